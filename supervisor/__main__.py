@@ -1,0 +1,5 @@
+"""`python -m supervisor` is `vtapd`."""
+
+from supervisor.cli import main
+
+main()

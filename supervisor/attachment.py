@@ -1,0 +1,176 @@
+"""The daemon's hands in one run of a container: looks at what is there, and takes the steps that touch the kernel.
+
+It decides nothing. What a step changed is returned as the new picture, so that a plan of many steps needs one look.
+"""
+
+import os
+from dataclasses import replace
+
+from supervisor.core.actions import (
+    AllowDevice,
+    CreateTap,
+    DeleteTap,
+    DenyDevice,
+    GiveBack,
+    LinkNetns,
+    MakeNode,
+    RemoveNode,
+    TakeOver,
+)
+from supervisor.core.cgroups import Cgroup
+from supervisor.core.model import DeviceNumber, IfIndex, Incarnation, Interface, Record, Tap
+from supervisor.core.plan import Seen, SeenInterface
+from supervisor.edges import cgroup_v1, cgroups, netns, rootfs, tap
+from supervisor.edges.links import Link, Links
+from supervisor.errors import Permanent
+
+KernelStep = LinkNetns | CreateTap | DeleteTap | AllowDevice | DenyDevice | MakeNode | RemoveNode | TakeOver | GiveBack
+
+
+class Attachment:
+    """Descriptors into one incarnation's namespaces; `close` gives them all back."""
+
+    def __init__(
+        self, incarnation: Incarnation, handles: netns.NetnsHandles, root: int, dev: int, cgroup: Cgroup
+    ) -> None:
+        self.incarnation = incarnation
+        self.cgroup = cgroup
+        self.root = root
+        self.dev = dev
+        self.sysfs = handles.sysfs
+        self._links = Links(handles.netlink)
+        self._major = tap.observe_major()
+
+    @classmethod
+    async def open(cls, incarnation: Incarnation) -> "Attachment":
+        """Reach into the container. Raises ContainerGone when it ended meanwhile."""
+        cgroup = cgroups.observe_cgroup(incarnation.pid)
+        root = rootfs.open_root(incarnation.pid)
+        try:
+            dev = rootfs.open_dev(root)
+        except BaseException:
+            os.close(root)
+            raise
+        try:
+            handles = await netns.open_netns(incarnation.pid)
+        except BaseException:
+            os.close(root)
+            os.close(dev)
+            raise
+        return cls(incarnation, handles, root, dev, cgroup)
+
+    def close(self) -> None:
+        self._links.close()
+        for descriptor in (self.sysfs, self.dev, self.root):
+            os.close(descriptor)
+
+    async def observe(self, link_name: str, record: Record | None, *, with_routes: bool) -> Seen:
+        """What is there. Routes cost a dump of their own and matter only where an address is taken over."""
+        interfaces, macvtaps = await self._links.observe(with_routes)
+        taps = {link.parent: self._tap(link) for link in macvtaps if link.name.startswith("vtap")}
+        recorded = record.taps if record else ()
+        kept = {entry.interface for entry in recorded}
+        seen = tuple(
+            SeenInterface(interface, taps.get(interface.index))
+            for interface in interfaces
+            if interface.addresses or interface.index in taps or interface.name in kept
+        )
+        devices = {t.device for t in taps.values()} | {e.device for e in recorded if e.device}
+        slots = {entry.slot for entry in recorded}
+        return Seen(
+            incarnation=self.incarnation,
+            netns_link=netns.observe_link(link_name),
+            interfaces=seen,
+            rules=cgroup_v1.observe_rules(self._devices_cgroup(), frozenset(devices)) if devices else frozenset(),
+            nodes=rootfs.observe_nodes(self.dev, slots, self._major),
+        )
+
+    async def apply(self, step: KernelStep, link_name: str, seen: Seen) -> Seen:
+        """Take one step and return what is there now."""
+        match step:
+            case LinkNetns():
+                netns.link_netns(link_name, self.incarnation.pid)
+                return replace(seen, netns_link=self.incarnation.pid)
+            case CreateTap(interface, name):
+                made = self._tap(await self._links.create_macvtap(name, interface))
+                return _with_interface(seen, SeenInterface(interface, made))
+            case DeleteTap(gone):
+                await self._links.delete_link(gone.index)
+                owner = next(s for s in seen.interfaces if s.tap == gone)
+                return _with_interface(seen, SeenInterface(owner.interface))
+            case AllowDevice(device):
+                cgroup_v1.allow_device(self._devices_cgroup(), device)
+                return replace(seen, rules=seen.rules | {device})
+            case DenyDevice(device):
+                cgroup_v1.deny_device(self._devices_cgroup(), device)
+                return replace(seen, rules=seen.rules - {device})
+            case MakeNode(slot, device):
+                rootfs.make_node(self.dev, slot, device)
+                return replace(seen, nodes=(*_other_nodes(seen, slot), (slot, device)))
+            case RemoveNode(slot, device):
+                rootfs.remove_node(self.dev, slot, device)
+                return replace(seen, nodes=_other_nodes(seen, slot))
+            case TakeOver(original, its_tap):
+                return await self._take_over(original, its_tap, seen)
+            case GiveBack(original, its_tap):
+                return await self._give_back(original, its_tap, seen)
+
+    async def _take_over(self, original: Interface, its_tap: Tap, seen: Seen) -> Seen:
+        """Addresses first, then the MACs: a macvtap is refused the MAC that its parent has (EADDRINUSE)."""
+        index = _index(seen, original)
+        for address in original.addresses:
+            await self._links.remove_address(index, address)
+        mac = _random_mac()
+        await self._links.set_mac(index, mac)
+        if its_tap.mac != original.mac:
+            await self._links.set_mac(its_tap.index, original.mac)
+        stripped = replace(original, index=index, mac=mac, addresses=(), routes=())
+        return _with_interface(seen, SeenInterface(stripped, replace(its_tap, mac=original.mac)))
+
+    async def _give_back(self, original: Interface, its_tap: Tap | None, seen: Seen) -> Seen:
+        index = _index(seen, original)
+        if its_tap is not None and its_tap.mac == original.mac:
+            its_tap = replace(its_tap, mac=_random_mac())
+            await self._links.set_mac(its_tap.index, its_tap.mac)
+        await self._links.set_mac(index, original.mac)
+        for address in original.addresses:
+            await self._links.add_address(index, address)
+        # A gateway must be reachable before a route may name it, so those without one come first.
+        for route in sorted(original.routes, key=lambda r: r.gateway is not None):
+            await self._links.add_route(index, route)
+        return _with_interface(seen, SeenInterface(replace(original, index=index), its_tap))
+
+    def _tap(self, link: Link) -> Tap:
+        device = tap.observe_device(self.sysfs, link.index)
+        return Tap(link.name, link.index, link.mac, link.mtu, link.up, device)
+
+    def _devices_cgroup(self) -> str:
+        if "devices" not in self.cgroup.v1:
+            raise Permanent(
+                "its cgroup has no v1 devices controller, and rules under cgroup v2 are not supported yet",
+                step="device_rule",
+                remedy="run Docker on cgroup v1",
+            )
+        return self.cgroup.v1["devices"]
+
+
+def _with_interface(seen: Seen, changed: SeenInterface) -> Seen:
+    name = changed.interface.name
+    return replace(seen, interfaces=tuple(changed if s.interface.name == name else s for s in seen.interfaces))
+
+
+def _other_nodes(seen: Seen, slot: int) -> tuple[tuple[int, DeviceNumber], ...]:
+    return tuple(node for node in seen.nodes if node[0] != slot)
+
+
+def _index(seen: Seen, original: Interface) -> IfIndex:
+    """Where the interface is now: one that was disconnected and connected again has another number."""
+    now = seen.of(original.name)
+    return now.interface.index if now else original.index
+
+
+def _random_mac() -> str:
+    """A locally administered unicast address (IEEE 802, bits 1 and 0 of the first octet)."""
+    octets = bytearray(os.urandom(6))
+    octets[0] = octets[0] & 0xFC | 0x02
+    return octets.hex(":")

@@ -1,0 +1,183 @@
+"""The configuration file: every key, its type and its default. `config/vtapd.toml` explains each to the operator."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from supervisor.core.labels import GuestPolicy
+from supervisor.core.lifecycle import RestartCurve
+from supervisor.core.units import MIB, parse_duration, parse_size
+from supervisor.errors import ConfigError
+
+DEFAULT_PATH = Path("/etc/vtapd/vtapd.toml")
+DEFAULT_RUN_DIR = Path("/run/vtapd")
+
+
+class Seconds(float):
+    """A duration; written `100ms`, `10s`, `5m`."""
+
+
+class Bytes(int):
+    """A size; written `64M`, `1G`."""
+
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=0.9)]
+Steps = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+Cpus = Annotated[int, msgspec.Meta(ge=1, le=1024)]
+
+
+class _Table(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    pass
+
+
+class DockerTable(_Table, frozen=True):
+    host: str = ""
+    timeout: Seconds = Seconds(10)
+
+
+class AttachTable(_Table, frozen=True):
+    containers: Literal["all", "labelled"] = "all"
+    run_dir: str = str(DEFAULT_RUN_DIR)
+    resync: Seconds = Seconds(30)
+
+
+class GuestTable(_Table, frozen=True):
+    memory: Bytes = Bytes(64 * MIB)
+    overhead: Bytes = Bytes(48 * MIB)
+    accel: Literal["auto", "kvm", "tcg"] = "auto"
+    user: str = "vtapd-guest"
+    qemu: str = "qemu-system-x86_64"
+    stop_timeout: Seconds = Seconds(10)
+
+
+class RestartTable(_Table, frozen=True):
+    first: Seconds = Seconds(0.1)
+    max: Seconds = Seconds(60)
+    steps: Steps = 8
+    jitter: Share = 0.1
+    reset_after: Seconds = Seconds(60)
+
+
+class LimitsTable(_Table, frozen=True):
+    memory: Bytes = Bytes(64 << 30)
+    cpus: Cpus = 64
+    kernel: Bytes = Bytes(1 << 30)
+
+
+class MetricsTable(_Table, frozen=True):
+    listen: str = "127.0.0.1:9817"
+
+
+class ControlTable(_Table, frozen=True):
+    group: str = "vtapd"
+
+
+class LogTable(_Table, frozen=True):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class Config(_Table, frozen=True):
+    """The whole file."""
+
+    docker: DockerTable = DockerTable()
+    attach: AttachTable = AttachTable()
+    guest: GuestTable = GuestTable()
+    restart: RestartTable = RestartTable()
+    limits: LimitsTable = LimitsTable()
+    metrics: MetricsTable = MetricsTable()
+    control: ControlTable = ControlTable()
+    log: LogTable = LogTable()
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.attach.run_dir)
+
+    @property
+    def control_socket(self) -> Path:
+        return self.run_dir / "control.sock"
+
+    @property
+    def policy(self) -> GuestPolicy:
+        """What labels are held against."""
+        return GuestPolicy(
+            memory_mib=self.guest.memory // MIB,
+            overhead_mib=self.guest.overhead // MIB,
+            accel=self.guest.accel,
+            stop_timeout_s=self.guest.stop_timeout,
+            max_memory_mib=self.limits.memory // MIB,
+            max_cpus=self.limits.cpus,
+        )
+
+    @property
+    def curve(self) -> RestartCurve:
+        table = self.restart
+        return RestartCurve(table.first, table.max, table.steps, table.jitter, table.reset_after)
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port, or None where metrics are off."""
+        return parse_listen(self.metrics.listen) if self.metrics.listen else None
+
+
+def load_config(path: Path | None) -> Config:
+    """Read the file; without a path the default one, or all defaults where that does not exist.
+
+    Raises ConfigError, which names the file and the key's path.
+    """
+    if path is None:
+        if not DEFAULT_PATH.exists():
+            return Config()
+        path = DEFAULT_PATH
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", remedy="name a file that exists") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no TOML: {error}") from error
+    try:
+        config = msgspec.convert(data, Config, dec_hook=_decode)
+        _check(config)
+    except (msgspec.ValidationError, ValueError) as error:
+        remedy = "config/vtapd.toml in the sources explains every key"
+        raise ConfigError(f"{path}: {str(error).replace('$.', '')}", remedy=remedy) from error
+    return config
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Host and port of `127.0.0.1:9817` or `[::1]:9817`."""
+    host, separator, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not separator or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"Expected host:port, got {text!a} - at `metrics.listen`")
+    return host, int(port)
+
+
+def _check(config: Config) -> None:
+    if config.metrics.listen:
+        parse_listen(config.metrics.listen)
+    if not config.run_dir.is_absolute():
+        raise ValueError("Expected an absolute path - at `attach.run_dir`")
+    if not 0 < config.restart.first <= config.restart.max:
+        raise ValueError("Expected 0 < first <= max - at `restart.first`")
+    for name, value in (("attach.resync", config.attach.resync), ("docker.timeout", config.docker.timeout)):
+        if value <= 0:
+            raise ValueError(f"Expected more than 0s - at `{name}`")
+
+
+def _decode(kind: type, value: Any) -> object:
+    if kind is Seconds and isinstance(value, str):
+        return Seconds(_expect(parse_duration, value))
+    if kind is Bytes and isinstance(value, str):
+        return Bytes(_expect(parse_size, value))
+    written = '"10s"' if kind is Seconds else '"64M"'
+    raise ValueError(f"Expected a text such as {written}, got {value!a}")
+
+
+def _expect(parse: Any, value: str) -> float:
+    try:
+        return float(parse(value))
+    except ValueError as error:
+        raise ValueError(f"Expected {error}, got {value!a}") from None

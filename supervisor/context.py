@@ -1,0 +1,43 @@
+"""What all workers share: the configuration, the edges that are one a daemon, and what was found out at start."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import anyio
+import structlog
+
+from supervisor.config import Config
+from supervisor.core.model import User
+from supervisor.edges.docker import Docker
+from supervisor.edges.kvm import kvm_works
+from supervisor.edges.records import Records
+from supervisor.metrics import Counters
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@dataclass
+class Context:
+    """One of these a daemon."""
+
+    config: Config
+    docker: Docker
+    records: Records
+    user: User
+    counters: Counters
+    chance: Callable[[], float] = random.random
+    """Spreads restart delays; in [0, 1)."""
+    _accelerator: str | None = None
+    _probing: anyio.Lock = field(default_factory=anyio.Lock)
+
+    async def accelerator(self, asked: str) -> str:
+        """kvm or tcg for what was asked. `auto` proves KVM once, which takes at most kvm.DEADLINE_S."""
+        if asked != "auto":
+            return asked
+        async with self._probing:
+            if self._accelerator is None:
+                works = await kvm_works(self.config.guest.qemu, self.user)
+                self._accelerator = "kvm" if works else "tcg"
+                log.info("accelerator_chosen", accel=self._accelerator, user=self.user.name)
+        return self._accelerator

@@ -1,0 +1,92 @@
+"""HTTP: the control socket for `vtapd ps` and `vtapd inspect`, and the page that Prometheus scrapes."""
+
+import grp
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+from prometheus_client.aiohttp import make_aiohttp_handler
+
+from supervisor.context import Context
+from supervisor.errors import ConfigError
+from supervisor.reconcile import Reconciler
+from supervisor.views import details, summary
+
+
+@asynccontextmanager
+async def serve_control(path: Path, group: str, reconciler: Reconciler) -> AsyncIterator[None]:
+    """Answer on the Unix socket, for root and the group's members alone, as long as the context lasts."""
+    app = web.Application()
+
+    async def containers(_request: web.Request) -> web.Response:
+        workers = sorted(reconciler.workers.values(), key=lambda w: w.name)
+        return web.json_response([summary(worker) for worker in workers if worker.container is not None])
+
+    async def container(request: web.Request) -> web.Response:
+        worker = reconciler.find(request.match_info["name"])
+        if worker is None:
+            return web.json_response({"error": "no such container runs"}, status=404)
+        return web.json_response(details(worker))
+
+    app.router.add_get("/containers", containers)
+    app.router.add_get("/containers/{name}", container)
+    listener = _bind(path, group)
+    try:
+        async with _runner(app) as runner:
+            await web.SockSite(runner, listener).start()
+            yield
+    finally:
+        Path.unlink(path)
+
+
+@asynccontextmanager
+async def serve_metrics(context: Context) -> AsyncIterator[None]:
+    """Answer /metrics over TCP, where the configuration says so."""
+    address = context.config.metrics_address
+    if address is None:
+        yield
+        return
+    app = web.Application()
+    app.router.add_get("/metrics", make_aiohttp_handler(context.counters.registry))
+    async with _runner(app) as runner:
+        try:
+            await web.TCPSite(runner, *address).start()
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {context.config.metrics.listen}: {error.strerror}",
+                remedy="choose another address in [metrics] listen",
+            ) from error
+        yield
+
+
+@asynccontextmanager
+async def _runner(app: web.Application) -> AsyncIterator[web.AppRunner]:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        yield runner
+    finally:
+        await runner.cleanup()
+
+
+def _bind(path: Path, group: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        path.unlink(missing_ok=True)
+        listener.bind(os.fspath(path))
+        path.chmod(0o660)
+        os.chown(path, -1, _group_id(group))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"cannot bind {path}: {error}", remedy="correct [attach] run_dir") from error
+    return listener
+
+
+def _group_id(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return 0

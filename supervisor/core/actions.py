@@ -1,0 +1,120 @@
+"""The steps of which every plan is made. What each does is an edge's business; here they are values."""
+
+from dataclasses import dataclass
+
+from supervisor.core.model import DeviceNumber, Interface, Record, Tap
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRecord:
+    """Note this, durably, before going on."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRecord:
+    """Nothing is left to undo."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkNetns:
+    """Make or correct the symlink under /var/run/netns."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnlinkNetns:
+    """Remove it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTap:
+    """Make the macvtap of this name on the interface."""
+
+    interface: Interface
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTap:
+    """Delete the macvtap."""
+
+    tap: Tap
+
+
+@dataclass(frozen=True, slots=True)
+class AllowDevice:
+    """Open the device for the container."""
+
+    device: DeviceNumber
+
+
+@dataclass(frozen=True, slots=True)
+class DenyDevice:
+    """Close it again."""
+
+    device: DeviceNumber
+
+
+@dataclass(frozen=True, slots=True)
+class MakeNode:
+    """Make /dev/tap<slot> in the container."""
+
+    slot: int
+    device: DeviceNumber
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveNode:
+    """Remove /dev/tap<slot>, if it still has this number."""
+
+    slot: int
+    device: DeviceNumber
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """Give the interface's addresses to the tap's guest, from wherever an earlier try stopped."""
+
+    original: Interface
+    tap: Tap
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Give the interface its MAC, addresses and routes back, from wherever an earlier try stopped."""
+
+    original: Interface
+    tap: Tap | None
+
+
+@dataclass(frozen=True, slots=True)
+class StartGuest:
+    """Start QEMU on the first interface's tap."""
+
+    original: Interface
+    tap: Tap
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopGuest:
+    """End QEMU, gracefully where its kind can."""
+
+
+Action = (
+    WriteRecord
+    | DeleteRecord
+    | LinkNetns
+    | UnlinkNetns
+    | CreateTap
+    | DeleteTap
+    | AllowDevice
+    | DenyDevice
+    | MakeNode
+    | RemoveNode
+    | TakeOver
+    | GiveBack
+    | StartGuest
+    | StopGuest
+)

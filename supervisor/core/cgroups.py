@@ -1,0 +1,67 @@
+"""Where a process's cgroups lie, from what /proc says (man 7 cgroups, man 5 proc)."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Cgroup:
+    """One container's cgroup: its directory under each hierarchy that is mounted."""
+
+    v1: Mapping[str, str]
+    """Controller → directory."""
+    v2: str | None
+
+    @property
+    def path(self) -> str:
+        """The directory that decides over devices, for people to look at."""
+        return self.v1.get("devices") or self.v2 or ""
+
+
+def parse_cgroup(proc_cgroup: str, mountinfo: str) -> Cgroup:
+    """From /proc/<pid>/cgroup of the container and /proc/self/mountinfo of the daemon."""
+    mounts = _parse_mounts(mountinfo)
+    v1: dict[str, str] = {}
+    v2: str | None = None
+    for line in proc_cgroup.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            v2 = _join(mounts.get(""), path)
+            continue
+        for controller in controllers.split(","):
+            directory = _join(mounts.get(controller), path)
+            if directory:
+                v1[controller] = directory
+    return Cgroup(v1, v2)
+
+
+def _parse_mounts(mountinfo: str) -> dict[str, tuple[str, str]]:
+    """Controller (empty for v2) → the mount point and the cgroup that is its root."""
+    mounts: dict[str, tuple[str, str]] = {}
+    for line in mountinfo.splitlines():
+        fields = line.split(" ")
+        dash = fields.index("-")
+        root, point, kind = _unescape(fields[3]), _unescape(fields[4]), fields[dash + 1]
+        if kind == "cgroup2":
+            mounts[""] = (point, root)
+        elif kind == "cgroup":
+            mounts.update(dict.fromkeys(fields[dash + 3].split(","), (point, root)))
+    return mounts
+
+
+def _join(mount: tuple[str, str] | None, path: str) -> str | None:
+    if mount is None:
+        return None
+    point, root = mount
+    if root != "/":
+        if path != root and not path.startswith(root + "/"):
+            return None
+        path = path[len(root) :]
+    return point + path.rstrip("/")
+
+
+def _unescape(text: str) -> str:
+    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), text)

@@ -1,0 +1,54 @@
+"""Reads a guest's console for the lines that tell of its end, in bounded memory whatever the guest prints."""
+
+from collections.abc import Iterable
+
+from supervisor.core.guests.kind import ConsolePattern, Verdict
+
+MAX_LINE_BYTES = 1024
+"""Of a longer line only this much is looked at."""
+
+
+class ConsoleScanner:
+    """Feed it what the console said; `verdict` and `ended` say what the lines so far tell."""
+
+    def __init__(self, patterns: Iterable[ConsolePattern]) -> None:
+        self._patterns = tuple(patterns)
+        self._line = bytearray()
+        self.verdict: Verdict | None = None
+        self.ended = False
+        """The guest said its last line: it does nothing more, though QEMU may live on."""
+        self.last_line = ""
+
+    def feed(self, data: bytes) -> bool:
+        """Take in more output; True when it was this that told of the end."""
+        if not self._patterns:
+            return False
+        before = self.ended
+        *complete, rest = data.split(b"\n")
+        for part in complete:
+            self._append(part)
+            self._look()
+            self._line.clear()
+        self._append(rest)
+        return self.ended and not before
+
+    def close(self) -> None:
+        """Look at a last line that came without its newline."""
+        self._look()
+        self._line.clear()
+
+    def _append(self, part: bytes) -> None:
+        room = MAX_LINE_BYTES - len(self._line)
+        self._line += part[:room]
+
+    def _look(self) -> None:
+        line = bytes(self._line).strip(b"\r\n \t\0")
+        for pattern in self._patterns:
+            match = pattern.regex.search(line)
+            if match is None:
+                continue
+            if pattern.verdict is not None:
+                self.verdict = pattern.verdict(match)
+                self.last_line = line.decode("utf-8", "replace")
+            self.ended = self.ended or pattern.final
+            return

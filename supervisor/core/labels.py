@@ -1,0 +1,217 @@
+"""A container's labels, held against the configuration: a GuestSpec, no guest at all, or a Rejected that says why.
+
+Labels come from whoever wrote the image, so nothing here is guessed: an unknown label or a value that does not parse
+is refused by name.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from supervisor.core.guests import KINDS
+from supervisor.core.model import Container
+from supervisor.core.units import MIB, parse_duration, parse_size
+from supervisor.errors import Rejected
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+PREFIX = "vtapd."
+_MAX_TEXT = 4096
+_RESTART = re.compile(r"(no|always|unless-stopped|on-failure)(?::(\d{1,6}))?")
+_MACHINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """Docker's words: no, on-failure, always, unless-stopped; `limit` is N of on-failure:N, None for no limit."""
+
+    mode: str = "on-failure"
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GuestSpec:
+    """What one container asks for; paths are absolute ones of the container's own file system."""
+
+    kernel: str
+    memory_mib: int
+    kind: str = "auto"
+    initrd: str | None = None
+    args: str = ""
+    cpus: int = 1
+    restart: RestartPolicy = RestartPolicy()
+    on_exit: str = "stop"
+    stop_timeout_s: float = 10.0
+    accel: str = "auto"
+    machine: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GuestPolicy:
+    """What the operator's configuration says where labels say nothing, and how far labels may go."""
+
+    memory_mib: int = 64
+    overhead_mib: int = 48
+    """QEMU's own memory, counted against the container's limit beside the guest's."""
+    accel: str = "auto"
+    stop_timeout_s: float = 10.0
+    max_memory_mib: int = 65536
+    max_cpus: int = 64
+
+
+def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
+    """The guest that the labels ask for, or None where they ask for none.
+
+    Raises Rejected, whose message names the container, the label, its value and what is allowed.
+    """
+    read = _Reader(container)
+    kernel = read("kernel", _path, None)
+    memory_bytes = read("memory", parse_size, None)
+    spec = GuestSpec(
+        kernel=kernel or "",
+        memory_mib=policy.memory_mib,
+        kind=read("guest", _one_of("auto", *KINDS), "auto"),
+        initrd=read("initrd", _path, None),
+        args=read("args", _plain, ""),
+        cpus=read("cpus", _count, 1),
+        restart=read("restart", _restart_policy, RestartPolicy()),
+        on_exit=read("on-exit", _one_of("stop", "keep"), "stop"),
+        stop_timeout_s=read("stop-timeout", parse_duration, policy.stop_timeout_s),
+        accel=read("accel", _one_of("auto", "kvm", "tcg"), policy.accel),
+        machine=read("machine", _machine, None),
+    )
+    read("enable", _one_of("true", "false"), "true")
+    read("address", _one_of("takeover"), "takeover")
+    read.refuse_unknown()
+    if not kernel:
+        return None
+    _check_cpus(container, policy, spec.cpus)
+    return replace(spec, memory_mib=_memory_mib(container, policy, memory_bytes))
+
+
+def why_left_alone(container: Container, containers: str) -> str | None:
+    """Why this container gets no tap, or None. `containers` is `[attach] containers`: all or labelled."""
+    enable = container.labels.get(PREFIX + "enable")
+    if enable == "false":
+        return "label vtapd.enable=false"
+    mode = container.network_mode
+    if mode == "host":
+        return "it uses the host's network (--network host)"
+    if mode == "none":
+        return "it has no network (--network none)"
+    if mode.startswith("container:"):
+        return "it shares another container's network (--network container:…)"
+    if containers == "labelled" and enable != "true" and PREFIX + "kernel" not in container.labels:
+        return '[attach] containers = "labelled", and it has neither vtapd.enable=true nor vtapd.kernel'
+    return None
+
+
+class _Reader:
+    """Reads labels one by one and so learns which of them are known."""
+
+    def __init__(self, container: Container) -> None:
+        self._container = container
+        self._known: list[str] = []
+
+    def __call__(self, name: str, parse: Callable[[str], T], default: D) -> T | D:
+        label = PREFIX + name
+        self._known.append(label)
+        if label not in self._container.labels:
+            return default
+        text = self._container.labels[label]
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise _refused(self._container, label, text, str(error)) from None
+
+    def refuse_unknown(self) -> None:
+        for label in sorted(self._container.labels):
+            if label.startswith(PREFIX) and label not in self._known:
+                raise Rejected(
+                    f"container {self._container.name}: unknown label {ascii(label)[1:-1]}",
+                    step="labels",
+                    remedy=f"known labels are {', '.join(sorted(self._known))}",
+                )
+
+
+def _refused(container: Container, label: str, value: object, allowed: str) -> Rejected:
+    shown = ascii(value) if len(str(value)) <= 100 else ascii(str(value)[:100]) + "…"
+    return Rejected(
+        f"container {container.name}: label {label}={shown} is refused",
+        step="labels",
+        remedy=f"allowed is {allowed}",
+    )
+
+
+def _memory_mib(container: Container, policy: GuestPolicy, asked_bytes: int | None) -> int:
+    limit_mib = container.memory_limit_bytes // MIB
+    room_mib = limit_mib - policy.overhead_mib
+    why = f"the container's limit of {limit_mib}M less {policy.overhead_mib}M for QEMU itself"
+    if asked_bytes is None:
+        if not limit_mib:
+            return policy.memory_mib
+        if room_mib < 1:
+            raise Rejected(
+                f"container {container.name}: no memory is left for a guest: {why}",
+                step="labels",
+                remedy=f"start it with --memory {policy.overhead_mib + policy.memory_mib}m or more",
+            )
+        return min(room_mib, policy.max_memory_mib)
+    asked_mib = asked_bytes // MIB
+    shown = f"{asked_mib}M"
+    if limit_mib and asked_mib > room_mib:
+        raise _refused(container, PREFIX + "memory", shown, f"at most {max(room_mib, 0)}M: {why}")
+    if not 1 <= asked_mib <= policy.max_memory_mib:
+        raise _refused(container, PREFIX + "memory", shown, f"1M to {policy.max_memory_mib}M ([limits] memory)")
+    return asked_mib
+
+
+def _check_cpus(container: Container, policy: GuestPolicy, cpus: int) -> None:
+    if not 1 <= cpus <= policy.max_cpus:
+        raise _refused(container, PREFIX + "cpus", cpus, f"1 to {policy.max_cpus} ([limits] cpus)")
+
+
+def _path(text: str) -> str:
+    if not text.startswith("/") or text == "/" or not _printable(text):
+        raise ValueError("an absolute path in the container's file system")
+    return text
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(" or ".join(allowed))
+        return text
+
+    return parse
+
+
+def _plain(text: str) -> str:
+    if not _printable(text):
+        raise ValueError(f"up to {_MAX_TEXT} printable characters")
+    return text
+
+
+def _printable(text: str) -> bool:
+    return len(text.encode("utf-8", "surrogatepass")) <= _MAX_TEXT and text.isprintable()
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,4}", text):
+        raise ValueError("a whole number")
+    return int(text)
+
+
+def _restart_policy(text: str) -> RestartPolicy:
+    match = _RESTART.fullmatch(text)
+    if not match or (match[2] and match[1] != "on-failure"):
+        raise ValueError("no, on-failure, on-failure:N, always or unless-stopped")
+    return RestartPolicy(match[1], int(match[2]) if match[2] else None)
+
+
+def _machine(text: str) -> str:
+    if not _MACHINE.fullmatch(text):
+        raise ValueError("one of QEMU's machine types, such as pc or q35")
+    return text

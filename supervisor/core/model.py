@@ -1,0 +1,211 @@
+"""The nouns: what Docker says of a container, what the kernel shows of it, and what vtapd noted about it.
+
+All are frozen dataclasses of plain values, so that they compare, hash, print and turn into JSON by themselves.
+"""
+
+from dataclasses import dataclass, field
+from typing import NewType
+
+ContainerId = NewType("ContainerId", str)
+"""Docker's full id, 64 hexadecimal digits."""
+IfIndex = NewType("IfIndex", int)
+"""A link's number, unique only within its network namespace."""
+Pid = NewType("Pid", int)
+"""A process as the daemon's own pid namespace numbers it."""
+
+
+def short_id(container_id: ContainerId) -> str:
+    """The twelve digits that `docker ps` shows, and that name everything vtapd makes on the host."""
+    return container_id[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceNumber:
+    """A character device's number, the only thing that identifies a tap on this host."""
+
+    major: int
+    minor: int
+
+    def __str__(self) -> str:
+        return f"{self.major}:{self.minor}"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An interface's address as netlink has it: `family` is 4 or 6, `scope` an rt_scope_t number."""
+
+    family: int
+    ip: str
+    prefix: int
+    broadcast: str | None = None
+    scope: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.ip}/{self.prefix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route through one interface; numbers are those of linux/rtnetlink.h, None where netlink said nothing."""
+
+    family: int
+    destination: str
+    """An address without prefix; empty for the default route."""
+    prefix: int
+    gateway: str | None = None
+    source: str | None = None
+    metric: int | None = None
+    table: int = 254
+    protocol: int = 3
+    scope: int = 0
+    type: int = 1
+    flags: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One of a container's own interfaces, such as eth0."""
+
+    name: str
+    index: IfIndex
+    mac: str
+    mtu: int
+    addresses: tuple[Address, ...] = ()
+    routes: tuple[Route, ...] = ()
+
+    def gateway(self, family: int = 4) -> str | None:
+        """The default route's gateway, if it has one."""
+        defaults = [r for r in self.routes if r.family == family and r.prefix == 0 and r.gateway]
+        best = min(defaults, key=lambda r: r.metric or 0, default=None)
+        return best.gateway if best else None
+
+    def address(self, family: int = 4) -> Address | None:
+        """The first address of global scope."""
+        return next((a for a in self.addresses if a.family == family and a.scope == 0), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """A macvtap as the kernel shows it."""
+
+    name: str
+    index: IfIndex
+    mac: str
+    mtu: int
+    up: bool
+    device: DeviceNumber
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What Docker says of one running container."""
+
+    id: ContainerId
+    name: str
+    pid: Pid
+    """Its init process; 0 when it does not run."""
+    started_at: str
+    running: bool
+    paused: bool
+    network_mode: str
+    hostname: str = ""
+    labels: dict[str, str] = field(default_factory=dict, hash=False)
+    memory_limit_bytes: int = 0
+    """0 for none."""
+    stop_signal: int = 15
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Whom a guest runs as."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    """All its groups; being in `kvm` is what opens /dev/kvm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incarnation:
+    """One run of a container. A container that was restarted keeps its id and gets another incarnation."""
+
+    pid: Pid
+    start_ticks: int
+    """When its init started, in clock ticks since boot: field 22 of /proc/<pid>/stat."""
+
+
+@dataclass(frozen=True, slots=True)
+class TapRecord:
+    """What vtapd made, or is about to make, for one interface of a container."""
+
+    slot: int
+    """N of /dev/tapN."""
+    interface: str
+    tap: str
+    """The macvtap's name."""
+    device: DeviceNumber | None = None
+    """None until the macvtap exists and told its number."""
+    original: Interface | None = None
+    """The interface as it was before its address was taken over; None while it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRecord:
+    """A guest's QEMU: together with the container's id on its command line this names one process for good."""
+
+    pid: Pid
+    start_ticks: int
+    spawned_at_s: float
+    """Seconds since boot (CLOCK_BOOTTIME), which no clock adjustment moves."""
+    kind: str = "raw"
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How one run of a guest ended."""
+
+    reason: str
+    code: int | None = None
+    """The guest's or QEMU's exit code, or the signal's number, as the reason says."""
+    detail: str = ""
+    at: str = ""
+    """Wall-clock time, ISO 8601."""
+    uptime_s: float = 0.0
+    delay_s: float | None = None
+    """What was waited before the next start; None when there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestRecord:
+    """What must survive the daemon for its guests' sake."""
+
+    process: ProcessRecord | None = None
+    restarts: int = 0
+    """All restarts in this incarnation of the container."""
+    crashes: int = 0
+    """Crashes since the guest was last healthy: the position on the restart curve."""
+    not_before_s: float = 0.0
+    """The next start is due then, in seconds since boot."""
+    done: str | None = None
+    """`exited` or `failed` once the guest will not be started again."""
+    exits: tuple[Exit, ...] = ()
+    """The latest few, oldest first."""
+    exit_counts: dict[str, int] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What vtapd noted about one incarnation of a container, always before it changed anything."""
+
+    id: ContainerId
+    name: str
+    incarnation: Incarnation
+    taps: tuple[TapRecord, ...] = ()
+    guest: GuestRecord = GuestRecord()
+    version: int = 1
+
+    def tap_of(self, interface: str) -> TapRecord | None:
+        """The entry for one interface."""
+        return next((t for t in self.taps if t.interface == interface), None)

@@ -1,0 +1,247 @@
+"""What to do next for one container: desired against seen, one action at a time.
+
+Invariants, held at every moment and for every prefix of every plan (tests/unit/test_plan.py interrupts it anywhere):
+
+1. A thing is recorded before it is made, and forgotten after it is undone.
+2. No device rule and no node without the tap that has this number.
+3. No guest without tap, rule, node and address; no address given back while a guest still runs.
+4. What is undone is exactly what the record says was done.
+"""
+
+from dataclasses import dataclass, replace
+
+from supervisor.core.actions import (
+    Action,
+    AllowDevice,
+    CreateTap,
+    DeleteRecord,
+    DeleteTap,
+    DenyDevice,
+    GiveBack,
+    LinkNetns,
+    MakeNode,
+    RemoveNode,
+    StartGuest,
+    StopGuest,
+    TakeOver,
+    UnlinkNetns,
+    WriteRecord,
+)
+from supervisor.core.model import (
+    ContainerId,
+    DeviceNumber,
+    Incarnation,
+    Interface,
+    Pid,
+    Record,
+    Tap,
+    TapRecord,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What should be. Without `attached` nothing else is wanted either."""
+
+    attached: bool
+    takeover: bool = False
+    """The first interface's address belongs to the guest."""
+    guest: bool = False
+    """Its QEMU should run."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenInterface:
+    """One of the container's interfaces and what hangs on it."""
+
+    interface: Interface
+    tap: Tap | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is, for one container."""
+
+    incarnation: Incarnation | None
+    """None when it does not run: its namespaces, nodes, rules and processes are gone with it."""
+    netns_link: Pid | None = None
+    """To whose namespace the symlink leads; None when there is none."""
+    interfaces: tuple[SeenInterface, ...] = ()
+    rules: frozenset[DeviceNumber] = frozenset()
+    """Those of the recorded and existing taps' numbers that the container may open."""
+    nodes: tuple[tuple[int, DeviceNumber], ...] = ()
+    """N of /dev/tapN and its number, macvtap devices only."""
+    guest: bool = False
+    """Its QEMU runs."""
+
+    def of(self, interface: str) -> SeenInterface | None:
+        """One interface by name."""
+        return next((s for s in self.interfaces if s.interface.name == interface), None)
+
+
+def tap_name(mac: str) -> str:
+    """`vtap` and the last six digits of the interface's MAC."""
+    return "vtap" + mac.replace(":", "")[-6:]
+
+
+def is_taken(entry: TapRecord, seen: SeenInterface | None) -> bool:
+    """Whether the takeover that the record speaks of is complete in the kernel."""
+    if entry.original is None or seen is None or seen.tap is None:
+        return False
+    mine = {(a.family, a.ip) for a in entry.original.addresses}
+    theirs = {(a.family, a.ip) for a in seen.interface.addresses}
+    return seen.interface.mac != entry.original.mac and seen.tap.mac == entry.original.mac and not mine & theirs
+
+
+def is_attached(seen: Seen, record: Record | None) -> bool:
+    """Whether every interface has all that it should have."""
+    return record is not None and record.incarnation == seen.incarnation and _attach(seen, record) is None
+
+
+def next_action(
+    container_id: ContainerId, name: str, desired: Desired, seen: Seen, record: Record | None
+) -> Action | None:
+    """The one next step, or None when nothing differs."""
+    if seen.incarnation is None:
+        return _forget(seen, record)
+    if record is not None and record.incarnation != seen.incarnation:
+        # The container was restarted: all but the symlink went with its old namespaces.
+        if not desired.attached:
+            return _forget(seen, record)
+        record = None
+    if not desired.attached:
+        return _undo(seen, record)
+    if record is None:
+        return WriteRecord(_with_interfaces(Record(container_id, name, seen.incarnation), seen))
+    return _attach(seen, record) or _serve(desired, seen, record)
+
+
+def _forget(seen: Seen, record: Record | None) -> Action | None:
+    if record is None:
+        return None
+    return UnlinkNetns() if seen.netns_link == record.incarnation.pid else DeleteRecord()
+
+
+def _attach(seen: Seen, record: Record) -> Action | None:
+    if seen.netns_link != record.incarnation.pid:
+        return LinkNetns()
+    for entry in record.taps:
+        if seen.of(entry.interface) is None:
+            return _withdraw(seen, record, entry)
+    complete = _with_interfaces(record, seen)
+    if complete != record:
+        return WriteRecord(complete)
+    actions = (_attach_interface(seen, record, each) for each in seen.interfaces)
+    return next((action for action in actions if action), None)
+
+
+def _with_interfaces(record: Record, seen: Seen) -> Record:
+    """The record with an entry for each interface that has none yet."""
+    for number, each in enumerate(seen.interfaces):
+        if record.tap_of(each.interface.name) is None:
+            name = each.tap.name if each.tap else tap_name(each.interface.mac)
+            entry = TapRecord(_slot(each.interface.name, number, record), each.interface.name, name)
+            record = replace(record, taps=(*record.taps, entry))
+    return record
+
+
+def _attach_interface(seen: Seen, record: Record, each: SeenInterface) -> Action | None:
+    entry = record.tap_of(each.interface.name)
+    assert entry is not None, "entries were made before"
+    device = each.tap.device if each.tap else None
+    if entry.device is not None and entry.device != device:
+        # The tap was deleted behind our back; Linux gives its number to the next one that anybody makes.
+        return _close(seen, entry) or WriteRecord(_with(record, replace(entry, device=None)))
+    if each.tap is None:
+        return CreateTap(each.interface, entry.tap)
+    if entry.device is None:
+        return WriteRecord(_with(record, replace(entry, device=each.tap.device)))
+    if each.tap.device not in seen.rules:
+        return AllowDevice(each.tap.device)
+    if (entry.slot, each.tap.device) not in seen.nodes:
+        return MakeNode(entry.slot, each.tap.device)
+    return None
+
+
+def _serve(desired: Desired, seen: Seen, record: Record) -> Action | None:
+    """Give the guest its address and start it, or the reverse."""
+    if seen.guest and not desired.guest:
+        return StopGuest()
+    if not desired.takeover:
+        return next((_give_back(seen, record, t) for t in record.taps if t.original), None)
+    if not record.taps:
+        return None
+    entry = min(record.taps, key=lambda t: t.slot)
+    first = seen.of(entry.interface)
+    assert first is not None, "an interface that is gone was withdrawn before"
+    assert first.tap is not None, "an interface without its tap was attached before"
+    if entry.original is None:
+        return WriteRecord(_with(record, replace(entry, original=first.interface)))
+    if not is_taken(entry, first):
+        return TakeOver(entry.original, first.tap)
+    if desired.guest and not seen.guest:
+        return StartGuest(entry.original, first.tap, entry.slot)
+    return None
+
+
+def _undo(seen: Seen, record: Record | None) -> Action | None:
+    if seen.guest:
+        return StopGuest()
+    if record is None:
+        return None
+    if record.taps:
+        return _withdraw(seen, record, record.taps[-1])
+    return _forget(seen, record)
+
+
+def _withdraw(seen: Seen, record: Record, entry: TapRecord) -> Action:
+    """The reverse of one interface's attachment, and at last its entry in the record."""
+    each = seen.of(entry.interface)
+    if seen.guest and entry.original:
+        return StopGuest()
+    if entry.original:
+        return _give_back(seen, record, entry)
+    action = _close(seen, entry)
+    if action:
+        return action
+    if each and each.tap and each.tap.name == entry.tap:
+        return DeleteTap(each.tap)
+    return WriteRecord(replace(record, taps=tuple(t for t in record.taps if t != entry)))
+
+
+def _close(seen: Seen, entry: TapRecord) -> Action | None:
+    """Take away what would open the recorded number."""
+    if entry.device is None:
+        return None
+    if (entry.slot, entry.device) in seen.nodes:
+        return RemoveNode(entry.slot, entry.device)
+    return DenyDevice(entry.device) if entry.device in seen.rules else None
+
+
+def _give_back(seen: Seen, record: Record, entry: TapRecord) -> Action:
+    assert entry.original is not None
+    each = seen.of(entry.interface)
+    if each is None or _is_back(entry.original, each.interface):
+        return WriteRecord(_with(record, replace(entry, original=None)))
+    return GiveBack(entry.original, each.tap)
+
+
+def _is_back(original: Interface, now: Interface) -> bool:
+    return (
+        now.mac == original.mac
+        and set(original.addresses) <= set(now.addresses)
+        and set(original.routes) <= set(now.routes)
+    )
+
+
+def _with(record: Record, entry: TapRecord) -> Record:
+    taps = tuple(entry if t.interface == entry.interface else t for t in record.taps)
+    return replace(record, taps=taps)
+
+
+def _slot(interface: str, number: int, record: Record) -> int:
+    """N of ethN where that is free, else the first free number."""
+    taken = {t.slot for t in record.taps}
+    digits = interface.removeprefix("eth")
+    wanted = int(digits) if digits.isdecimal() and interface.startswith("eth") else number
+    return wanted if wanted not in taken else next(n for n in range(len(taken) + 1) if n not in taken)

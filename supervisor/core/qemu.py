@@ -1,0 +1,96 @@
+"""QEMU's argument vector, as data: every input is a value, descriptor numbers too. Nothing is started here."""
+
+from dataclasses import dataclass
+
+from supervisor.core.guests.kind import Boot
+from supervisor.core.labels import GuestSpec
+from supervisor.core.model import ContainerId
+
+CONSOLE_FDSET = 1
+TB_SIZE_MIB = 32
+"""TCG's translation cache, part of what `[guest] overhead` stands for; QEMU's own default is a gigabyte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptors:
+    """The numbers under which QEMU finds what it was handed; it opens nothing by name but its own firmware."""
+
+    kernel: int
+    modules: tuple[int, ...]
+    """In the order in which the kernel gets them."""
+    tap: int
+    qmp: int
+    """A listening Unix socket."""
+    console: int
+    """A listening Unix socket."""
+    log: int | None
+    """The container's standard output; None where it cannot be written to."""
+
+    def all(self) -> tuple[int, ...]:
+        """What the process inherits, and nothing else."""
+        log = () if self.log is None else (self.log,)
+        return (self.kernel, *self.modules, self.tap, self.qmp, self.console, *log)
+
+
+def guest_name(container_id: ContainerId) -> str:
+    """What `-name` says: by this a guest of this container is recognised."""
+    return f"vtapd-{container_id}"
+
+
+def build_arguments(
+    binary: str,
+    container_id: ContainerId,
+    spec: GuestSpec,
+    accel: str,
+    boot: Boot,
+    mac: str,
+    mtu: int,
+    fds: Descriptors,
+) -> list[str]:
+    """The whole argument vector. `accel` is what was chosen: kvm or tcg; `mac` and `mtu` are of the guest's NIC.
+
+    Reference: qemu-system-x86_64(1), valid for QEMU 6.2 to 10.
+    """
+    return [
+        binary,
+        *("-name", guest_name(container_id)),
+        *("-nodefaults", "-no-user-config"),
+        *("-display", "none"),
+        *("-machine", spec.machine or "pc"),
+        *_accelerator(accel),
+        *("-m", f"{spec.memory_mib}M"),
+        *("-smp", str(spec.cpus)),
+        *_kernel(boot, fds),
+        *("-netdev", f"tap,id=net0,fd={fds.tap}"),
+        *("-device", f"virtio-net-pci,netdev=net0,mac={mac},host_mtu={mtu},romfile="),
+        *_console(fds),
+        *("-chardev", f"socket,id=qmp,fd={fds.qmp},server=on,wait=off"),
+        *("-mon", "chardev=qmp,mode=control"),
+        *("-device", "pvpanic"),
+        *("-action", "reboot=shutdown,shutdown=poweroff,panic=shutdown"),
+        *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
+    ]
+
+
+def _accelerator(accel: str) -> list[str]:
+    if accel == "kvm":
+        return ["-accel", "kvm", "-cpu", "host"]
+    return ["-accel", f"tcg,tb-size={TB_SIZE_MIB}", "-cpu", "max"]
+
+
+def _kernel(boot: Boot, fds: Descriptors) -> list[str]:
+    arguments = ["-kernel", f"/proc/self/fd/{fds.kernel}"]
+    if fds.modules:
+        arguments += ["-initrd", ",".join(f"/proc/self/fd/{fd}" for fd in fds.modules)]
+    if boot.command_line:
+        arguments += ["-append", boot.command_line]
+    return arguments
+
+
+def _console(fds: Descriptors) -> list[str]:
+    chardev = f"socket,id=console,fd={fds.console},server=on,wait=off"
+    arguments = []
+    if fds.log is not None:
+        arguments += ["-add-fd", f"fd={fds.log},set={CONSOLE_FDSET}"]
+        chardev += f",logfile=/dev/fdset/{CONSOLE_FDSET},logappend=on"
+    return [*arguments, "-chardev", chardev, "-serial", "chardev:console"]

@@ -1,0 +1,91 @@
+"""`vtapd run`: puts everything together, and takes it down again with every guest left running.
+
+root task group
+├─ reconciler    workers, Docker's events, resync
+├─ HTTP          metrics and control
+├─ watchdog      systemd
+└─ signals       SIGTERM and SIGINT end it
+"""
+
+import fcntl
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import structlog
+
+from supervisor.config import Config
+from supervisor.context import Context
+from supervisor.control import serve_control, serve_metrics
+from supervisor.edges.docker import Docker
+from supervisor.edges.notify import notify, watchdog_interval_s
+from supervisor.edges.process import find_user, forbid_core_dumps
+from supervisor.edges.records import Records
+from supervisor.errors import ConfigError
+from supervisor.metrics import Counters, StateCollector, program_version
+from supervisor.reconcile import Reconciler
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+async def run_daemon(config: Config) -> None:
+    """Until SIGTERM or SIGINT. Raises a VtapdError when it cannot start."""
+    user = find_user(config.guest.user)
+    forbid_core_dumps()
+    with _own_folder(config.run_dir):
+        docker = Docker(config.docker.host, config.docker.timeout)
+        try:
+            engine = await docker.version()
+            counters = Counters()
+            context = Context(config, docker, Records(config.run_dir), user, counters)
+            reconciler = Reconciler(context)
+            counters.registry.register(StateCollector(reconciler.attachments, reconciler.guests))
+            async with serve_metrics(context), serve_control(config.control_socket, config.control.group, reconciler):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(_end_on_signal, tasks.cancel_scope)
+                    await tasks.start(reconciler.run)
+                    tasks.start_soon(_watchdog)
+                    log.info("vtapd_started", version=program_version(), docker=engine, guests_run_as=user.name)
+                    notify("READY=1", f"STATUS=watching Docker {engine}")
+                log.info("vtapd_stopped", guests="left running")
+        finally:
+            with anyio.CancelScope(shield=True):
+                await docker.close()
+
+
+@contextmanager
+def _own_folder(folder: Path) -> Iterator[None]:
+    """Make the run-time folder, and hold it against a second daemon as long as this one lives."""
+    try:
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(f"cannot use {folder}: {error.strerror}", remedy="correct [attach] run_dir") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            remedy = "stop it, or choose another [attach] run_dir"
+            raise ConfigError(f"another vtapd runs on {folder}", remedy=remedy) from error
+        yield
+    finally:
+        os.close(lock)
+
+
+async def _end_on_signal(scope: anyio.CancelScope) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            log.info("vtapd_stopping", signal=number.name)
+            notify("STOPPING=1")
+            scope.cancel()
+            return
+
+
+async def _watchdog() -> None:
+    interval_s = watchdog_interval_s()
+    while interval_s is not None:
+        notify("WATCHDOG=1")
+        await anyio.sleep(interval_s)

@@ -1,0 +1,59 @@
+"""A container's cgroups apart from device rules: where they are, who is in them, whom the kernel killed for memory."""
+
+import os
+from pathlib import Path
+
+from supervisor.core.cgroups import Cgroup, parse_cgroup
+from supervisor.core.model import Pid
+from supervisor.errors import ContainerGone, Permanent
+
+
+def observe_cgroup(pid: Pid) -> Cgroup:
+    """The cgroup of a process, in every hierarchy."""
+    try:
+        return parse_cgroup(Path(f"/proc/{pid}/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise ContainerGone(f"process {pid} has ended", step="cgroup") from error
+
+
+def join_cgroup(cgroup: Cgroup, pid: Pid, *, keep_devices: bool) -> None:
+    """Move a process into the container's cgroup, so that it is paused, limited, counted and killed with it.
+
+    `keep_devices` leaves it out of the v1 devices controller: a QEMU with KVM must open /dev/kvm, which the container
+    may not.
+    """
+    directories = [d for controller, d in cgroup.v1.items() if not (keep_devices and controller == "devices")]
+    if cgroup.v2:
+        directories.append(cgroup.v2)
+    for directory in dict.fromkeys(directories):
+        try:
+            descriptor = os.open(f"{directory}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, str(pid).encode())
+            finally:
+                os.close(descriptor)
+        except (FileNotFoundError, ProcessLookupError) as error:
+            raise ContainerGone(f"the cgroup {directory} or process {pid} is gone", step="cgroup") from error
+        except OSError as error:
+            raise Permanent(
+                f"cannot move process {pid} into {directory}: {error.strerror}",
+                step="cgroup",
+                remedy="vtapd must be able to write to the cgroup file system: run it as root, outside a container",
+            ) from error
+
+
+def observe_oom_kills(cgroup: Cgroup) -> int:
+    """How many processes of this cgroup the kernel killed for want of memory; 0 where it does not count."""
+    for path in (
+        f"{cgroup.v1.get('memory')}/memory.oom_control",
+        f"{cgroup.v2}/memory.events",
+    ):
+        try:
+            text = Path(path).read_text()
+        except OSError:
+            continue
+        for line in text.splitlines():
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return int(count)
+    return 0

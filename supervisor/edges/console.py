@@ -1,0 +1,52 @@
+"""A guest's serial console: where QEMU writes it for `docker logs`, and how the daemon reads along."""
+
+import os
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+
+from supervisor.core.model import Pid
+
+_CHUNK_BYTES = 65536
+_PTS_MAJORS = range(136, 144)  # Documentation/admin-guide/devices.txt: Unix98 PTY slaves
+
+
+def open_log(pid: Pid) -> int | None:
+    """The container's standard output for writing, or None when it is nothing that a log driver reads.
+
+    The caller owns the descriptor. Only a pipe or a terminal is opened: /proc/<pid>/fd/1 may be whatever the container
+    made of it, and opening a device or a FIFO can have effects of its own.
+    """
+    try:
+        pinned = os.open(f"/proc/{pid}/fd/1", os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(pinned)
+        terminal = stat.S_ISCHR(status.st_mode) and os.major(status.st_rdev) in _PTS_MAJORS
+        if not (terminal or stat.S_ISFIFO(status.st_mode)):
+            return None
+        # O_NONBLOCK: a FIFO that nobody reads answers ENXIO and does not wait.
+        log = os.open(f"/proc/self/fd/{pinned}", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.set_blocking(log, True)
+        return log
+    except OSError:
+        return None
+    finally:
+        os.close(pinned)
+
+
+async def read_console(path: Path) -> AsyncIterator[bytes]:
+    """What the guest prints from now on, until QEMU ends. Yields nothing when the socket cannot be reached."""
+    try:
+        stream = await anyio.connect_unix(path)
+    except OSError:
+        return
+    async with stream:
+        while True:
+            try:
+                yield await stream.receive(_CHUNK_BYTES)
+            except (anyio.EndOfStream, anyio.BrokenResourceError):
+                return

@@ -1,0 +1,205 @@
+"""Docker's API: the event stream, the list, one container, and the two things asked of Docker. Knows aiodocker alone.
+
+aiodocker does not reconnect and sets no deadline, and its JSON is untyped: each call here has a deadline, and what is
+used of an answer is converted into a struct before it goes any further (Docker Engine API v1.41).
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import anyio
+import msgspec
+from aiodocker import Docker as Client
+from aiodocker.exceptions import DockerError
+
+from supervisor.core.model import Container, ContainerId, Pid
+from supervisor.errors import Permanent, Transient
+
+DEFAULT_HOST = "unix:///var/run/docker.sock"
+
+# What changes a container or its network; health checks and execs would only wake the daemon for nothing.
+_CONTAINER_EVENTS = ("start", "die", "kill", "pause", "unpause", "rename", "update", "oom", "destroy")
+_NETWORK_EVENTS = ("connect", "disconnect")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something happened to a container."""
+
+    action: str
+    container: ContainerId
+    time_ns: int
+    """Docker's clock, since the epoch."""
+    signal: int | None = None
+    """Of a `kill`."""
+
+
+class _State(msgspec.Struct, rename="pascal"):
+    running: bool = False
+    paused: bool = False
+    pid: int = 0
+    started_at: str = ""
+
+
+class _Config(msgspec.Struct, rename="pascal"):
+    hostname: str = ""
+    labels: dict[str, str] | None = None
+    stop_signal: str = ""
+
+
+class _HostConfig(msgspec.Struct, rename="pascal"):
+    network_mode: str = ""
+    memory: int = 0
+
+
+class _Inspect(msgspec.Struct, rename="pascal"):
+    id: str
+    name: str
+    state: _State
+    config: _Config
+    host_config: _HostConfig
+
+
+class _Actor(msgspec.Struct, rename="pascal"):
+    id: str = msgspec.field(name="ID", default="")
+    attributes: dict[str, str] | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str = msgspec.field(name="Type", default="")
+    action: str = msgspec.field(name="Action", default="")
+    actor: _Actor = msgspec.field(name="Actor", default_factory=_Actor)
+    time_ns: int = msgspec.field(name="timeNano", default=0)
+
+
+class Docker:
+    """One Docker daemon. Use it as an asynchronous context manager."""
+
+    def __init__(self, host: str, timeout_s: float) -> None:
+        self.host = host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+        self._timeout_s = timeout_s
+        self._client = Client(url=self.host)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def version(self) -> str:
+        """The engine's version. Raises Transient where it does not answer."""
+        async with self._translated("version"):
+            return str((await self._client.version()).get("Version", "?"))
+
+    async def events(self, since_s: float) -> AsyncIterator[Event]:
+        """What happens, from `since_s` (seconds since the epoch) on. Ends with Transient when the stream is lost.
+
+        Docker replays what happened since then, so nothing is missed between the request and its taking effect.
+        """
+        filters = {"type": ["container", "network"], "event": [*_CONTAINER_EVENTS, *_NETWORK_EVENTS]}
+        subscriber = self._client.events.subscribe(create_task=False)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._pump, {"since": f"{since_s:.9f}", "filters": json.dumps(filters)})
+                while (data := await subscriber.get()) is not None:
+                    event = _parse_event(data)
+                    if event is not None:
+                        yield event
+                tasks.cancel_scope.cancel()
+        except* (aiohttp.ClientError, DockerError, OSError, ValueError) as group:
+            raise Transient(f"Docker's event stream broke: {group.exceptions[0]}", step="docker") from group
+        raise Transient("Docker ended its event stream", step="docker")
+
+    async def _pump(self, params: dict[str, str]) -> None:
+        await self._client.events.run(**params)
+
+    async def list_running(self) -> list[ContainerId]:
+        """The ids of all containers that run."""
+        async with self._translated("list"):
+            return [ContainerId(container.id) for container in await self._client.containers.list()]
+
+    async def inspect(self, container_id: ContainerId) -> Container | None:
+        """One container, or None when Docker does not know it."""
+        async with self._translated("inspect"):
+            try:
+                data = await self._client.containers.container(container_id).show()
+            except DockerError as error:
+                if error.status == 404:
+                    return None
+                raise
+        try:
+            return _container(msgspec.convert(data, _Inspect))
+        except msgspec.ValidationError as error:
+            raise Transient(
+                f"Docker's answer about {container_id} is not understood: {error}", step="docker"
+            ) from error
+
+    async def stop(self, container_id: ContainerId) -> None:
+        """Stop the container as `docker stop` does; nothing when it is gone."""
+        async with self._translated("stop", extra_s=60):
+            try:
+                await self._client.containers.container(container_id).stop()
+            except DockerError as error:
+                if error.status not in (304, 404):
+                    raise
+
+    @asynccontextmanager
+    async def _translated(self, what: str, extra_s: float = 0) -> AsyncIterator[None]:
+        remedy = f"is Docker running? its address is {self.host}, set by [docker] host or DOCKER_HOST"
+        try:
+            with anyio.fail_after(self._timeout_s + extra_s):
+                yield
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            said = str(error) or f"no answer within {self._timeout_s:g} s"
+            raise Transient(f"cannot ask Docker ({what}): {said}", step="docker", remedy=remedy) from error
+        except DockerError as error:
+            kind = Permanent if error.status in (401, 403) else Transient
+            raise kind(f"Docker refused ({what}): {error.message}", step="docker", remedy=remedy) from error
+
+
+def _container(data: _Inspect) -> Container:
+    return Container(
+        id=ContainerId(data.id),
+        name=data.name.removeprefix("/"),
+        pid=Pid(data.state.pid),
+        started_at=data.state.started_at,
+        running=data.state.running and data.state.pid > 0,
+        paused=data.state.paused,
+        network_mode=data.host_config.network_mode,
+        hostname=data.config.hostname,
+        labels=data.config.labels or {},
+        memory_limit_bytes=data.host_config.memory,
+        stop_signal=_signal_number(data.config.stop_signal),
+    )
+
+
+def _signal_number(name: str) -> int:
+    """Docker takes SIGTERM, TERM and 15 alike."""
+    if name.isdecimal():
+        return int(name)
+    try:
+        return signal.Signals["SIG" + name.upper().removeprefix("SIG")]
+    except KeyError:
+        return signal.SIGTERM
+
+
+def _parse_event(data: Any) -> Event | None:
+    try:
+        event = msgspec.convert(data, _Event)
+    except msgspec.ValidationError:
+        return None  # the next look, at the latest the resync, sees what it would have told
+    attributes = event.actor.attributes or {}
+    container = attributes.get("container", "") if event.type == "network" else event.actor.id
+    if not container or not event.action:
+        return None
+    number = attributes.get("signal", "")
+    return Event(
+        event.action,
+        ContainerId(container),
+        event.time_ns or time.time_ns(),
+        int(number) if number.isdecimal() else None,
+    )

@@ -1,0 +1,164 @@
+"""Network namespaces: their symlinks under /var/run/netns, and doing something inside one.
+
+`setns` (man 2 setns) acts on the calling thread, so whatever must happen inside a namespace happens in a thread that
+is thrown away afterwards. The loop's own threads never change their namespace. pyroute2's `netns=` is not used: it
+forks, and creates a namespace whose name was mistyped.
+"""
+
+import asyncio
+import ctypes
+import os
+import re
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from supervisor.core.model import Pid
+from supervisor.errors import ContainerGone, Permanent
+
+T = TypeVar("T")
+
+NETNS_DIR = Path("/var/run/netns")
+_TARGET = re.compile(r"/proc/(\d+)/ns/net")
+
+CLONE_NEWNET = 0x40000000  # linux/sched.h
+CLONE_NEWPID = 0x20000000
+
+# asm-generic/unistd.h numbers, the same on x86-64 and arm64; constants of linux/mount.h
+_SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 430, 431, 432
+_FSOPEN_CLOEXEC, _FSMOUNT_CLOEXEC, _FSCONFIG_CMD_CREATE = 1, 1, 6
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class NetnsHandles:
+    """Two descriptors that reach into a namespace from outside; whoever holds this closes both."""
+
+    netlink: int
+    """An rtnetlink socket made inside."""
+    sysfs: int
+    """The root directory of a sysfs that shows its devices."""
+
+    def close(self) -> None:
+        os.close(self.netlink)
+        os.close(self.sysfs)
+
+
+async def run_inside(pid: Pid, namespaces: dict[str, int], function: Callable[[], T]) -> T:
+    """Call `function` in a thread that has entered these namespaces of a process, such as {"net": CLONE_NEWNET}.
+
+    Entering a pid namespace counts for the children that the function starts. When the awaiting task is cancelled the
+    thread still runs to its end. Raises ContainerGone when the process ended before.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    descriptors = [(_open_namespace(pid, name), kind) for name, kind in namespaces.items()]
+
+    def deliver(result: T | None, error: BaseException | None) -> None:
+        if future.cancelled():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]  # None only where T is
+
+    def run() -> None:
+        try:
+            try:
+                for descriptor, kind in descriptors:
+                    _check(_libc.setns(descriptor, kind), "setns")
+            finally:
+                for descriptor, _ in descriptors:
+                    os.close(descriptor)
+            result = function()
+        except BaseException as error:
+            loop.call_soon_threadsafe(deliver, None, error)
+        else:
+            loop.call_soon_threadsafe(deliver, result, None)
+
+    threading.Thread(target=run, name="netns", daemon=True).start()
+    return await future
+
+
+async def open_netns(pid: Pid) -> NetnsHandles:
+    """Reach into a process's network namespace, without a fork. The caller owns the handles."""
+    return await run_inside(pid, {"net": CLONE_NEWNET}, _open_handles)
+
+
+def _open_handles() -> NetnsHandles:
+    # SOCK_DGRAM, since asyncio takes no SOCK_RAW; netlink makes no difference (man 7 netlink).
+    netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    try:
+        return NetnsHandles(netlink.fileno(), _mount_sysfs())
+    finally:
+        netlink.detach()
+
+
+def _mount_sysfs() -> int:
+    """A sysfs of this thread's network namespace, mounted nowhere: only this descriptor leads to it."""
+    context = _check(_libc.syscall(_SYS_FSOPEN, b"sysfs", _FSOPEN_CLOEXEC), "fsopen")
+    try:
+        _check(_libc.syscall(_SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0), "fsconfig")
+        return _check(_libc.syscall(_SYS_FSMOUNT, context, _FSMOUNT_CLOEXEC, 0), "fsmount")
+    finally:
+        os.close(context)
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        if number in (1, 13):
+            raise Permanent(
+                f"{what}: {os.strerror(number)}", step="netns", remedy="vtapd needs CAP_SYS_ADMIN: run it as root"
+            )
+        raise ContainerGone(f"{what}: {os.strerror(number)}", step="netns")
+    return result
+
+
+def _open_namespace(pid: Pid, name: str) -> int:
+    try:
+        return os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise ContainerGone(f"process {pid} has ended", step="netns") from error
+    except PermissionError as error:
+        raise Permanent(
+            f"cannot open the {name} namespace of process {pid}: {error.strerror}",
+            step="netns",
+            remedy="vtapd needs CAP_SYS_PTRACE and CAP_SYS_ADMIN: run it as root",
+        ) from error
+
+
+def observe_link(name: str) -> Pid | None:
+    """To whose namespace the symlink of this name leads, or None when there is none that vtapd would have made."""
+    try:
+        target = str((NETNS_DIR / name).readlink())
+    except OSError:
+        return None
+    match = _TARGET.fullmatch(target)
+    return Pid(int(match[1])) if match else None
+
+
+def link_netns(name: str, pid: Pid) -> None:
+    """Make the symlink, or turn it to this process, atomically. Raises Permanent when the name is somebody else's."""
+    path = NETNS_DIR / name
+    if observe_link(name) is None and os.path.lexists(path):
+        raise Permanent(f"{path} exists and is not vtapd's", step="netns", remedy=f"remove it: ip netns del {name}")
+    try:
+        NETNS_DIR.mkdir(mode=0o755, parents=True, exist_ok=True)
+        temporary = NETNS_DIR / f".{name}.vtapd"
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(f"/proc/{pid}/ns/net")
+        temporary.rename(path)
+    except OSError as error:
+        raise Permanent(
+            f"cannot link {path}: {error.strerror}", step="netns", remedy=f"make {NETNS_DIR} writable"
+        ) from error
+
+
+def unlink_netns(name: str) -> None:
+    """Remove the symlink; nothing when it is gone."""
+    (NETNS_DIR / name).unlink(missing_ok=True)

@@ -1,0 +1,68 @@
+"""QMP: the conversation with one QEMU, over the socket that the daemon bound for it. Knows qemu.qmp alone.
+
+After QEMU hung up qemu.qmp's iterators fall silent instead of ending, so the end of a guest is told by its pidfd; here
+events are handed on as they come, and none is kept.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+from qemu.qmp import EventListener, Message, QMPClient, QMPError, Runstate
+
+from supervisor.errors import Transient
+
+_GOODBYE_S = 1.0
+
+
+class QmpSession:
+    """One connection. `on_event` is called with an event's name and data, in the order in which QEMU sent them."""
+
+    def __init__(self, name: str, on_event: Callable[[str, dict[str, object]], None]) -> None:
+        self._client = QMPClient(name)
+        self._client.events.event_filter = lambda _event: False  # the default listener would keep every event
+        self._client.register_listener(_Forwarder(on_event))
+
+    async def connect(self, path: Path) -> None:
+        """Connect and negotiate. The caller sets the deadline: QEMU answers once it has started."""
+        try:
+            await self._client.connect(str(path))
+        except (QMPError, OSError, EOFError) as error:
+            raise Transient(f"no QMP session on {path}: {error}", step="qmp") from error
+
+    async def execute(self, command: str, arguments: dict[str, object] | None = None) -> object:
+        """One command and its answer. Raises Transient when QEMU refuses it or is gone."""
+        try:
+            return await self._client.execute(command, arguments)
+        except (QMPError, OSError, EOFError) as error:
+            raise Transient(f"QMP {command}: {error}", step="qmp") from error
+
+    async def close(self) -> None:
+        """Take in what QEMU still said, then hang up. Bounded, and done even when the caller is cancelled."""
+        with anyio.move_on_after(_GOODBYE_S, shield=True):
+            while self._client.runstate is Runstate.RUNNING:
+                await self._client.runstate_changed()
+        with anyio.move_on_after(_GOODBYE_S, shield=True):
+            await self._disconnect()
+
+    async def hang_up(self) -> None:
+        """Leave a QEMU that goes on running, for a later daemon to connect to."""
+        with anyio.move_on_after(_GOODBYE_S, shield=True):
+            await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        try:
+            await self._client.disconnect()
+        except (QMPError, OSError, EOFError):
+            return  # how the connection ended; that QEMU did is known from elsewhere
+
+
+class _Forwarder(EventListener):
+    def __init__(self, on_event: Callable[[str, dict[str, object]], None]) -> None:
+        super().__init__()
+        self._on_event = on_event
+
+    async def put(self, event: Message) -> None:
+        name, data = event.get("event"), event.get("data")
+        if isinstance(name, str):
+            self._on_event(name, data if isinstance(data, dict) else {})

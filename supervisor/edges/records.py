@@ -1,0 +1,71 @@
+"""Records: what vtapd did to a container, in a file, so that any later daemon can undo or continue it.
+
+Each is written to a temporary file, synced and renamed: a reader sees the old one or the new one, whole.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from supervisor.core.model import ContainerId, Record
+from supervisor.errors import Permanent, Transient
+
+VERSION = 1
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Record)
+
+
+class Records:
+    """The records of one run-time folder, one file a container."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, record: Record) -> None:
+        """Make this the container's record, durably."""
+        path = self._path(record.id)
+        temporary = path.with_suffix(".new")
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(descriptor, _encoder.encode(record))
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
+            temporary.rename(path)
+        except OSError as error:
+            raise Transient(f"cannot write {path}: {error.strerror}", step="record") from error
+
+    def read(self, container_id: ContainerId) -> Record | None:
+        """The container's record, or None when there is none.
+
+        Raises Permanent when there is one that cannot be understood.
+        """
+        path = self._path(container_id)
+        try:
+            record = _decoder.decode(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise Permanent(
+                f"record {path} cannot be read: {error}", step="record", remedy="it is built anew"
+            ) from error
+        if record.version != VERSION or record.id != container_id:
+            raise Permanent(
+                f"record {path} is of version {record.version}, for {record.id!a}",
+                step="record",
+                remedy="it is built anew",
+            )
+        return record
+
+    def delete(self, container_id: ContainerId) -> None:
+        """Forget the record; nothing when there is none."""
+        self._path(container_id).unlink(missing_ok=True)
+
+    def list(self) -> list[ContainerId]:
+        """The containers that have a record."""
+        return [ContainerId(path.stem) for path in sorted(self._folder.glob("*.json"))]
+
+    def _path(self, container_id: ContainerId) -> Path:
+        return self._folder / f"{container_id}.json"

@@ -1,0 +1,148 @@
+"""A container's files, by openat2 beneath its root and never by a path of the host.
+
+A plain open of /proc/<pid>/root/x follows an absolute symlink in the image onto the *host*; RESOLVE_IN_ROOT does not
+(man 2 openat2).
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import stat
+import struct
+
+from supervisor.core.guests.kind import HEAD_BYTES, Image
+from supervisor.core.model import DeviceNumber, Pid
+from supervisor.errors import ContainerGone, Permanent, Rejected, Transient
+
+_SYS_OPENAT2 = 437  # asm-generic/unistd.h
+_RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10  # linux/openat2.h
+_OPEN_HOW = struct.Struct("QQQ")
+_CHUNK_BYTES = 1 << 20
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def open_root(pid: Pid) -> int:
+    """A descriptor of the container's root directory. The caller owns it."""
+    try:
+        return os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise ContainerGone(f"process {pid} has ended", step="rootfs") from error
+    except PermissionError as error:
+        raise Permanent(
+            f"cannot reach the files of process {pid}",
+            step="rootfs",
+            remedy="vtapd needs CAP_SYS_PTRACE: run it as root",
+        ) from error
+
+
+def open_beneath(root: int, path: str, flags: int) -> int:
+    """Open a path of the container; symlinks in it resolve within the container. OSError as the kernel says it."""
+    how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+    descriptor: int = _libc.syscall(_SYS_OPENAT2, root, os.fsencode(path), how, len(how))
+    if descriptor < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+    return descriptor
+
+
+def open_dev(root: int) -> int:
+    """The container's /dev. The caller owns the descriptor."""
+    try:
+        return open_beneath(root, "/dev", os.O_PATH | os.O_DIRECTORY)
+    except OSError as error:
+        raise Permanent(
+            f"the container has no usable /dev: {error.strerror}", step="node", remedy="give the image a /dev directory"
+        ) from error
+
+
+def open_file(root: int, path: str, label: str, limit_bytes: int) -> int:
+    """Open a regular file of the container for reading. The caller owns the descriptor.
+
+    Raises Rejected, naming the label, when it is missing, no regular file, empty or larger than the limit.
+    """
+    try:
+        # O_NONBLOCK: a FIFO or a device under that name must not hold the daemon up.
+        descriptor = open_beneath(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN):
+            raise Transient(f"cannot open {path!a}: {error.strerror}", step="kernel") from error
+        raise _refused(path, label, os.strerror(error.errno or 0)) from error
+    status = os.fstat(descriptor)
+    problem = None
+    if not stat.S_ISREG(status.st_mode):
+        problem = "it is no regular file"
+    elif not 0 < status.st_size <= limit_bytes:
+        problem = f"it has {status.st_size} bytes, allowed are 1 to {limit_bytes}"
+    if problem:
+        os.close(descriptor)
+        raise _refused(path, label, problem)
+    return descriptor
+
+
+def _refused(path: str, label: str, problem: str) -> Rejected:
+    return Rejected(
+        f"label {label}: cannot use {path!a} of the container: {problem}",
+        step="kernel",
+        remedy="name a regular file of the container's own file system",
+    )
+
+
+def read_image(descriptor: int, markers: frozenset[bytes]) -> Image:
+    """The head of a kernel image, and which markers occur in it. Reads the whole file: call it in a thread."""
+    head = os.pread(descriptor, HEAD_BYTES, 0)
+    overlap = max((len(m) for m in markers), default=1) - 1
+    found: set[bytes] = set()
+    offset, tail = 0, b""
+    while chunk := os.pread(descriptor, _CHUNK_BYTES, offset):
+        window = tail + chunk
+        found.update(m for m in markers if m in window)
+        offset, tail = offset + len(chunk), window[-overlap:] if overlap else b""
+    return Image(head, frozenset(found))
+
+
+def observe_nodes(dev: int, slots: set[int], major: int | None) -> tuple[tuple[int, DeviceNumber], ...]:
+    """Those /dev/tapN among the slots that are character devices of this major number, with their numbers."""
+    nodes = ((slot, _node_device(dev, slot)) for slot in sorted(slots))
+    return tuple((slot, device) for slot, device in nodes if device is not None and device.major == major)
+
+
+def make_node(dev: int, slot: int, device: DeviceNumber) -> None:
+    """Make /dev/tap<slot>, mode 0600; an older tap's node of that name is replaced atomically.
+
+    Raises Permanent when something else has the name.
+    """
+    temporary = f".tap{slot}.vtapd"
+    before = _node_device(dev, slot)
+    if before is not None and before.major != device.major:
+        remedy = "remove or rename it in the image"
+        raise Permanent(f"the container has a /dev/tap{slot} of its own", step="node", remedy=remedy)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=dev)
+        os.mknod(temporary, 0o600 | stat.S_IFCHR, os.makedev(device.major, device.minor), dir_fd=dev)
+        os.rename(temporary, f"tap{slot}", src_dir_fd=dev, dst_dir_fd=dev)
+    except OSError as error:
+        raise Permanent(
+            f"cannot make /dev/tap{slot} in the container: {error.strerror}",
+            step="node",
+            remedy="vtapd needs CAP_MKNOD, and the container's /dev must be writable",
+        ) from error
+
+
+def _node_device(dev: int, slot: int) -> DeviceNumber | None:
+    """The number of /dev/tap<slot>; 0:0 when that is no character device, None when there is nothing."""
+    try:
+        status = os.stat(f"tap{slot}", dir_fd=dev, follow_symlinks=False)
+    except OSError:
+        return None
+    rdev = status.st_rdev if stat.S_ISCHR(status.st_mode) else 0
+    return DeviceNumber(os.major(rdev), os.minor(rdev))
+
+
+def remove_node(dev: int, slot: int, device: DeviceNumber) -> None:
+    """Remove /dev/tap<slot> if it still has this number; nothing when it is gone."""
+    if _node_device(dev, slot) == device:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"tap{slot}", dir_fd=dev)

@@ -1,0 +1,104 @@
+"""A macvtap's character device: its number, and the one descriptor that a guest uses.
+
+The kernel's name tapN comes from an ifindex, which is unique only within a namespace, while devtmpfs is one for the
+host: the host's /dev/tapN may be another container's network. So the number is read in a sysfs of the namespace
+itself, and what was opened is checked by number and by TUNGETIFF before it is used. (drivers/net/macvtap.c, tap.c)
+"""
+
+import errno
+import fcntl
+import os
+import struct
+from pathlib import Path
+
+from supervisor.core.model import DeviceNumber, IfIndex
+from supervisor.errors import ContainerGone, Permanent, Transient
+
+_TUNGETIFF = 0x800454D2  # linux/if_tun.h
+_IFREQ = struct.Struct("16sH22x")  # linux/if.h: struct ifreq on 64-bit machines
+_MAX_FRAME_BYTES = 65536 + 64
+_COUNTERS = ("rx_bytes", "rx_packets", "tx_bytes", "tx_packets")
+
+
+def observe_device(sysfs: int, index: IfIndex) -> DeviceNumber:
+    """The device number of the macvtap with this ifindex, from a sysfs of its namespace."""
+    try:
+        text = _read_at(sysfs, f"class/macvtap/tap{index}/dev")
+    except OSError as error:
+        raise ContainerGone(f"macvtap {index} has no device any more: {error.strerror}", step="macvtap") from error
+    major, _, minor = text.strip().partition(":")
+    return DeviceNumber(int(major), int(minor))
+
+
+def observe_counters(sysfs: int, name: str) -> dict[str, int] | None:
+    """The link's bytes and packets, rx being what the guest receives; None when it is gone."""
+    try:
+        return {key: int(_read_at(sysfs, f"class/net/{name}/statistics/{key}")) for key in _COUNTERS}
+    except OSError:
+        return None
+
+
+def _read_at(directory: int, path: str) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return os.read(descriptor, 64).decode("ascii")
+    finally:
+        os.close(descriptor)
+
+
+def open_tap(directory: int, node: str, device: DeviceNumber, name: str) -> int:
+    """Open the node in this directory, if it is the tap of this number and name. The caller owns the descriptor.
+
+    Each open adds a queue that takes its share of the packets: open once for a guest's life.
+    """
+    # O_PATH pins the inode without running any driver's open, so what is checked is what gets opened.
+    try:
+        pinned = os.open(node, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    except OSError as error:
+        raise ContainerGone(f"node {node} is gone: {error.strerror}", step="tap") from error
+    try:
+        found = os.fstat(pinned).st_rdev
+        if (os.major(found), os.minor(found)) != (device.major, device.minor):
+            raise Transient(f"node {node} was exchanged for another device", step="tap")
+        tap = os.open(f"/proc/self/fd/{pinned}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise _translate(error, f"cannot open the tap {name} ({device})") from error
+    finally:
+        os.close(pinned)
+    try:
+        answer = fcntl.ioctl(tap, _TUNGETIFF, _IFREQ.pack(b"", 0))
+    except OSError as error:
+        os.close(tap)
+        raise _translate(error, f"device {device} is no tap") from error
+    if _IFREQ.unpack(answer)[0].rstrip(b"\0").decode("ascii", "replace") != name:
+        os.close(tap)
+        raise Transient(f"device {device} is another tap than {name}", step="tap")
+    return tap
+
+
+def drain(tap: int) -> int:
+    """Throw away the packets that wait on a tap, so that a new guest does not get the old one's; returns how many."""
+    for count in range(4096):
+        try:
+            os.read(tap, _MAX_FRAME_BYTES)
+        except OSError:
+            return count
+    return 4096
+
+
+def _translate(error: OSError, what: str) -> Permanent | Transient:
+    said = f"{what}: {error.strerror}"
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return Permanent(
+            said, step="tap", remedy="vtapd itself must be allowed to open it: [Service] DevicePolicy=auto"
+        )
+    return Transient(said, step="tap")
+
+
+def observe_major() -> int | None:
+    """The major number of all macvtaps of this host (/proc/devices), or None before there ever was one."""
+    for line in Path("/proc/devices").read_text().splitlines():
+        number, _, name = line.strip().partition(" ")
+        if name == "macvtap":
+            return int(number)
+    return None

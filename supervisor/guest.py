@@ -1,0 +1,196 @@
+"""One running QEMU: started or adopted, listened to, stopped; and the evidence of how it ended.
+
+Owns the process's pidfd, its QMP session and the reader of its console. It decides nothing about restarts: when it has
+ended it says so, and the container's worker looks.
+"""
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import structlog
+
+from supervisor.core.cgroups import Cgroup
+from supervisor.core.console import ConsoleScanner
+from supervisor.core.guests.kind import GuestKind, Stop
+from supervisor.core.lifecycle import Evidence
+from supervisor.core.model import ContainerId, Pid, ProcessRecord, short_id
+from supervisor.edges import cgroups
+from supervisor.edges.console import read_console
+from supervisor.edges.process import Process, observe_incarnation
+from supervisor.edges.qmp import QmpSession
+from supervisor.errors import Transient
+
+_GREETING_S = 10.0
+_LAST_WORDS_S = 1.0
+_INIT_ENDS_S = 0.05
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+def boottime_s() -> float:
+    """Seconds since boot, which no clock adjustment moves and every daemon of this boot shares."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class SocketPaths:
+    """Where a guest's sockets are, so that any later daemon finds them."""
+
+    def __init__(self, run_dir: Path, container_id: ContainerId) -> None:
+        self.qmp = run_dir / f"{short_id(container_id)}.qmp"
+        self.console = run_dir / f"{short_id(container_id)}.console"
+
+    def remove(self) -> None:
+        self.qmp.unlink(missing_ok=True)
+        self.console.unlink(missing_ok=True)
+
+
+class GuestSession:
+    """From the moment its QEMU runs until it has ended. `run` it in the worker's task group."""
+
+    def __init__(
+        self,
+        container_id: ContainerId,
+        init: Pid,
+        kind: GuestKind,
+        process: Process,
+        record: ProcessRecord,
+        cgroup: Cgroup,
+        paths: SocketPaths,
+        on_change: Callable[[], None],
+    ) -> None:
+        self.kind = kind
+        self.record = record
+        self.running_at_s: float | None = None
+        """When QMP answered, in seconds since boot."""
+        self.ended_at_s: float | None = None
+        self._container_id = container_id
+        self._init = init
+        self._process = process
+        self._cgroup = cgroup
+        self._paths = paths
+        self._on_change = on_change
+        self._scanner = ConsoleScanner(kind.console)
+        self._qmp = QmpSession(short_id(container_id), self._note_event)
+        self._oom_kills = cgroups.observe_oom_kills(cgroup)
+        self._shutdown: str | None = None
+        self._panicked = False
+        self._asked: str | None = None
+        self._answered = anyio.Event()
+        self._exited = anyio.Event()
+        self._ended = anyio.Event()
+        self.evidence: Evidence | None = None
+        """Once it has ended."""
+
+    async def run(self) -> None:
+        """Until QEMU has ended. Cancelled, it leaves QEMU running for a later daemon."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                heard = [anyio.Event(), anyio.Event()]
+                tasks.start_soon(self._converse, heard[0])
+                tasks.start_soon(self._listen, heard[1])
+                await anyio.wait_readable(self._process.pidfd)
+                self.ended_at_s = boottime_s()
+                status = self._process.reap()
+                self._exited.set()
+                self._answered.set()
+                with anyio.move_on_after(_LAST_WORDS_S):
+                    for each in heard:
+                        await each.wait()
+                tasks.cancel_scope.cancel()
+            self.evidence = await self._gather(status)
+        finally:
+            self._process.close()
+        self._ended.set()
+        self._on_change()
+
+    async def stop(self, timeout_s: float, reason: str = "stopped") -> None:
+        """End it: gracefully where its kind can, by force at the deadline. Returns when it has ended."""
+        self._asked = self._asked or reason
+        if self._ended.is_set():
+            return
+        if self.kind.stop is Stop.POWERDOWN and reason == "stopped":
+            with anyio.move_on_after(timeout_s):
+                await self._powerdown()
+                await self._ended.wait()
+                return
+        elif reason == "stopped":
+            self._process.kill(signal.SIGTERM)  # QEMU closes its disks
+            with anyio.move_on_after(timeout_s):
+                await self._ended.wait()
+                return
+        self._process.kill()
+        await self._ended.wait()
+
+    async def wait_ended(self, timeout_s: float) -> None:
+        """Wait for an end that is certain, such as that of a container that has gone."""
+        with anyio.move_on_after(timeout_s):
+            await self._ended.wait()
+            return
+        self._process.kill()
+        await self._ended.wait()
+
+    async def _powerdown(self) -> None:
+        await self._answered.wait()
+        with contextlib.suppress(Transient):
+            await self._qmp.execute("system_powerdown")
+
+    async def _converse(self, heard: anyio.Event) -> None:
+        try:
+            with anyio.fail_after(_GREETING_S):
+                await self._qmp.connect(self._paths.qmp)
+        except (Transient, TimeoutError) as error:
+            if self.ended_at_s is None:
+                log.warning("qmp_unreachable", error=str(error) or "no greeting")
+                self._asked = self._asked or "hang"
+                self._process.kill()
+            heard.set()
+            return
+        self.running_at_s = boottime_s()
+        self._answered.set()
+        self._on_change()
+        try:
+            await self._exited.wait()
+            await self._qmp.close()
+        finally:
+            await self._qmp.hang_up()
+            heard.set()
+
+    def _note_event(self, name: str, data: dict[str, object]) -> None:
+        if name == "SHUTDOWN" and self._shutdown is None:
+            self._shutdown = str(data.get("reason", ""))
+        elif name == "GUEST_PANICKED":
+            self._panicked = True
+
+    async def _listen(self, heard: anyio.Event) -> None:
+        async for data in read_console(self._paths.console):
+            if self._scanner.feed(data):
+                self._process.kill()  # its last line: such a guest halts, and never ends QEMU itself
+        self._scanner.close()
+        heard.set()
+
+    async def _gather(self, status: int | None) -> Evidence:
+        gone = observe_incarnation(self._init) is None
+        oom = cgroups.observe_oom_kills(self._cgroup) > self._oom_kills
+        verdict = self._scanner.verdict
+        if status == -signal.SIGKILL and not (gone or oom or self._asked or self._scanner.ended):
+            # Docker may be killing the whole cgroup, QEMU before the init.
+            await anyio.sleep(_INIT_ENDS_S)
+            gone = observe_incarnation(self._init) is None
+        return Evidence(
+            status=status,
+            shutdown=self._shutdown,
+            panicked=self._panicked,
+            verdict=verdict,
+            asked=self._asked,
+            oom=oom and status == -signal.SIGKILL,
+            container_gone=gone,
+            detail=self._scanner.last_line or (self._process.read_stderr() if status else ""),
+        )
+
+    @property
+    def pid(self) -> Pid:
+        return self._process.pid

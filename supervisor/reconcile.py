@@ -1,0 +1,114 @@
+"""Keeps one worker for each container, and marks it whenever something may have changed.
+
+Docker's events, the resync and the list after a broken stream all come down to the same: a mark.
+"""
+
+import time
+
+import anyio
+import anyio.abc
+import structlog
+
+from supervisor.context import Context
+from supervisor.core.model import ContainerId
+from supervisor.edges.docker import Event
+from supervisor.errors import Transient
+from supervisor.metrics import GuestSample
+from supervisor.views import sample
+from supervisor.worker import Worker
+
+_FIRST_RECONNECT_S, _LAST_RECONNECT_S = 0.1, 5.0
+_LOOK_BACK_S = 1.0
+"""How far before the list the stream begins: events may come twice, none may be missed."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Reconciler:
+    """All containers of one Docker daemon."""
+
+    def __init__(self, context: Context) -> None:
+        self.workers: dict[ContainerId, Worker] = {}
+        self._context = context
+        self._tasks: anyio.abc.TaskGroup
+        self._connected = False
+
+    async def run(self, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """For ever. Reports itself started once every container that was there has its worker."""
+        async with anyio.create_task_group() as self._tasks:
+            for container_id in self._context.records.list():
+                self.mark(container_id)
+            await self._mark_all()
+            self._tasks.start_soon(self._follow_docker)
+            self._tasks.start_soon(self._resync)
+            task_status.started()
+
+    def mark(self, container_id: ContainerId, event: Event | None = None) -> None:
+        """Have a container looked at, and Docker asked about it."""
+        worker = self.workers.get(container_id)
+        if worker is None:
+            worker = Worker(self._context, container_id)
+            self.workers[container_id] = worker
+            worker.mark(event, inspect=True)
+            self._tasks.start_soon(self._work, worker)
+        else:
+            worker.mark(event, inspect=True)
+
+    def find(self, name: str) -> Worker | None:
+        """By name, full id, or the beginning of an id that only one container has."""
+        named = [w for w in self.workers.values() if w.name == name or w.id == name]
+        if named:
+            return named[0]
+        begun = [w for w in self.workers.values() if w.id.startswith(name)] if len(name) >= 4 else []
+        return begun[0] if len(begun) == 1 else None
+
+    def attachments(self) -> int:
+        """How many containers have their tap."""
+        return sum(worker.attached for worker in self.workers.values())
+
+    def guests(self) -> list[GuestSample]:
+        """Every guest, for a scrape."""
+        samples = (sample(worker) for worker in self.workers.values() if worker.container is not None)
+        return [each for each in samples if each is not None]
+
+    async def _work(self, worker: Worker) -> None:
+        await worker.run()
+        del self.workers[worker.id]
+        if worker.is_marked():
+            self.mark(worker.id)
+
+    async def _mark_all(self) -> None:
+        for container_id in {*await self._context.docker.list_running(), *self.workers}:
+            self.mark(container_id)
+
+    async def _follow_docker(self) -> None:
+        delay_s = _FIRST_RECONNECT_S
+        while True:
+            since_s = time.time() - _LOOK_BACK_S
+            try:
+                await self._mark_all()
+                self._note_connected(True)
+                delay_s = _FIRST_RECONNECT_S
+                async for event in self._context.docker.events(since_s):
+                    self._context.counters.docker_events.labels(event.action).inc()
+                    self.mark(event.container, event)
+            except Transient as error:
+                self._note_connected(False, str(error))
+            await anyio.sleep(delay_s)
+            delay_s = min(delay_s * 2, _LAST_RECONNECT_S)
+
+    def _note_connected(self, connected: bool, error: str = "") -> None:
+        if connected and not self._connected:
+            log.info("docker_connected", host=self._context.docker.host)
+        elif self._connected and not connected:
+            log.warning("docker_stream_lost", error=error)
+        self._connected = connected
+        self._context.counters.docker_connected.set(connected)
+
+    async def _resync(self) -> None:
+        while True:
+            await anyio.sleep(self._context.config.attach.resync)
+            try:
+                await self._mark_all()
+            except Transient as error:
+                log.debug("resync_postponed", error=str(error))

@@ -1,0 +1,345 @@
+"""One container's worker: looks, compares, takes one step, until nothing differs. Serial inside, parallel to others.
+
+Events only mark it as worth a look, so one that is lost, doubled or late costs nothing. What it did is in the record
+before it is done; a daemon that comes later goes on from there.
+"""
+
+import math
+import signal
+import time
+from dataclasses import replace
+
+import anyio
+import structlog
+
+from supervisor.attachment import Attachment
+from supervisor.context import Context
+from supervisor.core.actions import (
+    Action,
+    AllowDevice,
+    DeleteRecord,
+    StartGuest,
+    StopGuest,
+    UnlinkNetns,
+    WriteRecord,
+)
+from supervisor.core.labels import parse_labels, why_left_alone
+from supervisor.core.model import Container, ContainerId, GuestRecord, Incarnation, Record, short_id
+from supervisor.core.plan import Desired, Seen, is_attached, next_action
+from supervisor.edges import netns, process
+from supervisor.edges.docker import Event
+from supervisor.errors import ContainerGone, Permanent, Rejected, Transient, VtapdError
+from supervisor.guest import SocketPaths, boottime_s
+from supervisor.keeper import GuestKeeper
+from supervisor.launch import examine
+
+_FIRST_RETRY_S, _LAST_RETRY_S = 0.1, 30.0
+_ENDS_WITH_CONTAINER_S = 5.0
+_NO_GUEST = GuestRecord()
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Worker:
+    """`run` it in a task group; `mark` it from anywhere in the loop."""
+
+    def __init__(self, context: Context, container_id: ContainerId) -> None:
+        self.id = container_id
+        self.container: Container | None = None
+        self.incarnation: Incarnation | None = None
+        self.record: Record | None = None
+        self.seen: Seen | None = None
+        self.attachment: Attachment | None = None
+        self.keeper: GuestKeeper
+        self.attached = False
+        self.left_alone: str | None = None
+        """Why this container gets nothing, though nothing is wrong."""
+        self.trouble: VtapdError | None = None
+        """What went wrong last. A Permanent one holds until the container changes."""
+        self.guest_trouble: Permanent | None = None
+        """Why its guest could not be started at all."""
+        self._context = context
+        self._paths = SocketPaths(context.config.run_dir, container_id)
+        self._decided = False
+        self._stopping = False
+        self._inspect = True
+        self._started_ns: int | None = None
+        self._failures = 0
+        self._marked = anyio.Event()
+
+    @property
+    def name(self) -> str:
+        """The container's name, or its short id before Docker told it."""
+        return self.container.name if self.container else short_id(self.id)
+
+    @property
+    def guest(self) -> GuestRecord:
+        """What is on record of this incarnation's guest."""
+        current = self._current_record()
+        return current.guest if current else _NO_GUEST
+
+    def mark(self, event: Event | None = None, *, inspect: bool = False) -> None:
+        """Something may have changed: look again, soon. `inspect` asks Docker again, too."""
+        self._inspect = self._inspect or inspect or event is not None
+        if event is not None and event.action == "start":
+            self._started_ns = event.time_ns
+        if event is not None and event.action == "kill" and self.container is not None:
+            self._stopping = self._stopping or event.signal == self.container.stop_signal
+        self._marked.set()
+
+    def is_marked(self) -> bool:
+        """Whether it was marked since its last look began."""
+        return self._marked.is_set()
+
+    async def run(self) -> None:
+        """Until the container does not run and nothing of it is left. Cancelled, it leaves everything as it is."""
+        structlog.contextvars.bind_contextvars(container=self.name)
+        try:
+            async with anyio.create_task_group() as tasks:
+                self.keeper = GuestKeeper(self._context, tasks, self._paths, self.mark)
+                while True:
+                    self._marked = anyio.Event()
+                    due_s = await self._look()
+                    if self._is_over() and not self._marked.is_set():
+                        break
+                    with anyio.move_on_after(due_s):
+                        await self._marked.wait()
+        finally:
+            self._let_go()
+
+    def _is_over(self) -> bool:
+        idle = self.incarnation is None and self.record is None and self.keeper.session is None
+        return idle and not self._failures
+
+    async def _look(self) -> float | None:
+        """One pass; returns in how many seconds the next is due by itself, or None."""
+        try:
+            await self._converge()
+        except Transient as error:
+            return self._retry(error)
+        except Permanent as error:
+            return self._give_up(error)
+        self._failures = 0
+        if isinstance(self.trouble, Transient):
+            self.trouble = None
+        desired = self._desired()
+        if desired.takeover and not desired.guest and not self._stopping:
+            return max(0.0, self.guest.not_before_s - boottime_s())
+        return None
+
+    def _retry(self, error: Transient) -> float:
+        self._failures += 1
+        self._inspect = True
+        delay_s = min(_FIRST_RETRY_S * math.pow(2, min(self._failures - 1, 30)), _LAST_RETRY_S)
+        if isinstance(error, ContainerGone):
+            log.debug("container_ended_meanwhile", step=error.step, error=str(error))
+        else:
+            self.trouble = error
+            self._context.counters.attach_failures.labels(error.step).inc()
+            log.warning("will_retry", step=error.step, error=str(error), delay_s=delay_s)
+        return delay_s
+
+    def _give_up(self, error: Permanent) -> float | None:
+        """Undo what was done, at once; nothing is tried again before the container changes."""
+        if isinstance(self.trouble, Permanent):
+            log.error("undo_failed", step=error.step, error=str(error))
+            return None
+        self.trouble = error
+        if isinstance(error, Rejected):
+            log.error("container_rejected", step=error.step, error=str(error))
+        else:
+            self._context.counters.attach_failures.labels(error.step).inc()
+            log.error("attach_failed", step=error.step, error=str(error))
+        return 0.0
+
+    async def _converge(self) -> None:
+        if self._inspect:
+            self._inspect = False
+            await self._ask_docker()
+        running = self.container is not None and self.container.running
+        incarnation = process.observe_incarnation(self.container.pid) if running and self.container else None
+        if incarnation != self.incarnation:
+            await self._turn_over(incarnation)
+        if self.record is None:
+            self._read_record()
+        self._settle()
+        if incarnation is not None and not self._decided and not isinstance(self.trouble, Permanent):
+            await self._decide()
+        await self._carry_out()
+        if self._desired().guest and self.keeper.session is None:
+            said = f"container {self.name} has no interface with an address that its guest could have"
+            raise Transient(said, step="takeover", remedy="connect it to a network: docker network connect")
+        if self._stopping and self.keeper.plan and self.keeper.session is None:
+            self._end_deaf_init()
+
+    async def _ask_docker(self) -> None:
+        container = await self._context.docker.inspect(self.id)
+        if container != self.container:
+            self.container = container
+            structlog.contextvars.bind_contextvars(container=self.name)
+            self._decided = False
+            if isinstance(self.trouble, Permanent):
+                self.trouble = None
+
+    async def _turn_over(self, incarnation: Incarnation | None) -> None:
+        """Another run of the container, or none: let go of the last one."""
+        if self.keeper.session is not None:
+            await self.keeper.session.wait_ended(_ENDS_WITH_CONTAINER_S)
+            self._settle()
+        self._let_go()
+        self.incarnation = incarnation
+        self.keeper.plan = None
+        self._decided, self._stopping, self.attached = False, False, False
+        self.seen, self.trouble, self.left_alone, self.guest_trouble = None, None, None, None
+
+    def _read_record(self) -> None:
+        try:
+            self.record = self._context.records.read(self.id)
+        except Permanent as error:
+            log.error("record_unreadable", error=str(error))
+            self._context.records.delete(self.id)
+
+    async def _decide(self) -> None:
+        """What this container is to get. Raises Rejected."""
+        assert self.container is not None, "it runs"
+        self.left_alone = why_left_alone(self.container, self._context.config.attach.containers)
+        if self.left_alone is None:
+            spec = parse_labels(self.container, self._context.config.policy)
+            if spec is not None:
+                attachment = await self._attachment()
+                self._write_guest(self.keeper.adopt(self.container, attachment, spec, self.guest))
+                if self.keeper.session is None:
+                    self.keeper.plan = await examine(self._context, attachment.root, self.container, spec)
+        self._decided = True
+
+    def _desired(self) -> Desired:
+        attached = (
+            self.incarnation is not None
+            and self._decided
+            and self.left_alone is None
+            and not isinstance(self.trouble, Permanent)
+        )
+        serves = attached and self.keeper.plan is not None and self.guest.done is None
+        due = not self._stopping and boottime_s() >= self.guest.not_before_s
+        return Desired(attached, takeover=serves, guest=serves and due)
+
+    async def _carry_out(self) -> None:
+        seen = await self._observe()
+        while action := next_action(self.id, self.name, self._desired(), seen, self.record):
+            if not self.attached and is_attached(seen, self._current_record()):
+                self._note_attached()
+            seen = await self._apply(action, seen)
+        self.seen = seen
+        if is_attached(seen, self._current_record()):
+            self._note_attached()
+        else:
+            self.attached = False
+
+    def _note_attached(self) -> None:
+        if self._started_ns is not None:
+            seconds = (time.time_ns() - self._started_ns) / 1e9
+            self._started_ns = None
+            self._context.counters.attach_seconds.observe(max(0.0, seconds))
+            log.info("container_attached", after_s=round(seconds, 4))
+        if not self.attached:
+            self.attached = True
+            self._marked.set()  # look once more, at leisure: whether the steps took effect, and at the routes
+
+    async def _observe(self) -> Seen:
+        link = short_id(self.id)
+        if self.incarnation is None or (self.record is None and not self._desired().attached):
+            return Seen(self.incarnation, netns.observe_link(link))
+        attachment = await self._attachment()
+        with_routes = self.attached or self.keeper.plan is not None
+        seen = await attachment.observe(link, self._current_record(), with_routes=with_routes)
+        return replace(seen, guest=self.keeper.session is not None)
+
+    async def _apply(self, action: Action, seen: Seen) -> Seen:
+        match action:
+            case WriteRecord(record):
+                self._write(record)
+            case DeleteRecord():
+                self._context.records.delete(self.id)
+                self._paths.remove()
+                self.record = None
+            case UnlinkNetns():
+                netns.unlink_netns(short_id(self.id))
+                return replace(seen, netns_link=None)
+            case StartGuest():
+                await self._start_guest(action)
+                return replace(seen, guest=self.keeper.session is not None)
+            case StopGuest():
+                await self.keeper.stop()
+                self._settle()
+                return replace(seen, guest=False)
+            case _:
+                if isinstance(action, AllowDevice) and self.attached:
+                    self._context.counters.rule_repairs.inc()
+                    log.warning("device_rule_repaired", device=str(action.device))
+                seen = await (await self._attachment()).apply(action, short_id(self.id), seen)
+                log.debug("step_done", step=type(action).__name__)
+        return seen
+
+    async def _start_guest(self, step: StartGuest) -> None:
+        assert self.container is not None, "it runs"
+        try:
+            guest = await self.keeper.start(self.container, await self._attachment(), step, self.guest)
+        except Permanent as error:
+            guest = self.keeper.fail(self.guest, error)
+            self.guest_trouble = error
+        self._write_guest(guest)
+
+    def _settle(self) -> None:
+        before = self.guest
+        after = self.keeper.settle(before)
+        self._write_guest(after)
+        if after.done and not before.done:
+            self._on_done()
+
+    def _on_done(self) -> None:
+        """The guest is done for good: what `vtapd.on-exit` says."""
+        plan = self.keeper.plan
+        reason = self.guest.exits[-1].reason
+        if plan is None or plan.spec.on_exit != "stop" or self._stopping or reason in ("container-gone", "stopped"):
+            return
+        log.info("container_stopping", because="its guest is done")
+        self.keeper.tasks.start_soon(self._stop_container)
+
+    async def _stop_container(self) -> None:
+        try:
+            await self._context.docker.stop(self.id)
+        except (Transient, Permanent) as error:
+            log.warning("container_not_stopped", error=str(error))
+
+    def _end_deaf_init(self) -> None:
+        """A stop is done when the guest is, even where the container's init cannot hear SIGTERM."""
+        assert self.container is not None
+        if self.incarnation is None or self.container.paused:
+            return
+        if process.ignores_signal(self.incarnation.pid, self.container.stop_signal):
+            log.debug("init_killed", pid=self.incarnation.pid, because="it has no handler for the stop signal")
+            process.send_signal(self.incarnation, signal.SIGKILL)
+
+    def _current_record(self) -> Record | None:
+        return self.record if self.record and self.record.incarnation == self.incarnation else None
+
+    def _write(self, record: Record) -> None:
+        self._context.records.write(record)
+        self.record = record
+
+    def _write_guest(self, guest: GuestRecord) -> None:
+        record = self._current_record()
+        if record is not None and record.guest != guest:
+            self._write(replace(record, guest=guest))
+
+    async def _attachment(self) -> Attachment:
+        assert self.incarnation is not None, "only a running container can be reached into"
+        if self.attachment is None:
+            self.attachment = await Attachment.open(self.incarnation)
+        return self.attachment
+
+    def _let_go(self) -> None:
+        self.keeper.release()
+        if self.attachment is not None:
+            self.attachment.close()
+            self.attachment = None

@@ -1,0 +1,37 @@
+/* COM1, the guest's only console: what the supervisor reads to learn how the guest fares. */
+#include "guest.h"
+
+enum { COM1 = 0x3f8, LINE_STATUS = COM1 + 5, TRANSMITTER_EMPTY = 0x20 };
+
+void console_start(void)
+{
+    outb(COM1 + 1, 0);          /* no interrupts */
+    outb(COM1 + 3, 0x80);       /* 115200 baud */
+    outb(COM1, 1);
+    outb(COM1 + 1, 0);
+    outb(COM1 + 3, 3);          /* 8N1 */
+    outb(COM1 + 2, 7);          /* FIFO on, cleared */
+}
+
+/* The wait is bounded: a console that nobody reads loses text, it does not stop the guest. */
+void console_byte(uint8_t byte)
+{
+    for (unsigned tries = 20000; tries && !(inb(LINE_STATUS) & TRANSMITTER_EMPTY); tries--)
+        ;
+    outb(COM1, byte);
+}
+
+/* One message; "\n" becomes "\r\n". */
+void say(const char *pattern, ...)
+{
+    static char line[CONFIG_MAX_BYTES + 64];
+    va_list args;
+    va_start(args, pattern);
+    unsigned n = vformat(line, sizeof line, pattern, args);
+    va_end(args);
+    for (unsigned i = 0; i < n; i++) {
+        if (line[i] == '\n')
+            console_byte('\r');
+        console_byte(line[i]);
+    }
+}

@@ -1,0 +1,154 @@
+"""The test guest keeps its promises: what it reads, answers and says, and how it ends.
+
+Nothing here knows vtapd. QEMU's user network is forwarded to loopback, so neither root nor KVM is needed.
+"""
+
+import json
+import random
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from .booting import CONFIG, DEADLINE_S, Guest, booted, wait_until
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    with booted(tmp_path_factory.mktemp("guest"), "-append", CONFIG) as guest:
+        guest.wait_for("serving on")
+        yield guest
+
+
+def test_the_page_is_purple(serving: Guest) -> None:
+    page = serving.get("/").decode()
+    assert "Hiya, Gump!" in page
+    assert "background:#F444FF" in page
+    assert serving.request("GET", "/nothing")[0] == 404
+    assert serving.request("POST", "/")[0] == 405
+
+
+def test_configuration_from_the_command_line(serving: Guest) -> None:
+    info = json.loads(serving.get("/info"))
+    expected = {"config": "command line", "cmdline": "web a b", "env": ["K=V", "SPACE=a b"], "addr": "10.0.2.15"}
+    assert expected.items() <= info.items()
+    assert (info["mask"], info["gw"], info["mtu"]) == ("24", "10.0.2.2", 1500)
+    said = serving.console().splitlines()
+    for line in ("cmdline: web a b", "env: K=V", "env: SPACE=a b", "addr: 10.0.2.15", "mask: 24", "gw: 10.0.2.2"):
+        assert line in said
+    assert "hello: serving on 10.0.2.15:80" in said
+
+
+def test_module_wins_over_command_line_and_mtu_is_taken(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(CONFIG.replace("web a b", "from module") + "\n")
+    with booted(tmp_path, "-initrd", str(config), "-append", CONFIG, nic="romfile=,host_mtu=1400") as guest:
+        guest.wait_for("serving on")
+        info = json.loads(guest.get("/info"))
+        assert (info["config"], info["cmdline"], info["mtu"]) == ("module", "from module", 1400)
+        assert "mtu: 1400" in guest.console()
+
+
+def test_dhcp(tmp_path: Path) -> None:
+    with booted(tmp_path, "-append", '{"net": {"if":"vioif0","type":"inet","method":"dhcp"}}') as guest:
+        guest.wait_for("serving on 10.0.2.15:80")
+        assert b"Hiya" in guest.get("/")
+
+
+def test_without_configuration_there_is_no_address(tmp_path: Path) -> None:
+    with booted(tmp_path) as guest:
+        guest.wait_for("net: no address\n")
+        assert guest.process.poll() is None
+
+
+def test_download(serving: Guest) -> None:
+    size = 1 << 20
+    assert serving.get(f"/bytes?n={size}") == bytes((i * 7 + (i >> 8)) & 0xFF for i in range(size))
+
+
+def test_upload(serving: Guest) -> None:
+    body = random.Random(1).randbytes(1 << 20)  # noqa: S311 -- the same bytes each time
+    total = 2166136261
+    for byte in body:
+        total = (total ^ byte) * 16777619 & 0xFFFFFFFF
+    assert serving.request("POST", "/sum", body) == (200, f"{len(body)} {total:08x}\n".encode())
+
+
+def test_many_requests_one_by_one_and_together(serving: Guest) -> None:
+    assert all(b"Hiya" in serving.get("/") for _ in range(100))
+    with ThreadPoolExecutor(20) as pool:
+        assert all(len(body) == 20000 for body in pool.map(serving.get, ["/bytes?n=20000"] * 40))
+
+
+def test_console_gets_raw_bytes(serving: Guest) -> None:
+    serving.get("/echo-console?text=%1b[31mred%00%ff+%zz%0a")
+    raw = b"\x1b[31mred\x00\xff+%zz\n"
+    wait_until(lambda: raw in serving.console_file.read_bytes(), serving.console)
+
+
+@pytest.mark.parametrize(
+    ("path", "last"),
+    [
+        ("/exit", '=== main() of "web" returned 0 ===\nhalted\n'),
+        ("/exit?code=0", '=== main() of "web" returned 0 ===\nhalted\n'),
+        ("/exit?code=7", "=== ERROR: _exit(7) called ===\nhalted\n"),
+        ("/abort", "_lwpabort() called\nhalted\n"),
+        ("/trap", "FATAL TRAP: exception 6 at 0x"),
+        ("/panic", "FATAL TRAP: panic, and nothing ended the guest\n"),
+        ("/hang", ""),
+    ],
+)
+def test_endings_that_leave_qemu_alive(tmp_path: Path, path: str, last: str) -> None:
+    with booted(tmp_path, "-append", CONFIG) as guest:
+        guest.wait_for("gw 10.0.2.2 is at")
+        before = guest.console()
+        guest.get(path)
+        guest.wait_for(last)
+        time.sleep(0.1)
+        assert guest.process.poll() is None
+        assert guest.console().removeprefix(before).startswith(last)
+        assert ("halted" in guest.console()) == ("halted" in last)
+        with socket.create_connection(("127.0.0.1", guest.port), 1) as deaf:
+            deaf.settimeout(0.2)
+            deaf.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            with pytest.raises(TimeoutError):
+                deaf.recv(1)
+
+
+@pytest.mark.parametrize(("path", "more"), [("/crash", ()), ("/poweroff", ()), ("/panic", ("-device", "pvpanic"))])
+def test_endings_that_end_qemu(tmp_path: Path, path: str, more: tuple[str, ...]) -> None:
+    with booted(tmp_path, "-append", CONFIG, *more) as guest:
+        guest.wait_for("serving on")
+        assert guest.get(path).endswith(b"\n")
+        assert guest.process.wait(DEADLINE_S) == 0
+        assert "halted" not in guest.console()
+
+
+NO_CARD = "romfile=,disable-legacy=on"
+
+
+@pytest.mark.parametrize(
+    ("config", "nic"),
+    [
+        (CONFIG, NO_CARD),
+        (CONFIG[:-1], ""),
+        (CONFIG + "x", ""),
+        (CONFIG.replace("web a b", "a\tb"), ""),
+        ('{"cmdline": "web",}', ""),
+        ('{"cmdline": 7}', ""),
+        ("{" + '"a":[' * 40, ""),
+        (CONFIG.replace('"24"', '"33"'), ""),
+        (CONFIG.replace('"24"', "24"), ""),
+        (CONFIG.replace("10.0.2.2", "10.1.2.2"), ""),
+        (CONFIG.replace("10.0.2.15", "10.0.2.256"), ""),
+        (CONFIG.replace("vioif0", "xenif0"), ""),
+        (CONFIG.replace("web a b", "x" * 4096), ""),
+    ],
+)
+def test_bootstrap_fails(tmp_path: Path, config: str, nic: str) -> None:
+    with booted(tmp_path, "-append", config, nic=nic or "romfile=") as guest:
+        guest.wait_for("=== bootstrap failed\nhalted\n")
+        assert guest.process.poll() is None

@@ -1,0 +1,5 @@
+"""The images that integration tests and the demo run, built here from Debian packages: no registry, nothing installed.
+
+`python -m images container` and `python -m images linux`, run in tests/, build what is missing or outdated under
+build/images/ and print the paths of the results, one a line.
+"""

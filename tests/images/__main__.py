@@ -1,0 +1,24 @@
+"""The command line: builds one of the images, if need be, and prints where its files are."""
+
+import sys
+
+from . import container, linux_guest
+from .cache import ImageError
+
+BUILDERS = {"container": container.build, "linux": linux_guest.build}
+
+
+def main() -> int:
+    if len(sys.argv) != 2 or sys.argv[1] not in BUILDERS:
+        print(f"usage: python -m images {'|'.join(BUILDERS)}", file=sys.stderr)
+        return 2
+    try:
+        for path in BUILDERS[sys.argv[1]]():
+            print(path)
+    except ImageError as error:
+        print(f"images: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+sys.exit(main())

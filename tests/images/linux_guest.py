@@ -1,0 +1,110 @@
+"""A guest that nobody here wrote: Debian's (or Ubuntu's) own kernel, with a busybox initramfs around linux/init.
+
+The distributions build the virtio drivers as modules, so they are put into the initramfs, each after the ones it
+needs; that is read from the modules themselves (`depends=` in .modinfo), since depmod has not run on a package.
+"""
+
+import lzma
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from . import newc, packages
+from .cache import BUILD, SOURCES, ImageError, cached, sources
+
+# Small ones first; Ubuntu calls them otherwise and keeps the modules in a package of their own.
+META_PACKAGES = ("linux-image-cloud-amd64", "linux-image-amd64", "linux-image-virtual", "linux-image-generic")
+CONCRETE = r"linux-(image|modules)-\d.*"
+
+# virtio_net for the network, button and evdev for `docker stop`, pvpanic so that QEMU hears of a panic.
+MODULES = ("virtio_pci", "virtio_net", "button", "evdev", "pvpanic-mmio")
+
+FOLDERS = ("bin", "dev", "etc", "proc", "sys", "tmp", "modules", "www", "www/cgi-bin")
+
+
+def _kernel_packages() -> list[str]:
+    for package in META_PACKAGES:
+        if found := packages.depends(package, CONCRETE):
+            return found
+    return []
+
+
+def _fetch() -> list[Path]:
+    names = _kernel_packages()
+    if not names:
+        packages.refresh_lists()
+        names = _kernel_packages()
+    if not names:
+        raise ImageError(f"apt knows none of {', '.join(META_PACKAGES)}: enable the distribution's main archive")
+    return [packages.unpacked(name) for name in names]
+
+
+def _one(folders: list[Path], pattern: str) -> Path:
+    found = [path for folder in folders for path in sorted(folder.glob(pattern))]
+    if not found:
+        raise ImageError(f"no {pattern} in {', '.join(map(str, folders))}")
+    return found[0]
+
+
+def _module_bytes(path: Path) -> bytes:
+    match path.suffix:
+        case ".xz":
+            return lzma.decompress(path.read_bytes())
+        case ".zst":
+            return subprocess.run(["zstd", "-dc", path], capture_output=True, timeout=60, check=True).stdout
+        case _:
+            return path.read_bytes()
+
+
+def _in_load_order(folders: list[Path]) -> dict[str, bytes]:
+    """The modules by name, each after those that it needs; what is built into the kernel is left out."""
+    files = {
+        path.name.split(".ko")[0].replace("-", "_"): path
+        for folder in folders
+        for path in folder.glob("**/lib/modules/**/*.ko*")
+    }
+    builtin = _one(folders, "**/lib/modules/*/modules.builtin").read_text()
+    ordered: dict[str, bytes] = {}
+
+    def add(wanted: str) -> None:
+        name = wanted.replace("-", "_")
+        if name in ordered or re.search(rf"/{name.replace('_', '[-_]')}\.ko", builtin):
+            return
+        if name not in files:
+            raise ImageError(f"kernel module {name} is neither built in nor in the packages")
+        data = _module_bytes(files[name])
+        needs = re.search(rb"\0depends=([^\0]*)\0", data)
+        for need in filter(None, needs[1].decode().split(",") if needs else ()):
+            add(need)
+        ordered[name] = data
+
+    for module in MODULES:
+        add(module)
+    return ordered
+
+
+def _initramfs(busybox: Path, modules: dict[str, bytes]) -> bytes:
+    nodes = [newc.folder(name) for name in FOLDERS]
+    nodes.append(newc.character_device("dev/console", 5, 1))
+    nodes.append(newc.file("bin/busybox", busybox.read_bytes()))
+    nodes += [newc.symlink(f"bin/{applet}", "busybox") for applet in packages.applets(busybox)]
+    nodes += [newc.file(f"modules/{at:02}-{name}.ko", data, 0o644) for at, (name, data) in enumerate(modules.items())]
+    scripts = sorted((SOURCES / "linux" / "cgi-bin").iterdir())
+    nodes.append(newc.file("init", (SOURCES / "linux" / "init").read_bytes()))
+    nodes += [newc.file(f"www/cgi-bin/{script.name}", script.read_bytes()) for script in scripts]
+    return newc.archive(nodes)
+
+
+def build() -> list[Path]:
+    """Kernel and initramfs. The kernel stays the one first fetched until build/ is removed."""
+    busybox, made_by = packages.static_busybox(), [*sources()]
+    kernel, initrd = BUILD / "linux" / "vmlinuz", BUILD / "linux" / "initrd"
+
+    def write_kernel(target: Path) -> None:
+        shutil.copyfile(_one(_fetch(), "**/boot/vmlinuz-*"), target)
+
+    def write_initrd(target: Path) -> None:
+        target.write_bytes(_initramfs(busybox, _in_load_order(_fetch())))
+
+    return [cached(kernel, made_by, write_kernel), cached(initrd, [busybox, *made_by], write_initrd)]

@@ -1,0 +1,84 @@
+"""One machine a session, one daemon as long as tests want the same configuration, and after each test: nothing left."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .containers import Containers
+from .current_daemon import CurrentDaemon
+from .daemon import Daemon, Tables
+from .footprint import await_nothing_left
+from .machine import Machine, sweep
+
+HERE = Path(__file__).parent
+TEST_TIMEOUT_S = 90
+COMMANDS = ("dockerd", "docker", "ip", "iptables", "nsenter", "unshare", "setpriv", "qemu-system-x86_64", "make", "gcc")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "integration: needs root, Docker and QEMU; makes a network of its own")
+    config.addinivalue_line("markers", "vtapd_config(**tables): changes to the daemon's default configuration")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_S))
+
+
+@pytest.fixture(scope="session")
+def machine() -> Iterator[Machine]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: network namespaces, dockerd, macvtap")
+    if missing := [command for command in COMMANDS if shutil.which(command) is None]:
+        pytest.skip(f"not installed: {', '.join(missing)}; `make test` installs them")
+    sweep()
+    with Machine() as machine:
+        yield machine
+        shutil.rmtree(machine.run_dir, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def current_daemon(machine: Machine) -> Iterator[CurrentDaemon]:
+    current = CurrentDaemon(machine)
+    yield current
+    current.stop()
+
+
+@pytest.fixture
+def containers(machine: Machine, current_daemon: CurrentDaemon) -> Iterator[Containers]:
+    """Removes the test's containers at its end; the daemon must then leave nothing behind, and still run."""
+    made = Containers(machine)
+    yield made
+    made.remove_all()
+    daemon = current_daemon.daemon
+    if daemon is None:
+        return
+    try:
+        assert daemon.is_running(), f"the daemon ended with its container:\n{daemon.log_tail()}"
+        assert not daemon.bugs(), "\n".join(daemon.bugs())
+        await_nothing_left(machine, daemon)
+    except AssertionError:
+        current_daemon.stop()  # the next test starts from a clean daemon
+        raise
+
+
+@pytest.fixture
+def vtapd(request: pytest.FixtureRequest, current_daemon: CurrentDaemon, containers: Containers) -> Daemon:
+    """A running daemon with the default configuration, changed by the test's or module's mark `vtapd_config`."""
+    config: dict[str, Tables] = {}
+    for marker in reversed(list(request.node.iter_markers("vtapd_config"))):
+        config |= marker.kwargs
+    del containers  # only asked for so that it is torn down while the daemon runs
+    return current_daemon.get(config)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def no_vtapd(current_daemon: CurrentDaemon) -> None:
+    """For tests that start daemons themselves, by `current_daemon.get`, or must not have one."""
+    current_daemon.stop()

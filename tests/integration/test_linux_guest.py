@@ -1,0 +1,63 @@
+"""Debian's own kernel as a guest: a system that nobody here wrote, with labels that come from the image."""
+
+import json
+
+import pytest
+
+from .containers import Container, Containers
+from .daemon import Daemon
+from .machine import Machine
+from .observe import network, qemus_of
+from .waiting import eventually
+
+BOOT_S = 40.0
+
+pytestmark = pytest.mark.timeout(150)
+
+
+def booted(machine: Machine, containers: Containers, *options: str, **labels: str) -> Container:
+    changes = {f"vtapd.{name.replace('_', '-')}": value for name, value in labels.items()}
+    guest = containers.run(*options, labels=changes, image=machine.linux_image)
+    guest.await_page(BOOT_S)
+    return guest
+
+
+def test_page_from_everywhere_and_a_panic(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+    guest = booted(machine, containers, "-p", "8081:80")
+    neighbour = containers.run()
+    assert "Hello from Linux" in guest.get().body
+    assert "Hello from Linux" in machine.http("http://127.0.0.1:8081/").body
+    assert "Hello from Linux" in neighbour.exec("wget", "-q", "-T", "5", "-O", "-", f"http://{guest.address}/")
+
+    told = json.loads(guest.get("/cgi-bin/info").body)
+    assert (told["mac"], told["mtu"]) == (guest.endpoint.mac, 1500)
+    endpoint = guest.endpoint
+    shown = f"linux-guest: eth0 {endpoint.address}/{endpoint.prefix} gw {endpoint.gateway} mtu 1500"
+    eventually(lambda: shown in guest.logs(), f"docker logs has: {shown}")
+
+    guest.tell("/cgi-bin/crash")
+    eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted after the panic", BOOT_S)
+    last = vtapd.inspect(guest.name).only_guest.last_exit
+    assert last is not None
+    assert last.reason in {"guest-panic", "guest-reset"}, "a panic, seen by pvpanic or as panic=-1's reboot"
+    guest.await_page(BOOT_S)
+
+
+def test_power_off_is_a_clean_end(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+    guest = booted(machine, containers, on_exit="keep")
+    guest.tell("/cgi-bin/poweroff")
+    view = vtapd.await_state(guest.name, "exited")
+    assert (view.only_guest.kind, view.only_guest.restarts) == ("linux", 0)
+    eventually(
+        lambda: any(address.startswith(guest.address) for address in network(guest.pid).addresses),
+        "the container has its address back",
+    )
+
+
+def test_docker_stop_presses_the_power_button(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+    guest = booted(machine, containers)
+    guest.stop(20)
+    assert "linux-guest: power button" in guest.logs()
+    assert "Power down" in guest.logs()
+    eventually(lambda: not qemus_of(guest.id), "QEMU is gone")
+    assert not guest.is_running()

@@ -1,0 +1,58 @@
+"""Kernels that are none: the guest fails with a message, the container keeps its network, the host is not touched."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from .containers import Containers
+from .daemon import Daemon
+from .machine import REPOSITORY
+from .observe import network, qemus_of
+from .waiting import eventually, holds_for
+
+# tests/images/container.py puts them there; the link leads to a path where this test puts a real kernel on the host.
+HOST_KERNEL = Path("/tmp/vtapd-test-host-kernel.bin")
+GUEST = REPOSITORY / "build" / "guest" / "hello.bin"
+REFUSED = ("failed", "rejected")
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    ["/missing", "/wrong/text", "/wrong/empty", "/wrong/folder", "/wrong/fifo", "/wrong/loop", "/wrong/magic-link",
+     "/dev/zero", "/hello.bin/below", "/wrong/host-link"],
+)  # fmt: skip
+def test_refused(vtapd: Daemon, containers: Containers, kernel: str) -> None:
+    container = containers.guest(kernel=kernel, on_exit="keep")
+    before = network(container.pid).addresses
+    view = vtapd.await_state(container.name, *REFUSED)
+    assert kernel in view.message, view.message
+    assert container.name in view.message, view.message
+    assert container.is_running()
+    eventually(
+        lambda: any(address.startswith(container.address) for address in network(container.pid).addresses),
+        f"the container has its network: {before}",
+    )
+    assert not qemus_of(container.id)
+
+
+def test_an_absolute_symlink_never_leads_to_the_host(vtapd: Daemon, containers: Containers) -> None:
+    shutil.copyfile(GUEST, HOST_KERNEL)
+    try:
+        container = containers.guest(kernel="/wrong/host-link", on_exit="keep")
+        vtapd.await_state(container.name, *REFUSED)
+        holds_for(lambda: not qemus_of(container.id), "the host's file is not booted", 0.5)
+    finally:
+        HOST_KERNEL.unlink()
+
+
+def test_a_missing_initrd(vtapd: Daemon, containers: Containers) -> None:
+    container = containers.guest(initrd="/missing-initrd", guest="linux", on_exit="keep")
+    assert "/missing-initrd" in vtapd.await_state(container.name, *REFUSED).message
+
+
+def test_a_fifo_does_not_hold_up_the_daemon(vtapd: Daemon, containers: Containers) -> None:
+    """Opening one for reading blocks until somebody writes, and here nobody does."""
+    containers.guest(kernel="/wrong/fifo")
+    containers.serving_guest()
+    assert vtapd.metrics().value("vtapd_docker_connected") == 1

@@ -1,0 +1,44 @@
+"""How tests wait: always for a condition, never for a time, and never without a deadline."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+POLL_S = 0.05
+
+
+class CommandFailed(Exception):
+    """A command that a test runs ended with another exit code than 0; carries all that it printed."""
+
+
+# What a condition that is not there yet looks like. Anything else is a bug in the test and goes straight up.
+NOT_YET = (AssertionError, OSError, LookupError, CommandFailed)
+
+
+def eventually(check: Callable[[], Result], what: str, deadline_s: float = 10.0, every_s: float = POLL_S) -> Result:
+    """The first truthy answer of `check`; at the deadline fails and tells what was awaited and what it saw instead."""
+    until = time.monotonic() + deadline_s
+    while True:
+        problem: object
+        try:
+            result = check()
+        except NOT_YET as error:
+            problem = f"{type(error).__name__}: {error}"
+        else:
+            if result:
+                return result
+            problem = f"last answer: {result!r}"
+        if time.monotonic() > until:
+            raise AssertionError(f"not within {deadline_s:g} s: {what}\n{problem}")
+        time.sleep(every_s)
+
+
+def holds_for(check: Callable[[], object], what: str, duration_s: float) -> None:
+    """That something which must not happen does not, for a while: `check` stays truthy."""
+    until = time.monotonic() + duration_s
+    while time.monotonic() < until:
+        result = check()
+        assert result, f"did not last {duration_s:g} s: {what}\nlast answer: {result!r}"
+        time.sleep(POLL_S)
