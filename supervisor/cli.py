@@ -87,7 +87,7 @@ def ps(socket_path: Path, as_json: bool) -> None:
 @click.pass_obj
 def inspect(socket_path: Path, name: str, as_json: bool) -> None:
     """Show all about one container: NAME is its name, its id, or the beginning of its id."""
-    answer = _ask(socket_path, "/containers/" + urllib.parse.quote(name, safe=""))
+    answer = _ask(socket_path, _url(name))
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
@@ -96,9 +96,31 @@ def inspect(socket_path: Path, name: str, as_json: bool) -> None:
     print_details(answer)
 
 
+@main.command()
+@click.argument("name")
+@click.pass_obj
+def detach(socket_path: Path, name: str) -> None:
+    """Undo all that was done to a container, and leave it alone until it is attached or restarted."""
+    _ask(socket_path, _url(name) + "/detach", "POST", timeout_s=70)
+    click.echo(f"{name} is detached")
+
+
+@main.command()
+@click.argument("name")
+@click.pass_obj
+def attach(socket_path: Path, name: str) -> None:
+    """Take a detached container on again."""
+    answer = _ask(socket_path, _url(name) + "/attach", "POST", timeout_s=70)
+    click.echo(f"{name} is {answer['state']}")
+
+
+def _url(name: str) -> str:
+    return "/containers/" + urllib.parse.quote(name, safe="")
+
+
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT_S)
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
         self._path = path
 
     def connect(self) -> None:
@@ -107,10 +129,10 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def _ask(path: Path, url: str) -> Any:
-    connection = _UnixConnection(path)
+def _ask(path: Path, url: str, method: str = "GET", timeout_s: float = _TIMEOUT_S) -> Any:
+    connection = _UnixConnection(path, timeout_s)
     try:
-        connection.request("GET", url)
+        connection.request(method, url)
         response = connection.getresponse()
         answer = json.loads(response.read())
     except PermissionError:
@@ -120,7 +142,7 @@ def _ask(path: Path, url: str) -> Any:
     finally:
         connection.close()
     if response.status != 200:
-        _fail(f"{urllib.parse.unquote(url.rpartition('/')[2])!a}: {answer.get('error', 'refused')}")
+        _fail(f"{urllib.parse.unquote(url.split('/')[2])!a}: {answer.get('error', 'refused')}")
     return answer
 
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from supervisor.context import Context
-from supervisor.errors import ConfigError
+from supervisor.errors import ConfigError, Transient
 from supervisor.reconcile import Reconciler
 from supervisor.views import details, summary
 
@@ -31,8 +31,19 @@ async def serve_control(path: Path, group: str, reconciler: Reconciler) -> Async
             return web.json_response({"error": "no such container runs"}, status=404)
         return web.json_response(details(worker))
 
+    async def set_detached(request: web.Request) -> web.Response:
+        worker = reconciler.find(request.match_info["name"])
+        if worker is None:
+            return web.json_response({"error": "no such container runs"}, status=404)
+        try:
+            await worker.set_detached(request.match_info["verb"] == "detach")
+        except Transient as error:
+            return web.json_response({"error": str(error)}, status=503)
+        return web.json_response(summary(worker))
+
     app.router.add_get("/containers", containers)
     app.router.add_get("/containers/{name}", container)
+    app.router.add_post("/containers/{name}/{verb:detach|attach}", set_detached)
     listener = _bind(path, group)
     try:
         async with _runner(app) as runner:

@@ -23,6 +23,11 @@ class VtapdError(Exception):
         self.step = step
         self.remedy = remedy
 
+    def concern(self, whom: str) -> None:
+        """Put in front whom it is about, where the message does not say it yet."""
+        if whom not in self.message:
+            self.message = f"{whom}: {self.message}"
+
     def __str__(self) -> str:
         return f"{self.message}; {self.remedy}" if self.remedy else self.message
 

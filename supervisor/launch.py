@@ -30,22 +30,19 @@ class GuestPlan:
     kind: GuestKind
 
 
-async def examine(context: Context, root: int, container: Container, spec: GuestSpec) -> GuestPlan:
+async def examine(context: Context, root: int, spec: GuestSpec) -> GuestPlan:
     """Look at the image before anything of the container is touched.
 
-    Raises Rejected, naming the container, when its files cannot be used or its kind cannot be given its arguments.
+    Raises Rejected when its files cannot be used or its kind cannot be given its arguments.
     """
     limit = context.config.limits.kernel
-    try:
-        with ExitStack() as owned:
-            kernel = _own(owned, rootfs.open_file(root, spec.kernel, "vtapd.kernel", limit))
-            if spec.initrd:
-                _own(owned, rootfs.open_file(root, spec.initrd, "vtapd.initrd", limit))
-            image = await anyio.to_thread.run_sync(rootfs.read_image, kernel, MARKERS)
-            kind = choose_kind(spec.kind, image, spec.kernel)
-        _boot(kind, spec, None)
-    except Rejected as error:
-        raise Rejected(f"container {container.name}: {error.message}", step=error.step, remedy=error.remedy) from error
+    with ExitStack() as owned:
+        kernel = _own(owned, rootfs.open_file(root, spec.kernel, "vtapd.kernel", limit))
+        if spec.initrd:
+            _own(owned, rootfs.open_file(root, spec.initrd, "vtapd.initrd", limit))
+        image = await anyio.to_thread.run_sync(rootfs.read_image, kernel, MARKERS)
+    kind = choose_kind(spec.kind, image, spec.kernel)
+    _boot(kind, spec, None)
     return GuestPlan(spec, kind)
 
 
@@ -108,7 +105,7 @@ def _boot(kind: GuestKind, spec: GuestSpec, network: GuestNetwork | None) -> Boo
         raise Rejected(
             f"label vtapd.args={spec.args!a} is refused",
             step="labels",
-            remedy=f"guest kind {kind.name}: {error}",
+            remedy=f"allowed is what a {kind.name} guest can be given: {error}",
         ) from error
 
 

@@ -48,7 +48,8 @@ class Counters:
     """What is counted as it happens."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second series for each counter, which the interface does not promise
+        # Without this each counter has a second series, which the interface does not promise.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it without annotations
         self.registry = CollectorRegistry()
         Gauge("vtapd_build_info", "The running version.", ["version"], registry=self.registry).labels(
             program_version()

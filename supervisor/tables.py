@@ -13,7 +13,7 @@ def print_containers(rows: list[dict[str, Any]]) -> None:
     """One line a container."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("NAME", "STATE", "ADDRESS", "GUEST", "UPTIME", "RESTARTS", "LAST EXIT", "ID"):
-        table.add_column(column, no_wrap=column != "LAST EXIT")
+        table.add_column(column, no_wrap=True)
     for row in rows:
         table.add_row(
             _text(row["name"]),
@@ -25,7 +25,10 @@ def print_containers(rows: list[dict[str, Any]]) -> None:
             _text(_exit(row["last_exit"])),
             _text(row["id"][:12]),
         )
-    Console(soft_wrap=True).print(table)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=250)  # for grep and files: one line a container, whatever the width
+    console.print(table)
 
 
 def print_details(answer: dict[str, Any], indent: str = "") -> None:

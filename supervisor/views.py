@@ -35,7 +35,13 @@ def state_of(worker: Worker) -> str:
 def reason_of(worker: Worker) -> str | None:
     """Why it is in this state, where there is something to say."""
     trouble = worker.trouble or worker.guest_trouble
-    return str(trouble) if trouble else worker.left_alone
+    if trouble is not None:
+        return str(trouble)
+    guest, plan = worker.guest, worker.keeper.plan
+    if guest.done == "failed" and guest.exits and plan is not None:
+        last = guest.exits[-1]
+        return f"its guest ended ({last.reason}), and vtapd.restart={plan.spec.restart} allows no further start"
+    return worker.left_alone
 
 
 def summary(worker: Worker) -> Json:
@@ -148,7 +154,7 @@ def _guest(worker: Worker) -> Json | None:
         "memory_mib": plan.spec.memory_mib,
         "cpus": plan.spec.cpus,
         "accel": _accel(guest.process.command) if guest.process else plan.spec.accel,
-        "restart": plan.spec.restart.mode,
+        "restart": str(plan.spec.restart),
         "on_exit": plan.spec.on_exit,
         "state": state_of(worker),
         "pid": session.pid if session else None,

@@ -35,6 +35,7 @@ from supervisor.launch import examine
 
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.1, 30.0
 _ENDS_WITH_CONTAINER_S = 5.0
+_DETACH_S = 60.0
 _NO_GUEST = GuestRecord()
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -66,6 +67,7 @@ class Worker:
         self._started_ns: int | None = None
         self._failures = 0
         self._marked = anyio.Event()
+        self._idle = anyio.Event()
 
     @property
     def name(self) -> str:
@@ -85,7 +87,25 @@ class Worker:
             self._started_ns = event.time_ns
         if event is not None and event.action == "kill" and self.container is not None:
             self._stopping = self._stopping or event.signal == self.container.stop_signal
+        if self._idle.is_set():
+            self._idle = anyio.Event()
         self._marked.set()
+
+    async def set_detached(self, detached: bool) -> None:
+        """Have this run of the container left alone, or taken on again; returns once that is done.
+
+        Raises Transient when it takes longer than a guest's stop may.
+        """
+        if self.incarnation is None:
+            raise Transient(f"container {self.name} does not run", step="detach", remedy="start it: docker start")
+        record = self._current_record() or Record(self.id, self.name, self.incarnation)
+        self._write(replace(record, detached=detached, guest=record.guest if detached else GuestRecord()))
+        self._decided = False
+        self.mark()
+        with anyio.move_on_after(_DETACH_S):
+            await self._idle.wait()
+            return
+        raise Transient(f"container {self.name} is not {'detached' if detached else 'attached'} yet", step="detach")
 
     def is_marked(self) -> bool:
         """Whether it was marked since its last look began."""
@@ -100,7 +120,10 @@ class Worker:
                 while True:
                     self._marked = anyio.Event()
                     due_s = await self._look()
-                    if self._is_over() and not self._marked.is_set():
+                    if self._marked.is_set():
+                        continue
+                    self._idle.set()
+                    if self._is_over():
                         break
                     with anyio.move_on_after(due_s):
                         await self._marked.wait()
@@ -115,10 +138,9 @@ class Worker:
         """One pass; returns in how many seconds the next is due by itself, or None."""
         try:
             await self._converge()
-        except Transient as error:
-            return self._retry(error)
-        except Permanent as error:
-            return self._give_up(error)
+        except (Transient, Permanent) as error:
+            error.concern(f"container {self.name}")
+            return self._retry(error) if isinstance(error, Transient) else self._give_up(error)
         self._failures = 0
         if isinstance(self.trouble, Transient):
             self.trouble = None
@@ -166,8 +188,10 @@ class Worker:
         if incarnation is not None and not self._decided and not isinstance(self.trouble, Permanent):
             await self._decide()
         await self._carry_out()
+        if self.left_alone is not None and self.keeper.session is None:
+            self.keeper.plan = None
         if self._desired().guest and self.keeper.session is None:
-            said = f"container {self.name} has no interface with an address that its guest could have"
+            said = "it has no interface with an address that its guest could have"
             raise Transient(said, step="takeover", remedy="connect it to a network: docker network connect")
         if self._stopping and self.keeper.plan and self.keeper.session is None:
             self._end_deaf_init()
@@ -203,13 +227,15 @@ class Worker:
         """What this container is to get. Raises Rejected."""
         assert self.container is not None, "it runs"
         self.left_alone = why_left_alone(self.container, self._context.config.attach.containers)
+        if self.record and self._current_record() is self.record and self.record.detached:
+            self.left_alone = "an operator detached it (vtapd detach)"
         if self.left_alone is None:
             spec = parse_labels(self.container, self._context.config.policy)
             if spec is not None:
                 attachment = await self._attachment()
                 self._write_guest(self.keeper.adopt(self.container, attachment, spec, self.guest))
                 if self.keeper.session is None:
-                    self.keeper.plan = await examine(self._context, attachment.root, self.container, spec)
+                    self.keeper.plan = await examine(self._context, attachment.root, spec)
         self._decided = True
 
     def _desired(self) -> Desired:
@@ -285,6 +311,7 @@ class Worker:
         try:
             guest = await self.keeper.start(self.container, await self._attachment(), step, self.guest)
         except Permanent as error:
+            error.concern(f"container {self.name}")
             guest = self.keeper.fail(self.guest, error)
             self.guest_trouble = error
         self._write_guest(guest)

@@ -30,6 +30,9 @@ class RestartPolicy:
     mode: str = "on-failure"
     limit: int | None = None
 
+    def __str__(self) -> str:
+        return self.mode if self.limit is None else f"{self.mode}:{self.limit}"
+
 
 @dataclass(frozen=True, slots=True)
 class GuestSpec:

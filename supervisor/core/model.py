@@ -204,6 +204,8 @@ class Record:
     incarnation: Incarnation
     taps: tuple[TapRecord, ...] = ()
     guest: GuestRecord = GuestRecord()
+    detached: bool = False
+    """An operator wants this incarnation left alone."""
     version: int = 1
 
     def tap_of(self, interface: str) -> TapRecord | None:

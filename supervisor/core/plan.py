@@ -119,7 +119,10 @@ def next_action(
 def _forget(seen: Seen, record: Record | None) -> Action | None:
     if record is None:
         return None
-    return UnlinkNetns() if seen.netns_link == record.incarnation.pid else DeleteRecord()
+    if seen.netns_link == record.incarnation.pid:
+        return UnlinkNetns()
+    kept = record.detached and record.incarnation == seen.incarnation
+    return None if kept else DeleteRecord()
 
 
 def _attach(seen: Seen, record: Record) -> Action | None:

@@ -73,6 +73,11 @@ class Container:
     def exec(self, *argv: str, check: bool = True) -> str:
         return self.machine.docker("exec", self.id, *argv, check=check)
 
+    def fetch(self, address: str, path: str = "/") -> str:
+        """What HTTP answers a process of this container, by nc: Debian's static busybox has a wget that crashes."""
+        request = f"GET {path} HTTP/1.0\\r\\n\\r\\n"
+        return self.exec("sh", "-c", f"printf '{request}' | nc -w 5 {address} 80")
+
     def opens(self, path: str) -> bool:
         """Whether a process in the container can open the device for reading and writing."""
         opened = self.exec("sh", "-c", f"exec 3<>{path} && echo opened || true", check=False)

@@ -18,7 +18,7 @@ def test_page_from_everywhere(machine: Machine, vtapd: Daemon, containers: Conta
     pages = {
         "the container's address": guest.get().body,
         "the published port": machine.http("http://127.0.0.1:8080/").body,
-        "another container": neighbour.exec("wget", "-q", "-T", "5", "-O", "-", f"http://{guest.address}/"),
+        "another container": neighbour.fetch(guest.address),
     }
     for way, page in pages.items():
         assert PURPLE in page, way

@@ -27,7 +27,7 @@ def test_page_from_everywhere_and_a_panic(machine: Machine, vtapd: Daemon, conta
     neighbour = containers.run()
     assert "Hello from Linux" in guest.get().body
     assert "Hello from Linux" in machine.http("http://127.0.0.1:8081/").body
-    assert "Hello from Linux" in neighbour.exec("wget", "-q", "-T", "5", "-O", "-", f"http://{guest.address}/")
+    assert "Hello from Linux" in neighbour.fetch(guest.address)
 
     told = json.loads(guest.get("/cgi-bin/info").body)
     assert (told["mac"], told["mtu"]) == (guest.endpoint.mac, 1500)

@@ -23,7 +23,7 @@ def _boot(args: str, network: GuestNetwork | None) -> Boot:
         members.append(f'"net": {_net(network)}')
     config = f"{{{', '.join(members)}}}".encode()
     if len(config) > MAX_CONFIG_BYTES:
-        raise ValueError(f"rumprun takes {MAX_CONFIG_BYTES} bytes of configuration, this would be {len(config)}")
+        raise ValueError(f"at most {MAX_CONFIG_BYTES} bytes of configuration; this would be {len(config)}")
     return Boot(modules=(config,))
 
 
@@ -42,7 +42,7 @@ def _net(network: GuestNetwork) -> str:
 
 def _quoted(value: str) -> str:
     if _UNSAYABLE.search(value):
-        raise ValueError("rumprun cannot be given a quote, a backslash or a control character")
+        raise ValueError("no quote, no backslash and no control character, since its parser undoes no escapes")
     return f'"{value}"'
 
 
