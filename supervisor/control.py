@@ -67,7 +67,7 @@ async def serve_metrics(context: Context) -> AsyncIterator[None]:
             await web.TCPSite(runner, *address).start()
         except OSError as error:
             raise ConfigError(
-                f"cannot listen on {context.config.metrics.listen}: {error.strerror}",
+                f"cannot listen on {context.config.metrics.listen}: {os.strerror(error.errno or 0)}",
                 remedy="choose another address in [metrics] listen",
             ) from error
         yield

@@ -89,13 +89,15 @@ class Reconciler:
                 await self._mark_all()
                 self._note_connected(True)
                 delay_s = _FIRST_RECONNECT_S
-                async for event in self._context.docker.events(since_s):
-                    self._context.counters.docker_events.labels(event.action).inc()
-                    self.mark(event.container, event)
+                await self._context.docker.follow(since_s, self._take_event)
             except Transient as error:
                 self._note_connected(False, str(error))
             await anyio.sleep(delay_s)
             delay_s = min(delay_s * 2, _LAST_RECONNECT_S)
+
+    def _take_event(self, event: Event) -> None:
+        self._context.counters.docker_events.labels(event.action).inc()
+        self.mark(event.container, event)
 
     def _note_connected(self, connected: bool, error: str = "") -> None:
         if connected and not self._connected:

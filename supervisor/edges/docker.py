@@ -8,10 +8,11 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 import aiohttp
 import anyio
@@ -95,27 +96,25 @@ class Docker:
         async with self._translated("version"):
             return str((await self._client.version()).get("Version", "?"))
 
-    async def events(self, since_s: float) -> AsyncIterator[Event]:
-        """What happens, from `since_s` (seconds since the epoch) on. Ends with Transient when the stream is lost.
+    async def follow(self, since_s: float, on_event: Callable[[Event], None]) -> NoReturn:
+        """Call `on_event` for all that happens from `since_s` (seconds since the epoch) on.
 
         Docker replays what happened since then, so nothing is missed between the request and its taking effect.
+        Raises Transient when the stream is lost; otherwise it never ends.
         """
         filters = {"type": ["container", "network"], "event": [*_CONTAINER_EVENTS, *_NETWORK_EVENTS]}
+        params = {"since": f"{since_s:.9f}", "filters": json.dumps(filters)}
         subscriber = self._client.events.subscribe(create_task=False)
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._pump, {"since": f"{since_s:.9f}", "filters": json.dumps(filters)})
+                tasks.start_soon(partial(self._client.events.run, **params))
                 while (data := await subscriber.get()) is not None:
                     event = _parse_event(data)
                     if event is not None:
-                        yield event
-                tasks.cancel_scope.cancel()
+                        on_event(event)
         except* (aiohttp.ClientError, DockerError, OSError, ValueError) as group:
             raise Transient(f"Docker's event stream broke: {group.exceptions[0]}", step="docker") from group
         raise Transient("Docker ended its event stream", step="docker")
-
-    async def _pump(self, params: dict[str, str]) -> None:
-        await self._client.events.run(**params)
 
     async def list_running(self) -> list[ContainerId]:
         """The ids of all containers that run."""
