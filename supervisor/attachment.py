@@ -4,6 +4,7 @@ It decides nothing. What a step changed is returned as the new picture, so that 
 """
 
 import os
+from contextlib import ExitStack
 from dataclasses import replace
 
 from supervisor.core.actions import (
@@ -39,24 +40,24 @@ class Attachment:
         self.dev = dev
         self.sysfs = handles.sysfs
         self._links = Links(handles.netlink)
-        self._major = tap.observe_major()
 
     @classmethod
     async def open(cls, incarnation: Incarnation) -> "Attachment":
         """Reach into the container. Raises ContainerGone when it ended meanwhile."""
         cgroup = cgroups.observe_cgroup(incarnation.pid)
-        root = rootfs.open_root(incarnation.pid)
-        try:
+        if "devices" not in cgroup.v1:
+            raise Permanent(
+                "its cgroup has no v1 devices controller, and device rules under cgroup v2 are not supported yet",
+                step="device_rule",
+                remedy="run Docker on cgroup v1",
+            )
+        with ExitStack() as owned:
+            root = rootfs.open_root(incarnation.pid)
+            owned.callback(os.close, root)
             dev = rootfs.open_dev(root)
-        except BaseException:
-            os.close(root)
-            raise
-        try:
+            owned.callback(os.close, dev)
             handles = await netns.open_netns(incarnation.pid)
-        except BaseException:
-            os.close(root)
-            os.close(dev)
-            raise
+            owned.pop_all()
         return cls(incarnation, handles, root, dev, cgroup)
 
     def close(self) -> None:
@@ -81,8 +82,8 @@ class Attachment:
             incarnation=self.incarnation,
             netns_link=netns.observe_link(link_name),
             interfaces=seen,
-            rules=cgroup_v1.observe_rules(self._devices_cgroup(), frozenset(devices)) if devices else frozenset(),
-            nodes=rootfs.observe_nodes(self.dev, slots, self._major),
+            rules=cgroup_v1.observe_rules(self.cgroup.v1["devices"], frozenset(devices)) if devices else frozenset(),
+            nodes=rootfs.observe_nodes(self.dev, slots, {device.major for device in devices}),
         )
 
     async def apply(self, step: KernelStep, link_name: str, seen: Seen) -> Seen:
@@ -99,10 +100,10 @@ class Attachment:
                 owner = next(s for s in seen.interfaces if s.tap == gone)
                 return _with_interface(seen, SeenInterface(owner.interface))
             case AllowDevice(device):
-                cgroup_v1.allow_device(self._devices_cgroup(), device)
+                cgroup_v1.allow_device(self.cgroup.v1["devices"], device)
                 return replace(seen, rules=seen.rules | {device})
             case DenyDevice(device):
-                cgroup_v1.deny_device(self._devices_cgroup(), device)
+                cgroup_v1.deny_device(self.cgroup.v1["devices"], device)
                 return replace(seen, rules=seen.rules - {device})
             case MakeNode(slot, device):
                 rootfs.make_node(self.dev, slot, device)
@@ -143,15 +144,6 @@ class Attachment:
     def _tap(self, link: Link) -> Tap:
         device = tap.observe_device(self.sysfs, link.index)
         return Tap(link.name, link.index, link.mac, link.mtu, link.up, device)
-
-    def _devices_cgroup(self) -> str:
-        if "devices" not in self.cgroup.v1:
-            raise Permanent(
-                "its cgroup has no v1 devices controller, and rules under cgroup v2 are not supported yet",
-                step="device_rule",
-                remedy="run Docker on cgroup v1",
-            )
-        return self.cgroup.v1["devices"]
 
 
 def _with_interface(seen: Seen, changed: SeenInterface) -> Seen:

@@ -50,7 +50,7 @@ async def serve_control(path: Path, group: str, reconciler: Reconciler) -> Async
             await web.SockSite(runner, listener).start()
             yield
     finally:
-        Path.unlink(path)
+        Path.unlink(path, missing_ok=True)
 
 
 @asynccontextmanager

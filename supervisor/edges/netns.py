@@ -12,6 +12,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -56,7 +57,9 @@ async def run_inside(pid: Pid, namespaces: dict[str, int], function: Callable[[]
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
-    descriptors = [(_open_namespace(pid, name), kind) for name, kind in namespaces.items()]
+    with ExitStack() as owned:
+        descriptors = [(_open_namespace(owned, pid, name), kind) for name, kind in namespaces.items()]
+        owned.pop_all()
 
     def deliver(result: T | None, error: BaseException | None) -> None:
         if future.cancelled():
@@ -119,9 +122,11 @@ def _check(result: int, what: str) -> int:
     return result
 
 
-def _open_namespace(pid: Pid, name: str) -> int:
+def _open_namespace(owned: ExitStack, pid: Pid, name: str) -> int:
     try:
-        return os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        owned.callback(os.close, descriptor)
+        return descriptor
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ContainerGone(f"process {pid} has ended", step="netns") from error
     except PermissionError as error:

@@ -114,9 +114,16 @@ def spawn(arguments: Sequence[str], descriptors: Sequence[int], user: User) -> P
                 remedy="install QEMU (Debian: qemu-system-x86) or correct [guest] qemu",
             ) from error
         raise Transient(f"cannot start {arguments[0]!a}: {error.strerror}", step="spawn") from error
+    try:
+        pid = Pid(child.pid)
+        process = Process(pid, start_ticks(pid), os.pidfd_open(pid), stderr)
+    except OSError as error:
+        os.close(stderr)
+        child.kill()
+        child.wait()
+        raise Transient(f"cannot watch QEMU: {error.strerror}", step="spawn") from error
     child.returncode = 0  # Popen is done with it: it is reaped through its pidfd, or lives longer than the daemon
-    pid = Pid(child.pid)
-    return Process(pid, start_ticks(pid), os.pidfd_open(pid), stderr)
+    return process
 
 
 def forbid_core_dumps() -> None:

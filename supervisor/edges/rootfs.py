@@ -102,10 +102,10 @@ def read_image(descriptor: int, markers: frozenset[bytes]) -> Image:
     return Image(head, frozenset(found))
 
 
-def observe_nodes(dev: int, slots: set[int], major: int | None) -> tuple[tuple[int, DeviceNumber], ...]:
-    """Those /dev/tapN among the slots that are character devices of this major number, with their numbers."""
+def observe_nodes(dev: int, slots: set[int], majors: set[int]) -> tuple[tuple[int, DeviceNumber], ...]:
+    """Those /dev/tapN among the slots that are character devices of these major numbers, with their numbers."""
     nodes = ((slot, _node_device(dev, slot)) for slot in sorted(slots))
-    return tuple((slot, device) for slot, device in nodes if device is not None and device.major == major)
+    return tuple((slot, device) for slot, device in nodes if device is not None and device.major in majors)
 
 
 def make_node(dev: int, slot: int, device: DeviceNumber) -> None:

@@ -9,7 +9,6 @@ import errno
 import fcntl
 import os
 import struct
-from pathlib import Path
 
 from supervisor.core.model import DeviceNumber, IfIndex
 from supervisor.errors import ContainerGone, Permanent, Transient
@@ -93,12 +92,3 @@ def _translate(error: OSError, what: str) -> Permanent | Transient:
             said, step="tap", remedy="vtapd itself must be allowed to open it: [Service] DevicePolicy=auto"
         )
     return Transient(said, step="tap")
-
-
-def observe_major() -> int | None:
-    """The major number of all macvtaps of this host (/proc/devices), or None before there ever was one."""
-    for line in Path("/proc/devices").read_text().splitlines():
-        number, _, name = line.strip().partition(" ")
-        if name == "macvtap":
-            return int(number)
-    return None
