@@ -294,9 +294,11 @@ class Worker:
             case StartGuest():
                 await self._start_guest(action)
                 return replace(seen, guest=self.keeper.session is not None)
-            case StopGuest():
+            case StopGuest(again):
                 await self.keeper.stop()
                 self._settle()
+                if again:
+                    self._write_guest(replace(self.guest, done=None))
                 return replace(seen, guest=False)
             case _:
                 if isinstance(action, AllowDevice) and self.attached:

@@ -101,6 +101,9 @@ class StartGuest:
 class StopGuest:
     """End QEMU, gracefully where its kind can."""
 
+    again: bool = False
+    """Its network went away under it: it is to be started once more, and this was no crash."""
+
 
 Action = (
     WriteRecord

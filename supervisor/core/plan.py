@@ -106,7 +106,7 @@ def next_action(
         return _forget(seen, record)
     if record is not None and record.incarnation != seen.incarnation:
         # The container was restarted: all but the symlink went with its old namespaces.
-        if not desired.attached:
+        if not desired.attached or seen.netns_link == record.incarnation.pid:
             return _forget(seen, record)
         record = None
     if not desired.attached:
@@ -142,7 +142,7 @@ def _with_interfaces(record: Record, seen: Seen) -> Record:
     """The record with an entry for each interface that has none yet."""
     for number, each in enumerate(seen.interfaces):
         if record.tap_of(each.interface.name) is None:
-            name = each.tap.name if each.tap else tap_name(each.interface.mac)
+            name = each.tap.name if each.tap else _free_name(each.interface, record)
             entry = TapRecord(_slot(each.interface.name, number, record), each.interface.name, name)
             record = replace(record, taps=(*record.taps, entry))
     return record
@@ -151,11 +151,20 @@ def _with_interfaces(record: Record, seen: Seen) -> Record:
 def _attach_interface(seen: Seen, record: Record, each: SeenInterface) -> Action | None:
     entry = record.tap_of(each.interface.name)
     assert entry is not None, "entries were made before"
+    lost = entry.original is not None and (each.tap is None or entry.original.index != each.interface.index)
+    if lost and seen.guest:
+        return StopGuest(again=True)
+    if entry.original is not None and entry.original.index != each.interface.index:
+        # Another interface of that name: what was taken from the one before is gone with it.
+        return WriteRecord(_with(record, replace(entry, original=None)))
     device = each.tap.device if each.tap else None
     if entry.device is not None and entry.device != device:
         # The tap was deleted behind our back; Linux gives its number to the next one that anybody makes.
         return _close(seen, entry) or WriteRecord(_with(record, replace(entry, device=None)))
     if each.tap is None:
+        name = entry.tap if entry.original else _free_name(each.interface, record)
+        if name != entry.tap:
+            return WriteRecord(_with(record, replace(entry, tap=name)))
         return CreateTap(each.interface, entry.tap)
     if entry.device is None:
         return WriteRecord(_with(record, replace(entry, device=each.tap.device)))
@@ -174,7 +183,8 @@ def _serve(desired: Desired, seen: Seen, record: Record) -> Action | None:
         return next((_give_back(seen, record, t) for t in record.taps if t.original), None)
     if not record.taps:
         return None
-    entry = min(record.taps, key=lambda t: t.slot)
+    # A guest keeps the interface that it has, whatever is connected later.
+    entry = min(record.taps, key=lambda t: (t.original is None, t.slot))
     first = seen.of(entry.interface)
     assert first is not None, "an interface that is gone was withdrawn before"
     assert first.tap is not None, "an interface without its tap was attached before"
@@ -240,6 +250,13 @@ def _is_back(original: Interface, now: Interface) -> bool:
 def _with(record: Record, entry: TapRecord) -> Record:
     taps = tuple(entry if t.interface == entry.interface else t for t in record.taps)
     return replace(record, taps=taps)
+
+
+def _free_name(interface: Interface, record: Record) -> str:
+    """The tap's name, or a longer one where another interface's MAC ends alike; both fit IFNAMSIZ."""
+    name = tap_name(interface.mac)
+    others = {t.tap for t in record.taps if t.interface != interface.name}
+    return name if name not in others else "vtap" + interface.mac.replace(":", "")[-10:]
 
 
 def _slot(interface: str, number: int, record: Record) -> int:

@@ -61,8 +61,8 @@ RUMPRUN = GuestKind(
     boot=_boot,
     stop=Stop.QUIT,
     console=(
-        ConsolePattern(re.compile(rb'=== main\(\) of ".*" returned (\d{1,9}) ==='), _exit_code),
-        ConsolePattern(re.compile(rb"=== (?:ERROR: )?_exit\((\d{1,9})\) called ==="), _exit_code),
+        ConsolePattern(re.compile(rb'=== main\(\) of ".*" returned (-?\d{1,9}) ==='), _exit_code),
+        ConsolePattern(re.compile(rb"=== (?:ERROR: )?_exit\((-?\d{1,9})\) called ==="), _exit_code),
         ConsolePattern(re.compile(rb"_lwpabort\(\) called"), _panic),
         ConsolePattern(re.compile(rb"^FATAL TRAP: "), _panic, final=True),
         ConsolePattern(re.compile(rb"^=== bootstrap failed"), _panic),

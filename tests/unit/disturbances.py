@@ -1,0 +1,80 @@
+"""What others do to a container while vtapd works on it: Docker, systemd, its owner, the guest itself."""
+
+from collections.abc import Callable, Mapping
+
+from supervisor.core.model import Address, IfIndex, Incarnation, Interface, Pid
+
+from .world import FOREIGN_DEVICE, FOREIGN_SLOT, World
+
+
+def end_container(world: World) -> None:
+    """Namespaces, cgroup and processes go with it; symlink and record stay on the host."""
+    world.incarnation, world.guest = None, None
+    world.interfaces, world.taps = {}, {}
+    world.rules, world.nodes = {FOREIGN_DEVICE}, {FOREIGN_SLOT: FOREIGN_DEVICE}
+
+
+def restart_container(world: World) -> None:
+    before = world.incarnation or Incarnation(Pid(4000), 900)
+    end_container(world)
+    world.incarnation = Incarnation(Pid(before.pid + 1), before.start_ticks + 50)
+    world.interfaces = dict(world.docker)
+
+
+def end_guest(world: World) -> None:
+    world.guest = None
+
+
+def lose_rules(world: World) -> None:
+    """systemctl daemon-reload."""
+    world.rules = {FOREIGN_DEVICE}
+    world.disturbed = True
+
+
+def lose_node(world: World) -> None:
+    world.nodes = {FOREIGN_SLOT: FOREIGN_DEVICE}
+    world.disturbed = True
+
+
+def lose_link(world: World) -> None:
+    """ip netns del."""
+    world.netns_link = None
+
+
+def delete_tap(world: World) -> None:
+    """ip link del, by the container's owner; no guest is on it."""
+    if world.taps and world.guest is None:
+        del world.taps[min(world.taps)]
+        world.disturbed = True
+
+
+def connect_network(world: World) -> None:
+    """docker network connect: one more interface, behind the others."""
+    if world.incarnation is None or "eth8" in world.interfaces:
+        return
+    eth8 = Interface("eth8", IfIndex(88), "02:42:0a:08:00:08", 1500, (Address(4, "10.8.0.8", 24),))
+    world.docker["eth8"] = world.interfaces["eth8"] = eth8
+
+
+def disconnect_network(world: World) -> None:
+    """docker network disconnect, of the interface that is not the guest's; its tap goes with it."""
+    world.docker.pop("eth8", None)
+    world.interfaces.pop("eth8", None)
+    if world.taps.pop("eth8", None):
+        world.disturbed = True
+
+
+DISTURBANCES: Mapping[str, Callable[[World], None]] = {
+    each.__name__: each
+    for each in (
+        end_container,
+        restart_container,
+        end_guest,
+        lose_rules,
+        lose_node,
+        lose_link,
+        delete_tap,
+        connect_network,
+        disconnect_network,
+    )
+}

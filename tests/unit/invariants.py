@@ -1,0 +1,118 @@
+"""What plan.py's docstring promises, looked at in a World after every single change."""
+
+from supervisor.core.model import DeviceNumber, Interface
+from supervisor.core.plan import Desired, tap_name
+
+from .world import FOREIGN_DEVICE, FOREIGN_SLOT, World
+
+
+def check(world: World) -> None:
+    """What holds at every moment."""
+    _check_foreign(world)
+    _check_recorded(world)
+    if world.disturbed:
+        return
+    devices = {tap.device for tap in world.taps.values()}
+    assert own_rules(world) <= devices, "a rule without its tap"
+    assert set(own_nodes(world).values()) <= devices, "a node without its tap"
+    if world.guest is not None:
+        _check_guest(world)
+
+
+def _check_foreign(world: World) -> None:
+    assert FOREIGN_DEVICE in world.rules, "a rule of the container's own was taken away"
+    assert world.nodes.get(FOREIGN_SLOT) == FOREIGN_DEVICE, "a node of the container's own was removed"
+
+
+def _check_recorded(world: World) -> None:
+    """Recorded before it is made, forgotten after it is undone."""
+    record = world.record
+    if record is None:
+        assert world.netns_link is None, "a symlink that no record tells of"
+    entries = record.taps if record and record.incarnation == world.incarnation else ()
+    taps = {entry.interface: entry.tap for entry in entries}
+    for name, tap in world.taps.items():
+        assert taps.get(name) == tap.name, "a tap that no record tells of"
+    assert own_rules(world) <= {entry.device for entry in entries}, "a rule that no record tells of"
+    nodes = {entry.slot: entry.device for entry in entries}
+    assert own_nodes(world).items() <= nodes.items(), "a node that no record tells of"
+    originals = {entry.interface: entry.original for entry in entries}
+    for name, interface in world.interfaces.items():
+        if not is_same(interface, world.docker[name]):
+            original = originals.get(name)
+            assert original is not None, f"{name} was changed and no record tells what it was"
+            assert is_same(original, world.docker[name]), f"the record tells a wrong original of {name}"
+
+
+def _check_guest(world: World) -> None:
+    """No guest without tap, rule, node and address."""
+    guest = world.guest
+    assert guest is not None
+    assert guest.device in {tap.device for tap in world.taps.values()}, "a guest without its tap"
+    assert guest.device in world.rules, "a guest without its rule"
+    assert guest.device in own_nodes(world).values(), "a guest without its node"
+    assert is_taken_over(world, guest.original), "a guest without its address"
+
+
+def is_taken_over(world: World, original: Interface) -> bool:
+    now, tap = world.interfaces[original.name], world.taps[original.name]
+    return tap.mac == original.mac != now.mac and not set(now.addresses) & set(original.addresses)
+
+
+def is_same(one: Interface, other: Interface) -> bool:
+    """The same to everybody who uses it."""
+    return (one.mac, one.mtu, set(one.addresses), set(one.routes)) == (
+        other.mac,
+        other.mtu,
+        set(other.addresses),
+        set(other.routes),
+    )
+
+
+def own_rules(world: World) -> set[DeviceNumber]:
+    return world.rules - {FOREIGN_DEVICE}
+
+
+def own_nodes(world: World) -> dict[int, DeviceNumber]:
+    return {slot: device for slot, device in world.nodes.items() if slot != FOREIGN_SLOT}
+
+
+def check_reached(world: World, desired: Desired) -> None:
+    """What holds once nothing differs any more."""
+    world.disturbed = False
+    check(world)
+    if not desired.attached or world.incarnation is None:
+        _check_nothing_left(world)
+        return
+    assert world.record is not None
+    assert world.record.incarnation == world.incarnation
+    assert world.netns_link == world.incarnation.pid
+    assert {name: tap.name for name, tap in world.taps.items()} == {
+        name: tap_name(interface.mac) for name, interface in world.docker.items()
+    }
+    devices = {tap.device for tap in world.taps.values()}
+    assert own_rules(world) == devices
+    assert own_nodes(world) == {int(name.removeprefix("eth")): tap.device for name, tap in world.taps.items()}
+    first = next((tap.interface for tap in world.record.taps if tap.original), min(world.docker))
+    for name, interface in world.docker.items():
+        if desired.takeover and name == first:
+            assert is_taken_over(world, interface)
+        else:
+            assert is_same(world.interfaces[name], interface), f"{name} was not left as it was"
+    assert (world.guest is not None) == desired.guest
+    if world.guest is not None:
+        assert world.guest.device == world.taps[first].device, "the guest is on another interface's tap"
+        assert is_same(world.guest.original, world.docker[first]), "the guest has an address of before"
+
+
+def _check_nothing_left(world: World) -> None:
+    assert world.record is None
+    assert world.netns_link is None
+    assert world.taps == {}
+    assert own_rules(world) == set()
+    assert own_nodes(world) == {}
+    assert world.guest is None
+    if world.incarnation is not None:
+        assert world.interfaces.keys() == world.docker.keys()
+    for name, interface in world.interfaces.items():
+        assert is_same(interface, world.docker[name]), f"{name} is not as it was"

@@ -1,0 +1,65 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.core.cgroups import Cgroup, parse_cgroup
+
+V1 = "/docker/c0ffee"
+HYBRID_MOUNTS = """\
+25 30 0:23 / /sys rw,nosuid - sysfs sysfs rw
+31 25 0:26 / /sys/fs/cgroup/unified rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate
+32 25 0:27 / /sys/fs/cgroup/devices rw,nosuid shared:10 master:3 - cgroup cgroup rw,devices
+33 25 0:28 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid - cgroup cgroup rw,cpu,cpuacct
+34 25 0:29 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd
+"""
+HYBRID_PROCESS = f"12:devices:{V1}\n5:cpu,cpuacct:{V1}\n3:rdma:{V1}\n1:name=systemd:{V1}\n0::/system.slice/docker\n"
+
+
+def test_hybrid_has_a_directory_for_each_mounted_hierarchy() -> None:
+    cgroup = parse_cgroup(HYBRID_PROCESS, HYBRID_MOUNTS)
+    assert cgroup == Cgroup(
+        v1={
+            "devices": "/sys/fs/cgroup/devices/docker/c0ffee",
+            "cpu": "/sys/fs/cgroup/cpu,cpuacct/docker/c0ffee",
+            "cpuacct": "/sys/fs/cgroup/cpu,cpuacct/docker/c0ffee",
+            "name=systemd": "/sys/fs/cgroup/systemd/docker/c0ffee",
+        },
+        v2="/sys/fs/cgroup/unified/system.slice/docker",
+    )
+    assert cgroup.path == "/sys/fs/cgroup/devices/docker/c0ffee"
+
+
+def test_pure_v2() -> None:
+    mounts = "31 25 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n"
+    cgroup = parse_cgroup("0::/system.slice/docker-c0ffee.scope\n", mounts)
+    assert cgroup == Cgroup({}, "/sys/fs/cgroup/system.slice/docker-c0ffee.scope")
+    assert cgroup.path == "/sys/fs/cgroup/system.slice/docker-c0ffee.scope"
+
+
+def test_the_root_cgroup_is_the_mount_point_itself() -> None:
+    assert parse_cgroup("0::/\n", "31 25 0:26 / /sys/fs/cgroup rw - cgroup2 c rw\n").v2 == "/sys/fs/cgroup"
+
+
+def test_a_mount_that_shows_only_a_part_of_the_tree() -> None:
+    mounts = "31 25 0:26 /docker /cg rw - cgroup2 c rw\n"
+    assert parse_cgroup("0::/docker/c0ffee\n", mounts).v2 == "/cg/c0ffee"
+    assert parse_cgroup("0::/docker\n", mounts).v2 == "/cg"
+    assert parse_cgroup("0::/dockerish/c0ffee\n", mounts).v2 is None
+
+
+def test_escaped_blanks_in_mount_points() -> None:
+    mounts = "31 25 0:26 / /my\\040cgroups rw - cgroup2 c rw\n"
+    assert parse_cgroup("0::/a\n", mounts).v2 == "/my cgroups/a"
+
+
+def test_nothing_mounted_is_nowhere() -> None:
+    cgroup = parse_cgroup("3:devices:/a\n0::/b\n", "25 30 0:23 / /sys rw - sysfs sysfs rw\n")
+    assert cgroup == Cgroup({}, None)
+    assert cgroup.path == ""
+
+
+@given(st.lists(st.from_regex(r"[a-z0-9._-]{1,8}", fullmatch=True), max_size=4))
+def test_any_path_is_found_below_its_mount(parts: list[str]) -> None:
+    path = "/" + "/".join(parts)
+    assert parse_cgroup(f"7:devices:{path}\n", HYBRID_MOUNTS).v1["devices"].removeprefix(
+        "/sys/fs/cgroup/devices"
+    ) == path.rstrip("/")

@@ -1,0 +1,145 @@
+import re
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from supervisor.config import Config, load_config, parse_listen
+from supervisor.core.labels import GuestPolicy
+from supervisor.core.lifecycle import RestartCurve
+from supervisor.errors import ConfigError
+
+SHIPPED = Path(__file__).parents[2] / "config" / "vtapd.toml"
+
+
+def load(tmp_path: Path, text: str) -> Config:
+    path = tmp_path / "vtapd.toml"
+    path.write_text(text)
+    return load_config(path)
+
+
+def keys_of(config: Config) -> list[str]:
+    return [
+        f"{table.name}.{key.name}"
+        for table in msgspec.structs.fields(config)
+        for key in msgspec.structs.fields(getattr(config, table.name))
+    ]
+
+
+class TestShippedFile:
+    def test_it_says_the_defaults(self) -> None:
+        assert load_config(SHIPPED) == Config()
+
+    def test_it_has_every_key_once_and_in_the_codes_order(self) -> None:
+        data = tomllib.loads(SHIPPED.read_text())
+        assert [f"{table}.{key}" for table, keys in data.items() for key in keys] == keys_of(Config())
+
+    def test_every_key_has_a_sentence_above_it(self) -> None:
+        lines = SHIPPED.read_text().splitlines()
+        for above, line in pairwise(lines):
+            if re.match(r"\w+ = ", line) and not line.startswith("max = "):  # `first` tells of it
+                assert above.startswith("# "), line
+
+
+class TestReading:
+    def test_an_empty_file_is_all_defaults(self, tmp_path: Path) -> None:
+        assert load(tmp_path, "") == Config()
+
+    def test_without_a_file_of_its_own_it_runs_on_defaults(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("supervisor.config.DEFAULT_PATH", tmp_path / "none.toml")
+        assert load_config(None) == Config()
+
+    def test_the_default_path_is_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = tmp_path / "vtapd.toml"
+        path.write_text('[control]\ngroup = "docker"\n')
+        monkeypatch.setattr("supervisor.config.DEFAULT_PATH", path)
+        assert load_config(None).control.group == "docker"
+
+    def test_units(self, tmp_path: Path) -> None:
+        config = load(tmp_path, '[guest]\nmemory = "1G"\nstop_timeout = "1.5m"\n[limits]\nmemory = "2G"\n')
+        assert int(config.guest.memory) == 1 << 30
+        assert float(config.guest.stop_timeout) == 90
+        assert config.policy == GuestPolicy(memory_mib=1024, stop_timeout_s=90, max_memory_mib=2048)
+
+    def test_the_restart_table_is_the_curve(self, tmp_path: Path) -> None:
+        config = load(tmp_path, '[restart]\nfirst = "1s"\nmax = "2m"\nsteps = 3\njitter = 0\nreset_after = "10s"\n')
+        assert config.curve == RestartCurve(1, 120, 3, 0, 10)
+        assert Config().curve == RestartCurve()
+
+    def test_what_follows_from_the_run_time_folder(self, tmp_path: Path) -> None:
+        config = load(tmp_path, '[attach]\nrun_dir = "/run/other"\n')
+        assert config.control_socket == Path("/run/other/control.sock")
+
+    def test_metrics_can_be_off(self, tmp_path: Path) -> None:
+        assert load(tmp_path, '[metrics]\nlisten = ""\n').metrics_address is None
+        assert Config().metrics_address == ("127.0.0.1", 9817)
+
+
+WRONG = [
+    ("[guset]\n", "guset"),
+    ("surprise = 1\n", "surprise"),
+    ('[guest]\nmemroy = "64M"\n', "memroy` - at `guest"),
+    ("[guest]\nmemory = 64\n", "guest.memory"),
+    ('[guest]\nmemory = "64"\nmemory = "65"\n', "no TOML"),
+    ('[guest]\nmemory = "lots"\n', "64M or 1G.*guest.memory"),
+    ("[guest]\nmemory = true\n", "guest.memory"),
+    ('[guest]\naccel = "xen"\n', "guest.accel"),
+    ("[guest]\nuser = 0\n", "guest.user"),
+    ("[docker]\ntimeout = 10\n", "docker.timeout"),
+    ('[docker]\ntimeout = "10"\n', "docker.timeout"),
+    ('[docker]\ntimeout = "0s"\n', "docker.timeout"),
+    ('[attach]\nresync = "0s"\n', "attach.resync"),
+    ('[attach]\ncontainers = "some"\n', "attach.containers"),
+    ('[attach]\nrun_dir = "run"\n', "attach.run_dir"),
+    ('[restart]\nfirst = "0s"\n', "restart.first"),
+    ('[restart]\nfirst = "2m"\n', "restart.first"),
+    ("[restart]\nsteps = 0\n", "restart.steps"),
+    ("[restart]\njitter = 1.5\n", "restart.jitter"),
+    ("[restart]\njitter = nan\n", "restart.jitter"),
+    ("[limits]\ncpus = 0\n", "limits.cpus"),
+    ('[limits]\ncpus = "4"\n', "limits.cpus"),
+    ('[metrics]\nlisten = "9817"\n', "metrics.listen"),
+    ('[log]\nlevel = "loud"\n', "log.level"),
+    ("[log\n", "no TOML"),
+    ("guest = 3\n", "guest"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), WRONG)
+def test_a_wrong_file_is_refused_by_the_path_of_its_key(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        load(tmp_path, text)
+    assert str(tmp_path / "vtapd.toml") in str(caught.value)
+
+
+@pytest.mark.parametrize("key", keys_of(Config()))
+def test_no_key_takes_a_list(tmp_path: Path, key: str) -> None:
+    table, name = key.split(".")
+    with pytest.raises(ConfigError, match=key):
+        load(tmp_path, f"[{table}]\n{name} = []\n")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read .*missing\.toml: No such file"):
+        load_config(tmp_path / "missing.toml")
+    (tmp_path / "vtapd.toml").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="no TOML"):
+        load_config(tmp_path / "vtapd.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [("127.0.0.1:9817", ("127.0.0.1", 9817)), ("[::1]:1", ("::1", 1)), ("localhost:65535", ("localhost", 65535))],
+)
+def test_addresses_to_listen_on(text: str, address: tuple[str, int]) -> None:
+    assert parse_listen(text) == address
+
+
+@pytest.mark.parametrize("text", ["", "9817", ":9817", "host:", "host:0", "host:65536", "host:http", "host:-1", "[]:1"])
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(ValueError, match=r"metrics\.listen"):
+        parse_listen(text)

@@ -1,0 +1,88 @@
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.core.console import MAX_LINE_BYTES, ConsoleScanner
+from supervisor.core.guests.kind import ConsolePattern, Verdict
+from supervisor.core.guests.rumprun import RUMPRUN
+
+LINES = st.sampled_from(
+    [
+        b'=== main() of "web" returned 3 ===\r\n',
+        b"=== ERROR: _exit(7) called ===\n",
+        b"FATAL TRAP: 6\n",
+        b"halted\r\n",
+        b"x" * MAX_LINE_BYTES + b"halted\n",
+        b"\0 \r\n",
+        b"\xff\xfe hello",
+        b"\n",
+    ]
+) | st.binary(max_size=40)
+
+
+def outcome(chunks: list[bytes]) -> tuple[Verdict | None, bool, str, int]:
+    scanner = ConsoleScanner(RUMPRUN.console)
+    told = sum(scanner.feed(chunk) for chunk in chunks)
+    scanner.close()
+    return scanner.verdict, scanner.ended, scanner.last_line, told
+
+
+@given(st.lists(LINES, max_size=12), st.data())
+def test_how_output_is_cut_into_chunks_does_not_matter(lines: list[bytes], data: st.DataObject) -> None:
+    text = b"".join(lines)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
+    chunks = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    bytewise = [text[at : at + 1] for at in range(len(text))]
+    assert outcome([text]) == outcome(chunks) == outcome(bytewise)
+
+
+def test_the_end_is_told_once_and_by_the_chunk_that_completes_the_line() -> None:
+    scanner = ConsoleScanner(RUMPRUN.console)
+    assert [scanner.feed(chunk) for chunk in (b"hal", b"ted", b"\n", b"halted\n")] == [False, False, True, False]
+    assert scanner.verdict is None
+
+
+def test_a_last_line_without_newline_counts_when_the_console_closes() -> None:
+    scanner = ConsoleScanner(RUMPRUN.console)
+    assert not scanner.feed(b"FATAL TRAP: 13")
+    assert not scanner.ended
+    scanner.close()
+    told = (scanner.verdict, scanner.ended, scanner.last_line)
+    assert told == (Verdict("guest-panic"), True, "FATAL TRAP: 13")
+
+
+def test_a_later_line_overrules_an_earlier_one() -> None:
+    assert outcome([b"=== _exit(0) called ===\n_lwpabort() called\n"])[0] == Verdict("guest-panic")
+
+
+def test_the_first_pattern_that_matches_a_line_decides() -> None:
+    first = ConsolePattern(re.compile(b"a"), lambda _match: Verdict("guest-panic"))
+    second = ConsolePattern(re.compile(b"ab"), lambda _match: Verdict("guest-exit", 0), final=True)
+    scanner = ConsoleScanner([first, second])
+    assert not scanner.feed(b"ab\n")
+    assert scanner.verdict == Verdict("guest-panic")
+
+
+def test_only_the_beginning_of_a_long_line_is_looked_at() -> None:
+    padding = b" " * (MAX_LINE_BYTES - len(b"_lwpabort() called"))
+    assert outcome([padding + b"_lwpabort() called\n"])[0] == Verdict("guest-panic")
+    assert outcome([padding + b" _lwpabort() called\n"])[0] is None
+
+
+def test_a_guest_that_prints_without_end_costs_no_memory() -> None:
+    scanner = ConsoleScanner(RUMPRUN.console)
+    for _ in range(100):
+        scanner.feed(b"x" * 4096)
+    assert len(scanner._line) <= MAX_LINE_BYTES
+
+
+def test_bytes_that_are_no_text_are_shown_as_such() -> None:
+    assert outcome([b"_lwpabort() called \xff\n"])[2] == "_lwpabort() called \N{REPLACEMENT CHARACTER}"
+
+
+def test_without_patterns_nothing_is_kept() -> None:
+    scanner = ConsoleScanner([])
+    assert not scanner.feed(b"halted\n")
+    scanner.close()
+    assert (scanner.verdict, scanner.ended, scanner.last_line) == (None, False, "")

@@ -1,0 +1,31 @@
+from supervisor.core.device_rules import allows, format_rule, has_own_rule
+from supervisor.core.model import DeviceNumber
+
+DEVICE = DeviceNumber(246, 1)
+DOCKER_DEFAULT = "b *:* m\nc *:* m\nc 1:3 rwm\nc 136:* rwm\n"
+
+
+def test_a_rule_opens_exactly_one_device() -> None:
+    assert format_rule(DEVICE) == "c 246:1 rwm"
+
+
+def test_dockers_own_rules_do_not_open_the_tap() -> None:
+    assert not allows(DOCKER_DEFAULT, DEVICE)
+    assert not has_own_rule(DOCKER_DEFAULT, DEVICE)
+
+
+def test_a_rule_is_recognised_among_others() -> None:
+    listing = DOCKER_DEFAULT + "c 246:1 rwm\n"
+    assert allows(listing, DEVICE)
+    assert has_own_rule(listing, DEVICE)
+
+
+def test_a_number_that_only_begins_alike_is_another_device() -> None:
+    listing = "c 246:11 rwm\nc 1246:1 rwm\nb 246:1 rwm\nc 246:1 r\n"
+    assert not allows(listing, DEVICE)
+    assert not has_own_rule(listing, DEVICE)
+
+
+def test_where_everything_is_open_there_is_no_rule_to_undo() -> None:
+    assert allows("a *:* rwm\n", DEVICE)
+    assert not has_own_rule("a *:* rwm\n", DEVICE)

@@ -1,0 +1,238 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.core.guests import KINDS
+from supervisor.core.labels import GuestPolicy, GuestSpec, RestartPolicy, parse_labels, why_left_alone
+from supervisor.core.model import Container
+from supervisor.core.units import MIB
+from supervisor.errors import Rejected
+
+from .things import container, labelled
+
+POLICY = GuestPolicy(max_memory_mib=1024, max_cpus=4)
+KERNEL = "/hello.bin"
+
+
+def spec_of(labels: Container, policy: GuestPolicy = POLICY) -> GuestSpec:
+    spec = parse_labels(labels, policy)
+    assert spec is not None
+    return spec
+
+
+def test_a_kernel_alone_gets_the_defaults() -> None:
+    assert spec_of(labelled(kernel=KERNEL)) == GuestSpec(
+        kernel=KERNEL, memory_mib=64, kind="auto", initrd=None, args="", cpus=1,
+        restart=RestartPolicy("on-failure", None), on_exit="stop", stop_timeout_s=10.0, accel="auto", machine=None,
+    )  # fmt: skip
+
+
+def test_every_label_has_its_field() -> None:
+    asked = labelled(
+        kernel=KERNEL, guest="rumprun", initrd="/boot/initrd", args="web -p 80", memory="128M", cpus="2",
+        address="takeover", restart="on-failure:5", on_exit="keep", stop_timeout="1500ms", accel="tcg",
+        machine="microvm", enable="true",
+    )  # fmt: skip
+    assert spec_of(asked) == GuestSpec(
+        kernel=KERNEL, memory_mib=128, kind="rumprun", initrd="/boot/initrd", args="web -p 80", cpus=2,
+        restart=RestartPolicy("on-failure", 5), on_exit="keep", stop_timeout_s=1.5, accel="tcg", machine="microvm",
+    )  # fmt: skip
+
+
+def test_without_a_kernel_there_is_no_guest() -> None:
+    assert parse_labels(container(), POLICY) is None
+    assert parse_labels(labelled(memory="128M", enable="true"), POLICY) is None
+    others = {"com.example.vtapd": "x", "vtapd": "x", "org.vtapd.kernel": "/x"}
+    assert parse_labels(container(labels=others), POLICY) is None
+
+
+def test_the_configuration_says_what_labels_do_not() -> None:
+    spec = spec_of(labelled(kernel=KERNEL), GuestPolicy(memory_mib=32, accel="kvm", stop_timeout_s=3))
+    assert (spec.memory_mib, spec.accel, spec.stop_timeout_s) == (32, "kvm", 3)
+
+
+@pytest.mark.parametrize("words", ["no", "always", "unless-stopped", "on-failure", "on-failure:7"])
+def test_dockers_words_for_restarts(words: str) -> None:
+    mode, _, limit = words.partition(":")
+    policy = spec_of(labelled(kernel=KERNEL, restart=words)).restart
+    assert policy == RestartPolicy(mode, int(limit) if limit else None)
+    assert str(policy) == words
+
+
+WRONG = [
+    ("kernel", "hello.bin", "absolute path"),
+    ("kernel", "/", "absolute path"),
+    ("kernel", "", "absolute path"),
+    ("kernel", "/a\nb", "absolute path"),
+    ("initrd", "./x", "absolute path"),
+    ("guest", "windows", "auto or linux or rumprun or raw"),
+    ("args", "a\tb", "printable"),
+    ("args", "x" * 4097, "4096 printable"),
+    ("args", "é" * 2049, "4096 printable"),
+    ("args", "\ud800", "printable"),
+    ("memory", "lots", "64M"),
+    ("memory", "0", "1M to 1024M"),
+    ("memory", "1025M", "1M to 1024M"),
+    ("cpus", "0", "1 to 4"),
+    ("cpus", "5", "1 to 4"),
+    ("cpus", "1.5", "whole number"),
+    ("cpus", "99999", "whole number"),
+    ("cpus", "\N{ARABIC-INDIC DIGIT ONE}", "whole number"),
+    ("address", "dhcp!", "takeover"),
+    ("restart", "sometimes", "on-failure:N"),
+    ("restart", "always:3", "on-failure:N"),
+    ("restart", "on-failure:", "on-failure:N"),
+    ("restart", "on-failure:-1", "on-failure:N"),
+    ("on-exit", "reboot", "stop or keep"),
+    ("stop-timeout", "10", "10s"),
+    ("accel", "xen", "auto or kvm or tcg"),
+    ("machine", "pc,accel=kvm", "q35"),
+    ("machine", "-help", "q35"),
+    ("machine", "", "q35"),
+    ("enable", "yes", "true or false"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "allowed"), WRONG)
+def test_a_bad_value_is_refused_by_name_value_and_what_is_allowed(name: str, value: str, allowed: str) -> None:
+    labels = {"vtapd.kernel": KERNEL, f"vtapd.{name}": value}
+    with pytest.raises(Rejected) as caught:
+        parse_labels(container(labels=labels), POLICY)
+    said = str(caught.value)
+    assert said.startswith(f"container kek: label vtapd.{name}=")
+    assert ascii(value)[1:-1][:90] in said
+    assert allowed in said
+    assert caught.value.step == "labels"
+    assert said.replace("…", "").isascii()
+    assert said.isprintable()
+
+
+@pytest.mark.parametrize("name", [name for name, _, _ in WRONG if name != "kernel"][:3])
+def test_a_bad_value_is_refused_without_a_kernel_too(name: str) -> None:
+    with pytest.raises(Rejected, match=name):
+        parse_labels(container(labels={f"vtapd.{name}": "\0"}), POLICY)
+
+
+def test_a_long_value_is_shown_by_its_beginning() -> None:
+    with pytest.raises(Rejected) as caught:
+        parse_labels(labelled(kernel="x" * 5000), POLICY)
+    assert len(str(caught.value)) < 300
+    assert "x" * 100 + "'…" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["kernal", "Kernel", "", "disk", "memory ", "\x1b[2J"])
+def test_an_unknown_label_is_refused_with_those_that_are_known(name: str) -> None:
+    with pytest.raises(Rejected, match="container kek: unknown label vtapd") as caught:
+        parse_labels(container(labels={f"vtapd.{name}": "x"}), POLICY)
+    assert "vtapd.kernel" in caught.value.remedy
+    assert str(caught.value).isprintable()
+
+
+class TestMemory:
+    """The label, else the container's limit less QEMU's own share, else the configuration."""
+
+    def test_the_limit_leaves_room_for_qemu_itself(self) -> None:
+        asked = container(labels={"vtapd.kernel": KERNEL}, memory_limit_bytes=112 * MIB)
+        assert spec_of(asked).memory_mib == 64
+
+    def test_a_large_limit_stops_at_what_a_guest_may_have(self) -> None:
+        asked = container(labels={"vtapd.kernel": KERNEL}, memory_limit_bytes=64 << 30)
+        assert spec_of(asked).memory_mib == POLICY.max_memory_mib
+
+    def test_a_limit_without_room_is_refused(self) -> None:
+        asked = container(labels={"vtapd.kernel": KERNEL}, memory_limit_bytes=48 * MIB)
+        with pytest.raises(Rejected, match=r"container kek: no memory is left.*48M less 48M.*--memory 112m"):
+            parse_labels(asked, POLICY)
+
+    def test_a_label_may_fill_the_limit_exactly(self) -> None:
+        labels = {"vtapd.kernel": KERNEL, "vtapd.memory": "52M"}
+        assert spec_of(container(labels=labels, memory_limit_bytes=100 * MIB)).memory_mib == 52
+
+    @pytest.mark.parametrize(("limit_mib", "room"), [(100, 52), (40, 0)])
+    def test_a_label_above_the_limit_is_refused_with_what_fits(self, limit_mib: int, room: int) -> None:
+        labels = {"vtapd.kernel": KERNEL, "vtapd.memory": "53M"}
+        with pytest.raises(Rejected, match=f"vtapd.memory='53M' is refused; allowed is at most {room}M"):
+            parse_labels(container(labels=labels, memory_limit_bytes=limit_mib * MIB), POLICY)
+
+
+class TestLeftAlone:
+    @pytest.mark.parametrize(
+        ("mode", "said"), [("host", "--network host"), ("none", "--network none"), ("container:abc", "shares another")]
+    )
+    def test_a_container_without_a_network_of_its_own(self, mode: str, said: str) -> None:
+        for selection in ("all", "labelled"):
+            asked = container(network_mode=mode, labels={"vtapd.enable": "true"})
+            assert said in (why_left_alone(asked, selection) or "")
+
+    def test_enable_false_always_keeps_out(self) -> None:
+        asked = labelled(enable="false", kernel=KERNEL)
+        assert why_left_alone(asked, "all") == why_left_alone(asked, "labelled") == "label vtapd.enable=false"
+
+    @pytest.mark.parametrize("labels", [{}, {"vtapd.kernel": KERNEL}, {"vtapd.enable": "true"}])
+    @pytest.mark.parametrize("mode", ["default", "bridge", "my-network"])
+    def test_all_means_all_others(self, labels: dict[str, str], mode: str) -> None:
+        assert why_left_alone(container(labels=labels, network_mode=mode), "all") is None
+
+    def test_labelled_means_a_kernel_or_enable(self) -> None:
+        assert why_left_alone(labelled(kernel=KERNEL), "labelled") is None
+        assert why_left_alone(labelled(enable="true"), "labelled") is None
+        assert "labelled" in (why_left_alone(labelled(memory="64M"), "labelled") or "")
+
+
+NAMES = st.sampled_from(
+    ["kernel", "guest", "initrd", "args", "memory", "cpus", "address", "restart", "on-exit", "stop-timeout", "accel",
+     "machine", "enable"]
+).map("vtapd.".__add__) | st.text().map("vtapd.".__add__) | st.text()  # fmt: skip
+VALUES = st.text() | st.sampled_from(
+    ["/k", "auto", "raw", "64M", "2", "9999", "takeover", "on-failure:3", "keep", "5s", "tcg", "q35", "true", "0"]
+)
+
+
+@given(
+    st.dictionaries(NAMES, VALUES, max_size=6),
+    st.booleans(),
+    st.sampled_from([0, 1, 6 * MIB, 48 * MIB, 49 * MIB, 1 << 30, 1 << 50]),
+    st.builds(
+        GuestPolicy, memory_mib=st.integers(1, 64), max_memory_mib=st.integers(64, 4096), max_cpus=st.integers(1, 8)
+    ),
+)
+def test_any_labels_give_a_guest_within_policy_or_a_refusal_by_name(
+    labels: dict[str, str], with_kernel: bool, limit_bytes: int, policy: GuestPolicy
+) -> None:
+    if with_kernel:
+        labels = {"vtapd.kernel": KERNEL} | labels
+    asked = container(labels=labels, memory_limit_bytes=limit_bytes)
+    try:
+        spec = parse_labels(asked, policy)
+    except Rejected as refusal:
+        assert_names_the_label(refusal)
+        return
+    assert (spec is None) == ("vtapd.kernel" not in labels)
+    if spec is not None:
+        assert_within(spec, policy, asked)
+
+
+def assert_names_the_label(refusal: Rejected) -> None:
+    assert refusal.message.startswith("container kek: ")
+    assert refusal.remedy
+    assert str(refusal).replace("…", "").isprintable()
+    assert re.search(r"label vtapd\.", refusal.message) or "no memory is left" in refusal.message
+
+
+def assert_within(spec: GuestSpec, policy: GuestPolicy, asked: Container) -> None:
+    assert 1 <= spec.memory_mib <= policy.max_memory_mib
+    if asked.memory_limit_bytes >= MIB:
+        assert spec.memory_mib + policy.overhead_mib <= asked.memory_limit_bytes // MIB
+    assert 1 <= spec.cpus <= policy.max_cpus
+    assert spec.kind in ("auto", *KINDS)
+    assert spec.kernel.startswith("/")
+    assert spec.initrd is None or spec.initrd.startswith("/")
+    assert spec.args.isprintable()
+    assert spec.restart.mode in ("no", "on-failure", "always", "unless-stopped")
+    assert spec.restart.limit is None or spec.restart.mode == "on-failure"
+    assert spec.on_exit in ("stop", "keep")
+    assert spec.stop_timeout_s >= 0
+    assert spec.accel in ("auto", "kvm", "tcg")
+    assert spec.machine is None or "," not in spec.machine

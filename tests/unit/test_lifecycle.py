@@ -1,0 +1,201 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.core.guests.kind import Verdict
+from supervisor.core.labels import RestartPolicy
+from supervisor.core.lifecycle import (
+    MAX_EXITS,
+    NOT_CRASHES,
+    Evidence,
+    RestartCurve,
+    after_end,
+    after_start,
+    classify,
+    is_clean,
+)
+from supervisor.core.model import Exit, GuestRecord
+
+from .things import PROCESS
+
+REASONS = {
+    "guest-exit", "guest-panic", "guest-reset", "qemu-exit", "qemu-signal", "oom-kill", "hang", "stopped",
+    "container-gone",
+}  # fmt: skip
+CURVE = RestartCurve()
+EVEN = 0.5
+"""The chance that spreads a delay not at all."""
+ON_FAILURE, ALWAYS = RestartPolicy(), RestartPolicy("always")
+CLEAN, CRASH = Exit("guest-exit", 0), Exit("guest-panic")
+
+
+def ended(
+    exit: Exit = CRASH,
+    policy: RestartPolicy = ON_FAILURE,
+    *,
+    guest: GuestRecord | None = None,
+    uptime_s: float = 1.0,
+    chance: float = EVEN,
+) -> GuestRecord:
+    """After one run of this length."""
+    running = after_start(guest or GuestRecord(), PROCESS)
+    return after_end(running, exit, policy, CURVE, PROCESS.spawned_at_s + uptime_s, chance)
+
+
+class TestCurve:
+    def test_the_contracts_delays(self) -> None:
+        curve = RestartCurve(first_s=1, max_s=60, steps=6)
+        delays = [round(curve.delay_s(crashes, EVEN), 1) for crashes in range(1, 10)]
+        assert delays == [1.0, 2.0, 3.9, 7.7, 15.3, 30.3, 60.0, 60.0, 60.0]
+
+    def test_the_default_goes_from_100_ms_to_60_s_by_a_tenth_either_way(self) -> None:
+        assert CURVE.delay_s(1, EVEN) == pytest.approx(0.1)
+        assert CURVE.delay_s(9, EVEN) == pytest.approx(60)
+        assert CURVE.delay_s(1, 0.0) == pytest.approx(0.09)
+        assert CURVE.delay_s(10**6, 1.0) == pytest.approx(66)
+
+    @given(
+        st.floats(0.001, 100),
+        st.floats(1, 1000),
+        st.integers(1, 50),
+        st.floats(0, 0.9),
+        st.integers(1, 10**9),
+        st.floats(0, 1, exclude_max=True),
+    )
+    def test_it_never_falls_and_never_leaves_its_bounds(
+        self, first: float, growth: float, steps: int, jitter: float, crashes: int, chance: float
+    ) -> None:
+        curve = RestartCurve(first, first * growth, steps, jitter)
+        middle = curve.delay_s(crashes, EVEN)
+        assert curve.delay_s(crashes + 1, EVEN) >= middle
+        assert first * (1 - 1e-9) <= middle <= first * growth * (1 + 1e-9)
+        assert abs(curve.delay_s(crashes, chance) - middle) <= middle * jitter * (1 + 1e-9)
+
+
+class TestReason:
+    """Who caused an end comes before what it looked like."""
+
+    @pytest.mark.parametrize(
+        ("evidence", "reason", "code"),
+        [
+            (Evidence(asked="stopped", status=-9, oom=True), "stopped", None),
+            (Evidence(asked="hang", status=-9, container_gone=True), "hang", None),
+            (Evidence(container_gone=True, status=-9, oom=True), "container-gone", None),
+            (Evidence(oom=True, status=-9, verdict=Verdict("guest-exit", 0)), "oom-kill", None),
+            (Evidence(verdict=Verdict("guest-exit", 7), status=-9, panicked=True), "guest-exit", 7),
+            (Evidence(panicked=True, shutdown="guest-panic", status=0), "guest-panic", None),
+            (Evidence(shutdown="guest-shutdown", status=0), "guest-exit", 0),
+            (Evidence(shutdown="guest-reset", status=0), "guest-reset", None),
+            (Evidence(shutdown="subsystem-reset", status=0), "guest-reset", None),
+            (Evidence(shutdown="guest-panic", status=0), "guest-panic", None),
+            (Evidence(shutdown="host-signal", status=0), "qemu-signal", 15),
+            (Evidence(shutdown="host-qmp-quit", status=0), "qemu-exit", 0),
+            (Evidence(status=-11), "qemu-signal", 11),
+            (Evidence(status=1, detail="no such machine"), "qemu-exit", 1),
+            (Evidence(), "qemu-exit", None),
+        ],
+    )
+    def test_each(self, evidence: Evidence, reason: str, code: int | None) -> None:
+        assert classify(evidence) == Exit(reason, code, evidence.detail)
+
+    @given(
+        st.builds(
+            Evidence,
+            status=st.none() | st.integers(-64, 255),
+            shutdown=st.none() | st.sampled_from(["guest-shutdown", "guest-reset", "host-error", "none"]) | st.text(),
+            panicked=st.booleans(),
+            verdict=st.none() | st.builds(Verdict, st.just("guest-exit"), st.none() | st.integers()),
+            asked=st.sampled_from([None, "stopped", "hang"]),
+            oom=st.booleans(),
+            container_gone=st.booleans(),
+        )
+    )
+    def test_every_end_has_one_of_the_contracts_reasons(self, evidence: Evidence) -> None:
+        assert classify(evidence).reason in REASONS
+
+    @pytest.mark.parametrize(
+        ("exit", "clean"),
+        [(Exit("guest-exit", 0), True), (Exit("guest-exit", 1), False), (Exit("guest-exit"), False),
+         (Exit("qemu-exit", 0), False)],
+    )  # fmt: skip
+    def test_only_exit_0_of_the_guest_itself_is_clean(self, exit: Exit, clean: bool) -> None:
+        assert is_clean(exit) is clean
+
+
+class TestPolicy:
+    @pytest.mark.parametrize("mode", ["no", "on-failure", "always", "unless-stopped"])
+    @pytest.mark.parametrize("exit", [CLEAN, CRASH, Exit("guest-exit", 3), Exit("stopped"), Exit("container-gone")])
+    def test_who_comes_back(self, mode: str, exit: Exit) -> None:
+        crashed = exit in (CRASH, Exit("guest-exit", 3))
+        comes_back = {
+            "no": False,
+            "on-failure": crashed,
+            "always": exit.reason not in NOT_CRASHES,
+            "unless-stopped": exit.reason not in NOT_CRASHES,
+        }[mode]
+        guest = ended(exit, RestartPolicy(mode))
+        assert (guest.done is None) is comes_back
+        assert (guest.exits[-1].delay_s is not None) is comes_back
+        if not comes_back:
+            assert guest.done == ("failed" if crashed else "exited")
+            assert guest.not_before_s == 0.0
+
+    def test_the_next_start_is_due_after_the_delay(self) -> None:
+        guest = ended(uptime_s=2.0)
+        assert guest.process is None
+        assert guest.not_before_s == pytest.approx(PROCESS.spawned_at_s + 2.0 + 0.1)
+        assert guest.exits == (replace(CRASH, uptime_s=2.0, delay_s=0.1),)
+
+    def test_a_limit_counts_restarts(self) -> None:
+        policy = RestartPolicy("on-failure", 2)
+        first = ended(policy=policy)
+        second = ended(policy=policy, guest=first)
+        third = ended(policy=policy, guest=second)
+        assert [g.done for g in (first, second, third)] == [None, None, "failed"]
+        assert third.restarts == 2
+
+    def test_a_clean_end_that_comes_back_waits_longer_each_time_too(self) -> None:
+        first = ended(CLEAN, ALWAYS)
+        second = ended(CLEAN, ALWAYS, guest=first)
+        assert second.exits[-1].delay_s is not None
+        assert first.exits[-1].delay_s is not None
+        assert second.exits[-1].delay_s > first.exits[-1].delay_s
+
+    def test_health_puts_it_back_to_the_start_of_the_curve(self) -> None:
+        often = ended(guest=GuestRecord(crashes=5), uptime_s=59.9)
+        healthy = ended(guest=GuestRecord(crashes=5), uptime_s=60.0)
+        assert (often.crashes, healthy.crashes) == (6, 1)
+        assert healthy.exits[-1].delay_s == pytest.approx(0.1)
+
+    def test_an_end_without_a_known_start_has_no_uptime(self) -> None:
+        guest = after_end(GuestRecord(crashes=3), CRASH, ON_FAILURE, CURVE, 10**6, EVEN)
+        assert guest.exits[-1].uptime_s == 0.0
+        assert guest.crashes == 4
+
+
+class TestRecord:
+    def test_the_first_start_is_no_restart(self) -> None:
+        first = after_start(GuestRecord(), PROCESS)
+        assert (first.process, first.restarts) == (PROCESS, 0)
+
+    def test_a_start_after_an_end_is_one(self) -> None:
+        again = after_start(replace(ended(), done="failed"), PROCESS)
+        assert (again.restarts, again.not_before_s, again.done) == (1, 0.0, None)
+
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from(sorted(REASONS)), st.floats(0, 1e6), st.floats(0, 1, exclude_max=True)),
+            max_size=MAX_EXITS + 5,
+        )
+    )
+    def test_it_counts_everything_and_remembers_only_the_latest(self, ends: list[tuple[str, float, float]]) -> None:
+        guest = GuestRecord()
+        for reason, uptime_s, chance in ends:
+            guest = ended(Exit(reason), ALWAYS, guest=guest, uptime_s=uptime_s, chance=chance)
+        reasons = [reason for reason, _, _ in ends]
+        assert [exit.reason for exit in guest.exits] == reasons[-MAX_EXITS:]
+        assert guest.exit_counts == {reason: reasons.count(reason) for reason in set(reasons)}
+        assert guest.restarts == max(0, len(ends) - 1)
+        assert guest.crashes <= len(ends)

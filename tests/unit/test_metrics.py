@@ -1,0 +1,129 @@
+"""The page that Prometheus scrapes, read as Prometheus reads it."""
+
+from dataclasses import replace
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+
+from supervisor.metrics import GUEST_STATES, Counters, GuestSample, StateCollector
+
+KEK = GuestSample(
+    container="kek", guest="rumprun", state="running", up=True, restarts=3, exits={"guest-panic": 2, "guest-exit": 1},
+    backoff_s=0.0, cpu_s=1.5, resident_bytes=1 << 20, interface="eth0",
+    counters={"rx_bytes": 10, "rx_packets": 1, "tx_bytes": 20, "tx_packets": 2},
+)  # fmt: skip
+
+# CONTRACT.md, "Metrics", for what exists: (name, type, labels)
+OF_STATE = {
+    ("vtapd_attachments", "gauge", ()),
+    ("vtapd_guests", "gauge", ("state",)),
+    ("vtapd_guest_up", "gauge", ("container", "guest")),
+    ("vtapd_guest_restarts_total", "counter", ("container",)),
+    ("vtapd_guest_exits_total", "counter", ("container", "reason")),
+    ("vtapd_guest_backoff_seconds", "gauge", ("container",)),
+    ("vtapd_guest_cpu_seconds_total", "counter", ("container",)),
+    ("vtapd_guest_resident_memory_bytes", "gauge", ("container",)),
+    ("vtapd_guest_network_receive_bytes_total", "counter", ("container", "interface")),
+    ("vtapd_guest_network_receive_packets_total", "counter", ("container", "interface")),
+    ("vtapd_guest_network_transmit_bytes_total", "counter", ("container", "interface")),
+    ("vtapd_guest_network_transmit_packets_total", "counter", ("container", "interface")),
+}
+AS_IT_HAPPENS = {
+    ("vtapd_build_info", "gauge", ("version",)),
+    ("vtapd_docker_connected", "gauge", ()),
+    ("vtapd_docker_events_total", "counter", ("action",)),
+    ("vtapd_attach_seconds", "histogram", ()),
+    ("vtapd_attach_failures_total", "counter", ("step",)),
+    ("vtapd_device_rule_repairs_total", "counter", ()),
+    ("vtapd_guest_start_seconds", "histogram", ()),
+}
+
+
+class Daemon:
+    """What a scrape reads, to be changed between scrapes."""
+
+    def __init__(self, *guests: GuestSample, attachments: int = 0) -> None:
+        self.guests = list(guests)
+        self.attachments = attachments
+        self.registry = CollectorRegistry()
+        self.registry.register(StateCollector(lambda: self.attachments, lambda: self.guests))
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, labels)
+
+    def series_of(self, container: str) -> list[str]:
+        samples = [sample for family in self.registry.collect() for sample in family.samples]
+        return [sample.name for sample in samples if sample.labels.get("container") == container]
+
+
+def shapes(families: list[Metric]) -> set[tuple[str, str, tuple[str, ...]]]:
+    return {
+        (family.name + "_total" * (family.type == "counter"), family.type, tuple(sorted(set(sample.labels) - {"le"})))
+        for family in families
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+
+
+def test_names_types_and_labels_are_the_contracts() -> None:
+    assert shapes(list(Daemon(KEK).registry.collect())) == OF_STATE
+
+
+def test_what_is_counted_as_it_happens_has_the_contracts_names_too() -> None:
+    counters = Counters()
+    counters.docker_events.labels("start").inc()
+    counters.attach_failures.labels("macvtap").inc()
+    assert shapes(list(counters.registry.collect())) == AS_IT_HAPPENS
+
+
+def test_both_together_have_no_name_twice() -> None:
+    counters = Counters()
+    counters.registry.register(StateCollector(lambda: 0, list))
+    names = [family.name for family in counters.registry.collect()]
+    assert len(names) == len(set(names))
+
+
+def test_every_family_is_explained() -> None:
+    families = [*Daemon(KEK).registry.collect(), *Counters().registry.collect()]
+    assert [family.name for family in families if not family.documentation.endswith(".")] == []
+
+
+def test_a_guests_values() -> None:
+    daemon = Daemon(KEK, attachments=4)
+    assert daemon.value("vtapd_attachments") == 4
+    assert daemon.value("vtapd_guest_up", container="kek", guest="rumprun") == 1
+    assert daemon.value("vtapd_guest_restarts_total", container="kek") == 3
+    assert daemon.value("vtapd_guest_exits_total", container="kek", reason="guest-panic") == 2
+    assert daemon.value("vtapd_guest_exits_total", container="kek", reason="guest-exit") == 1
+    assert daemon.value("vtapd_guest_cpu_seconds_total", container="kek") == 1.5
+    assert daemon.value("vtapd_guest_resident_memory_bytes", container="kek") == 1 << 20
+
+
+def test_receive_is_what_the_guest_receives() -> None:
+    daemon = Daemon(KEK)
+    for name, value in (("receive_bytes", 10), ("receive_packets", 1), ("transmit_bytes", 20), ("transmit_packets", 2)):
+        assert daemon.value(f"vtapd_guest_network_{name}_total", container="kek", interface="eth0") == value
+
+
+def test_a_guest_that_waits_is_not_up_and_has_no_usage() -> None:
+    daemon = Daemon(
+        replace(KEK, state="backoff", up=False, backoff_s=7.5, cpu_s=None, resident_bytes=None, counters=None)
+    )
+    assert daemon.value("vtapd_guest_up", container="kek", guest="rumprun") == 0
+    assert daemon.value("vtapd_guest_backoff_seconds", container="kek") == 7.5
+    assert daemon.value("vtapd_guest_cpu_seconds_total", container="kek") is None
+    assert daemon.value("vtapd_guest_network_receive_bytes_total", container="kek", interface="eth0") is None
+
+
+def test_states_are_counted_and_those_without_guests_are_zero() -> None:
+    daemon = Daemon(KEK, replace(KEK, container="b"), replace(KEK, container="c", state="backoff"))
+    counted = {state: daemon.value("vtapd_guests", state=state) for state in GUEST_STATES}
+    assert counted == {**dict.fromkeys(GUEST_STATES, 0.0), "running": 2.0, "backoff": 1.0}
+
+
+def test_series_of_a_container_that_is_gone_are_gone_at_the_next_scrape() -> None:
+    daemon = Daemon(KEK, replace(KEK, container="other"))
+    assert daemon.series_of("kek")
+    daemon.guests.pop(0)
+    assert daemon.series_of("kek") == []
+    assert daemon.series_of("other")

@@ -1,0 +1,58 @@
+import dataclasses
+
+import pytest
+
+from supervisor.core.model import Address, DeviceNumber, Record, Route, TapRecord, short_id
+
+from .things import ETH0, ID, record
+
+
+def test_the_short_id_is_what_docker_ps_shows() -> None:
+    assert short_id(ID) == "c0ffee000000"
+
+
+def test_device_numbers_and_addresses_read_as_people_write_them() -> None:
+    assert str(DeviceNumber(246, 17)) == "246:17"
+    assert str(Address(4, "172.17.0.2", 16)) == "172.17.0.2/16"
+
+
+def test_the_gateway_is_that_of_the_default_route_with_the_lowest_metric() -> None:
+    routes = (
+        Route(4, "", 0, "172.17.0.9", metric=100),
+        Route(4, "", 0, "172.17.0.1"),
+        Route(4, "10.0.0.0", 8, "172.17.0.3"),
+        Route(6, "", 0, "fe80::1"),
+    )
+    interface = dataclasses.replace(ETH0, routes=routes)
+    assert interface.gateway(4) == "172.17.0.1"
+    assert interface.gateway(6) == "fe80::1"
+
+
+def test_a_default_route_without_gateway_has_none() -> None:
+    assert dataclasses.replace(ETH0, routes=(Route(4, "", 0),)).gateway() is None
+    assert dataclasses.replace(ETH0, routes=()).gateway() is None
+
+
+def test_the_address_is_the_first_of_global_scope_in_its_family() -> None:
+    local, first, second = (
+        Address(6, "fe80::2", 64, scope=253),
+        Address(6, "2001:db8::2", 64),
+        Address(6, "2001:db8::3", 64),
+    )
+    interface = dataclasses.replace(ETH0, addresses=(*ETH0.addresses, local, first, second))
+    assert interface.address(6) == first
+    assert interface.address(4) == ETH0.addresses[0]
+    assert dataclasses.replace(ETH0, addresses=(local,)).address(4) is None
+
+
+def test_a_record_knows_its_entries_by_interface() -> None:
+    entry = TapRecord(0, "eth0", "vtap110002")
+    noted = dataclasses.replace(record(), taps=(entry,))
+    assert noted.tap_of("eth0") == entry
+    assert noted.tap_of("eth1") is None
+
+
+def test_nouns_cannot_be_changed() -> None:
+    noted: Record = record()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        noted.name = "other"  # type: ignore[misc]

@@ -1,0 +1,284 @@
+"""Plans as one would tell them, step by step, and the single decisions behind them."""
+
+from dataclasses import replace
+
+import pytest
+
+from supervisor.core.actions import (
+    Action,
+    AllowDevice,
+    CreateTap,
+    DeleteRecord,
+    DeleteTap,
+    DenyDevice,
+    GiveBack,
+    LinkNetns,
+    MakeNode,
+    RemoveNode,
+    StartGuest,
+    StopGuest,
+    TakeOver,
+    UnlinkNetns,
+    WriteRecord,
+)
+from supervisor.core.model import Address, DeviceNumber, IfIndex, Incarnation, Interface, Pid, Record, TapRecord
+from supervisor.core.plan import Desired, Seen, SeenInterface, is_attached, is_taken, next_action, tap_name
+
+from .disturbances import delete_tap, end_container, end_guest, lose_rules, restart_container
+from .invariants import check_reached, is_taken_over
+from .things import DEVICE, ETH0, ETH1, ID, INCARNATION, NAME, TAP0, record
+from .world import World
+
+NOTHING, TAP = Desired(False), Desired(True)
+BACKOFF, SERVED = Desired(True, takeover=True), Desired(True, takeover=True, guest=True)
+
+ATTACH_ONE = [CreateTap, WriteRecord, AllowDevice, MakeNode]
+DETACH_ONE = [RemoveNode, DenyDevice, DeleteTap, WriteRecord]
+
+
+def names(actions: list[Action]) -> list[type]:
+    return [type(action) for action in actions]
+
+
+def world(*interfaces: Interface, at: Desired = NOTHING) -> World:
+    made = World({each.name: each for each in interfaces or (ETH0,)})
+    made.converge(at)
+    return made
+
+
+class TestFromStartToEnd:
+    def test_attach(self) -> None:
+        assert names(world().converge(TAP)) == [WriteRecord, LinkNetns, *ATTACH_ONE]
+
+    def test_attach_two_interfaces(self) -> None:
+        assert names(world(ETH0, ETH1).converge(TAP)) == [WriteRecord, LinkNetns, *ATTACH_ONE, *ATTACH_ONE]
+
+    def test_serve_a_guest(self) -> None:
+        assert names(world(at=TAP).converge(SERVED)) == [WriteRecord, TakeOver, StartGuest]
+
+    def test_detach(self) -> None:
+        assert names(world(at=TAP).converge(NOTHING)) == [*DETACH_ONE, UnlinkNetns, DeleteRecord]
+
+    def test_detach_with_a_guest_undoes_in_reverse(self) -> None:
+        undone = names(world(ETH0, ETH1, at=SERVED).converge(NOTHING))
+        first = [GiveBack, WriteRecord, *DETACH_ONE]
+        assert undone == [StopGuest, *DETACH_ONE, *first, UnlinkNetns, DeleteRecord]
+
+    def test_a_guest_in_backoff_keeps_its_address(self) -> None:
+        assert names(world(at=SERVED).converge(BACKOFF)) == [StopGuest]
+
+    def test_a_guest_that_is_done_gives_its_address_back(self) -> None:
+        assert names(world(at=BACKOFF).converge(TAP)) == [GiveBack, WriteRecord]
+
+    def test_nothing_wanted_and_nothing_there(self) -> None:
+        assert world().converge(NOTHING) == []
+
+    @pytest.mark.parametrize("desired", [NOTHING, TAP, BACKOFF, SERVED])
+    def test_once_there_nothing_is_to_do(self, desired: Desired) -> None:
+        there = world(ETH0, ETH1, at=desired)
+        assert there.converge(desired) == []
+        check_reached(there, desired)
+
+    def test_a_container_without_interfaces_gets_its_symlink_and_no_guest(self) -> None:
+        bare = World({"eth0": replace(ETH0, addresses=(), routes=())})
+        assert names(bare.converge(SERVED)) == [WriteRecord, LinkNetns]
+
+
+class TestMending:
+    def test_a_lost_rule(self) -> None:
+        there = world(at=TAP)
+        lose_rules(there)
+        assert there.converge(TAP) == [AllowDevice(DEVICE)]
+
+    def test_a_symlink_that_leads_elsewhere(self) -> None:
+        there = world(at=TAP)
+        there.netns_link = Pid(1)
+        assert there.converge(TAP) == [LinkNetns()]
+
+    def test_a_guest_that_died(self) -> None:
+        there = world(at=SERVED)
+        end_guest(there)
+        assert names(there.converge(SERVED)) == [StartGuest]
+
+    def test_a_deleted_tap_is_closed_before_another_gets_its_number(self) -> None:
+        there = world(at=TAP)
+        delete_tap(there)
+        assert names(there.converge(TAP)) == [RemoveNode, DenyDevice, WriteRecord, *ATTACH_ONE]
+
+    def test_a_restarted_container_is_attached_anew(self) -> None:
+        there = world(at=SERVED)
+        restart_container(there)
+        assert names(there.converge(TAP)) == [UnlinkNetns, WriteRecord, LinkNetns, *ATTACH_ONE]
+
+    def test_a_restarted_container_that_wants_nothing_is_forgotten(self) -> None:
+        there = world(at=SERVED)
+        restart_container(there)
+        assert there.converge(NOTHING) == [UnlinkNetns(), DeleteRecord()]
+
+    def test_a_container_that_ended_is_forgotten(self) -> None:
+        there = world(at=SERVED)
+        end_container(there)
+        assert there.converge(SERVED) == [UnlinkNetns(), DeleteRecord()]
+
+    def test_a_guest_without_a_record_is_stopped(self) -> None:
+        assert next_action(ID, NAME, NOTHING, Seen(INCARNATION, guest=True), None) == StopGuest()
+
+    def test_the_guests_interface_was_disconnected(self) -> None:
+        there = world(ETH0, at=SERVED)
+        del there.interfaces["eth0"], there.taps["eth0"]
+        there.docker.clear()
+        assert names(there.converge(BACKOFF)) == [StopGuest, WriteRecord, RemoveNode, DenyDevice, WriteRecord]
+
+    def test_the_guest_ends_with_its_interface_while_it_is_wanted(self) -> None:
+        there = world(ETH0, at=SERVED)
+        del there.interfaces["eth0"], there.taps["eth0"]
+        assert there.next(SERVED) == StopGuest()
+
+
+class TestNotOurs:
+    def test_a_symlink_of_another_process_is_not_removed(self) -> None:
+        there = world(at=TAP)
+        there.netns_link = Pid(1)
+        assert UnlinkNetns() not in there.converge(NOTHING)
+
+    def test_a_tap_of_another_name_is_not_deleted(self) -> None:
+        there = world(at=TAP)
+        there.taps["eth0"] = replace(there.taps["eth0"], name="vtapmine")
+        assert DeleteTap not in names(there.converge(NOTHING))
+
+    def test_a_node_that_was_exchanged_is_not_removed(self) -> None:
+        there = world(at=TAP)
+        there.nodes[0] = DeviceNumber(246, 77)
+        assert RemoveNode not in names(there.converge(NOTHING))
+        assert there.nodes[0] == DeviceNumber(246, 77)
+
+    def test_an_address_that_was_added_since_stays(self) -> None:
+        there = world(at=SERVED)
+        added = Address(4, "10.9.9.9", 24)
+        there.interfaces["eth0"] = replace(there.interfaces["eth0"], addresses=(added,))
+        there.converge(NOTHING)
+        assert set(there.interfaces["eth0"].addresses) == {added, *ETH0.addresses}
+
+
+class TestNames:
+    def test_the_tap_is_named_for_its_interfaces_mac(self) -> None:
+        assert tap_name("02:42:ac:11:00:02") == "vtap110002"
+
+    @pytest.mark.parametrize(
+        ("interfaces", "slots"),
+        [
+            (("eth0", "eth1"), [0, 1]),
+            (("eth1", "eth3"), [1, 3]),
+            (("wan", "lan"), [0, 1]),
+            (("wan", "eth0"), [0, 1]),
+            (("eth1", "wan"), [1, 0]),
+            (("eth1", "wan", "x"), [1, 0, 2]),
+            (("ethernet",), [0]),
+        ],
+    )
+    def test_slots_follow_the_interfaces_number_where_it_is_free(
+        self, interfaces: tuple[str, ...], slots: list[int]
+    ) -> None:
+        seen = Seen(INCARNATION, interfaces=tuple(SeenInterface(replace(ETH0, name=name)) for name in interfaces))
+        action = next_action(ID, NAME, TAP, seen, None)
+        assert isinstance(action, WriteRecord)
+        assert [entry.slot for entry in action.record.taps] == slots
+
+    def test_a_tap_that_is_there_keeps_its_name(self) -> None:
+        """The record was lost after the takeover had changed the interface's MAC."""
+        seen = Seen(INCARNATION, interfaces=(SeenInterface(replace(ETH0, mac="5e:00:00:00:00:09"), TAP0),))
+        action = next_action(ID, NAME, TAP, seen, None)
+        assert isinstance(action, WriteRecord)
+        assert action.record.taps == (TapRecord(0, "eth0", "vtap110002"),)
+
+
+class TestStates:
+    entry = TapRecord(0, "eth0", TAP0.name, DEVICE, original=ETH0)
+    stripped = replace(ETH0, mac="5e:00:00:00:00:09", addresses=(), routes=())
+    tap = replace(TAP0, mac=ETH0.mac)
+
+    def test_taken(self) -> None:
+        assert is_taken(self.entry, SeenInterface(self.stripped, self.tap))
+
+    @pytest.mark.parametrize(
+        ("entry", "seen"),
+        [
+            (replace(entry, original=None), SeenInterface(stripped, tap)),
+            (entry, None),
+            (entry, SeenInterface(stripped, None)),
+            (entry, SeenInterface(stripped, TAP0)),
+            (entry, SeenInterface(replace(stripped, mac=ETH0.mac), tap)),
+            (entry, SeenInterface(replace(stripped, addresses=ETH0.addresses), tap)),
+        ],
+    )
+    def test_not_wholly_taken(self, entry: TapRecord, seen: SeenInterface | None) -> None:
+        assert not is_taken(entry, seen)
+
+    def test_attached_is_every_interface_complete_in_this_incarnation(self) -> None:
+        there = world(ETH0, ETH1, at=TAP)
+        assert is_attached(there.seen(), there.record)
+        assert not is_attached(there.seen(), None)
+        assert there.record is not None
+        other = replace(there.record, incarnation=Incarnation(Pid(1), 1))
+        assert not is_attached(there.seen(), other)
+        lose_rules(there)
+        assert not is_attached(there.seen(), there.record)
+
+    def test_a_record_is_written_before_anything_else(self) -> None:
+        seen = Seen(INCARNATION, interfaces=(SeenInterface(ETH0),))
+        written = Record(ID, NAME, INCARNATION, (TapRecord(0, "eth0", "vtap110002"),))
+        assert next_action(ID, NAME, SERVED, seen, None) == WriteRecord(written)
+
+    def test_nothing_to_serve_without_entries(self) -> None:
+        seen = Seen(INCARNATION, netns_link=INCARNATION.pid)
+        assert next_action(ID, NAME, SERVED, seen, record()) is None
+
+
+ETH0_AGAIN = Interface("eth0", IfIndex(31), "02:42:ac:11:00:09", 1500, (Address(4, "172.17.0.9", 16),))
+
+
+class TestSurprises:
+    """What happened between two looks."""
+
+    def test_a_container_that_ends_right_after_its_restart_leaves_no_symlink(self) -> None:
+        there = world(at=TAP)
+        restart_container(there)
+        next(there.advance(TAP))  # the new record
+        end_container(there)
+        there.converge(TAP)
+        assert there.netns_link is None
+
+    def test_a_guest_whose_tap_was_deleted_is_started_on_the_new_one(self) -> None:
+        there = world(at=SERVED)
+        del there.taps["eth0"]
+        taken = names(there.converge(SERVED))
+        assert StopGuest in taken
+        assert StartGuest in taken
+
+    def test_an_interface_that_was_exchanged_between_two_looks_is_another_one(self) -> None:
+        """docker network disconnect and connect, while no daemon ran."""
+        there = world(at=SERVED)
+        del there.taps["eth0"]
+        there.docker["eth0"] = there.interfaces["eth0"] = ETH0_AGAIN
+        end_guest(there)
+        there.converge(SERVED)
+        check_reached(there, SERVED)
+
+    def test_the_tap_of_an_exchanged_interface_is_named_for_the_new_mac(self) -> None:
+        there = world(at=TAP)
+        del there.taps["eth0"]
+        there.docker["eth0"] = there.interfaces["eth0"] = ETH0_AGAIN
+        there.converge(TAP)
+        assert there.taps["eth0"].name == "vtap110009"
+
+    def test_a_guest_keeps_its_interface_when_one_before_it_comes_later(self) -> None:
+        there = world(ETH1, at=SERVED)
+        there.docker["eth0"] = there.interfaces["eth0"] = ETH0
+        assert StopGuest not in names(there.converge(SERVED))
+        assert is_taken_over(there, ETH1)
+        check_reached(there, SERVED)
+
+    def test_two_interfaces_whose_macs_end_alike_have_a_tap_each(self) -> None:
+        there = world(ETH0, replace(ETH1, mac="02:42:0a:11:00:02"))
+        there.converge(TAP)
+        assert len(there.taps) == 2

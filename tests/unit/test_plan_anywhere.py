@@ -1,0 +1,85 @@
+"""From any state, even one that no vtapd could have made, a plan comes to an end and to what is desired."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.core.model import DeviceNumber, IfIndex, Incarnation, Interface, Pid, Record, Tap, TapRecord
+from supervisor.core.plan import Desired, is_attached, is_taken
+
+from .things import ETH0, ETH1, ID, INCARNATION, NAME
+from .world import FOREIGN_DEVICE, FOREIGN_SLOT, MAJOR, Guest, World
+
+INTERFACES = (ETH0, ETH1)
+MACS = st.sampled_from([each.mac for each in INTERFACES] + ["5e:00:00:00:ff:01", "5e:00:00:00:ff:02"])
+DEVICES = st.builds(DeviceNumber, st.just(MAJOR), st.integers(1, 3))
+DESIRED = st.sampled_from(
+    [Desired(False), Desired(True), Desired(True, takeover=True), Desired(True, takeover=True, guest=True)]
+)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    docker = {each.name: each for each in draw(st.lists(st.sampled_from(INTERFACES), unique_by=lambda i: i.name))}
+    world = World(docker, interfaces={name: draw(states_of(each)) for name, each in docker.items()})
+    world.taps = {name: draw(taps_of(each)) for name, each in world.interfaces.items() if draw(st.booleans())}
+    world.rules = draw(st.sets(DEVICES)) | {FOREIGN_DEVICE}
+    world.nodes = draw(st.dictionaries(st.integers(0, 2), DEVICES)) | {FOREIGN_SLOT: FOREIGN_DEVICE}
+    world.netns_link = draw(st.sampled_from([None, INCARNATION.pid, Pid(17)]))
+    world.record = draw(st.none() | records())
+    world.guest = Guest(DeviceNumber(MAJOR, 1), ETH0) if draw(st.booleans()) else None
+    world.incarnation = draw(st.sampled_from([INCARNATION, INCARNATION, None]))
+    return world
+
+
+def states_of(interface: Interface) -> st.SearchStrategy[Interface]:
+    return st.builds(
+        lambda mac, addressed: replace(interface, mac=mac) if addressed else replace(interface, mac=mac, addresses=()),
+        st.just(interface.mac) | st.just("5e:00:00:00:ff:0" + str(interface.index)),
+        st.booleans(),
+    )
+
+
+def taps_of(interface: Interface) -> st.SearchStrategy[Tap]:
+    name = st.sampled_from([f"vtap{interface.name}", f"vtapmine{interface.index}"])
+    mac = MACS.filter(lambda mac: mac != interface.mac)
+    return st.builds(
+        lambda name, mac: Tap(
+            name, IfIndex(40 + interface.index), mac, 1500, True, DeviceNumber(MAJOR, interface.index % 3 + 1)
+        ),
+        name,
+        mac,
+    )
+
+
+@st.composite
+def records(draw: st.DrawFn) -> Record:
+    entries = []
+    for slot, interface in enumerate((*INTERFACES, replace(ETH0, name="eth2"))):
+        if draw(st.booleans()):
+            original = draw(st.sampled_from([None, interface, replace(interface, addresses=(), routes=())]))
+            device = draw(st.none() | DEVICES)
+            entries.append(TapRecord(slot, interface.name, f"vtap{interface.name}", device, original))
+    incarnation = draw(st.sampled_from([INCARNATION, Incarnation(Pid(17), 1)]))
+    return Record(ID, NAME, incarnation, tuple(draw(st.permutations(entries))))
+
+
+@given(worlds(), DESIRED)
+def test_it_arrives(world: World, desired: Desired) -> None:
+    world.converge(desired)
+    seen, record = world.seen(), world.record
+    if world.incarnation is None or not desired.attached:
+        assert record is None
+        assert world.incarnation is None or world.guest is None
+        return
+    assert is_attached(seen, record)
+    assert record is not None
+    taken = [entry for entry in record.taps if is_taken(entry, seen.of(entry.interface))]
+    assert (taken != []) == (desired.takeover and record.taps != ())
+    if not desired.takeover:
+        assert all(entry.original is None for entry in record.taps)
+    if record.taps or not desired.guest:
+        assert seen.guest == desired.guest
+    assert FOREIGN_DEVICE in world.rules
+    assert world.nodes[FOREIGN_SLOT] == FOREIGN_DEVICE

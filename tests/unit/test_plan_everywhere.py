@@ -1,0 +1,148 @@
+"""Plans interrupted anywhere, in a world where others meddle: they still arrive, and undo to exactly what was.
+
+Between two changes the daemon forgets everything but the record and what it sees.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import count, islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.core.model import Address, IfIndex, Interface, Route
+from supervisor.core.plan import Desired
+
+from .disturbances import DISTURBANCES, end_container, restart_container
+from .invariants import check, check_reached
+from .things import ETH0, ETH1
+from .world import World
+
+NOTHING = Desired(False)
+TAP = Desired(True)
+BACKOFF = Desired(True, takeover=True)
+SERVED = Desired(True, takeover=True, guest=True)
+GOALS = (NOTHING, TAP, BACKOFF, SERVED)
+
+RICH = replace(
+    ETH0,
+    addresses=(
+        Address(4, "172.17.0.2", 16, "172.17.255.255"),
+        Address(4, "172.17.9.9", 32),
+        Address(6, "2001:db8::2", 64),
+        Address(6, "fe80::42:acff:fe11:2", 64, scope=253),
+    ),
+    routes=(
+        Route(4, "", 0, "172.17.0.1"),
+        Route(4, "10.0.0.0", 8, "172.17.0.3", source="172.17.9.9", metric=5),
+        Route(4, "192.168.7.0", 24, scope=253),
+        Route(6, "", 0, "2001:db8::1"),
+    ),
+)
+DOCKER = {"eth0": RICH, "eth1": ETH1}
+
+
+@dataclass(frozen=True)
+class Work:
+    """The daemon works towards a goal and is killed after so many single changes."""
+
+    desired: Desired
+    changes: int
+
+
+def work(world: World, step: Work) -> None:
+    for _ in islice(world.advance(step.desired), step.changes):
+        check(world)
+
+
+def arrive(world: World, desired: Desired) -> None:
+    for _ in world.advance(desired):
+        check(world)
+    check_reached(world, desired)
+
+
+def worlds_interrupted(start: Desired, goal: Desired) -> Iterator[World]:
+    """A world that was brought to `start`; then the daemon was killed after 0, 1, 2 … changes on its way to `goal`."""
+    for changes in count():
+        world = World(dict(DOCKER))
+        arrive(world, start)
+        if sum(1 for _ in islice(world.advance(goal), changes)) < changes:
+            return
+        yield world
+
+
+WAYS = pytest.mark.parametrize(
+    ("start", "goal"), [(NOTHING, SERVED), (SERVED, NOTHING), (SERVED, TAP), (SERVED, BACKOFF), (TAP, SERVED)]
+)
+
+
+@WAYS
+@pytest.mark.parametrize("then", GOALS)
+def test_killed_after_any_change_another_daemon_arrives_at_any_goal_and_undoes_all(
+    start: Desired, goal: Desired, then: Desired
+) -> None:
+    for world in worlds_interrupted(start, goal):
+        check(world)
+        arrive(world, then)
+        arrive(world, NOTHING)
+
+
+@WAYS
+def test_the_container_may_end_after_any_change(start: Desired, goal: Desired) -> None:
+    for world in worlds_interrupted(start, goal):
+        end_container(world)
+        arrive(world, goal)
+        assert world.record is None
+
+
+@WAYS
+def test_the_container_may_restart_after_any_change(start: Desired, goal: Desired) -> None:
+    for world in worlds_interrupted(start, goal):
+        restart_container(world)
+        arrive(world, SERVED)
+        arrive(world, NOTHING)
+
+
+ADDRESSES = st.lists(
+    st.builds(lambda n: Address(4, f"172.17.0.{n}", 16), st.integers(2, 250))
+    | st.builds(lambda n: Address(6, f"2001:db8::{n}", 64), st.integers(2, 250)),
+    min_size=1,
+    max_size=3,
+    unique=True,
+)
+
+
+@st.composite
+def interfaces(draw: st.DrawFn) -> dict[str, Interface]:
+    made = {}
+    for number in range(draw(st.integers(1, 3))):
+        addresses = tuple(draw(ADDRESSES))
+        ipv4 = [address for address in addresses if address.family == 4]
+        default = Route(4, "", 0, "172.17.0.1")
+        routes = (default, *(Route(4, "10.0.0.0", 8, "172.17.0.1", source=each.ip) for each in ipv4[:1]))
+        mac = f"02:42:ac:11:0{number}:0{number}"
+        made[f"eth{number}"] = Interface(
+            f"eth{number}", IfIndex(7 + number), mac, 1500, addresses, routes if ipv4 else ()
+        )
+    return made
+
+
+CHANGES = st.integers(0, 3) | st.integers(0, 60)
+EVENTS = st.builds(Work, st.sampled_from(GOALS), CHANGES) | st.sampled_from(sorted(DISTURBANCES))
+
+
+@given(interfaces(), st.lists(EVENTS, max_size=8), st.sampled_from(GOALS))
+def test_whatever_happened_it_arrives_and_undoes_all(
+    docker: dict[str, Interface], events: list[Work | str], goal: Desired
+) -> None:
+    world = World(docker)
+    for event in events:
+        if isinstance(event, Work):
+            work(world, event)
+        else:
+            DISTURBANCES[event](world)
+            check(world)
+    arrive(world, goal)
+    assert world.next(goal) is None
+    arrive(world, NOTHING)

@@ -1,0 +1,128 @@
+"""What QEMU is told, as one would write it: an option and its value on one line."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.core.guests.kind import Boot
+from supervisor.core.labels import GuestSpec
+from supervisor.core.qemu import Descriptors, build_arguments, guest_name
+
+from .things import ID
+
+FDS = Descriptors(kernel=10, modules=(), tap=11, qmp=12, console=13, log=14)
+SPEC = GuestSpec("/hello.bin", memory_mib=64)
+NO_BOOT = Boot()
+GUEST = "vtapd-c0ffee0000000000000000000000000000000000000000000000000000000000"
+
+RUMPRUN_BY_TCG = f"""\
+qemu-system-x86_64
+-name {GUEST}
+-nodefaults
+-no-user-config
+-display none
+-machine pc
+-accel tcg,tb-size=32
+-cpu max
+-m 64M
+-smp 1
+-kernel /proc/self/fd/10
+-initrd /proc/self/fd/15
+-netdev tap,id=net0,fd=11
+-device virtio-net-pci,netdev=net0,mac=02:42:ac:11:00:02,host_mtu=1500,romfile=
+-add-fd fd=14,set=1
+-chardev socket,id=console,fd=13,server=on,wait=off,logfile=/dev/fdset/1,logappend=on
+-serial chardev:console
+-chardev socket,id=qmp,fd=12,server=on,wait=off
+-mon chardev=qmp,mode=control
+-device pvpanic
+-action reboot=shutdown,shutdown=poweroff,panic=shutdown
+-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
+"""
+
+LINUX_BY_KVM = f"""\
+/opt/qemu
+-name {GUEST}
+-nodefaults
+-no-user-config
+-display none
+-machine q35
+-accel kvm
+-cpu host
+-m 256M
+-smp 4
+-kernel /proc/self/fd/10
+-initrd /proc/self/fd/15,/proc/self/fd/16
+-append console=ttyS0,115200 quiet
+-netdev tap,id=net0,fd=11
+-device virtio-net-pci,netdev=net0,mac=02:42:ac:11:00:02,host_mtu=9000,romfile=
+-chardev socket,id=console,fd=13,server=on,wait=off
+-serial chardev:console
+-chardev socket,id=qmp,fd=12,server=on,wait=off
+-mon chardev=qmp,mode=control
+-device pvpanic
+-action reboot=shutdown,shutdown=poweroff,panic=shutdown
+-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
+"""
+
+
+def lines(arguments: list[str]) -> str:
+    """An option and its value on one line."""
+    text = arguments[0]
+    for argument in arguments[1:]:
+        text += ("\n" if argument.startswith("-") else " ") + argument
+    return text + "\n"
+
+
+def told(
+    spec: GuestSpec = SPEC, accel: str = "tcg", boot: Boot = NO_BOOT, mtu: int = 1500, fds: Descriptors = FDS,
+    binary: str = "qemu-system-x86_64",
+) -> list[str]:  # fmt: skip
+    return build_arguments(binary, ID, spec, accel, boot, "02:42:ac:11:00:02", mtu, fds)
+
+
+def test_rumprun_by_tcg() -> None:
+    assert lines(told(fds=replace(FDS, modules=(15,)))) == RUMPRUN_BY_TCG
+
+
+def test_linux_by_kvm_without_a_log() -> None:
+    arguments = told(
+        replace(SPEC, memory_mib=256, cpus=4, machine="q35"),
+        "kvm",
+        Boot("console=ttyS0,115200 quiet"),
+        mtu=9000,
+        fds=replace(FDS, modules=(15, 16), log=None),
+        binary="/opt/qemu",
+    )
+    assert lines(arguments) == LINUX_BY_KVM
+
+
+def test_a_guest_is_recognised_by_its_name() -> None:
+    assert guest_name(ID) == GUEST
+    assert GUEST in told()
+
+
+def test_qemu_inherits_what_it_is_told_of_and_nothing_else() -> None:
+    fds = replace(FDS, modules=(15, 16))
+    assert sorted(fds.all()) == [10, 11, 12, 13, 14, 15, 16]
+    assert sorted(replace(fds, log=None).all()) == [10, 11, 12, 13, 15, 16]
+
+
+@given(st.text(min_size=1), st.text(), st.text())
+def test_text_from_outside_changes_no_argument_but_its_own(command_line: str, args: str, path: str) -> None:
+    """-append takes its value as it stands, whatever it begins with; nothing else of the user's is text for QEMU."""
+    spec = replace(SPEC, args=args, kernel=path, initrd=path)
+    assert told(spec, boot=Boot(command_line)) == _with_append(told(), command_line)
+
+
+def _with_append(arguments: list[str], value: str) -> list[str]:
+    at = arguments.index("-netdev")
+    return [*arguments[:at], "-append", value, *arguments[at:]]
+
+
+@pytest.mark.parametrize("option", ["-sandbox", "-no-user-config", "-nodefaults"])
+def test_no_spec_turns_the_fences_off(option: str) -> None:
+    for accel in ("kvm", "tcg"):
+        assert option in told(replace(SPEC, machine="q35", cpus=64), accel)

@@ -1,0 +1,53 @@
+"""A container, its interfaces and its guest, as most tests want them; each test says only what it changes."""
+
+from dataclasses import replace
+
+from supervisor.core.guests.kind import GuestNetwork
+from supervisor.core.model import (
+    Address,
+    Container,
+    ContainerId,
+    DeviceNumber,
+    IfIndex,
+    Incarnation,
+    Interface,
+    Pid,
+    ProcessRecord,
+    Record,
+    Route,
+    Tap,
+)
+
+ID = ContainerId("c0ffee" + "0" * 58)
+NAME = "kek"
+INCARNATION = Incarnation(Pid(4242), 1000)
+DEVICE = DeviceNumber(246, 1)
+
+ETH0 = Interface(
+    "eth0",
+    IfIndex(7),
+    "02:42:ac:11:00:02",
+    1500,
+    (Address(4, "172.17.0.2", 16, "172.17.255.255"),),
+    (Route(4, "", 0, "172.17.0.1"),),
+)
+ETH1 = Interface("eth1", IfIndex(9), "02:42:ac:12:00:05", 1400, (Address(4, "172.18.0.5", 24),))
+TAP0 = Tap("vtap110002", IfIndex(2), "5e:00:00:00:00:01", 1500, True, DEVICE)
+NETWORK = GuestNetwork("02:42:ac:11:00:02", 1500, Address(4, "172.17.0.2", 16), "172.17.0.1", "kek")
+PROCESS = ProcessRecord(Pid(5000), 2000, spawned_at_s=100.0, kind="rumprun")
+
+
+def container(**changes: object) -> Container:
+    """A running container on Docker's default bridge, without labels."""
+    plain = Container(ID, NAME, INCARNATION.pid, "2026-11-01T10:00:00Z", True, False, "default")
+    return replace(plain, **changes)  # type: ignore[arg-type]  # replace checks the names, the tests the types
+
+
+def labelled(**labels: str) -> Container:
+    """`labelled(stop_timeout="5s")` has the label vtapd.stop-timeout."""
+    return container(labels={f"vtapd.{name.replace('_', '-')}": value for name, value in labels.items()})
+
+
+def record() -> Record:
+    """Just written, nothing made yet."""
+    return Record(ID, NAME, INCARNATION)

@@ -1,0 +1,240 @@
+"""The kernel and the run-time folder as one container's plan sees them, small enough to be exact.
+
+Each action is taken in the same single changes as the daemon takes it, so that it can be cut short between any two.
+What the real kernel refuses is refused here.
+"""
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import assert_never
+
+from supervisor.core.actions import (
+    Action,
+    AllowDevice,
+    CreateTap,
+    DeleteRecord,
+    DeleteTap,
+    DenyDevice,
+    GiveBack,
+    LinkNetns,
+    MakeNode,
+    RemoveNode,
+    StartGuest,
+    StopGuest,
+    TakeOver,
+    UnlinkNetns,
+    WriteRecord,
+)
+from supervisor.core.model import (
+    Address,
+    DeviceNumber,
+    IfIndex,
+    Incarnation,
+    Interface,
+    Pid,
+    Record,
+    Route,
+    Tap,
+)
+from supervisor.core.plan import Desired, Seen, SeenInterface, next_action
+
+from .things import ID, INCARNATION, NAME
+
+MAJOR = 246
+FOREIGN_DEVICE = DeviceNumber(MAJOR, 200)
+FOREIGN_SLOT = 99
+MAX_ACTIONS = 150
+
+_macs = (f"5e:00:00:{n >> 16 & 255:02x}:{n >> 8 & 255:02x}:{n & 255:02x}" for n in count(1))
+_indexes = count(100)
+
+
+class KernelRefusesError(AssertionError):
+    """The plan asked for what Linux does not do."""
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A running QEMU: the device it holds open, and who it thinks it is."""
+
+    device: DeviceNumber
+    original: Interface
+
+
+@dataclass
+class World:
+    docker: dict[str, Interface]
+    """The interfaces as Docker makes them at each start."""
+    incarnation: Incarnation | None = INCARNATION
+    interfaces: dict[str, Interface] = field(default_factory=dict)
+    taps: dict[str, Tap] = field(default_factory=dict)
+    """By interface; an interface has at most one here."""
+    rules: set[DeviceNumber] = field(default_factory=lambda: {FOREIGN_DEVICE})
+    nodes: dict[int, DeviceNumber] = field(default_factory=lambda: {FOREIGN_SLOT: FOREIGN_DEVICE})
+    netns_link: Pid | None = None
+    record: Record | None = None
+    guest: Guest | None = None
+    disturbed: bool = False
+    """Somebody else broke what was made; until it is mended, not everything holds."""
+
+    def __post_init__(self) -> None:
+        self.interfaces = self.interfaces or dict(self.docker)
+
+    def seen(self) -> Seen:
+        """As the daemon observes it."""
+        if self.incarnation is None:
+            return Seen(None, self.netns_link)
+        entries = self.record.taps if self.record and self.record.incarnation == self.incarnation else ()
+        known = {tap.device for tap in self.taps.values()} | {entry.device for entry in entries if entry.device}
+        slots = {entry.slot for entry in entries}
+        recorded = {entry.interface for entry in entries}
+        return Seen(
+            self.incarnation,
+            self.netns_link,
+            tuple(
+                SeenInterface(each, self.taps.get(name))
+                for name, each in sorted(self.interfaces.items())
+                if each.addresses or name in self.taps or name in recorded
+            ),
+            frozenset(self.rules & known),
+            tuple((slot, device) for slot, device in sorted(self.nodes.items()) if slot in slots),
+            self.guest is not None,
+        )
+
+    def next(self, desired: Desired) -> Action | None:
+        return next_action(ID, NAME, desired, self.seen(), self.record)
+
+    def advance(self, desired: Desired) -> Iterator[Action]:
+        """Work towards what is desired; yields after each single change. Stop asking, and the daemon was killed."""
+        for _ in range(MAX_ACTIONS):
+            action = self.next(desired)
+            if action is None:
+                return
+            for _change in self._take(action):
+                yield action
+        raise AssertionError(f"no end in sight: {action}")
+
+    def converge(self, desired: Desired) -> list[Action]:
+        """All the way; returns the actions taken."""
+        taken: list[Action] = []
+        for action in self.advance(desired):
+            if not taken or taken[-1] is not action:
+                taken.append(action)
+        return taken
+
+    def _take(self, action: Action) -> Iterator[None]:
+        match action:
+            case WriteRecord() | DeleteRecord() | LinkNetns() | UnlinkNetns():
+                self._take_on_host(action)
+            case StartGuest() | StopGuest():
+                self._take_guest(action)
+            case CreateTap(interface, name):
+                self._create_tap(interface, name)
+            case DeleteTap(tap):
+                del self.taps[next(name for name, each in self.taps.items() if each == tap)]
+            case AllowDevice(device):
+                self.rules.add(device)
+            case DenyDevice(device):
+                self.rules.remove(device)
+            case MakeNode(slot, device):
+                self.nodes[slot] = device
+            case RemoveNode(slot, device):
+                assert self.nodes.pop(slot) == device
+            case TakeOver(original, tap):
+                yield from self._take_over(original, tap)
+            case GiveBack(original, its_tap):
+                yield from self._give_back(original, its_tap)
+            case _:
+                assert_never(action)
+        yield
+
+    def _take_on_host(self, action: WriteRecord | DeleteRecord | LinkNetns | UnlinkNetns) -> None:
+        match action:
+            case WriteRecord(record):
+                self.record = record
+            case DeleteRecord():
+                self.record = None
+            case LinkNetns():
+                assert self.incarnation is not None
+                self.netns_link = self.incarnation.pid
+            case UnlinkNetns():
+                self.netns_link = None
+
+    def _take_guest(self, action: StartGuest | StopGuest) -> None:
+        match action:
+            case StartGuest(original, tap, _):
+                assert self.guest is None, "two QEMUs on one tap"
+                self.guest = Guest(tap.device, original)
+            case StopGuest():
+                self.guest = None
+
+    def _create_tap(self, interface: Interface, name: str) -> None:
+        if name in {tap.name for tap in self.taps.values()}:
+            raise KernelRefusesError(f"EEXIST: {name}")
+        used = {tap.device.minor for tap in self.taps.values()}
+        minor = next(n for n in count(1) if n not in used)  # minors are reused at once
+        index = IfIndex(next(_indexes))
+        self.taps[interface.name] = Tap(name, index, next(_macs), interface.mtu, True, DeviceNumber(MAJOR, minor))
+
+    def _take_over(self, original: Interface, tap: Tap) -> Iterator[None]:
+        name = original.name
+        for address in original.addresses:
+            self._remove_address(name, address)
+            yield
+        self._set_mac(name, next(_macs))
+        yield
+        if tap.mac != original.mac:
+            self._set_tap_mac(name, original.mac)
+
+    def _give_back(self, original: Interface, tap: Tap | None) -> Iterator[None]:
+        name = original.name
+        if tap is not None and tap.mac == original.mac:
+            self._set_tap_mac(name, next(_macs))
+            yield
+        self._set_mac(name, original.mac)
+        yield
+        for address in original.addresses:
+            self._add_address(name, address)
+            yield
+        for route in sorted(original.routes, key=lambda r: r.gateway is not None):
+            self._add_route(name, route)
+            yield
+
+    def _set_mac(self, name: str, mac: str) -> None:
+        if name in self.taps and self.taps[name].mac == mac:
+            raise KernelRefusesError(f"EADDRINUSE: {mac} is the tap's")
+        self.interfaces[name] = replace(self.interfaces[name], mac=mac)
+
+    def _set_tap_mac(self, name: str, mac: str) -> None:
+        if self.interfaces[name].mac == mac:
+            raise KernelRefusesError(f"EADDRINUSE: {mac} is the interface's")
+        self.taps[name] = replace(self.taps[name], mac=mac)
+
+    def _remove_address(self, name: str, address: Address) -> None:
+        """With an address go the routes that name it; with the last of IPv4 go all routes of IPv4."""
+        now = self.interfaces[name]
+        left = tuple(each for each in now.addresses if each != address)
+        families = {each.family for each in left}
+        kept = tuple(
+            route for route in now.routes if route.source != address.ip and (route.family == 6 or 4 in families)
+        )
+        self.interfaces[name] = replace(now, addresses=left, routes=kept)
+
+    def _add_address(self, name: str, address: Address) -> None:
+        now = self.interfaces[name]
+        if address not in now.addresses:
+            self.interfaces[name] = replace(now, addresses=(*now.addresses, address))
+
+    def _add_route(self, name: str, route: Route) -> None:
+        now = self.interfaces[name]
+        if route.gateway and not any(_reaches(address, route.gateway) for address in now.addresses):
+            raise KernelRefusesError(f"ENETUNREACH: {route.gateway}")
+        if route not in now.routes:
+            self.interfaces[name] = replace(now, routes=(*now.routes, route))
+
+
+def _reaches(address: Address, gateway: str) -> bool:
+    network = ipaddress.ip_network(f"{address.ip}/{address.prefix}", strict=False)
+    return ipaddress.ip_address(gateway) in network
