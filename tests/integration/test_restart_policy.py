@@ -88,7 +88,7 @@ def test_backoff_is_shown_while_it_lasts(vtapd: Daemon, containers: Containers) 
     crash(vtapd, guest)
     vtapd.await_state(guest.name, "backoff")
     metrics = vtapd.metrics()
-    assert 2.6 <= metrics.value("vtapd_guest_backoff_seconds", container=guest.name) <= 3.4
+    assert 0 < metrics.value("vtapd_guest_backoff_seconds", container=guest.name) <= 3.3
     assert not metrics.guest_up(guest.name)
     assert metrics.states().get("backoff") == 1
     guest.await_page()
