@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NoReturn
 
 import aiohttp
@@ -28,6 +27,9 @@ DEFAULT_HOST = "unix:///var/run/docker.sock"
 # What changes a container or its network; health checks and execs would only wake the daemon for nothing.
 _CONTAINER_EVENTS = ("start", "die", "kill", "pause", "unpause", "rename", "update", "oom", "destroy")
 _NETWORK_EVENTS = ("connect", "disconnect")
+
+_NOT_AN_EVENT = (ValueError, TypeError, OverflowError)
+"""What aiodocker raises about JSON that is no event, or no JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +107,22 @@ class Docker:
         filters = {"type": ["container", "network"], "event": [*_CONTAINER_EVENTS, *_NETWORK_EVENTS]}
         params = {"since": f"{since_s:.9f}", "filters": json.dumps(filters)}
         subscriber = self._client.events.subscribe(create_task=False)
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(partial(self._client.events.run, **params))
-                while (data := await subscriber.get()) is not None:
-                    event = _parse_event(data)
-                    if event is not None:
-                        on_event(event)
-        except* (aiohttp.ClientError, DockerError, OSError, ValueError) as group:
-            raise Transient(f"Docker's event stream broke: {group.exceptions[0]}", step="docker") from group
-        raise Transient("Docker ended its event stream", step="docker")
+        lost = "Docker ended its event stream"
+
+        async def pump() -> None:
+            nonlocal lost
+            try:
+                await self._client.events.run(**params)
+            except (aiohttp.ClientError, DockerError, OSError, *_NOT_AN_EVENT) as error:
+                lost = f"Docker's event stream broke: {error}"
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(pump)
+            while (data := await subscriber.get()) is not None:
+                event = _parse_event(data)
+                if event is not None:
+                    on_event(event)
+        raise Transient(lost, step="docker")
 
     async def list_running(self) -> list[ContainerId]:
         """The ids of all containers that run."""
@@ -152,7 +160,7 @@ class Docker:
         try:
             with anyio.fail_after(self._timeout_s + extra_s):
                 yield
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             said = str(error) or f"no answer within {self._timeout_s:g} s"
             raise Transient(f"cannot ask Docker ({what}): {said}", step="docker", remedy=remedy) from error
         except DockerError as error:

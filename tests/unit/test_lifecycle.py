@@ -199,3 +199,10 @@ class TestRecord:
         assert guest.exit_counts == {reason: reasons.count(reason) for reason in set(reasons)}
         assert guest.restarts == max(0, len(ends) - 1)
         assert guest.crashes <= len(ends)
+
+    def test_only_the_latest_ends_are_remembered(self) -> None:
+        guest = GuestRecord()
+        for number in range(MAX_EXITS + 5):
+            guest = ended(Exit("guest-exit", number + 1), ALWAYS, guest=guest)
+        assert [exit.code for exit in guest.exits] == list(range(6, MAX_EXITS + 6))
+        assert guest.exit_counts == {"guest-exit": MAX_EXITS + 5}

@@ -1,0 +1,91 @@
+# Everything here works on a fresh Debian or Ubuntu machine: what is missing is installed first.
+# Python packages go to .venv, other programs come from apt.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+KEEP ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+# Only what must be done as root is; whoever is not root is asked by sudo.
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env=DOCKER_HOST)
+
+DEMO_NEEDS := dockerd docker qemu-system-x86_64 ip iptables nsenter umount gcc ld apparmor_parser
+TEST_NEEDS := $(DEMO_NEEDS) unshare setpriv mount ps zstd
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+.PHONY: help
+help:  ## list what can be made
+	@awk -F ':|## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$3 }' Makefile
+
+.PHONY: demo
+demo: need-demo $(VENV)/.run  ## show the main job from start to end, then clean up; KEEP=1 leaves it running
+	@$(SUDO) $(PY) -m tests.demo $(if $(KEEP),--keep)
+
+.PHONY: demo-stop
+demo-stop:  ## end a demo that KEEP=1 left running
+	@$(SUDO) $(PY) -m tests.demo --stop
+
+.PHONY: test
+test: need-test lint test-unit  ## run all tests, in Dockers of their own
+	$(SUDO) $(PY) -m pytest tests/fakes tests/guest tests/integration
+
+.PHONY: test-unit
+test-unit: $(VENV)/.dev  ## run the tests of the core, which must cover every branch; no root, seconds
+	$(PY) -m coverage run -m pytest tests/unit
+	$(PY) -m coverage report
+
+.PHONY: lint
+lint: $(VENV)/.dev  ## check style, types, and that the three rings stay apart
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+	@for script in .ci/* systemd/setup; do sh -n $$script || exit 1; done
+
+.PHONY: bench
+bench: need-test $(VENV)/.dev  ## measure what the README claims
+	$(SUDO) $(PY) -m tests.bench
+
+.PHONY: wheel
+wheel: $(VENV)/.run  ## build dist/vtapd-*.whl
+	$(PY) -m pip wheel -q --no-deps --wheel-dir dist .
+	@ls dist/*.whl
+
+.PHONY: install
+install: need-install  ## install the systemd service and start it; PREFIX, DESTDIR
+	@$(if $(DESTDIR),,$(SUDO)) env PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) systemd/setup install
+
+.PHONY: uninstall
+uninstall:  ## remove it again; an edited configuration stays
+	@$(if $(DESTDIR),,$(SUDO)) env PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) systemd/setup uninstall
+
+.PHONY: clean
+clean:  ## remove what was built
+	rm -rf build dist $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find supervisor tests -name __pycache__ -prune -exec rm -r {} +
+
+# The virtual environment: what the program runs with, and on top of it what its tests run with.
+$(VENV)/.run: pyproject.toml
+	@.ci/need python
+	@echo "Making the Python environment in $(VENV)"
+	@$(PY) -c 'import pip' 2>/dev/null || $$(.ci/python) -m venv --clear $(VENV)
+	@$(PY) -m pip install -q --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@echo "Adding what the tests need"
+	@$(PY) -m pip install -q --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(PY) -m pip install -q --group dev
+	@touch $@
+
+.PHONY: need-demo need-test need-install
+need-demo:
+	@.ci/need python $(DEMO_NEEDS)
+need-test:
+	@.ci/need python $(TEST_NEEDS)
+need-install:
+	@$(if $(DESTDIR),,.ci/need system-python qemu-system-x86_64)

@@ -1,0 +1,240 @@
+"""The steps of the demo, in order. Each shows what a user would type, what came of it, and fails unless it is right."""
+
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.images.container import make_guest
+from tests.images.packages import static_busybox
+
+from .engine import service_runs, start_docker, users_docker
+from .leftovers import IMAGE, NETNS_DIR, RUN_DIR, Leftovers
+from .product import VTAPD, Vtapd
+from .stage import DemoError, eventually, headline, require, run, say, shown, timed, typed
+from .web import first_page, get, port_is_free
+
+GREETING, COLOUR = "Hiya, Gump!", "#F444FF"
+KERNEL = "/hello.bin"
+NAME, PORT = "kek1", 8080
+PORTS = range(PORT, PORT + 50)
+SOON_S, SERVES_S, ENDS_S = 3.0, 30.0, 20.0
+HERE = Path(__file__).parent
+
+
+@dataclass
+class Story:
+    """What later steps know from earlier ones."""
+
+    made: Leftovers
+    host: str = "127.0.0.1"
+    name: str = NAME
+    port: int = PORT
+    vtapd: Vtapd = field(init=False, repr=False)
+    container_id: str = ""
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    def tell(self) -> None:
+        self.made.home = tempfile.mkdtemp(prefix="vtapd-demo-")
+        self.made.save()
+        self.find_docker()
+        self.build_image()
+        self.start_vtapd()
+        self.run_container()
+        self.fetch_page()
+        self.look_inside()
+        self.crash()
+        self.count()
+
+    def find_docker(self) -> None:
+        headline("Docker")
+        host = users_docker()
+        if host is not None and not service_runs():
+            self.made.docker_host = host
+            self.made.save()
+            say(f"Yours answers on {host}. The demo adds one container and one image, and removes them at the end.")
+            return
+        say(f"{'A vtapd serves yours already' if host else 'None runs here'}, so the demo starts one of its own.")
+        self.host, seconds = start_docker(self.made)
+        timed("dockerd started", seconds, f"in a network of its own: its published ports are on {self.host}")
+        say(f"  export DOCKER_HOST={self.made.docker_host}")
+
+    def build_image(self) -> None:
+        headline("An image: busybox, and a unikernel in a file")
+        began = time.monotonic()
+        guest = make_guest()
+        context = Path(self.made.home) / "image"
+        context.mkdir()
+        for source, name in ((guest, "hello.bin"), (static_busybox(), "busybox"), (HERE / "Dockerfile", "Dockerfile")):
+            shutil.copy(source, context / name)
+        typed("cat Dockerfile")
+        shown((HERE / "Dockerfile").read_text())
+        self.made.image = self._free_image()
+        self.made.save()
+        typed(f"docker build -t {self.made.image} .")
+        self.made.docker("build", "-q", "--label", self.made.label, "-t", self.made.image, str(context))
+        timed("built", time.monotonic() - began, f"/hello.bin has {guest.stat().st_size // 1000} kB")
+
+    def start_vtapd(self) -> None:
+        headline("The daemon")
+        self.vtapd = Vtapd(self.made)
+        typed(f"vtapd run --config {self.vtapd.config}")
+        timed("ready", self.vtapd.start())
+
+    def run_container(self) -> None:
+        headline("A container whose label names a kernel")
+        self._choose_name()
+        began = time.monotonic()
+        for self.port in filter(port_is_free, PORTS):
+            if self._docker_run():
+                break
+            began = time.monotonic()
+        else:
+            raise DemoError(f"no port from {PORTS.start} to {PORTS.stop - 1} is free")
+        if self.port != PORT:
+            say(f"  (port {PORT} is taken here)")
+        returned = time.monotonic()
+        page = self._await_page()
+        answered = time.monotonic()
+        require(GREETING in page, f"another page than the guest's:\n{page}")
+        row = eventually(lambda: self._row("running", "ready"), "vtapd ps shows it running", ENDS_S)
+        self.container_id = str(row["id"])
+        timed("docker run returned", returned - began)
+        timed("attached", self.vtapd.metric("vtapd_attach_seconds_sum"), "Docker's start event to the last step done")
+        timed("QEMU running", self.vtapd.metric("vtapd_guest_start_seconds_sum"), "from its spawn")
+        timed("first answer", answered - began, f"of {self.url}, since docker run was typed")
+
+    def fetch_page(self) -> None:
+        headline("The guest serves on the container's address, through the published port")
+        typed(f"curl {self.url}/")
+        page = get(self.url)
+        shown(page)
+        require(GREETING in page and COLOUR in page, "that is not the purple page")
+        typed(f"docker logs {self.name}")
+        console = self._console()
+        shown(console)
+        require(console.count("serving on") == 1, "the guest's console is not in docker logs")
+
+    def look_inside(self) -> None:
+        headline("What vtapd did")
+        link = NETNS_DIR / self.container_id[:12]
+        typed(f"ip netns exec {link.name} ip -brief link")
+        links = run(["ip", "netns", "exec", link.name, "ip", "-brief", "link"])
+        shown(links)
+        typed(f"vtapd inspect {self.name}")
+        told = self.vtapd.inspect(self.name)
+        interface, guest = told["interfaces"][0], told["guest"]
+        tap = interface["tap"]
+        shown(
+            f"netns      {told['netns']} -> {link.readlink()}\n"
+            f"interface  {interface['name']}: {interface['mac']}, {', '.join(interface['addresses'])}, "
+            f"gateway {interface['gateway']}, now the guest's\n"
+            f"tap        {tap['name']}, device {tap['device']}, node {tap['node']}, rule c {tap['device']} rwm\n"
+            f"guest      {guest['kind']}, {guest['memory_mib']} MiB, {guest['accel']}, QEMU pid {guest['pid']}\n"
+            "…"
+        )
+        require(tap["name"] in links, f"no {tap['name']} in the container's namespace")
+        require(tap["node"] and tap["rule"], "the container has no node or no device rule for its tap")
+
+    def crash(self) -> None:
+        headline("The guest crashes: a triple fault")
+        typed(f"curl {self.url}/crash")
+        shown(get(f"{self.url}/crash"))
+        began = time.monotonic()
+        eventually(lambda: self._row("running", "ready").get("restarts") == 1, "the guest is started again", SERVES_S)
+        page = self._await_page()
+        answered = time.monotonic()
+        require(GREETING in page, f"another page than the guest's:\n{page}")
+        last = self.vtapd.row(self.name)["last_exit"]
+        timed(
+            "serves again",
+            answered - began,
+            f"the end was seen as {last['reason']}, and waited {last['delay_s']:.2g} s",
+        )
+        require(last["reason"] == "guest-reset", "the reason should be guest-reset")
+        require(self._console().count("serving on") == 2, "docker logs should show both boots")
+
+    def count(self) -> None:
+        headline("Seen by the operator")
+        typed("vtapd ps")
+        shown(self.vtapd.ask("ps"))
+        typed(f"curl http://127.0.0.1:{self.vtapd.port}/metrics | grep {self.name}")
+        shown("\n".join(line for line in self.vtapd.scrape().splitlines() if f'"{self.name}"' in line))
+        restarts = self.vtapd.metric("vtapd_guest_restarts_total", container=self.name)
+        ends = self.vtapd.metric("vtapd_guest_exits_total", container=self.name, reason="guest-reset")
+        require((restarts, ends) == (1, 1), f"counted {restarts:g} restarts and {ends:g} ends, not one of each")
+
+    def clean_up(self) -> None:
+        """The last step is checked as well: nothing may be left."""
+        headline("Cleaning up")
+        typed(f"docker rm -f {self.name}")
+        began = time.monotonic()
+        self.made.remove_containers()
+        timed("all undone", time.monotonic() - began)
+        require(not self._row(), "vtapd still lists the container")
+        require(not (NETNS_DIR / self.container_id[:12]).is_symlink(), "its network namespace is still linked")
+        problems = self.made.remove()
+        require(not problems, "; ".join(problems))
+        say("  Nothing is left: no container, image, process, interface or file.")
+
+    def explain_what_runs(self) -> None:
+        headline("It keeps running")
+        shown(
+            f"export DOCKER_HOST={self.made.docker_host} VTAPD_SOCKET={RUN_DIR / 'control.sock'}\n"
+            f"curl {self.url}/                    # also /crash /panic /hang /poweroff /exit?code=3 /info\n"
+            f"docker logs -f {self.name}\n"
+            f"docker run -d -l vtapd.kernel={KERNEL} {self.made.image}\n"
+            f"{VTAPD} ps\n"
+            f"{VTAPD} inspect {self.name}\n"
+            f"ip netns exec {self.container_id[:12]} ip address\n"
+            f"curl http://127.0.0.1:{self.vtapd.port}/metrics\n"
+            f"tail -f {self.vtapd.log}\n"
+            "make demo-stop                                # ends it and removes everything"
+        )
+
+    def log_tail(self) -> str:
+        """The daemon's last words, if it got so far."""
+        return self.vtapd.log_tail() if hasattr(self, "vtapd") else ""
+
+    def _docker_run(self) -> bool:
+        """False where Docker could not have the port."""
+        options = ["-d", "--name", self.name, "-p", f"{self.port}:80", "-l", f"vtapd.kernel={KERNEL}", self.made.image]
+        typed(f"docker run {' '.join(options)}")
+        try:
+            self.made.docker("run", *options)
+        except DemoError as error:
+            if "port is already allocated" not in str(error) and "address already in use" not in str(error):
+                raise
+            self.made.docker("rm", "-f", self.name)
+            return False
+        return True
+
+    def _choose_name(self) -> None:
+        taken = self.made.docker("ps", "-a", "--format", "{{.Names}}").split()
+        self.name = next(name for name in (f"kek{number}" for number in range(1, 1000)) if name not in taken)
+        if self.name != NAME:
+            say(f"  (the name {NAME} is taken here)")
+
+    def _free_image(self) -> str:
+        taken = self.made.docker("images", "-q", IMAGE)
+        return f"{IMAGE}-{Path(self.made.home).name[-8:].lower()}" if taken else IMAGE
+
+    def _row(self, *states: str) -> dict[str, object]:
+        row = self.vtapd.row(self.name)
+        if row.get("state") in ("rejected", "failed"):
+            raise DemoError(f"vtapd says {row['state']}: {row['reason']}")
+        return row if not states or row.get("state") in states else {}
+
+    def _await_page(self) -> str:
+        try:
+            return first_page(self.url, SOON_S)
+        except DemoError:
+            self._row()  # raises where vtapd has given up, and says why
+        return first_page(self.url, SERVES_S)
+
+    def _console(self) -> str:
+        return self.made.docker("logs", self.name)

@@ -1,0 +1,239 @@
+"""A Docker daemon made of one dict of containers: those of the API's answers that vtapd reads, and ways to go wrong.
+
+It answers on a Unix socket as Docker Engine API v1.41 does. What a real daemon does by itself (events of a start or a
+stop, replay of past events, filters) it does too; what only a broken one does is asked for by its attributes.
+"""
+
+import asyncio
+import itertools
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any  # Docker's JSON
+
+from aiohttp import web
+
+API_VERSION = "1.41"
+JSON = {"Content-Type": "application/json"}  # without a charset, as Docker writes it: aiodocker looks for just this
+_pids = itertools.count(30_000)
+
+
+@dataclass
+class FakeContainer:
+    """What `docker inspect` would tell."""
+
+    id: str
+    name: str
+    labels: dict[str, str] = field(default_factory=dict)
+    network_mode: str = "default"
+    memory_bytes: int = 0
+    stop_signal: str | None = None
+    hostname: str = ""
+    running: bool = False
+    paused: bool = False
+    pid: int = 0
+    started_at: str = "0001-01-01T00:00:00Z"
+
+    def as_json(self) -> dict[str, Any]:
+        config: dict[str, Any] = {"Hostname": self.hostname, "Labels": self.labels, "Image": "busybox"}
+        if self.stop_signal is not None:
+            config["StopSignal"] = self.stop_signal
+        return {
+            "Id": self.id,
+            "Name": f"/{self.name}",
+            "State": {
+                "Running": self.running, "Paused": self.paused, "Pid": self.pid, "StartedAt": self.started_at,
+                "Status": "running" if self.running else "exited",
+            },
+            "Config": config,
+            "HostConfig": {"NetworkMode": self.network_mode, "Memory": self.memory_bytes},
+        }  # fmt: skip
+
+
+class FakeDocker:
+    """Use as an asynchronous context manager; `vanish` and `appear` in between as often as wanted."""
+
+    def __init__(self, socket: Path) -> None:
+        self.host = f"unix://{socket}"
+        self.containers: dict[str, FakeContainer] = {}
+        self.delay_s = 0.0
+        """Before every answer."""
+        self.failures: dict[str, int] = {}
+        """Route name (version, events, list, inspect, stop) → HTTP status to fail with."""
+        self.answers: dict[str, bytes] = {}
+        """Route name → a body to answer with, whatever it should be."""
+        self.requests: list[str] = []
+        self._socket = socket
+        self._past: list[dict[str, Any]] = []
+        self._streams: list[web.StreamResponse] = []
+        self._subscribed = asyncio.Event()
+        self._ids = (f"{number:x}".rjust(64, "f") for number in itertools.count(1))
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> "FakeDocker":
+        await self.appear()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.vanish()
+
+    # How it comes and goes
+
+    async def appear(self) -> None:
+        app = web.Application()
+        for prefix in ("", f"/v{API_VERSION}"):
+            app.router.add_get(f"{prefix}/version", self._version)
+            app.router.add_get(f"{prefix}/events", self._events)
+            app.router.add_get(f"{prefix}/containers/json", self._list)
+            app.router.add_get(f"{prefix}/containers/{{id}}/json", self._inspect)
+            app.router.add_post(f"{prefix}/containers/{{id}}/stop", self._stop)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01, handler_cancellation=True)
+        await self._runner.setup()
+        await web.UnixSite(self._runner, self._socket).start()
+
+    async def vanish(self) -> None:
+        """As by kill -9: every connection is cut, the socket file stays."""
+        self.cut_streams()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+            self._socket.touch()
+
+    def cut_streams(self) -> None:
+        """The event streams end in the middle, without the last chunk."""
+        while self._streams:
+            transport = self._streams.pop()._req.transport  # type: ignore[union-attr]
+            if transport is not None:
+                transport.abort()
+        self._subscribed.clear()
+
+    async def await_subscriber(self) -> None:
+        """Until somebody follows the events."""
+        await self._subscribed.wait()
+
+    # What happens to its containers
+
+    async def run(self, labels: Mapping[str, str], name: str) -> str:
+        made = FakeContainer(next(self._ids), name, dict(labels))
+        made.hostname = made.id[:12]
+        self.containers[made.id] = made
+        await self.start(made.id)
+        return made.id
+
+    async def start(self, container_id: str) -> None:
+        each = self.containers[container_id]
+        each.running, each.pid = True, next(_pids)
+        each.started_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        await self.tell("start", container_id)
+
+    async def kill(self, container_id: str) -> None:
+        await self.tell("kill", container_id, signal="9")
+        await self._end(container_id)
+
+    async def pause(self, container_id: str) -> None:
+        self.containers[container_id].paused = True
+        await self.tell("pause", container_id)
+
+    async def remove(self, container_id: str) -> None:
+        del self.containers[container_id]
+        await self.tell("destroy", container_id)
+
+    async def _end(self, container_id: str) -> None:
+        each = self.containers[container_id]
+        each.running, each.paused, each.pid = False, False, 0
+        await self.tell("die", container_id, exitCode="137")
+
+    # What it says
+
+    async def tell(self, action: str, container_id: str, **attributes: str) -> dict[str, Any]:
+        """An event of a container; remembered, as Docker does, for those who ask what happened since."""
+        now_ns = time.time_ns()
+        event = {
+            "Type": "container",
+            "Action": action,
+            "Actor": {"ID": container_id, "Attributes": attributes},
+            "time": now_ns // 10**9,
+            "timeNano": now_ns,
+        }
+        self._past.append(event)
+        await self.say(event)
+        return event
+
+    async def say(self, event: object) -> None:
+        """Any JSON, to all who follow the events now."""
+        await self.write(json.dumps(event).encode() + b"\n")
+
+    async def write(self, data: bytes) -> None:
+        """Any bytes; half an event, too."""
+        for stream in self._streams:
+            await stream.write(data)
+
+    # How it answers
+
+    async def _spoiled(self, route: str) -> web.Response | None:
+        self.requests.append(route)
+        await asyncio.sleep(self.delay_s)
+        if route in self.failures:
+            return _json({"message": f"{route} fails"}, self.failures[route])
+        if route in self.answers:
+            return web.Response(body=self.answers[route], headers=JSON)
+        return None
+
+    async def _version(self, _request: web.Request) -> web.Response:
+        return await self._spoiled("version") or _json({"Version": "20.10.24-fake", "ApiVersion": API_VERSION})
+
+    async def _list(self, request: web.Request) -> web.Response:
+        shown = [{"Id": each.id, "Names": [f"/{each.name}"]} for each in self.containers.values() if each.running]
+        assert "all" not in request.query, "vtapd asks for running containers only"
+        return await self._spoiled("list") or _json(shown)
+
+    async def _inspect(self, request: web.Request) -> web.Response:
+        each = self.containers.get(request.match_info["id"])
+        known = _json(each.as_json()) if each else _unknown(request.match_info["id"])
+        return await self._spoiled("inspect") or known
+
+    async def _stop(self, request: web.Request) -> web.Response:
+        spoiled = await self._spoiled("stop")
+        if spoiled is not None:
+            return spoiled
+        each = self.containers.get(request.match_info["id"])
+        if each is None:
+            return _unknown(request.match_info["id"])
+        if not each.running:
+            return web.Response(status=304)
+        await self.tell("kill", each.id, signal="15")
+        await self._end(each.id)
+        return web.Response(status=204)
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        spoiled = await self._spoiled("events")
+        if spoiled is not None:
+            return spoiled
+        wanted = json.loads(request.query.get("filters", "{}"))
+        since_ns = float(request.query.get("since", time.time())) * 1e9
+        stream = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await stream.prepare(request)
+        for event in self._past:
+            if event["timeNano"] >= since_ns and event["Action"] in wanted.get("event", [event["Action"]]):
+                await stream.write(json.dumps(event).encode() + b"\n")
+        self._streams.append(stream)
+        self._subscribed.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if stream in self._streams:
+                self._streams.remove(stream)
+        return stream
+
+
+def _json(answer: object, status: int = 200) -> web.Response:
+    return web.Response(body=json.dumps(answer).encode(), status=status, headers=JSON)
+
+
+def _unknown(container_id: str) -> web.Response:
+    return _json({"message": f"No such container: {container_id}"}, 404)

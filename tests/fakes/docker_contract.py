@@ -1,0 +1,150 @@
+"""What vtapd's edge to Docker promises, whoever answers: the fake in tests/fakes, or a real dockerd.
+
+Inherit from DockerContract in a test class and give it a fixture `engine`. Each test removes what it made.
+"""
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import anyio
+import pytest
+
+from supervisor.core.model import ContainerId
+from supervisor.edges.docker import Docker, Event
+
+DEADLINE_S = 20.0
+UNKNOWN = ContainerId("0" * 64)
+
+
+class Engine(Protocol):
+    """A Docker daemon, and what others do with its containers."""
+
+    host: str
+
+    async def run(self, labels: dict[str, str], name: str) -> str:
+        """Start a container that lives until it is stopped; its full id."""
+
+    async def start(self, container_id: str) -> None: ...
+    async def kill(self, container_id: str) -> None: ...
+    async def pause(self, container_id: str) -> None: ...
+    async def remove(self, container_id: str) -> None:
+        """Whether it runs or not."""
+
+
+class Heard:
+    """The events of one container."""
+
+    def __init__(self, container_id: str) -> None:
+        self.events: list[Event] = []
+        self._container_id = container_id
+        self._more = anyio.Event()
+
+    def note(self, event: Event) -> None:
+        if event.container == self._container_id:
+            self.events.append(event)
+            self._more.set()
+
+    async def until(self, *actions: str) -> list[Event]:
+        """Until these came, in this order, whatever came between."""
+        with anyio.fail_after(DEADLINE_S):
+            while not _in_order(actions, [event.action for event in self.events]):
+                self._more = anyio.Event()
+                await self._more.wait()
+        return self.events
+
+
+def _in_order(wanted: tuple[str, ...], heard: list[str]) -> bool:
+    rest = iter(heard)
+    return all(action in rest for action in wanted)
+
+
+@asynccontextmanager
+async def following(docker: Docker, container_id: str, since_s: float) -> AsyncIterator[Heard]:
+    """Hear one container's events as long as the context lasts."""
+    heard = Heard(container_id)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(docker.follow, since_s, heard.note)
+        yield heard
+        tasks.cancel_scope.cancel()
+
+
+class DockerContract:
+    """Inherit, and give a fixture `engine`."""
+
+    @pytest.fixture
+    async def docker(self, engine: Engine) -> AsyncIterator[Docker]:
+        docker = Docker(engine.host, DEADLINE_S)
+        yield docker
+        await docker.close()
+
+    @pytest.fixture
+    async def container(self, engine: Engine) -> AsyncIterator[ContainerId]:
+        made = await engine.run({"vtapd.enable": "false", "other": "ä b"}, f"contract-{uuid.uuid4().hex[:8]}")
+        yield ContainerId(made)
+        await engine.remove(made)
+
+    async def test_it_tells_its_version(self, docker: Docker) -> None:
+        assert (await docker.version())[0].isdecimal()
+
+    async def test_it_lists_what_runs(self, docker: Docker, engine: Engine, container: ContainerId) -> None:
+        assert container in await docker.list_running()
+        await engine.kill(container)
+        assert container not in await docker.list_running()
+
+    async def test_it_knows_a_container(self, docker: Docker, container: ContainerId) -> None:
+        known = await docker.inspect(container)
+        assert known is not None
+        assert known.id == container
+        assert known.name.startswith("contract-")
+        assert known.labels.items() >= {"vtapd.enable": "false", "other": "ä b"}.items()
+        assert known.hostname == container[:12]
+        assert (known.running, known.paused, known.memory_limit_bytes, known.stop_signal) == (True, False, 0, 15)
+        assert known.pid > 0
+        assert known.network_mode in ("default", "bridge")
+
+    async def test_another_start_is_another_run(self, docker: Docker, engine: Engine, container: ContainerId) -> None:
+        before = await docker.inspect(container)
+        await engine.kill(container)
+        ended = await docker.inspect(container)
+        await engine.start(container)
+        again = await docker.inspect(container)
+        assert before is not None
+        assert ended is not None
+        assert again is not None
+        assert (ended.running, ended.pid) == (False, 0)
+        assert again.running
+        assert again.pid not in (0, before.pid)
+
+    async def test_a_paused_container_runs(self, docker: Docker, engine: Engine, container: ContainerId) -> None:
+        await engine.pause(container)
+        paused = await docker.inspect(container)
+        assert paused is not None
+        assert (paused.running, paused.paused) == (True, True)
+
+    async def test_it_does_not_know_a_container(self, docker: Docker) -> None:
+        assert await docker.inspect(UNKNOWN) is None
+
+    async def test_stop_stops_and_again_is_nothing(self, docker: Docker, container: ContainerId) -> None:
+        await docker.stop(container)
+        stopped = await docker.inspect(container)
+        assert stopped is not None
+        assert not stopped.running
+        await docker.stop(container)
+        await docker.stop(UNKNOWN)
+
+    async def test_it_tells_what_happens_and_what_has_happened_since(
+        self, docker: Docker, engine: Engine, container: ContainerId
+    ) -> None:
+        known_ns = 0
+        async with following(docker, container, since_s=0) as heard:
+            (start, *_) = await heard.until("start")
+            known_ns = start.time_ns
+            await engine.kill(container)
+            events = await heard.until("start", "kill", "die")
+        assert known_ns > 10**18
+        assert [event.signal for event in events if event.action == "kill"] == [9]
+        async with following(docker, container, since_s=known_ns / 1e9 + 0.001) as later:
+            await later.until("die")
+            assert "start" not in [event.action for event in later.events]

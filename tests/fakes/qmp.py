@@ -1,0 +1,118 @@
+"""A QMP server that knows a few commands and all bad manners: odd fragments, garbage, silence, a sudden close.
+
+Reference: docs/interop/qmp-spec.rst of QEMU.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any  # JSON
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+
+GREETING = {"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}, "package": "fake"}, "capabilities": []}}
+
+
+@dataclass
+class FakeQmp:
+    """What the server says and does not say; change it at any time."""
+
+    path: Path
+    greeting: bytes = json.dumps(GREETING).encode() + b"\r\n"
+    """Empty for a QEMU that accepts and says nothing."""
+    fragment_bytes: int = 0
+    """Every write is cut into pieces of this size; 0 for whole."""
+    silent: bool = False
+    """Commands get no answer."""
+    closes_on: str | None = None
+    """The command at which the connection is closed instead of answered."""
+    commands: list[str] = field(default_factory=list)
+    """What was asked, of all connections."""
+    _streams: list[anyio.abc.SocketStream] = field(default_factory=list)
+
+    async def emit(self, name: str, **data: object) -> None:
+        """An event to all who are connected."""
+        event: dict[str, object] = {"event": name, "timestamp": {"seconds": 1, "microseconds": 0}}
+        if data:
+            event["data"] = data
+        await self.write(json.dumps(event).encode() + b"\r\n")
+
+    async def write(self, data: bytes) -> None:
+        """Any bytes to all who are connected."""
+        for stream in list(self._streams):
+            await self._send(stream, data)
+
+    async def hang_up(self) -> None:
+        """Close every connection; new ones are taken."""
+        while self._streams:
+            await self._streams.pop().aclose()
+
+    async def converse(self, stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            self._streams.append(stream)
+            try:
+                if self.greeting:
+                    await self._send(stream, self.greeting)
+                async for message in _messages(stream):
+                    await self._answer(stream, message)
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                pass
+            finally:
+                if stream in self._streams:
+                    self._streams.remove(stream)
+
+    async def _answer(self, stream: anyio.abc.SocketStream, message: dict[str, Any]) -> None:
+        command: str = message["execute"]
+        self.commands.append(command)
+        if command == self.closes_on:
+            await stream.aclose()
+            raise anyio.ClosedResourceError
+        if self.silent:
+            return
+        if command == "system_powerdown":
+            await self.emit("POWERDOWN")
+        answer: dict[str, object] = {"return": {}}
+        if command == "query-status":
+            answer = {"return": {"status": "prelaunch", "running": False}}
+        elif command not in ("qmp_capabilities", "system_powerdown", "quit"):
+            answer = {"error": {"class": "CommandNotFound", "desc": f"The command {command} has not been found"}}
+        await self._send(stream, json.dumps(answer | {"id": message.get("id")}).encode() + b"\r\n")
+        if command == "quit":
+            await self.emit("SHUTDOWN", guest=False, reason="host-qmp-quit")
+            await self.hang_up()
+            raise anyio.ClosedResourceError
+
+    async def _send(self, stream: anyio.abc.SocketStream, data: bytes) -> None:
+        step = self.fragment_bytes or len(data)
+        for start in range(0, len(data), step):
+            await stream.send(data[start : start + step])
+            await anyio.lowlevel.checkpoint()  # so that the reader sees the pieces
+
+
+@asynccontextmanager
+async def fake_qmp(path: Path) -> AsyncIterator[FakeQmp]:
+    """A server on this path as long as the context lasts."""
+    server = FakeQmp(path)
+    listener = await anyio.create_unix_listener(path)
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, server.converse)
+        yield server
+        tasks.cancel_scope.cancel()
+
+
+async def _messages(stream: anyio.abc.SocketStream) -> AsyncIterator[dict[str, Any]]:
+    """JSON objects one after another; QMP puts nothing between them."""
+    decoder, rest = json.JSONDecoder(), ""
+    async for chunk in stream:
+        rest += chunk.decode()
+        while rest := rest.lstrip():
+            try:
+                message, end = decoder.raw_decode(rest)
+            except json.JSONDecodeError:
+                break
+            rest = rest[end:]
+            yield message

@@ -1,0 +1,237 @@
+"""The edge to Docker against the fake: the contract, and all the ways in which a daemon can fail."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from supervisor.core.model import ContainerId
+from supervisor.edges.docker import Docker
+from supervisor.errors import Permanent, Transient, VtapdError
+
+from .docker import FakeDocker
+from .docker_contract import DockerContract, Heard, following
+
+pytestmark = pytest.mark.anyio
+QUICK_S = 0.05
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[FakeDocker]:
+    async with FakeDocker(tmp_path / "docker.sock") as fake:
+        yield fake
+
+
+@pytest.fixture
+async def docker(engine: FakeDocker) -> AsyncIterator[Docker]:
+    docker = Docker(engine.host, 5.0)
+    yield docker
+    await docker.close()
+
+
+async def ask_everything(docker: Docker, container_id: ContainerId) -> list[type[VtapdError]]:
+    """Every request once; the errors that came."""
+    errors: list[type[VtapdError]] = []
+    for ask in (
+        docker.version,
+        docker.list_running,
+        lambda: docker.inspect(container_id),
+        lambda: docker.stop(container_id),
+        lambda: docker.follow(0, print),
+    ):
+        try:
+            await ask()
+        except VtapdError as error:
+            errors.append(type(error))
+    return errors
+
+
+class TestFakeDocker(DockerContract):
+    """The fake is what it pretends to be."""
+
+
+class TestFailingRequests:
+    async def test_a_docker_that_is_not_there(self, tmp_path: Path) -> None:
+        docker = Docker(f"unix://{tmp_path}/none.sock", 5.0)
+        assert await ask_everything(docker, ContainerId("a")) == [Transient] * 5
+        with pytest.raises(Transient, match=r"is Docker running.*none\.sock"):
+            await docker.version()
+        await docker.close()
+
+    async def test_a_docker_that_vanished_and_came_back(self, engine: FakeDocker, docker: Docker) -> None:
+        await docker.version()
+        await engine.vanish()
+        assert await ask_everything(docker, ContainerId("a")) == [Transient] * 5
+        await engine.appear()
+        assert await docker.version() == "20.10.24-fake"
+
+    async def test_a_docker_that_answers_too_slowly(self, engine: FakeDocker) -> None:
+        docker = Docker(engine.host, QUICK_S)
+        engine.delay_s = 20 * QUICK_S
+        with pytest.raises(Transient, match=r"no answer within 0\.05 s"):
+            await docker.list_running()
+        await docker.close()
+
+    @pytest.mark.parametrize(
+        ("status", "kind"), [(500, Transient), (409, Transient), (401, Permanent), (403, Permanent)]
+    )
+    async def test_a_docker_that_refuses(
+        self, engine: FakeDocker, docker: Docker, status: int, kind: type[VtapdError]
+    ) -> None:
+        await docker.version()
+        engine.failures = dict.fromkeys(("events", "list", "inspect", "stop"), status)
+        errors = await ask_everything(docker, ContainerId("a"))
+        assert errors == [kind, kind, kind, Transient], "an event stream is always tried again"
+        with pytest.raises(kind, match=r"Docker refused \(list\): list fails"):
+            await docker.list_running()
+
+    async def test_an_answer_that_says_too_little(self, engine: FakeDocker, docker: Docker) -> None:
+        engine.answers["inspect"] = b'{"Id": "a", "State": {}}'
+        with pytest.raises(Transient, match="is not understood"):
+            await docker.inspect(ContainerId("a"))
+
+    async def test_an_answer_of_another_type(self, engine: FakeDocker, docker: Docker) -> None:
+        engine.answers["inspect"] = b'["Id"]'
+        with pytest.raises(Transient):
+            await docker.inspect(ContainerId("a"))
+
+    async def test_an_answer_that_is_no_json(self, engine: FakeDocker, docker: Docker) -> None:
+        engine.answers = {"list": b"<html>proxy", "inspect": b"{"}
+        with pytest.raises(Transient):
+            await docker.list_running()
+        with pytest.raises(Transient):
+            await docker.inspect(ContainerId("a"))
+
+    @pytest.mark.parametrize(
+        ("written", "number"), [(None, 15), ("", 15), ("SIGQUIT", 3), ("quit", 3), ("9", 9), ("SIGNONSENSE", 15)]
+    )
+    async def test_stop_signals_are_written_in_many_ways(
+        self, engine: FakeDocker, docker: Docker, written: str | None, number: int
+    ) -> None:
+        made = await engine.run({}, "kek")
+        engine.containers[made].stop_signal = written
+        container = await docker.inspect(ContainerId(made))
+        assert container is not None
+        assert container.stop_signal == number
+
+
+class TestEvents:
+    async def test_a_stream_that_is_cut_ends_with_transient(self, engine: FakeDocker, docker: Docker) -> None:
+        with pytest.raises(Transient, match="event stream"):
+            await self.follow_while(engine, docker, engine.cut_streams)
+
+    async def test_a_docker_that_vanishes_ends_it_too_and_it_can_be_followed_again(
+        self, engine: FakeDocker, docker: Docker
+    ) -> None:
+        with pytest.raises(Transient, match="event stream"):
+            await self.follow_while(engine, docker, engine.vanish)
+        await engine.appear()
+        made = await engine.run({}, "kek")
+        async with following(docker, made, 0) as heard:
+            await heard.until("start")
+
+    async def test_what_happened_while_the_stream_was_cut_is_told_after(
+        self, engine: FakeDocker, docker: Docker
+    ) -> None:
+        made = await engine.run({}, "kek")
+        with pytest.raises(Transient):
+            await self.follow_while(engine, docker, engine.cut_streams)
+        await engine.kill(made)
+        async with following(docker, made, 0) as heard:
+            await heard.until("start", "kill", "die")
+
+    async def test_doubled_and_late_events_are_told_as_they_come(self, engine: FakeDocker, docker: Docker) -> None:
+        async with following(docker, "a", 0) as heard:
+            await engine.await_subscriber()
+            start = await engine.tell("start", "a")
+            await engine.tell("die", "a")
+            await engine.say(start)
+            await engine.say(start)
+            events = await heard.until("start", "die", "start", "start")
+        assert len({event.time_ns for event in events}) == 2
+
+    async def test_an_event_in_pieces_is_one_event(self, engine: FakeDocker, docker: Docker) -> None:
+        whole = b'{"Type":"container","Action":"start","Actor":{"ID":"a"},"time":1,"timeNano":1000000007}\n'
+        async with following(docker, "a", 0) as heard:
+            await engine.await_subscriber()
+            for byte in whole:
+                await engine.write(bytes([byte]))
+            await engine.write(whole + whole)
+            events = await heard.until("start", "start", "start")
+        assert [event.time_ns for event in events] == [1_000_000_007] * 3
+
+    @pytest.mark.parametrize(
+        "event",
+        [
+            {},
+            {"Type": "container"},
+            {"Type": "container", "Action": "start", "Actor": {}},
+            {"Type": "container", "Action": ["start"], "Actor": {"ID": "a"}},
+            {"Type": "container", "Action": "start", "Actor": "a"},
+            {"Type": "network", "Action": "connect", "Actor": {"ID": "net"}},
+            {"Type": "container", "Action": "start", "Actor": {"ID": "a"}, "timeNano": "soon"},
+        ],
+    )
+    async def test_an_event_that_is_not_understood_is_passed_over(
+        self, engine: FakeDocker, docker: Docker, event: dict[str, object]
+    ) -> None:
+        async with following(docker, "a", 0) as heard:
+            await engine.await_subscriber()
+            await engine.say(event)
+            await engine.tell("die", "a")
+            events = await heard.until("die")
+        assert [each.action for each in events] == ["die"]
+
+    @pytest.mark.parametrize("garbage", [b"<html>\n", b'{"Type":\n', b"\xff\xfe\n", b"]\n"])
+    async def test_a_stream_of_garbage_ends_with_transient(
+        self, engine: FakeDocker, docker: Docker, garbage: bytes
+    ) -> None:
+        with pytest.raises(Transient, match="event stream"):
+            await self.follow_while(engine, docker, lambda: engine.write(garbage))
+
+    @pytest.mark.parametrize("event", [7, None, {"time": "noon"}, {"time": 1e300}])
+    async def test_json_that_is_no_event_is_passed_over_or_ends_it_with_transient(
+        self, engine: FakeDocker, docker: Docker, event: object
+    ) -> None:
+        async def say_and_cut() -> None:
+            await engine.say(event)
+            await engine.tell("die", "a")
+            engine.cut_streams()
+
+        with pytest.raises(Transient, match="event stream"):
+            await self.follow_while(engine, docker, say_and_cut)
+
+    async def test_a_network_event_is_told_of_its_container(self, engine: FakeDocker, docker: Docker) -> None:
+        attributes = {"container": "a", "name": "bridge"}
+        async with following(docker, "a", 0) as heard:
+            await engine.await_subscriber()
+            await engine.say({"Type": "network", "Action": "connect", "Actor": {"ID": "net", "Attributes": attributes}})
+            (event,) = await heard.until("connect")
+        assert event.container == "a"
+        assert event.time_ns > 10**18
+
+    async def test_cancelled_it_can_be_followed_again(self, engine: FakeDocker, docker: Docker) -> None:
+        made = await engine.run({}, "kek")
+        for _ in range(3):
+            async with following(docker, made, 0) as heard:
+                await heard.until("start")
+
+    async def follow_while(self, engine: FakeDocker, docker: Docker, act: object) -> None:
+        """Follow, do it once somebody follows, and raise what following raises."""
+        assert callable(act)
+        heard = Heard("a")
+
+        async def once_followed() -> None:
+            await engine.await_subscriber()
+            if (result := act()) is not None:
+                await result
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(once_followed)
+            with anyio.fail_after(5):
+                try:
+                    await docker.follow(0, heard.note)
+                except Transient as error:
+                    caught = error
+        raise caught
