@@ -4,8 +4,10 @@ It decides nothing. What a step changed is returned as the new picture, so that 
 """
 
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Protocol
 
 from supervisor.core.actions import (
     AllowDevice,
@@ -19,49 +21,70 @@ from supervisor.core.actions import (
     TakeOver,
 )
 from supervisor.core.cgroups import Cgroup
+from supervisor.core.device_program import Rule
 from supervisor.core.model import DeviceNumber, IfIndex, Incarnation, Interface, Record, Tap
 from supervisor.core.plan import Seen, SeenInterface
-from supervisor.edges import cgroup_v1, cgroups, netns, rootfs, tap
+from supervisor.edges import cgroups, netns, rootfs, tap
+from supervisor.edges.cgroup_v1 import CgroupV1Rules
+from supervisor.edges.cgroup_v2 import CgroupV2Rules
 from supervisor.edges.links import Link, Links
 from supervisor.errors import Permanent
 
 KernelStep = LinkNetns | CreateTap | DeleteTap | AllowDevice | DenyDevice | MakeNode | RemoveNode | TakeOver | GiveBack
 
 
+class DeviceRules(Protocol):
+    """Who may open what, in one container; the same shape for both versions of cgroups."""
+
+    note: str | None
+
+    def close(self) -> None: ...
+    def observe(self, devices: frozenset[DeviceNumber]) -> frozenset[DeviceNumber]: ...
+    def allow(self, device: DeviceNumber) -> None: ...
+    def deny(self, device: DeviceNumber) -> None: ...
+
+
 class Attachment:
     """Descriptors into one incarnation's namespaces; `close` gives them all back."""
 
     def __init__(
-        self, incarnation: Incarnation, handles: netns.NetnsHandles, root: int, dev: int, cgroup: Cgroup
+        self,
+        incarnation: Incarnation,
+        handles: netns.NetnsHandles,
+        root: int,
+        dev: int,
+        cgroup: Cgroup,
+        rules: "DeviceRules",
     ) -> None:
         self.incarnation = incarnation
         self.cgroup = cgroup
+        self.rules = rules
         self.root = root
         self.dev = dev
         self.sysfs = handles.sysfs
         self._links = Links(handles.netlink)
 
     @classmethod
-    async def open(cls, incarnation: Incarnation) -> "Attachment":
-        """Reach into the container. Raises ContainerGone when it ended meanwhile."""
+    async def open(cls, incarnation: Incarnation, own_rules: Callable[[], tuple[Rule, ...]]) -> "Attachment":
+        """Reach into the container. Raises ContainerGone when it ended meanwhile.
+
+        `own_rules` is asked for the container's own device rules where its program cannot be read.
+        """
         cgroup = cgroups.observe_cgroup(incarnation.pid)
-        if "devices" not in cgroup.v1:
-            raise Permanent(
-                "its cgroup has no v1 devices controller, and device rules under cgroup v2 are not supported yet",
-                step="device_rule",
-                remedy="run Docker on cgroup v1",
-            )
         with ExitStack() as owned:
             root = rootfs.open_root(incarnation.pid)
             owned.callback(os.close, root)
             dev = rootfs.open_dev(root)
             owned.callback(os.close, dev)
+            rules = _open_rules(cgroup, own_rules)
+            owned.callback(rules.close)
             handles = await netns.open_netns(incarnation.pid)
             owned.pop_all()
-        return cls(incarnation, handles, root, dev, cgroup)
+        return cls(incarnation, handles, root, dev, cgroup, rules)
 
     def close(self) -> None:
         self._links.close()
+        self.rules.close()
         for descriptor in (self.sysfs, self.dev, self.root):
             os.close(descriptor)
 
@@ -82,7 +105,7 @@ class Attachment:
             incarnation=self.incarnation,
             netns_link=netns.observe_link(link_name),
             interfaces=seen,
-            rules=cgroup_v1.observe_rules(self.cgroup.v1["devices"], frozenset(devices)) if devices else frozenset(),
+            rules=self.rules.observe(frozenset(devices)) if devices else frozenset(),
             nodes=rootfs.observe_nodes(self.dev, slots, {device.major for device in devices}),
         )
 
@@ -100,10 +123,10 @@ class Attachment:
                 owner = next(s for s in seen.interfaces if s.tap == gone)
                 return _with_interface(seen, SeenInterface(owner.interface))
             case AllowDevice(device):
-                cgroup_v1.allow_device(self.cgroup.v1["devices"], device)
+                self.rules.allow(device)
                 return replace(seen, rules=seen.rules | {device})
             case DenyDevice(device):
-                cgroup_v1.deny_device(self.cgroup.v1["devices"], device)
+                self.rules.deny(device)
                 return replace(seen, rules=seen.rules - {device})
             case MakeNode(slot, device):
                 rootfs.make_node(self.dev, slot, device)
@@ -144,6 +167,19 @@ class Attachment:
     def _tap(self, link: Link) -> Tap:
         device = tap.observe_device(self.sysfs, link.index)
         return Tap(link.name, link.index, link.mac, link.mtu, link.up, device)
+
+
+def _open_rules(cgroup: Cgroup, own_rules: Callable[[], tuple[Rule, ...]]) -> DeviceRules:
+    """v1 or v2 by where the container has a cgroup that decides over devices; a hybrid machine has both mounted."""
+    if "devices" in cgroup.v1:
+        return CgroupV1Rules(cgroup.v1["devices"])
+    if cgroup.v2:
+        return CgroupV2Rules(cgroup.v2, own_rules)
+    raise Permanent(
+        "it has no cgroup that vtapd can see",
+        step="device_rule",
+        remedy="vtapd must see the cgroup file system that Docker uses: run it on the host itself",
+    )
 
 
 def _with_interface(seen: Seen, changed: SeenInterface) -> Seen:

@@ -162,6 +162,8 @@ def _check(config: Config) -> None:
         raise ValueError("Expected an absolute path - at `attach.run_dir`")
     if not 0 < config.restart.first <= config.restart.max:
         raise ValueError("Expected 0 < first <= max - at `restart.first`")
+    if not MIB <= config.guest.memory <= config.limits.memory:
+        raise ValueError("Expected 1M to `limits.memory` - at `guest.memory`")
     for name, value in (("attach.resync", config.attach.resync), ("docker.timeout", config.docker.timeout)):
         if value <= 0:
             raise ValueError(f"Expected more than 0s - at `{name}`")

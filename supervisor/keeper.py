@@ -50,7 +50,10 @@ class GuestKeeper:
         self.plan = GuestPlan(spec, KINDS.get(guest.process.kind, KINDS["raw"]))
         found = process.find(guest.process, guest_name(container.id))
         if found is None:
-            return self._reckon(guest, Evidence(detail="it ended while no daemon ran"), boottime_s())
+            # Nobody knows when. That it was healthy before is not taken for granted.
+            now_s = boottime_s()
+            unproven = replace(guest, process=replace(guest.process, spawned_at_s=now_s))
+            return self._reckon(unproven, Evidence(detail="it ended while no daemon ran"), now_s)
         log.info("guest_adopted", pid=found.pid)
         self._follow(container, attachment, found, guest.process)
         return guest
@@ -60,6 +63,8 @@ class GuestKeeper:
     ) -> GuestRecord:
         """Start QEMU. Raises Transient where another try may help; Permanent is for the caller to `fail` with."""
         assert self.plan is not None, "a guest is started only once its image was looked at"
+        if self._tap is not None and not tap.is_connected(self._tap):
+            self.release()
         if self._tap is None:
             self._tap = tap.open_tap(attachment.dev, f"tap{step.slot}", step.tap.device, step.tap.name)
         tap.drain(self._tap)

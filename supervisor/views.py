@@ -72,6 +72,7 @@ def details(worker: Worker) -> Json:
         "pid": incarnation.pid if incarnation else None,
         "netns": str(NETNS_DIR / short_id(worker.id)) if linked else None,
         "cgroup": attachment.cgroup.path if attachment else None,
+        "device_rule_note": attachment.rules.note if attachment else None,
         "interfaces": _interfaces(worker),
         "guest": _guest(worker),
     }

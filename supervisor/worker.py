@@ -23,10 +23,11 @@ from supervisor.core.actions import (
     UnlinkNetns,
     WriteRecord,
 )
+from supervisor.core.device_program import RUNC_DEFAULTS, Rule, parse_rule
 from supervisor.core.labels import parse_labels, why_left_alone
 from supervisor.core.model import Container, ContainerId, GuestRecord, Incarnation, Record, short_id
 from supervisor.core.plan import Desired, Seen, is_attached, next_action
-from supervisor.edges import netns, process
+from supervisor.edges import netns, process, rootfs
 from supervisor.edges.docker import Event
 from supervisor.errors import ContainerGone, Permanent, Rejected, Transient, VtapdError
 from supervisor.guest import SocketPaths, boottime_s
@@ -364,8 +365,16 @@ class Worker:
     async def _attachment(self) -> Attachment:
         assert self.incarnation is not None, "only a running container can be reached into"
         if self.attachment is None:
-            self.attachment = await Attachment.open(self.incarnation)
+            self.attachment = await Attachment.open(self.incarnation, self._own_rules)
         return self.attachment
+
+    def _own_rules(self) -> tuple[Rule, ...]:
+        """What Docker was asked to open for this container."""
+        assert self.container is not None, "it was asked about before anything was done to it"
+        if self.container.privileged:
+            return (Rule(),)
+        asked = [*self.container.device_rules, *rootfs.rules_of_devices(self.container.devices)]
+        return (*RUNC_DEFAULTS, *(parse_rule(text) for text in asked))
 
     def _let_go(self) -> None:
         self.keeper.release()

@@ -28,39 +28,38 @@ def parse_cgroup(proc_cgroup: str, mountinfo: str) -> Cgroup:
     v2: str | None = None
     for line in proc_cgroup.splitlines():
         _, controllers, path = line.split(":", 2)
+        if path == "/":
+            continue  # it has no cgroup of its own in this hierarchy, and the root's is the whole machine's
         if not controllers:
-            v2 = _join(mounts.get(""), path)
+            v2 = _join(mounts.get("", []), path)
             continue
         for controller in controllers.split(","):
-            directory = _join(mounts.get(controller), path)
+            directory = _join(mounts.get(controller, []), path)
             if directory:
                 v1[controller] = directory
     return Cgroup(v1, v2)
 
 
-def _parse_mounts(mountinfo: str) -> dict[str, tuple[str, str]]:
-    """Controller (empty for v2) → the mount point and the cgroup that is its root."""
-    mounts: dict[str, tuple[str, str]] = {}
+def _parse_mounts(mountinfo: str) -> dict[str, list[tuple[str, str]]]:
+    """Controller (empty for v2) → where it is mounted, and the cgroup that is the root there."""
+    mounts: dict[str, list[tuple[str, str]]] = {}
     for line in mountinfo.splitlines():
         fields = line.split(" ")
         dash = fields.index("-")
         root, point, kind = _unescape(fields[3]), _unescape(fields[4]), fields[dash + 1]
-        if kind == "cgroup2":
-            mounts[""] = (point, root)
-        elif kind == "cgroup":
-            mounts.update(dict.fromkeys(fields[dash + 3].split(","), (point, root)))
+        controllers = {"cgroup2": [""], "cgroup": fields[dash + 3].split(",")}.get(kind, [])
+        for controller in controllers:
+            mounts.setdefault(controller, []).append((point, root))
     return mounts
 
 
-def _join(mount: tuple[str, str] | None, path: str) -> str | None:
-    if mount is None:
-        return None
-    point, root = mount
-    if root != "/":
-        if path != root and not path.startswith(root + "/"):
-            return None
-        path = path[len(root) :]
-    return point + path.rstrip("/")
+def _join(mounts: list[tuple[str, str]], path: str) -> str | None:
+    """The directory of a cgroup in the first mount that shows it."""
+    for point, root in mounts:
+        below = path if root == "/" else path.removeprefix(root)
+        if root == "/" or (below != path and below[:1] in ("", "/")):
+            return point + below
+    return None
 
 
 def _unescape(text: str) -> str:

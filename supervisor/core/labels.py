@@ -163,7 +163,7 @@ def _memory_mib(container: Container, policy: GuestPolicy, asked_bytes: int | No
             )
         return min(room_mib, policy.max_memory_mib)
     asked_mib = asked_bytes // MIB
-    shown = f"{asked_mib}M"
+    shown = container.labels[PREFIX + "memory"]
     if limit_mib and asked_mib > room_mib:
         raise _refused(container, PREFIX + "memory", shown, f"at most {max(room_mib, 0)}M: {why}")
     if not 1 <= asked_mib <= policy.max_memory_mib:
@@ -211,7 +211,7 @@ def _restart_policy(text: str) -> RestartPolicy:
     match = _RESTART.fullmatch(text)
     if not match or (match[2] and match[1] != "on-failure"):
         raise ValueError("no, on-failure, on-failure:N, always or unless-stopped")
-    return RestartPolicy(match[1], int(match[2]) if match[2] else None)
+    return RestartPolicy(match[1], int(match[2] or 0) or None)  # on-failure:0 is no limit, as in Docker
 
 
 def _machine(text: str) -> str:

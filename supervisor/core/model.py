@@ -113,6 +113,11 @@ class Container:
     memory_limit_bytes: int = 0
     """0 for none."""
     stop_signal: int = 15
+    privileged: bool = False
+    device_rules: tuple[str, ...] = ()
+    """`--device-cgroup-rule`, as Docker was given them."""
+    devices: tuple[tuple[str, str], ...] = ()
+    """`--device`: a path on the host, and the letters of what the container may do with it."""
 
 
 @dataclass(frozen=True, slots=True)

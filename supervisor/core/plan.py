@@ -228,7 +228,9 @@ def _close(seen: Seen, entry: TapRecord) -> Action | None:
         return None
     if (entry.slot, entry.device) in seen.nodes:
         return RemoveNode(entry.slot, entry.device)
-    return DenyDevice(entry.device) if entry.device in seen.rules else None
+    # Linux may have given the number to another interface's tap since, whose rule this now is.
+    others = {s.tap.device for s in seen.interfaces if s.tap and s.interface.name != entry.interface}
+    return DenyDevice(entry.device) if entry.device in seen.rules - others else None
 
 
 def _give_back(seen: Seen, record: Record, entry: TapRecord) -> Action:

@@ -12,39 +12,46 @@ from supervisor.core.model import DeviceNumber
 from supervisor.errors import ContainerGone, Permanent, Transient, VtapdError
 
 
-def observe_rules(devices_cgroup: str, devices: frozenset[DeviceNumber]) -> frozenset[DeviceNumber]:
-    """Which of these devices the cgroup may open."""
-    listing = _listing(devices_cgroup)
-    return frozenset(device for device in devices if allows(listing, device))
+class CgroupV1Rules:
+    """The device rules of one container."""
 
+    note: str | None = None
 
-def allow_device(devices_cgroup: str, device: DeviceNumber) -> None:
-    """Open exactly this device. Idempotent."""
-    _write(devices_cgroup, "devices.allow", format_rule(device))
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
 
+    def close(self) -> None:
+        """Nothing is held."""
 
-def deny_device(devices_cgroup: str, device: DeviceNumber) -> None:
-    """Take the rule away again; nothing where everything was open before there was a rule."""
-    if has_own_rule(_listing(devices_cgroup), device):
-        _write(devices_cgroup, "devices.deny", format_rule(device))
+    def observe(self, devices: frozenset[DeviceNumber]) -> frozenset[DeviceNumber]:
+        """Which of these devices the container may open."""
+        listing = self._listing()
+        return frozenset(device for device in devices if allows(listing, device))
 
+    def allow(self, device: DeviceNumber) -> None:
+        """Open exactly this device. Idempotent."""
+        self._write("devices.allow", format_rule(device))
 
-def _listing(devices_cgroup: str) -> str:
-    try:
-        return Path(devices_cgroup, "devices.list").read_text()
-    except OSError as error:
-        raise _translate(error, "read devices.list") from error
+    def deny(self, device: DeviceNumber) -> None:
+        """Take the rule away again; nothing where everything was open before there was a rule."""
+        if has_own_rule(self._listing(), device):
+            self._write("devices.deny", format_rule(device))
 
-
-def _write(devices_cgroup: str, name: str, rule: str) -> None:
-    try:
-        descriptor = os.open(f"{devices_cgroup}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+    def _listing(self) -> str:
         try:
-            os.write(descriptor, rule.encode())
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise _translate(error, f"write {rule!r} to {name}") from error
+            return Path(self._directory, "devices.list").read_text()
+        except OSError as error:
+            raise _translate(error, "read devices.list") from error
+
+    def _write(self, name: str, rule: str) -> None:
+        try:
+            descriptor = os.open(f"{self._directory}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, rule.encode())
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise _translate(error, f"write {rule!r} to {name}") from error
 
 
 def _translate(error: OSError, what: str) -> VtapdError:

@@ -57,9 +57,17 @@ class _Config(msgspec.Struct, rename="pascal"):
     stop_signal: str = ""
 
 
+class _Device(msgspec.Struct, rename="pascal"):
+    path_on_host: str = ""
+    cgroup_permissions: str = ""
+
+
 class _HostConfig(msgspec.Struct, rename="pascal"):
     network_mode: str = ""
     memory: int = 0
+    privileged: bool = False
+    device_cgroup_rules: list[str] | None = None
+    devices: list[_Device] | None = None
 
 
 class _Inspect(msgspec.Struct, rename="pascal"):
@@ -181,6 +189,9 @@ def _container(data: _Inspect) -> Container:
         labels=data.config.labels or {},
         memory_limit_bytes=data.host_config.memory,
         stop_signal=_signal_number(data.config.stop_signal),
+        privileged=data.host_config.privileged,
+        device_rules=tuple(data.host_config.device_cgroup_rules or ()),
+        devices=tuple((d.path_on_host, d.cgroup_permissions) for d in data.host_config.devices or ()),
     )
 
 

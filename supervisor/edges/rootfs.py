@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 import struct
+from pathlib import Path
 
 from supervisor.core.guests.kind import HEAD_BYTES, Image
 from supervisor.core.model import DeviceNumber, Pid
@@ -146,3 +147,17 @@ def remove_node(dev: int, slot: int, device: DeviceNumber) -> None:
     if _node_device(dev, slot) == device:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"tap{slot}", dir_fd=dev)
+
+
+def rules_of_devices(devices: tuple[tuple[str, str], ...]) -> list[str]:
+    """Device rules such as `c 10:200 rwm` for paths of the host; a path that is gone or no device opens nothing."""
+    rules = []
+    for path, access in devices:
+        try:
+            status = Path(path).stat()
+        except OSError:
+            continue
+        if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+            kind = "c" if stat.S_ISCHR(status.st_mode) else "b"
+            rules.append(f"{kind} {os.major(status.st_rdev)}:{os.minor(status.st_rdev)} {access or 'rwm'}")
+    return rules

@@ -75,6 +75,15 @@ def open_tap(directory: int, node: str, device: DeviceNumber, name: str) -> int:
     return tap
 
 
+def is_connected(tap: int) -> bool:
+    """Whether the descriptor's macvtap still exists; one whose link was deleted stays silent for ever."""
+    try:
+        fcntl.ioctl(tap, _TUNGETIFF, _IFREQ.pack(b"", 0))
+    except OSError:
+        return False
+    return True
+
+
 def drain(tap: int) -> int:
     """Throw away the packets that wait on a tap, so that a new guest does not get the old one's; returns how many."""
     for count in range(4096):

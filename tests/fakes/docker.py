@@ -129,6 +129,7 @@ class FakeDocker:
         each = self.containers[container_id]
         each.running, each.pid = True, next(_pids)
         each.started_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        await self._tell_network("connect", container_id)
         await self.tell("start", container_id)
 
     async def kill(self, container_id: str) -> None:
@@ -147,19 +148,21 @@ class FakeDocker:
         each = self.containers[container_id]
         each.running, each.paused, each.pid = False, False, 0
         await self.tell("die", container_id, exitCode="137")
+        await self._tell_network("disconnect", container_id)
 
     # What it says
 
     async def tell(self, action: str, container_id: str, **attributes: str) -> dict[str, Any]:
         """An event of a container; remembered, as Docker does, for those who ask what happened since."""
+        return await self._tell({"Type": "container", "Actor": {"ID": container_id, "Attributes": attributes}}, action)
+
+    async def _tell_network(self, action: str, container_id: str) -> None:
+        attributes = {"container": container_id, "name": "bridge", "type": "bridge"}
+        await self._tell({"Type": "network", "Actor": {"ID": "b" * 64, "Attributes": attributes}}, action)
+
+    async def _tell(self, event: dict[str, Any], action: str) -> dict[str, Any]:
         now_ns = time.time_ns()
-        event = {
-            "Type": "container",
-            "Action": action,
-            "Actor": {"ID": container_id, "Attributes": attributes},
-            "time": now_ns // 10**9,
-            "timeNano": now_ns,
-        }
+        event |= {"Action": action, "time": now_ns // 10**9, "timeNano": now_ns}
         self._past.append(event)
         await self.say(event)
         return event

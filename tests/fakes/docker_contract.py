@@ -137,14 +137,13 @@ class DockerContract:
     async def test_it_tells_what_happens_and_what_has_happened_since(
         self, docker: Docker, engine: Engine, container: ContainerId
     ) -> None:
-        known_ns = 0
         async with following(docker, container, since_s=0) as heard:
-            (start, *_) = await heard.until("start")
-            known_ns = start.time_ns
+            await heard.until("connect", "start")
             await engine.kill(container)
-            events = await heard.until("start", "kill", "die")
-        assert known_ns > 10**18
+            events = await heard.until("connect", "start", "kill", "die", "disconnect")
         assert [event.signal for event in events if event.action == "kill"] == [9]
-        async with following(docker, container, since_s=known_ns / 1e9 + 0.001) as later:
-            await later.until("die")
+        started_ns = next(event.time_ns for event in events if event.action == "start")
+        assert started_ns > 10**18
+        async with following(docker, container, since_s=started_ns / 1e9 + 0.001) as later:
+            await later.until("die", "disconnect")
             assert "start" not in [event.action for event in later.events]

@@ -20,6 +20,7 @@ COMMANDS = ("dockerd", "docker", "ip", "iptables", "nsenter", "unshare", "setpri
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "integration: needs root, Docker and QEMU; makes a network of its own")
+    config.addinivalue_line("markers", "both_cgroups: run on a machine with cgroup v1 and on one with v2")
     config.addinivalue_line("markers", "vtapd_config(**tables): changes to the daemon's default configuration")
 
 
@@ -31,14 +32,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_S))
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "machine" in metafunc.fixturenames:
+        both = metafunc.definition.get_closest_marker("both_cgroups") is not None
+        metafunc.parametrize("machine", ["host", "v2"] if both else ["host"], indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def machine() -> Iterator[Machine]:
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """By its parameter: `host` sees this machine's own cgroups, `v2` nothing but version 2."""
     if os.geteuid() != 0:
         pytest.skip("needs root: network namespaces, dockerd, macvtap")
     if missing := [command for command in COMMANDS if shutil.which(command) is None]:
         pytest.skip(f"not installed: {', '.join(missing)}; `make test` installs them")
     sweep()
-    with Machine() as machine:
+    with Machine(request.param) as machine:
         yield machine
         shutil.rmtree(machine.run_dir, ignore_errors=True)
 

@@ -112,7 +112,7 @@ def device_rules(pid: int) -> list[str] | None:
     """The rules of the container's device cgroup; None under cgroup v2, which has a program instead of a list."""
     for line in cgroup_lines(pid):
         _, controllers, path = line.split(":", 2)
-        if "devices" in controllers.split(","):
+        if "devices" in controllers.split(",") and path != "/":
             return Path(f"/sys/fs/cgroup/devices{path}/devices.list").read_text().splitlines()
     return None
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from .chain import assert_attached
 from .containers import Container, Containers
 from .current_daemon import CurrentDaemon
@@ -10,6 +12,8 @@ from .machine import Machine
 from .observe import device_of_macvtap, device_rules, netns_links, node, tap_name
 from .processes import descriptors_of_device, is_alive, run
 from .waiting import eventually
+
+pytestmark = pytest.mark.both_cgroups
 
 
 def test_every_step_of_the_chain(vtapd: Daemon, containers: Containers) -> None:

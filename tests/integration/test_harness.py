@@ -13,20 +13,21 @@ from .containers import Containers
 from .daemon import environment
 from .dockerd import CgroupView
 from .footprint import NOTHING, footprint
-from .machine import REPOSITORY, Machine, sweep
+from .machine import PREFIX, REPOSITORY, Machine, sweep
 from .observe import network
 from .processes import all_pids, command_line, descriptors_of_device, open_files
 from .waiting import eventually
 
 
-def traces() -> dict[str, object]:
-    """Of everything that a Machine makes, what exists now. What other people's Dockers do meanwhile does not count."""
+def traces(owner: int) -> dict[str, object]:
+    """Of everything that this process's Machines make, what exists now; what others make meanwhile does not count."""
+    mark = f"{PREFIX}{owner}-"
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     return {
-        "processes": sorted(" ".join(line) for pid in all_pids() if "vtapd-test-" in str(line := command_line(pid))),
-        "mounts": sorted(point for point in mounts if "vtapd-test-" in point),
-        "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob("**/vtapd-test-*")),
-        "files": sorted(str(path) for path in Path("/tmp").glob("vtapd-test-*")),
+        "processes": sorted(" ".join(line) for pid in all_pids() if mark in str(line := command_line(pid))),
+        "mounts": sorted(point for point in mounts if mark in point),
+        "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{mark}*")),
+        "files": sorted(str(path) for path in Path("/tmp").glob(f"{mark}*")),
         "descriptors": len(open_files(os.getpid())),
     }
 
@@ -50,7 +51,7 @@ def test_machine_leaves_nothing(cgroup: CgroupView, times: int) -> None:
 
 
 def come_and_go(cgroup: CgroupView) -> None:
-    before = traces()
+    before = traces(os.getpid())
     with Machine(cgroup) as machine:
         container = machine.docker("run", "-d", "-p", "8080:80", machine.image, "/bin/httpd", "-f", "-h", "/www")
         address = machine.docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", container)
@@ -63,13 +64,12 @@ def come_and_go(cgroup: CgroupView) -> None:
         pids = (machine.dockerd.pid, machine.docker("inspect", "-f", "{{.State.Pid}}", container))
         namespaces = {network_of(pid) for pid in pids}
         assert len(namespaces | {network_of("self")}) == 3
-    eventually(lambda: traces() == before, "everything is as before")
+    eventually(lambda: traces(os.getpid()) == before, "everything is as before")
     eventually(lambda: not namespaces & namespaces_in_use(), "the machine's and the container's networks are gone")
 
 
 def test_a_killed_run_is_swept_up() -> None:
     """pytest may be killed at any time; the next run removes what it left, container and all."""
-    before = traces()
     program = (
         "from tests.integration.machine import *; m = Machine().__enter__(); m.docker('run', '-d', m.image); print(1)"
     )
@@ -80,9 +80,12 @@ def test_a_killed_run_is_swept_up() -> None:
         assert killed.stdout is not None
         assert killed.stdout.readline() == b"1\n"
         killed.kill()
-    assert traces() != before
+    left = traces(killed.pid)
+    assert left["files"]
+    assert left["cgroups"]
     sweep()
-    eventually(lambda: traces() == before, "everything is as before")
+    nothing = {name: value if name == "descriptors" else [] for name, value in left.items()}
+    eventually(lambda: traces(killed.pid) == nothing, "all of the killed run is gone")
 
 
 def test_observers_see_what_was_done_by_hand(no_vtapd: None, machine: Machine, containers: Containers) -> None:

@@ -35,8 +35,15 @@ def test_pure_v2() -> None:
     assert cgroup.path == "/sys/fs/cgroup/system.slice/docker-c0ffee.scope"
 
 
-def test_the_root_cgroup_is_the_mount_point_itself() -> None:
-    assert parse_cgroup("0::/\n", "31 25 0:26 / /sys/fs/cgroup rw - cgroup2 c rw\n").v2 == "/sys/fs/cgroup"
+def test_a_process_in_the_root_cgroup_has_none_of_its_own() -> None:
+    assert parse_cgroup(f"7:devices:/\n5:cpu,cpuacct:{V1}\n0::/\n", HYBRID_MOUNTS) == Cgroup(
+        v1=dict.fromkeys(("cpu", "cpuacct"), "/sys/fs/cgroup/cpu,cpuacct/docker/c0ffee"), v2=None
+    )
+
+
+def test_a_second_mount_of_another_part_hides_nothing() -> None:
+    mounts = "31 25 0:26 / /sys/fs/cgroup rw - cgroup2 c rw\n99 25 0:26 /other /mnt/other rw - cgroup2 c rw\n"
+    assert parse_cgroup("0::/docker/c0ffee\n", mounts).v2 == "/sys/fs/cgroup/docker/c0ffee"
 
 
 def test_a_mount_that_shows_only_a_part_of_the_tree() -> None:
@@ -57,9 +64,9 @@ def test_nothing_mounted_is_nowhere() -> None:
     assert cgroup.path == ""
 
 
-@given(st.lists(st.from_regex(r"[a-z0-9._-]{1,8}", fullmatch=True), max_size=4))
+@given(st.lists(st.from_regex(r"[a-z0-9._-]{1,8}", fullmatch=True), min_size=1, max_size=4))
 def test_any_path_is_found_below_its_mount(parts: list[str]) -> None:
     path = "/" + "/".join(parts)
-    assert parse_cgroup(f"7:devices:{path}\n", HYBRID_MOUNTS).v1["devices"].removeprefix(
-        "/sys/fs/cgroup/devices"
-    ) == path.rstrip("/")
+    assert (
+        parse_cgroup(f"7:devices:{path}\n", HYBRID_MOUNTS).v1["devices"].removeprefix("/sys/fs/cgroup/devices") == path
+    )

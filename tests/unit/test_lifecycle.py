@@ -71,7 +71,7 @@ class TestCurve:
         middle = curve.delay_s(crashes, EVEN)
         assert curve.delay_s(crashes + 1, EVEN) >= middle
         assert first * (1 - 1e-9) <= middle <= first * growth * (1 + 1e-9)
-        assert abs(curve.delay_s(crashes, chance) - middle) <= middle * jitter * (1 + 1e-9)
+        assert abs(curve.delay_s(crashes, chance) - middle) <= middle * (jitter + 1e-9)
 
 
 class TestReason:

@@ -282,3 +282,12 @@ class TestSurprises:
         there = world(ETH0, replace(ETH1, mac="02:42:0a:11:00:02"))
         there.converge(TAP)
         assert len(there.taps) == 2
+
+
+def test_a_new_tap_may_get_the_number_that_another_entry_still_has_on_record() -> None:
+    """Both taps were deleted, and another container's new one took the first number at once."""
+    there = world(ETH0, ETH1, at=TAP)
+    there.taps.clear()
+    there.minors_elsewhere.add(1)
+    there.converge(TAP)
+    check_reached(there, TAP)

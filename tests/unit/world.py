@@ -76,6 +76,8 @@ class World:
     netns_link: Pid | None = None
     record: Record | None = None
     guest: Guest | None = None
+    minors_elsewhere: set[int] = field(default_factory=set)
+    """Those that other containers' taps have."""
     disturbed: bool = False
     """Somebody else broke what was made; until it is mended, not everything holds."""
 
@@ -173,7 +175,7 @@ class World:
     def _create_tap(self, interface: Interface, name: str) -> None:
         if name in {tap.name for tap in self.taps.values()}:
             raise KernelRefusesError(f"EEXIST: {name}")
-        used = {tap.device.minor for tap in self.taps.values()}
+        used = {tap.device.minor for tap in self.taps.values()} | self.minors_elsewhere
         minor = next(n for n in count(1) if n not in used)  # minors are reused at once
         index = IfIndex(next(_indexes))
         self.taps[interface.name] = Tap(name, index, next(_macs), interface.mtu, True, DeviceNumber(MAJOR, minor))
