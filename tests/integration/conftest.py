@@ -21,6 +21,7 @@ COMMANDS = ("dockerd", "docker", "ip", "iptables", "nsenter", "unshare", "setpri
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "integration: needs root, Docker and QEMU; makes a network of its own")
     config.addinivalue_line("markers", "both_cgroups: run on a machine with cgroup v1 and on one with v2")
+    config.addinivalue_line("markers", "only_v2: run on a machine with nothing but cgroup v2")
     config.addinivalue_line("markers", "vtapd_config(**tables): changes to the daemon's default configuration")
 
 
@@ -34,8 +35,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "machine" in metafunc.fixturenames:
-        both = metafunc.definition.get_closest_marker("both_cgroups") is not None
-        metafunc.parametrize("machine", ["host", "v2"] if both else ["host"], indirect=True, scope="session")
+        views = ["host"]
+        if metafunc.definition.get_closest_marker("both_cgroups"):
+            views = ["host", "v2"]
+        elif metafunc.definition.get_closest_marker("only_v2"):
+            views = ["v2"]
+        metafunc.parametrize("machine", views, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,8 @@ from .machine import Machine
 from .observe import network
 from .waiting import eventually
 
+pytestmark = pytest.mark.both_cgroups
+
 PURPLE = "#F444FF"
 GREETING = "Hiya, Gump!"
 

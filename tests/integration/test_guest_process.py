@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from .containers import Containers
 from .daemon import Daemon
 from .machine import Machine
@@ -12,6 +14,7 @@ from .waiting import eventually
 MOST_DESCRIPTORS = 40
 
 
+@pytest.mark.both_cgroups
 def test_it_has_no_privileges(vtapd: Daemon, containers: Containers) -> None:
     status = status_of(containers.serving_guest().qemu())
     assert "0" not in status["Uid"].split()
@@ -22,6 +25,7 @@ def test_it_has_no_privileges(vtapd: Daemon, containers: Containers) -> None:
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
 
 
+@pytest.mark.both_cgroups
 def test_it_lives_in_the_container(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     qemu = guest.qemu()
@@ -35,6 +39,7 @@ def namespace(pid: int, kind: str) -> str:
     return str(Path(f"/proc/{pid}/ns/{kind}").readlink())
 
 
+@pytest.mark.both_cgroups
 def test_its_descriptors_are_its_own(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
     guest, other = containers.serving_guest(), containers.serving_guest()
     qemu = guest.qemu()

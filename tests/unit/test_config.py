@@ -102,6 +102,8 @@ WRONG = [
     ("[restart]\njitter = nan\n", "restart.jitter"),
     ("[limits]\ncpus = 0\n", "limits.cpus"),
     ('[limits]\ncpus = "4"\n', "limits.cpus"),
+    ('[guest]\nmemory = "0M"\n', "guest.memory"),
+    ('[limits]\nmemory = "32M"\n', "guest.memory"),
     ('[metrics]\nlisten = "9817"\n', "metrics.listen"),
     ('[log]\nlevel = "loud"\n', "log.level"),
     ("[log\n", "no TOML"),

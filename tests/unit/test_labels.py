@@ -53,6 +53,12 @@ def test_the_configuration_says_what_labels_do_not() -> None:
     assert (spec.memory_mib, spec.accel, spec.stop_timeout_s) == (32, "kvm", 3)
 
 
+def test_on_failure_0_is_no_limit_as_in_docker() -> None:
+    spec = parse_labels(container(labels={"vtapd.kernel": KERNEL, "vtapd.restart": "on-failure:0"}), POLICY)
+    assert spec is not None
+    assert spec.restart == RestartPolicy("on-failure", None)
+
+
 @pytest.mark.parametrize("words", ["no", "always", "unless-stopped", "on-failure", "on-failure:7"])
 def test_dockers_words_for_restarts(words: str) -> None:
     mode, _, limit = words.partition(":")
@@ -74,6 +80,7 @@ WRONG = [
     ("args", "\ud800", "printable"),
     ("memory", "lots", "64M"),
     ("memory", "0", "1M to 1024M"),
+    ("memory", "512K", "1M to 1024M"),
     ("memory", "1025M", "1M to 1024M"),
     ("cpus", "0", "1 to 4"),
     ("cpus", "5", "1 to 4"),
