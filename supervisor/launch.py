@@ -19,6 +19,7 @@ from supervisor.edges import cgroups, console, netns, process, rootfs, sockets
 from supervisor.errors import Rejected
 from supervisor.guest import SocketPaths, boottime_s
 
+_ENDS_S = 1.0
 NAMESPACES = {"net": netns.CLONE_NEWNET, "pid": netns.CLONE_NEWPID}
 
 
@@ -90,9 +91,14 @@ async def launch(
         with anyio.CancelScope(shield=True):  # a spawned QEMU must reach its record
             child = await netns.run_inside(container.pid, NAMESPACES, spawn)
     try:
-        cgroups.join_cgroup(attachment.cgroup, child.pid, keep_devices=accel == "kvm")
+        # In a thread: the kernel lets the first move wait for an RCU grace period, 5 to 17 ms.
+        join = partial(cgroups.join_cgroup, attachment.cgroup, child.pid, keep_devices=accel == "kvm")
+        await anyio.to_thread.run_sync(join)
     except BaseException:
-        child.kill()
+        with anyio.move_on_after(_ENDS_S, shield=True):
+            child.kill()
+            await anyio.wait_readable(child.pidfd)
+            child.reap()
         child.close()
         raise
     return child, ProcessRecord(child.pid, child.start_ticks, spawned_at_s, plan.kind.name, tuple(arguments))

@@ -1,0 +1,84 @@
+"""A QEMU without a daemon: a guest's own argument vector, with descriptors of ours in the places of the daemon's."""
+
+import os
+import re
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from tests.integration.containers import Container
+from tests.integration.processes import command_line
+
+ANSWER_S = 10.0
+NUMBER = re.compile(r"(?<=/proc/self/fd/)\d+|(?<=\bfd=)\d+")  # where a descriptor's number stands in the arguments
+QMP = re.compile(r"\bid=qmp,fd=(\d+)")
+
+
+class BareQemu:
+    """`like` is a container whose guest runs now; `bystander` one with a tap that nobody uses."""
+
+    def __init__(self, like: Container, bystander: Container) -> None:
+        self._owned = ExitStack()
+        self._bystander = bystander
+        pid = like.qemu()
+        argv = command_line(pid)
+        numbers = {number: self._open(pid, number) for number in set(NUMBER.findall("\0".join(argv)))}
+        self._argv = [NUMBER.sub(lambda found: str(numbers[found[0]]), word) for word in argv]
+        self._descriptors = tuple(numbers.values())
+        (self._qmp,) = [numbers[found[1]] for word in argv if (found := QMP.search(word))]
+
+    def close(self) -> None:
+        self._owned.close()
+
+    def start(self) -> tuple[float, float]:
+        """Start it, and end it again: seconds from before its exec to its QMP greeting, and to its first answer.
+
+        The greeting comes before the machine is built, the answer to qmp_capabilities only after.
+        """
+        with socket.socket(fileno=os.dup(self._qmp)) as listening:
+            address = listening.getsockname()
+        with closing(socket.socket(socket.AF_UNIX)) as client, client.makefile("rb") as lines:
+            client.settimeout(ANSWER_S)
+            client.connect(address)  # the kernel holds it until QEMU accepts, so nobody polls
+            began_s = time.perf_counter()
+            qemu = subprocess.Popen(
+                self._argv, pass_fds=self._descriptors, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+            )
+            try:
+                greeting = lines.readline()
+                greeted_s = time.perf_counter()
+                client.sendall(b'{"execute": "qmp_capabilities"}\n')
+                answer = lines.readline()
+                answered_s = time.perf_counter()
+            finally:
+                qemu.kill()
+                _, said = qemu.communicate(timeout=ANSWER_S)
+        assert b'"QMP"' in greeting, said.decode(errors="replace")
+        assert b'"return"' in answer, said.decode(errors="replace")
+        return greeted_s - began_s, answered_s - began_s
+
+    def _open(self, pid: int, number: str) -> int:
+        """What that QEMU has under this number, opened for ourselves; a socket and a tap are others of their kind."""
+        path = Path(f"/proc/{pid}/fd/{number}")
+        kind = str(path.readlink()) if path.is_symlink() else "taken"
+        if kind == "taken":  # -add-fd: the console's log, which QEMU has under another number by now
+            return self._own(os.open("/dev/null", os.O_WRONLY))
+        if kind.startswith("socket:"):
+            return self._own(self._listen())
+        if kind.startswith("/dev/tap"):
+            return self._own(os.open(f"/proc/{self._bystander.pid}/root/dev/tap0", os.O_RDWR | os.O_NONBLOCK))
+        return self._own(os.open(path, os.O_RDONLY))
+
+    def _listen(self) -> int:
+        folder = self._owned.enter_context(tempfile.TemporaryDirectory(prefix="vtapd-bench-"))
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(f"{folder}/qmp")
+        listening.listen(1)
+        return listening.detach()
+
+    def _own(self, descriptor: int) -> int:
+        self._owned.callback(os.close, descriptor)
+        return descriptor

@@ -1,0 +1,27 @@
+"""Twenty attached containers, for the measurements of a daemon that has nothing to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.integration.containers import Container, Containers
+from tests.integration.dockerd import processes_of
+from tests.integration.machine import Machine
+from tests.integration.processes import command_line
+
+SIZE = 20
+
+
+@contextmanager
+def crowd(machine: Machine) -> Iterator[list[Container]]:
+    """They only sleep; whatever daemon is started next attaches or adopts them."""
+    containers = Containers(machine)
+    try:
+        yield [containers.run() for _ in range(SIZE)]
+    finally:
+        containers.remove_all()
+
+
+def docker_daemons(machine: Machine) -> list[int]:
+    """dockerd and its containerd; not the shims, of which each container has one."""
+    own = processes_of(machine.dockerd.home)
+    return [pid for pid in own if command_line(pid)[0].endswith(("dockerd", "containerd"))]

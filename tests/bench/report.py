@@ -1,0 +1,75 @@
+"""Figures as a table for people and as JSON for machines."""
+
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from .figures import Figure, Spread, Unit, spread
+
+
+def print_table(figures: list[Figure], console: Console) -> None:
+    table = Table(title="vtapd against its rivals: median (quartiles)", title_justify="left", caption_justify="left")
+    for heading in ("what", "vtapd", "rival", "rival's", "ratio", "limit"):
+        table.add_column(heading, justify="left" if heading in ("what", "rival") else "right")
+    for figure in figures:
+        ratio = _format(figure.ratio) + (" faster" if figure.direction == "times faster" else "")
+        limit = "" if figure.limit is None else f"{figure.limit} {'✓' if figure.meets_limit else '✗ missed'}"
+        table.add_row(
+            figure.what,
+            _format(spread(figure.ours), figure.unit),
+            figure.rival,
+            _format(spread(figure.theirs), figure.unit),
+            ratio,
+            limit,
+            style=None if figure.meets_limit else "bold red",
+        )
+    console.print(table)
+
+
+def write_json(figures: list[Figure], folder: Path) -> None:
+    """One file a figure, with every single value and the machine that it was taken on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    machine = _machine()
+    for figure in figures:
+        content = asdict(figure) | {
+            "ratio": asdict(figure.ratio),
+            "ratios": figure.ratios,
+            "meets_limit": figure.meets_limit,
+            "machine": machine,
+        }
+        (folder / f"{figure.name}.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def _format(values: Spread, unit: Unit | None = None) -> str:
+    scale, suffix, digits = 1.0, f" {unit}" if unit else "", 1
+    if unit == "s":
+        scale, suffix = (1e3, " ms") if values.median < 1 else (1.0, " s")
+    if 0 < values.median * scale < 10:
+        digits = 2
+    low, middle, high = (f"{value * scale:.{digits}f}" for value in (values.low, values.median, values.high))
+    if low == middle == high:
+        return f"{middle}{suffix}"
+    return f"{middle} ({low}-{high}){suffix}"
+
+
+def _machine() -> dict[str, object]:
+    def first_line(*argv: str) -> str:
+        return subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False).stdout.partition("\n")[0]
+
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "kernel": platform.release(),
+        "cpus": os.cpu_count(),
+        "load": os.getloadavg(),
+        "python": platform.python_version(),
+        "docker": first_line("dockerd", "--version"),
+        "qemu": first_line("qemu-system-x86_64", "--version"),
+        "commit": first_line("git", "describe", "--always", "--dirty"),
+    }

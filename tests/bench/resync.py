@@ -1,0 +1,76 @@
+"""What one resync of the crowd costs in processor time, against an operator who looks at the same things."""
+
+import resource
+import subprocess
+import time
+from itertools import cycle, islice
+
+from tests.integration.containers import Container
+from tests.integration.daemon import Daemon, Tables
+from tests.integration.machine import Machine
+from tests.integration.observe import cgroup_lines
+
+from .accounting import cpu_s
+from .crowd import SIZE
+from .figures import Figure
+from .stage import await_attached, running_daemon
+
+OFTEN: Tables = {"attach": {"resync": "2s"}}
+POLL_S, STILL_S, DEADLINE_S = 0.02, 0.5, 10.0
+AT_A_TIME = 3
+
+# What a resync looks at: Docker's word, links and addresses, the device rule, the node, the symlink.
+LOOK_BY_HAND = """set -e
+docker inspect "$1"
+ip netns exec "$2" ip -details address
+[ -z "$3" ] || cat "$3/devices.list"
+stat "/proc/$4/root/dev/tap0" "/var/run/netns/$2"
+"""
+
+
+def measure_resync(machine: Machine, crowd: list[Container], repetitions: int) -> Figure:
+    ours, theirs = [], []
+    with running_daemon(machine, OFTEN) as daemon:
+        await_attached(daemon, SIZE)
+        _one_resync_s(daemon)  # that of the start is another
+        for number in range(repetitions):
+            ours.append(_one_resync_s(daemon) / SIZE)
+            looked_at = list(islice(cycle(crowd), number * AT_A_TIME, (number + 1) * AT_A_TIME))
+            theirs.append(sum(map(_look_by_hand_s, looked_at)) / AT_A_TIME)
+    return Figure(
+        name="resync",
+        what=f"resync of {SIZE} attached containers: processor time for each",
+        rival="the same look by hand: docker inspect, ip netns exec ip address, cat, stat",
+        unit="s",
+        ours=ours,
+        theirs=theirs,
+        direction="times faster",
+        source="the daemon's own processor clock around a resync, that of the commands' processes for the rival",
+        details={"by_hand": LOOK_BY_HAND, "whole_resync_s": [value * SIZE for value in ours]},
+    )
+
+
+def _one_resync_s(daemon: Daemon) -> float:
+    """Processor time of the next resync: what the clock gains from one standstill to the next."""
+    first = last = cpu_s([daemon.pid])
+    still_since_s = time.monotonic()
+    until_s = still_since_s + DEADLINE_S
+    while last == first or time.monotonic() - still_since_s < STILL_S:
+        assert time.monotonic() < until_s, "no resync came to an end"
+        time.sleep(POLL_S)
+        now = cpu_s([daemon.pid])
+        if now != last:
+            last, still_since_s = now, time.monotonic()
+    return last - first
+
+
+def _look_by_hand_s(container: Container) -> float:
+    devices = next((line.split(":")[2] for line in cgroup_lines(container.pid) if ":devices:" in line), "")
+    folder = f"/sys/fs/cgroup/devices{devices}" if devices else ""
+    argv = ["sh", "-c", LOOK_BY_HAND, "sh", container.id, container.id12, folder, str(container.pid)]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    env = container.machine.dockerd.client_env()
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=30, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
