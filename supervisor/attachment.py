@@ -22,12 +22,12 @@ from supervisor.core.actions import (
 )
 from supervisor.core.cgroups import Cgroup
 from supervisor.core.device_program import Rule
-from supervisor.core.model import DeviceNumber, IfIndex, Incarnation, Interface, Record, Tap
+from supervisor.core.model import DeviceNumber, IfIndex, Incarnation, Interface, Link, Record, Tap
 from supervisor.core.plan import Seen, SeenInterface
 from supervisor.edges import cgroups, netns, rootfs, tap
 from supervisor.edges.cgroup_v1 import CgroupV1Rules
 from supervisor.edges.cgroup_v2 import CgroupV2Rules
-from supervisor.edges.links import Link, Links
+from supervisor.edges.links import Links
 from supervisor.errors import Permanent
 
 KernelStep = LinkNetns | CreateTap | DeleteTap | AllowDevice | DenyDevice | MakeNode | RemoveNode | TakeOver | GiveBack
@@ -62,7 +62,7 @@ class Attachment:
         self.root = root
         self.dev = dev
         self.sysfs = handles.sysfs
-        self._links = Links(handles.netlink)
+        self._links = Links(handles.dumps, handles.changes)
 
     @classmethod
     async def open(cls, incarnation: Incarnation, own_rules: Callable[[], tuple[Rule, ...]]) -> "Attachment":
@@ -88,9 +88,9 @@ class Attachment:
         for descriptor in (self.sysfs, self.dev, self.root):
             os.close(descriptor)
 
-    async def observe(self, link_name: str, record: Record | None, *, with_routes: bool) -> Seen:
+    def observe(self, link_name: str, record: Record | None, *, with_routes: bool) -> Seen:
         """What is there. Routes cost a dump of their own and matter only where an address is taken over."""
-        interfaces, macvtaps = await self._links.observe(with_routes)
+        interfaces, macvtaps = self._links.observe(with_routes)
         taps = {link.parent: self._tap(link) for link in macvtaps if link.name.startswith("vtap")}
         recorded = record.taps if record else ()
         kept = {entry.interface for entry in recorded}

@@ -278,7 +278,7 @@ class Worker:
             return Seen(self.incarnation, netns.observe_link(link))
         attachment = await self._attachment()
         with_routes = self.attached or self.keeper.plan is not None
-        seen = await attachment.observe(link, self._current_record(), with_routes=with_routes)
+        seen = attachment.observe(link, self._current_record(), with_routes=with_routes)
         return replace(seen, guest=self.keeper.session is not None)
 
     async def _apply(self, action: Action, seen: Seen) -> Seen:

@@ -63,6 +63,21 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """One link of a namespace, of whatever kind."""
+
+    index: IfIndex
+    name: str
+    mac: str
+    mtu: int
+    up: bool
+    kind: str
+    """Such as veth or macvtap; empty for a loopback."""
+    parent: int | None
+    """The ifindex of the link that it stands on, or of a veth's peer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Interface:
     """One of a container's own interfaces, such as eth0."""
 

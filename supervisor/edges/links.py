@@ -5,7 +5,9 @@ message is written once, here, and tests/integration looks at what the kernel ma
 """
 
 import errno
+import os
 import random
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,64 +15,107 @@ from typing import Any
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from supervisor.core.model import Address, IfIndex, Interface, Route
+from supervisor.core.model import Address, IfIndex, Interface, Link, Route
+from supervisor.core.rtnetlink import (
+    NLM_F_DUMP_INTR,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    Kind,
+    dump_request,
+    messages,
+    parse_address,
+    parse_error,
+    parse_link,
+    parse_route,
+)
 from supervisor.errors import ContainerGone, Permanent, Transient, VtapdError
 
 _IFF_UP, _IFF_ALLMULTI = 0x1, 0x200  # linux/if.h
-_RTEXT_FILTER_SKIP_STATS = 8  # linux/rtnetlink.h
-_RT_TABLE_LOCAL, _RTPROT_KERNEL = 255, 2
 _IFA_F_NODAD = 0x02  # linux/if_addr.h: an address that comes back was checked for duplicates before
 _IN6_ADDR_GEN_MODE_NONE = 1  # linux/if_link.h
 _NO_HOST_SIDE_IPV6 = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _IN6_ADDR_GEN_MODE_NONE)]})]}
-_FAMILY = {2: 4, 10: 6}
 _AF = {4: 2, 6: 10}
+_ANSWER_S = 5.0
+_DUMP_BYTES = 1 << 17  # the kernel sends no larger piece of a dump
+_DUMP_TRIES = 5
 _HIGH_IFINDEX = range(1 << 20, 1 << 30)
 
 
-class Link:
-    """One link as a dump shows it."""
-
-    __slots__ = ("index", "kind", "mac", "mtu", "name", "parent", "up")
-
-    def __init__(self, message: Any) -> None:
-        self.index = IfIndex(message["index"])
-        self.name: str = message.get("ifname") or ""
-        self.mac: str = message.get("address") or ""
-        self.mtu: int = message.get("mtu") or 0
-        self.up = bool(message["flags"] & _IFF_UP)
-        self.parent = message.get("link")
-        info = message.get("linkinfo")
-        self.kind: str = (info.get("kind") if info else None) or ""
-
-
 class Links:
-    """The links of one network namespace. Owns the socket that it was given."""
+    """The links of one network namespace. Owns the two rtnetlink sockets that it was given."""
 
-    def __init__(self, netlink: int) -> None:
-        self._route = AsyncIPRoute(fileno=netlink, ext_ack=True)
+    def __init__(self, dumps: int, changes: int) -> None:
+        self._dumps = socket.socket(fileno=dumps)
+        self._dumps.settimeout(_ANSWER_S)
+        self._changes = changes
+        self._changer: AsyncIPRoute | None = None
+        self._sequence = 0
 
     def close(self) -> None:
-        self._route.close()
+        self._dumps.close()
+        if self._changer is not None:
+            self._changer.close()
+        else:
+            os.close(self._changes)
 
-    async def observe(self, with_routes: bool) -> tuple[list[Interface], list[Link]]:
-        """The interfaces that are no loopback and no macvtap, in the order of their names; and the macvtaps."""
-        async with _translated("observe"):
-            links = [Link(m) async for m in await self._route.get_links(ext_mask=_RTEXT_FILTER_SKIP_STATS)]
-            addresses = [m async for m in await self._route.get_addr()]
-            routes = [m async for m in await self._route.get_routes()] if with_routes else []
+    @property
+    def _route(self) -> AsyncIPRoute:
+        """pyroute2, for changes; a container that is only looked at never needs it."""
+        if self._changer is None:
+            self._changer = AsyncIPRoute(fileno=self._changes, ext_ack=True)
+        return self._changer
+
+    def observe(self, with_routes: bool) -> tuple[list[Interface], list[Link]]:
+        """The interfaces that are no loopback and no macvtap, in the order of their names; and the macvtaps.
+
+        The kernel answers a dump within the call, so nothing here waits.
+        """
+        links = [parse_link(payload) for payload in self._dump(Kind.LINKS)]
+        addresses = [found for found in map(parse_address, self._dump(Kind.ADDRESSES)) if found]
+        routes = [found for found in map(parse_route, self._dump(Kind.ROUTES) if with_routes else []) if found]
         interfaces = [
             Interface(
                 link.name,
                 link.index,
                 link.mac,
                 link.mtu,
-                tuple(_address(m) for m in addresses if m["index"] == link.index),
-                tuple(_route(m) for m in routes if m.get("oif") == link.index and _is_restorable(m)),
+                tuple(address for index, address in addresses if index == link.index),
+                tuple(route for index, route in routes if index == link.index),
             )
             for link in links
             if link.kind != "macvtap" and link.name != "lo"
         ]
         return sorted(interfaces, key=_name_order), [link for link in links if link.kind == "macvtap"]
+
+    def _dump(self, kind: Kind) -> list[bytes]:
+        for _ in range(_DUMP_TRIES):
+            try:
+                whole, payloads = self._dump_once(kind)
+            except OSError as error:
+                raise Transient(
+                    f"cannot read the {kind.name.lower()}: {error.strerror or error}", step="observe"
+                ) from error
+            if whole:
+                return payloads
+        raise Transient(f"the {kind.name.lower()} change faster than they can be read", step="observe")
+
+    def _dump_once(self, kind: Kind) -> tuple[bool, list[bytes]]:
+        """Whether the tables stayed the same meanwhile, and the messages."""
+        self._sequence += 1
+        self._dumps.send(dump_request(kind, self._sequence))
+        whole = True
+        payloads: list[bytes] = []
+        while True:
+            for found, flags, sequence, payload in messages(self._dumps.recv(_DUMP_BYTES)):
+                if sequence != self._sequence:
+                    continue  # of a dump that was given up
+                whole = whole and not flags & NLM_F_DUMP_INTR
+                if found == NLMSG_DONE:
+                    return whole, payloads
+                if found == NLMSG_ERROR:
+                    code = parse_error(payload)
+                    raise OSError(code, os.strerror(code))
+                payloads.append(payload)
 
     async def create_macvtap(self, name: str, parent: Interface) -> Link:
         """Make a macvtap in bridge mode with the parent's MTU, up, and return it as the kernel shows it.
@@ -100,7 +145,11 @@ class Links:
                 # The host's side of the tap must have no address of its own; the kernel takes this for no new link.
                 await self._route.link("set", ifname=name, IFLA_AF_SPEC=_NO_HOST_SIDE_IPV6)
                 await self._route.link("set", ifname=name, state="up")
-            return Link((await self._route.link("get", ifname=name, ext_mask=_RTEXT_FILTER_SKIP_STATS))[0])
+        _, macvtaps = self.observe(with_routes=False)
+        made = next((link for link in macvtaps if link.name == name), None)
+        if made is None:
+            raise ContainerGone(f"the macvtap {name} went as soon as it was made", step="macvtap")
+        return made
 
     async def delete_link(self, index: IfIndex) -> None:
         """Delete a link; nothing when it is gone. Takes 15 to 20 ms (RCU)."""
@@ -155,40 +204,8 @@ def _name_order(interface: Interface) -> tuple[int, str]:
     return len(interface.name), interface.name
 
 
-def _address(message: Any) -> Address:
-    # IFA_LOCAL is the address itself; IFA_ADDRESS the peer's on a point-to-point link (linux/if_addr.h).
-    ip = message.get("local") or message.get("address")
-    return Address(_FAMILY[message["family"]], ip, message["prefixlen"], message.get("broadcast"), message["scope"])
-
-
-def _route(message: Any) -> Route:
-    return Route(
-        _FAMILY[message["family"]],
-        message.get("dst") or "",
-        message["dst_len"],
-        message.get("gateway"),
-        message.get("prefsrc"),
-        message.get("priority"),
-        message.get("table") or message["table"],
-        message["proto"],
-        message["scope"],
-        message["type"],
-        message["flags"] & 0x4,  # RTNH_F_ONLINK; the others are the kernel's to set (linux/rtnetlink.h)
-    )
-
-
-def _is_restorable(message: Any) -> bool:
-    """Routes that the kernel makes with an address come back with it."""
-    return (
-        message["family"] in _FAMILY
-        and message["proto"] != _RTPROT_KERNEL
-        and (message.get("table") or message["table"]) != _RT_TABLE_LOCAL
-        and not message["flags"] & 0x200  # RTM_F_CLONED: a cache entry
-    )
-
-
 @asynccontextmanager
-async def _translated(step: str, what: str = "read the links") -> AsyncIterator[None]:
+async def _translated(step: str, what: str) -> AsyncIterator[None]:
     try:
         yield
     except NetlinkError as error:

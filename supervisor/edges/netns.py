@@ -37,15 +37,18 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class NetnsHandles:
-    """Two descriptors that reach into a namespace from outside; whoever holds this closes both."""
+    """Descriptors that reach into a namespace from outside; whoever holds this closes them."""
 
-    netlink: int
+    dumps: int
     """An rtnetlink socket made inside."""
+    changes: int
+    """Another."""
     sysfs: int
     """The root directory of a sysfs that shows its devices."""
 
     def close(self) -> None:
-        os.close(self.netlink)
+        os.close(self.dumps)
+        os.close(self.changes)
         os.close(self.sysfs)
 
 
@@ -93,12 +96,17 @@ async def open_netns(pid: Pid) -> NetnsHandles:
 
 
 def _open_handles() -> NetnsHandles:
+    with ExitStack() as owned:
+        dumps, changes = (owned.enter_context(_netlink()) for _ in range(2))
+        handles = NetnsHandles(dumps.fileno(), changes.fileno(), _mount_sysfs())
+        dumps.detach()
+        changes.detach()
+    return handles
+
+
+def _netlink() -> socket.socket:
     # SOCK_DGRAM, since asyncio takes no SOCK_RAW; netlink makes no difference (man 7 netlink).
-    netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-    try:
-        return NetnsHandles(netlink.fileno(), _mount_sysfs())
-    finally:
-        netlink.detach()
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
 
 
 def _mount_sysfs() -> int:

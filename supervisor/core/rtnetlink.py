@@ -1,0 +1,156 @@
+"""What the kernel says in rtnetlink dumps, unpacked (man 7 rtnetlink; linux/rtnetlink.h, if_link.h, if_addr.h).
+
+pyroute2 unpacks every attribute there is, which takes ten times as long as all the rest of a look; of these messages a
+dozen are wanted. What is *changed* goes by pyroute2.
+"""
+
+import ipaddress
+import struct
+from collections.abc import Iterator
+from enum import IntEnum
+
+from supervisor.core.model import Address, IfIndex, Link, Route
+
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
+_ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: length, type
+_LINK = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change
+_ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, index
+_ROUTE = struct.Struct("=BBBBBBBBI")  # struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type, flags
+_U32 = struct.Struct("=I")
+
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLM_F_DUMP_INTR = 0x10
+"""The tables changed while they were dumped: what was read may be of two minds."""
+_NLM_F_REQUEST_DUMP = 0x301
+_TYPE_BITS = 0x3FFF  # the rest are NLA_F_NESTED and NLA_F_NET_BYTEORDER
+
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_LINKINFO, _IFLA_EXT_MASK = 1, 3, 4, 5, 18, 29
+_IFLA_INFO_KIND = 1
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 6, 7, 15
+_RTEXT_FILTER_SKIP_STATS = 8
+_IFF_UP = 1
+_RT_TABLE_LOCAL, _RTPROT_KERNEL = 255, 2
+_RTM_F_CLONED = 0x200
+_RTNH_F_ONLINK = 4
+_FAMILIES = {2: 4, 10: 6}  # AF_INET, AF_INET6
+
+
+class Kind(IntEnum):
+    """What can be dumped, by the number of the request: RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE."""
+
+    LINKS = 18
+    ADDRESSES = 22
+    ROUTES = 26
+
+
+def dump_request(kind: Kind, sequence: int) -> bytes:
+    """A request for everything of a kind."""
+    skip_statistics = _ATTRIBUTE.pack(8, _IFLA_EXT_MASK) + _U32.pack(_RTEXT_FILTER_SKIP_STATS)
+    body = {
+        Kind.LINKS: bytes(_LINK.size) + skip_statistics,
+        Kind.ADDRESSES: bytes(_ADDRESS.size),
+        Kind.ROUTES: bytes(_ROUTE.size),
+    }[kind]
+    return _HEADER.pack(_HEADER.size + len(body), kind, _NLM_F_REQUEST_DUMP, sequence, 0) + body
+
+
+def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """Type, flags, sequence number and payload of each message in what one recv returned."""
+    offset = 0
+    while offset + _HEADER.size <= len(data):
+        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
+        if length < _HEADER.size:
+            return
+        yield kind, flags, sequence, data[offset + _HEADER.size : offset + length]
+        offset += _aligned(length)
+
+
+def parse_error(payload: bytes) -> int:
+    """The errno in an NLMSG_ERROR; 0 for an acknowledgement."""
+    code: int = struct.unpack_from("=i", payload)[0]
+    return -code
+
+
+def parse_link(payload: bytes) -> Link:
+    """One link."""
+    _, _, index, flags, _ = _LINK.unpack_from(payload)
+    found = _attributes(payload[_LINK.size :])
+    info = _attributes(found.get(_IFLA_LINKINFO, b""))
+    return Link(
+        index=IfIndex(index),
+        name=_text(found.get(_IFLA_IFNAME)),
+        mac=found.get(_IFLA_ADDRESS, b"").hex(":"),
+        mtu=_number(found.get(_IFLA_MTU)) or 0,
+        up=bool(flags & _IFF_UP),
+        kind=_text(info.get(_IFLA_INFO_KIND)),
+        parent=_number(found.get(_IFLA_LINK)),
+    )
+
+
+def parse_address(payload: bytes) -> tuple[IfIndex, Address] | None:
+    """One address and whose it is; None where it is neither IPv4 nor IPv6."""
+    family, prefix, _, scope, index = _ADDRESS.unpack_from(payload)
+    found = _attributes(payload[_ADDRESS.size :])
+    # IFA_LOCAL is the address itself; IFA_ADDRESS is the peer's on a point-to-point link.
+    ip = _ip(found.get(_IFA_LOCAL, found.get(_IFA_ADDRESS)))
+    if family not in _FAMILIES or ip is None:
+        return None
+    return IfIndex(index), Address(_FAMILIES[family], ip, prefix, _ip(found.get(_IFA_BROADCAST)), scope)
+
+
+def parse_route(payload: bytes) -> tuple[IfIndex, Route] | None:
+    """One route and the link it goes through; None for one that the kernel makes by itself, with an address."""
+    family, prefix, _, _, table, protocol, scope, kind, flags = _ROUTE.unpack_from(payload)
+    found = _attributes(payload[_ROUTE.size :])
+    index = _number(found.get(_RTA_OIF))
+    table = _number(found.get(_RTA_TABLE)) or table
+    if family not in _FAMILIES or index is None or flags & _RTM_F_CLONED:
+        return None
+    if protocol == _RTPROT_KERNEL or table == _RT_TABLE_LOCAL:
+        return None
+    route = Route(
+        family=_FAMILIES[family],
+        destination=_ip(found.get(_RTA_DST)) or "",
+        prefix=prefix,
+        gateway=_ip(found.get(_RTA_GATEWAY)),
+        source=_ip(found.get(_RTA_PREFSRC)),
+        metric=_number(found.get(_RTA_PRIORITY)),
+        table=table,
+        protocol=protocol,
+        scope=scope,
+        type=kind,
+        flags=flags & _RTNH_F_ONLINK,  # the others are the kernel's to set
+    )
+    return IfIndex(index), route
+
+
+def _attributes(data: bytes) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    offset = 0
+    while offset + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
+        if length < _ATTRIBUTE.size:
+            break
+        found[kind & _TYPE_BITS] = data[offset + _ATTRIBUTE.size : offset + length]
+        offset += _aligned(length)
+    return found
+
+
+def _aligned(length: int) -> int:
+    return (length + 3) & ~3
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").rstrip(b"\0").decode("utf-8", "replace")
+
+
+def _number(value: bytes | None) -> int | None:
+    if value is None or len(value) < _U32.size:
+        return None
+    number: int = _U32.unpack_from(value)[0]
+    return number
+
+
+def _ip(value: bytes | None) -> str | None:
+    return str(ipaddress.ip_address(value)) if value else None

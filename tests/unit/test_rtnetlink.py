@@ -1,0 +1,159 @@
+"""rtnetlink's dumps: what is wanted of each message is found, and bytes that make no sense do no harm."""
+
+import ipaddress
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.core.model import Address, IfIndex, Link, Route
+from supervisor.core.rtnetlink import (
+    Kind,
+    dump_request,
+    messages,
+    parse_address,
+    parse_error,
+    parse_link,
+    parse_route,
+)
+
+INET, INET6, BRIDGE = 2, 10, 7
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def u32(value: int) -> bytes:
+    return struct.pack("=I", value)
+
+
+def ip(text: str) -> bytes:
+    return ipaddress.ip_address(text).packed
+
+
+def link(index: int, flags: int, *attributes: bytes) -> bytes:
+    return struct.pack("=BxHiII", 0, 1, index, flags, 0) + b"".join(attributes)
+
+
+def address(family: int, prefix: int, index: int, *attributes: bytes, scope: int = 0) -> bytes:
+    return struct.pack("=BBBBI", family, prefix, 0x80, scope, index) + b"".join(attributes)
+
+
+def route(family: int, prefix: int, *attributes: bytes, protocol: int = 3, table: int = 254, flags: int = 0) -> bytes:
+    return struct.pack("=BBBBBBBBI", family, prefix, 0, 0, table, protocol, 0, 1, flags) + b"".join(attributes)
+
+
+def message(kind: int, payload: bytes, *, flags: int = 2, sequence: int = 9) -> bytes:
+    length = 16 + len(payload)
+    return struct.pack("=IHHII", length, kind, flags, sequence, 0) + payload + bytes(-length % 4)
+
+
+@pytest.mark.parametrize(("kind", "body"), [(Kind.LINKS, 24), (Kind.ADDRESSES, 8), (Kind.ROUTES, 12)])
+def test_requests_are_whole_messages(kind: Kind, body: int) -> None:
+    request = dump_request(kind, 7)
+    length, number, flags, sequence, port = struct.unpack_from("=IHHII", request)
+    assert (length, number, flags, sequence, port) == (len(request), kind, 0x301, 7, 0)
+    assert len(request) == 16 + body
+
+
+def test_messages_of_one_piece() -> None:
+    data = message(16, b"odd") + message(3, u32(0), flags=0x12)
+    assert list(messages(data)) == [(16, 2, 9, b"odd"), (3, 0x12, 9, u32(0))]
+
+
+def test_an_error_is_an_errno() -> None:
+    assert parse_error(struct.pack("=i", -19)) == 19
+    assert parse_error(struct.pack("=i", 0)) == 0
+
+
+def test_a_macvtap() -> None:
+    info = attribute(1, b"macvtap\0") + attribute(2, attribute(1, u32(4)))
+    payload = link(
+        5,
+        0x1243,
+        attribute(3, b"vtap110002\0"),
+        attribute(1, bytes.fromhex("0242ac110002")),
+        attribute(4, u32(1400)),
+        attribute(5, u32(4)),
+        attribute(18 | 0x8000, info),  # NLA_F_NESTED
+    )
+    assert parse_link(payload) == Link(IfIndex(5), "vtap110002", "02:42:ac:11:00:02", 1400, True, "macvtap", 4)
+
+
+def test_a_loopback_that_says_little() -> None:
+    assert parse_link(link(1, 0, attribute(3, b"lo\0"))) == Link(IfIndex(1), "lo", "", 0, False, "", None)
+
+
+def test_addresses() -> None:
+    payload = address(INET, 16, 4, attribute(1, ip("172.17.0.2")), attribute(2, ip("172.17.0.2")))
+    assert parse_address(payload) == (4, Address(4, "172.17.0.2", 16))
+    broadcast = address(INET, 16, 4, attribute(2, ip("10.0.0.1")), attribute(4, ip("10.0.255.255")), scope=253)
+    assert parse_address(broadcast) == (4, Address(4, "10.0.0.1", 16, "10.0.255.255", 253))
+    six = address(INET6, 64, 4, attribute(1, ip("2001:db8::2")))
+    assert parse_address(six) == (4, Address(6, "2001:db8::2", 64))
+
+
+def test_on_a_point_to_point_link_the_address_is_the_local_one() -> None:
+    payload = address(INET, 32, 4, attribute(1, ip("10.0.0.9")), attribute(2, ip("10.0.0.1")))
+    assert parse_address(payload) == (4, Address(4, "10.0.0.1", 32))
+
+
+@pytest.mark.parametrize("payload", [address(BRIDGE, 0, 4, attribute(1, ip("10.0.0.1"))), address(INET, 0, 4)])
+def test_what_is_no_address_of_ours(payload: bytes) -> None:
+    assert parse_address(payload) is None
+
+
+def test_routes() -> None:
+    default = route(INET, 0, attribute(4, u32(4)), attribute(5, ip("172.17.0.1")))
+    assert parse_route(default) == (4, Route(4, "", 0, "172.17.0.1"))
+    rich = route(
+        INET6,
+        64,
+        attribute(1, ip("2001:db8:1::")),
+        attribute(4, u32(4)),
+        attribute(5, ip("fe80::1")),
+        attribute(6, u32(1024)),
+        attribute(7, ip("2001:db8::2")),
+        attribute(15, u32(1000)),
+        protocol=4,
+        table=252,
+        flags=0x4 | 0x10,
+    )
+    assert parse_route(rich) == (
+        4,
+        Route(6, "2001:db8:1::", 64, "fe80::1", "2001:db8::2", 1024, table=1000, protocol=4, flags=4),
+    )
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        route(INET, 16, attribute(4, u32(4)), protocol=2),
+        route(INET, 32, attribute(4, u32(4)), table=255),
+        route(INET, 32, attribute(4, u32(4)), flags=0x200),
+        route(INET, 32),
+        route(BRIDGE, 32, attribute(4, u32(4))),
+    ],
+    ids=["the kernel's own", "local", "a cache entry", "through no link", "another family"],
+)
+def test_routes_that_nobody_need_put_back(payload: bytes) -> None:
+    assert parse_route(payload) is None
+
+
+def test_a_torn_attribute_ends_the_list() -> None:
+    assert parse_link(link(1, 0, attribute(3, b"lo\0"), struct.pack("=HH", 0, 4), u32(9))).mtu == 0
+    assert parse_link(link(1, 0, attribute(4, b"\1"))).mtu == 0
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_end(data: bytes) -> None:
+    for _, _, _, payload in messages(data):
+        assert len(payload) < len(data)
+    parse_link(link(1, 0) + data)
+
+
+@pytest.mark.parametrize("data", [message(16, b"")[:12], struct.pack("=IHHII", 8, 16, 0, 0, 0)])
+def test_a_torn_message_is_none(data: bytes) -> None:
+    assert list(messages(data)) == []
