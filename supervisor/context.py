@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import anyio
 import structlog
@@ -13,6 +14,9 @@ from supervisor.edges.docker import Docker
 from supervisor.edges.kvm import kvm_works
 from supervisor.edges.records import Records
 from supervisor.metrics import Counters
+
+if TYPE_CHECKING:
+    from supervisor.edges.systemd import Systemd  # loaded only where there is one
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -26,10 +30,18 @@ class Context:
     records: Records
     user: User
     counters: Counters
+    systemd: "Systemd | None" = None
+    """Where systemd is the machine's init and its bus answered."""
     chance: Callable[[], float] = random.random
     """Spreads restart delays; in [0, 1)."""
     _accelerator: str | None = None
     _probing: anyio.Lock = field(default_factory=anyio.Lock)
+
+    def leave_systemd(self) -> None:
+        """Hang up, if there is a connection."""
+        if self.systemd is not None:
+            self.systemd.close()
+            self.systemd = None
 
     async def accelerator(self, asked: str) -> str:
         """kvm or tcg for what was asked. `auto` proves KVM once, which takes at most kvm.DEADLINE_S."""

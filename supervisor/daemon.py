@@ -24,9 +24,12 @@ from supervisor.edges.docker import Docker
 from supervisor.edges.notify import notify, watchdog_interval_s
 from supervisor.edges.process import find_user, forbid_core_dumps
 from supervisor.edges.records import Records
-from supervisor.errors import ConfigError
+from supervisor.errors import ConfigError, Transient
 from supervisor.metrics import Counters, StateCollector, program_version
 from supervisor.reconcile import Reconciler
+
+_BUS_RETRY_S = 5.0
+_SYSTEMD_RUNS = anyio.Path("/run/systemd/system")
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -41,6 +44,7 @@ async def run_daemon(config: Config) -> None:
             engine = await docker.version()
             counters = Counters()
             context = Context(config, docker, Records(config.run_dir), user, counters)
+            await _reach_systemd(context)
             reconciler = Reconciler(context)
             counters.registry.register(StateCollector(reconciler.attachments, reconciler.guests))
             async with serve_metrics(context), serve_control(config.control_socket, config.control.group, reconciler):
@@ -48,9 +52,11 @@ async def run_daemon(config: Config) -> None:
                     tasks.start_soon(_end_on_signal, tasks.cancel_scope)
                     await tasks.start(reconciler.run)
                     tasks.start_soon(_watchdog)
+                    tasks.start_soon(_follow_systemd, context, reconciler)
                     log.info("vtapd_started", version=program_version(), docker=engine, guests_run_as=user.name)
                     notify("READY=1", f"STATUS=watching Docker {engine}")
                 log.info("vtapd_stopped", guests="left running")
+            context.leave_systemd()
         finally:
             with anyio.CancelScope(shield=True):
                 await docker.close()
@@ -82,6 +88,34 @@ async def _end_on_signal(scope: anyio.CancelScope) -> None:
             notify("STOPPING=1")
             scope.cancel()
             return
+
+
+async def _reach_systemd(context: Context) -> None:
+    """Connect to systemd, where it is the machine's init (man 3 sd_booted)."""
+    if not await _SYSTEMD_RUNS.is_dir():
+        return
+    from supervisor.edges.systemd import Systemd  # a sixth of the start-up time, needed nowhere else
+
+    try:
+        context.systemd = await Systemd.connect()
+        log.info("systemd_connected")
+    except Transient as error:
+        log.warning("systemd_unreachable", error=str(error))
+
+
+async def _follow_systemd(context: Context, reconciler: Reconciler) -> None:
+    """Put device rules back as soon as systemd has reloaded, which takes them away."""
+    while await _SYSTEMD_RUNS.is_dir():
+        if context.systemd is None:
+            await anyio.sleep(_BUS_RETRY_S)
+            await _reach_systemd(context)
+            reconciler.look_again()
+            continue
+        try:
+            await context.systemd.follow_reloads(reconciler.look_again)
+        except Transient as error:
+            log.warning("systemd_lost", error=str(error))
+        context.leave_systemd()
 
 
 async def _watchdog() -> None:

@@ -54,6 +54,11 @@ class Reconciler:
         else:
             worker.mark(event, inspect=True)
 
+    def look_again(self) -> None:
+        """Have every container looked at that has a worker, without asking Docker."""
+        for worker in self.workers.values():
+            worker.mark()
+
     def find(self, name: str) -> Worker | None:
         """By name, full id, or the beginning of an id that only one container has."""
         named = [w for w in self.workers.values() if w.name == name or w.id == name]

@@ -18,6 +18,7 @@ from supervisor.core.actions import (
     Action,
     AllowDevice,
     DeleteRecord,
+    DenyDevice,
     StartGuest,
     StopGuest,
     UnlinkNetns,
@@ -305,9 +306,24 @@ class Worker:
                 if isinstance(action, AllowDevice) and self.attached:
                     self._context.counters.rule_repairs.inc()
                     log.warning("device_rule_repaired", device=str(action.device))
-                seen = await (await self._attachment()).apply(action, short_id(self.id), seen)
+                attachment = await self._attachment()
+                seen = await attachment.apply(action, short_id(self.id), seen)
+                if isinstance(action, AllowDevice | DenyDevice):
+                    await self._tell_systemd(action, attachment)
                 log.debug("step_done", step=type(action).__name__)
         return seen
+
+    async def _tell_systemd(self, action: AllowDevice | DenyDevice, attachment: Attachment) -> None:
+        """Under Docker's systemd driver: so that the programs that systemd makes by itself say the same."""
+        systemd, scope = self._context.systemd, attachment.cgroup.scope
+        if systemd is None or scope is None:
+            return
+        try:
+            tell = systemd.allow_device if isinstance(action, AllowDevice) else systemd.deny_device
+            await tell(scope, action.device)
+        except Transient as error:
+            # The rule holds without it; it is only lost for a moment at systemd's next reload.
+            log.warning("systemd_not_told", scope=scope, error=str(error))
 
     async def _start_guest(self, step: StartGuest) -> None:
         assert self.container is not None, "it runs"

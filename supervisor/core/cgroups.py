@@ -16,6 +16,12 @@ class Cgroup:
     v2: str | None
 
     @property
+    def scope(self) -> str | None:
+        """The systemd unit that it is, under Docker's systemd driver."""
+        name = (self.v2 or "").rpartition("/")[2]
+        return name if name.endswith(".scope") else None
+
+    @property
     def path(self) -> str:
         """The directory that decides over devices, for people to look at."""
         return self.v1.get("devices") or self.v2 or ""

@@ -33,6 +33,8 @@ def test_pure_v2() -> None:
     cgroup = parse_cgroup("0::/system.slice/docker-c0ffee.scope\n", mounts)
     assert cgroup == Cgroup({}, "/sys/fs/cgroup/system.slice/docker-c0ffee.scope")
     assert cgroup.path == "/sys/fs/cgroup/system.slice/docker-c0ffee.scope"
+    assert cgroup.scope == "docker-c0ffee.scope"
+    assert parse_cgroup("0::/docker/c0ffee\n", mounts).scope is None
 
 
 def test_a_process_in_the_root_cgroup_has_none_of_its_own() -> None:

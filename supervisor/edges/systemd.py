@@ -1,0 +1,103 @@
+"""systemd on D-Bus: when it has reloaded, and which devices a container's scope may open. Knows dbus-fast alone.
+
+A reload makes systemd put its own device programs on every unit again, beside ours, and the device is refused; the
+signal `Reloading` tells when it is done. What is in a scope's DeviceAllow systemd writes into those programs itself.
+(man 5 org.freedesktop.systemd1, man 5 systemd.resource-control)
+"""
+
+from collections.abc import Callable
+
+import anyio
+from dbus_fast import BusType, Message, MessageType, Variant
+from dbus_fast.aio import MessageBus
+from dbus_fast.errors import DBusError
+
+from supervisor.core.model import DeviceNumber
+from supervisor.errors import Transient
+
+_NAME, _PATH = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
+_MANAGER = "org.freedesktop.systemd1.Manager"
+_DBUS = "org.freedesktop.DBus"
+_ANSWER_S = 5.0
+
+
+class Systemd:
+    """One connection to the system bus, for as long as the daemon runs."""
+
+    def __init__(self, bus: MessageBus) -> None:
+        self._bus = bus
+
+    @classmethod
+    async def connect(cls) -> "Systemd":
+        """Raises Transient where the system bus does not answer."""
+        try:
+            with anyio.fail_after(_ANSWER_S):
+                return cls(await MessageBus(bus_type=BusType.SYSTEM).connect())
+        except (OSError, DBusError, TimeoutError, EOFError) as error:
+            raise Transient(f"no answer on the system bus: {error}", step="systemd") from error
+
+    def close(self) -> None:
+        self._bus.disconnect()
+
+    async def follow_reloads(self, on_reloaded: Callable[[], None]) -> None:
+        """Call `on_reloaded` after each daemon-reload. Returns, or raises Transient, when the bus is lost."""
+
+        def look(message: Message) -> None:
+            if message.message_type is MessageType.SIGNAL and message.member == "Reloading" and message.body == [False]:
+                on_reloaded()
+
+        self._bus.add_message_handler(look)
+        try:
+            await self._call(_NAME, _PATH, _MANAGER, "Subscribe")
+            rule = f"type='signal',sender='{_NAME}',interface='{_MANAGER}',member='Reloading'"
+            await self._call(_DBUS, "/org/freedesktop/DBus", _DBUS, "AddMatch", "s", [rule])
+            await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # the library left it bare
+        finally:
+            self._bus.remove_message_handler(look)
+
+    async def allow_device(self, unit: str, device: DeviceNumber) -> None:
+        """Add the device to the unit's DeviceAllow, until the unit or the machine ends."""
+        entry = [[f"/dev/char/{device}", "rwm"]]
+        await self._set(unit, [["DeviceAllow", Variant("a(ss)", entry)]])
+
+    async def deny_device(self, unit: str, device: DeviceNumber) -> None:
+        """Take it out again; the unit's other devices stay."""
+        (path,) = await self._call(_NAME, _PATH, _MANAGER, "GetUnit", "s", [unit])
+        wanted: list[object] = [f"{_NAME}.Scope", "DeviceAllow"]
+        (found,) = await self._call(_NAME, str(path), "org.freedesktop.DBus.Properties", "Get", "ss", wanted)
+        entries = found.value if isinstance(found, Variant) else []
+        rest = [entry for entry in entries if entry[0] != f"/dev/char/{device}"]
+        # An empty list first: systemd adds to what there is.
+        emptied = ["DeviceAllow", Variant("a(ss)", [])]
+        await self._set(unit, [emptied, ["DeviceAllow", Variant("a(ss)", rest)]] if rest else [emptied])
+
+    async def _set(self, unit: str, properties: list[list[object]]) -> None:
+        """At run time only, as `systemctl set-property --runtime` does."""
+        await self._call(_NAME, _PATH, _MANAGER, "SetUnitProperties", "sba(sv)", [unit, True, properties])
+
+    async def _call(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: list[object] | None = None,
+    ) -> list[object]:
+        message = Message(
+            destination=destination,
+            path=path,
+            interface=interface,
+            member=member,
+            signature=signature,
+            body=body or [],
+        )
+        try:
+            with anyio.fail_after(_ANSWER_S):
+                answer = await self._bus.call(message)
+        except (OSError, DBusError, TimeoutError, EOFError) as error:
+            raise Transient(f"systemd: {member}: {error or 'no answer'}", step="systemd") from error
+        if answer is None or answer.message_type is MessageType.ERROR:
+            said = answer.body[0] if answer is not None and answer.body else "refused"
+            raise Transient(f"systemd: {member}: {said}", step="systemd")
+        return list(answer.body)
