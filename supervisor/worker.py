@@ -143,6 +143,10 @@ class Worker:
         except (Transient, Permanent) as error:
             error.concern(f"container {self.name}")
             return self._retry(error) if isinstance(error, Transient) else self._give_up(error)
+        except OSError as error:
+            # A machine without descriptors, memory or disk says so anywhere; one container must not end the daemon.
+            said = f"container {self.name}: {error.strerror or error}"
+            return self._retry(Transient(said, step="system", remedy="see what the machine is short of: ulimit -n, df"))
         self._failures = 0
         if isinstance(self.trouble, Transient):
             self.trouble = None

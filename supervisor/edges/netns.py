@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from supervisor.core.model import Pid
-from supervisor.errors import ContainerGone, Permanent
+from supervisor.errors import ContainerGone, Permanent, Transient
 
 T = TypeVar("T")
 
@@ -86,7 +86,12 @@ async def run_inside(pid: Pid, namespaces: dict[str, int], function: Callable[[]
         else:
             loop.call_soon_threadsafe(deliver, result, None)
 
-    threading.Thread(target=run, name="netns", daemon=True).start()
+    try:
+        threading.Thread(target=run, name="netns", daemon=True).start()
+    except RuntimeError as error:
+        for descriptor, _ in descriptors:
+            os.close(descriptor)
+        raise Transient("no thread can be started", step="netns", remedy="raise TasksMax or ulimit -u") from error
     return await future
 
 
