@@ -17,6 +17,7 @@ from supervisor.core.actions import (
     GiveBack,
     LinkNetns,
     MakeNode,
+    RaiseTap,
     RemoveNode,
     TakeOver,
 )
@@ -30,7 +31,18 @@ from supervisor.edges.cgroup_v2 import CgroupV2Rules
 from supervisor.edges.links import Links
 from supervisor.errors import Permanent
 
-KernelStep = LinkNetns | CreateTap | DeleteTap | AllowDevice | DenyDevice | MakeNode | RemoveNode | TakeOver | GiveBack
+KernelStep = (
+    LinkNetns
+    | CreateTap
+    | RaiseTap
+    | DeleteTap
+    | AllowDevice
+    | DenyDevice
+    | MakeNode
+    | RemoveNode
+    | TakeOver
+    | GiveBack
+)
 
 
 class DeviceRules(Protocol):
@@ -118,6 +130,10 @@ class Attachment:
             case CreateTap(interface, name):
                 made = self._tap(await self._links.create_macvtap(name, interface))
                 return _with_interface(seen, SeenInterface(interface, made))
+            case RaiseTap(low, mtu):
+                await self._links.raise_link(low.index, mtu)
+                owner = next(s for s in seen.interfaces if s.tap == low)
+                return _with_interface(seen, SeenInterface(owner.interface, replace(low, up=True, mtu=mtu)))
             case DeleteTap(gone):
                 await self._links.delete_link(gone.index)
                 owner = next(s for s in seen.interfaces if s.tap == gone)

@@ -52,6 +52,7 @@ async def run_daemon(config: Config) -> None:
                     tasks.start_soon(_end_on_signal, tasks.cancel_scope)
                     await tasks.start(reconciler.run)
                     tasks.start_soon(_watchdog)
+                    tasks.start_soon(context.accelerator, config.guest.accel)
                     tasks.start_soon(_follow_systemd, context, reconciler)
                     log.info("vtapd_started", version=program_version(), docker=engine, guests_run_as=user.name)
                     notify("READY=1", f"STATUS=watching Docker {engine}")

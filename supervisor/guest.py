@@ -5,6 +5,7 @@ ended it says so, and the container's worker looks.
 """
 
 import contextlib
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from supervisor.errors import Transient
 
 _GREETING_S = 10.0
 _LAST_WORDS_S = 1.0
+_KILLED_S = 5.0
 _INIT_ENDS_S = 0.05
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -61,6 +63,8 @@ class GuestSession:
         cgroup: Cgroup,
         paths: SocketPaths,
         on_change: Callable[[], None],
+        *,
+        adopted: bool,
     ) -> None:
         self.kind = kind
         self.record = record
@@ -73,6 +77,8 @@ class GuestSession:
         self._cgroup = cgroup
         self._paths = paths
         self._on_change = on_change
+        # One that ran before may be paused with its container, and then answers when that goes on.
+        self._greeting_s = math.inf if adopted else _GREETING_S
         self._scanner = ConsoleScanner(kind.console)
         self._qmp = QmpSession(short_id(container_id), self._note_event)
         self._oom_kills = cgroups.observe_oom_kills(cgroup)
@@ -122,16 +128,22 @@ class GuestSession:
             with anyio.move_on_after(timeout_s):
                 await self._ended.wait()
                 return
-        self._process.kill()
-        await self._ended.wait()
+        await self._kill()
 
     async def wait_ended(self, timeout_s: float) -> None:
         """Wait for an end that is certain, such as that of a container that has gone."""
         with anyio.move_on_after(timeout_s):
             await self._ended.wait()
             return
+        await self._kill()
+
+    async def _kill(self) -> None:
         self._process.kill()
-        await self._ended.wait()
+        with anyio.move_on_after(_KILLED_S):
+            await self._ended.wait()
+            return
+        remedy = "if the container is paused: docker unpause"
+        raise Transient(f"QEMU (pid {self.pid}) does not end though killed", step="stop", remedy=remedy)
 
     async def _powerdown(self) -> None:
         await self._answered.wait()
@@ -140,7 +152,7 @@ class GuestSession:
 
     async def _converse(self, heard: anyio.Event) -> None:
         try:
-            with anyio.fail_after(_GREETING_S):
+            with anyio.fail_after(self._greeting_s):
                 await self._qmp.connect(self._paths.qmp)
         except (Transient, TimeoutError) as error:
             if self.ended_at_s is None:

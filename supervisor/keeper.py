@@ -55,7 +55,7 @@ class GuestKeeper:
             unproven = replace(guest, process=replace(guest.process, spawned_at_s=now_s))
             return self._reckon(unproven, Evidence(detail="it ended while no daemon ran"), now_s)
         log.info("guest_adopted", pid=found.pid)
-        self._follow(container, attachment, found, guest.process)
+        self._follow(container, attachment, found, guest.process, adopted=True)
         return guest
 
     async def start(
@@ -72,7 +72,7 @@ class GuestKeeper:
             self._context, attachment, container, self.plan, step.original, self._tap, self._paths
         )
         self._start_counted = False
-        self._follow(container, attachment, child, record)
+        self._follow(container, attachment, child, record, adopted=False)
         started = after_start(guest, record)
         log.info("guest_started", pid=child.pid, kind=self.plan.kind.name, restarts=started.restarts)
         return started
@@ -127,7 +127,13 @@ class GuestKeeper:
         return ended
 
     def _follow(
-        self, container: Container, attachment: Attachment, child: process.Process, record: ProcessRecord
+        self,
+        container: Container,
+        attachment: Attachment,
+        child: process.Process,
+        record: ProcessRecord,
+        *,
+        adopted: bool,
     ) -> None:
         assert self.plan is not None
         self.session = GuestSession(
@@ -139,5 +145,6 @@ class GuestKeeper:
             attachment.cgroup,
             self._paths,
             self._mark,
+            adopted=adopted,
         )
         self.tasks.start_soon(self.session.run)

@@ -12,7 +12,7 @@ import structlog
 from supervisor.context import Context
 from supervisor.core.model import ContainerId
 from supervisor.edges.docker import Event
-from supervisor.errors import Transient
+from supervisor.errors import Permanent, Transient
 from supervisor.metrics import GuestSample
 from supervisor.views import sample
 from supervisor.worker import Worker
@@ -95,7 +95,7 @@ class Reconciler:
                 self._note_connected(True)
                 delay_s = _FIRST_RECONNECT_S
                 await self._context.docker.follow(since_s, self._take_event)
-            except Transient as error:
+            except (Transient, Permanent) as error:
                 self._note_connected(False, str(error))
             await anyio.sleep(delay_s)
             delay_s = min(delay_s * 2, _LAST_RECONNECT_S)
@@ -117,5 +117,5 @@ class Reconciler:
             await anyio.sleep(self._context.config.attach.resync)
             try:
                 await self._mark_all()
-            except Transient as error:
+            except (Transient, Permanent) as error:
                 log.debug("resync_postponed", error=str(error))

@@ -84,7 +84,8 @@ def sample(worker: Worker) -> GuestSample | None:
     if plan is None or worker.incarnation is None:
         return None
     usage = process.observe_usage(session.pid) if session else None
-    first = min(worker.record.taps, key=lambda t: t.slot) if worker.record and worker.record.taps else None
+    taps = worker.record.taps if worker.record else ()
+    first = min(taps, key=lambda t: (t.original is None, t.slot), default=None)
     counters = tap.observe_counters(worker.attachment.sysfs, first.tap) if worker.attachment and first else None
     waiting = session is None and guest.done is None
     return GuestSample(

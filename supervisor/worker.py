@@ -25,7 +25,8 @@ from supervisor.core.actions import (
     WriteRecord,
 )
 from supervisor.core.device_program import RUNC_DEFAULTS, Rule, parse_rule
-from supervisor.core.labels import parse_labels, why_left_alone
+from supervisor.core.labels import ENABLE, GuestPolicy, GuestSpec, parse_labels, why_left_alone
+from supervisor.core.lifecycle import NOT_CRASHES
 from supervisor.core.model import Container, ContainerId, GuestRecord, Incarnation, Record, short_id
 from supervisor.core.plan import Desired, Seen, is_attached, next_action
 from supervisor.edges import netns, process, rootfs
@@ -67,6 +68,10 @@ class Worker:
         self._stopping = False
         self._inspect = True
         self._started_ns: int | None = None
+        """The start that is to be measured, until it has been."""
+        self._last_start_ns = 0
+        self._ending = False
+        """Docker was asked to stop the container."""
         self._failures = 0
         self._marked = anyio.Event()
         self._idle = anyio.Event()
@@ -85,10 +90,12 @@ class Worker:
     def mark(self, event: Event | None = None, *, inspect: bool = False) -> None:
         """Something may have changed: look again, soon. `inspect` asks Docker again, too."""
         self._inspect = self._inspect or inspect or event is not None
-        if event is not None and event.action == "start":
-            self._started_ns = event.time_ns
+        if event is not None and event.action == "start" and event.time_ns > self._last_start_ns:
+            self._started_ns = self._last_start_ns = event.time_ns
         if event is not None and event.action == "kill" and self.container is not None:
-            self._stopping = self._stopping or event.signal == self.container.stop_signal
+            # Events may come twice: one from before this run of the container is none of its business.
+            of_this_run = event.time_ns >= self.container.started_ns
+            self._stopping = self._stopping or (of_this_run and event.signal == self.container.stop_signal)
         if self._idle.is_set():
             self._idle = anyio.Event()
         self._marked.set()
@@ -96,18 +103,21 @@ class Worker:
     async def set_detached(self, detached: bool) -> None:
         """Have this run of the container left alone, or taken on again; returns once that is done.
 
-        Raises Transient when it takes longer than a guest's stop may.
+        Raises Transient where it does not come to that, saying why.
         """
         if self.incarnation is None:
             raise Transient(f"container {self.name} does not run", step="detach", remedy="start it: docker start")
         record = self._current_record() or Record(self.id, self.name, self.incarnation)
-        self._write(replace(record, detached=detached, guest=record.guest if detached else GuestRecord()))
-        self._decided = False
+        fresh = replace(record.guest, done=None, crashes=0, not_before_s=0.0)
+        self._write(replace(record, detached=detached, guest=record.guest if detached else fresh))
+        self._decided, self.trouble = False, None
         self.mark()
         with anyio.move_on_after(_DETACH_S):
             await self._idle.wait()
-            return
-        raise Transient(f"container {self.name} is not {'detached' if detached else 'attached'} yet", step="detach")
+        if self.trouble is not None:
+            raise Transient(str(self.trouble), step="detach")
+        if not self._idle.is_set() or self.attached == detached:
+            raise Transient(f"container {self.name} is not {'detached' if detached else 'attached'}", step="detach")
 
     def is_marked(self) -> bool:
         """Whether it was marked since its last look began."""
@@ -151,7 +161,7 @@ class Worker:
         if isinstance(self.trouble, Transient):
             self.trouble = None
         desired = self._desired()
-        if desired.takeover and not desired.guest and not self._stopping:
+        if desired.takeover and not desired.guest and self._may_start():
             return max(0.0, self.guest.not_before_s - boottime_s())
         return None
 
@@ -199,6 +209,7 @@ class Worker:
         if self._desired().guest and self.keeper.session is None:
             said = "it has no interface with an address that its guest could have"
             raise Transient(said, step="takeover", remedy="connect it to a network: docker network connect")
+        self._stop_container_when_done()
         if self._stopping and self.keeper.plan and self.keeper.session is None:
             self._end_deaf_init()
 
@@ -219,7 +230,7 @@ class Worker:
         self._let_go()
         self.incarnation = incarnation
         self.keeper.plan = None
-        self._decided, self._stopping, self.attached = False, False, False
+        self._decided, self._stopping, self._ending, self.attached = False, False, False, False
         self.seen, self.trouble, self.left_alone, self.guest_trouble = None, None, None, None
 
     def _read_record(self) -> None:
@@ -231,18 +242,45 @@ class Worker:
 
     async def _decide(self) -> None:
         """What this container is to get. Raises Rejected."""
+        self._decided = True  # before anything is awaited: whoever asks for another decision meanwhile gets it
+        try:
+            await self._adopt_guest()
+            self.left_alone = self._why_left_alone()
+            if self.left_alone is None and self.keeper.session is None:
+                await self._plan_guest()
+        except BaseException:
+            self._decided = False
+            raise
+
+    def _why_left_alone(self) -> str | None:
         assert self.container is not None, "it runs"
-        self.left_alone = why_left_alone(self.container, self._context.config.attach.containers)
-        if self.record and self._current_record() is self.record and self.record.detached:
-            self.left_alone = "an operator detached it (vtapd detach)"
-        if self.left_alone is None:
-            spec = parse_labels(self.container, self._context.config.policy)
-            if spec is not None:
-                attachment = await self._attachment()
-                self._write_guest(self.keeper.adopt(self.container, attachment, spec, self.guest))
-                if self.keeper.session is None:
-                    self.keeper.plan = await examine(self._context, attachment.root, spec)
-        self._decided = True
+        record = self._current_record()
+        if record is not None and record.detached:
+            return "an operator detached it (vtapd detach)"
+        if self.container.labels.get(ENABLE) != "false" and self.keeper.session is None:
+            parse_labels(self.container, self._context.config.policy)  # wrong labels are told of, guest or not
+        return why_left_alone(self.container, self._context.config.attach.containers)
+
+    async def _plan_guest(self) -> None:
+        assert self.container is not None, "it runs"
+        spec = parse_labels(self.container, self._context.config.policy)
+        self.keeper.plan = await examine(self._context, (await self._attachment()).root, spec) if spec else None
+
+    async def _adopt_guest(self) -> None:
+        """Take on a guest that an earlier daemon started, before anything is decided that might end it.
+
+        The limits of today's configuration are for guests that start today.
+        """
+        assert self.container is not None, "it runs"
+        if self.guest.process is None or self.keeper.session is not None:
+            return
+        try:
+            unlimited = GuestPolicy(max_memory_mib=1 << 40, max_cpus=1 << 20)
+            spec = parse_labels(replace(self.container, memory_limit_bytes=0), unlimited)
+        except Rejected:
+            spec = None
+        spec = spec or GuestSpec(kernel="", memory_mib=0)
+        self._write_guest(self.keeper.adopt(self.container, await self._attachment(), spec, self.guest))
 
     def _desired(self) -> Desired:
         attached = (
@@ -252,8 +290,13 @@ class Worker:
             and not isinstance(self.trouble, Permanent)
         )
         serves = attached and self.keeper.plan is not None and self.guest.done is None
-        due = not self._stopping and boottime_s() >= self.guest.not_before_s
-        return Desired(attached, takeover=serves, guest=serves and due)
+        runs_on = self.keeper.session is not None and not self._stopping
+        due = self._may_start() and boottime_s() >= self.guest.not_before_s
+        return Desired(attached, takeover=serves, guest=serves and (runs_on or due))
+
+    def _may_start(self) -> bool:
+        """Whether a guest could be started now, were it due: not in a container that stops or is paused."""
+        return not self._stopping and self.container is not None and not self.container.paused
 
     async def _carry_out(self) -> None:
         seen = await self._observe()
@@ -340,18 +383,16 @@ class Worker:
         self._write_guest(guest)
 
     def _settle(self) -> None:
-        before = self.guest
-        after = self.keeper.settle(before)
-        self._write_guest(after)
-        if after.done and not before.done:
-            self._on_done()
+        self._write_guest(self.keeper.settle(self.guest))
 
-    def _on_done(self) -> None:
-        """The guest is done for good: what `vtapd.on-exit` says."""
-        plan = self.keeper.plan
-        reason = self.guest.exits[-1].reason
-        if plan is None or plan.spec.on_exit != "stop" or self._stopping or reason in ("container-gone", "stopped"):
+    def _stop_container_when_done(self) -> None:
+        """What `vtapd.on-exit=stop` says of a guest that is done for good."""
+        plan, guest = self.keeper.plan, self.guest
+        if plan is None or plan.spec.on_exit != "stop" or not guest.done or not guest.exits:
             return
+        if self._stopping or self._ending or guest.exits[-1].reason in NOT_CRASHES or self.incarnation is None:
+            return
+        self._ending = True
         log.info("container_stopping", because="its guest is done")
         self.keeper.tasks.start_soon(self._stop_container)
 
@@ -360,6 +401,7 @@ class Worker:
             await self._context.docker.stop(self.id)
         except (Transient, Permanent) as error:
             log.warning("container_not_stopped", error=str(error))
+            self._ending = False
 
     def _end_deaf_init(self) -> None:
         """A stop is done when the guest is, even where the container's init cannot hear SIGTERM."""

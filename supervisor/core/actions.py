@@ -36,6 +36,14 @@ class CreateTap:
 
 
 @dataclass(frozen=True, slots=True)
+class RaiseTap:
+    """Bring the macvtap up with its interface's MTU."""
+
+    tap: Tap
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteTap:
     """Delete the macvtap."""
 
@@ -111,6 +119,7 @@ Action = (
     | LinkNetns
     | UnlinkNetns
     | CreateTap
+    | RaiseTap
     | DeleteTap
     | AllowDevice
     | DenyDevice

@@ -43,6 +43,8 @@ class ConsoleScanner:
 
     def _look(self) -> None:
         line = bytes(self._line).strip(b"\r\n \t\0")
+        if not line:
+            return
         for pattern in self._patterns:
             match = pattern.regex.search(line)
             if match is None:

@@ -18,6 +18,7 @@ T = TypeVar("T")
 D = TypeVar("D")
 
 PREFIX = "vtapd."
+ENABLE = PREFIX + "enable"
 _MAX_TEXT = 4096
 _RESTART = re.compile(r"(no|always|unless-stopped|on-failure)(?::(\d{1,6}))?")
 _MACHINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -96,7 +97,7 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
 
 def why_left_alone(container: Container, containers: str) -> str | None:
     """Why this container gets no tap, or None. `containers` is `[attach] containers`: all or labelled."""
-    enable = container.labels.get(PREFIX + "enable")
+    enable = container.labels.get(ENABLE)
     if enable == "false":
         return "label vtapd.enable=false"
     mode = container.network_mode
@@ -133,7 +134,7 @@ class _Reader:
         for label in sorted(self._container.labels):
             if label.startswith(PREFIX) and label not in self._known:
                 raise Rejected(
-                    f"container {self._container.name}: unknown label {ascii(label)[1:-1]}",
+                    f"container {self._container.name}: unknown label {ascii(label)[1:-1][:100]}",
                     step="labels",
                     remedy=f"known labels are {', '.join(sorted(self._known))}",
                 )

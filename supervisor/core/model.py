@@ -71,6 +71,7 @@ class Link:
     mac: str
     mtu: int
     up: bool
+    ethernet: bool
     kind: str
     """Such as veth or macvtap; empty for a loopback."""
     parent: int | None
@@ -119,7 +120,8 @@ class Container:
     name: str
     pid: Pid
     """Its init process; 0 when it does not run."""
-    started_at: str
+    started_ns: int
+    """When this run of it began, by Docker's clock, since the epoch."""
     running: bool
     paused: bool
     network_mode: str

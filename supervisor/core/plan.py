@@ -9,6 +9,7 @@ Invariants, held at every moment and for every prefix of every plan (tests/unit/
 """
 
 from dataclasses import dataclass, replace
+from itertools import count
 
 from supervisor.core.actions import (
     Action,
@@ -20,6 +21,7 @@ from supervisor.core.actions import (
     GiveBack,
     LinkNetns,
     MakeNode,
+    RaiseTap,
     RemoveNode,
     StartGuest,
     StopGuest,
@@ -37,6 +39,8 @@ from supervisor.core.model import (
     Tap,
     TapRecord,
 )
+
+_FIRST_OTHER_SLOT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,8 @@ def _attach_interface(seen: Seen, record: Record, each: SeenInterface) -> Action
         return CreateTap(each.interface, entry.tap)
     if entry.device is None:
         return WriteRecord(_with(record, replace(entry, device=each.tap.device)))
+    if not each.tap.up or each.tap.mtu != each.interface.mtu:
+        return RaiseTap(each.tap, each.interface.mtu)
     if each.tap.device not in seen.rules:
         return AllowDevice(each.tap.device)
     if (entry.slot, each.tap.device) not in seen.nodes:
@@ -262,8 +268,9 @@ def _free_name(interface: Interface, record: Record) -> str:
 
 
 def _slot(interface: str, number: int, record: Record) -> int:
-    """N of ethN where that is free, else the first free number."""
+    """N of ethN; interfaces of other names come far behind, where no ethN will ever want to be."""
     taken = {t.slot for t in record.taps}
     digits = interface.removeprefix("eth")
-    wanted = int(digits) if digits.isdecimal() and interface.startswith("eth") else number
-    return wanted if wanted not in taken else next(n for n in range(len(taken) + 1) if n not in taken)
+    ours = interface.startswith("eth") and digits.isascii() and digits.isdecimal()
+    wanted = int(digits) if ours else _FIRST_OTHER_SLOT + number
+    return wanted if wanted not in taken else next(n for n in count(_FIRST_OTHER_SLOT) if n not in taken)

@@ -13,7 +13,7 @@ from supervisor.core.model import Address, IfIndex, Link, Route
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
 _ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: length, type
-_LINK = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change
+_LINK = struct.Struct("=BxHiII")  # struct ifinfomsg: family, hardware type, index, flags, change
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, index
 _ROUTE = struct.Struct("=BBBBBBBBI")  # struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type, flags
 _U32 = struct.Struct("=I")
@@ -30,6 +30,7 @@ _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 6, 7, 15
 _RTEXT_FILTER_SKIP_STATS = 8
 _IFF_UP = 1
+_ARPHRD_ETHER = 1
 _RT_TABLE_LOCAL, _RTPROT_KERNEL = 255, 2
 _RTM_F_CLONED = 0x200
 _RTNH_F_ONLINK = 4
@@ -67,14 +68,14 @@ def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
 
 
 def parse_error(payload: bytes) -> int:
-    """The errno in an NLMSG_ERROR; 0 for an acknowledgement."""
-    code: int = struct.unpack_from("=i", payload)[0]
+    """The errno in an NLMSG_ERROR or NLMSG_DONE; 0 where all went well."""
+    code: int = struct.unpack_from("=i", payload)[0] if len(payload) >= _U32.size else 0
     return -code
 
 
 def parse_link(payload: bytes) -> Link:
     """One link."""
-    _, _, index, flags, _ = _LINK.unpack_from(payload)
+    _, hardware, index, flags, _ = _LINK.unpack_from(payload)
     found = _attributes(payload[_LINK.size :])
     info = _attributes(found.get(_IFLA_LINKINFO, b""))
     return Link(
@@ -83,6 +84,7 @@ def parse_link(payload: bytes) -> Link:
         mac=found.get(_IFLA_ADDRESS, b"").hex(":"),
         mtu=_number(found.get(_IFLA_MTU)) or 0,
         up=bool(flags & _IFF_UP),
+        ethernet=hardware == _ARPHRD_ETHER,
         kind=_text(info.get(_IFLA_INFO_KIND)),
         parent=_number(found.get(_IFLA_LINK)),
     )
@@ -91,10 +93,12 @@ def parse_link(payload: bytes) -> Link:
 def parse_address(payload: bytes) -> tuple[IfIndex, Address] | None:
     """One address and whose it is; None where it is neither IPv4 nor IPv6."""
     family, prefix, _, scope, index = _ADDRESS.unpack_from(payload)
+    if family not in _FAMILIES:
+        return None
     found = _attributes(payload[_ADDRESS.size :])
     # IFA_LOCAL is the address itself; IFA_ADDRESS is the peer's on a point-to-point link.
     ip = _ip(found.get(_IFA_LOCAL, found.get(_IFA_ADDRESS)))
-    if family not in _FAMILIES or ip is None:
+    if ip is None:
         return None
     return IfIndex(index), Address(_FAMILIES[family], ip, prefix, _ip(found.get(_IFA_BROADCAST)), scope)
 

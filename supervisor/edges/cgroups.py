@@ -7,11 +7,15 @@ from supervisor.core.cgroups import Cgroup, parse_cgroup
 from supervisor.core.model import Pid
 from supervisor.errors import ContainerGone, Permanent
 
+_MOUNTS = "/proc/self/mountinfo"
+
 
 def observe_cgroup(pid: Pid) -> Cgroup:
     """The cgroup of a process, in every hierarchy."""
     try:
-        return parse_cgroup(Path(f"/proc/{pid}/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())
+        # Names in both may be any bytes; as surrogates they lead to the same files.
+        texts = [Path(path).read_text(errors="surrogateescape") for path in (f"/proc/{pid}/cgroup", _MOUNTS)]
+        return parse_cgroup(*texts)
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ContainerGone(f"process {pid} has ended", step="cgroup") from error
 
@@ -44,10 +48,9 @@ def join_cgroup(cgroup: Cgroup, pid: Pid, *, keep_devices: bool) -> None:
 
 def observe_oom_kills(cgroup: Cgroup) -> int:
     """How many processes of this cgroup the kernel killed for want of memory; 0 where it does not count."""
-    for path in (
-        f"{cgroup.v1.get('memory')}/memory.oom_control",
-        f"{cgroup.v2}/memory.events",
-    ):
+    files = [f"{cgroup.v1['memory']}/memory.oom_control"] if "memory" in cgroup.v1 else []
+    files += [f"{cgroup.v2}/memory.events"] if cgroup.v2 else []
+    for path in files:
         try:
             text = Path(path).read_text()
         except OSError:

@@ -6,11 +6,13 @@ used of an answer is converted into a struct before it goes any further (Docker 
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NoReturn
 
 import aiohttp
@@ -20,7 +22,7 @@ from aiodocker import Docker as Client
 from aiodocker.exceptions import DockerError
 
 from supervisor.core.model import Container, ContainerId, Pid
-from supervisor.errors import Permanent, Transient
+from supervisor.errors import ConfigError, Permanent, Transient
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 
@@ -91,12 +93,16 @@ class _Event(msgspec.Struct):
 
 
 class Docker:
-    """One Docker daemon. Use it as an asynchronous context manager."""
+    """One Docker daemon; `close` hangs up."""
 
     def __init__(self, host: str, timeout_s: float) -> None:
         self.host = host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
         self._timeout_s = timeout_s
-        self._client = Client(url=self.host)
+        try:
+            self._client = Client(url=self.host)
+        except (ValueError, DockerError, AssertionError) as error:
+            remedy = "write it as unix:///path or tcp://host:port in [docker] host or DOCKER_HOST"
+            raise ConfigError(f"Docker's address {self.host!a} is not understood", remedy=remedy) from error
 
     async def close(self) -> None:
         await self._client.close()
@@ -181,7 +187,7 @@ def _container(data: _Inspect) -> Container:
         id=ContainerId(data.id),
         name=data.name.removeprefix("/"),
         pid=Pid(data.state.pid),
-        started_at=data.state.started_at,
+        started_ns=_nanoseconds(data.state.started_at),
         running=data.state.running and data.state.pid > 0,
         paused=data.state.paused,
         network_mode=data.host_config.network_mode,
@@ -195,12 +201,21 @@ def _container(data: _Inspect) -> Container:
     )
 
 
+def _nanoseconds(moment: str) -> int:
+    """Since the epoch; 0 for what is no time, such as a container's that never ran."""
+    try:
+        return max(0, int(datetime.fromisoformat(moment).timestamp() * 1e6) * 1000)
+    except ValueError:
+        return 0
+
+
 def _signal_number(name: str) -> int:
-    """Docker takes SIGTERM, TERM and 15 alike."""
+    """Docker takes SIGTERM, TERM and 15 alike, and SIGRTMIN+3 too."""
     if name.isdecimal():
         return int(name)
+    match = re.fullmatch(r"(?:SIG)?([A-Z]+[12]?)([+-][0-9]{1,2})?", name.upper())
     try:
-        return signal.Signals["SIG" + name.upper().removeprefix("SIG")]
+        return signal.Signals["SIG" + match[1]] + int(match[2] or 0) if match else signal.SIGTERM
     except KeyError:
         return signal.SIGTERM
 

@@ -66,7 +66,9 @@ class Links:
         return self._changer
 
     def observe(self, with_routes: bool) -> tuple[list[Interface], list[Link]]:
-        """The interfaces that are no loopback and no macvtap, in the order of their names; and the macvtaps.
+        """The Ethernet interfaces that are no macvtap, eth0 and its like first; and the macvtaps.
+
+        A macvtap stands on nothing but Ethernet: a tunnel of a VPN in the container is none of our business.
 
         The kernel answers a dump within the call, so nothing here waits.
         """
@@ -83,7 +85,7 @@ class Links:
                 tuple(route for index, route in routes if index == link.index),
             )
             for link in links
-            if link.kind != "macvtap" and link.name != "lo"
+            if link.ethernet and link.kind != "macvtap"
         ]
         return sorted(interfaces, key=_name_order), [link for link in links if link.kind == "macvtap"]
 
@@ -110,11 +112,10 @@ class Links:
                 if sequence != self._sequence:
                     continue  # of a dump that was given up
                 whole = whole and not flags & NLM_F_DUMP_INTR
-                if found == NLMSG_DONE:
+                if found in (NLMSG_DONE, NLMSG_ERROR):
+                    if code := parse_error(payload):
+                        raise OSError(code, os.strerror(code))
                     return whole, payloads
-                if found == NLMSG_ERROR:
-                    code = parse_error(payload)
-                    raise OSError(code, os.strerror(code))
                 payloads.append(payload)
 
     async def create_macvtap(self, name: str, parent: Interface) -> Link:
@@ -150,6 +151,11 @@ class Links:
         if made is None:
             raise ContainerGone(f"the macvtap {name} went as soon as it was made", step="macvtap")
         return made
+
+    async def raise_link(self, index: IfIndex, mtu: int) -> None:
+        """Give a link this MTU and bring it up."""
+        async with _translated("macvtap", f"bring link {index} up"):
+            await self._route.link("set", index=index, mtu=mtu, state="up")
 
     async def delete_link(self, index: IfIndex) -> None:
         """Delete a link; nothing when it is gone. Takes 15 to 20 ms (RCU)."""
@@ -200,8 +206,8 @@ class Links:
             )
 
 
-def _name_order(interface: Interface) -> tuple[int, str]:
-    return len(interface.name), interface.name
+def _name_order(interface: Interface) -> tuple[bool, int, str]:
+    return not interface.name.startswith("eth"), len(interface.name), interface.name
 
 
 @asynccontextmanager

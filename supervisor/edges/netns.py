@@ -131,7 +131,7 @@ def _check(result: int, what: str) -> int:
             raise Permanent(
                 f"{what}: {os.strerror(number)}", step="netns", remedy="vtapd needs CAP_SYS_ADMIN: run it as root"
             )
-        raise ContainerGone(f"{what}: {os.strerror(number)}", step="netns")
+        raise Transient(f"{what}: {os.strerror(number)}", step="netns")
     return result
 
 

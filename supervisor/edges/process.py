@@ -189,7 +189,7 @@ def find(record: ProcessRecord, name: str) -> Process | None:
     """The process of this record, if it still lives: same pid, same start, its own name on its command line."""
     try:
         pidfd = os.pidfd_open(record.pid)
-    except OSError:
+    except ProcessLookupError:
         return None
     try:
         same = start_ticks(record.pid) == record.start_ticks and name in command_line(record.pid)
@@ -213,7 +213,7 @@ def command_line(pid: Pid) -> tuple[str, ...]:
 def _stat_fields(pid: Pid) -> list[str]:
     """The fields of /proc/<pid>/stat from the third on (man 5 proc)."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")  # a process names itself, in any bytes
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ContainerGone(f"process {pid} has ended", step="process") from error
     return text[text.rindex(")") + 2 :].split()
@@ -251,7 +251,7 @@ def ignores_signal(pid: Pid, number: int) -> bool:
     The kernel discards such signals for the init of a pid namespace (man 7 pid_namespaces).
     """
     try:
-        text = Path(f"/proc/{pid}/status").read_text()
+        text = Path(f"/proc/{pid}/status").read_text(errors="replace")
     except OSError:
         return False
     caught = next(line for line in text.splitlines() if line.startswith("SigCgt:"))

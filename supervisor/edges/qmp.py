@@ -13,6 +13,8 @@ from qemu.qmp import EventListener, Message, QMPClient, QMPError, Runstate
 from supervisor.errors import Transient
 
 _GOODBYE_S = 1.0
+_BROKEN = (QMPError, OSError, EOFError, ValueError, TypeError, LookupError, RecursionError)
+"""What qemu.qmp raises where QEMU is gone, or sends what is no QMP: whatever its parser trips over."""
 
 
 class QmpSession:
@@ -27,14 +29,14 @@ class QmpSession:
         """Connect and negotiate. The caller sets the deadline: QEMU answers once it has started."""
         try:
             await self._client.connect(str(path))
-        except (QMPError, OSError, EOFError) as error:
+        except _BROKEN as error:
             raise Transient(f"no QMP session on {path}: {error}", step="qmp") from error
 
     async def execute(self, command: str, arguments: dict[str, object] | None = None) -> object:
         """One command and its answer. Raises Transient when QEMU refuses it or is gone."""
         try:
             return await self._client.execute(command, arguments)
-        except (QMPError, OSError, EOFError) as error:
+        except _BROKEN as error:
             raise Transient(f"QMP {command}: {error}", step="qmp") from error
 
     async def close(self) -> None:
@@ -53,7 +55,7 @@ class QmpSession:
     async def _disconnect(self) -> None:
         try:
             await self._client.disconnect()
-        except (QMPError, OSError, EOFError):
+        except _BROKEN:
             return  # how the connection ended; that QEMU did is known from elsewhere
 
 

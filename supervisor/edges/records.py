@@ -3,6 +3,7 @@
 Each is written to a temporary file, synced and renamed: a reader sees the old one or the new one, whole.
 """
 
+import errno
 import os
 from pathlib import Path
 
@@ -28,11 +29,11 @@ class Records:
         temporary = path.with_suffix(".new")
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(descriptor, _encoder.encode(record))
+            with open(descriptor, "wb", buffering=0) as file:
+                content = _encoder.encode(record)
+                if file.write(content) != len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fdatasync(descriptor)
-            finally:
-                os.close(descriptor)
             temporary.rename(path)
         except OSError as error:
             raise Transient(f"cannot write {path}: {error.strerror}", step="record") from error

@@ -51,11 +51,19 @@ def open_beneath(root: int, path: str, flags: int) -> int:
 def open_dev(root: int) -> int:
     """The container's /dev. The caller owns the descriptor."""
     try:
-        return open_beneath(root, "/dev", os.O_PATH | os.O_DIRECTORY)
+        dev = open_beneath(root, "/dev", os.O_PATH | os.O_DIRECTORY)
+    except FileNotFoundError as error:
+        raise Permanent("the container has no /dev", step="node", remedy="give the image a /dev directory") from error
     except OSError as error:
+        raise Transient(f"cannot open the container's /dev: {error.strerror}", step="node") from error
+    if os.path.samestat(os.fstat(dev), Path("/dev").stat()):
+        os.close(dev)
         raise Permanent(
-            f"the container has no usable /dev: {error.strerror}", step="node", remedy="give the image a /dev directory"
-        ) from error
+            "the container has the host's /dev, whose tapN are not its own",
+            step="node",
+            remedy="start it without -v /dev:/dev, or with label vtapd.enable=false",
+        )
+    return dev
 
 
 def open_file(root: int, path: str, label: str, limit_bytes: int) -> int:
@@ -91,7 +99,21 @@ def _refused(path: str, label: str, problem: str) -> Rejected:
 
 
 def read_image(descriptor: int, markers: frozenset[bytes]) -> Image:
-    """The head of a kernel image, and which markers occur in it. Reads the whole file: call it in a thread."""
+    """The head of a kernel image, and which markers occur in it. Reads the whole file: call it in a thread.
+
+    Raises Rejected where it cannot be read; a file of /sys, say, is a regular one only by its looks.
+    """
+    try:
+        return _read_image(descriptor, markers)
+    except OSError as error:
+        raise Rejected(
+            f"label vtapd.kernel: the file cannot be read: {error.strerror}",
+            step="kernel",
+            remedy="name a regular file of the container's own file system",
+        ) from error
+
+
+def _read_image(descriptor: int, markers: frozenset[bytes]) -> Image:
     head = os.pread(descriptor, HEAD_BYTES, 0)
     overlap = max((len(m) for m in markers), default=1) - 1
     found: set[bytes] = set()

@@ -14,6 +14,7 @@ from supervisor.core.actions import (
     GiveBack,
     LinkNetns,
     MakeNode,
+    RaiseTap,
     RemoveNode,
     StartGuest,
     StopGuest,
@@ -169,14 +170,14 @@ class TestNames:
         [
             (("eth0", "eth1"), [0, 1]),
             (("eth1", "eth3"), [1, 3]),
-            (("wan", "lan"), [0, 1]),
-            (("wan", "eth0"), [0, 1]),
-            (("eth1", "wan"), [1, 0]),
-            (("eth1", "wan", "x"), [1, 0, 2]),
-            (("ethernet",), [0]),
+            (("wan", "lan"), [64, 65]),
+            (("wan", "eth0"), [64, 0]),
+            (("eth1", "wan"), [1, 65]),
+            (("eth1", "wan", "x"), [1, 65, 66]),
+            (("ethernet",), [64]),
         ],
     )
-    def test_slots_follow_the_interfaces_number_where_it_is_free(
+    def test_slots_are_n_of_ethn_and_others_come_far_behind(
         self, interfaces: tuple[str, ...], slots: list[int]
     ) -> None:
         seen = Seen(INCARNATION, interfaces=tuple(SeenInterface(replace(ETH0, name=name)) for name in interfaces))
@@ -235,6 +236,14 @@ class TestStates:
 
 
 ETH0_AGAIN = Interface("eth0", IfIndex(31), "02:42:ac:11:00:09", 1500, (Address(4, "172.17.0.9", 16),))
+
+
+def test_a_tap_that_is_down_or_of_another_mtu_is_raised() -> None:
+    there = world(at=TAP)
+    (name,) = there.taps
+    there.taps[name] = replace(there.taps[name], up=False, mtu=1280)
+    assert names(there.converge(TAP)) == [RaiseTap]
+    assert (there.taps[name].up, there.taps[name].mtu) == (True, there.interfaces["eth0"].mtu)
 
 
 class TestSurprises:

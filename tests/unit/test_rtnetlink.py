@@ -66,6 +66,7 @@ def test_messages_of_one_piece() -> None:
 def test_an_error_is_an_errno() -> None:
     assert parse_error(struct.pack("=i", -19)) == 19
     assert parse_error(struct.pack("=i", 0)) == 0
+    assert parse_error(b"") == 0
 
 
 def test_a_macvtap() -> None:
@@ -79,11 +80,11 @@ def test_a_macvtap() -> None:
         attribute(5, u32(4)),
         attribute(18 | 0x8000, info),  # NLA_F_NESTED
     )
-    assert parse_link(payload) == Link(IfIndex(5), "vtap110002", "02:42:ac:11:00:02", 1400, True, "macvtap", 4)
+    assert parse_link(payload) == Link(IfIndex(5), "vtap110002", "02:42:ac:11:00:02", 1400, True, True, "macvtap", 4)
 
 
 def test_a_loopback_that_says_little() -> None:
-    assert parse_link(link(1, 0, attribute(3, b"lo\0"))) == Link(IfIndex(1), "lo", "", 0, False, "", None)
+    assert parse_link(link(1, 0, attribute(3, b"lo\0"))) == Link(IfIndex(1), "lo", "", 0, False, True, "", None)
 
 
 def test_addresses() -> None:
@@ -100,7 +101,19 @@ def test_on_a_point_to_point_link_the_address_is_the_local_one() -> None:
     assert parse_address(payload) == (4, Address(4, "10.0.0.1", 32))
 
 
-@pytest.mark.parametrize("payload", [address(BRIDGE, 0, 4, attribute(1, ip("10.0.0.1"))), address(INET, 0, 4)])
+def test_a_tunnel_is_no_ethernet() -> None:
+    tunnel = struct.pack("=BxHiII", 0, 0xFFFE, 7, 1, 0) + attribute(3, b"wg0\0")
+    assert not parse_link(tunnel).ethernet
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        address(BRIDGE, 0, 4, attribute(1, ip("10.0.0.1"))),
+        address(45, 8, 4, attribute(2, b"\x09")),  # AF_MCTP has addresses of one byte
+        address(INET, 0, 4),
+    ],
+)
 def test_what_is_no_address_of_ours(payload: bytes) -> None:
     assert parse_address(payload) is None
 

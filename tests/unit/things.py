@@ -39,7 +39,7 @@ PROCESS = ProcessRecord(Pid(5000), 2000, spawned_at_s=100.0, kind="rumprun")
 
 def container(**changes: object) -> Container:
     """A running container on Docker's default bridge, without labels."""
-    plain = Container(ID, NAME, INCARNATION.pid, "2026-11-01T10:00:00Z", True, False, "default")
+    plain = Container(ID, NAME, INCARNATION.pid, 1_793_000_000_000_000_000, True, False, "default")
     return replace(plain, **changes)  # type: ignore[arg-type]  # replace checks the names, the tests the types
 
 

@@ -20,6 +20,7 @@ from supervisor.core.actions import (
     GiveBack,
     LinkNetns,
     MakeNode,
+    RaiseTap,
     RemoveNode,
     StartGuest,
     StopGuest,
@@ -134,6 +135,9 @@ class World:
                 self._take_guest(action)
             case CreateTap(interface, name):
                 self._create_tap(interface, name)
+            case RaiseTap(tap, mtu):
+                name = next(name for name, each in self.taps.items() if each == tap)
+                self.taps[name] = replace(tap, up=True, mtu=mtu)
             case DeleteTap(tap):
                 del self.taps[next(name for name, each in self.taps.items() if each == tap)]
             case AllowDevice(device):

@@ -14,7 +14,7 @@ class Stop(Enum):
     """How a guest is asked to end by itself."""
 
     POWERDOWN = "QMP system_powerdown: the ACPI power button"
-    QUIT = "QMP quit: the kind has no graceful stop"
+    QUIT = "SIGTERM to QEMU, which closes its disks: the kind has no graceful stop"
 
 
 @dataclass(frozen=True, slots=True)
