@@ -197,7 +197,11 @@ class TestBadManners:
             await converse()
         await session.close()
 
-    @pytest.mark.parametrize("garbage", [b"garbage\r\n", b"\xff\xfe\r\n", b"[1]\r\n"])
+    @pytest.mark.parametrize(
+        "garbage",
+        [b"garbage\r\n", b"\xff\xfe\r\n", b"[1]\r\n", b"[" * 100_000 + b"\r\n", b'{"return": {}, "id": []}\r\n'],
+        ids=["text", "bytes", "a list", "depth", "an odd id"],
+    )
     async def test_garbage_ends_the_session_and_nothing_else(
         self, server: FakeQmp, session: QmpSession, events: Events, garbage: bytes
     ) -> None:
