@@ -354,14 +354,17 @@ class Worker:
                     self._context.counters.rule_repairs.inc()
                     log.warning("device_rule_repaired", device=str(action.device))
                 attachment = await self._attachment()
-                seen = await attachment.apply(action, short_id(self.id), seen)
                 if isinstance(action, AllowDevice | DenyDevice):
                     await self._tell_systemd(action, attachment)
+                seen = await attachment.apply(action, short_id(self.id), seen)
                 log.debug("step_done", step=type(action).__name__)
         return seen
 
     async def _tell_systemd(self, action: AllowDevice | DenyDevice, attachment: Attachment) -> None:
-        """Under Docker's systemd driver: so that the programs that systemd makes by itself say the same."""
+        """Under Docker's systemd driver: so that the programs that systemd makes by itself say the same.
+
+        Told first: a program of systemd's that was replaced behind its back is one that it never takes away again.
+        """
         systemd, scope = self._context.systemd, attachment.cgroup.scope
         if systemd is None or scope is None:
             return
