@@ -358,6 +358,8 @@ class Worker:
                     await self._tell_systemd(action, attachment)
                 seen = await attachment.apply(action, short_id(self.id), seen)
                 log.debug("step_done", step=type(action).__name__)
+                if isinstance(action, AllowDevice) and attachment.rules.note:
+                    log.warning("device_program_rebuilt", why=attachment.rules.note)
         return seen
 
     async def _tell_systemd(self, action: AllowDevice | DenyDevice, attachment: Attachment) -> None:

@@ -48,6 +48,7 @@ class CgroupV2Rules:
             raise ContainerGone(f"the cgroup {directory} is gone: {error.strerror}", step="device_rule") from error
         self._own_rules = own_rules
         self._programs: dict[int, bytes] = {}
+        self._verdicts: dict[tuple[int, DeviceNumber], bool] = {}
         self.note: str | None = None
         """What an operator should know of how the rule came about."""
 
@@ -57,17 +58,17 @@ class CgroupV2Rules:
     def observe(self, devices: frozenset[DeviceNumber]) -> frozenset[DeviceNumber]:
         """Which of these devices the container may open. Where no program is attached everything is open."""
         _, ids = self._query()
-        self._programs = {number: program for number, program in self._programs.items() if number in ids}
-        programs = [self._read(number) for number in ids]
-        return frozenset(device for device in devices if all(opens(program, device) for program in programs))
+        if not self._programs.keys() <= set(ids):
+            self._programs, self._verdicts = {}, {}  # some were exchanged; ids are not used again, but memory is
+        return frozenset(device for device in devices if all(self._opens(number, device) for number in ids))
 
     def allow(self, device: DeviceNumber) -> None:
         """Open exactly this device, in every program that is attached. Idempotent."""
         flags, ids = self._query()
         for number in ids:
-            program = self._read(number)
-            if opens(program, device):
+            if self._opens(number, device):
                 continue
+            program = self._read(number)
             if not is_reusable(program):
                 program = build_program(self._own_rules())
                 self.note = "the kernel does not show its device program: built anew from the container's device list"
@@ -95,6 +96,11 @@ class CgroupV2Rules:
             with _program(number) as descriptor:
                 self._programs[number] = _dump(descriptor)
         return self._programs[number]
+
+    def _opens(self, number: int, device: DeviceNumber) -> bool:
+        if (number, device) not in self._verdicts:
+            self._verdicts[number, device] = opens(self._read(number), device)
+        return self._verdicts[number, device]
 
     def _exchange(self, number: int, flags: int, program: bytes) -> None:
         """Put a program in the place of another; there is no moment without one."""

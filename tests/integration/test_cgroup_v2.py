@@ -1,5 +1,7 @@
 """Device rules under cgroup v2: exact, kept, and undone to the bit, whatever else is in the container's program."""
 
+import struct
+
 import pytest
 
 from .containers import Containers
@@ -66,3 +68,21 @@ def test_a_privileged_programs_yes_is_left_alone(vtapd: Daemon, containers: Cont
     (program,) = DevicePrograms(container.pid).all()
     vtapd.command("detach", container.name)
     assert DevicePrograms(container.pid).all() == [program]
+
+
+@pytest.mark.vtapd_config(attach={"resync": "1s"})
+def test_a_program_that_cannot_be_read_is_built_anew(vtapd: Daemon, containers: Containers) -> None:
+    """One that calls a helper: its dump has an address of the kernel's in it, and cannot be loaded again."""
+    ktime_get_ns, deny = (0x85, 0, 0, 5), ((0xB4, 0, 0, 0), (0x95, 0, 0, 0))
+    program = b"".join(struct.pack("<BBhi", *instruction) for instruction in (ktime_get_ns, *deny))
+    container = containers.run("--device-cgroup-rule", "c 10:229 rw").await_attached()
+    container.exec("mknod", "/tmp/fuse", "c", "10", "229")
+    container.exec("mknod", "/tmp/mem", "c", "1", "1")
+    DevicePrograms(container.pid).attach_beside(program)
+    assert not container.opens("/dev/null")
+    eventually(lambda: container.opens("/dev/tap0"), "mended at the next look", deadline_s=10)
+    assert container.opens("/dev/null"), "of runc's own list"
+    assert container.opens("/tmp/fuse"), "--device-cgroup-rule"
+    assert not container.opens("/tmp/mem")
+    assert "built anew" in vtapd.command("inspect", container.name, "--json").stdout
+    assert any(line.get("event") == "device_program_rebuilt" for line in vtapd.log_lines())
