@@ -1,5 +1,6 @@
 """The edge to QMP: what holds against a real QEMU and the fake alike, then the fake's bad manners."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -10,6 +11,7 @@ import anyio
 import pytest
 
 from supervisor.edges.qmp import QmpSession
+from supervisor.edges.sockets import listen
 from supervisor.errors import Transient
 
 from .qmp import FakeQmp, fake_qmp
@@ -61,12 +63,14 @@ async def connect(session: QmpSession, path: Path) -> None:
 
 @contextmanager
 def real_qemu(path: Path) -> Iterator[None]:
-    """A QEMU without a machine: it converses and runs nothing. No rights are needed."""
+    """A QEMU without a machine: it converses and runs nothing. It listens where it was bound, as a guest's does."""
+    listener = listen(path)
     with subprocess.Popen(
         [QEMU, "-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-S",
-         "-chardev", f"socket,id=qmp,path={path},server=on,wait=off", "-mon", "chardev=qmp,mode=control"],
-        stdin=subprocess.DEVNULL,
+         "-chardev", f"socket,id=qmp,fd={listener},server=on,wait=off", "-mon", "chardev=qmp,mode=control"],
+        stdin=subprocess.DEVNULL, pass_fds=[listener],
     ) as qemu:  # fmt: skip
+        os.close(listener)
         try:
             yield
         finally:
@@ -86,9 +90,6 @@ class TestContract:
         if shutil.which(QEMU) is None:
             pytest.skip(f"{QEMU} is not installed; `make test` installs it")
         with real_qemu(path):
-            with anyio.fail_after(DEADLINE_S):
-                while not path.exists():  # noqa: ASYNC110  # a file of another process has no event
-                    await anyio.sleep(0.005)
             yield path
 
     async def test_a_command_has_its_answer(self, server: Path, session: QmpSession) -> None:
