@@ -1,0 +1,71 @@
+"""One booted machine a session, with vtapd installed in it and started; tests share its containers."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.waiting import CommandFailed
+
+from .base import build_base
+from .disk import build_disk
+from .machine import Disks, SystemdMachine
+from .service import UNIT, Inside, Service, prepare
+
+HERE = Path(__file__).parent
+COMMANDS = ("mmdebstrap", "mke2fs", "qemu-system-x86_64", "make", "gcc", "chroot")
+TEST_TIMEOUT_S = 180
+PORT = 8080  # of the machine, published by Docker; the outside reaches it as machine.published
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            # The fixtures, which build and boot the machine, have deadlines of their own.
+            item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_S, func_only=True))
+    items.sort(key=lambda item: item.path.name == "test_uninstall.py")  # after it there is nothing left to test
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemdMachine]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: mmdebstrap and chroot")
+    if missing := [command for command in COMMANDS if shutil.which(command) is None]:
+        pytest.skip(f"not installed: {', '.join(missing)}; `make test-systemd` installs them")
+    base = build_base()
+    disks = Disks(base.kernel, base.initrd, build_disk(base))
+    with SystemdMachine(disks, tmp_path_factory.mktemp("machine")) as machine:
+        prepare(machine)
+        yield machine
+
+
+@pytest.fixture(scope="session")
+def vtapd(machine: SystemdMachine) -> Service:
+    service = Service(machine)
+    try:
+        service.systemctl("start")
+    except CommandFailed as error:
+        pytest.fail(f"{error}\n{machine.run('journalctl', '--no-pager', '-u', UNIT, '-n', '30').out}")
+    return service
+
+
+@pytest.fixture(scope="session")
+def plain(vtapd: Service) -> Inside:
+    """A container that asks for no guest."""
+    return Inside.run(vtapd.machine, "plain").await_attached()
+
+
+@pytest.fixture(scope="session")
+def neighbour(vtapd: Service) -> Inside:
+    return Inside.run(vtapd.machine, "neighbour").await_attached()
+
+
+@pytest.fixture(scope="session")
+def guest(vtapd: Service) -> Inside:
+    """A container with a guest that answers, on the container's address and on the machine's port."""
+    asked = ("--label", "vtapd.kernel=/hello.bin", "--label", "vtapd.accel=tcg", "-p", f"{PORT}:80")
+    container = Inside.run(vtapd.machine, "guest", *asked)
+    container.await_page()
+    return container

@@ -1,0 +1,56 @@
+#!/usr/bin/python3
+"""Runs what the tests ask for, inside the machine, one command at a time: no network and no login needed.
+
+A request is a line of JSON on the virtio-serial port: {"argv": [...], "stdin": text, "timeout_s": number}. The answer
+is one line too: {"exit": code, "out": base64, "err": base64}; exit is 124 where the time was up, as timeout(1) has it.
+"""
+
+import base64
+import json
+import os
+import subprocess
+from typing import IO, TypedDict
+
+PORT = "/dev/virtio-ports/vtapd.test"
+MOST_BYTES = 4 << 20  # of each stream; the last ones are what tells
+
+
+class Request(TypedDict):
+    argv: list[str]
+    stdin: str
+    timeout_s: float
+
+
+def answer(request: Request) -> dict[str, object]:
+    with subprocess.Popen(
+        request["argv"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        try:
+            out, err = process.communicate(request["stdin"].encode(), request["timeout_s"])
+            code = process.returncode
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            code = 124
+    shown = {name: base64.b64encode(text[-MOST_BYTES:]).decode() for name, text in (("out", out), ("err", err))}
+    return {"exit": code, **shown}
+
+
+def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
+    """Until the other side hangs up; systemd then starts this anew."""
+    for line in requests:
+        try:
+            reply = answer(json.loads(line))
+        except OSError as error:
+            reply = {"exit": 127, "out": "", "err": base64.b64encode(str(error).encode()).decode()}
+        answers.write(json.dumps(reply).encode() + b"\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    port = os.open(PORT, os.O_RDWR | os.O_CLOEXEC)  # a port opens once
+    with open(port, "rb") as requests, open(os.dup(port), "wb") as answers:
+        serve(requests, answers)

@@ -1,0 +1,99 @@
+"""The machine: QEMU with the built disk, which is read and never written, so that every run starts the same."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from .agent_client import AgentClient, Done
+
+BOOT_S = 150.0
+STOP_S = 5.0
+MEMORY = "2G"
+
+
+@dataclass(frozen=True)
+class Disks:
+    kernel: Path
+    initrd: Path
+    root: Path
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+class SystemdMachine:
+    """Boots when entered, is gone when left. `published` is the machine's port 8080, as the outside reaches it."""
+
+    def __init__(self, disks: Disks, home: Path) -> None:
+        self.disks, self.home = disks, home
+        self.published = _free_port()
+        self.console = home / "console.log"
+
+    def _argv(self) -> list[str]:
+        disks = self.disks
+        return [
+            "qemu-system-x86_64",
+            *("-accel", "tcg,thread=multi"),
+            *("-cpu", "max"),
+            *("-smp", "2"),
+            *("-m", MEMORY),
+            *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+            *("-kernel", str(disks.kernel), "-initrd", str(disks.initrd)),
+            *("-append", "root=/dev/vda rw console=ttyS0 quiet systemd.show_status=1 net.ifnames=0 panic=-1"),
+            # What is written goes to a temporary file that has no name.
+            *("-drive", f"file={disks.root},format=raw,if=virtio,snapshot=on,cache=unsafe"),
+            *("-chardev", f"file,id=console,path={self.console}", "-serial", "chardev:console"),
+            *("-device", "virtio-serial", "-chardev", f"socket,id=agent,path={self.home}/agent,server=on,wait=off"),
+            *("-device", "virtserialport,chardev=agent,name=vtapd.test"),
+            # Cut off from the world; one port leads in.
+            *("-netdev", f"user,id=wan,restrict=on,hostfwd=tcp:127.0.0.1:{self.published}-10.0.2.15:8080"),
+            *("-device", "virtio-net-pci,netdev=wan"),
+            *("-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng"),
+        ]
+
+    def __enter__(self) -> "SystemdMachine":
+        began = time.monotonic()
+        with (self.home / "qemu.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                self._argv(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | {"TMPDIR": "/var/tmp"}
+            )
+        try:
+            self.agent = AgentClient(self.home / "agent", BOOT_S)
+        except BaseException as error:
+            self._stop()
+            raise AssertionError(f"the machine did not boot:\n{self.console_tail()}") from error
+        self.boot_s = time.monotonic() - began
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.agent.close()
+        self._stop()
+
+    def _stop(self) -> None:
+        """Nothing in it is worth a clean shutdown: its disk is thrown away."""
+        with suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGKILL)
+        self._process.wait(STOP_S)
+
+    def console_tail(self, count: int = 30) -> str:
+        told = self.console.read_text(errors="replace") if self.console.exists() else ""
+        complaint = (self.home / "qemu.log").read_text(errors="replace")
+        return "\n".join([*told.splitlines()[-count:], complaint])
+
+    def run(self, *argv: str, timeout_s: float = 60.0, check: bool = True, stdin: str = "") -> Done:
+        """A command in the machine, as root. With `check`, another exit code than 0 raises CommandFailed."""
+        return self.agent.run(argv, timeout_s=timeout_s, check=check, stdin=stdin)
+
+    def sh(self, script: str, *args: str, timeout_s: float = 60.0, check: bool = True) -> Done:
+        """A shell script in the machine; `args` are its $1 and so on."""
+        return self.run("sh", "-euc", script, "sh", *args, timeout_s=timeout_s, check=check)

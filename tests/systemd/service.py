@@ -1,0 +1,138 @@
+"""vtapd and Docker inside the machine, as an administrator sees them: by systemctl, journalctl, docker and curl."""
+
+import json
+from typing import Any  # what docker and journalctl print; it does not leave this file
+
+from tests.integration.metrics import Metrics
+from tests.integration.waiting import eventually
+
+from .disk import CONTAINER_IMAGE, INSIDE
+from .machine import SystemdMachine
+
+SETTLE_S = 120.0
+START_S = 90.0
+PAGE_S = 60.0
+METRICS = "http://127.0.0.1:9817/metrics"
+UNIT = "vtapd.service"
+IMAGE = "vtapd-test"
+
+
+def prepare(machine: SystemdMachine) -> None:
+    """Wait for the boot's end, and do what `make install` does where systemd runs; `vtapd` in conftest.py starts it."""
+    state = machine.run("systemctl", "is-system-running", "--wait", timeout_s=SETTLE_S, check=False)
+    failed = machine.run("systemctl", "--failed", "--plain", check=False).out
+    assert state.out.strip() == "running", f"before vtapd is there, the machine is {state.out}{failed}"
+    machine.run("docker", "import", f"/{CONTAINER_IMAGE}", IMAGE)
+    machine.run("systemd-sysusers", "/etc/sysusers.d/vtapd.conf")
+    machine.run("systemd-tmpfiles", "--create", "/etc/tmpfiles.d/vtapd.conf")
+    machine.run("systemctl", "enable", "-q", UNIT)
+
+
+class Service:
+    def __init__(self, machine: SystemdMachine) -> None:
+        self.machine = machine
+
+    def systemctl(self, *words: str) -> None:
+        self.machine.run("systemctl", *words, UNIT, timeout_s=START_S)
+
+    def show(self, name: str) -> str:
+        """One property of the unit."""
+        return self.machine.run("systemctl", "show", "--value", "-p", name, UNIT).out.strip()
+
+    @property
+    def main_pid(self) -> int:
+        return int(self.show("MainPID"))
+
+    def await_ready(self) -> None:
+        """Until it answers, after another start than one by systemctl."""
+        eventually(lambda: self.show("ActiveState") == "active", "vtapd is active", START_S, every_s=0.5)
+
+    def metrics(self) -> Metrics:
+        return Metrics(self.machine.run("curl", "-sSf", "-m", "10", METRICS).out)
+
+    def row(self, container: str) -> dict[str, Any]:
+        """A container's line of `vtapd ps`."""
+        rows: list[dict[str, Any]] = json.loads(self.machine.run("vtapd", "ps", "--json").out)
+        return next((row for row in rows if row["name"] == container), {})
+
+    def journal(self) -> list[dict[str, str]]:
+        """What the daemon itself told journald, oldest first."""
+        words = (
+            "-o",
+            "json",
+            "-u",
+            UNIT,
+            f"_SYSTEMD_UNIT={UNIT}",
+            "_TRANSPORT=stdout",
+            "+",
+            "_TRANSPORT=journal",
+            f"_SYSTEMD_UNIT={UNIT}",
+        )
+        return [json.loads(line) for line in self.machine.run("journalctl", "--no-pager", *words).lines]
+
+    def programs(self, container: str) -> list[int]:
+        """The ids of the device programs on a container's cgroup."""
+        script = (
+            "import sys; from tests.integration.device_programs import DevicePrograms as P;"
+            "print(*P(int(sys.argv[1])).ids())"
+        )
+        pid = Inside(self.machine, container).pid
+        printed = self.machine.sh(f'cd /{INSIDE}; exec python3 -c "$1" "$2"', script, str(pid)).out
+        return [int(word) for word in printed.split()]
+
+
+class Inside:
+    """One container in the machine."""
+
+    def __init__(self, machine: SystemdMachine, name: str) -> None:
+        self.machine, self.name = machine, name
+
+    @classmethod
+    def run(cls, machine: SystemdMachine, name: str, *options: str) -> "Inside":
+        machine.run("docker", "run", "-d", "--name", name, *options, IMAGE, "sleep", "infinity")
+        return cls(machine, name)
+
+    def inspect(self, field: str) -> str:
+        return self.machine.run("docker", "inspect", "-f", f"{{{{{field}}}}}", self.name).out.strip()
+
+    @property
+    def pid(self) -> int:
+        return int(self.inspect(".State.Pid"))
+
+    @property
+    def scope(self) -> str:
+        return f"docker-{self.inspect('.Id')}.scope"
+
+    @property
+    def address(self) -> str:
+        return self.inspect(".NetworkSettings.IPAddress")
+
+    def exec(self, script: str) -> str:
+        return self.machine.run("docker", "exec", self.name, "sh", "-c", script).out.strip()
+
+    def opens(self, path: str) -> bool:
+        """Whether a process in the container can open the device; what is no device counts as an error."""
+        return self.exec(f"test -c {path} || exit 9; (exec 3<>{path}) 2>/dev/null && echo open || true") == "open"
+
+    def remove(self) -> None:
+        self.machine.run("docker", "rm", "-f", self.name)
+
+    def qemu(self) -> int:
+        """The pid of its one QEMU, found in the container's cgroup."""
+        script = 'for p in $(cat /sys/fs/cgroup/system.slice/"$1"/cgroup.procs); do echo $p $(cat /proc/$p/comm); done'
+        running = [line.split() for line in self.machine.sh(script, self.scope).lines]
+        pids = [int(pid) for pid, name in running if name.startswith("qemu")]
+        assert len(pids) == 1, f"in {self.scope} run {running}"
+        return pids[0]
+
+    def page(self) -> str:
+        return self.machine.run("curl", "-sSf", "-m", "5", f"http://{self.address}/").out
+
+    def await_page(self) -> str:
+        return eventually(self.page, f"the guest of {self.name} answers", PAGE_S, every_s=0.5)
+
+    def await_attached(self) -> "Inside":
+        eventually(
+            lambda: self.exec("test -c /dev/tap0 && echo there"), f"{self.name} has its tap", PAGE_S, every_s=0.5
+        )
+        return self

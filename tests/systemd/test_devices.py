@@ -1,0 +1,61 @@
+"""Device rules against Docker's systemd driver: systemd has a program of its own for each container, and renews it."""
+
+import pytest
+
+from .outage import outage_during
+from .service import Inside, Service
+
+LONGEST_S = 1.0
+
+
+def test_the_rule_is_exact(plain: Inside, neighbour: Inside) -> None:
+    number = neighbour.exec("stat -c '%t %T' /dev/tap0").split()
+    major, minor = (int(part, 16) for part in number)
+    plain.exec(f"test -c /tmp/neighbour || mknod /tmp/neighbour c {major} {minor}")
+    assert plain.opens("/dev/tap0")
+    assert plain.opens("/dev/null")
+    assert not plain.opens("/tmp/neighbour")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "systemctl daemon-reload",
+        "docker update --cpus 0.9 plain",
+        "docker update --memory 256m --memory-swap 256m plain",
+    ],
+)
+def test_the_device_stays(vtapd: Service, plain: Inside, command: str) -> None:
+    repairs = vtapd.metrics().value("vtapd_device_rule_repairs_total")
+    outage = outage_during(plain, command)
+    repairs = vtapd.metrics().value("vtapd_device_rule_repairs_total") - repairs
+    print(f"{command}: {outage}, {repairs:g} repairs")
+    assert outage.opened, "it was tried afterwards, and opened"
+    assert outage.longest_s <= LONGEST_S
+    assert outage.after_s <= LONGEST_S
+
+
+def test_programs_do_not_pile_up(vtapd: Service, plain: Inside) -> None:
+    """A cgroup takes 64; systemd leaves one behind for each of its own that somebody else has exchanged."""
+    vtapd.machine.run("systemctl", "daemon-reload")
+    before = len(vtapd.programs(plain.name))
+    for _ in range(2):
+        vtapd.machine.run("systemctl", "daemon-reload")
+    assert plain.opens("/dev/tap0")
+    assert len(vtapd.programs(plain.name)) == before
+
+
+def test_detached_is_undone_in_the_scope_too(vtapd: Service, neighbour: Inside) -> None:
+    machine = vtapd.machine
+    number = neighbour.exec("stat -c '%t %T' /dev/tap0").split()
+    major, minor = (int(part, 16) for part in number)
+    allowed = machine.run("systemctl", "show", "-p", "DeviceAllow", neighbour.scope).lines
+    machine.run("vtapd", "detach", neighbour.name)
+    neighbour.exec(f"mknod /tmp/tap c {major} {minor}")
+    assert not neighbour.opens("/tmp/tap"), "the number is the next container's"
+    assert neighbour.opens("/dev/null")
+    left = machine.run("systemctl", "show", "-p", "DeviceAllow", neighbour.scope).lines
+    assert set(allowed) - set(left) == {f"DeviceAllow=/dev/char/{major}:{minor} rwm"}
+    machine.run("vtapd", "attach", neighbour.name)
+    neighbour.await_attached()
+    assert neighbour.opens("/dev/tap0")

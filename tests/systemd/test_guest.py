@@ -1,0 +1,43 @@
+"""A guest on a machine as people have it, from the inside and from beyond the machine's own network."""
+
+from urllib.request import urlopen
+
+from .service import Inside, Service
+
+GREETING = "Hiya, Gump!"
+
+
+def test_it_answers_on_the_containers_address(guest: Inside) -> None:
+    assert GREETING in guest.page()
+
+
+def test_it_answers_on_the_published_port(guest: Inside) -> None:
+    """From outside the machine, so through Docker's firewall rules."""
+    with urlopen(f"http://127.0.0.1:{guest.machine.published}/", timeout=30) as answer:
+        assert GREETING in answer.read().decode()
+
+
+def test_systemd_counts_it_with_the_container(vtapd: Service, guest: Inside) -> None:
+    status = vtapd.machine.run("cat", f"/proc/{guest.qemu()}/status").out
+    uid = vtapd.machine.run("id", "-u", "vtapd-guest").out.strip()
+    assert f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n" in status
+    assert "CapEff:\t0000000000000000\n" in status
+
+
+def test_it_survives_a_daemon_reload(vtapd: Service, guest: Inside) -> None:
+    qemu = guest.qemu()
+    vtapd.machine.run("systemctl", "daemon-reload")
+    assert GREETING in guest.page()
+    assert guest.qemu() == qemu
+
+
+def test_kvm_where_the_machine_has_one(vtapd: Service) -> None:
+    """The emulated processor has AMD's virtualisation, so there is a KVM that works, on whatever runs the tests."""
+    machine = vtapd.machine
+    assert machine.run("test", "-c", "/dev/kvm", check=False).code == 0, "the machine has KVM"
+    container = Inside.run(machine, "kvm", "--label", "vtapd.kernel=/hello.bin", "--label", "vtapd.accel=kvm")
+    try:
+        assert GREETING in container.await_page()
+        assert "-accel\0kvm" in machine.run("cat", f"/proc/{container.qemu()}/cmdline").out
+    finally:
+        container.remove()
