@@ -76,7 +76,7 @@ class ControlTable(_Table, frozen=True):
 
 class LogTable(_Table, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "json", "console"] = "auto"
+    format: Literal["auto", "journal", "json", "console"] = "auto"
 
 
 class Config(_Table, frozen=True):

@@ -1,30 +1,64 @@
-"""Log lines: one fact each, everything else key=value. JSON for machines, colours on a terminal."""
+"""Log lines: one fact each, all else key=value. Fields for journald, JSON for machines, colours on a terminal."""
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Literal
 
 import structlog
 
+from supervisor.core.journal import format_entry, format_line
+from supervisor.edges.journal import Journal, stderr_is_journal
 
-def configure_logs(level: str, form: Literal["auto", "json", "console"]) -> None:
-    """Set up structlog once, on standard error. `auto` is console on a terminal, else json."""
-    console = form == "console" or (form == "auto" and sys.stderr.isatty())
-    renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(sort_keys=False)
-    )
+
+def configure_logs(level: str, form: Literal["auto", "journal", "json", "console"]) -> None:
+    """Set up structlog once, on standard error. `auto` is console on a terminal, journal in a service, else json."""
+    last, factory = _journal() if form in ("auto", "journal") and stderr_is_journal() else _stream(form)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            renderer,
+            *last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=factory,
         cache_logger_on_first_use=True,
     )
     # Libraries' own lines would stand beside ours unformatted; what they report reaches us as errors.
     logging.getLogger().addHandler(logging.NullHandler())
     logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL + 1)
+
+
+_Output = tuple[list[structlog.types.Processor], Callable[..., object]]
+
+
+def _stream(form: str) -> _Output:
+    console = form == "console" or (form == "auto" and sys.stderr.isatty())
+    renderer: structlog.types.Processor = (
+        structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(sort_keys=False)
+    )
+    return [structlog.processors.TimeStamper(fmt="iso", utc=True), renderer], structlog.PrintLoggerFactory(sys.stderr)
+
+
+def _journal() -> _Output:
+    """Without a time: journald has a better one."""
+    journal = Journal()
+    return [_to_journal], lambda *_: _JournalLogger(journal)
+
+
+def _to_journal(_: object, __: str, event: structlog.types.EventDict) -> tuple[tuple[bytes, bytes], dict[str, object]]:
+    """The arguments of _JournalLogger's methods."""
+    return (format_entry(event), format_line(event)), {}
+
+
+class _JournalLogger:
+    """Where structlog's lines end; it calls the method that is named as the level."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def msg(self, entry: bytes, line: bytes) -> None:
+        self._journal.send(entry, line)
+
+    debug = info = warning = error = critical = msg

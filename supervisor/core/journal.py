@@ -1,0 +1,86 @@
+"""A log line as journald takes it: fields that an administrator can filter by, and a sentence for people.
+
+Keys and values come from labels, guests and Docker too, so neither may end a field and begin another one.
+(https://systemd.io/JOURNAL_NATIVE_PROTOCOL, systemd's journal-file.c for what a name may be)
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # man 3 syslog
+_PREFIX = "VTAPD_"
+_MAX_NAME = 64  # of a field; journald drops longer ones
+_MAX_VALUE = 1 << 20
+"""Characters of one value: what is longer tells nobody anything more."""
+_MAX_LINE_BYTES = 2000
+"""Of a line on a stream: written whole or not at all, and no longer than journald's LineMax=."""
+_OWN = ("event", "level", "exception")
+_NO_FIELD = re.compile(r"[^A-Z0-9_]")
+_BARE = re.compile(r"[^\s\"=]+")
+
+
+def format_entry(event: Mapping[str, object]) -> bytes:
+    """One datagram of journald's native protocol. `event`: a log line's keys, the fact itself under `event`."""
+    return b"".join(_encode(name, _as_text(value)[:_MAX_VALUE]) for name, value in _fields(event))
+
+
+def format_line(event: Mapping[str, object]) -> bytes:
+    """The same for journald's stream, where a line is an entry and its priority stands in front (man 3 sd-daemon)."""
+    sentence = " ".join(filter(None, (_sentence(event), *_as_text(event.get("exception", "")).split("\n"))))
+    line = f"<{_priority(event)}>{''.join(char if char.isprintable() else ' ' for char in sentence)}"
+    return _to_bytes(line)[:_MAX_LINE_BYTES].decode("utf-8", "ignore").encode() + b"\n"
+
+
+def _fields(event: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    trace = f"\n{_as_text(event['exception'])}" if "exception" in event else ""
+    yield "MESSAGE", _sentence(event) + trace
+    yield "PRIORITY", _priority(event)
+    yield "SYSLOG_IDENTIFIER", "vtapd"
+    for key, value in event.items():
+        if key == "container":
+            yield "CONTAINER", value
+        elif key != "level":
+            yield _field_name(key), value
+
+
+def _priority(event: Mapping[str, object]) -> int:
+    return _PRIORITIES.get(str(event.get("level")), _PRIORITIES["info"])
+
+
+def _field_name(key: str) -> str:
+    """Upper-case ASCII letters, digits and underscores, not too many."""
+    return (_PREFIX + _NO_FIELD.sub("_", key.upper()))[:_MAX_NAME]
+
+
+def _sentence(event: Mapping[str, object]) -> str:
+    """The fact, then key=value, on one line; a value that is no bare word stands in quotes, with escapes."""
+    rest = (f"{key}={_quoted(_as_text(value))}" for key, value in event.items() if key not in _OWN)
+    return " ".join((_as_text(event.get("event", "")), *rest))
+
+
+def _quoted(text: str) -> str:
+    printable = text.isprintable()
+    return text if printable and _BARE.fullmatch(text) else json.dumps(text, ensure_ascii=not printable)
+
+
+def _as_text(value: object) -> str:
+    """As the JSON format has it, but a text without its quotes. Never fails: no line is worth the daemon."""
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, default=repr)
+    except (TypeError, ValueError):  # keys that are no texts; an object that holds itself
+        return repr(value)
+
+
+def _to_bytes(text: str) -> bytes:
+    """What is no Unicode (half of a pair, a byte of a file name) is shown by its number, since bytes hide the rest."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _encode(name: str, text: str) -> bytes:
+    value = _to_bytes(text)
+    if b"\n" in value:
+        return name.encode() + b"\n" + len(value).to_bytes(8, "little") + value + b"\n"
+    return name.encode() + b"=" + value + b"\n"
