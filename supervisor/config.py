@@ -50,6 +50,7 @@ class GuestTable(_Table, frozen=True):
     user: str = "vtapd-guest"
     qemu: str = "qemu-system-x86_64"
     stop_timeout: Seconds = Seconds(10)
+    hang_after: Seconds = Seconds(30)
 
 
 class RestartTable(_Table, frozen=True):
@@ -164,7 +165,11 @@ def _check(config: Config) -> None:
         raise ValueError("Expected 0 < first <= max - at `restart.first`")
     if not MIB <= config.guest.memory <= config.limits.memory:
         raise ValueError("Expected 1M to `limits.memory` - at `guest.memory`")
-    for name, value in (("attach.resync", config.attach.resync), ("docker.timeout", config.docker.timeout)):
+    for name, value in (
+        ("attach.resync", config.attach.resync),
+        ("docker.timeout", config.docker.timeout),
+        ("guest.hang_after", config.guest.hang_after),
+    ):
         if value <= 0:
             raise ValueError(f"Expected more than 0s - at `{name}`")
 

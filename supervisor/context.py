@@ -14,6 +14,7 @@ from supervisor.edges.docker import Docker
 from supervisor.edges.kvm import kvm_works
 from supervisor.edges.records import Records
 from supervisor.metrics import Counters
+from supervisor.recovery import Leftovers
 
 if TYPE_CHECKING:
     from supervisor.edges.systemd import Systemd  # loaded only where there is one
@@ -30,6 +31,7 @@ class Context:
     records: Records
     user: User
     counters: Counters
+    leftovers: Leftovers
     systemd: "Systemd | None" = None
     """Where systemd is the machine's init and its bus answered."""
     chance: Callable[[], float] = random.random

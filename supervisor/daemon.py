@@ -27,6 +27,7 @@ from supervisor.edges.records import Records
 from supervisor.errors import ConfigError, Transient
 from supervisor.metrics import Counters, StateCollector, program_version
 from supervisor.reconcile import Reconciler
+from supervisor.recovery import Leftovers
 
 _BUS_RETRY_S = 5.0
 _SYSTEMD_RUNS = anyio.Path("/run/systemd/system")
@@ -43,7 +44,7 @@ async def run_daemon(config: Config) -> None:
         try:
             engine = await docker.version()
             counters = Counters()
-            context = Context(config, docker, Records(config.run_dir), user, counters)
+            context = Context(config, docker, Records(config.run_dir), user, counters, Leftovers())
             await _reach_systemd(context)
             reconciler = Reconciler(context)
             counters.registry.register(StateCollector(reconciler.attachments, reconciler.guests))

@@ -4,8 +4,6 @@ Owns the process's pidfd, its QMP session and the reader of its console. It deci
 ended it says so, and the container's worker looks.
 """
 
-import contextlib
-import math
 import signal
 import time
 from collections.abc import Callable
@@ -22,10 +20,9 @@ from supervisor.core.model import ContainerId, Pid, ProcessRecord, short_id
 from supervisor.edges import cgroups
 from supervisor.edges.console import read_console
 from supervisor.edges.process import Process, observe_incarnation
-from supervisor.edges.qmp import QmpSession
 from supervisor.errors import Transient
+from supervisor.monitor import Monitor
 
-_GREETING_S = 10.0
 _LAST_WORDS_S = 1.0
 _KILLED_S = 5.0
 _INIT_ENDS_S = 0.05
@@ -42,8 +39,9 @@ class SocketPaths:
     """Where a guest's sockets are, so that any later daemon finds them."""
 
     def __init__(self, run_dir: Path, container_id: ContainerId) -> None:
-        self.qmp = run_dir / f"{short_id(container_id)}.qmp"
-        self.console = run_dir / f"{short_id(container_id)}.console"
+        self.name = short_id(container_id)
+        self.qmp = run_dir / f"{self.name}.qmp"
+        self.console = run_dir / f"{self.name}.console"
 
     def remove(self) -> None:
         self.qmp.unlink(missing_ok=True)
@@ -62,9 +60,8 @@ class GuestSession:
         record: ProcessRecord,
         cgroup: Cgroup,
         paths: SocketPaths,
+        hang_after_s: float,
         on_change: Callable[[], None],
-        *,
-        adopted: bool,
     ) -> None:
         self.kind = kind
         self.record = record
@@ -77,16 +74,12 @@ class GuestSession:
         self._cgroup = cgroup
         self._paths = paths
         self._on_change = on_change
-        # One that ran before may be paused with its container, and then answers when that goes on.
-        self._greeting_s = math.inf if adopted else _GREETING_S
         self._scanner = ConsoleScanner(kind.console)
-        self._qmp = QmpSession(short_id(container_id), self._note_event)
+        self._monitor = Monitor(short_id(container_id), paths.qmp, cgroup, hang_after_s, self._note_event)
         self._oom_kills = cgroups.observe_oom_kills(cgroup)
         self._shutdown: str | None = None
         self._panicked = False
         self._asked: str | None = None
-        self._answered = anyio.Event()
-        self._exited = anyio.Event()
         self._ended = anyio.Event()
         self.evidence: Evidence | None = None
         """Once it has ended."""
@@ -95,17 +88,15 @@ class GuestSession:
         """Until QEMU has ended. Cancelled, it leaves QEMU running for a later daemon."""
         try:
             async with anyio.create_task_group() as tasks:
-                heard = [anyio.Event(), anyio.Event()]
-                tasks.start_soon(self._converse, heard[0])
-                tasks.start_soon(self._listen, heard[1])
+                heard = anyio.Event()
+                tasks.start_soon(self._converse)
+                tasks.start_soon(self._listen, heard)
                 await anyio.wait_readable(self._process.pidfd)
                 self.ended_at_s = boottime_s()
                 status = self._process.reap()
-                self._exited.set()
-                self._answered.set()
                 with anyio.move_on_after(_LAST_WORDS_S):
-                    for each in heard:
-                        await each.wait()
+                    await self._monitor.last_words()
+                    await heard.wait()
                 tasks.cancel_scope.cancel()
             self.evidence = await self._gather(status)
         finally:
@@ -120,7 +111,7 @@ class GuestSession:
             return
         if self.kind.stop is Stop.POWERDOWN and reason == "stopped":
             with anyio.move_on_after(timeout_s):
-                await self._powerdown()
+                await self._monitor.powerdown()
                 await self._ended.wait()
                 return
         elif reason == "stopped":
@@ -145,31 +136,20 @@ class GuestSession:
         remedy = "if the container is paused: docker unpause"
         raise Transient(f"QEMU (pid {self.pid}) does not end though killed", step="stop", remedy=remedy)
 
-    async def _powerdown(self) -> None:
-        await self._answered.wait()
-        with contextlib.suppress(Transient):
-            await self._qmp.execute("system_powerdown")
+    def ask(self) -> None:
+        """Find out, soon, whether QEMU still answers; one that does not is ended, with reason `hang`."""
+        self._monitor.ask()
 
-    async def _converse(self, heard: anyio.Event) -> None:
-        try:
-            with anyio.fail_after(self._greeting_s):
-                await self._qmp.connect(self._paths.qmp)
-        except (Transient, TimeoutError) as error:
-            if self.ended_at_s is None:
-                log.warning("qmp_unreachable", error=str(error) or "no greeting")
-                self._asked = self._asked or "hang"
-                self._process.kill()
-            heard.set()
-            return
+    async def _converse(self) -> None:
+        await self._monitor.run(self._note_running)
+        if self.ended_at_s is None:
+            log.warning("guest_hangs", pid=self.pid, because="its QEMU does not answer on QMP")
+            self._asked = self._asked or "hang"
+            self._process.kill()
+
+    def _note_running(self) -> None:
         self.running_at_s = boottime_s()
-        self._answered.set()
         self._on_change()
-        try:
-            await self._exited.wait()
-            await self._qmp.close()
-        finally:
-            await self._qmp.hang_up()
-            heard.set()
 
     def _note_event(self, name: str, data: dict[str, object]) -> None:
         if name == "SHUTDOWN" and self._shutdown is None:

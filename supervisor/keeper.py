@@ -15,8 +15,6 @@ import structlog
 from supervisor.attachment import Attachment
 from supervisor.context import Context
 from supervisor.core.actions import StartGuest
-from supervisor.core.guests import KINDS
-from supervisor.core.labels import GuestSpec
 from supervisor.core.lifecycle import Evidence, after_end, after_start, classify
 from supervisor.core.model import Container, GuestRecord, Pid, ProcessRecord
 from supervisor.core.qemu import guest_name
@@ -43,20 +41,20 @@ class GuestKeeper:
         self._tap: int | None = None
         self._start_counted = True
 
-    def adopt(self, container: Container, attachment: Attachment, spec: GuestSpec, guest: GuestRecord) -> GuestRecord:
+    def adopt(self, container: Container, attachment: Attachment, plan: GuestPlan, guest: GuestRecord) -> GuestRecord:
         """Take on the QEMU that an earlier daemon started, untouched; one that has ended meanwhile is reckoned up."""
-        if guest.process is None or self.session is not None:
-            return guest
-        self.plan = GuestPlan(spec, KINDS.get(guest.process.kind, KINDS["raw"]))
-        found = process.find(guest.process, guest_name(container.id))
+        assert guest.process is not None, "only a guest on record is adopted"
+        self.plan = plan
+        recorded = replace(guest.process, kind=plan.kind.name)
+        found = process.find(recorded, guest_name(container.id))
         if found is None:
             # Nobody knows when. That it was healthy before is not taken for granted.
             now_s = boottime_s()
-            unproven = replace(guest, process=replace(guest.process, spawned_at_s=now_s))
+            unproven = replace(guest, process=replace(recorded, spawned_at_s=now_s))
             return self._reckon(unproven, Evidence(detail="it ended while no daemon ran"), now_s)
         log.info("guest_adopted", pid=found.pid)
-        self._follow(container, attachment, found, guest.process, adopted=True)
-        return guest
+        self._follow(container, attachment, found, recorded)
+        return replace(guest, process=recorded)
 
     async def start(
         self, container: Container, attachment: Attachment, step: StartGuest, guest: GuestRecord
@@ -72,7 +70,7 @@ class GuestKeeper:
             self._context, attachment, container, self.plan, step.original, self._tap, self._paths
         )
         self._start_counted = False
-        self._follow(container, attachment, child, record, adopted=False)
+        self._follow(container, attachment, child, record)
         started = after_start(guest, record)
         log.info("guest_started", pid=child.pid, kind=self.plan.kind.name, restarts=started.restarts)
         return started
@@ -132,8 +130,6 @@ class GuestKeeper:
         attachment: Attachment,
         child: process.Process,
         record: ProcessRecord,
-        *,
-        adopted: bool,
     ) -> None:
         assert self.plan is not None
         self.session = GuestSession(
@@ -144,7 +140,7 @@ class GuestKeeper:
             record,
             attachment.cgroup,
             self._paths,
+            self._context.config.guest.hang_after,
             self._mark,
-            adopted=adopted,
         )
         self.tasks.start_soon(self.session.run)

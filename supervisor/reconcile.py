@@ -3,6 +3,7 @@
 Docker's events, the resync and the list after a broken stream all come down to the same: a mark.
 """
 
+import math
 import time
 
 import anyio
@@ -11,6 +12,7 @@ import structlog
 
 from supervisor.context import Context
 from supervisor.core.model import ContainerId
+from supervisor.edges import netns
 from supervisor.edges.docker import Event
 from supervisor.errors import Permanent, Transient
 from supervisor.metrics import GuestSample
@@ -39,6 +41,8 @@ class Reconciler:
             for container_id in self._context.records.list():
                 self.mark(container_id)
             await self._mark_all()
+            netns.unlink_dangling()
+            self._context.records.sweep(self.workers)
             self._tasks.start_soon(self._follow_docker)
             self._tasks.start_soon(self._resync)
             task_status.started()
@@ -89,16 +93,22 @@ class Reconciler:
     async def _follow_docker(self) -> None:
         delay_s = _FIRST_RECONNECT_S
         while True:
-            since_s = time.time() - _LOOK_BACK_S
-            try:
-                await self._mark_all()
-                self._note_connected(True)
+            if await self._follow_once() > _LAST_RECONNECT_S:
                 delay_s = _FIRST_RECONNECT_S
-                await self._context.docker.follow(since_s, self._take_event)
-            except (Transient, Permanent) as error:
-                self._note_connected(False, str(error))
             await anyio.sleep(delay_s)
             delay_s = min(delay_s * 2, _LAST_RECONNECT_S)
+
+    async def _follow_once(self) -> float:
+        """Until Docker is lost; how many seconds it had been followed. One that breaks at once is as good as none."""
+        since_s, began_s = time.time() - _LOOK_BACK_S, math.inf
+        try:
+            await self._mark_all()
+            self._note_connected(True)
+            began_s = time.monotonic()
+            await self._context.docker.follow(since_s, self._take_event)
+        except (Transient, Permanent) as error:
+            self._note_connected(False, str(error))
+        return time.monotonic() - began_s
 
     def _take_event(self, event: Event) -> None:
         self._context.counters.docker_events.labels(event.action).inc()
@@ -115,6 +125,8 @@ class Reconciler:
     async def _resync(self) -> None:
         while True:
             await anyio.sleep(self._context.config.attach.resync)
+            for worker in self.workers.values():
+                worker.check()
             try:
                 await self._mark_all()
             except (Transient, Permanent) as error:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from supervisor.core.model import Exit, TapRecord, short_id
-from supervisor.core.plan import SeenInterface
+from supervisor.core.model import Exit, GuestRecord, Record, TapRecord, short_id
+from supervisor.core.plan import Seen, SeenInterface
+from supervisor.core.qemu import accelerator_of
 from supervisor.edges import process, tap
 from supervisor.edges.netns import NETNS_DIR
 from supervisor.errors import Permanent, Rejected
@@ -18,35 +19,43 @@ def state_of(worker: Worker) -> str:
     """One of the contract's states."""
     if isinstance(worker.trouble, Permanent):
         return "rejected" if isinstance(worker.trouble, Rejected) else "failed"
-    if worker.left_alone is not None:
+    run = worker.current
+    if run is None:
+        return "attaching"
+    if run.left_alone is not None:
         return "detached"
-    session = worker.keeper.session
+    session = run.keeper.session
     if session is not None:
         return "running" if session.running_at_s is not None else "booting"
-    if worker.guest.done is not None:
-        return worker.guest.done
+    if run.guest.done is not None:
+        return run.guest.done
     if not worker.attached:
         return "attaching"
-    if worker.keeper.plan is None:
+    if run.keeper.plan is None:
         return "attached"
-    return "backoff" if worker.guest.exits else "booting"
+    return "backoff" if run.guest.exits else "booting"
 
 
 def reason_of(worker: Worker) -> str | None:
     """Why it is in this state, where there is something to say."""
-    trouble = worker.trouble or worker.guest_trouble
+    run = worker.current
+    trouble = worker.trouble or (run.steps.guest_trouble if run else None)
     if trouble is not None:
         return str(trouble)
-    guest, plan = worker.guest, worker.keeper.plan
+    if run is None:
+        return None
+    guest, plan = run.guest, run.keeper.plan
     if guest.done == "failed" and guest.exits and plan is not None:
         last = guest.exits[-1]
         return f"its guest ended ({last.reason}), and vtapd.restart={plan.spec.restart} allows no further start"
-    return worker.left_alone
+    return run.left_alone
 
 
 def summary(worker: Worker) -> Json:
     """One line of `ps`."""
-    guest, session, plan = worker.guest, worker.keeper.session, worker.keeper.plan
+    run = worker.current
+    guest = run.guest if run else GuestRecord()
+    session, plan = (run.keeper.session, run.keeper.plan) if run else (None, None)
     return {
         "id": worker.id,
         "name": worker.name,
@@ -62,14 +71,15 @@ def summary(worker: Worker) -> Json:
 
 def details(worker: Worker) -> Json:
     """All that one would otherwise look up by hand."""
-    incarnation, attachment = worker.incarnation, worker.attachment
-    linked = worker.seen is not None and worker.seen.netns_link is not None
+    run = worker.current
+    attachment, seen = (run.steps.attachment, run.steps.seen) if run else (None, None)
+    linked = seen is not None and seen.netns_link is not None
     return {
         "id": worker.id,
         "name": worker.name,
         "state": state_of(worker),
         "reason": reason_of(worker),
-        "pid": incarnation.pid if incarnation else None,
+        "pid": run.incarnation.pid if run else None,
         "netns": str(NETNS_DIR / short_id(worker.id)) if linked else None,
         "cgroup": attachment.cgroup.path if attachment else None,
         "device_rule_note": attachment.rules.note if attachment else None,
@@ -80,13 +90,14 @@ def details(worker: Worker) -> Json:
 
 def sample(worker: Worker) -> GuestSample | None:
     """The guest's part of a scrape, or None where there is no guest."""
-    plan, guest, session = worker.keeper.plan, worker.guest, worker.keeper.session
-    if plan is None or worker.incarnation is None:
+    run = worker.current
+    if run is None or run.keeper.plan is None:
         return None
+    plan, guest, session, attachment = run.keeper.plan, run.guest, run.keeper.session, run.steps.attachment
     usage = process.observe_usage(session.pid) if session else None
-    taps = worker.record.taps if worker.record else ()
+    taps = worker.ledger.record.taps if worker.ledger.record else ()
     first = min(taps, key=lambda t: (t.original is None, t.slot), default=None)
-    counters = tap.observe_counters(worker.attachment.sysfs, first.tap) if worker.attachment and first else None
+    counters = tap.observe_counters(attachment.sysfs, first.tap) if attachment and first else None
     waiting = session is None and guest.done is None
     return GuestSample(
         container=worker.name,
@@ -112,13 +123,14 @@ def _address(worker: Worker) -> str | None:
 
 
 def _interfaces(worker: Worker) -> list[Json]:
-    if worker.seen is None:
+    seen = worker.current.steps.seen if worker.current else None
+    if seen is None:
         return []
-    return [_interface(worker, each) for each in worker.seen.interfaces]
+    return [_interface(worker.ledger.record, seen, each) for each in seen.interfaces]
 
 
-def _interface(worker: Worker, each: SeenInterface) -> Json:
-    entry = worker.record.tap_of(each.interface.name) if worker.record else None
+def _interface(record: Record | None, seen: Seen, each: SeenInterface) -> Json:
+    entry = record.tap_of(each.interface.name) if record else None
     # While a guest has it, the interface as it was is what people know the container by.
     interface = entry.original if entry and entry.original else each.interface
     return {
@@ -128,26 +140,27 @@ def _interface(worker: Worker, each: SeenInterface) -> Json:
         "addresses": [str(address) for address in interface.addresses],
         "gateway": interface.gateway(),
         "taken_over": bool(entry and entry.original),
-        "tap": _tap(worker, each, entry),
+        "tap": _tap(seen, each, entry),
     }
 
 
-def _tap(worker: Worker, each: SeenInterface, entry: TapRecord | None) -> Json | None:
-    if each.tap is None or entry is None or worker.seen is None:
+def _tap(seen: Seen, each: SeenInterface, entry: TapRecord | None) -> Json | None:
+    if each.tap is None or entry is None:
         return None
     return {
         "name": each.tap.name,
         "mac": each.tap.mac,
         "device": str(each.tap.device),
-        "node": f"/dev/tap{entry.slot}" if (entry.slot, each.tap.device) in worker.seen.nodes else None,
-        "rule": each.tap.device in worker.seen.rules,
+        "node": f"/dev/tap{entry.slot}" if (entry.slot, each.tap.device) in seen.nodes else None,
+        "rule": each.tap.device in seen.rules,
     }
 
 
 def _guest(worker: Worker) -> Json | None:
-    plan, guest, session = worker.keeper.plan, worker.guest, worker.keeper.session
-    if plan is None:
+    run = worker.current
+    if run is None or run.keeper.plan is None:
         return None
+    plan, guest, session = run.keeper.plan, run.guest, run.keeper.session
     return {
         "kind": plan.kind.name,
         "kernel": plan.spec.kernel,
@@ -155,7 +168,7 @@ def _guest(worker: Worker) -> Json | None:
         "args": plan.spec.args,
         "memory_mib": plan.spec.memory_mib,
         "cpus": plan.spec.cpus,
-        "accel": _accel(guest.process.command) if guest.process else plan.spec.accel,
+        "accel": accelerator_of(guest.process.command) if guest.process else plan.spec.accel,
         "restart": str(plan.spec.restart),
         "on_exit": plan.spec.on_exit,
         "state": state_of(worker),
@@ -166,10 +179,6 @@ def _guest(worker: Worker) -> Json | None:
         "history": [_exit(each) for each in guest.exits],
         "command": list(guest.process.command) if guest.process else [],
     }
-
-
-def _accel(command: tuple[str, ...]) -> str:
-    return command[command.index("-accel") + 1].split(",")[0] if "-accel" in command else "tcg"
 
 
 def _exit(exit: Exit) -> Json:

@@ -65,6 +65,9 @@ class GuestPolicy:
     max_cpus: int = 64
 
 
+UNLIMITED = GuestPolicy(max_memory_mib=1 << 40, max_cpus=1 << 20)
+
+
 def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
     """The guest that the labels ask for, or None where they ask for none.
 
@@ -100,15 +103,21 @@ def why_left_alone(container: Container, containers: str) -> str | None:
     enable = container.labels.get(ENABLE)
     if enable == "false":
         return "label vtapd.enable=false"
-    mode = container.network_mode
+    if no_network := why_no_network(container.network_mode):
+        return no_network
+    if containers == "labelled" and enable != "true" and PREFIX + "kernel" not in container.labels:
+        return '[attach] containers = "labelled", and it has neither vtapd.enable=true nor vtapd.kernel'
+    return None
+
+
+def why_no_network(mode: str) -> str | None:
+    """Why a container of this network mode has no network of its own, or None where it has one."""
     if mode == "host":
         return "it uses the host's network (--network host)"
     if mode == "none":
         return "it has no network (--network none)"
     if mode.startswith("container:"):
         return "it shares another container's network (--network container:…)"
-    if containers == "labelled" and enable != "true" and PREFIX + "kernel" not in container.labels:
-        return '[attach] containers = "labelled", and it has neither vtapd.enable=true nor vtapd.kernel'
     return None
 
 

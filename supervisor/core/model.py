@@ -113,6 +113,16 @@ class Tap:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One network that a container is on, as Docker made it."""
+
+    network: str
+    mac: str
+    addresses: tuple[tuple[str, int, str], ...] = ()
+    """IP, prefix length and gateway (may be empty): at most one of IPv4 and one of IPv6."""
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """What Docker says of one running container."""
 
@@ -135,6 +145,7 @@ class Container:
     """`--device-cgroup-rule`, as Docker was given them."""
     devices: tuple[tuple[str, str], ...] = ()
     """`--device`: a path on the host, and the letters of what the container may do with it."""
+    endpoints: tuple[Endpoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

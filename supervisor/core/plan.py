@@ -147,7 +147,7 @@ def _with_interfaces(record: Record, seen: Seen) -> Record:
     for number, each in enumerate(seen.interfaces):
         if record.tap_of(each.interface.name) is None:
             name = each.tap.name if each.tap else _free_name(each.interface, record)
-            entry = TapRecord(_slot(each.interface.name, number, record), each.interface.name, name)
+            entry = TapRecord(slot_of(each.interface.name, number, record), each.interface.name, name)
             record = replace(record, taps=(*record.taps, entry))
     return record
 
@@ -217,7 +217,7 @@ def _withdraw(seen: Seen, record: Record, entry: TapRecord) -> Action:
     """The reverse of one interface's attachment, and at last its entry in the record."""
     each = seen.of(entry.interface)
     if seen.guest and entry.original:
-        return StopGuest()
+        return StopGuest(again=True)
     if entry.original:
         return _give_back(seen, record, entry)
     action = _close(seen, entry)
@@ -267,7 +267,7 @@ def _free_name(interface: Interface, record: Record) -> str:
     return name if name not in others else "vtap" + interface.mac.replace(":", "")[-10:]
 
 
-def _slot(interface: str, number: int, record: Record) -> int:
+def slot_of(interface: str, number: int, record: Record) -> int:
     """N of ethN; interfaces of other names come far behind, where no ethN will ever want to be."""
     taken = {t.slot for t in record.taps}
     digits = interface.removeprefix("eth")

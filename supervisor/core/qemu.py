@@ -1,5 +1,6 @@
 """QEMU's argument vector, as data: every input is a value, descriptor numbers too. Nothing is started here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from supervisor.core.guests.kind import Boot
@@ -32,9 +33,17 @@ class Descriptors:
         return (self.kernel, *self.modules, self.tap, self.qmp, self.console, *log)
 
 
+NAME_PREFIX = "vtapd-"
+
+
 def guest_name(container_id: ContainerId) -> str:
     """What `-name` says: by this a guest of this container is recognised."""
-    return f"vtapd-{container_id}"
+    return NAME_PREFIX + container_id
+
+
+def accelerator_of(command: Sequence[str]) -> str:
+    """kvm or tcg, from an argument vector that `build_arguments` made."""
+    return command[command.index("-accel") + 1].split(",")[0] if "-accel" in command[:-1] else "tcg"
 
 
 def build_arguments(

@@ -60,3 +60,12 @@ def observe_oom_kills(cgroup: Cgroup) -> int:
             if name == "oom_kill":
                 return int(count)
     return 0
+
+
+def is_frozen(cgroup: Cgroup) -> bool:
+    """Whether its processes are held, or about to be, as `docker pause` does."""
+    file = f"{cgroup.v1['freezer']}/freezer.state" if "freezer" in cgroup.v1 else f"{cgroup.v2}/cgroup.freeze"
+    try:
+        return Path(file).read_text().strip() not in ("THAWED", "0")
+    except OSError:
+        return False

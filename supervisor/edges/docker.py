@@ -4,6 +4,7 @@ aiodocker does not reconnect and sets no deadline, and its JSON is untyped: each
 used of an answer is converted into a struct before it goes any further (Docker Engine API v1.41).
 """
 
+import ipaddress
 import json
 import os
 import re
@@ -21,7 +22,7 @@ import msgspec
 from aiodocker import Docker as Client
 from aiodocker.exceptions import DockerError
 
-from supervisor.core.model import Container, ContainerId, Pid
+from supervisor.core.model import Container, ContainerId, Endpoint, Pid
 from supervisor.errors import ConfigError, Permanent, Transient
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
@@ -72,12 +73,27 @@ class _HostConfig(msgspec.Struct, rename="pascal"):
     devices: list[_Device] | None = None
 
 
+class _Endpoint(msgspec.Struct, rename="pascal"):
+    mac_address: str = ""
+    ip_address: str = msgspec.field(name="IPAddress", default="")
+    ip_prefix_len: int = msgspec.field(name="IPPrefixLen", default=0)
+    gateway: str = ""
+    global_ipv6_address: str = msgspec.field(name="GlobalIPv6Address", default="")
+    global_ipv6_prefix_len: int = msgspec.field(name="GlobalIPv6PrefixLen", default=0)
+    ipv6_gateway: str = msgspec.field(name="IPv6Gateway", default="")
+
+
+class _NetworkSettings(msgspec.Struct, rename="pascal"):
+    networks: dict[str, _Endpoint] | None = None
+
+
 class _Inspect(msgspec.Struct, rename="pascal"):
     id: str
     name: str
     state: _State
     config: _Config
     host_config: _HostConfig
+    network_settings: _NetworkSettings = msgspec.field(default_factory=_NetworkSettings)
 
 
 class _Actor(msgspec.Struct, rename="pascal"):
@@ -198,7 +214,24 @@ def _container(data: _Inspect) -> Container:
         privileged=data.host_config.privileged,
         device_rules=tuple(data.host_config.device_cgroup_rules or ()),
         devices=tuple((d.path_on_host, d.cgroup_permissions) for d in data.host_config.devices or ()),
+        endpoints=tuple(_endpoint(n, e) for n, e in sorted((data.network_settings.networks or {}).items())),
     )
+
+
+def _endpoint(network: str, data: _Endpoint) -> Endpoint:
+    both = (
+        (data.ip_address, data.ip_prefix_len, data.gateway),
+        (data.global_ipv6_address, data.global_ipv6_prefix_len, data.ipv6_gateway),
+    )
+    return Endpoint(network, data.mac_address, tuple(each for each in both if _is_address(*each)))
+
+
+def _is_address(ip: str, prefix: int, gateway: str) -> bool:
+    try:
+        ipaddress.ip_interface(f"{ip}/{prefix}")
+        return not gateway or bool(ipaddress.ip_address(gateway))
+    except ValueError:
+        return False
 
 
 def _nanoseconds(moment: str) -> int:

@@ -23,6 +23,7 @@ from supervisor.errors import ContainerGone, Permanent, Transient
 T = TypeVar("T")
 
 NETNS_DIR = Path("/var/run/netns")
+_OURS = re.compile(r"[0-9a-f]{12}")
 _TARGET = re.compile(r"/proc/(\d+)/ns/net")
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
@@ -180,3 +181,12 @@ def link_netns(name: str, pid: Pid) -> None:
 def unlink_netns(name: str) -> None:
     """Remove the symlink; nothing when it is gone."""
     (NETNS_DIR / name).unlink(missing_ok=True)
+
+
+def unlink_dangling() -> None:
+    """Remove symlinks of the kind that `link_netns` makes whose process has ended: they lead nowhere."""
+    if not NETNS_DIR.is_dir():
+        return
+    for path in NETNS_DIR.iterdir():
+        if _OURS.fullmatch(path.name) and observe_link(path.name) is not None and not path.exists():
+            path.unlink(missing_ok=True)

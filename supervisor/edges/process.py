@@ -6,6 +6,7 @@ calls before it starts QEMU, which thus is unprivileged from its first instructi
 No preexec_fn: with it Python must fork its whole address space, without it vfork is enough.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -201,6 +202,32 @@ def find(record: ProcessRecord, name: str) -> Process | None:
     return Process(record.pid, record.start_ticks, pidfd)
 
 
+def find_named(prefix: str) -> dict[str, list[Pid]]:
+    """Every process with an argument after `-name` that begins like this, by that argument; the oldest first.
+
+    Anybody can name a process so: ask `shares_pid_namespace` before believing it.
+    """
+    found: dict[str, list[tuple[int, Pid]]] = {}
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdecimal():
+            continue
+        pid = Pid(int(entry.name))
+        arguments = command_line(pid)
+        name = arguments[arguments.index("-name") + 1 :][:1] if "-name" in arguments else ()
+        if name and name[0].startswith(prefix):
+            with contextlib.suppress(ContainerGone):
+                found.setdefault(name[0], []).append((start_ticks(pid), pid))
+    return {name: [pid for _, pid in sorted(pids)] for name, pids in found.items()}
+
+
+def shares_pid_namespace(pid: Pid, other: Pid) -> bool:
+    """Whether both are processes of one container; False when one has ended."""
+    try:
+        return Path(f"/proc/{pid}/ns/pid").samefile(f"/proc/{other}/ns/pid")
+    except OSError:
+        return False
+
+
 def command_line(pid: Pid) -> tuple[str, ...]:
     """A process's arguments; empty for a zombie."""
     try:
@@ -222,6 +249,11 @@ def _stat_fields(pid: Pid) -> list[str]:
 def start_ticks(pid: Pid) -> int:
     """When the process started, in clock ticks since boot. Raises ContainerGone when it has ended."""
     return int(_stat_fields(pid)[19])
+
+
+def started_at_s(ticks: int) -> float:
+    """`start_ticks` in seconds since boot."""
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def observe_incarnation(pid: Pid) -> Incarnation | None:

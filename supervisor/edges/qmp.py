@@ -24,13 +24,16 @@ class QmpSession:
         self._client = QMPClient(name)
         self._client.events.event_filter = lambda _event: False  # the default listener would keep every event
         self._client.register_listener(_Forwarder(on_event))
+        # One may hang up while another still connects; qemu.qmp fails its own assertions when both undo a connection.
+        self._changing = anyio.Lock()
 
     async def connect(self, path: Path) -> None:
         """Connect and negotiate. The caller sets the deadline: QEMU answers once it has started."""
-        try:
-            await self._client.connect(str(path))
-        except _BROKEN as error:
-            raise Transient(f"no QMP session on {path}: {error}", step="qmp") from error
+        async with self._changing:
+            try:
+                await self._client.connect(str(path))
+            except _BROKEN as error:
+                raise Transient(f"no QMP session on {path}: {error}", step="qmp") from error
 
     async def execute(self, command: str, arguments: dict[str, object] | None = None) -> object:
         """One command and its answer. Raises Transient when QEMU refuses it or is gone."""
@@ -53,10 +56,11 @@ class QmpSession:
             await self._disconnect()
 
     async def _disconnect(self) -> None:
-        try:
-            await self._client.disconnect()
-        except _BROKEN:
-            return  # how the connection ended; that QEMU did is known from elsewhere
+        async with self._changing:
+            try:
+                await self._client.disconnect()
+            except _BROKEN:
+                return  # how the connection ended; that QEMU did is known from elsewhere
 
 
 class _Forwarder(EventListener):

@@ -5,6 +5,8 @@ Each is written to a temporary file, synced and renamed: a reader sees the old o
 
 import errno
 import os
+import re
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -62,11 +64,20 @@ class Records:
 
     def delete(self, container_id: ContainerId) -> None:
         """Forget the record; nothing when there is none."""
-        self._path(container_id).unlink(missing_ok=True)
+        path = self._path(container_id)
+        path.unlink(missing_ok=True)
+        path.with_suffix(".new").unlink(missing_ok=True)
 
     def list(self) -> list[ContainerId]:
         """The containers that have a record."""
         return [ContainerId(path.stem) for path in sorted(self._folder.glob("*.json"))]
+
+    def sweep(self, known: Collection[ContainerId]) -> None:
+        """Remove the files of containers that are not among these: what a killed daemon left of one that is gone."""
+        for path in self._folder.iterdir():
+            owned = re.fullmatch(r"([0-9a-f]{12}|[0-9a-f]{64})\.(new|qmp|console)", path.name)
+            if owned and not any(container.startswith(owned[1]) for container in known):
+                path.unlink(missing_ok=True)
 
     def _path(self, container_id: ContainerId) -> Path:
         return self._folder / f"{container_id}.json"

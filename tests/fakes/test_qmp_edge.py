@@ -1,5 +1,6 @@
 """The edge to QMP: what holds against a real QEMU and the fake alike, then the fake's bad manners."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -230,3 +231,25 @@ class TestBadManners:
             scope.cancel()
             await session.hang_up()
         await session.hang_up()
+
+    async def test_two_may_hang_up_at_once_while_a_third_connects(
+        self, server: FakeQmp, session: QmpSession, events: Events
+    ) -> None:
+        """As when a QEMU ends whose monitor is just being connected again."""
+
+        async def connect_again() -> None:
+            while not over:
+                with contextlib.suppress(Transient):
+                    await session.connect(server.path)
+                await session.hang_up()
+
+        over = False
+        with anyio.fail_after(DEADLINE_S):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(connect_again)
+                for _ in range(20):
+                    await session.close()
+                    await server.hang_up()
+                over = True
+        await connect(session, server.path)
+        assert await session.execute("query-status")

@@ -66,6 +66,10 @@ def environment(**more: str) -> dict[str, str]:
 class Daemon:
     """One life of `vtapd run`. `privileges` is put in front of the command, after the machine's network is entered."""
 
+    program: Sequence[str] = COMMAND
+    source: Path = REPOSITORY
+    """Where Python finds the package; another folder stands for another version of it."""
+
     def __init__(self, machine: Machine, config: Tables, privileges: Sequence[str] = ()) -> None:
         self.machine = machine
         self.config = merged(default_config(machine), config)
@@ -95,7 +99,7 @@ class Daemon:
             *self.machine.dockerd.entered(),
             *("setpriv", "--pdeathsig", "TERM", "--"),
             *self.privileges,
-            *(*COMMAND, "run", "--config", str(self.config_file)),
+            *(*self.program, "run", "--config", str(self.config_file)),
         ]
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
@@ -103,8 +107,8 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                cwd=REPOSITORY,
-                env=environment(NOTIFY_SOCKET=str(notify)),
+                cwd=self.source,
+                env=environment(NOTIFY_SOCKET=str(notify), PYTHONPATH=str(self.source)),
                 pass_fds=(self.machine.namespace.fd,),
             )
         return self.process

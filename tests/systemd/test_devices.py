@@ -19,11 +19,7 @@ def test_the_rule_is_exact(plain: Inside, neighbour: Inside) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [
-        "systemctl daemon-reload",
-        "docker update --cpus 0.9 plain",
-        "docker update --memory 256m --memory-swap 256m plain",
-    ],
+    ["systemctl daemon-reload", "docker update --cpus 0.9 --memory 256m --memory-swap 256m plain"],
 )
 def test_the_device_stays(vtapd: Service, plain: Inside, command: str) -> None:
     repairs = vtapd.metrics().value("vtapd_device_rule_repairs_total")

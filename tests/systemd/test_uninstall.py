@@ -17,9 +17,7 @@ true
 
 def test_nothing_is_left(vtapd: Service, plain: Inside, neighbour: Inside, guest: Inside) -> None:
     machine = vtapd.machine
-    neighbour.remove()
-    plain.remove()
-    guest.remove()
+    machine.run("docker", "rm", "-f", *(container.name for container in (plain, neighbour, guest)))
     eventually(lambda: not machine.run("vtapd", "ps", "--json").out.strip("[] \n"), "all are detached", 30, every_s=0.5)
     machine.run("systemctl", "disable", "--now", UNIT)
     machine.run("make", "-s", "-C", f"/{INSIDE}", "uninstall")

@@ -206,3 +206,16 @@ class TestRecord:
             guest = ended(Exit("guest-exit", number + 1), ALWAYS, guest=guest)
         assert [exit.code for exit in guest.exits] == list(range(6, MAX_EXITS + 6))
         assert guest.exit_counts == {"guest-exit": MAX_EXITS + 5}
+
+    def test_a_thousand_crashes_keep_the_curve_and_a_small_record(self) -> None:
+        """Each delay lies on the curve, give or take the jitter; after its last step it neither grows nor falls."""
+        guest = GuestRecord()
+        for number in range(1, 1001):
+            guest = ended(guest=guest, uptime_s=0.01, chance=number % 11 / 11)
+            climbed = min(number - 1, CURVE.steps) / CURVE.steps
+            due = CURVE.first_s * (CURVE.max_s / CURVE.first_s) ** climbed
+            delay = guest.exits[-1].delay_s or 0.0
+            assert delay == pytest.approx(due, rel=CURVE.jitter + 1e-3), number
+            assert guest.not_before_s == pytest.approx(PROCESS.spawned_at_s + 0.01 + delay, abs=0.001)
+        assert (guest.crashes, guest.restarts, guest.exit_counts) == (1000, 999, {CRASH.reason: 1000})
+        assert len(guest.exits) == MAX_EXITS

@@ -133,7 +133,7 @@ class TestMending:
     def test_the_guest_ends_with_its_interface_while_it_is_wanted(self) -> None:
         there = world(ETH0, at=SERVED)
         del there.interfaces["eth0"], there.taps["eth0"]
-        assert there.next(SERVED) == StopGuest()
+        assert there.next(SERVED) == StopGuest(again=True)
 
 
 class TestNotOurs:

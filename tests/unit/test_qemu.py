@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from supervisor.core.guests.kind import Boot
 from supervisor.core.labels import GuestSpec
-from supervisor.core.qemu import Descriptors, build_arguments, guest_name
+from supervisor.core.qemu import Descriptors, accelerator_of, build_arguments, guest_name
 
 from .things import ID
 
@@ -126,3 +126,12 @@ def _with_append(arguments: list[str], value: str) -> list[str]:
 def test_no_spec_turns_the_fences_off(option: str) -> None:
     for accel in ("kvm", "tcg"):
         assert option in told(replace(SPEC, machine="q35", cpus=64), accel)
+
+
+@pytest.mark.parametrize("accel", ["kvm", "tcg"])
+def test_the_accelerator_can_be_told_from_the_arguments(accel: str) -> None:
+    assert accelerator_of(build_arguments("qemu", ID, SPEC, accel, NO_BOOT, "02:42:ac:11:00:02", 1500, FDS)) == accel
+
+
+def test_arguments_that_are_not_ours_name_no_accelerator() -> None:
+    assert accelerator_of(["qemu", "-accel"]) == "tcg"

@@ -1,0 +1,219 @@
+"""One run of a container, from its init's start to its end: what it is to have, what it has, and the steps between.
+
+What is done to it is on record before it is done; a daemon that comes later goes on from there.
+"""
+
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+
+import anyio.abc
+import structlog
+
+from supervisor.attachment import Attachment
+from supervisor.context import Context
+from supervisor.core.guests import KINDS
+from supervisor.core.labels import ENABLE, UNLIMITED, GuestSpec, parse_labels, why_left_alone, why_no_network
+from supervisor.core.lifecycle import NOT_CRASHES
+from supervisor.core.model import Container, GuestRecord, Incarnation
+from supervisor.core.plan import Desired
+from supervisor.edges import process
+from supervisor.edges.docker import Event
+from supervisor.errors import Permanent, Rejected, Transient
+from supervisor.guest import SocketPaths, boottime_s
+from supervisor.keeper import GuestKeeper
+from supervisor.launch import GuestPlan, examine
+from supervisor.ledger import Ledger
+from supervisor.recovery import recover_guest, recover_record
+from supervisor.steps import Steps
+
+_ENDS_WITH_CONTAINER_S = 5.0
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class ContainerRun:
+    """`converge` it whenever something may have changed; `close` it when the container or the daemon ends."""
+
+    def __init__(
+        self,
+        context: Context,
+        tasks: anyio.abc.TaskGroup,
+        ledger: Ledger,
+        container: Container,
+        incarnation: Incarnation,
+        mark: Callable[[], None],
+        on_attached: Callable[[bool], None],
+    ) -> None:
+        """`on_attached` is called at every look that finds it attached, True the first time."""
+        self.incarnation = incarnation
+        self.left_alone: str | None = None
+        """Why it gets nothing, though nothing is wrong."""
+        self.stopping = False
+        """Docker was asked to stop or kill it."""
+        self._context = context
+        self._ledger = ledger
+        self.keeper = GuestKeeper(context, tasks, SocketPaths(context.config.run_dir, container.id), mark)
+        self.steps = Steps(context, ledger, self.keeper, container, incarnation, on_attached)
+        self._wanted = True
+        self._recovered = not context.leftovers.may_concern(incarnation)
+        self._decided = False
+        self._planned = False
+        """Its guest's plan is of the latest decision, not of one before."""
+        self._ending = False
+        """vtapd has asked Docker to stop it."""
+
+    @property
+    def container(self) -> Container:
+        """As Docker described it last."""
+        return self.steps.container
+
+    @property
+    def guest(self) -> GuestRecord:
+        """What is on record of its guest."""
+        return self._ledger.guest_of(self.incarnation)
+
+    def reconsider(self, container: Container) -> None:
+        """Docker says something new of it, or an operator does."""
+        self.steps.container = container
+        self._decided = False
+
+    def note_kill(self, event: Event) -> None:
+        """Docker sent it a signal. Events may come twice: one from before this run is none of its business."""
+        of_this_run = event.time_ns >= self.container.started_ns
+        self.stopping = self.stopping or (of_this_run and event.signal == self.container.stop_signal)
+
+    async def converge(self, wanted: bool) -> None:
+        """Take steps until what is, is what should be; without `wanted` that is nothing.
+
+        Raises Rejected where its labels or files ask for what cannot be.
+        """
+        self._wanted = wanted
+        if not self._recovered:
+            await self._recover()
+        self.settle()
+        starts_anew = not self._planned and self.keeper.session is None and self.keeper.plan is not None
+        if wanted and (starts_anew or not self._decided):
+            await self._decide()
+        await self.steps.carry_out(self._desired)
+        if self.left_alone is not None and self.keeper.session is None:
+            self.keeper.plan = None
+        record = self._ledger.of(self.incarnation)
+        if self._desired().takeover and record is not None and not record.taps:
+            said = "it has no interface with an address that its guest could have"
+            raise Transient(said, step="takeover", remedy="connect it to a network: docker network connect")
+        self._stop_container_when_done()
+        if self.stopping and self.keeper.plan and self.keeper.session is None:
+            self._end_deaf_init()
+
+    def due_s(self) -> float | None:
+        """In how many seconds its guest is to be started again, if that is what it waits for."""
+        desired = self._desired()
+        if desired.takeover and not desired.guest and self._may_start():
+            return max(0.0, self.guest.not_before_s - boottime_s())
+        return None
+
+    def settle(self) -> None:
+        """Note how its guest has ended, if it has."""
+        self._ledger.note_guest(self.incarnation, self.keeper.settle(self.guest))
+
+    async def end(self) -> None:
+        """The container has ended, and its guest with it: see that out, then close."""
+        if self.keeper.session is not None:
+            await self.keeper.session.wait_ended(_ENDS_WITH_CONTAINER_S)
+            self.settle()
+        self.close()
+
+    def close(self) -> None:
+        """Give all descriptors back; everything in the container stays as it is."""
+        self.keeper.release()
+        self.steps.close()
+
+    # What it is to have
+
+    async def _recover(self) -> None:
+        """Once, for a run that an earlier daemon may have begun."""
+        found = self._context.leftovers.take_guests(self.container.id, self.incarnation.pid)
+        if why_no_network(self.container.network_mode) is None:
+            attachment = await self.steps.reach()
+            recover_record(self.container, self.incarnation, attachment, self._ledger)
+            await recover_guest(self.container, self.incarnation, attachment, self._ledger, found)
+        self._recovered = True
+
+    async def _decide(self) -> None:
+        """Raises Rejected."""
+        self._decided = True  # before anything is awaited: whoever asks for another decision meanwhile gets it
+        try:
+            await self._adopt_guest()
+            self.left_alone = self._why_left_alone()
+            self._planned = self.keeper.session is None
+            if self.left_alone is None and self._planned:
+                spec = parse_labels(self.container, self._context.config.policy)
+                self.keeper.plan = await examine(self._context, (await self.steps.reach()).root, spec) if spec else None
+        except BaseException:
+            self._decided = False
+            raise
+
+    def _why_left_alone(self) -> str | None:
+        record = self._ledger.of(self.incarnation)
+        if record is not None and record.detached:
+            return "an operator detached it (vtapd detach)"
+        if self.container.labels.get(ENABLE) != "false" and self.keeper.session is None:
+            parse_labels(self.container, self._context.config.policy)  # wrong labels are told of, guest or not
+        return why_left_alone(self.container, self._context.config.attach.containers)
+
+    async def _adopt_guest(self) -> None:
+        """Take on a guest that an earlier daemon started, before anything is decided that might end it."""
+        guest = self.guest
+        if guest.process is None or self.keeper.session is not None:
+            return
+        attachment = await self.steps.reach()
+        plan = await self._plan_of_running(guest.process.kind, attachment)
+        self._ledger.note_guest(self.incarnation, self.keeper.adopt(self.container, attachment, plan, guest))
+
+    async def _plan_of_running(self, kind: str, attachment: Attachment) -> GuestPlan:
+        """The limits of today's configuration are for guests that start today."""
+        try:
+            spec = parse_labels(replace(self.container, memory_limit_bytes=0), UNLIMITED)
+            if spec is not None and not kind:
+                return await examine(self._context, attachment.root, spec)
+        except Rejected:
+            spec = None
+        return GuestPlan(spec or GuestSpec(kernel="", memory_mib=0), KINDS.get(kind, KINDS["raw"]))
+
+    def _desired(self) -> Desired:
+        attached = self._wanted and self._decided and self.left_alone is None
+        serves = attached and self.keeper.plan is not None and self.guest.done is None
+        runs_on = self.keeper.session is not None and not self.stopping
+        due = self._may_start() and boottime_s() >= self.guest.not_before_s
+        return Desired(attached, takeover=serves, guest=serves and (runs_on or due))
+
+    def _may_start(self) -> bool:
+        """Whether a guest could be started now, were it due: not in a container that stops or is paused."""
+        return not self.stopping and not self.container.paused
+
+    # Ending the container itself
+
+    def _stop_container_when_done(self) -> None:
+        """What `vtapd.on-exit=stop` says of a guest that is done for good."""
+        plan, guest = self.keeper.plan, self.guest
+        if plan is None or plan.spec.on_exit != "stop" or not guest.done or not guest.exits:
+            return
+        if self.stopping or self._ending or guest.exits[-1].reason in NOT_CRASHES:
+            return
+        self._ending = True
+        log.info("container_stopping", because="its guest is done")
+        self.keeper.tasks.start_soon(self._stop_container)
+
+    async def _stop_container(self) -> None:
+        try:
+            await self._context.docker.stop(self.container.id)
+        except (Transient, Permanent) as error:
+            log.warning("container_not_stopped", error=str(error))
+            self._ending = False
+
+    def _end_deaf_init(self) -> None:
+        """A stop is done when the guest is, even where the container's init cannot hear the stop signal."""
+        if not self.container.paused and process.ignores_signal(self.incarnation.pid, self.container.stop_signal):
+            log.debug("init_killed", pid=self.incarnation.pid, because="it has no handler for the stop signal")
+            process.send_signal(self.incarnation, signal.SIGKILL)

@@ -1,0 +1,119 @@
+"""QEMU's monitor, kept for as long as a guest lives: connected, connected again, and asked whether it still answers.
+
+Nothing is asked by a clock of its own: whoever wants to know calls `ask`. Time in which the container is frozen
+(`docker pause`) does not count against QEMU.
+"""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import anyio
+
+from supervisor.core.cgroups import Cgroup
+from supervisor.edges import cgroups
+from supervisor.edges.qmp import QmpSession
+from supervisor.errors import Transient
+
+_TICKS = 10
+"""Into so many parts the patience is divided, each of which counts unless the container is frozen at its end."""
+_RECONNECT_S = 0.1
+
+
+class Monitor:
+    """One QEMU's QMP, over as many connections as it takes. `run` it in a task group."""
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        cgroup: Cgroup,
+        patience_s: float,
+        on_event: Callable[[str, dict[str, object]], None],
+    ) -> None:
+        self.answered = anyio.Event()
+        """Set once it has answered for the first time, or never will."""
+        self._path = path
+        self._cgroup = cgroup
+        self._patience_s = patience_s
+        self._qmp = QmpSession(name, on_event)
+        self._asked = anyio.Event()
+        self._over = anyio.Event()
+        self._hung_up = anyio.Event()
+
+    async def run(self, on_answer: Callable[[], None]) -> None:
+        """Returns when QEMU was silent for longer than the patience allows, or has ended; cancelled, it hangs up."""
+        try:
+            question = self._connect
+            while await self._answers(question):
+                if not self.answered.is_set():
+                    self.answered.set()
+                    on_answer()
+                await self._asked.wait()
+                self._asked = anyio.Event()
+                question = self._query
+            if self._over.is_set():
+                await self._qmp.close()
+        finally:
+            self.answered.set()
+            await self._qmp.hang_up()
+            self._hung_up.set()
+
+    def ask(self) -> None:
+        """Find out, soon, whether QEMU still answers."""
+        self._asked.set()
+
+    async def powerdown(self) -> None:
+        """Press the ACPI power button, once QEMU answers; nothing where it refuses."""
+        await self.answered.wait()
+        try:
+            await self._qmp.execute("system_powerdown")
+        except Transient:
+            return  # the caller has a deadline for the guest's end, whatever came of this
+
+    async def last_words(self) -> None:
+        """QEMU has ended: take in what it still said."""
+        self._over.set()
+        self._asked.set()
+        await self._hung_up.wait()
+
+    async def _answers(self, question: Callable[[], Awaitable[None]]) -> bool:
+        """Whether the answer comes before the end, and before the patience does."""
+        if self._over.is_set():
+            return False
+        answered = False
+
+        async def put() -> None:
+            nonlocal answered
+            await question()
+            answered = True
+            tasks.cancel_scope.cancel()
+
+        async def until_over() -> None:
+            await self._over.wait()
+            tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(put)
+            tasks.start_soon(until_over)
+            silent = 0
+            while silent < _TICKS:
+                await anyio.sleep(self._patience_s / _TICKS)
+                silent += not cgroups.is_frozen(self._cgroup)
+            tasks.cancel_scope.cancel()
+        return answered
+
+    async def _connect(self) -> None:
+        while True:
+            try:
+                await self._qmp.connect(self._path)
+                return
+            except Transient:
+                await self._qmp.hang_up()
+                await anyio.sleep(_RECONNECT_S)
+
+    async def _query(self) -> None:
+        try:
+            await self._qmp.execute("query-status")
+        except Transient:
+            await self._qmp.hang_up()
+            await self._connect()

@@ -1,0 +1,98 @@
+"""Going on from what earlier daemons left: records that are lost, and guests that never reached a record.
+
+A daemon that is killed leaves at most one step that its record does not tell of. For the kernel's part the plan sees
+that by itself. A QEMU that was only just started is found by the name on its command line, once, when the next daemon
+starts. Anybody can take that name; but only a process of the container itself is believed, which harms nobody else.
+"""
+
+import contextlib
+import os
+from functools import partial
+
+import anyio
+import anyio.to_thread
+import structlog
+
+from supervisor.attachment import Attachment
+from supervisor.core.lifecycle import after_start
+from supervisor.core.model import Container, ContainerId, Incarnation, Pid, ProcessRecord, short_id
+from supervisor.core.qemu import NAME_PREFIX, accelerator_of, guest_name
+from supervisor.core.rebuild import rebuild
+from supervisor.edges import cgroups, process
+from supervisor.errors import ContainerGone, Transient
+from supervisor.ledger import Ledger
+
+_ENDS_S = 5.0
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Leftovers:
+    """What stood on this machine when the daemon started."""
+
+    def __init__(self) -> None:
+        self._began = process.start_ticks(Pid(os.getpid()))
+        self._named = process.find_named(NAME_PREFIX)
+
+    def may_concern(self, incarnation: Incarnation) -> bool:
+        """Whether another daemon can have known this run of a container; what began later is on record here."""
+        return incarnation.start_ticks <= self._began
+
+    def take_guests(self, container_id: ContainerId, init: Pid) -> list[Pid]:
+        """The QEMUs of this container, oldest first; only once."""
+        named = self._named.pop(guest_name(container_id), [])
+        return [pid for pid in named if process.shares_pid_namespace(pid, init)]
+
+
+def recover_record(container: Container, incarnation: Incarnation, attachment: Attachment, ledger: Ledger) -> None:
+    """Where there is no record of this run, write what it must have said."""
+    if ledger.of(incarnation) is not None:
+        return
+    seen = attachment.observe(short_id(container.id), None, with_routes=False)
+    record = rebuild(container, incarnation, seen)
+    if record is not None:
+        log.warning("record_rebuilt", taps=[entry.tap for entry in record.taps])
+        ledger.write(record)
+
+
+async def recover_guest(
+    container: Container, incarnation: Incarnation, attachment: Attachment, ledger: Ledger, found: list[Pid]
+) -> None:
+    """Put on record a guest that runs without one; end what is more than one guest, or has no tap to be on."""
+    record = ledger.of(incarnation)
+    known = record.guest.process if record else None
+    serves = record is not None and any(entry.original for entry in record.taps)
+    for pid in found:
+        with contextlib.suppress(ContainerGone):
+            ticks = process.start_ticks(pid)
+            stray = ProcessRecord(pid, ticks, process.started_at_s(ticks), "", process.command_line(pid))
+            if known is None and serves:
+                await _take_in(stray, attachment)
+                known = stray
+                log.warning("guest_recovered", pid=pid)
+                ledger.note_guest(incarnation, after_start(ledger.guest_of(incarnation), stray))
+            elif known is None or known.pid != pid:
+                await _end(stray, guest_name(container.id))
+
+
+async def _take_in(stray: ProcessRecord, attachment: Attachment) -> None:
+    """Into the container's cgroup, which it may not have reached."""
+    keep_devices = accelerator_of(stray.command) == "kvm"
+    join = partial(cgroups.join_cgroup, attachment.cgroup, stray.pid, keep_devices=keep_devices)
+    await anyio.to_thread.run_sync(join)
+
+
+async def _end(stray: ProcessRecord, name: str) -> None:
+    found = process.find(stray, name)
+    if found is None:
+        return
+    try:
+        log.warning("stray_guest_killed", pid=found.pid)
+        found.kill()
+        with anyio.move_on_after(_ENDS_S):
+            await anyio.wait_readable(found.pidfd)
+            found.reap()
+            return
+        raise Transient(f"a stray QEMU (pid {found.pid}) does not end though killed", step="spawn")
+    finally:
+        found.close()

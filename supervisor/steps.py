@@ -1,0 +1,171 @@
+"""The steps of one run of a container: looks, asks the plan for the next step, takes it, until nothing differs."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from supervisor.attachment import Attachment
+from supervisor.context import Context
+from supervisor.core.actions import (
+    Action,
+    AllowDevice,
+    DeleteRecord,
+    DenyDevice,
+    StartGuest,
+    StopGuest,
+    UnlinkNetns,
+    WriteRecord,
+)
+from supervisor.core.device_program import RUNC_DEFAULTS, Rule, parse_rule
+from supervisor.core.model import Container, GuestRecord, Incarnation, short_id
+from supervisor.core.plan import Desired, Seen, is_attached, next_action
+from supervisor.edges import netns, rootfs
+from supervisor.errors import Permanent, Transient
+from supervisor.guest import SocketPaths
+from supervisor.keeper import GuestKeeper
+from supervisor.ledger import Ledger
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Steps:
+    """Owns the descriptors into the container; `close` gives them back and leaves the container as it is."""
+
+    def __init__(
+        self,
+        context: Context,
+        ledger: Ledger,
+        keeper: GuestKeeper,
+        container: Container,
+        incarnation: Incarnation,
+        on_attached: Callable[[bool], None],
+    ) -> None:
+        self.container = container
+        """As Docker described it last."""
+        self.incarnation = incarnation
+        self.attachment: Attachment | None = None
+        self.seen: Seen | None = None
+        self.attached = False
+        self.guest_trouble: Permanent | None = None
+        """Why its guest could not be started at all."""
+        self._context = context
+        self._ledger = ledger
+        self._keeper = keeper
+        self._link = short_id(container.id)
+        self._on_attached = on_attached
+
+    @property
+    def guest(self) -> GuestRecord:
+        """What is on record of its guest."""
+        return self._ledger.guest_of(self.incarnation)
+
+    def close(self) -> None:
+        if self.attachment is not None:
+            self.attachment.close()
+            self.attachment = None
+
+    async def carry_out(self, desired: Callable[[], Desired]) -> None:
+        """Until nothing differs; what is desired is asked anew before each step, since a step may take its time."""
+        seen = await self._observe(desired())
+        container = self.container
+        while action := next_action(container.id, container.name, desired(), seen, self._ledger.record):
+            self._note_attached(seen)
+            seen = await self._apply(action, seen)
+        self.seen = seen
+        self.attached = self._note_attached(seen)
+
+    def _note_attached(self, seen: Seen) -> bool:
+        if not is_attached(seen, self._ledger.of(self.incarnation)):
+            return False
+        first, self.attached = not self.attached, True
+        self._on_attached(first)
+        return True
+
+    async def _observe(self, desired: Desired) -> Seen:
+        if self._ledger.record is None and not desired.attached:
+            return Seen(self.incarnation, netns.observe_link(self._link))
+        with_routes = self.attached or self._keeper.plan is not None
+        attachment = await self.reach()
+        seen = attachment.observe(self._link, self._ledger.of(self.incarnation), with_routes=with_routes)
+        return replace(seen, guest=self._keeper.session is not None)
+
+    async def _apply(self, action: Action, seen: Seen) -> Seen:
+        match action:
+            case WriteRecord(record):
+                self._ledger.write(record)
+            case DeleteRecord() | UnlinkNetns():
+                return forget(action, seen, self._ledger, SocketPaths(self._context.config.run_dir, self.container.id))
+            case StartGuest():
+                await self._start_guest(action)
+                return replace(seen, guest=self._keeper.session is not None)
+            case StopGuest(again):
+                await self._keeper.stop()
+                self._ledger.note_guest(self.incarnation, self._keeper.settle(self.guest))
+                if again:
+                    self._ledger.note_guest(self.incarnation, replace(self.guest, done=None))
+                return replace(seen, guest=False)
+            case AllowDevice() | DenyDevice():
+                attachment = await self.reach()
+                await self._tell_systemd(action, attachment)
+                seen = await attachment.apply(action, self._link, seen)
+                self._log_rule(action, attachment)
+            case _:
+                seen = await (await self.reach()).apply(action, self._link, seen)
+                log.debug("step_done", step=type(action).__name__)
+        return seen
+
+    async def _start_guest(self, step: StartGuest) -> None:
+        try:
+            guest = await self._keeper.start(self.container, await self.reach(), step, self.guest)
+        except Permanent as error:
+            error.concern(f"container {self.container.name}")
+            guest = self._keeper.fail(self.guest, error)
+            self.guest_trouble = error
+        self._ledger.note_guest(self.incarnation, guest)
+
+    async def _tell_systemd(self, action: AllowDevice | DenyDevice, attachment: Attachment) -> None:
+        """Under Docker's systemd driver: so that the programs that systemd makes by itself say the same.
+
+        Told first: a program of systemd's that was replaced behind its back is one that it never takes away again.
+        """
+        systemd, scope = self._context.systemd, attachment.cgroup.scope
+        if systemd is None or scope is None:
+            return
+        try:
+            tell = systemd.allow_device if isinstance(action, AllowDevice) else systemd.deny_device
+            await tell(scope, action.device)
+        except Transient as error:
+            # The rule holds without it; it is only lost for a moment at systemd's next reload.
+            log.warning("systemd_not_told", scope=scope, error=str(error))
+
+    def _log_rule(self, action: AllowDevice | DenyDevice, attachment: Attachment) -> None:
+        if isinstance(action, AllowDevice) and self.attached:
+            self._context.counters.rule_repairs.inc()
+            log.warning("device_rule_repaired", device=str(action.device))
+        if isinstance(action, AllowDevice) and attachment.rules.note:
+            log.warning("device_program_rebuilt", why=attachment.rules.note)
+        log.debug("step_done", step=type(action).__name__)
+
+    async def reach(self) -> Attachment:
+        """Descriptors into the container. Raises ContainerGone when it has ended."""
+        if self.attachment is None:
+            self.attachment = await Attachment.open(self.incarnation, self._own_rules)
+        return self.attachment
+
+    def _own_rules(self) -> tuple[Rule, ...]:
+        """What Docker was asked to open for this container."""
+        if self.container.privileged:
+            return (Rule(),)
+        asked = [*self.container.device_rules, *rootfs.rules_of_devices(self.container.devices)]
+        return (*RUNC_DEFAULTS, *(parse_rule(text) for text in asked))
+
+
+def forget(action: DeleteRecord | UnlinkNetns, seen: Seen, ledger: Ledger, paths: SocketPaths) -> Seen:
+    """The last steps of every undo, which need no container."""
+    if isinstance(action, UnlinkNetns):
+        netns.unlink_netns(paths.name)
+        return replace(seen, netns_link=None)
+    ledger.delete()
+    paths.remove()
+    return seen

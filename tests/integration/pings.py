@@ -1,0 +1,70 @@
+"""Echo requests at short intervals, each one told apart: what `ping -i 0.01` would say, without ping on the machine."""
+
+import os
+import socket
+import struct
+import threading
+from types import TracebackType
+
+from .machine import Machine
+from .waiting import eventually
+
+EVERY_S = 0.01
+ECHO_REQUEST, ECHO_REPLY = 8, 0  # RFC 792
+HEADER = struct.Struct("!BBHHH")
+
+
+class Pings:
+    """Use as a context manager: sends until its end, then waits for the late ones. `lost` are those without a reply."""
+
+    def __init__(self, machine: Machine, address: str) -> None:
+        self._address = address
+        self._socket = machine.namespace.inside(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))
+        self._identity = os.getpid() & 0xFFFF
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=work) for work in (self._send, self._receive)]
+        self.sent = 0
+        self.answered: set[int] = set()
+
+    @property
+    def lost(self) -> set[int]:
+        return set(range(self.sent)) - self.answered
+
+    def __enter__(self) -> "Pings":
+        self._socket.settimeout(0.1)
+        for thread in self._threads:
+            thread.start()
+        eventually(lambda: self.answered, f"{self._address} answers a ping")
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+        self._socket.close()
+
+    def _send(self) -> None:
+        while not self._over.wait(EVERY_S):
+            self._socket.sendto(_echo_request(self._identity, self.sent), (self._address, 0))
+            self.sent += 1
+
+    def _receive(self) -> None:
+        silences = 0
+        while not (self._over.is_set() and (silences > 20 or not self.lost)):
+            try:
+                packet = self._socket.recv(2048)
+            except TimeoutError:
+                silences += 1
+                continue
+            header_bytes = (packet[0] & 0xF) * 4
+            kind, _, _, identity, number = HEADER.unpack_from(packet, header_bytes)
+            if (kind, identity) == (ECHO_REPLY, self._identity):
+                self.answered.add(number)
+
+
+def _echo_request(identity: int, number: int) -> bytes:
+    """An ICMP echo request without data; at 100 a second its 16 bits of number last eleven minutes."""
+    total = (ECHO_REQUEST << 8) + identity + number
+    total = (total & 0xFFFF) + (total >> 16)
+    total = (total & 0xFFFF) + (total >> 16)
+    return HEADER.pack(ECHO_REQUEST, 0, ~total & 0xFFFF, identity, number)
