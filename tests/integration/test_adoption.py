@@ -19,7 +19,7 @@ from .processes import is_alive
 from .waiting import eventually
 
 PATIENCE_S = 15.0
-CROWD = 20
+CROWD = 50
 MOST_ADOPTION_TO_START = 3.0
 OTHER_VERSION = "9.8.7"
 
