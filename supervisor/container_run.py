@@ -13,7 +13,15 @@ import structlog
 from supervisor.attachment import Attachment
 from supervisor.context import Context
 from supervisor.core.guests import KINDS
-from supervisor.core.labels import ENABLE, UNLIMITED, GuestSpec, parse_labels, why_left_alone, why_no_network
+from supervisor.core.labels import (
+    ENABLE,
+    UNLIMITED,
+    AddressPlan,
+    GuestSpec,
+    parse_labels,
+    why_left_alone,
+    why_no_network,
+)
 from supervisor.core.lifecycle import NOT_CRASHES
 from supervisor.core.model import Container, GuestRecord, Incarnation
 from supervisor.core.plan import Desired
@@ -99,8 +107,8 @@ class ContainerRun:
         if self.left_alone is not None and self.keeper.session is None:
             self.keeper.plan = None
         record = self._ledger.of(self.incarnation)
-        if self._desired().takeover and record is not None and not record.taps:
-            said = "it has no interface with an address that its guest could have"
+        if self._serves() and record is not None and not record.taps:
+            said = "it has no interface with an address, which its guest could be on"
             raise Transient(said, step="takeover", remedy="connect it to a network: docker network connect")
         self._stop_container_when_done()
         if self.stopping and self.keeper.plan and self.keeper.session is None:
@@ -108,8 +116,7 @@ class ContainerRun:
 
     def due_s(self) -> float | None:
         """In how many seconds its guest is to be started again, if that is what it waits for."""
-        desired = self._desired()
-        if desired.takeover and not desired.guest and self._may_start():
+        if self._serves() and not self._desired().guest and self._may_start():
             return max(0.0, self.guest.not_before_s - boottime_s())
         return None
 
@@ -179,14 +186,31 @@ class ContainerRun:
                 return await examine(self._context, attachment.root, spec)
         except Rejected:
             spec = None
-        return GuestPlan(spec or GuestSpec(kernel="", memory_mib=0), KINDS.get(kind, KINDS["raw"]))
+        return GuestPlan(spec or self._spec_of_old(), KINDS.get(kind, KINDS["raw"]))
+
+    def _spec_of_old(self) -> GuestSpec:
+        """Of a guest whose labels an earlier version understood: it keeps the addresses that it has."""
+        record = self._ledger.of(self.incarnation)
+        took_over = record is not None and any(entry.original for entry in record.taps)
+        return GuestSpec(kernel="", memory_mib=0, address=AddressPlan("takeover" if took_over else "none"))
+
+    def _attached(self) -> bool:
+        return self._wanted and self._decided and self.left_alone is None
+
+    def _serves(self) -> bool:
+        """Whether it is a guest's: one that runs, or that will be started again."""
+        return self._attached() and self.keeper.plan is not None and self.guest.done is None
 
     def _desired(self) -> Desired:
-        attached = self._wanted and self._decided and self.left_alone is None
-        serves = attached and self.keeper.plan is not None and self.guest.done is None
+        plan = self.keeper.plan
+        if plan is None or not self._serves():
+            return Desired(self._attached())
         runs_on = self.keeper.session is not None and not self.stopping
         due = self._may_start() and boottime_s() >= self.guest.not_before_s
-        return Desired(attached, takeover=serves, guest=serves and (runs_on or due))
+        takes_over = plan.spec.address.takes_over
+        # A guest that is told its addresses at its start could do nothing with those of a later card.
+        hotplug = not takes_over and plan.kind.takes_cards and self.keeper.takes_cards
+        return Desired(True, takes_over, runs_on or due, hotplug)
 
     def _may_start(self) -> bool:
         """Whether a guest could be started now, were it due: not in a container that stops or is paused."""

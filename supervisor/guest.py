@@ -4,9 +4,11 @@ Owns the process's pidfd, its QMP session and the reader of its console. It deci
 ended it says so, and the container's worker looks.
 """
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -17,6 +19,7 @@ from supervisor.core.console import ConsoleScanner
 from supervisor.core.guests.kind import GuestKind, Stop
 from supervisor.core.lifecycle import Evidence
 from supervisor.core.model import ContainerId, Pid, ProcessRecord, short_id
+from supervisor.core.qemu import Card, device_name, netdev_name
 from supervisor.edges import cgroups
 from supervisor.edges.console import read_console
 from supervisor.edges.process import Process, observe_incarnation
@@ -120,6 +123,26 @@ class GuestSession:
                 await self._ended.wait()
                 return
         await self._kill()
+
+    async def plug(self, card: Card) -> None:
+        """Give it one more network card. Raises Transient where its machine takes none; then nothing of it is there."""
+        add = ("netdev_add", {"type": "tap", "id": card.netdev, "fd": card.netdev})
+        device = {"driver": "virtio-net-pci", "id": card.device, "netdev": card.netdev, "mac": card.mac, "romfile": ""}
+        await self._monitor.execute(add, descriptors={card.netdev: card.tap})
+        try:
+            await self._monitor.execute(("device_add", {**device, "host_mtu": card.mtu}), descriptors={})
+        except Transient:
+            with contextlib.suppress(Transient):
+                await self._monitor.execute(("netdev_del", {"id": card.netdev}), descriptors={})
+            raise
+        self.record = replace(self.record, slots=(*self.record.slots, card.slot))
+
+    async def unplug(self, slot: int) -> None:
+        """Take a card's tap away at once, and ask the guest to let go of the card, which it may not do."""
+        self.record = replace(self.record, slots=tuple(each for each in self.record.slots if each != slot))
+        for command, name in (("netdev_del", netdev_name(slot)), ("device_del", device_name(slot))):
+            with contextlib.suppress(Transient):  # the tap is gone in any case
+                await self._monitor.execute((command, {"id": name}), descriptors={})
 
     async def wait_ended(self, timeout_s: float) -> None:
         """Wait for an end that is certain, such as that of a container that has gone."""

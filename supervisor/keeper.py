@@ -1,7 +1,7 @@
 """Keeps one container's guest: starts or adopts it, stops it, and reckons up how it ended.
 
-It holds the one descriptor of the guest's tap for the whole life of the container. What must survive the daemon it
-returns as a new GuestRecord, which the worker writes.
+It holds the one descriptor of each of the guest's taps for the whole life of the container. What must survive the
+daemon it returns as a new GuestRecord, which the worker writes.
 """
 
 import os
@@ -14,12 +14,12 @@ import structlog
 
 from supervisor.attachment import Attachment
 from supervisor.context import Context
-from supervisor.core.actions import StartGuest
+from supervisor.core.actions import StartGuest, Uplink
 from supervisor.core.lifecycle import Evidence, after_end, after_start, classify
 from supervisor.core.model import Container, GuestRecord, Pid, ProcessRecord
-from supervisor.core.qemu import guest_name
+from supervisor.core.qemu import Card, guest_name, slots_of
 from supervisor.edges import process, tap
-from supervisor.errors import Permanent
+from supervisor.errors import Permanent, Transient
 from supervisor.guest import GuestSession, SocketPaths, boottime_s
 from supervisor.launch import GuestPlan, launch
 
@@ -38,14 +38,18 @@ class GuestKeeper:
         self.tasks = tasks
         self._paths = paths
         self._mark = mark
-        self._tap: int | None = None
+        self._taps: dict[int, int] = {}
+        """By slot."""
+        self.takes_cards = True
+        """Whether a guest that runs can be given further network cards, as far as is known."""
         self._start_counted = True
 
     def adopt(self, container: Container, attachment: Attachment, plan: GuestPlan, guest: GuestRecord) -> GuestRecord:
         """Take on the QEMU that an earlier daemon started, untouched; one that has ended meanwhile is reckoned up."""
         assert guest.process is not None, "only a guest on record is adopted"
         self.plan = plan
-        recorded = replace(guest.process, kind=plan.kind.name)
+        slots = guest.process.slots or slots_of(guest.process.command)
+        recorded = replace(guest.process, kind=plan.kind.name, slots=slots)
         found = process.find(recorded, guest_name(container.id))
         if found is None:
             # Nobody knows when. That it was healthy before is not taken for granted.
@@ -61,19 +65,34 @@ class GuestKeeper:
     ) -> GuestRecord:
         """Start QEMU. Raises Transient where another try may help; Permanent is for the caller to `fail` with."""
         assert self.plan is not None, "a guest is started only once its image was looked at"
-        if self._tap is not None and not tap.is_connected(self._tap):
-            self.release()
-        if self._tap is None:
-            self._tap = tap.open_tap(attachment.dev, f"tap{step.slot}", step.tap.device, step.tap.name)
-        tap.drain(self._tap)
-        child, record = await launch(
-            self._context, attachment, container, self.plan, step.original, self._tap, self._paths
-        )
+        cards = tuple(self._card(attachment, uplink) for uplink in step.uplinks)
+        child, record = await launch(self._context, attachment, container, self.plan, step.uplinks, cards, self._paths)
         self._start_counted = False
+        self.takes_cards = True
         self._follow(container, attachment, child, record)
         started = after_start(guest, record)
         log.info("guest_started", pid=child.pid, kind=self.plan.kind.name, restarts=started.restarts)
         return started
+
+    async def plug(self, attachment: Attachment, uplink: Uplink, guest: GuestRecord) -> GuestRecord:
+        """Give the guest one more card; where its machine takes none, it is not asked again."""
+        assert self.session is not None, "only a guest that runs can be given a card"
+        try:
+            await self.session.plug(self._card(attachment, uplink))
+        except Transient as error:
+            self.takes_cards = False
+            log.warning("card_refused", interface=uplink.original.name, error=str(error), until="its next start")
+            return guest
+        log.info("card_plugged", interface=uplink.original.name)
+        return replace(guest, process=self.session.record)
+
+    async def unplug(self, slot: int, guest: GuestRecord) -> GuestRecord:
+        """Take a card from the guest whose tap is gone."""
+        assert self.session is not None, "only a guest that runs has cards"
+        await self.session.unplug(slot)
+        self._release(slot)
+        log.info("card_unplugged", slot=slot)
+        return replace(guest, process=self.session.record)
 
     async def stop(self) -> None:
         """End it, as an operator's stop does; nothing when there is none."""
@@ -100,10 +119,23 @@ class GuestKeeper:
         return replace(guest, process=None, done="failed")
 
     def release(self) -> None:
-        """Give the tap's descriptor back, once no guest will need it."""
-        if self._tap is not None:
-            os.close(self._tap)
-            self._tap = None
+        """Give the taps' descriptors back, once no guest will need them."""
+        for slot in tuple(self._taps):
+            self._release(slot)
+
+    def _release(self, slot: int) -> None:
+        if slot in self._taps:
+            os.close(self._taps.pop(slot))
+
+    def _card(self, attachment: Attachment, uplink: Uplink) -> Card:
+        """Its tap opened, if it is not yet, and nothing of an earlier guest's waiting on it."""
+        slot, its_tap = uplink.slot, uplink.tap
+        if slot in self._taps and not tap.is_connected(self._taps[slot]):
+            self._release(slot)
+        if slot not in self._taps:
+            self._taps[slot] = tap.open_tap(attachment.dev, f"tap{slot}", its_tap.device, its_tap.name)
+        tap.drain(self._taps[slot])
+        return Card(slot, self._taps[slot], its_tap.mac, its_tap.mtu)
 
     def _reckon(self, guest: GuestRecord, evidence: Evidence, ended_at_s: float) -> GuestRecord:
         assert self.plan is not None

@@ -11,10 +11,12 @@ import anyio.to_thread
 from supervisor.attachment import Attachment
 from supervisor.context import Context
 from supervisor.core import qemu
+from supervisor.core.actions import Uplink
+from supervisor.core.addressing import interfaces_of
 from supervisor.core.guests import MARKERS, choose_kind
 from supervisor.core.guests.kind import Boot, GuestKind, GuestNetwork, network_of
 from supervisor.core.labels import GuestSpec
-from supervisor.core.model import Container, Interface, ProcessRecord
+from supervisor.core.model import Container, ProcessRecord
 from supervisor.edges import cgroups, console, netns, process, rootfs, sockets
 from supervisor.errors import Rejected
 from supervisor.guest import SocketPaths, boottime_s
@@ -52,16 +54,17 @@ async def launch(
     attachment: Attachment,
     container: Container,
     plan: GuestPlan,
-    original: Interface,
-    tap: int,
+    uplinks: tuple[Uplink, ...],
+    cards: tuple[qemu.Card, ...],
     paths: SocketPaths,
 ) -> tuple[process.Process, ProcessRecord]:
-    """Start QEMU on this tap, in the container's namespaces and cgroup. The caller owns the process.
+    """Start QEMU with these cards, in the container's namespaces and cgroup. The caller owns the process.
 
-    `tap` stays the caller's. Whatever fails, no descriptor, socket or process is left.
+    The taps stay the caller's. Whatever fails, no descriptor, socket or process is left.
     """
     accel = await context.accelerator(plan.spec.accel)
-    boot = _boot(plan.kind, plan.spec, network_of(original, container.hostname))
+    told = interfaces_of(uplinks, plan.spec.address)
+    boot = _boot(plan.kind, plan.spec, network_of(told[0], container.hostname) if told[0].addresses else None)
     limit = context.config.limits.kernel
     with ExitStack() as owned:
         modules = [_own(owned, process.memory_file(m, "vtapd-module")) for m in boot.modules]
@@ -71,7 +74,7 @@ async def launch(
         descriptors = qemu.Descriptors(
             kernel=await _share(owned, attachment.root, plan.spec.kernel, "vtapd.kernel", limit),
             modules=tuple(modules),
-            tap=tap,
+            cards=cards,
             qmp=_own(owned, sockets.listen(paths.qmp)),
             console=_own(owned, sockets.listen(paths.console)),
             log=_own(owned, log) if log is not None else None,
@@ -82,8 +85,6 @@ async def launch(
             plan.spec,
             accel,
             boot,
-            original.mac,
-            original.mtu,
             descriptors,
         )
         spawn = partial(process.spawn, arguments, descriptors.all(), context.user)
@@ -101,7 +102,8 @@ async def launch(
             child.reap()
         child.close()
         raise
-    return child, ProcessRecord(child.pid, child.start_ticks, spawned_at_s, plan.kind.name, tuple(arguments))
+    slots = tuple(card.slot for card in cards)
+    return child, ProcessRecord(child.pid, child.start_ticks, spawned_at_s, plan.kind.name, tuple(arguments), slots)
 
 
 def _boot(kind: GuestKind, spec: GuestSpec, network: GuestNetwork | None) -> Boot:

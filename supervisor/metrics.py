@@ -4,7 +4,7 @@ What belongs to a container is read at scrape time from the workers there are, s
 """
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -39,9 +39,8 @@ class GuestSample:
     backoff_s: float
     cpu_s: float | None
     resident_bytes: int | None
-    interface: str
-    counters: dict[str, int] | None
-    """rx_ and tx_ bytes and packets of the macvtap: rx is what the guest receives."""
+    traffic: Mapping[str, Mapping[str, int]]
+    """By interface: rx_ and tx_ bytes and packets of its macvtap; rx is what the guest receives."""
 
 
 class Counters:
@@ -143,6 +142,6 @@ def _traffic(samples: list[GuestSample]) -> Iterator[Metric]:
                 labels=["container", "interface"],
             )
             for sample in samples:
-                if sample.counters is not None:
-                    family.add_metric([sample.container, sample.interface], sample.counters[f"{side}_{unit}"])
+                for interface, counters in sample.traffic.items():
+                    family.add_metric([sample.container, interface], counters[f"{side}_{unit}"])
             yield family

@@ -4,7 +4,7 @@ Nothing is asked by a clock of its own: whoever wants to know calls `ask`. Time 
 (`docker pause`) does not count against QEMU.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import anyio
@@ -69,6 +69,20 @@ class Monitor:
             await self._qmp.execute("system_powerdown")
         except Transient:
             return  # the caller has a deadline for the guest's end, whatever came of this
+
+    async def execute(self, *commands: tuple[str, Mapping[str, object]], descriptors: Mapping[str, int]) -> None:
+        """Some commands, one after the other, with what they name handed over first.
+
+        Raises Transient where QEMU refuses one, is gone, or does not answer within its patience.
+        """
+        with anyio.move_on_after(self._patience_s):
+            await self.answered.wait()
+            for name, descriptor in descriptors.items():
+                await self._qmp.pass_descriptor(name, descriptor)
+            for command, arguments in commands:
+                await self._qmp.execute(command, arguments)
+            return
+        raise Transient(f"QEMU did not answer within {self._patience_s:g} s", step="qmp")
 
     async def last_words(self) -> None:
         """QEMU has ended: take in what it still said."""

@@ -16,7 +16,7 @@ import structlog
 from supervisor.attachment import Attachment
 from supervisor.core.lifecycle import after_start
 from supervisor.core.model import Container, ContainerId, Incarnation, Pid, ProcessRecord, short_id
-from supervisor.core.qemu import NAME_PREFIX, accelerator_of, guest_name
+from supervisor.core.qemu import NAME_PREFIX, accelerator_of, guest_name, slots_of
 from supervisor.core.rebuild import rebuild
 from supervisor.edges import cgroups, process
 from supervisor.errors import ContainerGone, Transient
@@ -61,11 +61,12 @@ async def recover_guest(
     """Put on record a guest that runs without one; end what is more than one guest, or has no tap to be on."""
     record = ledger.of(incarnation)
     known = record.guest.process if record else None
-    serves = record is not None and any(entry.original for entry in record.taps)
+    serves = record is not None and record.taps != ()
     for pid in found:
         with contextlib.suppress(ContainerGone):
             ticks = process.start_ticks(pid)
-            stray = ProcessRecord(pid, ticks, process.started_at_s(ticks), "", process.command_line(pid))
+            command = process.command_line(pid)
+            stray = ProcessRecord(pid, ticks, process.started_at_s(ticks), "", command, slots_of(command))
             if known is None and serves:
                 await _take_in(stray, attachment)
                 known = stray

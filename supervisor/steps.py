@@ -12,9 +12,11 @@ from supervisor.core.actions import (
     AllowDevice,
     DeleteRecord,
     DenyDevice,
+    PlugNic,
     StartGuest,
     StopGuest,
     UnlinkNetns,
+    UnplugNic,
     WriteRecord,
 )
 from supervisor.core.device_program import RUNC_DEFAULTS, Rule, parse_rule
@@ -88,7 +90,11 @@ class Steps:
         with_routes = self.attached or self._keeper.plan is not None
         attachment = await self.reach()
         seen = attachment.observe(self._link, self._ledger.of(self.incarnation), with_routes=with_routes)
-        return replace(seen, guest=self._keeper.session is not None)
+        return self._with_guest(seen)
+
+    def _with_guest(self, seen: Seen) -> Seen:
+        session = self._keeper.session
+        return replace(seen, guest=session is not None, nics=frozenset(session.record.slots if session else ()))
 
     async def _apply(self, action: Action, seen: Seen) -> Seen:
         match action:
@@ -98,13 +104,20 @@ class Steps:
                 return forget(action, seen, self._ledger, SocketPaths(self._context.config.run_dir, self.container.id))
             case StartGuest():
                 await self._start_guest(action)
-                return replace(seen, guest=self._keeper.session is not None)
+                return self._with_guest(seen)
+            case PlugNic(uplink):
+                guest = await self._keeper.plug(await self.reach(), uplink, self.guest)
+                self._ledger.note_guest(self.incarnation, guest)
+                return self._with_guest(seen)
+            case UnplugNic(slot):
+                self._ledger.note_guest(self.incarnation, await self._keeper.unplug(slot, self.guest))
+                return self._with_guest(seen)
             case StopGuest(again):
                 await self._keeper.stop()
                 self._ledger.note_guest(self.incarnation, self._keeper.settle(self.guest))
                 if again:
                     self._ledger.note_guest(self.incarnation, replace(self.guest, done=None))
-                return replace(seen, guest=False)
+                return self._with_guest(seen)
             case AllowDevice() | DenyDevice():
                 attachment = await self.reach()
                 await self._tell_systemd(action, attachment)

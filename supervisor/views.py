@@ -93,11 +93,8 @@ def sample(worker: Worker) -> GuestSample | None:
     run = worker.current
     if run is None or run.keeper.plan is None:
         return None
-    plan, guest, session, attachment = run.keeper.plan, run.guest, run.keeper.session, run.steps.attachment
+    plan, guest, session = run.keeper.plan, run.guest, run.keeper.session
     usage = process.observe_usage(session.pid) if session else None
-    taps = worker.ledger.record.taps if worker.ledger.record else ()
-    first = min(taps, key=lambda t: (t.original is None, t.slot), default=None)
-    counters = tap.observe_counters(attachment.sysfs, first.tap) if attachment and first else None
     waiting = session is None and guest.done is None
     return GuestSample(
         container=worker.name,
@@ -109,13 +106,26 @@ def sample(worker: Worker) -> GuestSample | None:
         backoff_s=max(0.0, guest.not_before_s - boottime_s()) if waiting else 0.0,
         cpu_s=usage[0] if usage else None,
         resident_bytes=usage[1] if usage else None,
-        interface=first.interface if first else "",
-        counters=counters,
+        traffic=_traffic(worker),
     )
 
 
+def _traffic(worker: Worker) -> dict[str, dict[str, int]]:
+    """Of each interface that the guest has, or will have once it is started again."""
+    run, record = worker.current, worker.ledger.record
+    if run is None or run.steps.attachment is None or record is None:
+        return {}
+    session = run.keeper.session
+    theirs = [entry for entry in record.taps if session is None or entry.slot in session.record.slots]
+    counted = {entry.interface: tap.observe_counters(run.steps.attachment.sysfs, entry.tap) for entry in theirs}
+    return {interface: counters for interface, counters in counted.items() if counters is not None}
+
+
 def _address(worker: Worker) -> str | None:
-    """The first interface's address, whoever has it now."""
+    """The guest's own, or the first interface's, whoever has it now."""
+    plan = worker.current.keeper.plan if worker.current else None
+    if plan is not None and plan.spec.address.address is not None:
+        return str(plan.spec.address.address)
     for each in _interfaces(worker):
         for address in each["addresses"]:
             return str(address)
@@ -140,6 +150,7 @@ def _interface(record: Record | None, seen: Seen, each: SeenInterface) -> Json:
         "addresses": [str(address) for address in interface.addresses],
         "gateway": interface.gateway(),
         "taken_over": bool(entry and entry.original),
+        "in_guest": entry is not None and entry.slot in seen.nics,
         "tap": _tap(seen, each, entry),
     }
 

@@ -97,11 +97,32 @@ class GiveBack:
 
 
 @dataclass(frozen=True, slots=True)
-class StartGuest:
-    """Start QEMU on the first interface's tap."""
+class Uplink:
+    """What one of a guest's network cards is on: the interface as Docker made it, and its tap."""
 
     original: Interface
     tap: Tap
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartGuest:
+    """Start QEMU on these taps, the first interface's first."""
+
+    uplinks: tuple[Uplink, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlugNic:
+    """Give a running guest one more card."""
+
+    uplink: Uplink
+
+
+@dataclass(frozen=True, slots=True)
+class UnplugNic:
+    """Take from a running guest the card whose tap is gone; it has another one."""
+
     slot: int
 
 
@@ -128,5 +149,7 @@ Action = (
     | TakeOver
     | GiveBack
     | StartGuest
+    | PlugNic
+    | UnplugNic
     | StopGuest
 )

@@ -4,13 +4,14 @@ Labels come from whoever wrote the image, so nothing here is guessed: an unknown
 is refused by name.
 """
 
+import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from supervisor.core.guests import KINDS
-from supervisor.core.model import Container
+from supervisor.core.model import Address, Container
 from supervisor.core.units import MIB, parse_duration, parse_size
 from supervisor.errors import Rejected
 
@@ -21,6 +22,7 @@ PREFIX = "vtapd."
 ENABLE = PREFIX + "enable"
 _MAX_TEXT = 4096
 _RESTART = re.compile(r"(no|always|unless-stopped|on-failure)(?::(\d{1,6}))?")
+_OWN_ADDRESS = re.compile(r"(?P<own>[0-9.]{7,15}/[0-9]{1,2})(?:,(?P<gateway>[0-9.]{7,15}))?")
 _MACHINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -36,6 +38,20 @@ class RestartPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressPlan:
+    """`vtapd.address`: whose addresses the guest has."""
+
+    mode: str = "takeover"
+    """`takeover`: the container's; `static`: one of its own; `dhcp`, `none`: the guest cares for itself."""
+    address: Address | None = None
+    gateway: str | None = None
+
+    @property
+    def takes_over(self) -> bool:
+        return self.mode == "takeover"
+
+
+@dataclass(frozen=True, slots=True)
 class GuestSpec:
     """What one container asks for; paths are absolute ones of the container's own file system."""
 
@@ -45,6 +61,7 @@ class GuestSpec:
     initrd: str | None = None
     args: str = ""
     cpus: int = 1
+    address: AddressPlan = AddressPlan()
     restart: RestartPolicy = RestartPolicy()
     on_exit: str = "stop"
     stop_timeout_s: float = 10.0
@@ -83,6 +100,7 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
         initrd=read("initrd", _path, None),
         args=read("args", _plain, ""),
         cpus=read("cpus", _count, 1),
+        address=read("address", _address_plan, AddressPlan()),
         restart=read("restart", _restart_policy, RestartPolicy()),
         on_exit=read("on-exit", _one_of("stop", "keep"), "stop"),
         stop_timeout_s=read("stop-timeout", parse_duration, policy.stop_timeout_s),
@@ -90,7 +108,6 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
         machine=read("machine", _machine, None),
     )
     read("enable", _one_of("true", "false"), "true")
-    read("address", _one_of("takeover"), "takeover")
     read.refuse_unknown()
     if not kernel:
         return None
@@ -222,6 +239,37 @@ def _restart_policy(text: str) -> RestartPolicy:
     if not match or (match[2] and match[1] != "on-failure"):
         raise ValueError("no, on-failure, on-failure:N, always or unless-stopped")
     return RestartPolicy(match[1], int(match[2] or 0) or None)  # on-failure:0 is no limit, as in Docker
+
+
+def _address_plan(text: str) -> AddressPlan:
+    if text in ("takeover", "dhcp", "none"):
+        return AddressPlan(text)
+    match = _OWN_ADDRESS.fullmatch(text)
+    interface = _usable(match["own"]) if match else None
+    gateway = match["gateway"] if match else None
+    if interface is None or (gateway and not _is_gateway(gateway, interface)):
+        raise ValueError(
+            "takeover, dhcp, none, or A.B.C.D/P, with a gateway on that link behind a comma if there is one"
+        )
+    broadcast = str(interface.network.broadcast_address)
+    return AddressPlan("static", Address(4, str(interface.ip), interface.network.prefixlen, broadcast), gateway)
+
+
+def _usable(text: str) -> ipaddress.IPv4Interface | None:
+    try:
+        interface = ipaddress.IPv4Interface(text)
+    except ValueError:
+        return None
+    ip = interface.ip
+    return None if ip.is_multicast or ip.is_loopback or ip.is_unspecified else interface
+
+
+def _is_gateway(text: str, interface: ipaddress.IPv4Interface) -> bool:
+    try:
+        gateway = ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return gateway in interface.network and gateway != interface.ip
 
 
 def _machine(text: str) -> str:

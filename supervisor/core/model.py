@@ -193,6 +193,8 @@ class ProcessRecord:
     """Seconds since boot (CLOCK_BOOTTIME), which no clock adjustment moves."""
     kind: str = "raw"
     command: tuple[str, ...] = ()
+    slots: tuple[int, ...] = ()
+    """N of each /dev/tapN that it has a network card on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,15 @@ from supervisor.core.actions import (
     GiveBack,
     LinkNetns,
     MakeNode,
+    PlugNic,
     RaiseTap,
     RemoveNode,
     StartGuest,
     StopGuest,
     TakeOver,
     UnlinkNetns,
+    UnplugNic,
+    Uplink,
     WriteRecord,
 )
 from supervisor.core.model import (
@@ -49,9 +52,11 @@ class Desired:
 
     attached: bool
     takeover: bool = False
-    """The first interface's address belongs to the guest."""
+    """The interfaces' addresses belong to the guest."""
     guest: bool = False
     """Its QEMU should run."""
+    hotplug: bool = False
+    """A guest that runs takes further network cards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,8 @@ class Seen:
     """N of /dev/tapN and its number, macvtap devices only."""
     guest: bool = False
     """Its QEMU runs."""
+    nics: frozenset[int] = frozenset()
+    """The slots that the running guest has a network card on."""
 
     def of(self, interface: str) -> SeenInterface | None:
         """One interface by name."""
@@ -155,10 +162,10 @@ def _with_interfaces(record: Record, seen: Seen) -> Record:
 def _attach_interface(seen: Seen, record: Record, each: SeenInterface) -> Action | None:
     entry = record.tap_of(each.interface.name)
     assert entry is not None, "entries were made before"
-    lost = entry.original is not None and (each.tap is None or entry.original.index != each.interface.index)
-    if lost and seen.guest:
-        return StopGuest(again=True)
-    if entry.original is not None and entry.original.index != each.interface.index:
+    exchanged = entry.original is not None and entry.original.index != each.interface.index
+    if entry.slot in seen.nics and (exchanged or each.tap is None or each.tap.device != entry.device):
+        return _lose_nic(seen, entry)
+    if exchanged:
         # Another interface of that name: what was taken from the one before is gone with it.
         return WriteRecord(_with(record, replace(entry, original=None)))
     device = each.tap.device if each.tap else None
@@ -185,22 +192,44 @@ def _serve(desired: Desired, seen: Seen, record: Record) -> Action | None:
     """Give the guest its address and start it, or the reverse."""
     if seen.guest and not desired.guest:
         return StopGuest()
-    if not desired.takeover:
-        return next((_give_back(seen, record, t) for t in record.taps if t.original), None)
-    if not record.taps:
+    if any(t.slot in seen.nics and (t.original is not None) != desired.takeover for t in record.taps):
+        return StopGuest(again=True)  # it was started for other addresses than it should have
+    # A guest that runs has the cards that it was started with, unless it takes more.
+    theirs = [t for t in record.taps if not seen.guest or desired.hotplug or t.slot in seen.nics]
+    for entry in record.taps:
+        if not desired.takeover or entry not in theirs:
+            action = _give_back(seen, record, entry) if entry.original else None
+        else:
+            action = _take_over(seen, record, entry)
+        if action:
+            return action
+    uplinks = [_uplink(seen, entry) for entry in sorted(theirs, key=lambda t: t.slot)]
+    if not desired.guest or not uplinks:
         return None
-    # A guest keeps the interface that it has, whatever is connected later.
-    entry = min(record.taps, key=lambda t: (t.original is None, t.slot))
-    first = seen.of(entry.interface)
-    assert first is not None, "an interface that is gone was withdrawn before"
-    assert first.tap is not None, "an interface without its tap was attached before"
+    if not seen.guest:
+        return StartGuest(tuple(uplinks))
+    return next((PlugNic(uplink) for uplink in uplinks if uplink.slot not in seen.nics), None)
+
+
+def _take_over(seen: Seen, record: Record, entry: TapRecord) -> Action | None:
+    each = seen.of(entry.interface)
+    assert each is not None, "an interface that is gone was withdrawn before"
+    assert each.tap is not None, "an interface without its tap was attached before"
     if entry.original is None:
-        return WriteRecord(_with(record, replace(entry, original=first.interface)))
-    if not is_taken(entry, first):
-        return TakeOver(entry.original, first.tap)
-    if desired.guest and not seen.guest:
-        return StartGuest(entry.original, first.tap, entry.slot)
-    return None
+        return WriteRecord(_with(record, replace(entry, original=each.interface)))
+    return None if is_taken(entry, each) else TakeOver(entry.original, each.tap)
+
+
+def _uplink(seen: Seen, entry: TapRecord) -> Uplink:
+    each = seen.of(entry.interface)
+    assert each is not None, "an interface that is gone was withdrawn before"
+    assert each.tap is not None, "an interface without its tap was attached before"
+    return Uplink(entry.original or each.interface, each.tap, entry.slot)
+
+
+def _lose_nic(seen: Seen, entry: TapRecord) -> Action:
+    """A guest's card leads nowhere any more. One that has no other is worth nothing until it is started again."""
+    return UnplugNic(entry.slot) if len(seen.nics) > 1 else StopGuest(again=True)
 
 
 def _undo(seen: Seen, record: Record | None) -> Action | None:
@@ -216,8 +245,8 @@ def _undo(seen: Seen, record: Record | None) -> Action | None:
 def _withdraw(seen: Seen, record: Record, entry: TapRecord) -> Action:
     """The reverse of one interface's attachment, and at last its entry in the record."""
     each = seen.of(entry.interface)
-    if seen.guest and entry.original:
-        return StopGuest(again=True)
+    if entry.slot in seen.nics:
+        return _lose_nic(seen, entry)
     if entry.original:
         return _give_back(seen, record, entry)
     action = _close(seen, entry)

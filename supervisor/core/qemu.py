@@ -1,7 +1,9 @@
 """QEMU's argument vector, as data: every input is a value, descriptor numbers too. Nothing is started here."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from supervisor.core.guests.kind import Boot
 from supervisor.core.labels import GuestSpec
@@ -13,13 +15,42 @@ TB_SIZE_MIB = 32
 
 
 @dataclass(frozen=True, slots=True)
+class Card:
+    """One network card, on a tap whose descriptor QEMU was handed."""
+
+    slot: int
+    """N of /dev/tapN, by which the card is named."""
+    tap: int
+    mac: str
+    mtu: int
+
+    @property
+    def netdev(self) -> str:
+        return netdev_name(self.slot)
+
+    @property
+    def device(self) -> str:
+        return device_name(self.slot)
+
+
+def netdev_name(slot: int) -> str:
+    """QEMU's name of the host's side of a card."""
+    return f"net{slot}"
+
+
+def device_name(slot: int) -> str:
+    """QEMU's name of the card itself."""
+    return f"nic{slot}"
+
+
+@dataclass(frozen=True, slots=True)
 class Descriptors:
     """The numbers under which QEMU finds what it was handed; it opens nothing by name but its own firmware."""
 
     kernel: int
     modules: tuple[int, ...]
     """In the order in which the kernel gets them."""
-    tap: int
+    cards: tuple[Card, ...]
     qmp: int
     """A listening Unix socket."""
     console: int
@@ -30,10 +61,11 @@ class Descriptors:
     def all(self) -> tuple[int, ...]:
         """What the process inherits, and nothing else."""
         log = () if self.log is None else (self.log,)
-        return (self.kernel, *self.modules, self.tap, self.qmp, self.console, *log)
+        return (self.kernel, *self.modules, *(card.tap for card in self.cards), self.qmp, self.console, *log)
 
 
 NAME_PREFIX = "vtapd-"
+_NETDEV = re.compile(r"tap,id=net(\d{1,4}),.*")
 
 
 def guest_name(container_id: ContainerId) -> str:
@@ -46,17 +78,21 @@ def accelerator_of(command: Sequence[str]) -> str:
     return command[command.index("-accel") + 1].split(",")[0] if "-accel" in command[:-1] else "tcg"
 
 
+def slots_of(command: Sequence[str]) -> tuple[int, ...]:
+    """The slots that it was started with cards on, from an argument vector that `build_arguments` made."""
+    netdevs = (value for option, value in pairwise(command) if option == "-netdev")
+    return tuple(int(match[1]) for match in map(_NETDEV.fullmatch, netdevs) if match)
+
+
 def build_arguments(
     binary: str,
     container_id: ContainerId,
     spec: GuestSpec,
     accel: str,
     boot: Boot,
-    mac: str,
-    mtu: int,
     fds: Descriptors,
 ) -> list[str]:
-    """The whole argument vector. `accel` is what was chosen: kvm or tcg; `mac` and `mtu` are of the guest's NIC.
+    """The whole argument vector. `accel` is what was chosen: kvm or tcg.
 
     Reference: qemu-system-x86_64(1), valid for QEMU 6.2 to 10.
     """
@@ -70,8 +106,7 @@ def build_arguments(
         *("-m", f"{spec.memory_mib}M"),
         *("-smp", str(spec.cpus)),
         *_kernel(boot, fds),
-        *("-netdev", f"tap,id=net0,fd={fds.tap}"),
-        *("-device", f"virtio-net-pci,netdev=net0,mac={mac},host_mtu={mtu},romfile="),
+        *(argument for card in fds.cards for argument in _card(card)),
         *_console(fds),
         *("-chardev", f"socket,id=qmp,fd={fds.qmp},server=on,wait=off"),
         *("-mon", "chardev=qmp,mode=control"),
@@ -94,6 +129,16 @@ def _kernel(boot: Boot, fds: Descriptors) -> list[str]:
     if boot.command_line:
         arguments += ["-append", boot.command_line]
     return arguments
+
+
+def _card(card: Card) -> list[str]:
+    return [
+        *("-netdev", f"tap,id={card.netdev},fd={card.tap}"),
+        *(
+            "-device",
+            f"virtio-net-pci,id={card.device},netdev={card.netdev},mac={card.mac},host_mtu={card.mtu},romfile=",
+        ),
+    ]
 
 
 def _console(fds: Descriptors) -> list[str]:

@@ -4,7 +4,7 @@ After QEMU hung up qemu.qmp's iterators fall silent instead of ending, so the en
 events are handed on as they come, and none is kept.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import anyio
@@ -35,12 +35,23 @@ class QmpSession:
             except _BROKEN as error:
                 raise Transient(f"no QMP session on {path}: {error}", step="qmp") from error
 
-    async def execute(self, command: str, arguments: dict[str, object] | None = None) -> object:
+    async def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> object:
         """One command and its answer. Raises Transient when QEMU refuses it or is gone."""
         try:
             return await self._client.execute(command, arguments)
         except _BROKEN as error:
             raise Transient(f"QMP {command}: {error}", step="qmp") from error
+
+    async def pass_descriptor(self, name: str, descriptor: int) -> None:
+        """Hand QEMU a duplicate under this name (QMP getfd). The descriptor stays the caller's.
+
+        Raises Transient when QEMU is gone.
+        """
+        try:
+            self._client.send_fd_scm(descriptor)
+        except _BROKEN as error:
+            raise Transient(f"QMP getfd: {error}", step="qmp") from error
+        await self.execute("getfd", {"fdname": name})
 
     async def close(self) -> None:
         """Take in what QEMU still said, then hang up. Bounded, and done even when the caller is cancelled."""

@@ -49,6 +49,7 @@ class InterfaceView:
     mtu: int
     addresses: list[str]
     gateway: str | None
+    in_guest: bool
     tap: TapView | None
 
 
@@ -120,6 +121,7 @@ def _interface(data: Json) -> InterfaceView:
         mtu=data["mtu"],
         addresses=data["addresses"],
         gateway=data["gateway"],
+        in_guest=data["in_guest"],
         tap=None if tap is None else _tap(tap),
     )
 

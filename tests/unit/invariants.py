@@ -48,10 +48,15 @@ def _check_guest(world: World) -> None:
     """No guest without tap, rule, node and address."""
     guest = world.guest
     assert guest is not None
-    assert guest.device in {tap.device for tap in world.taps.values()}, "a guest without its tap"
-    assert guest.device in world.rules, "a guest without its rule"
-    assert guest.device in own_nodes(world).values(), "a guest without its node"
-    assert is_taken_over(world, guest.original), "a guest without its address"
+    assert guest.nics, "a guest without a card"
+    taps = {tap.device for tap in world.taps.values()}
+    for slot, nic in guest.nics.items():
+        device = nic.tap.device
+        assert device in taps, "a guest without its tap"
+        assert device in world.rules, "a guest without its rule"
+        assert own_nodes(world).get(slot) == device, "a guest without its node"
+        if nic.tap.mac == nic.original.mac:
+            assert is_taken_over(world, nic.original), "a guest without its address"
 
 
 def is_taken_over(world: World, original: Interface) -> bool:
@@ -93,16 +98,18 @@ def check_reached(world: World, desired: Desired) -> None:
     devices = {tap.device for tap in world.taps.values()}
     assert own_rules(world) == devices
     assert own_nodes(world) == {int(name.removeprefix("eth")): tap.device for name, tap in world.taps.items()}
-    first = next((tap.interface for tap in world.record.taps if tap.original), min(world.docker))
+    nics = {nic.original.name: nic for nic in world.guest.nics.values()} if world.guest else {}
     for name, interface in world.docker.items():
-        if desired.takeover and name == first:
+        if desired.takeover and (world.guest is None or name in nics):
             assert is_taken_over(world, interface)
         else:
             assert is_same(world.interfaces[name], interface), f"{name} was not left as it was"
     assert (world.guest is not None) == desired.guest
-    if world.guest is not None:
-        assert world.guest.device == world.taps[first].device, "the guest is on another interface's tap"
-        assert is_same(world.guest.original, world.docker[first]), "the guest has an address of before"
+    for name, nic in nics.items():
+        assert nic.tap.device == world.taps[name].device, "a card is on another interface's tap"
+        assert is_same(nic.original, world.docker[name]), "the guest has an address of before"
+    if desired.guest and desired.hotplug:
+        assert nics.keys() == world.docker.keys(), "an interface without a card"
 
 
 def _check_nothing_left(world: World) -> None:

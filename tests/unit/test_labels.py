@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.guests import KINDS
-from supervisor.core.labels import GuestPolicy, GuestSpec, RestartPolicy, parse_labels, why_left_alone
-from supervisor.core.model import Container
+from supervisor.core.labels import AddressPlan, GuestPolicy, GuestSpec, RestartPolicy, parse_labels, why_left_alone
+from supervisor.core.model import Address, Container
 from supervisor.core.units import MIB
 from supervisor.errors import Rejected
 
@@ -39,6 +39,21 @@ def test_every_label_has_its_field() -> None:
         kernel=KERNEL, memory_mib=128, kind="rumprun", initrd="/boot/initrd", args="web -p 80", cpus=2,
         restart=RestartPolicy("on-failure", 5), on_exit="keep", stop_timeout_s=1.5, accel="tcg", machine="microvm",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("label", "plan"),
+    [
+        ("takeover", AddressPlan()),
+        ("dhcp", AddressPlan("dhcp")),
+        ("none", AddressPlan("none")),
+        ("10.1.2.3/24", AddressPlan("static", Address(4, "10.1.2.3", 24, "10.1.2.255"))),
+        ("10.1.2.3/24,10.1.2.1", AddressPlan("static", Address(4, "10.1.2.3", 24, "10.1.2.255"), "10.1.2.1")),
+    ],
+)
+def test_addresses(label: str, plan: AddressPlan) -> None:
+    assert spec_of(labelled(kernel=KERNEL, address=label)).address == plan
+    assert plan.takes_over == (label == "takeover")
 
 
 def test_without_a_kernel_there_is_no_guest() -> None:
@@ -88,6 +103,17 @@ WRONG = [
     ("cpus", "99999", "whole number"),
     ("cpus", "\N{ARABIC-INDIC DIGIT ONE}", "whole number"),
     ("address", "dhcp!", "takeover"),
+    ("address", "172.17.0.9", "A.B.C.D/P"),
+    ("address", "172.17.0.9/33", "A.B.C.D/P"),
+    ("address", "172.17.0.9/16,", "A.B.C.D/P"),
+    ("address", "172.17.0.9/16,10.0.0.1", "gateway on that link"),
+    ("address", "172.17.0.9/16,172.17.0.9", "gateway on that link"),
+    ("address", "172.17.0.9/16,172.17.0.1111", "gateway on that link"),
+    ("address", "172.17.0.9/255.255.0.0", "A.B.C.D/P"),
+    ("address", "127.0.0.1/8", "A.B.C.D/P"),
+    ("address", "224.0.0.5/8", "A.B.C.D/P"),
+    ("address", "0.0.0.0/0", "A.B.C.D/P"),
+    ("address", "2001:db8::5/64", "A.B.C.D/P"),
     ("restart", "sometimes", "on-failure:N"),
     ("restart", "always:3", "on-failure:N"),
     ("restart", "on-failure:", "on-failure:N"),

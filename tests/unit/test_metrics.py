@@ -9,8 +9,8 @@ from supervisor.metrics import GUEST_STATES, Counters, GuestSample, StateCollect
 
 KEK = GuestSample(
     container="kek", guest="rumprun", state="running", up=True, restarts=3, exits={"guest-panic": 2, "guest-exit": 1},
-    backoff_s=0.0, cpu_s=1.5, resident_bytes=1 << 20, interface="eth0",
-    counters={"rx_bytes": 10, "rx_packets": 1, "tx_bytes": 20, "tx_packets": 2},
+    backoff_s=0.0, cpu_s=1.5, resident_bytes=1 << 20,
+    traffic={"eth0": {"rx_bytes": 10, "rx_packets": 1, "tx_bytes": 20, "tx_packets": 2}},
 )  # fmt: skip
 
 # CONTRACT.md, "Metrics", for what exists: (name, type, labels)
@@ -106,9 +106,7 @@ def test_receive_is_what_the_guest_receives() -> None:
 
 
 def test_a_guest_that_waits_is_not_up_and_has_no_usage() -> None:
-    daemon = Daemon(
-        replace(KEK, state="backoff", up=False, backoff_s=7.5, cpu_s=None, resident_bytes=None, counters=None)
-    )
+    daemon = Daemon(replace(KEK, state="backoff", up=False, backoff_s=7.5, cpu_s=None, resident_bytes=None, traffic={}))
     assert daemon.value("vtapd_guest_up", container="kek", guest="rumprun") == 0
     assert daemon.value("vtapd_guest_backoff_seconds", container="kek") == 7.5
     assert daemon.value("vtapd_guest_cpu_seconds_total", container="kek") is None

@@ -14,12 +14,15 @@ from supervisor.core.actions import (
     GiveBack,
     LinkNetns,
     MakeNode,
+    PlugNic,
     RaiseTap,
     RemoveNode,
     StartGuest,
     StopGuest,
     TakeOver,
     UnlinkNetns,
+    UnplugNic,
+    Uplink,
     WriteRecord,
 )
 from supervisor.core.model import Address, DeviceNumber, IfIndex, Incarnation, Interface, Pid, Record, TapRecord
@@ -28,10 +31,11 @@ from supervisor.core.plan import Desired, Seen, SeenInterface, is_attached, is_t
 from .disturbances import delete_tap, end_container, end_guest, lose_rules, restart_container
 from .invariants import check_reached, is_taken_over
 from .things import DEVICE, ETH0, ETH1, ID, INCARNATION, NAME, TAP0, record
-from .world import World
+from .world import Guest, World
 
 NOTHING, TAP = Desired(False), Desired(True)
 BACKOFF, SERVED = Desired(True, takeover=True), Desired(True, takeover=True, guest=True)
+HOTPLUG, OWN_ADDRESS = replace(SERVED, hotplug=True), Desired(True, guest=True)
 
 ATTACH_ONE = [CreateTap, WriteRecord, AllowDevice, MakeNode]
 DETACH_ONE = [RemoveNode, DenyDevice, DeleteTap, WriteRecord]
@@ -62,8 +66,22 @@ class TestFromStartToEnd:
 
     def test_detach_with_a_guest_undoes_in_reverse(self) -> None:
         undone = names(world(ETH0, ETH1, at=SERVED).converge(NOTHING))
-        first = [GiveBack, WriteRecord, *DETACH_ONE]
-        assert undone == [StopGuest, *DETACH_ONE, *first, UnlinkNetns, DeleteRecord]
+        each = [GiveBack, WriteRecord, *DETACH_ONE]
+        assert undone == [StopGuest, *each, *each, UnlinkNetns, DeleteRecord]
+
+    def test_a_guest_has_all_interfaces(self) -> None:
+        there = world(ETH0, ETH1, at=TAP)
+        assert names(there.converge(SERVED)) == [WriteRecord, TakeOver, WriteRecord, TakeOver, StartGuest]
+        assert there.guest is not None
+        assert [nic.original for nic in there.guest.nics.values()] == [ETH0, ETH1]
+
+    def test_a_guest_with_an_address_of_its_own_leaves_the_containers(self) -> None:
+        assert names(world(at=TAP).converge(OWN_ADDRESS)) == [StartGuest]
+
+    def test_a_guest_that_was_started_for_other_addresses_is_started_anew(self) -> None:
+        there = world(at=SERVED)
+        assert names(there.converge(OWN_ADDRESS)) == [StopGuest, GiveBack, WriteRecord, StartGuest]
+        check_reached(there, OWN_ADDRESS)
 
     def test_a_guest_in_backoff_keeps_its_address(self) -> None:
         assert names(world(at=SERVED).converge(BACKOFF)) == [StopGuest]
@@ -285,6 +303,36 @@ class TestSurprises:
         there.docker["eth0"] = there.interfaces["eth0"] = ETH0
         assert StopGuest not in names(there.converge(SERVED))
         assert is_taken_over(there, ETH1)
+        check_reached(there, SERVED)
+
+    def test_a_network_that_is_connected_waits_for_the_guests_next_start(self) -> None:
+        there = world(at=SERVED)
+        there.docker["eth1"] = there.interfaces["eth1"] = ETH1
+        assert names(there.converge(SERVED)) == [WriteRecord, *ATTACH_ONE]
+        end_guest(there)
+        assert names(there.converge(SERVED)) == [WriteRecord, TakeOver, StartGuest]
+        check_reached(there, SERVED)
+
+    def test_or_is_plugged_into_one_that_takes_it(self) -> None:
+        there = world(at=HOTPLUG)
+        there.docker["eth1"] = there.interfaces["eth1"] = ETH1
+        assert names(there.converge(HOTPLUG)) == [WriteRecord, *ATTACH_ONE, WriteRecord, TakeOver, PlugNic]
+        check_reached(there, HOTPLUG)
+
+    @pytest.mark.parametrize("desired", [SERVED, HOTPLUG])
+    def test_a_network_that_is_disconnected_is_unplugged(self, desired: Desired) -> None:
+        there = world(ETH0, ETH1, at=desired)
+        for of in (there.interfaces, there.taps, there.docker):
+            del of["eth1"]
+        assert names(there.converge(desired)) == [UnplugNic, WriteRecord, RemoveNode, DenyDevice, WriteRecord]
+        check_reached(there, desired)
+
+    def test_a_card_whose_plugging_failed_gives_its_address_back(self) -> None:
+        there = world(at=HOTPLUG)
+        there.docker["eth1"] = there.interfaces["eth1"] = ETH1
+        there.converge(replace(HOTPLUG, guest=False))
+        there.guest = Guest({0: Uplink(ETH0, there.taps["eth0"], 0)})
+        assert names(there.converge(SERVED)) == [GiveBack, WriteRecord]
         check_reached(there, SERVED)
 
     def test_two_interfaces_whose_macs_end_alike_have_a_tap_each(self) -> None:

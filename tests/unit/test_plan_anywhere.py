@@ -5,6 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supervisor.core.actions import Uplink
 from supervisor.core.model import DeviceNumber, IfIndex, Incarnation, Interface, Pid, Record, Tap, TapRecord
 from supervisor.core.plan import Desired, is_attached, is_taken
 
@@ -15,7 +16,14 @@ INTERFACES = (ETH0, ETH1)
 MACS = st.sampled_from([each.mac for each in INTERFACES] + ["5e:00:00:00:ff:01", "5e:00:00:00:ff:02"])
 DEVICES = st.builds(DeviceNumber, st.just(MAJOR), st.integers(1, 3))
 DESIRED = st.sampled_from(
-    [Desired(False), Desired(True), Desired(True, takeover=True), Desired(True, takeover=True, guest=True)]
+    [
+        Desired(False),
+        Desired(True),
+        Desired(True, takeover=True),
+        Desired(True, guest=True),
+        Desired(True, takeover=True, guest=True),
+        Desired(True, takeover=True, guest=True, hotplug=True),
+    ]
 )
 
 
@@ -28,7 +36,9 @@ def worlds(draw: st.DrawFn) -> World:
     world.nodes = draw(st.dictionaries(st.integers(0, 2), DEVICES)) | {FOREIGN_SLOT: FOREIGN_DEVICE}
     world.netns_link = draw(st.sampled_from([None, INCARNATION.pid, Pid(17)]))
     world.record = draw(st.none() | records())
-    world.guest = Guest(DeviceNumber(MAJOR, 1), ETH0) if draw(st.booleans()) else None
+    cards = [Uplink(each, tap, slot) for slot, each in enumerate(INTERFACES) if (tap := world.taps.get(each.name))]
+    runs: bool = draw(st.booleans())
+    world.guest = Guest({card.slot: card for card in cards}) if cards and runs else None
     world.incarnation = draw(st.sampled_from([INCARNATION, INCARNATION, None]))
     return world
 

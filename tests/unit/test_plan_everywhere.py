@@ -23,7 +23,9 @@ NOTHING = Desired(False)
 TAP = Desired(True)
 BACKOFF = Desired(True, takeover=True)
 SERVED = Desired(True, takeover=True, guest=True)
-GOALS = (NOTHING, TAP, BACKOFF, SERVED)
+HOTPLUG = Desired(True, takeover=True, guest=True, hotplug=True)
+OWN_ADDRESS = Desired(True, guest=True)
+GOALS = (NOTHING, TAP, BACKOFF, SERVED, HOTPLUG, OWN_ADDRESS)
 
 RICH = replace(
     ETH0,
@@ -73,7 +75,16 @@ def worlds_interrupted(start: Desired, goal: Desired) -> Iterator[World]:
 
 
 WAYS = pytest.mark.parametrize(
-    ("start", "goal"), [(NOTHING, SERVED), (SERVED, NOTHING), (SERVED, TAP), (SERVED, BACKOFF), (TAP, SERVED)]
+    ("start", "goal"),
+    [
+        (NOTHING, SERVED),
+        (SERVED, NOTHING),
+        (SERVED, TAP),
+        (SERVED, BACKOFF),
+        (TAP, SERVED),
+        (NOTHING, OWN_ADDRESS),
+        (OWN_ADDRESS, NOTHING),
+    ],
 )
 
 

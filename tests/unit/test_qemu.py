@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from supervisor.core.guests.kind import Boot
 from supervisor.core.labels import GuestSpec
-from supervisor.core.qemu import Descriptors, accelerator_of, build_arguments, guest_name
+from supervisor.core.qemu import Card, Descriptors, accelerator_of, build_arguments, guest_name, slots_of
 
 from .things import ID
 
-FDS = Descriptors(kernel=10, modules=(), tap=11, qmp=12, console=13, log=14)
+CARD = Card(slot=0, tap=11, mac="02:42:ac:11:00:02", mtu=1500)
+FDS = Descriptors(kernel=10, modules=(), cards=(CARD,), qmp=12, console=13, log=14)
+OTHER_CARD = Card(slot=64, tap=17, mac="02:42:ac:12:00:05", mtu=1400)
 SPEC = GuestSpec("/hello.bin", memory_mib=64)
 NO_BOOT = Boot()
 GUEST = "vtapd-c0ffee0000000000000000000000000000000000000000000000000000000000"
@@ -31,7 +33,7 @@ qemu-system-x86_64
 -kernel /proc/self/fd/10
 -initrd /proc/self/fd/15
 -netdev tap,id=net0,fd=11
--device virtio-net-pci,netdev=net0,mac=02:42:ac:11:00:02,host_mtu=1500,romfile=
+-device virtio-net-pci,id=nic0,netdev=net0,mac=02:42:ac:11:00:02,host_mtu=1500,romfile=
 -add-fd fd=14,set=1
 -chardev socket,id=console,fd=13,server=on,wait=off,logfile=/dev/fdset/1,logappend=on
 -serial chardev:console
@@ -57,7 +59,9 @@ LINUX_BY_KVM = f"""\
 -initrd /proc/self/fd/15,/proc/self/fd/16
 -append console=ttyS0,115200 quiet
 -netdev tap,id=net0,fd=11
--device virtio-net-pci,netdev=net0,mac=02:42:ac:11:00:02,host_mtu=9000,romfile=
+-device virtio-net-pci,id=nic0,netdev=net0,mac=02:42:ac:11:00:02,host_mtu=9000,romfile=
+-netdev tap,id=net64,fd=17
+-device virtio-net-pci,id=nic64,netdev=net64,mac=02:42:ac:12:00:05,host_mtu=1400,romfile=
 -chardev socket,id=console,fd=13,server=on,wait=off
 -serial chardev:console
 -chardev socket,id=qmp,fd=12,server=on,wait=off
@@ -77,10 +81,10 @@ def lines(arguments: list[str]) -> str:
 
 
 def told(
-    spec: GuestSpec = SPEC, accel: str = "tcg", boot: Boot = NO_BOOT, mtu: int = 1500, fds: Descriptors = FDS,
+    spec: GuestSpec = SPEC, accel: str = "tcg", boot: Boot = NO_BOOT, fds: Descriptors = FDS,
     binary: str = "qemu-system-x86_64",
 ) -> list[str]:  # fmt: skip
-    return build_arguments(binary, ID, spec, accel, boot, "02:42:ac:11:00:02", mtu, fds)
+    return build_arguments(binary, ID, spec, accel, boot, fds)
 
 
 def test_rumprun_by_tcg() -> None:
@@ -92,8 +96,7 @@ def test_linux_by_kvm_without_a_log() -> None:
         replace(SPEC, memory_mib=256, cpus=4, machine="q35"),
         "kvm",
         Boot("console=ttyS0,115200 quiet"),
-        mtu=9000,
-        fds=replace(FDS, modules=(15, 16), log=None),
+        fds=replace(FDS, modules=(15, 16), log=None, cards=(replace(CARD, mtu=9000), OTHER_CARD)),
         binary="/opt/qemu",
     )
     assert lines(arguments) == LINUX_BY_KVM
@@ -130,7 +133,12 @@ def test_no_spec_turns_the_fences_off(option: str) -> None:
 
 @pytest.mark.parametrize("accel", ["kvm", "tcg"])
 def test_the_accelerator_can_be_told_from_the_arguments(accel: str) -> None:
-    assert accelerator_of(build_arguments("qemu", ID, SPEC, accel, NO_BOOT, "02:42:ac:11:00:02", 1500, FDS)) == accel
+    assert accelerator_of(told(accel=accel)) == accel
+
+
+def test_the_cards_can_be_told_from_the_arguments() -> None:
+    assert slots_of(told(fds=replace(FDS, cards=(CARD, OTHER_CARD)))) == (0, 64)
+    assert slots_of(["qemu", "-netdev", "user,id=net0", "-netdev"]) == ()
 
 
 def test_arguments_that_are_not_ours_name_no_accelerator() -> None:

@@ -5,7 +5,7 @@ What the real kernel refuses is refused here.
 """
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import assert_never
@@ -20,12 +20,15 @@ from supervisor.core.actions import (
     GiveBack,
     LinkNetns,
     MakeNode,
+    PlugNic,
     RaiseTap,
     RemoveNode,
     StartGuest,
     StopGuest,
     TakeOver,
     UnlinkNetns,
+    UnplugNic,
+    Uplink,
     WriteRecord,
 )
 from supervisor.core.model import (
@@ -58,10 +61,9 @@ class KernelRefusesError(AssertionError):
 
 @dataclass(frozen=True)
 class Guest:
-    """A running QEMU: the device it holds open, and who it thinks it is."""
+    """A running QEMU, its cards by slot: the device that each holds open, and who it thinks it is."""
 
-    device: DeviceNumber
-    original: Interface
+    nics: Mapping[int, Uplink]
 
 
 @dataclass
@@ -104,6 +106,7 @@ class World:
             frozenset(self.rules & known),
             tuple((slot, device) for slot, device in sorted(self.nodes.items()) if slot in slots),
             self.guest is not None,
+            frozenset(self.guest.nics) if self.guest else frozenset(),
         )
 
     def next(self, desired: Desired) -> Action | None:
@@ -131,7 +134,7 @@ class World:
         match action:
             case WriteRecord() | DeleteRecord() | LinkNetns() | UnlinkNetns():
                 self._take_on_host(action)
-            case StartGuest() | StopGuest():
+            case StartGuest() | StopGuest() | PlugNic() | UnplugNic():
                 self._take_guest(action)
             case CreateTap(interface, name):
                 self._create_tap(interface, name)
@@ -168,13 +171,21 @@ class World:
             case UnlinkNetns():
                 self.netns_link = None
 
-    def _take_guest(self, action: StartGuest | StopGuest) -> None:
+    def _take_guest(self, action: StartGuest | StopGuest | PlugNic | UnplugNic) -> None:
+        nics = self.guest.nics if self.guest else {}
         match action:
-            case StartGuest(original, tap, _):
+            case StartGuest(started_with):
                 assert self.guest is None, "two QEMUs on one tap"
-                self.guest = Guest(tap.device, original)
+                self.guest = Guest({nic.slot: nic for nic in started_with})
             case StopGuest():
                 self.guest = None
+            case PlugNic(nic):
+                assert nics, "only a guest that runs can be given a card"
+                assert nic.slot not in nics, "two cards on one tap"
+                self.guest = Guest({**nics, nic.slot: nic})
+            case UnplugNic(slot):
+                assert slot in nics, "no such card"
+                self.guest = Guest({number: nic for number, nic in nics.items() if number != slot})
 
     def _create_tap(self, interface: Interface, name: str) -> None:
         if name in {tap.name for tap in self.taps.values()}:

@@ -81,6 +81,8 @@ class GuestKind:
     boot: Callable[[str, GuestNetwork | None], Boot]
     """From the user's `vtapd.args` and the network; ValueError names what the format cannot carry."""
     stop: Stop
+    takes_cards: bool = False
+    """Whether it takes network cards while it runs, as a system with PCI hot plug does."""
     markers: tuple[bytes, ...] = ()
     console: tuple[ConsolePattern, ...] = ()
 

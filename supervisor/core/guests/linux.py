@@ -33,5 +33,6 @@ LINUX = GuestKind(
     recognise=lambda image: has_linux_header(image.head),
     boot=_boot,
     stop=Stop.POWERDOWN,
+    takes_cards=True,
     console=(ConsolePattern(re.compile(rb"Kernel panic - not syncing"), lambda _match: Verdict("guest-panic")),),
 )

@@ -13,4 +13,5 @@ RAW = GuestKind(
     recognise=lambda image: is_bootable(image.head),
     boot=_boot,
     stop=Stop.POWERDOWN,
+    takes_cards=True,
 )

@@ -1,0 +1,19 @@
+"""Whose addresses a guest has: the container's interfaces as `vtapd.address` has it be told of them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from supervisor.core.actions import Uplink
+from supervisor.core.labels import AddressPlan
+from supervisor.core.model import Interface, Route
+
+
+def interfaces_of(uplinks: Sequence[Uplink], plan: AddressPlan) -> tuple[Interface, ...]:
+    """Each card's interface, with the MAC that the card has; an address of the guest's own is on the first."""
+    if plan.takes_over:
+        return tuple(uplink.original for uplink in uplinks)
+    bare = [replace(each.original, mac=each.tap.mac, addresses=(), routes=()) for each in uplinks]
+    if plan.address is not None:
+        routes = (Route(4, "", 0, plan.gateway),) if plan.gateway else ()
+        bare[0] = replace(bare[0], addresses=(plan.address,), routes=routes)
+    return tuple(bare)
