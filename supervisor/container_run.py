@@ -15,7 +15,7 @@ from supervisor.context import Context
 from supervisor.core.guests import KINDS
 from supervisor.core.labels import ENABLE, UNLIMITED, GuestSpec, parse_labels, why_left_alone, why_no_network
 from supervisor.core.lifecycle import NOT_CRASHES
-from supervisor.core.model import Container, GuestRecord, Incarnation
+from supervisor.core.model import Container, GuestRecord, Incarnation, ProcessRecord
 from supervisor.core.plan import Desired
 from supervisor.edges import process
 from supervisor.edges.docker import Event
@@ -168,18 +168,19 @@ class ContainerRun:
         if guest.process is None or self.keeper.session is not None:
             return
         attachment = await self.steps.reach()
-        plan = await self._plan_of_running(guest.process.kind, attachment)
+        plan = await self._plan_of_running(guest.process, attachment)
         self._ledger.note_guest(self.incarnation, self.keeper.adopt(self.container, attachment, plan, guest))
 
-    async def _plan_of_running(self, kind: str, attachment: Attachment) -> GuestPlan:
+    async def _plan_of_running(self, running: ProcessRecord, attachment: Attachment) -> GuestPlan:
         """The limits of today's configuration are for guests that start today."""
         try:
             spec = parse_labels(replace(self.container, memory_limit_bytes=0), UNLIMITED)
-            if spec is not None and not kind:
+            if spec is not None and not running.kind:
                 return await examine(self._context, attachment.root, spec)
         except Rejected:
             spec = None
-        return GuestPlan(spec or GuestSpec(kernel="", memory_mib=0), KINDS.get(kind, KINDS["raw"]))
+        kind = KINDS.get(running.kind, KINDS["raw"])
+        return GuestPlan(spec or GuestSpec(kernel="", memory_mib=0), kind, running.because)
 
     def _desired(self) -> Desired:
         attached = self._wanted and self._decided and self.left_alone is None

@@ -45,7 +45,7 @@ class GuestKeeper:
         """Take on the QEMU that an earlier daemon started, untouched; one that has ended meanwhile is reckoned up."""
         assert guest.process is not None, "only a guest on record is adopted"
         self.plan = plan
-        recorded = replace(guest.process, kind=plan.kind.name)
+        recorded = replace(guest.process, kind=plan.kind.name, because=plan.because)
         found = process.find(recorded, guest_name(container.id))
         if found is None:
             # Nobody knows when. That it was healthy before is not taken for granted.
@@ -107,7 +107,7 @@ class GuestKeeper:
 
     def _reckon(self, guest: GuestRecord, evidence: Evidence, ended_at_s: float) -> GuestRecord:
         assert self.plan is not None
-        exit = replace(classify(evidence), at=datetime.now(UTC).isoformat(timespec="milliseconds"))
+        exit = replace(classify(evidence, self.plan.kind), at=datetime.now(UTC).isoformat(timespec="milliseconds"))
         ended = after_end(
             guest, exit, self.plan.spec.restart, self._context.config.curve, ended_at_s, self._context.chance()
         )

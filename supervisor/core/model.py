@@ -146,6 +146,8 @@ class Container:
     devices: tuple[tuple[str, str], ...] = ()
     """`--device`: a path on the host, and the letters of what the container may do with it."""
     endpoints: tuple[Endpoint, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    """The image's variables and those of `docker run -e`, in Docker's order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,10 @@ class ProcessRecord:
     """Seconds since boot (CLOCK_BOOTTIME), which no clock adjustment moves."""
     kind: str = "raw"
     command: tuple[str, ...] = ()
+    because: str = ""
+    """By what its kind was chosen, in words."""
+    notes: tuple[str, ...] = ()
+    """What it could not be told, for people."""
 
 
 @dataclass(frozen=True, slots=True)

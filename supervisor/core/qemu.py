@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from supervisor.core.guests.kind import Boot
+from supervisor.core.guests.kind import Boot, Machine
 from supervisor.core.labels import GuestSpec
 from supervisor.core.model import ContainerId
 
 CONSOLE_FDSET = 1
+DISK_FDSET = 2
 TB_SIZE_MIB = 32
 """TCG's translation cache, part of what `[guest] overhead` stands for; QEMU's own default is a gigabyte."""
 
@@ -16,7 +17,8 @@ TB_SIZE_MIB = 32
 class Descriptors:
     """The numbers under which QEMU finds what it was handed; it opens nothing by name but its own firmware."""
 
-    kernel: int
+    image: int
+    """The kernel; or the disk that is booted, open for reading and writing."""
     modules: tuple[int, ...]
     """In the order in which the kernel gets them."""
     tap: int
@@ -30,7 +32,7 @@ class Descriptors:
     def all(self) -> tuple[int, ...]:
         """What the process inherits, and nothing else."""
         log = () if self.log is None else (self.log,)
-        return (self.kernel, *self.modules, self.tap, self.qmp, self.console, *log)
+        return (self.image, *self.modules, self.tap, self.qmp, self.console, *log)
 
 
 NAME_PREFIX = "vtapd-"
@@ -51,6 +53,7 @@ def build_arguments(
     container_id: ContainerId,
     spec: GuestSpec,
     accel: str,
+    machine: Machine,
     boot: Boot,
     mac: str,
     mtu: int,
@@ -65,17 +68,17 @@ def build_arguments(
         *("-name", guest_name(container_id)),
         *("-nodefaults", "-no-user-config"),
         *("-display", "none"),
-        *("-machine", spec.machine or "pc"),
+        *("-machine", spec.machine or machine.type),
         *_accelerator(accel),
         *("-m", f"{spec.memory_mib}M"),
         *("-smp", str(spec.cpus)),
-        *_kernel(boot, fds),
+        *(_disk(fds) if machine.boots_disk else _kernel(boot, fds)),
         *("-netdev", f"tap,id=net0,fd={fds.tap}"),
-        *("-device", f"virtio-net-pci,netdev=net0,mac={mac},host_mtu={mtu},romfile="),
+        *("-device", f"{machine.nic},netdev=net0,mac={mac},host_mtu={mtu},romfile="),
         *_console(fds),
         *("-chardev", f"socket,id=qmp,fd={fds.qmp},server=on,wait=off"),
         *("-mon", "chardev=qmp,mode=control"),
-        *("-device", "pvpanic"),
+        *(word for device in machine.devices for word in ("-device", device)),
         *("-action", "reboot=shutdown,shutdown=poweroff,panic=shutdown"),
         *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
     ]
@@ -88,12 +91,19 @@ def _accelerator(accel: str) -> list[str]:
 
 
 def _kernel(boot: Boot, fds: Descriptors) -> list[str]:
-    arguments = ["-kernel", f"/proc/self/fd/{fds.kernel}"]
+    arguments = ["-kernel", f"/proc/self/fd/{fds.image}"]
     if fds.modules:
         arguments += ["-initrd", ",".join(f"/proc/self/fd/{fd}" for fd in fds.modules)]
     if boot.command_line:
         arguments += ["-append", boot.command_line]
     return arguments
+
+
+def _disk(fds: Descriptors) -> list[str]:
+    return [
+        *("-add-fd", f"fd={fds.image},set={DISK_FDSET}"),
+        *("-drive", f"if=virtio,format=raw,file=/dev/fdset/{DISK_FDSET}"),
+    ]
 
 
 def _console(fds: Descriptors) -> list[str]:

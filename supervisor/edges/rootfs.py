@@ -66,14 +66,15 @@ def open_dev(root: int) -> int:
     return dev
 
 
-def open_file(root: int, path: str, label: str, limit_bytes: int) -> int:
-    """Open a regular file of the container for reading. The caller owns the descriptor.
+def open_file(root: int, path: str, label: str, limit_bytes: int, *, writable: bool = False) -> int:
+    """Open a regular file of the container for reading, or for writing too. The caller owns the descriptor.
 
     Raises Rejected, naming the label, when it is missing, no regular file, empty or larger than the limit.
     """
     try:
         # O_NONBLOCK: a FIFO or a device under that name must not hold the daemon up.
-        descriptor = open_beneath(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        access = os.O_RDWR if writable else os.O_RDONLY
+        descriptor = open_beneath(root, path, access | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN):
             raise Transient(f"cannot open {path!a}: {error.strerror}", step="kernel") from error

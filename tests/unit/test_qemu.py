@@ -6,15 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.guests.kind import Boot
+from supervisor.core.guests import FORMS
+from supervisor.core.guests.kind import Boot, GuestKind, Machine
 from supervisor.core.labels import GuestSpec
 from supervisor.core.qemu import Descriptors, accelerator_of, build_arguments, guest_name
 
 from .things import ID
 
-FDS = Descriptors(kernel=10, modules=(), tap=11, qmp=12, console=13, log=14)
+FDS = Descriptors(image=10, modules=(), tap=11, qmp=12, console=13, log=14)
 SPEC = GuestSpec("/hello.bin", memory_mib=64)
-NO_BOOT = Boot()
+NO_BOOT, PC = Boot(), Machine()
 GUEST = "vtapd-c0ffee0000000000000000000000000000000000000000000000000000000000"
 
 RUMPRUN_BY_TCG = f"""\
@@ -78,9 +79,9 @@ def lines(arguments: list[str]) -> str:
 
 def told(
     spec: GuestSpec = SPEC, accel: str = "tcg", boot: Boot = NO_BOOT, mtu: int = 1500, fds: Descriptors = FDS,
-    binary: str = "qemu-system-x86_64",
+    binary: str = "qemu-system-x86_64", machine: Machine = PC,
 ) -> list[str]:  # fmt: skip
-    return build_arguments(binary, ID, spec, accel, boot, "02:42:ac:11:00:02", mtu, fds)
+    return build_arguments(binary, ID, spec, accel, machine, boot, "02:42:ac:11:00:02", mtu, fds)
 
 
 def test_rumprun_by_tcg() -> None:
@@ -97,6 +98,28 @@ def test_linux_by_kvm_without_a_log() -> None:
         binary="/opt/qemu",
     )
     assert lines(arguments) == LINUX_BY_KVM
+
+
+def test_a_disk_is_a_drive_by_descriptor_and_no_kernel() -> None:
+    machine = Machine(devices=("pvpanic", "isa-debug-exit"), boots_disk=True)
+    text = lines(told(machine=machine))
+    assert "-kernel" not in text
+    assert "-add-fd fd=10,set=2\n-drive if=virtio,format=raw,file=/dev/fdset/2\n" in text
+    assert "-device pvpanic\n-device isa-debug-exit\n" in text
+
+
+def test_a_label_goes_before_the_kinds_machine() -> None:
+    machine = Machine(type="microvm", nic="virtio-net-device")
+    assert "-machine microvm\n" in lines(told(machine=machine))
+    assert "-device virtio-net-device,netdev=net0," in lines(told(machine=machine))
+    assert "-machine q35\n" in lines(told(replace(SPEC, machine="q35"), machine=machine))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_kind_takes_the_legacy_interface_away(form: GuestKind) -> None:
+    text = lines(told(machine=form.machine))
+    assert "disable-legacy" not in text
+    assert "disable-modern" not in text
 
 
 def test_a_guest_is_recognised_by_its_name() -> None:
@@ -130,7 +153,9 @@ def test_no_spec_turns_the_fences_off(option: str) -> None:
 
 @pytest.mark.parametrize("accel", ["kvm", "tcg"])
 def test_the_accelerator_can_be_told_from_the_arguments(accel: str) -> None:
-    assert accelerator_of(build_arguments("qemu", ID, SPEC, accel, NO_BOOT, "02:42:ac:11:00:02", 1500, FDS)) == accel
+    assert (
+        accelerator_of(build_arguments("qemu", ID, SPEC, accel, PC, NO_BOOT, "02:42:ac:11:00:02", 1500, FDS)) == accel
+    )
 
 
 def test_arguments_that_are_not_ours_name_no_accelerator() -> None:
