@@ -23,7 +23,7 @@ from supervisor.core.labels import (
     why_no_network,
 )
 from supervisor.core.lifecycle import NOT_CRASHES
-from supervisor.core.model import Container, GuestRecord, Incarnation
+from supervisor.core.model import Container, GuestRecord, Incarnation, ProcessRecord
 from supervisor.core.plan import Desired
 from supervisor.edges import process
 from supervisor.edges.docker import Event
@@ -175,18 +175,19 @@ class ContainerRun:
         if guest.process is None or self.keeper.session is not None:
             return
         attachment = await self.steps.reach()
-        plan = await self._plan_of_running(guest.process.kind, attachment)
+        plan = await self._plan_of_running(guest.process, attachment)
         self._ledger.note_guest(self.incarnation, self.keeper.adopt(self.container, attachment, plan, guest))
 
-    async def _plan_of_running(self, kind: str, attachment: Attachment) -> GuestPlan:
+    async def _plan_of_running(self, running: ProcessRecord, attachment: Attachment) -> GuestPlan:
         """The limits of today's configuration are for guests that start today."""
         try:
             spec = parse_labels(replace(self.container, memory_limit_bytes=0), UNLIMITED)
-            if spec is not None and not kind:
+            if spec is not None and not running.kind:
                 return await examine(self._context, attachment.root, spec)
         except Rejected:
             spec = None
-        return GuestPlan(spec or self._spec_of_old(), KINDS.get(kind, KINDS["raw"]))
+        kind = KINDS.get(running.kind, KINDS["raw"])
+        return GuestPlan(spec or self._spec_of_old(), kind, running.because)
 
     def _spec_of_old(self) -> GuestSpec:
         """Of a guest whose labels an earlier version understood: it keeps the addresses that it has."""
@@ -210,7 +211,7 @@ class ContainerRun:
         takes_over = plan.spec.address.takes_over
         # A guest that is told its addresses at its start could do nothing with those of a later card.
         hotplug = not takes_over and plan.kind.takes_cards and self.keeper.takes_cards
-        return Desired(True, takes_over, runs_on or due, hotplug)
+        return Desired(True, takes_over, runs_on or due, plan.kind.most_cards, hotplug)
 
     def _may_start(self) -> bool:
         """Whether a guest could be started now, were it due: not in a container that stops or is paused."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import anyio.abc
 import structlog
 
 from supervisor.core.cgroups import Cgroup
@@ -93,7 +94,7 @@ class GuestSession:
             async with anyio.create_task_group() as tasks:
                 heard = anyio.Event()
                 tasks.start_soon(self._converse)
-                tasks.start_soon(self._listen, heard)
+                tasks.start_soon(self._listen, tasks, heard)
                 await anyio.wait_readable(self._process.pidfd)
                 self.ended_at_s = boottime_s()
                 status = self._process.reap()
@@ -180,12 +181,17 @@ class GuestSession:
         elif name == "GUEST_PANICKED":
             self._panicked = True
 
-    async def _listen(self, heard: anyio.Event) -> None:
+    async def _listen(self, tasks: anyio.abc.TaskGroup, heard: anyio.Event) -> None:
         async for data in read_console(self._paths.console):
             if self._scanner.feed(data):
-                self._process.kill()  # its last line: such a guest halts, and never ends QEMU itself
+                tasks.start_soon(self._end_halted)
         self._scanner.close()
         heard.set()
+
+    async def _end_halted(self) -> None:
+        """After its last line: such a guest halts, and never ends QEMU itself."""
+        await anyio.sleep(self._scanner.last_words_s)
+        self._process.kill()
 
     async def _gather(self, status: int | None) -> Evidence:
         gone = observe_incarnation(self._init) is None
@@ -195,6 +201,7 @@ class GuestSession:
             # Docker may be killing the whole cgroup, QEMU before the init.
             await anyio.sleep(_INIT_ENDS_S)
             gone = observe_incarnation(self._init) is None
+        complaint = self._process.read_stderr() if status else ""
         return Evidence(
             status=status,
             shutdown=self._shutdown,
@@ -203,7 +210,8 @@ class GuestSession:
             asked=self._asked,
             oom=oom and status == -signal.SIGKILL,
             container_gone=gone,
-            detail=self._scanner.last_line or (self._process.read_stderr() if status else ""),
+            complaint=complaint,
+            detail=self._scanner.last_line or complaint,
         )
 
     @property

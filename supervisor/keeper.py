@@ -49,7 +49,7 @@ class GuestKeeper:
         assert guest.process is not None, "only a guest on record is adopted"
         self.plan = plan
         slots = guest.process.slots or slots_of(guest.process.command)
-        recorded = replace(guest.process, kind=plan.kind.name, slots=slots)
+        recorded = replace(guest.process, kind=plan.kind.name, because=plan.because, slots=slots)
         found = process.find(recorded, guest_name(container.id))
         if found is None:
             # Nobody knows when. That it was healthy before is not taken for granted.
@@ -139,7 +139,7 @@ class GuestKeeper:
 
     def _reckon(self, guest: GuestRecord, evidence: Evidence, ended_at_s: float) -> GuestRecord:
         assert self.plan is not None
-        exit = replace(classify(evidence), at=datetime.now(UTC).isoformat(timespec="milliseconds"))
+        exit = replace(classify(evidence, self.plan.kind), at=datetime.now(UTC).isoformat(timespec="milliseconds"))
         ended = after_end(
             guest, exit, self.plan.spec.restart, self._context.config.curve, ended_at_s, self._context.chance()
         )

@@ -12,14 +12,14 @@ from supervisor.attachment import Attachment
 from supervisor.context import Context
 from supervisor.core import qemu
 from supervisor.core.actions import Uplink
-from supervisor.core.addressing import interfaces_of
 from supervisor.core.guests import MARKERS, choose_kind
-from supervisor.core.guests.kind import Boot, GuestKind, GuestNetwork, network_of
+from supervisor.core.guests.kind import GuestKind
+from supervisor.core.guests.refusal import refused
 from supervisor.core.labels import GuestSpec
 from supervisor.core.model import Container, ProcessRecord
 from supervisor.edges import cgroups, console, netns, process, rootfs, sockets
-from supervisor.errors import Rejected
 from supervisor.guest import SocketPaths, boottime_s
+from supervisor.guest_network import observe_network
 
 _ENDS_S = 1.0
 NAMESPACES = {"net": netns.CLONE_NEWNET, "pid": netns.CLONE_NEWPID}
@@ -31,6 +31,8 @@ class GuestPlan:
 
     spec: GuestSpec
     kind: GuestKind
+    because: str = ""
+    """By what its kind was chosen, in words."""
 
 
 async def examine(context: Context, root: int, spec: GuestSpec) -> GuestPlan:
@@ -44,9 +46,11 @@ async def examine(context: Context, root: int, spec: GuestSpec) -> GuestPlan:
         if spec.initrd:
             _own(owned, rootfs.open_file(root, spec.initrd, "vtapd.initrd", limit))
         image = await anyio.to_thread.run_sync(rootfs.read_image, kernel, MARKERS)
-    kind = choose_kind(spec.kind, image, spec.kernel)
-    _boot(kind, spec, None)
-    return GuestPlan(spec, kind)
+    kind, because = choose_kind(spec.kind, image, spec.kernel)
+    kind.boot(spec.args, None, spec.env)
+    if spec.initrd and kind.machine.boots_disk:
+        raise refused("vtapd.initrd", spec.initrd, "nothing: the image is a disk, which is booted without modules")
+    return GuestPlan(spec, kind, because)
 
 
 async def launch(
@@ -63,8 +67,8 @@ async def launch(
     The taps stay the caller's. Whatever fails, no descriptor, socket or process is left.
     """
     accel = await context.accelerator(plan.spec.accel)
-    told = interfaces_of(uplinks, plan.spec.address)
-    boot = _boot(plan.kind, plan.spec, network_of(told[0], container.hostname) if told[0].addresses else None)
+    network = observe_network(attachment.root, container, plan.spec.address, plan.kind, uplinks)
+    boot = plan.kind.boot(plan.spec.args, network, plan.spec.env)
     limit = context.config.limits.kernel
     with ExitStack() as owned:
         modules = [_own(owned, process.memory_file(m, "vtapd-module")) for m in boot.modules]
@@ -72,7 +76,7 @@ async def launch(
             modules.append(await _share(owned, attachment.root, plan.spec.initrd, "vtapd.initrd", limit))
         log = console.open_log(container.pid)
         descriptors = qemu.Descriptors(
-            kernel=await _share(owned, attachment.root, plan.spec.kernel, "vtapd.kernel", limit),
+            image=await _open_image(owned, attachment.root, plan, limit),
             modules=tuple(modules),
             cards=cards,
             qmp=_own(owned, sockets.listen(paths.qmp)),
@@ -84,6 +88,7 @@ async def launch(
             container.id,
             plan.spec,
             accel,
+            plan.kind.machine,
             boot,
             descriptors,
         )
@@ -102,19 +107,23 @@ async def launch(
             child.reap()
         child.close()
         raise
-    slots = tuple(card.slot for card in cards)
-    return child, ProcessRecord(child.pid, child.start_ticks, spawned_at_s, plan.kind.name, tuple(arguments), slots)
+    return child, ProcessRecord(
+        child.pid,
+        child.start_ticks,
+        spawned_at_s,
+        plan.kind.name,
+        tuple(arguments),
+        tuple(card.slot for card in cards),
+        plan.because,
+        boot.notes,
+    )
 
 
-def _boot(kind: GuestKind, spec: GuestSpec, network: GuestNetwork | None) -> Boot:
-    try:
-        return kind.boot(spec.args, network)
-    except ValueError as error:
-        raise Rejected(
-            f"label vtapd.args={spec.args!a} is refused",
-            step="labels",
-            remedy=f"allowed is what a {kind.name} guest can be given: {error}",
-        ) from error
+async def _open_image(owned: ExitStack, root: int, plan: GuestPlan, limit: int) -> int:
+    """A disk is the container's own file, to which its guest writes; a kernel may be a copy."""
+    if plan.kind.machine.boots_disk:
+        return _own(owned, rootfs.open_file(root, plan.spec.kernel, "vtapd.kernel", limit, writable=True))
+    return await _share(owned, root, plan.spec.kernel, "vtapd.kernel", limit)
 
 
 async def _share(owned: ExitStack, root: int, path: str, label: str, limit: int) -> int:

@@ -174,6 +174,8 @@ def _guest(worker: Worker) -> Json | None:
     plan, guest, session = run.keeper.plan, run.guest, run.keeper.session
     return {
         "kind": plan.kind.name,
+        "kind_because": plan.because,
+        "notes": list(guest.process.notes) if guest.process else [],
         "kernel": plan.spec.kernel,
         "initrd": plan.spec.initrd,
         "args": plan.spec.args,

@@ -1,11 +1,13 @@
 """Reads a guest's console for the lines that tell of its end, in bounded memory whatever the guest prints."""
 
+import re
 from collections.abc import Iterable
 
 from supervisor.core.guests.kind import ConsolePattern, Verdict
 
 MAX_LINE_BYTES = 1024
 """Of a longer line only this much is looked at."""
+_COLOURS = re.compile(rb"\x1b\[[0-9;]{0,16}m")
 
 
 class ConsoleScanner:
@@ -17,6 +19,8 @@ class ConsoleScanner:
         self.verdict: Verdict | None = None
         self.ended = False
         """The guest said its last line: it does nothing more, though QEMU may live on."""
+        self.last_words_s = 0.0
+        """How long it may still speak after that line."""
         self.last_line = ""
 
     def feed(self, data: bytes) -> bool:
@@ -42,7 +46,7 @@ class ConsoleScanner:
         self._line += part[:room]
 
     def _look(self) -> None:
-        line = bytes(self._line).strip(b"\r\n \t\0")
+        line = _COLOURS.sub(b"", bytes(self._line)).strip(b"\r\n \t\0")
         if not line:
             return
         for pattern in self._patterns:
@@ -52,5 +56,6 @@ class ConsoleScanner:
             if pattern.verdict is not None:
                 self.verdict = pattern.verdict(match)
                 self.last_line = line.decode("utf-8", "replace")
-            self.ended = self.ended or pattern.final
+            if pattern.final and not self.ended:
+                self.ended, self.last_words_s = True, pattern.last_words_s
             return

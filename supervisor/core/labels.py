@@ -67,6 +67,8 @@ class GuestSpec:
     stop_timeout_s: float = 10.0
     accel: str = "auto"
     machine: str | None = None
+    env: tuple[tuple[str, str], ...] = ()
+    """The container's environment, where the guest is to have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
         stop_timeout_s=read("stop-timeout", parse_duration, policy.stop_timeout_s),
         accel=read("accel", _one_of("auto", "kvm", "tcg"), policy.accel),
         machine=read("machine", _machine, None),
+        env=container.env if read("env", _one_of("true", "false"), "false") == "true" else (),
     )
     read("enable", _one_of("true", "false"), "true")
     read.refuse_unknown()

@@ -4,7 +4,7 @@ import math
 import signal
 from dataclasses import dataclass, replace
 
-from supervisor.core.guests.kind import Verdict
+from supervisor.core.guests.kind import GuestKind, Verdict
 from supervisor.core.labels import RestartPolicy
 from supervisor.core.model import Exit, GuestRecord, ProcessRecord
 
@@ -57,17 +57,19 @@ class Evidence:
     """`stopped` or `hang`, when it was the daemon that ended it for that reason."""
     oom: bool = False
     container_gone: bool = False
+    complaint: str = ""
+    """QEMU's own last words on standard error: its exit status is then its own, and no guest's."""
     detail: str = ""
     """A line of QEMU's own, or of the guest's console."""
 
 
-def classify(evidence: Evidence) -> Exit:
+def classify(evidence: Evidence, kind: GuestKind) -> Exit:
     """The one reason of this end. Who caused it comes before what it looked like."""
-    reason, code = _reason(evidence)
+    reason, code = _reason(evidence, kind)
     return Exit(reason, code, evidence.detail)
 
 
-def _reason(evidence: Evidence) -> tuple[str, int | None]:
+def _reason(evidence: Evidence, kind: GuestKind) -> tuple[str, int | None]:
     if evidence.asked:
         return evidence.asked, None
     if evidence.container_gone:
@@ -78,11 +80,20 @@ def _reason(evidence: Evidence) -> tuple[str, int | None]:
         return evidence.verdict.reason, evidence.verdict.code
     if evidence.panicked:
         return "guest-panic", None
+    if told := _verdict_of_status(evidence, kind):
+        return told.reason, told.code
     if evidence.shutdown in _SHUTDOWN_REASONS:
         return _SHUTDOWN_REASONS[evidence.shutdown]
     if evidence.status is not None and evidence.status < 0:
         return "qemu-signal", -evidence.status
     return "qemu-exit", evidence.status
+
+
+def _verdict_of_status(evidence: Evidence, kind: GuestKind) -> Verdict | None:
+    """What the guest said by an exit device, which since QEMU 8.2 looks like a power-off beside its status."""
+    if kind.verdict_of_status is None or evidence.status is None or evidence.complaint:
+        return None
+    return kind.verdict_of_status(evidence.status)
 
 
 def is_clean(exit: Exit) -> bool:

@@ -146,6 +146,12 @@ class Container:
     devices: tuple[tuple[str, str], ...] = ()
     """`--device`: a path on the host, and the letters of what the container may do with it."""
     endpoints: tuple[Endpoint, ...] = ()
+    dns: tuple[str, ...] = ()
+    """`--dns`."""
+    dns_search: tuple[str, ...] = ()
+    """`--dns-search`."""
+    env: tuple[tuple[str, str], ...] = ()
+    """The image's variables and those of `docker run -e`, in Docker's order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +201,10 @@ class ProcessRecord:
     command: tuple[str, ...] = ()
     slots: tuple[int, ...] = ()
     """N of each /dev/tapN that it has a network card on."""
+    because: str = ""
+    """By what its kind was chosen, in words."""
+    notes: tuple[str, ...] = ()
+    """What it could not be told, for people."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,10 @@ class Desired:
     """The interfaces' addresses belong to the guest."""
     guest: bool = False
     """Its QEMU should run."""
+    cards: int = 1
+    """On how many interfaces, at the most, the guest has a network card; further ones stay the container's."""
     hotplug: bool = False
-    """A guest that runs takes further network cards."""
+    """A guest that runs takes further ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,8 @@ def _serve(desired: Desired, seen: Seen, record: Record) -> Action | None:
     if any(t.slot in seen.nics and (t.original is not None) != desired.takeover for t in record.taps):
         return StopGuest(again=True)  # it was started for other addresses than it should have
     # A guest that runs has the cards that it was started with, unless it takes more.
-    theirs = [t for t in record.taps if not seen.guest or desired.hotplug or t.slot in seen.nics]
+    candidates = sorted(record.taps, key=lambda t: (t.slot not in seen.nics, t.slot))
+    theirs = candidates[: desired.cards if not seen.guest or desired.hotplug else len(seen.nics)]
     for entry in record.taps:
         if not desired.takeover or entry not in theirs:
             action = _give_back(seen, record, entry) if entry.original else None

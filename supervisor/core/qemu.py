@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from supervisor.core.guests.kind import Boot
+from supervisor.core.guests.kind import Boot, Machine
 from supervisor.core.labels import GuestSpec
 from supervisor.core.model import ContainerId
 
 CONSOLE_FDSET = 1
+DISK_FDSET = 2
 TB_SIZE_MIB = 32
 """TCG's translation cache, part of what `[guest] overhead` stands for; QEMU's own default is a gigabyte."""
 
@@ -47,7 +48,8 @@ def device_name(slot: int) -> str:
 class Descriptors:
     """The numbers under which QEMU finds what it was handed; it opens nothing by name but its own firmware."""
 
-    kernel: int
+    image: int
+    """The kernel; or the disk that is booted, open for reading and writing."""
     modules: tuple[int, ...]
     """In the order in which the kernel gets them."""
     cards: tuple[Card, ...]
@@ -61,7 +63,7 @@ class Descriptors:
     def all(self) -> tuple[int, ...]:
         """What the process inherits, and nothing else."""
         log = () if self.log is None else (self.log,)
-        return (self.kernel, *self.modules, *(card.tap for card in self.cards), self.qmp, self.console, *log)
+        return (self.image, *self.modules, *(card.tap for card in self.cards), self.qmp, self.console, *log)
 
 
 NAME_PREFIX = "vtapd-"
@@ -89,6 +91,7 @@ def build_arguments(
     container_id: ContainerId,
     spec: GuestSpec,
     accel: str,
+    machine: Machine,
     boot: Boot,
     fds: Descriptors,
 ) -> list[str]:
@@ -101,16 +104,16 @@ def build_arguments(
         *("-name", guest_name(container_id)),
         *("-nodefaults", "-no-user-config"),
         *("-display", "none"),
-        *("-machine", spec.machine or "pc"),
+        *("-machine", spec.machine or machine.type),
         *_accelerator(accel),
         *("-m", f"{spec.memory_mib}M"),
         *("-smp", str(spec.cpus)),
-        *_kernel(boot, fds),
-        *(argument for card in fds.cards for argument in _card(card)),
+        *(_disk(fds) if machine.boots_disk else _kernel(boot, fds)),
+        *(argument for card in fds.cards for argument in _card(machine, card)),
         *_console(fds),
         *("-chardev", f"socket,id=qmp,fd={fds.qmp},server=on,wait=off"),
         *("-mon", "chardev=qmp,mode=control"),
-        *("-device", "pvpanic"),
+        *(word for device in machine.devices for word in ("-device", device)),
         *("-action", "reboot=shutdown,shutdown=poweroff,panic=shutdown"),
         *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
     ]
@@ -123,7 +126,7 @@ def _accelerator(accel: str) -> list[str]:
 
 
 def _kernel(boot: Boot, fds: Descriptors) -> list[str]:
-    arguments = ["-kernel", f"/proc/self/fd/{fds.kernel}"]
+    arguments = ["-kernel", f"/proc/self/fd/{fds.image}"]
     if fds.modules:
         arguments += ["-initrd", ",".join(f"/proc/self/fd/{fd}" for fd in fds.modules)]
     if boot.command_line:
@@ -131,12 +134,19 @@ def _kernel(boot: Boot, fds: Descriptors) -> list[str]:
     return arguments
 
 
-def _card(card: Card) -> list[str]:
+def _disk(fds: Descriptors) -> list[str]:
+    return [
+        *("-add-fd", f"fd={fds.image},set={DISK_FDSET}"),
+        *("-drive", f"if=virtio,format=raw,file=/dev/fdset/{DISK_FDSET}"),
+    ]
+
+
+def _card(machine: Machine, card: Card) -> list[str]:
     return [
         *("-netdev", f"tap,id={card.netdev},fd={card.tap}"),
         *(
             "-device",
-            f"virtio-net-pci,id={card.device},netdev={card.netdev},mac={card.mac},host_mtu={card.mtu},romfile=",
+            f"{machine.nic},id={card.device},netdev={card.netdev},mac={card.mac},host_mtu={card.mtu},romfile=",
         ),
     ]
 

@@ -58,6 +58,7 @@ class _Config(msgspec.Struct, rename="pascal"):
     hostname: str = ""
     labels: dict[str, str] | None = None
     stop_signal: str = ""
+    env: list[str] | None = None
 
 
 class _Device(msgspec.Struct, rename="pascal"):
@@ -71,6 +72,8 @@ class _HostConfig(msgspec.Struct, rename="pascal"):
     privileged: bool = False
     device_cgroup_rules: list[str] | None = None
     devices: list[_Device] | None = None
+    dns: list[str] | None = None
+    dns_search: list[str] | None = None
 
 
 class _Endpoint(msgspec.Struct, rename="pascal"):
@@ -214,8 +217,17 @@ def _container(data: _Inspect) -> Container:
         privileged=data.host_config.privileged,
         device_rules=tuple(data.host_config.device_cgroup_rules or ()),
         devices=tuple((d.path_on_host, d.cgroup_permissions) for d in data.host_config.devices or ()),
+        env=tuple(_variable(text) for text in data.config.env or ()),
+        dns=tuple(data.host_config.dns or ()),
+        dns_search=tuple(data.host_config.dns_search or ()),
         endpoints=tuple(_endpoint(n, e) for n, e in sorted((data.network_settings.networks or {}).items())),
     )
+
+
+def _variable(text: str) -> tuple[str, str]:
+    """K=V; Docker takes the variable away where there is no `=`, so here that is one without a value."""
+    key, _, value = text.partition("=")
+    return key, value
 
 
 def _endpoint(network: str, data: _Endpoint) -> Endpoint:

@@ -20,6 +20,7 @@ _SYS_OPENAT2 = 437  # asm-generic/unistd.h
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10  # linux/openat2.h
 _OPEN_HOW = struct.Struct("QQQ")
 _CHUNK_BYTES = 1 << 20
+_TEXT_BYTES = 1 << 16
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -66,14 +67,15 @@ def open_dev(root: int) -> int:
     return dev
 
 
-def open_file(root: int, path: str, label: str, limit_bytes: int) -> int:
-    """Open a regular file of the container for reading. The caller owns the descriptor.
+def open_file(root: int, path: str, label: str, limit_bytes: int, *, writable: bool = False) -> int:
+    """Open a regular file of the container for reading, or for writing too. The caller owns the descriptor.
 
     Raises Rejected, naming the label, when it is missing, no regular file, empty or larger than the limit.
     """
     try:
         # O_NONBLOCK: a FIFO or a device under that name must not hold the daemon up.
-        descriptor = open_beneath(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        access = os.O_RDWR if writable else os.O_RDONLY
+        descriptor = open_beneath(root, path, access | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN):
             raise Transient(f"cannot open {path!a}: {error.strerror}", step="kernel") from error
@@ -88,6 +90,21 @@ def open_file(root: int, path: str, label: str, limit_bytes: int) -> int:
         os.close(descriptor)
         raise _refused(path, label, problem)
     return descriptor
+
+
+def read_text(root: int, path: str) -> str:
+    """The beginning of a small file of the container; empty where there is none, or where it is no regular file."""
+    try:
+        descriptor = open_beneath(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return ""
+    try:
+        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return os.pread(descriptor, _TEXT_BYTES, 0).decode("utf-8", "replace") if regular else ""
+    except OSError:
+        return ""  # a file of /proc, say, that is a regular one only by its looks
+    finally:
+        os.close(descriptor)
 
 
 def _refused(path: str, label: str, problem: str) -> Rejected:

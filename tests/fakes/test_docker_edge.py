@@ -91,6 +91,15 @@ class TestFailingRequests:
         with pytest.raises(Transient, match="is not understood"):
             await docker.inspect(ContainerId("a"))
 
+    async def test_the_environment_is_told_variable_by_variable(self, engine: FakeDocker, docker: Docker) -> None:
+        config = b'"Env": ["PATH=/bin", "K=a=b c", "EMPTY=", "BARE"]'
+        engine.answers["inspect"] = (
+            b'{"Id": "a", "Name": "/kek", "State": {}, "Config": {' + config + b'}, "HostConfig": {}}'
+        )
+        container = await docker.inspect(ContainerId("a"))
+        assert container is not None
+        assert container.env == (("PATH", "/bin"), ("K", "a=b c"), ("EMPTY", ""), ("BARE", ""))
+
     async def test_an_answer_of_another_type(self, engine: FakeDocker, docker: Docker) -> None:
         engine.answers["inspect"] = b'["Id"]'
         with pytest.raises(Transient):

@@ -78,7 +78,7 @@ def test_a_guest_that_prints_without_end_costs_no_memory() -> None:
 
 
 def test_bytes_that_are_no_text_are_shown_as_such() -> None:
-    assert outcome([b"_lwpabort() called \xff\n"])[2] == "_lwpabort() called \N{REPLACEMENT CHARACTER}"
+    assert outcome([b"=== bootstrap failed \xff\n"])[2] == "=== bootstrap failed \N{REPLACEMENT CHARACTER}"
 
 
 def test_without_patterns_nothing_is_kept() -> None:

@@ -1,17 +1,15 @@
-"""How kinds are recognised; what each kind is told is in test_rumprun, test_linux and test_raw."""
+"""How kinds are recognised; what each kind is told is in the file of its name, test_network tells of the rest."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.guests import KINDS, choose_kind
-from supervisor.core.guests.kind import network_of
-from supervisor.core.guests.multiboot import has_linux_header, has_multiboot_header, is_elf
-from supervisor.core.model import Address, Interface
+from supervisor.core.guests import FORMS, KINDS, choose_kind
+from supervisor.core.guests.kind import GuestKind
+from supervisor.core.guests.multiboot import has_boot_sector, has_linux_header, has_multiboot_header, is_elf
 from supervisor.errors import Rejected
 
-from .images import bzimage, elf, image, multiboot
-from .things import ETH0
+from .images import IPXE_VERSION, bzimage, disk, elf, elf_with_notes, image, multiboot, note, solo5
 
 
 @pytest.mark.parametrize(
@@ -23,16 +21,74 @@ from .things import ETH0
         (multiboot(), "raw"),
         (elf(), "raw"),
         (elf() + b"rumprun", "raw"),
-        (bzimage() + b"rumprun", "linux"),
+        (bzimage(IPXE_VERSION), "raw"),
+        (bzimage()[:0x240], "raw"),
+        (multiboot() + b"\nPowered by Unikraft Telesto (0.16.3~62751d5)", "unikraft"),
+        (multiboot() + b"libkvmplat", "unikraft"),
+        (multiboot() + b"libukboot ipv4_subnet_mask", "unikraft"),
+        (elf() + b"libukboot", "raw"),
+        (elf() + b"_ZN3osv8poweroffEv", "osv"),
+        (multiboot() + b"--power-off-on-abort", "osv"),
+        (bytes(100) + multiboot() + b"_ZN3osv8poweroffEv", "osv"),
+        (solo5(), "mirage"),
+        (solo5(target=1), "raw"),
+        (solo5().replace(b"Solo5", b"Solo6"), "raw"),
+        (disk() + bytes(100_000) + b"NVMTFS", "nanos"),
+        (disk(), "raw"),
+        (elf() + b"Nanos\0", "nanos"),
+        (elf() + b"Nanoseconds", "raw"),
+        (elf_with_notes(note(b"HERMIT", 0x5A00, b"\1")), "hermit"),
+        (multiboot() + b"hermit-loader", "hermit"),
+        (elf() + b"hermit-loader", "raw"),
     ],
 )
 def test_auto_recognises_the_kind_by_the_image(content: bytes, kind: str) -> None:
-    assert choose_kind("auto", image(content), "/kernel").name == kind
+    chosen, because = choose_kind("auto", image(content), "/kernel")
+    assert chosen.name == kind
+    assert because
 
 
-@pytest.mark.parametrize("asked", sorted(KINDS))
+def test_an_image_that_could_be_two_kinds_is_raw_and_both_are_named() -> None:
+    chosen, because = choose_kind("auto", image(multiboot() + b"rumprun, libukboot"), "/kernel")
+    assert chosen is KINDS["raw"]
+    assert "in doubt" in because
+    assert "(rumprun)" in because
+    assert "(unikraft)" in because
+
+
+def test_why_nothing_was_recognised_is_said() -> None:
+    assert choose_kind("auto", image(multiboot()), "/kernel").because == (
+        "an image that QEMU boots, with no sign of a kind that vtapd knows"
+    )
+    assert "a disk with a boot sector" in choose_kind("auto", image(disk()), "/disk").because
+
+
+KERNEL_KINDS = sorted({form.name for form in FORMS if not form.machine.boots_disk})
+
+
+@pytest.mark.parametrize("asked", KERNEL_KINDS)
 def test_a_kind_that_was_asked_for_is_taken(asked: str) -> None:
-    assert choose_kind(asked, image(multiboot()), "/kernel") is KINDS[asked]
+    chosen, because = choose_kind(asked, image(multiboot()), "/kernel")
+    assert chosen.name == asked
+    assert not chosen.machine.boots_disk
+    assert because == "label vtapd.guest says so"
+
+
+def test_the_form_of_a_kind_is_read_from_its_image() -> None:
+    old, new = (choose_kind("unikraft", image(multiboot() + text), "/kernel").kind for text in OLD_AND_NEW)
+    assert old.boot("", None, ()) == new.boot("", None, ())
+    assert old is not new
+    assert choose_kind("unikraft", image(multiboot()), "/kernel").kind is new
+    assert choose_kind("nanos", image(disk()), "/disk").kind.machine.boots_disk
+
+
+OLD_AND_NEW = (b"libukboot ipv4_subnet_mask", b"libukboot")
+
+
+@pytest.mark.parametrize("asked", sorted(set(KINDS) - {"raw", "nanos"}))
+def test_a_disk_is_no_kernel(asked: str) -> None:
+    with pytest.raises(Rejected, match=f"vtapd.guest={asked}.*'/disk.img' is a disk"):
+        choose_kind(asked, image(disk()), "/disk.img")
 
 
 @pytest.mark.parametrize("asked", ["auto", *sorted(KINDS)])
@@ -59,6 +115,12 @@ def test_a_multiboot_header_unaligned_or_past_its_window_does_not_count(offset: 
     assert not has_multiboot_header(multiboot(offset))
 
 
+def test_two_bytes_make_a_boot_sector() -> None:
+    assert has_boot_sector(disk())
+    assert not has_boot_sector(disk()[:0x1FF])
+    assert not has_boot_sector(disk().replace(b"\x55\xaa", b"\xaa\x55"))
+
+
 def test_both_marks_make_a_bzimage() -> None:
     assert has_linux_header(bzimage())
     assert not has_linux_header(bzimage().replace(b"HdrS", b"HdrX"))
@@ -72,20 +134,13 @@ def test_any_bytes_can_be_looked_at(content: bytes) -> None:
     assert is_elf(content) == content.startswith(b"\x7fELF")
 
 
-def test_every_kind_is_listed_under_its_name_and_raw_comes_last() -> None:
+def test_every_kind_is_listed_under_its_name() -> None:
     assert all(name == kind.name for name, kind in KINDS.items())
-    assert list(KINDS)[-1] == "raw"
+    assert sorted(KINDS) == sorted({form.name for form in FORMS})
 
 
-def test_the_network_is_what_the_interface_had() -> None:
-    network = network_of(ETH0, "kek")
-    assert (network.mac, network.mtu, network.hostname) == (ETH0.mac, 1500, "kek")
-    assert str(network.address) == "172.17.0.2/16"
-    assert network.gateway == "172.17.0.1"
-    assert network.netmask == "255.255.0.0"
-
-
-def test_an_interface_without_ipv4_cannot_be_taken_over() -> None:
-    only6 = Interface("eth0", ETH0.index, ETH0.mac, 1500, (Address(6, "2001:db8::2", 64),))
-    with pytest.raises(Rejected, match="eth0 has no IPv4 address"):
-        network_of(only6, "kek")
+@pytest.mark.parametrize("form", FORMS)
+def test_all_forms_of_a_kind_end_alike(form: GuestKind) -> None:
+    """A guest that another daemon started is known by its kind alone."""
+    first = KINDS[form.name]
+    assert (form.stop, form.console, form.verdict_of_status) == (first.stop, first.console, first.verdict_of_status)

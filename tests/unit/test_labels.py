@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -56,6 +57,14 @@ def test_addresses(label: str, plan: AddressPlan) -> None:
     assert plan.takes_over == (label == "takeover")
 
 
+def test_the_environment_is_for_guests_that_ask_for_it() -> None:
+    asks = labelled(kernel=KERNEL, env="true")
+    variables = (("PATH", "/bin"), ("K", "V"))
+    assert spec_of(replace(asks, env=variables)).env == variables
+    for labels in (labelled(kernel=KERNEL), labelled(kernel=KERNEL, env="false")):
+        assert spec_of(replace(labels, env=variables)).env == ()
+
+
 def test_without_a_kernel_there_is_no_guest() -> None:
     assert parse_labels(container(), POLICY) is None
     assert parse_labels(labelled(memory="128M", enable="true"), POLICY) is None
@@ -88,7 +97,7 @@ WRONG = [
     ("kernel", "", "absolute path"),
     ("kernel", "/a\nb", "absolute path"),
     ("initrd", "./x", "absolute path"),
-    ("guest", "windows", "auto or linux or rumprun or raw"),
+    ("guest", "windows", "auto or linux or rumprun or unikraft or osv or mirage or nanos or hermit or raw"),
     ("args", "a\tb", "printable"),
     ("args", "x" * 4097, "4096 printable"),
     ("args", "é" * 2049, "4096 printable"),
@@ -119,6 +128,7 @@ WRONG = [
     ("restart", "on-failure:", "on-failure:N"),
     ("restart", "on-failure:-1", "on-failure:N"),
     ("on-exit", "reboot", "stop or keep"),
+    ("env", "yes", "true or false"),
     ("stop-timeout", "10", "10s"),
     ("accel", "xen", "auto or kvm or tcg"),
     ("machine", "pc,accel=kvm", "q35"),

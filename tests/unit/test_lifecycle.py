@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supervisor.core.guests import KINDS
 from supervisor.core.guests.kind import Verdict
 from supervisor.core.labels import RestartPolicy
 from supervisor.core.lifecycle import (
@@ -98,7 +99,7 @@ class TestReason:
         ],
     )
     def test_each(self, evidence: Evidence, reason: str, code: int | None) -> None:
-        assert classify(evidence) == Exit(reason, code, evidence.detail)
+        assert classify(evidence, KINDS["raw"]) == Exit(reason, code, evidence.detail)
 
     @given(
         st.builds(
@@ -113,7 +114,29 @@ class TestReason:
         )
     )
     def test_every_end_has_one_of_the_contracts_reasons(self, evidence: Evidence) -> None:
-        assert classify(evidence).reason in REASONS
+        assert {classify(evidence, kind).reason for kind in KINDS.values()} <= REASONS
+
+    @pytest.mark.parametrize(
+        ("kind", "evidence", "reason", "code"),
+        [
+            ("nanos", Evidence(status=1), "guest-exit", 0),
+            ("nanos", Evidence(status=15), "guest-exit", 7),
+            ("nanos", Evidence(status=15, shutdown="guest-shutdown"), "guest-exit", 7),
+            ("nanos", Evidence(status=15, verdict=Verdict("guest-panic")), "guest-panic", None),
+            ("nanos", Evidence(status=15, asked="stopped"), "stopped", None),
+            ("nanos", Evidence(status=0, shutdown="guest-shutdown"), "guest-exit", 0),
+            ("nanos", Evidence(status=2), "qemu-exit", 2),
+            ("nanos", Evidence(status=-11), "qemu-signal", 11),
+            ("nanos", Evidence(status=None), "qemu-exit", None),
+            ("nanos", Evidence(status=1, complaint="no such machine"), "qemu-exit", 1),
+            ("hermit", Evidence(status=3), "guest-exit", 0),
+            ("hermit", Evidence(status=1), "guest-exit", 1),
+            ("hermit", Evidence(status=0, shutdown="guest-reset"), "guest-reset", None),
+            ("raw", Evidence(status=3), "qemu-exit", 3),
+        ],
+    )
+    def test_an_exit_device_tells_the_code(self, kind: str, evidence: Evidence, reason: str, code: int | None) -> None:
+        assert classify(evidence, KINDS[kind]) == Exit(reason, code)
 
     @pytest.mark.parametrize(
         ("exit", "clean"),

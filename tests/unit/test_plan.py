@@ -25,6 +25,7 @@ from supervisor.core.actions import (
     Uplink,
     WriteRecord,
 )
+from supervisor.core.guests.kind import MANY_CARDS as MANY
 from supervisor.core.model import Address, DeviceNumber, IfIndex, Incarnation, Interface, Pid, Record, TapRecord
 from supervisor.core.plan import Desired, Seen, SeenInterface, is_attached, is_taken, next_action, tap_name
 
@@ -34,8 +35,8 @@ from .things import DEVICE, ETH0, ETH1, ID, INCARNATION, NAME, TAP0, record
 from .world import Guest, World
 
 NOTHING, TAP = Desired(False), Desired(True)
-BACKOFF, SERVED = Desired(True, takeover=True), Desired(True, takeover=True, guest=True)
-HOTPLUG, OWN_ADDRESS = replace(SERVED, hotplug=True), Desired(True, guest=True)
+BACKOFF, SERVED = Desired(True, takeover=True, cards=MANY), Desired(True, takeover=True, cards=MANY, guest=True)
+HOTPLUG, OWN_ADDRESS = replace(SERVED, hotplug=True), Desired(True, guest=True, cards=MANY)
 
 ATTACH_ONE = [CreateTap, WriteRecord, AllowDevice, MakeNode]
 DETACH_ONE = [RemoveNode, DenyDevice, DeleteTap, WriteRecord]

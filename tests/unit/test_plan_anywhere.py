@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.actions import Uplink
+from supervisor.core.guests.kind import MANY_CARDS as MANY
 from supervisor.core.model import DeviceNumber, IfIndex, Incarnation, Interface, Pid, Record, Tap, TapRecord
 from supervisor.core.plan import Desired, is_attached, is_taken
 
@@ -19,10 +20,10 @@ DESIRED = st.sampled_from(
     [
         Desired(False),
         Desired(True),
-        Desired(True, takeover=True),
-        Desired(True, guest=True),
-        Desired(True, takeover=True, guest=True),
-        Desired(True, takeover=True, guest=True, hotplug=True),
+        Desired(True, takeover=True, cards=MANY),
+        Desired(True, guest=True, cards=MANY),
+        Desired(True, takeover=True, cards=MANY, guest=True),
+        Desired(True, takeover=True, cards=MANY, guest=True, hotplug=True),
     ]
 )
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supervisor.core.guests.kind import MANY_CARDS as MANY
 from supervisor.core.model import Address, IfIndex, Interface, Route
 from supervisor.core.plan import Desired
 
@@ -21,10 +22,10 @@ from .world import World
 
 NOTHING = Desired(False)
 TAP = Desired(True)
-BACKOFF = Desired(True, takeover=True)
-SERVED = Desired(True, takeover=True, guest=True)
-HOTPLUG = Desired(True, takeover=True, guest=True, hotplug=True)
-OWN_ADDRESS = Desired(True, guest=True)
+BACKOFF = Desired(True, takeover=True, cards=MANY)
+SERVED = Desired(True, takeover=True, cards=MANY, guest=True)
+HOTPLUG = Desired(True, takeover=True, cards=MANY, guest=True, hotplug=True)
+OWN_ADDRESS = Desired(True, guest=True, cards=MANY)
 GOALS = (NOTHING, TAP, BACKOFF, SERVED, HOTPLUG, OWN_ADDRESS)
 
 RICH = replace(

@@ -6,17 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.guests.kind import Boot
+from supervisor.core.guests import FORMS
+from supervisor.core.guests.kind import Boot, GuestKind, Machine
 from supervisor.core.labels import GuestSpec
 from supervisor.core.qemu import Card, Descriptors, accelerator_of, build_arguments, guest_name, slots_of
 
 from .things import ID
 
 CARD = Card(slot=0, tap=11, mac="02:42:ac:11:00:02", mtu=1500)
-FDS = Descriptors(kernel=10, modules=(), cards=(CARD,), qmp=12, console=13, log=14)
+FDS = Descriptors(image=10, modules=(), cards=(CARD,), qmp=12, console=13, log=14)
 OTHER_CARD = Card(slot=64, tap=17, mac="02:42:ac:12:00:05", mtu=1400)
 SPEC = GuestSpec("/hello.bin", memory_mib=64)
-NO_BOOT = Boot()
+NO_BOOT, PC = Boot(), Machine()
 GUEST = "vtapd-c0ffee0000000000000000000000000000000000000000000000000000000000"
 
 RUMPRUN_BY_TCG = f"""\
@@ -82,9 +83,9 @@ def lines(arguments: list[str]) -> str:
 
 def told(
     spec: GuestSpec = SPEC, accel: str = "tcg", boot: Boot = NO_BOOT, fds: Descriptors = FDS,
-    binary: str = "qemu-system-x86_64",
+    binary: str = "qemu-system-x86_64", machine: Machine = PC,
 ) -> list[str]:  # fmt: skip
-    return build_arguments(binary, ID, spec, accel, boot, fds)
+    return build_arguments(binary, ID, spec, accel, machine, boot, fds)
 
 
 def test_rumprun_by_tcg() -> None:
@@ -100,6 +101,28 @@ def test_linux_by_kvm_without_a_log() -> None:
         binary="/opt/qemu",
     )
     assert lines(arguments) == LINUX_BY_KVM
+
+
+def test_a_disk_is_a_drive_by_descriptor_and_no_kernel() -> None:
+    machine = Machine(devices=("pvpanic", "isa-debug-exit"), boots_disk=True)
+    text = lines(told(machine=machine))
+    assert "-kernel" not in text
+    assert "-add-fd fd=10,set=2\n-drive if=virtio,format=raw,file=/dev/fdset/2\n" in text
+    assert "-device pvpanic\n-device isa-debug-exit\n" in text
+
+
+def test_a_label_goes_before_the_kinds_machine() -> None:
+    machine = Machine(type="microvm", nic="virtio-net-device")
+    assert "-machine microvm\n" in lines(told(machine=machine))
+    assert "-device virtio-net-device,id=nic0,netdev=net0," in lines(told(machine=machine))
+    assert "-machine q35\n" in lines(told(replace(SPEC, machine="q35"), machine=machine))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_kind_takes_the_legacy_interface_away(form: GuestKind) -> None:
+    text = lines(told(machine=form.machine))
+    assert "disable-legacy" not in text
+    assert "disable-modern" not in text
 
 
 def test_a_guest_is_recognised_by_its_name() -> None:

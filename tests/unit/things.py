@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from supervisor.core.guests.kind import GuestNetwork
+from supervisor.core.guests.network import GuestNetwork, Nic
 from supervisor.core.model import (
     Address,
     Container,
@@ -33,7 +33,15 @@ ETH0 = Interface(
 )
 ETH1 = Interface("eth1", IfIndex(9), "02:42:ac:12:00:05", 1400, (Address(4, "172.18.0.5", 24),))
 TAP0 = Tap("vtap110002", IfIndex(2), "5e:00:00:00:00:01", 1500, True, DEVICE)
-NETWORK = GuestNetwork("02:42:ac:11:00:02", 1500, Address(4, "172.17.0.2", 16), "172.17.0.1", "kek")
+NIC = Nic(0, "02:42:ac:11:00:02", 1500, (Address(4, "172.17.0.2", 16),), "172.17.0.1")
+NIC1 = Nic(1, "02:42:ac:12:00:05", 1400, (Address(4, "172.18.0.5", 24),))
+NETWORK = GuestNetwork((NIC,), "kek")
+NO_GATEWAY = GuestNetwork((replace(NIC, gateway4=None),), "kek")
+BOTH_FAMILIES = GuestNetwork(
+    (replace(NIC, addresses=(*NIC.addresses, Address(6, "2001:db8::2", 64)), gateway6="2001:db8::1"),), "kek"
+)
+ONLY_IPV6 = GuestNetwork((replace(NIC, addresses=(Address(6, "2001:db8::2", 64),), gateway4=None),), "kek")
+OFF_LINK = GuestNetwork((replace(NIC, gateway4="192.0.2.1"),), "kek")
 PROCESS = ProcessRecord(Pid(5000), 2000, spawned_at_s=100.0, kind="rumprun")
 
 

@@ -1,31 +1,76 @@
-"""The kinds of guests. A new one is a file here and a line in KINDS, tried in this order by `vtapd.guest=auto`."""
+"""The kinds of guests. A new one is a file here and a line in FORMS."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
+from supervisor.core.guests.hermit import HERMIT
 from supervisor.core.guests.kind import GuestKind, Image
 from supervisor.core.guests.linux import LINUX
-from supervisor.core.guests.multiboot import is_bootable
-from supervisor.core.guests.raw import RAW
+from supervisor.core.guests.mirage import MIRAGE
+from supervisor.core.guests.multiboot import has_boot_sector, is_bootable
+from supervisor.core.guests.nanos import NANOS_DISK, NANOS_KERNEL
+from supervisor.core.guests.osv import OSV
+from supervisor.core.guests.raw import RAW, RAW_DISK
 from supervisor.core.guests.rumprun import RUMPRUN
+from supervisor.core.guests.unikraft import UNIKRAFT, UNIKRAFT_OLD
 from supervisor.errors import Rejected
 
-KINDS: Mapping[str, GuestKind] = MappingProxyType({kind.name: kind for kind in (LINUX, RUMPRUN, RAW)})
+FORMS: tuple[GuestKind, ...] = (
+    LINUX, RUMPRUN, UNIKRAFT, UNIKRAFT_OLD, OSV, MIRAGE, NANOS_DISK, NANOS_KERNEL, HERMIT, RAW, RAW_DISK,
+)  # fmt: skip
+"""Every kind, in each of its forms; the first of a name is what an image of no known form is taken for."""
 
-MARKERS = frozenset(marker for kind in KINDS.values() for marker in kind.markers)
+KINDS: Mapping[str, GuestKind] = MappingProxyType(
+    {form.name: next(first for first in FORMS if first.name == form.name) for form in FORMS}
+)
+"""By name, each kind's first form: how it ends and stops is the same in all."""
+
+MARKERS = frozenset(marker for form in FORMS for marker in form.markers)
 
 
-def choose_kind(asked: str, image: Image, path: str) -> GuestKind:
-    """The kind that was asked for, or for `auto` the first that recognises the image.
+class Choice(NamedTuple):
+    """A kind, and by what it was chosen, in words."""
 
-    Raises Rejected when QEMU could not boot the image at all.
+    kind: GuestKind
+    because: str
+
+
+def choose_kind(asked: str, image: Image, path: str) -> Choice:
+    """The kind that was asked for, or for `auto` the only one that recognises the image; raw where that is in doubt.
+
+    Raises Rejected when QEMU could not boot the image at all, or not as what was asked.
     """
-    if not is_bootable(image.head):
+    from_disk = not is_bootable(image.head)
+    if from_disk and not has_boot_sector(image.head):
         raise Rejected(
-            f"{path!a} is no kernel: neither a multiboot image nor a Linux bzImage nor an ELF file",
+            f"{path!a} is no kernel: neither a multiboot image nor a Linux bzImage nor an ELF file nor a bootable disk",
             step="kernel",
             remedy="name a bootable image in label vtapd.kernel",
         )
-    if asked != "auto":
-        return KINDS[asked]
-    return next(kind for kind in KINDS.values() if kind.recognise(image))
+    forms = [form for form in FORMS if form.machine.boots_disk == from_disk]
+    return _recognise(forms, image) if asked == "auto" else _take(asked, forms, image, path)
+
+
+def _take(asked: str, forms: list[GuestKind], image: Image, path: str) -> Choice:
+    of_this_name = [form for form in forms if form.name == asked]
+    if not of_this_name:
+        raise Rejected(
+            f"label vtapd.guest={asked} is refused: {path!a} is a disk, and such a guest is booted from a kernel",
+            step="kernel",
+            remedy="name the kernel in label vtapd.kernel, or leave out vtapd.guest",
+        )
+    recognising = (form for form in of_this_name if form.recognise(image))
+    return Choice(next(recognising, of_this_name[0]), "label vtapd.guest says so")
+
+
+def _recognise(forms: list[GuestKind], image: Image) -> Choice:
+    *known, raw = forms
+    found = [(form, because) for form in known if (because := form.recognise(image))]
+    if len(found) == 1:
+        form, because = found[0]
+        return Choice(form, f"the image has {because}")
+    if not found:
+        return Choice(raw, f"{raw.recognise(image)}, with no sign of a kind that vtapd knows")
+    signs = " and ".join(f"{because} ({form.name})" for form, because in found)
+    return Choice(raw, f"the image is in doubt: it has {signs}; label vtapd.guest can say which it is")

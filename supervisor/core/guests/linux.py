@@ -1,38 +1,100 @@
 """Linux, as a microVM of its own kernel and initramfs.
 
-The network goes by the kernel's own `ip=` words (Documentation/admin-guide/nfs/nfsroot.rst). A kernel whose driver or
-CONFIG_IP_PNP is a module leaves them to its initramfs, which reads the same words. `panic=-1` makes a panic a reset.
+The network goes by the kernel's own `ip=` word (Documentation/admin-guide/nfs/nfsroot.rst). A kernel whose driver or
+CONFIG_IP_PNP is a module leaves it to its initramfs, which reads the same. For what one such word has no room for there
+are those of dracut and systemd (man 7 dracut.cmdline, man 8 systemd-network-generator): an `ip=` for each card, with
+IPv6 in brackets, and `rd.route=`. A kernel that reads `ip=` itself believes the last, so the first card's IPv4 is last.
+`panic=-1` makes a panic a reset.
+Words with `=` that the kernel does not know become variables of its init (admin-guide/kernel-parameters.rst).
 """
 
 import re
+import struct
 
-from supervisor.core.guests.kind import Boot, ConsolePattern, GuestKind, GuestNetwork, Stop, Verdict
+from supervisor.core.guests.kind import MANY_CARDS, Boot, ConsolePattern, GuestKind, Image, Stop, panic
 from supervisor.core.guests.multiboot import has_linux_header
+from supervisor.core.guests.network import GuestNetwork, Nic, Room, ipv4_of, left_out, netmask_of
+from supervisor.core.guests.refusal import ENV_LABEL, Env, check_env, refused
+from supervisor.core.model import Route
 
+_MAX_ENV = 30
+"""The kernel's init takes 32 with HOME and TERM (CONFIG_INIT_ENV_ARG_LIMIT), and panics at more."""
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
+_VERSION_AT, _VERSION_BASE, _VERSION_BYTES = 0x20E, 0x200, 256  # Documentation/arch/x86/boot.rst: kernel_version
 
 
-def _boot(args: str, network: GuestNetwork | None) -> Boot:
+def _recognise(image: Image) -> str | None:
+    """By its version too (`6.1.0 (…) #1 SMP …`): iPXE's .lkrn has a Linux header and is none."""
+    if not has_linux_header(image.head):
+        return None
+    start = _VERSION_BASE + struct.unpack_from("<H", image.head.ljust(_VERSION_AT + 2), _VERSION_AT)[0]
+    version = image.head[start : start + _VERSION_BYTES].split(b"\0")[0]
+    return "Linux's boot header and a version of Linux" if b" #" in version else None
+
+
+def _boot(args: str, network: GuestNetwork | None, env: Env) -> Boot:
     words = ["console=ttyS0", "panic=-1"]
     if network is not None:
-        words.append(_ip(network))
+        words += _ip(network)
+    words += _env(env)
     if args:
         words.append(args)
-    return Boot(command_line=" ".join(words))
+    return Boot(" ".join(words), notes=left_out(network, _room(network)) if network and not network.dhcp else ())
 
 
-def _ip(network: GuestNetwork) -> str:
-    """`ip=<client>:<server>:<gateway>:<netmask>:<hostname>:<device>:<autoconf>`."""
+def _room(network: GuestNetwork) -> Room:
+    return Room(nics=len(network.nics), ipv6=True, dns=2, routes=True)
+
+
+def _ip(network: GuestNetwork) -> list[str]:
     hostname = network.hostname if _HOSTNAME.fullmatch(network.hostname) else ""
-    gateway = network.gateway or ""
-    return f"ip={network.address.ip}::{gateway}:{network.netmask}:{hostname}:eth0:off"
+    first, *others = network.nics
+    if network.dhcp:
+        return [f"ip=::::{hostname}:{first.name}:dhcp"]
+    routes = [f"rd.route={_route(route)}:{nic.name}" for nic in network.nics for route in nic.routes if route.gateway]
+    ipv6 = [_ipv6(nic, hostname) for nic in network.nics if nic.of_family(6)]
+    servers = _room(network).dns_of(network)
+    shown = [f"[{server}]" if ":" in server else server for server in servers]
+    return [*routes, *ipv6, *(_ipv4(nic, hostname) for nic in others), ":".join([_ipv4(first, hostname), *shown])]
+
+
+def _ipv4(nic: Nic, hostname: str) -> str:
+    """`ip=<client>:<server>:<gateway>:<netmask>:<hostname>:<device>:<autoconf>`, then `:<dns0>:<dns1>`."""
+    address = ipv4_of(nic)
+    return f"ip={address.ip}::{nic.gateway4 or ''}:{netmask_of(address)}:{hostname}:{nic.name}:off"
+
+
+def _ipv6(nic: Nic, hostname: str) -> str:
+    address = nic.of_family(6)[0]
+    gateway = f"[{nic.reachable_gateway6}]" if nic.reachable_gateway6 else ""
+    return f"ip=[{address.ip}]::{gateway}:{address.prefix}:{hostname}:{nic.name}:off"
+
+
+def _route(route: Route) -> str:
+    """`<network>/<prefix>:<gateway>`."""
+    if route.family == 6:
+        return f"[{route.destination}/{route.prefix}]:[{route.gateway}]"
+    return f"{route.destination}/{route.prefix}:{route.gateway}"
+
+
+def _env(env: Env) -> list[str]:
+    """Only names in capitals: no parameter of the kernel's is spelt so, and none can be set this way."""
+    check_env(env, without='"')
+    for key, value in env:
+        if key != key.upper():
+            raise refused(ENV_LABEL, f"{key}={value}", "for a linux guest a variable named in capitals")
+    if len(env) > _MAX_ENV:
+        raise refused(ENV_LABEL, "true", f"for a linux guest at most {_MAX_ENV} variables, not {len(env)}")
+    return [f'{key}="{value}"' if " " in value else f"{key}={value}" for key, value in env]
 
 
 LINUX = GuestKind(
     name="linux",
-    recognise=lambda image: has_linux_header(image.head),
+    recognise=_recognise,
     boot=_boot,
     stop=Stop.POWERDOWN,
+    most_cards=MANY_CARDS,
     takes_cards=True,
-    console=(ConsolePattern(re.compile(rb"Kernel panic - not syncing"), lambda _match: Verdict("guest-panic")),),
+    says_dhcp=True,
+    console=(ConsolePattern(re.compile(rb"(?:^|\] )Kernel panic - not syncing"), panic),),
 )

@@ -30,3 +30,8 @@ def is_elf(head: bytes) -> bool:
 def is_bootable(head: bytes) -> bool:
     """Whether QEMU would try to boot this."""
     return has_multiboot_header(head) or has_linux_header(head) or is_elf(head)
+
+
+def has_boot_sector(head: bytes) -> bool:
+    """Whether this begins as a disk that a PC's firmware boots: the mark 55 AA ends the first sector."""
+    return head[0x1FE:0x200] == b"\x55\xaa"

@@ -1,17 +1,37 @@
 """Raw: an image of which vtapd knows nothing but that QEMU boots it. It cares for its own network."""
 
-from supervisor.core.guests.kind import Boot, GuestKind, GuestNetwork, Stop
-from supervisor.core.guests.multiboot import is_bootable
+from dataclasses import replace
+
+from supervisor.core.guests.kind import MANY_CARDS, Boot, GuestKind, Machine, Stop
+from supervisor.core.guests.multiboot import has_boot_sector, is_bootable
+from supervisor.core.guests.network import GuestNetwork
+from supervisor.core.guests.refusal import Env, refuse_env, refused
+
+_OWN_NETWORK = "The guest is told nothing of its network: it cares for its addresses itself."
 
 
-def _boot(args: str, _network: GuestNetwork | None) -> Boot:
-    return Boot(command_line=args)
+def _boot(args: str, network: GuestNetwork | None, env: Env) -> Boot:
+    refuse_env(env, "raw")
+    return Boot(args, notes=(_OWN_NETWORK,) if network else ())
+
+
+def _boot_disk(args: str, network: GuestNetwork | None, env: Env) -> Boot:
+    if args:
+        raise refused("vtapd.args", args, "nothing: the image is a disk, which is booted without a command line")
+    return _boot(args, network, env)
 
 
 RAW = GuestKind(
     name="raw",
-    recognise=lambda image: is_bootable(image.head),
+    recognise=lambda image: "an image that QEMU boots" if is_bootable(image.head) else None,
     boot=_boot,
     stop=Stop.POWERDOWN,
+    most_cards=MANY_CARDS,
     takes_cards=True,
+)
+RAW_DISK = replace(
+    RAW,
+    recognise=lambda image: "a disk with a boot sector" if has_boot_sector(image.head) else None,
+    boot=_boot_disk,
+    machine=Machine(boots_disk=True),
 )

@@ -1,0 +1,62 @@
+import pytest
+
+from supervisor.core.console import ConsoleScanner
+from supervisor.core.guests.kind import GuestKind, Verdict, debug_exit_code
+from supervisor.core.guests.nanos import NANOS_DISK, NANOS_KERNEL
+from supervisor.errors import Rejected
+
+from .things import BOTH_FAMILIES, NETWORK, NO_GATEWAY, OFF_LINK, ONLY_IPV6
+
+
+def test_a_disk_is_told_nothing_and_that_is_said() -> None:
+    for network in (NETWORK, ONLY_IPV6):
+        boot = NANOS_DISK.boot("", network, ())
+        assert (boot.command_line, boot.modules) == ("", ())
+        assert "baked into its image" in boot.notes[0]
+    assert NANOS_DISK.boot("", None, ()).notes == ()
+
+
+def test_a_kernel_is_told_its_address() -> None:
+    boot = NANOS_KERNEL.boot("", BOTH_FAMILIES, ())
+    assert boot.command_line == "en1.ipaddr=172.17.0.2 en1.netmask=255.255.0.0 en1.gateway=172.17.0.1"
+    assert boot.notes == ("The guest is not told of address 2001:db8::2/64 of eth0.",)
+    assert "gateway" not in NANOS_KERNEL.boot("", NO_GATEWAY, ()).command_line
+    assert NANOS_KERNEL.boot("", None, ()).command_line == ""
+    for network in (ONLY_IPV6, OFF_LINK):
+        with pytest.raises(Rejected, match=r"vtapd.address"):
+            NANOS_KERNEL.boot("", network, ())
+
+
+@pytest.mark.parametrize("form", [NANOS_DISK, NANOS_KERNEL])
+def test_what_is_baked_in_is_refused(form: GuestKind) -> None:
+    with pytest.raises(Rejected, match=r"vtapd.args='web'"):
+        form.boot("web", None, ())
+    with pytest.raises(Rejected, match=r"vtapd.env"):
+        form.boot("", None, (("K", "V"),))
+
+
+def test_only_the_disk_is_a_disk_and_both_have_the_exit_device() -> None:
+    assert NANOS_DISK.machine.boots_disk
+    assert not NANOS_KERNEL.machine.boots_disk
+    for form in (NANOS_DISK, NANOS_KERNEL):
+        assert any(device.startswith("isa-debug-exit,iobase=0x501") for device in form.machine.devices)
+
+
+@pytest.mark.parametrize(("status", "code"), [(1, 0), (3, 1), (15, 7), (255, 127), (0, None), (2, None), (-9, None)])
+def test_qemus_status_holds_the_code(status: int, code: int | None) -> None:
+    assert debug_exit_code(status) == code
+
+
+@pytest.mark.parametrize(
+    ("line", "verdict"),
+    [
+        ("signal 11 received by tid 2, errno 0, code 1", Verdict("guest-panic")),
+        ("*** signal 6 received by tid 12, errno 0, code -6", Verdict("guest-panic")),
+        ("a signal 11 received by tid 2, errno 0, code 1", None),
+        ("en1: assigned 10.0.2.15", None),
+    ],
+)
+def test_what_a_line_tells(line: str, verdict: Verdict | None) -> None:
+    scanner = ConsoleScanner(NANOS_DISK.console)
+    assert not scanner.feed(f"{line}\n".encode()), "QEMU ends by itself"
+    assert scanner.verdict == verdict
