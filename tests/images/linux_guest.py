@@ -91,7 +91,7 @@ def _initramfs(busybox: Path, modules: dict[str, bytes]) -> bytes:
     nodes += [newc.symlink(f"bin/{applet}", "busybox") for applet in packages.applets(busybox)]
     nodes += [newc.file(f"modules/{at:02}-{name}.ko", data, 0o644) for at, (name, data) in enumerate(modules.items())]
     scripts = sorted((SOURCES / "linux" / "cgi-bin").iterdir())
-    nodes.append(newc.file("init", (SOURCES / "linux" / "init").read_bytes()))
+    nodes += [newc.file(name, (SOURCES / "linux" / name).read_bytes()) for name in ("init", "dhcp")]
     nodes += [newc.file(f"www/cgi-bin/{script.name}", script.read_bytes()) for script in scripts]
     return newc.archive(nodes)
 
