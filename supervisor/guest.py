@@ -24,7 +24,8 @@ from supervisor.core.qemu import Card, device_name, netdev_name
 from supervisor.edges import cgroups
 from supervisor.edges.console import read_console
 from supervisor.edges.process import Process, observe_incarnation
-from supervisor.errors import Transient
+from supervisor.errors import Permanent, Transient
+from supervisor.health import Health
 from supervisor.monitor import Monitor
 
 _LAST_WORDS_S = 1.0
@@ -65,6 +66,7 @@ class GuestSession:
         cgroup: Cgroup,
         paths: SocketPaths,
         hang_after_s: float,
+        health: Health | None,
         on_change: Callable[[], None],
     ) -> None:
         self.kind = kind
@@ -78,6 +80,7 @@ class GuestSession:
         self._cgroup = cgroup
         self._paths = paths
         self._on_change = on_change
+        self._health = health
         self._scanner = ConsoleScanner(kind.console)
         self._monitor = Monitor(short_id(container_id), paths.qmp, cgroup, hang_after_s, self._note_event)
         self._oom_kills = cgroups.observe_oom_kills(cgroup)
@@ -94,6 +97,7 @@ class GuestSession:
             async with anyio.create_task_group() as tasks:
                 heard = anyio.Event()
                 tasks.start_soon(self._converse)
+                tasks.start_soon(self._watch_health)
                 tasks.start_soon(self._listen, tasks, heard)
                 await anyio.wait_readable(self._process.pidfd)
                 self.ended_at_s = boottime_s()
@@ -171,6 +175,24 @@ class GuestSession:
             self._asked = self._asked or "hang"
             self._process.kill()
 
+    async def _watch_health(self) -> None:
+        if self._health is None:
+            return
+        await self._monitor.answered.wait()
+        try:
+            silence = await self._health.run(self._note_ready, is_ready=self.record.ready_at_s is not None)
+        except Permanent as error:
+            log.error("guest_not_asked", error=str(error))  # our own fault is never the guest's
+            return
+        if silence is not None:
+            log.warning("guest_hangs", pid=self.pid, because=f"it does not answer: {silence}")
+            self._asked = self._asked or "hang"
+            self._process.kill()
+
+    def _note_ready(self) -> None:
+        self.record = replace(self.record, ready_at_s=boottime_s())
+        self._on_change()
+
     def _note_running(self) -> None:
         self.running_at_s = boottime_s()
         self._on_change()
@@ -183,6 +205,8 @@ class GuestSession:
 
     async def _listen(self, tasks: anyio.abc.TaskGroup, heard: anyio.Event) -> None:
         async for data in read_console(self._paths.console):
+            if self._health is not None:
+                self._health.hear(data)
             if self._scanner.feed(data):
                 tasks.start_soon(self._end_halted)
         self._scanner.close()

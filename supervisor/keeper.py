@@ -21,6 +21,7 @@ from supervisor.core.qemu import Card, guest_name, slots_of
 from supervisor.edges import process, tap
 from supervisor.errors import Permanent, Transient
 from supervisor.guest import GuestSession, SocketPaths, boottime_s
+from supervisor.health import Health
 from supervisor.launch import GuestPlan, launch
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -108,6 +109,11 @@ class GuestKeeper:
             self._start_counted = True
             self._context.counters.guest_start_seconds.observe(session.running_at_s - session.record.spawned_at_s)
             log.info("guest_running", after_s=round(session.running_at_s - session.record.spawned_at_s, 4))
+        if guest.process is not None and guest.process.ready_at_s is None and session.record.ready_at_s is not None:
+            after_s = session.record.ready_at_s - session.record.spawned_at_s
+            self._context.counters.guest_ready_seconds.observe(after_s)
+            log.info("guest_ready", after_s=round(after_s, 4))
+            guest = replace(guest, process=session.record)
         if session.evidence is None or session.ended_at_s is None:
             return guest
         self.session = None
@@ -156,6 +162,15 @@ class GuestKeeper:
             self.release()
         return ended
 
+    def _health(self, record: ProcessRecord, attachment: Attachment) -> Health | None:
+        """None where nothing is asked of it."""
+        assert self.plan is not None
+        spec = self.plan.spec
+        if spec.ready is None and spec.alive is None:
+            return None
+        patience_s = self._context.config.guest.hang_after - (boottime_s() - record.spawned_at_s)
+        return Health(record.address, spec.ready, spec.alive, attachment.cgroup, patience_s)
+
     def _follow(
         self,
         container: Container,
@@ -173,6 +188,7 @@ class GuestKeeper:
             attachment.cgroup,
             self._paths,
             self._context.config.guest.hang_after,
+            self._health(record, attachment),
             self._mark,
         )
         self.tasks.start_soon(self.session.run)

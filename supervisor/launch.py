@@ -12,6 +12,7 @@ from supervisor.attachment import Attachment
 from supervisor.context import Context
 from supervisor.core import qemu
 from supervisor.core.actions import Uplink
+from supervisor.core.addressing import address_of, interfaces_of
 from supervisor.core.guests import MARKERS, choose_kind
 from supervisor.core.guests.kind import GuestKind
 from supervisor.core.guests.refusal import refused
@@ -114,8 +115,9 @@ async def launch(
         plan.kind.name,
         tuple(arguments),
         tuple(card.slot for card in cards),
-        plan.because,
-        boot.notes,
+        address=address_of(interfaces_of(uplinks, plan.spec.address)),
+        because=plan.because,
+        notes=boot.notes,
     )
 
 

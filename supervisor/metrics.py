@@ -79,6 +79,12 @@ class Counters:
             buckets=_BOOT_BUCKETS,
             registry=self.registry,
         )
+        self.guest_ready_seconds = Histogram(
+            "vtapd_guest_ready_seconds",
+            "From a guest's spawn to its being ready.",
+            buckets=_BOOT_BUCKETS,
+            registry=self.registry,
+        )
 
 
 class StateCollector(Collector):

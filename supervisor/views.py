@@ -26,6 +26,8 @@ def state_of(worker: Worker) -> str:
         return "detached"
     session = run.keeper.session
     if session is not None:
+        if session.record.ready_at_s is not None:
+            return "ready"
         return "running" if session.running_at_s is not None else "booting"
     if run.guest.done is not None:
         return run.guest.done
@@ -184,6 +186,8 @@ def _guest(worker: Worker) -> Json | None:
         "accel": accelerator_of(guest.process.command) if guest.process else plan.spec.accel,
         "restart": str(plan.spec.restart),
         "on_exit": plan.spec.on_exit,
+        "ready": str(plan.spec.ready) if plan.spec.ready else "none",
+        "alive": str(plan.spec.alive) if plan.spec.alive else "off",
         "state": state_of(worker),
         "pid": session.pid if session else None,
         "started_at_boottime_s": session.record.spawned_at_s if session else None,

@@ -1,11 +1,17 @@
 """Whose addresses a guest has: the container's interfaces as `vtapd.address` has it be told of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from supervisor.core.actions import Uplink
 from supervisor.core.labels import AddressPlan
 from supervisor.core.model import Interface, Route
+
+
+def address_of(interfaces: Iterable[Interface]) -> str | None:
+    """Where a guest on these can be asked; None where nobody knows."""
+    found = (interface.address(family) for interface in interfaces for family in (4, 6))
+    return next((address.ip for address in found if address is not None), None)
 
 
 def interfaces_of(uplinks: Sequence[Uplink], plan: AddressPlan) -> tuple[Interface, ...]:

@@ -4,10 +4,30 @@ import re
 from collections.abc import Iterable
 
 from supervisor.core.guests.kind import ConsolePattern, Verdict
+from supervisor.core.patterns import Pattern
 
 MAX_LINE_BYTES = 1024
 """Of a longer line only this much is looked at."""
 _COLOURS = re.compile(rb"\x1b\[[0-9;]{0,16}m")
+
+
+class ConsoleSearch:
+    """Looks for a pattern in what the console says, in the line that is not yet complete too, such as a prompt."""
+
+    def __init__(self, pattern: Pattern) -> None:
+        self._pattern = pattern
+        self._line = b""
+
+    def feed(self, data: bytes) -> bool:
+        """Take in more output; True when it occurs."""
+        *complete, rest = (self._line + data).split(b"\n")
+        self._line = rest[:MAX_LINE_BYTES]
+        return any(self._pattern.occurs_in(_plain(line[:MAX_LINE_BYTES])) for line in (*complete, self._line))
+
+
+def _plain(line: bytes) -> bytes:
+    """Without what colours it and what surrounds it."""
+    return _COLOURS.sub(b"", line).strip(b"\r\n \t\0")
 
 
 class ConsoleScanner:
@@ -46,7 +66,7 @@ class ConsoleScanner:
         self._line += part[:room]
 
     def _look(self) -> None:
-        line = _COLOURS.sub(b"", bytes(self._line)).strip(b"\r\n \t\0")
+        line = _plain(bytes(self._line))
         if not line:
             return
         for pattern in self._patterns:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from supervisor.core.guests import KINDS
+from supervisor.core.health import Aliveness, Readiness, parse_alive, parse_ready
 from supervisor.core.model import Address, Container
 from supervisor.core.units import MIB, parse_duration, parse_size
 from supervisor.errors import Rejected
@@ -67,6 +68,9 @@ class GuestSpec:
     stop_timeout_s: float = 10.0
     accel: str = "auto"
     machine: str | None = None
+    ready: Readiness | None = None
+    """None: it counts as running, and as no more."""
+    alive: Aliveness | None = None
     env: tuple[tuple[str, str], ...] = ()
     """The container's environment, where the guest is to have it."""
 
@@ -108,6 +112,8 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
         stop_timeout_s=read("stop-timeout", parse_duration, policy.stop_timeout_s),
         accel=read("accel", _one_of("auto", "kvm", "tcg"), policy.accel),
         machine=read("machine", _machine, None),
+        ready=read("ready", parse_ready, None),
+        alive=read("alive", parse_alive, None),
         env=container.env if read("env", _one_of("true", "false"), "false") == "true" else (),
     )
     read("enable", _one_of("true", "false"), "true")
@@ -115,6 +121,7 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
     if not kernel:
         return None
     _check_cpus(container, policy, spec.cpus)
+    _check_questions(container, spec)
     return replace(spec, memory_mib=_memory_mib(container, policy, memory_bytes))
 
 
@@ -204,6 +211,17 @@ def _memory_mib(container: Container, policy: GuestPolicy, asked_bytes: int | No
 def _check_cpus(container: Container, policy: GuestPolicy, cpus: int) -> None:
     if not 1 <= cpus <= policy.max_cpus:
         raise _refused(container, PREFIX + "cpus", cpus, f"1 to {policy.max_cpus} ([limits] cpus)")
+
+
+def _check_questions(container: Container, spec: GuestSpec) -> None:
+    """A guest can be asked over the network only where its address is known."""
+    if spec.address.mode not in ("dhcp", "none"):
+        return
+    asked = {"ready": spec.ready is not None and spec.ready.question is not None, "alive": spec.alive is not None}
+    for name in (name for name, is_asked in asked.items() if is_asked):
+        label = PREFIX + name
+        allowed = f"console:REGEX or none for vtapd.ready, and no vtapd.alive, with vtapd.address={spec.address.mode}"
+        raise _refused(container, label, container.labels[label], f"{allowed}: vtapd does not know where to ask")
 
 
 def _path(text: str) -> str:

@@ -201,6 +201,10 @@ class ProcessRecord:
     command: tuple[str, ...] = ()
     slots: tuple[int, ...] = ()
     """N of each /dev/tapN that it has a network card on."""
+    address: str | None = None
+    """Where it can be asked over its network."""
+    ready_at_s: float | None = None
+    """When it was found ready, in seconds since boot."""
     because: str = ""
     """By what its kind was chosen, in words."""
     notes: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from supervisor.core.actions import Uplink
-from supervisor.core.addressing import interfaces_of
+from supervisor.core.addressing import address_of, interfaces_of
 from supervisor.core.labels import AddressPlan
 from supervisor.core.model import Address, Route
 
@@ -31,3 +31,10 @@ def test_one_of_its_own_is_on_the_first_card() -> None:
 
 def test_none_but_the_cards_own_macs() -> None:
     assert interfaces_of(UPLINKS, AddressPlan("dhcp")) == BARE
+
+
+def test_where_it_can_be_asked() -> None:
+    ipv6 = replace(ETH0, addresses=(Address(6, "fe80::2", 64, scope=253), Address(6, "2001:db8::2", 64)))
+    assert address_of([ETH0, ETH1]) == "172.17.0.2"
+    assert address_of([ipv6, ETH1]) == "2001:db8::2"
+    assert address_of(BARE) is None

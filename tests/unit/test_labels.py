@@ -65,6 +65,15 @@ def test_the_environment_is_for_guests_that_ask_for_it() -> None:
         assert spec_of(replace(labels, env=variables)).env == ()
 
 
+@pytest.mark.parametrize(("label", "value"), [("ready", "tcp:80"), ("ready", "ping"), ("alive", "ping")])
+def test_who_has_no_known_address_cannot_be_asked(label: str, value: str) -> None:
+    asked = {"kernel": KERNEL, label: value}
+    assert parse_labels(labelled(**asked), POLICY)
+    with pytest.raises(Rejected, match=f"label vtapd.{label}='{value}' is refused.*does not know where to ask"):
+        parse_labels(labelled(**asked, address="dhcp"), POLICY)
+    assert parse_labels(labelled(kernel=KERNEL, address="dhcp", ready="console:up"), POLICY)
+
+
 def test_without_a_kernel_there_is_no_guest() -> None:
     assert parse_labels(container(), POLICY) is None
     assert parse_labels(labelled(memory="128M", enable="true"), POLICY) is None
@@ -111,6 +120,9 @@ WRONG = [
     ("cpus", "1.5", "whole number"),
     ("cpus", "99999", "whole number"),
     ("cpus", "\N{ARABIC-INDIC DIGIT ONE}", "whole number"),
+    ("ready", "udp:53", "tcp:PORT"),
+    ("ready", "console:(", "regular expression"),
+    ("alive", "ping,fails=0", "1 to 999 fails"),
     ("address", "dhcp!", "takeover"),
     ("address", "172.17.0.9", "A.B.C.D/P"),
     ("address", "172.17.0.9/33", "A.B.C.D/P"),

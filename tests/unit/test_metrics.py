@@ -36,6 +36,7 @@ AS_IT_HAPPENS = {
     ("vtapd_attach_failures_total", "counter", ("step",)),
     ("vtapd_device_rule_repairs_total", "counter", ()),
     ("vtapd_guest_start_seconds", "histogram", ()),
+    ("vtapd_guest_ready_seconds", "histogram", ()),
 }
 
 

@@ -1,0 +1,84 @@
+"""When a guest counts as ready, and that one which stops answering is ended and replaced."""
+
+import pytest
+
+from .containers import Container, Containers
+from .daemon import Daemon
+from .observe import qemus_of
+from .waiting import eventually, holds_for
+
+PATIENCE_S = 20.0
+QUICK = "every=200ms,fails=2"
+
+
+def readies(daemon: Daemon) -> float:
+    return daemon.metrics().value("vtapd_guest_ready_seconds_count")
+
+
+def await_hang(daemon: Daemon, guest: Container) -> None:
+    eventually(lambda: daemon.metrics().exits(guest.name, "hang") == 1, f"{guest.name} hangs", PATIENCE_S)
+
+
+@pytest.mark.parametrize("how", ["tcp:80", "ping", "console:serving on .*:80$"])
+def test_ready(vtapd: Daemon, containers: Containers, how: str) -> None:
+    before = readies(vtapd)
+    guest = containers.guest(ready=how)
+    vtapd.await_state(guest.name, "ready", deadline_s=PATIENCE_S)
+    assert guest.get().status == 200
+    assert readies(vtapd) == before + 1
+    assert vtapd.metrics().value("vtapd_guests", state="ready") == 1
+    assert vtapd.metrics().guest_up(guest.name)
+    vtapd.kill()
+    vtapd.start()
+    vtapd.await_state(guest.name, "ready")
+    assert readies(vtapd) == 0, "it was counted when it became so"
+    guest.tell("/crash")
+    eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted", PATIENCE_S)
+    vtapd.await_state(guest.name, "ready", deadline_s=PATIENCE_S)
+    assert readies(vtapd) == 1
+
+
+@pytest.mark.parametrize("how", ["tcp:81", "console:never said"])
+def test_not_ready(vtapd: Daemon, containers: Containers, how: str) -> None:
+    guest = containers.serving_guest(ready=how)
+    holds_for(lambda: vtapd.inspect(guest.name).state == "running", "it runs, and is not ready", 1.0)
+
+
+@pytest.mark.vtapd_config(guest={"hang_after": "3s"})
+@pytest.mark.parametrize("how", ["tcp:80", "ping"])
+def test_a_guest_that_stops_answering_is_replaced(vtapd: Daemon, containers: Containers, how: str) -> None:
+    guest, neighbour = containers.serving_guest(alive=f"{how},{QUICK}"), containers.serving_guest(alive="ping")
+    old, other = guest.qemu(), neighbour.qemu()
+    holds_for(lambda: guest.qemu() == old, "one that answers is left alone", 1.0)
+    guest.tell("/hang")
+    await_hang(vtapd, guest)
+    guest.await_page(PATIENCE_S)
+    assert guest.qemu() != old
+    assert neighbour.qemu() == other
+    vtapd.kill()
+    guest.tell("/hang")
+    vtapd.start()
+    eventually(lambda: vtapd.metrics().exits(guest.name, "hang") == 2, "the next daemon asks it too", PATIENCE_S)
+    guest.await_page(PATIENCE_S)
+
+
+def test_a_pause_is_no_silence(vtapd: Daemon, containers: Containers) -> None:
+    guest = containers.serving_guest(alive=f"tcp:80,{QUICK}")
+    qemu = guest.qemu()
+    guest.machine.docker("pause", guest.id)
+    holds_for(lambda: qemus_of(guest.id) == [qemu], "it is left alone", 1.5)
+    guest.machine.docker("unpause", guest.id)
+    guest.await_page()
+    assert guest.qemu() == qemu
+
+
+def test_one_that_never_answers_has_its_time_to_boot(vtapd: Daemon, containers: Containers) -> None:
+    """[guest] hang_after of it, and no less though its questions come faster."""
+    guest = containers.serving_guest(alive=f"tcp:81,{QUICK}")
+    holds_for(lambda: not vtapd.metrics().exits(guest.name), "nothing has ended", 2.0)
+
+
+@pytest.mark.vtapd_config(guest={"hang_after": "1s"})
+def test_and_no_more_than_that(vtapd: Daemon, containers: Containers) -> None:
+    guest = containers.guest(alive=f"tcp:81,{QUICK}")
+    await_hang(vtapd, guest)
