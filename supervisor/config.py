@@ -26,6 +26,7 @@ class Bytes(int):
 Share = Annotated[float, msgspec.Meta(ge=0, le=0.9)]
 Steps = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Cpus = Annotated[int, msgspec.Meta(ge=1, le=1024)]
+Disks = Annotated[int, msgspec.Meta(ge=0, le=16)]
 
 
 class _Table(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -65,6 +66,7 @@ class LimitsTable(_Table, frozen=True):
     memory: Bytes = Bytes(64 << 30)
     cpus: Cpus = 64
     kernel: Bytes = Bytes(1 << 30)
+    disks: Disks = 8
 
 
 class MetricsTable(_Table, frozen=True):
@@ -110,6 +112,7 @@ class Config(_Table, frozen=True):
             stop_timeout_s=self.guest.stop_timeout,
             max_memory_mib=self.limits.memory // MIB,
             max_cpus=self.limits.cpus,
+            max_disks=self.limits.disks,
         )
 
     @property

@@ -1,6 +1,5 @@
 """Starts one guest: gathers its files, sockets and descriptors, spawns QEMU in the container, closes them again."""
 
-import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from supervisor.core.labels import GuestSpec
 from supervisor.core.model import Container, ProcessRecord
 from supervisor.edges import cgroups, console, netns, process, rootfs, sockets
 from supervisor.guest import SocketPaths, boottime_s
+from supervisor.guest_files import open_disks, open_image, open_modules, own
 from supervisor.guest_network import observe_network
 
 _ENDS_S = 1.0
@@ -43,9 +43,10 @@ async def examine(context: Context, root: int, spec: GuestSpec) -> GuestPlan:
     """
     limit = context.config.limits.kernel
     with ExitStack() as owned:
-        kernel = _own(owned, rootfs.open_file(root, spec.kernel, "vtapd.kernel", limit))
+        kernel = own(owned, rootfs.open_file(root, spec.kernel, "vtapd.kernel", limit))
         if spec.initrd:
-            _own(owned, rootfs.open_file(root, spec.initrd, "vtapd.initrd", limit))
+            own(owned, rootfs.open_file(root, spec.initrd, "vtapd.initrd", limit))
+        open_disks(owned, root, spec)
         image = await anyio.to_thread.run_sync(rootfs.read_image, kernel, MARKERS)
     kind, because = choose_kind(spec.kind, image, spec.kernel)
     kind.boot(spec.args, None, spec.env)
@@ -72,17 +73,15 @@ async def launch(
     boot = plan.kind.boot(plan.spec.args, network, plan.spec.env)
     limit = context.config.limits.kernel
     with ExitStack() as owned:
-        modules = [_own(owned, process.memory_file(m, "vtapd-module")) for m in boot.modules]
-        if plan.spec.initrd:
-            modules.append(await _share(owned, attachment.root, plan.spec.initrd, "vtapd.initrd", limit))
         log = console.open_log(container.pid)
         descriptors = qemu.Descriptors(
-            image=await _open_image(owned, attachment.root, plan, limit),
-            modules=tuple(modules),
+            image=await open_image(owned, attachment.root, plan.spec, plan.kind, limit),
+            modules=await open_modules(owned, attachment.root, plan.spec, boot, limit),
+            disks=open_disks(owned, attachment.root, plan.spec),
             cards=cards,
-            qmp=_own(owned, sockets.listen(paths.qmp)),
-            console=_own(owned, sockets.listen(paths.console)),
-            log=_own(owned, log) if log is not None else None,
+            qmp=own(owned, sockets.listen(paths.qmp)),
+            console=own(owned, sockets.listen(paths.console)),
+            log=own(owned, log) if log is not None else None,
         )
         arguments = qemu.build_arguments(
             context.config.guest.qemu,
@@ -119,24 +118,3 @@ async def launch(
         because=plan.because,
         notes=boot.notes,
     )
-
-
-async def _open_image(owned: ExitStack, root: int, plan: GuestPlan, limit: int) -> int:
-    """A disk is the container's own file, to which its guest writes; a kernel may be a copy."""
-    if plan.kind.machine.boots_disk:
-        return _own(owned, rootfs.open_file(root, plan.spec.kernel, "vtapd.kernel", limit, writable=True))
-    return await _share(owned, root, plan.spec.kernel, "vtapd.kernel", limit)
-
-
-async def _share(owned: ExitStack, root: int, path: str, label: str, limit: int) -> int:
-    """A file of the container as a descriptor that QEMU's user can open anew."""
-    file = rootfs.open_file(root, path, label, limit)
-    try:
-        return _own(owned, await anyio.to_thread.run_sync(process.readable_by_all, file))
-    finally:
-        os.close(file)
-
-
-def _own(owned: ExitStack, descriptor: int) -> int:
-    owned.callback(os.close, descriptor)
-    return descriptor

@@ -24,6 +24,8 @@ ENABLE = PREFIX + "enable"
 _MAX_TEXT = 4096
 _RESTART = re.compile(r"(no|always|unless-stopped|on-failure)(?::(\d{1,6}))?")
 _OWN_ADDRESS = re.compile(r"(?P<own>[0-9.]{7,15}/[0-9]{1,2})(?:,(?P<gateway>[0-9.]{7,15}))?")
+DISK = PREFIX + "disk."
+_DISK = re.compile(re.escape(DISK) + r"(0|[1-9][0-9]?)")
 _MACHINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -53,6 +55,15 @@ class AddressPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Disk:
+    """`vtapd.disk.N`: a file of the container's."""
+
+    number: int
+    path: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class GuestSpec:
     """What one container asks for; paths are absolute ones of the container's own file system."""
 
@@ -60,6 +71,8 @@ class GuestSpec:
     memory_mib: int
     kind: str = "auto"
     initrd: str | None = None
+    disks: tuple[Disk, ...] = ()
+    """By number."""
     args: str = ""
     cpus: int = 1
     address: AddressPlan = AddressPlan()
@@ -86,9 +99,10 @@ class GuestPolicy:
     stop_timeout_s: float = 10.0
     max_memory_mib: int = 65536
     max_cpus: int = 64
+    max_disks: int = 8
 
 
-UNLIMITED = GuestPolicy(max_memory_mib=1 << 40, max_cpus=1 << 20)
+UNLIMITED = GuestPolicy(max_memory_mib=1 << 40, max_cpus=1 << 20, max_disks=100)
 
 
 def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
@@ -104,6 +118,7 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
         memory_mib=policy.memory_mib,
         kind=read("guest", _one_of("auto", *KINDS), "auto"),
         initrd=read("initrd", _path, None),
+        disks=_disks(container, read),
         args=read("args", _plain, ""),
         cpus=read("cpus", _count, 1),
         address=read("address", _address_plan, AddressPlan()),
@@ -121,6 +136,7 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
     if not kernel:
         return None
     _check_cpus(container, policy, spec.cpus)
+    _check_disks(container, policy, spec.disks)
     _check_questions(container, spec)
     return replace(spec, memory_mib=_memory_mib(container, policy, memory_bytes))
 
@@ -172,7 +188,7 @@ class _Reader:
                 raise Rejected(
                     f"container {self._container.name}: unknown label {ascii(label)[1:-1][:100]}",
                     step="labels",
-                    remedy=f"known labels are {', '.join(sorted(self._known))}",
+                    remedy=f"known labels are {', '.join(sorted({*self._known, DISK + 'N'}))}",
                 )
 
 
@@ -211,6 +227,23 @@ def _memory_mib(container: Container, policy: GuestPolicy, asked_bytes: int | No
 def _check_cpus(container: Container, policy: GuestPolicy, cpus: int) -> None:
     if not 1 <= cpus <= policy.max_cpus:
         raise _refused(container, PREFIX + "cpus", cpus, f"1 to {policy.max_cpus} ([limits] cpus)")
+
+
+def _disks(container: Container, read: "_Reader") -> tuple[Disk, ...]:
+    numbers = sorted(int(match[1]) for match in map(_DISK.fullmatch, container.labels) if match)
+    found = ((number, read(f"disk.{number}", _disk, None)) for number in numbers)
+    return tuple(Disk(number, *disk) for number, disk in found if disk is not None)
+
+
+def _disk(text: str) -> tuple[str, bool]:
+    path = text.removesuffix(":ro")
+    return _path(path), path != text
+
+
+def _check_disks(container: Container, policy: GuestPolicy, disks: tuple[Disk, ...]) -> None:
+    if len(disks) > policy.max_disks:
+        label = f"{DISK}{disks[-1].number}"
+        raise _refused(container, label, container.labels[label], f"up to {policy.max_disks} disks ([limits] disks)")
 
 
 def _check_questions(container: Container, spec: GuestSpec) -> None:

@@ -11,6 +11,10 @@ from supervisor.core.model import ContainerId
 
 CONSOLE_FDSET = 1
 DISK_FDSET = 2
+FIRST_DISK_FDSET = 10
+_RAW_FILE = "format=raw,auto-read-only=off,file.locking=on"
+"""Never guessed by its content, which the guest writes. Opened once, as it was handed over. Locked by its open file
+description, so that no two guests write to one, and none reads what another writes."""
 TB_SIZE_MIB = 32
 """TCG's translation cache, part of what `[guest] overhead` stands for; QEMU's own default is a gigabyte."""
 
@@ -45,6 +49,17 @@ def device_name(slot: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskFile:
+    """One disk beside what is booted: a file as it stands, byte for byte."""
+
+    number: int
+    """N of vtapd.disk.N."""
+    file: int
+    """Open for reading, and for writing where it is not read-only."""
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Descriptors:
     """The numbers under which QEMU finds what it was handed; it opens nothing by name but its own firmware."""
 
@@ -52,6 +67,7 @@ class Descriptors:
     """The kernel; or the disk that is booted, open for reading and writing."""
     modules: tuple[int, ...]
     """In the order in which the kernel gets them."""
+    disks: tuple[DiskFile, ...]
     cards: tuple[Card, ...]
     qmp: int
     """A listening Unix socket."""
@@ -63,7 +79,8 @@ class Descriptors:
     def all(self) -> tuple[int, ...]:
         """What the process inherits, and nothing else."""
         log = () if self.log is None else (self.log,)
-        return (self.image, *self.modules, *(card.tap for card in self.cards), self.qmp, self.console, *log)
+        files = (self.image, *self.modules, *(disk.file for disk in self.disks))
+        return (*files, *(card.tap for card in self.cards), self.qmp, self.console, *log)
 
 
 NAME_PREFIX = "vtapd-"
@@ -109,6 +126,7 @@ def build_arguments(
         *("-m", f"{spec.memory_mib}M"),
         *("-smp", str(spec.cpus)),
         *(_disk(fds) if machine.boots_disk else _kernel(boot, fds)),
+        *(argument for disk in fds.disks for argument in _further_disk(disk)),
         *(argument for card in fds.cards for argument in _card(machine, card)),
         *_console(fds),
         *("-chardev", f"socket,id=qmp,fd={fds.qmp},server=on,wait=off"),
@@ -137,7 +155,17 @@ def _kernel(boot: Boot, fds: Descriptors) -> list[str]:
 def _disk(fds: Descriptors) -> list[str]:
     return [
         *("-add-fd", f"fd={fds.image},set={DISK_FDSET}"),
-        *("-drive", f"if=virtio,format=raw,file=/dev/fdset/{DISK_FDSET}"),
+        *("-drive", f"if=virtio,{_RAW_FILE},file.filename=/dev/fdset/{DISK_FDSET}"),
+    ]
+
+
+def _further_disk(disk: DiskFile) -> list[str]:
+    fdset, name = FIRST_DISK_FDSET + disk.number, f"disk{disk.number}"
+    options = f"if=none,id={name},{_RAW_FILE},file.filename=/dev/fdset/{fdset}"
+    return [
+        *("-add-fd", f"fd={disk.file},set={fdset}"),
+        *("-drive", f"{options},readonly={'on' if disk.read_only else 'off'}"),
+        *("-device", f"virtio-blk-pci,drive={name}"),
     ]
 
 

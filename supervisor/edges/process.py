@@ -28,6 +28,7 @@ _SYS_SETRESUID, _SYS_SETRESGID, _SYS_SETGROUPS = (
 _PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
 _PF_EXITING = 0x4  # linux/sched.h; flags in field 9 of /proc/<pid>/stat
 _STDERR_BYTES = 16384
+_COMPLAINS = "qemu-system-x86_64: "
 _COPY_BYTES = 1 << 24
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -65,11 +66,13 @@ class Process:
         return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
 
     def read_stderr(self) -> str:
-        """The last line that QEMU itself said, for people."""
+        """What QEMU itself complained of last, for people, without the hints that may follow it."""
         if self.stderr is None:
             return ""
         text = os.pread(self.stderr, _STDERR_BYTES, 0).rstrip(b"\0").decode("utf-8", "replace").strip()
-        return text.splitlines()[-1].removeprefix("qemu-system-x86_64: ")[:300] if text else ""
+        lines = text.splitlines()
+        complaints = [line.removeprefix(_COMPLAINS) for line in lines if line.startswith(_COMPLAINS)]
+        return next(reversed(complaints or lines), "")[:300]
 
 
 def find_user(wanted: str) -> User:

@@ -18,7 +18,7 @@ META_PACKAGES = ("linux-image-cloud-amd64", "linux-image-amd64", "linux-image-vi
 CONCRETE = r"linux-(image|modules)-\d.*"
 
 # virtio_net for the network, button and evdev for `docker stop`, pvpanic so that QEMU hears of a panic.
-MODULES = ("virtio_pci", "virtio_net", "button", "evdev", "pvpanic-mmio")
+MODULES = ("virtio_pci", "virtio_net", "virtio_blk", "button", "evdev", "pvpanic-mmio")
 
 FOLDERS = ("bin", "dev", "etc", "proc", "sys", "tmp", "modules", "www", "www/cgi-bin")
 

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.guests import KINDS
-from supervisor.core.labels import AddressPlan, GuestPolicy, GuestSpec, RestartPolicy, parse_labels, why_left_alone
+from supervisor.core.labels import (
+    AddressPlan,
+    Disk,
+    GuestPolicy,
+    GuestSpec,
+    RestartPolicy,
+    parse_labels,
+    why_left_alone,
+)
 from supervisor.core.model import Address, Container
 from supervisor.core.units import MIB
 from supervisor.errors import Rejected
@@ -74,6 +82,24 @@ def test_who_has_no_known_address_cannot_be_asked(label: str, value: str) -> Non
     assert parse_labels(labelled(kernel=KERNEL, address="dhcp", ready="console:up"), POLICY)
 
 
+def test_disks() -> None:
+    asked = labelled(kernel=KERNEL)
+    labels = asked.labels | {"vtapd.disk.10": "/b:ro", "vtapd.disk.2": "/a"}
+    assert spec_of(replace(asked, labels=labels)).disks == (Disk(2, "/a"), Disk(10, "/b", read_only=True))
+
+
+def test_more_disks_than_the_configuration_allows_are_refused() -> None:
+    labels = {f"vtapd.disk.{number}": "/disk" for number in range(3)} | {"vtapd.kernel": KERNEL}
+    with pytest.raises(Rejected, match=r"label vtapd.disk.2='/disk' is refused; allowed is up to 2 disks"):
+        parse_labels(container(labels=labels), replace(POLICY, max_disks=2))
+
+
+@pytest.mark.parametrize("label", ["vtapd.disk", "vtapd.disk.", "vtapd.disk.x", "vtapd.disk.00", "vtapd.disk.100"])
+def test_a_disk_without_a_number_is_no_label(label: str) -> None:
+    with pytest.raises(Rejected, match=rf"unknown label {label}; known labels are .*vtapd.disk.N"):
+        parse_labels(container(labels={label: "/disk"}), POLICY)
+
+
 def test_without_a_kernel_there_is_no_guest() -> None:
     assert parse_labels(container(), POLICY) is None
     assert parse_labels(labelled(memory="128M", enable="true"), POLICY) is None
@@ -120,6 +146,8 @@ WRONG = [
     ("cpus", "1.5", "whole number"),
     ("cpus", "99999", "whole number"),
     ("cpus", "\N{ARABIC-INDIC DIGIT ONE}", "whole number"),
+    ("disk.0", "data.img", "an absolute path"),
+    ("disk.0", ":ro", "an absolute path"),
     ("ready", "udp:53", "tcp:PORT"),
     ("ready", "console:(", "regular expression"),
     ("alive", "ping,fails=0", "1 to 999 fails"),

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from supervisor.core.guests import FORMS
 from supervisor.core.guests.kind import Boot, GuestKind, Machine
 from supervisor.core.labels import GuestSpec
-from supervisor.core.qemu import Card, Descriptors, accelerator_of, build_arguments, guest_name, slots_of
+from supervisor.core.qemu import Card, Descriptors, DiskFile, accelerator_of, build_arguments, guest_name, slots_of
 
 from .things import ID
 
 CARD = Card(slot=0, tap=11, mac="02:42:ac:11:00:02", mtu=1500)
-FDS = Descriptors(image=10, modules=(), cards=(CARD,), qmp=12, console=13, log=14)
+FDS = Descriptors(image=10, modules=(), disks=(), cards=(CARD,), qmp=12, console=13, log=14)
 OTHER_CARD = Card(slot=64, tap=17, mac="02:42:ac:12:00:05", mtu=1400)
 SPEC = GuestSpec("/hello.bin", memory_mib=64)
 NO_BOOT, PC = Boot(), Machine()
@@ -107,7 +107,8 @@ def test_a_disk_is_a_drive_by_descriptor_and_no_kernel() -> None:
     machine = Machine(devices=("pvpanic", "isa-debug-exit"), boots_disk=True)
     text = lines(told(machine=machine))
     assert "-kernel" not in text
-    assert "-add-fd fd=10,set=2\n-drive if=virtio,format=raw,file=/dev/fdset/2\n" in text
+    drive = "-drive if=virtio,format=raw,auto-read-only=off,file.locking=on,file.filename=/dev/fdset/2"
+    assert f"-add-fd fd=10,set=2\n{drive}\n" in text
     assert "-device pvpanic\n-device isa-debug-exit\n" in text
 
 
@@ -146,6 +147,23 @@ def test_text_from_outside_changes_no_argument_but_its_own(command_line: str, ar
 def _with_append(arguments: list[str], value: str) -> list[str]:
     at = arguments.index("-netdev")
     return [*arguments[:at], "-append", value, *arguments[at:]]
+
+
+def test_disks_are_raw_locked_and_come_by_descriptor() -> None:
+    disks = (DiskFile(0, 20, read_only=False), DiskFile(3, 21, read_only=True))
+    arguments = lines(told(fds=replace(FDS, disks=disks)))
+    assert (
+        """\
+-add-fd fd=20,set=10
+-drive if=none,id=disk0,format=raw,auto-read-only=off,file.locking=on,file.filename=/dev/fdset/10,readonly=off
+-device virtio-blk-pci,drive=disk0
+-add-fd fd=21,set=13
+-drive if=none,id=disk3,format=raw,auto-read-only=off,file.locking=on,file.filename=/dev/fdset/13,readonly=on
+-device virtio-blk-pci,drive=disk3
+"""
+        in arguments
+    )
+    assert {20, 21} <= set(replace(FDS, disks=disks).all())
 
 
 @pytest.mark.parametrize("option", ["-sandbox", "-no-user-config", "-nodefaults"])

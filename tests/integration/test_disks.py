@@ -1,0 +1,80 @@
+"""Disks of a guest: files of its container, or of a volume, that it reads and writes as they stand."""
+
+import pytest
+
+from .containers import Container, Containers
+from .daemon import Daemon
+from .machine import Machine
+from .processes import open_files
+from .test_linux_network import get
+from .waiting import eventually
+
+BOOT_S = 40.0
+
+pytestmark = pytest.mark.timeout(200)
+
+
+def with_disks(machine: Machine, containers: Containers, *options: str, **labels: str) -> Container:
+    """Its own /data.img, and whatever volumes the options bring."""
+    asked = {f"vtapd.{name.replace('_', '.')}": value for name, value in labels.items()}
+    container = containers.create(*options, labels=asked, image=machine.linux_image)
+    for name, text in (("data.img", "of the container"), ("seed.img", "read and no more")):
+        file = machine.home / name
+        file.write_bytes(text.encode().ljust(1 << 20, b"."))
+        machine.docker("cp", str(file), f"{container.id}:/{name}")
+    return container
+
+
+def test_reads_and_writes(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+    guest = with_disks(machine, containers, disk_0="/data.img", disk_1="/seed.img:ro").start()
+    guest.await_page(BOOT_S)
+    assert "linux-guest: vda of 2048 sectors, read-only: 0" in guest.logs()
+    assert "linux-guest: vdb of 2048 sectors, read-only: 1" in guest.logs()
+    assert get(machine, guest.address, "/cgi-bin/disk?vda") == b"of the container"
+    assert get(machine, guest.address, "/cgi-bin/disk?vdb") == b"read and no more"
+    assert b"written" in get(machine, guest.address, "/cgi-bin/disk?vda", body=b"by the guest    ")
+    assert b"written" not in get(machine, guest.address, "/cgi-bin/disk?vdb", body=b"by the guest    ")
+    assert guest.exec("head", "-c", "16", "/data.img") == "by the guest"
+    assert guest.exec("head", "-c", "16", "/seed.img") == "read and no more"
+    opened = [path for path in open_files(guest.qemu()).values() if path.endswith(".img")]
+    assert sorted(opened)[:1] == ["/data.img"], "the files themselves, as the container names them"
+    guest.tell("/cgi-bin/crash")
+    eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted", BOOT_S)
+    guest.await_page(BOOT_S)
+    assert get(machine, guest.address, "/cgi-bin/disk?vda") == b"by the guest    "
+
+
+def test_two_guests_cannot_write_one_disk(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+    """The second one's QEMU finds it locked and says so; once the first is gone, it starts."""
+    shared = machine.home / "shared"
+    shared.mkdir(exist_ok=True)
+    (shared / "disk.img").write_bytes(b"shared".ljust(1 << 20, b"."))
+    volume = ("-v", f"{shared}:/volume")
+    first = with_disks(machine, containers, *volume, disk_0="/volume/disk.img").start()
+    first.await_page(BOOT_S)
+    second = with_disks(machine, containers, *volume, disk_0="/volume/disk.img").start()
+    eventually(lambda: vtapd.metrics().exits(second.name, "qemu-exit") >= 1, "the second cannot start", BOOT_S)
+    ends = [line for line in vtapd.log_lines() if line.get("event") == "guest_exited"]
+    assert {line["container"] for line in ends} == {second.name}
+    assert all('Failed to get "write" lock' in str(line["detail"]) for line in ends)
+    first.remove()
+    second.await_page(BOOT_S)
+    assert get(machine, second.address, "/cgi-bin/disk?vda").startswith(b"shared.")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("/nowhere.img", "No such file"),
+        ("/dev/null", "no regular file"),
+        ("/etc", "Is a directory"),
+        ("/wrong/host-link", "No such file"),
+    ],
+)
+def test_what_is_no_disk_is_refused(vtapd: Daemon, containers: Containers, value: str, said: str) -> None:
+    container = containers.run(labels={"vtapd.kernel": "/hello.bin", "vtapd.disk.0": value})
+    view = vtapd.await_state(container.name, "rejected")
+    assert view.reason is not None
+    assert "vtapd.disk.0" in view.reason
+    assert said in view.reason
+    assert container.is_untouched()
