@@ -100,9 +100,10 @@ def _kernel(boot: Boot, fds: Descriptors) -> list[str]:
 
 
 def _disk(fds: Descriptors) -> list[str]:
+    """Without auto-read-only=off QEMU opens a file for reading first, and finds no such descriptor in the set."""
     return [
         *("-add-fd", f"fd={fds.image},set={DISK_FDSET}"),
-        *("-drive", f"if=virtio,format=raw,file=/dev/fdset/{DISK_FDSET}"),
+        *("-drive", f"if=virtio,format=raw,auto-read-only=off,file=/dev/fdset/{DISK_FDSET}"),
     ]
 
 

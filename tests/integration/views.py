@@ -18,6 +18,8 @@ class Ending:
 @dataclass(frozen=True)
 class GuestView:
     kind: str
+    kind_because: str
+    notes: list[str]
     kernel: str
     memory_mib: int
     cpus: int
@@ -95,6 +97,8 @@ def _guest(data: Json) -> GuestView:
     last = data["last_exit"]
     return GuestView(
         kind=data["kind"],
+        kind_because=data["kind_because"],
+        notes=data["notes"],
         kernel=data["kernel"],
         memory_mib=data["memory_mib"],
         cpus=data["cpus"],

@@ -104,7 +104,7 @@ def test_a_disk_is_a_drive_by_descriptor_and_no_kernel() -> None:
     machine = Machine(devices=("pvpanic", "isa-debug-exit"), boots_disk=True)
     text = lines(told(machine=machine))
     assert "-kernel" not in text
-    assert "-add-fd fd=10,set=2\n-drive if=virtio,format=raw,file=/dev/fdset/2\n" in text
+    assert "-add-fd fd=10,set=2\n-drive if=virtio,format=raw,auto-read-only=off,file=/dev/fdset/2\n" in text
     assert "-device pvpanic\n-device isa-debug-exit\n" in text
 
 
