@@ -58,7 +58,7 @@ class Evidence:
     oom: bool = False
     container_gone: bool = False
     complaint: str = ""
-    """QEMU's own last words on standard error: its exit status is then its own, and no guest's."""
+    """QEMU's own last words on standard error. After an error its exit status is its own, and no guest's."""
     detail: str = ""
     """A line of QEMU's own, or of the guest's console."""
 
@@ -91,7 +91,8 @@ def _reason(evidence: Evidence, kind: GuestKind) -> tuple[str, int | None]:
 
 def _verdict_of_status(evidence: Evidence, kind: GuestKind) -> Verdict | None:
     """What the guest said by an exit device, which since QEMU 8.2 looks like a power-off beside its status."""
-    if kind.verdict_of_status is None or evidence.status is None or evidence.complaint:
+    failed_itself = evidence.complaint and "warning: " not in evidence.complaint
+    if kind.verdict_of_status is None or evidence.status is None or failed_itself:
         return None
     return kind.verdict_of_status(evidence.status)
 

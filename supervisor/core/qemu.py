@@ -13,8 +13,9 @@ CONSOLE_FDSET = 1
 DISK_FDSET = 2
 FIRST_DISK_FDSET = 10
 _RAW_FILE = "format=raw,auto-read-only=off,file.locking=on"
-"""Never guessed by its content, which the guest writes. Opened once, as it was handed over. Locked by its open file
-description, so that no two guests write to one, and none reads what another writes."""
+"""Never guessed by its content, which the guest writes. Without auto-read-only=off QEMU opens a file for reading first,
+and finds no such descriptor in the set. Locked by its open file description, so that no two guests write to one, and
+none reads what another writes."""
 TB_SIZE_MIB = 32
 """TCG's translation cache, part of what `[guest] overhead` stands for; QEMU's own default is a gigabyte."""
 

@@ -8,8 +8,7 @@ struct gate { uint16_t low, selector, flags, high; };
 
 extern const uint32_t interrupt_entries[48];
 static struct gate idt[48];
-static uint8_t nic_line = 0xff;
-static void (*nic_arrived)(void);
+static void (*listeners[16])(void);
 static volatile bool tick_arrived;
 static bool tick_armed;
 
@@ -28,8 +27,8 @@ void irq_arrived(uint32_t line)
     if (line == 0) {
         tick_arrived = true;
         tick_armed = false;
-    } else if (line == nic_line) {
-        nic_arrived();          /* acknowledges at the device, so that the level falls before the EOI */
+    } else if (listeners[line]) {
+        listeners[line]();      /* acknowledges at the device, so that the level falls before the EOI */
     }
     if (line >= 8)
         outb(PIC2, 0x20);
@@ -38,7 +37,9 @@ void irq_arrived(uint32_t line)
 
 static void set_masks(void)
 {
-    uint16_t open = 1 << 0 | 1 << 2 | (nic_line < 16 ? 1 << nic_line : 0);
+    uint16_t open = 1 << 0 | 1 << 2;
+    for (unsigned line = 0; line < 16; line++)
+        open |= listeners[line] ? 1 << line : 0;
     outb(PIC1 + 1, ~open & 0xff);
     outb(PIC2 + 1, ~open >> 8 & 0xff);
 }
@@ -60,8 +61,7 @@ void cpu_start(void)
 
 void cpu_listen_irq(uint8_t line, void (*arrived)(void))
 {
-    nic_line = line;
-    nic_arrived = arrived;
+    listeners[line & 15] = arrived;
     set_masks();
 }
 

@@ -1,51 +1,35 @@
-/* Every way for the guest to end, worded as rumprun words it, because that is what the supervisor recognises.
-   Only /crash, /poweroff and (with -device pvpanic) /panic end QEMU; the rest leave it alive with a halted CPU. */
+/* Every way for the guest to end. What it then says, and whether QEMU ends with it, is its kind's; /crash, /poweroff and
+   (with -device pvpanic) /panic end QEMU whatever the kind, /hang never does. */
 #include "guest.h"
 
 enum { PVPANIC_PORT = 0x505, PVPANIC_PANICKED = 1, SLEEP_ENABLE = 1 << 13, PATIENCE_TSC_BITS = 28 };
 
-static void __attribute__((noreturn)) stop_cpu(void)
+void stop_cpu(void)
 {
     for (;;)
         __asm__ volatile("cli; hlt");
 }
 
-static void __attribute__((noreturn)) halted(void)
-{
-    say("halted\n");
-    stop_cpu();
-}
-
 void bootstrap_failed(const char *why)
 {
-    say("%s\n=== bootstrap failed\n", why);
-    halted();
+    kind_failed(why);
 }
 
 void fatal_trap(uint32_t vector, const uint32_t *stack)
 {
     bool has_code = vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
-    say("FATAL TRAP: exception %u at 0x%X, error code 0x%x\n", vector, stack[has_code], has_code ? stack[0] : 0);
-    stop_cpu();
+    kind_trapped(vector, stack[has_code], has_code ? stack[0] : 0);
 }
 
 void end_exit(uint32_t code)
 {
-    struct text name = config.cmdline;
-    for (name.len = 0; name.len < config.cmdline.len && name.at[name.len] != ' '; name.len++)
-        ;
-    if (code)
-        say("=== ERROR: _exit(%u) called ===\n", code);
-    else
-        say("=== main() of \"%T\" returned 0 ===\n", &name);
-    halted();
+    kind_exit(code);
 }
 
 void end_abort(uint32_t code)
 {
     (void)code;
-    say("_lwpabort() called\n");
-    halted();
+    kind_abort();
 }
 
 void end_trap(uint32_t code)
@@ -85,14 +69,18 @@ uint16_t acpi_pm_base(void)
     return device == PCI_NONE ? 0 : pci_read(device, 0x40) & 0xff80;
 }
 
+void power_off(void)
+{
+    uint16_t base = acpi_pm_base();
+    if (base)
+        outw(base + 4, SLEEP_ENABLE);           /* PM1a_CNT, sleep type 0: off, in a moment */
+    else
+        say("no ACPI power-off here\nhalted\n");
+    stop_cpu();
+}
+
 void end_poweroff(uint32_t code)
 {
     (void)code;
-    uint16_t base = acpi_pm_base();
-    if (base) {
-        outw(base + 4, SLEEP_ENABLE);           /* PM1a_CNT, sleep type 0: off, in a moment */
-        stop_cpu();
-    }
-    say("no ACPI power-off here\n");
-    halted();
+    power_off();
 }

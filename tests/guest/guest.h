@@ -43,8 +43,8 @@ bool json_open_object(struct json *j);
 bool json_next_key(struct json *j, bool first, struct text *key);
 bool json_at_end(struct json *j);
 
-/* config.c */
-enum { CONFIG_MAX_BYTES = 4095, ENV_MAX = 64 };     /* rumprun's limit for the text */
+/* config.c: what every kind is told, in whatever words */
+enum { CONFIG_MAX_BYTES = 4095, ENV_MAX = 64, DNS_MAX = 2 };    /* the first is rumprun's limit for its text */
 struct config {
     const char *source;                             /* "module", "command line" or "none" */
     struct text cmdline;
@@ -52,13 +52,37 @@ struct config {
     unsigned env_count;
     bool wants_network, dhcp, has_gw;
     uint32_t addr, gw, prefix;                      /* addresses in host order */
+    struct text dns[DNS_MAX], hostname;             /* no text where nothing was said */
 };
 extern struct config config;
 void config_read(const uint32_t *multiboot);
+struct text config_command_line(const uint32_t *multiboot);     /* a copy, without the kernel's path */
+struct text config_module(const uint32_t *multiboot);           /* a copy of module 0, or no text */
+bool config_ip(struct text t, uint32_t *out);
+bool config_mask(struct text t, uint32_t *prefix);
+void config_env(struct text variable);
+void config_static(struct text addr, struct text prefix, struct text mask, struct text gw);
+
+/* words.c: blanks part words; quotes, which are taken away, hold them together. The text is changed in place. */
+bool word_next(struct text *rest, struct text *word);
+bool word_takes(struct text *word, const char *front);  /* cuts `front` off; false where it begins otherwise */
+struct text cut(struct text *rest, char at);            /* the part before `at`, or all of it */
+
+/* kind_*.c: one of them is linked in, and makes the guest look like that kind. Endings do not return. */
+extern const char kind_name[];                          /* its marks, by which a supervisor recognises it */
+extern const bool kind_hears_button;
+void kind_configure(const uint32_t *multiboot);
+void kind_exit(uint32_t code) __attribute__((noreturn));
+void kind_abort(void) __attribute__((noreturn));
+void kind_trapped(uint32_t vector, uint32_t at, uint32_t error) __attribute__((noreturn));
+void kind_failed(const char *why) __attribute__((noreturn));
+
+/* button.c */
+void button_start(void);
 
 /* cpu.c */
 void cpu_start(void);
-void cpu_listen_irq(uint8_t line, void (*arrived)(void));
+void cpu_listen_irq(uint8_t line, void (*arrived)(void));     /* it acknowledges at its device */
 bool cpu_tick_taken(void);
 void cpu_sleep(bool with_tick);
 enum { TICK_MS = 20 };
@@ -81,5 +105,7 @@ void bootstrap_failed(const char *why) __attribute__((noreturn));
 void end_crash(uint32_t), end_panic(uint32_t), end_hang(uint32_t), end_exit(uint32_t);
 void end_abort(uint32_t), end_trap(uint32_t), end_poweroff(uint32_t);
 uint16_t acpi_pm_base(void);
+void stop_cpu(void) __attribute__((noreturn));
+void power_off(void) __attribute__((noreturn));
 
 #endif

@@ -26,16 +26,6 @@ void http_reply_text(struct conn *c, const char *status, const char *pattern, ..
     c->stream.out_len += len;
 }
 
-static struct text cut(struct text *rest, char at)
-{
-    struct text part = { rest->at, 0 };
-    while (part.len < rest->len && part.at[part.len] != at)
-        part.len++;
-    unsigned step = part.len + (part.len < rest->len);
-    *rest = (struct text){ rest->at + step, rest->len - step };
-    return part;
-}
-
 /* The value of a query's parameter as it stands, or no text at all. */
 struct text query_value(struct text query, const char *name)
 {

@@ -59,7 +59,7 @@ void guest_main(uint32_t magic, const uint32_t *multiboot)
     uint32_t began = pm_timer();
     console_start();
     cpu_start();
-    say("hello: vtapd's test guest, configured as rumprun is\n");
+    say("hello: vtapd's test guest, configured as %s is\n", kind_name);
     if (magic != MULTIBOOT_LOADED || !(multiboot[0] & HAS_MEMORY))
         bootstrap_failed("not booted by multiboot 1");
     memory_next = (uintptr_t)image_end;
@@ -67,6 +67,8 @@ void guest_main(uint32_t magic, const uint32_t *multiboot)
     memory_bytes = memory_end;
     config_read(multiboot);
     conns_start();
+    if (kind_hears_button)
+        button_start();
     net_start();
     firmware_ms = began / PM_TICKS_PER_MS;
     boot_ms = ((pm_timer() - began) & 0xffffff) / PM_TICKS_PER_MS;

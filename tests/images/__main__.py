@@ -2,10 +2,10 @@
 
 import sys
 
-from . import container, linux_guest
+from . import container, ipxe, linux_guest
 from .cache import ImageError
 
-BUILDERS = {"container": container.build, "linux": linux_guest.build}
+BUILDERS = {"container": container.build, "ipxe": ipxe.build, "linux": linux_guest.build}
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The container's root file system: busybox, the test guest, and files that look like kernels but are none.
+"""The container's root file system: busybox, the test guest as every kind, and files that look like kernels only.
 
 Wrong input lives under /wrong, so that tests need no extra image for it; /links has symlinks that are good inside the
 container and mean something else, or nothing, on the host.
@@ -43,11 +43,17 @@ def _entry(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
     return entry
 
 
+def _guests() -> list[Path]:
+    """The test guest as rumprun, as each other kind, and as a disk."""
+    return sorted(path for path in GUEST.parent.glob("hello*") if path.suffix in (".bin", ".img"))
+
+
 def _entries(busybox: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
     for name in FOLDERS:
         yield _entry(name, tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755), b""
-    for path, name, mode in ((busybox, "bin/busybox", 0o755), (GUEST, "hello.bin", 0o644)):
-        yield _entry(name, tarfile.REGTYPE, mode), path.read_bytes()
+    yield _entry("bin/busybox", tarfile.REGTYPE, 0o755), busybox.read_bytes()
+    for guest in _guests():
+        yield _entry(guest.name, tarfile.REGTYPE, 0o644), guest.read_bytes()
     for name, text in TEXTS.items():
         yield _entry(name, tarfile.REGTYPE, 0o644), text.encode()
     for name, target in LINKS.items() | {f"bin/{applet}": "busybox" for applet in applets(busybox)}.items():
@@ -75,5 +81,6 @@ def make_guest() -> Path:
 
 def build() -> list[Path]:
     """The tarball for `docker import`."""
-    busybox, guest = static_busybox(), make_guest()
-    return [cached(BUILD / "container.tar", [busybox, guest, *sources()], lambda at: _write(busybox, at))]
+    busybox = static_busybox()
+    make_guest()
+    return [cached(BUILD / "container.tar", [busybox, *_guests(), *sources()], lambda at: _write(busybox, at))]

@@ -124,6 +124,14 @@ class Machine:
         self.docker("rm", container)
         return LINUX_IMAGE
 
+    def put(self, content: bytes, container_id: str, path: str) -> None:
+        """A file into a container, whether it runs or not."""
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(content)
+            file.flush()
+            Path(file.name).chmod(0o644)
+            self.docker("cp", file.name, f"{container_id}:{path}")
+
     @property
     def docker_host(self) -> str:
         return f"unix://{self.dockerd.socket}"

@@ -62,6 +62,16 @@ class Pings:
                 self.answered.add(number)
 
 
+def answers_ping(machine: Machine, address: str, timeout_s: float = 1.0) -> bool:
+    """Whether one request is answered. OSError where there is no way to it, or no answer in time."""
+    with machine.namespace.inside(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)) as ping:
+        ping.settimeout(timeout_s)
+        ping.connect((address, 0))
+        ping.send(_echo_request(os.getpid() & 0xFFFF, 0))
+        packet = ping.recv(2048)
+    return packet[(packet[0] & 0xF) * 4] == ECHO_REPLY
+
+
 def _echo_request(identity: int, number: int) -> bytes:
     """An ICMP echo request without data; at 100 a second its 16 bits of number last eleven minutes."""
     total = (ECHO_REQUEST << 8) + identity + number

@@ -46,6 +46,15 @@ def test_page_from_everywhere_and_a_panic(machine: Machine, vtapd: Daemon, conta
     guest.await_page(BOOT_S)
 
 
+def test_it_is_recognised_and_its_init_has_the_containers_environment(
+    machine: Machine, vtapd: Daemon, containers: Containers
+) -> None:
+    guest = booted(machine, containers, "-e", "GREETING=hiya,  gump", guest="auto", env="true")
+    assert json.loads(guest.get("/cgi-bin/info").body)["greeting"] == "hiya,  gump"
+    view = vtapd.inspect(guest.name).only_guest
+    assert (view.kind, view.kind_because) == ("linux", "the image has Linux's boot header and a version of Linux")
+
+
 def test_power_off_is_a_clean_end(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
     guest = booted(machine, containers, on_exit="keep")
     guest.tell("/cgi-bin/poweroff")

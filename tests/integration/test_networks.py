@@ -1,5 +1,7 @@
 """Containers on several networks, networks that come and go, and guests with an address of their own."""
 
+import pytest
+
 from .containers import Container, Containers
 from .daemon import Daemon
 from .machine import Machine
@@ -43,6 +45,26 @@ def test_a_guest_has_every_interface_and_each_is_given_back(vtapd: Daemon, conta
         assert len(descriptors_of_device(guest.qemu(), device.device)) == 1, f"one queue of {name}"
     vtapd.command("detach", guest.name)
     assert [network(guest.pid, name) for name in ("eth0", "eth1")] == before
+
+
+@pytest.mark.parametrize("image", ["/hello-unikraft.bin", "/hello-osv.bin"])
+def test_other_kinds_are_told_of_each_too(vtapd: Daemon, containers: Containers, image: str) -> None:
+    guest = on_two_networks(containers, kernel=image)
+    guest.await_page()
+    assert in_guest(vtapd, guest) == {"eth0": True, "eth1": True}
+    told = " ".join(vtapd.inspect(guest.name).only_guest.command)
+    assert all(endpoint.address in told for endpoint in guest.endpoints().values())
+
+
+def test_a_kind_that_can_be_told_of_one_leaves_the_other_to_the_container(
+    vtapd: Daemon, containers: Containers
+) -> None:
+    guest = on_two_networks(containers, kernel="/hello-mirage.bin")
+    guest.await_page()
+    assert in_guest(vtapd, guest) == {"eth0": True, "eth1": False}
+    assert network(guest.pid, "eth0").addresses == ()
+    other = list(guest.endpoints().values())[1]
+    assert any(other.address in each for each in network(guest.pid, "eth1").addresses)
 
 
 def test_a_network_that_comes_is_the_guests_from_its_next_start_on(vtapd: Daemon, containers: Containers) -> None:

@@ -1,9 +1,11 @@
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.console import MAX_LINE_BYTES, ConsoleScanner
+from supervisor.core.guests import KINDS
 from supervisor.core.guests.kind import ConsolePattern, Verdict
 from supervisor.core.guests.rumprun import RUMPRUN
 
@@ -35,6 +37,42 @@ def test_how_output_is_cut_into_chunks_does_not_matter(lines: list[bytes], data:
     chunks = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
     bytewise = [text[at : at + 1] for at in range(len(text))]
     assert outcome([text]) == outcome(chunks) == outcome(bytewise)
+
+
+CRASHES = {
+    "linux": b"[    1.234567] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100",
+    "rumprun": b"_lwpabort() called",
+    "unikraft": b"[    0.195844] CRIT: [libmusl] <abort.c @   21> abort called",
+    "osv": b"[backtrace]",
+    "mirage": b"Solo5: solo5_abort() called",
+    "nanos": b"signal 11 received by tid 2, errno 0, code 1",
+    "hermit": b"[0][PANIC] panicked at src/main.rs:3:5:",
+}
+
+
+def test_there_is_a_crash_to_look_for_in_every_kind_that_tells_one() -> None:
+    assert set(CRASHES) == {name for name, kind in KINDS.items() if kind.console}
+
+
+@pytest.mark.parametrize("kind", CRASHES)
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
+def test_a_crash_is_found_in_pieces_among_a_flood(kind: str, ending: bytes) -> None:
+    flood = (b"GET / HTTP/1.1 200 " + b"x" * 3000 + ending) * 20 + b"\x00\xff" * 500 + ending
+    line = CRASHES[kind]
+    for cut in range(len(line) + len(ending)):
+        text = line + ending
+        scanner = ConsoleScanner(KINDS[kind].console)
+        for chunk in (flood[:777], flood[777:] + text[:cut], text[cut:] + flood[:100]):
+            scanner.feed(chunk)
+        assert scanner.verdict == Verdict("guest-panic")
+        assert scanner.last_line.encode() == line
+
+
+@pytest.mark.parametrize("kind", CRASHES)
+def test_a_crash_that_is_quoted_within_another_line_is_none(kind: str) -> None:
+    scanner = ConsoleScanner(KINDS[kind].console)
+    scanner.feed(b'192.0.2.7 "GET /?said=' + CRASHES[kind] + b' HTTP/1.1" 404\n')
+    assert (scanner.verdict, scanner.ended) == (None, False)
 
 
 def test_the_end_is_told_once_and_by_the_chunk_that_completes_the_line() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from supervisor.core.guests import FORMS, KINDS, choose_kind
 from supervisor.core.guests.kind import GuestKind
-from supervisor.core.guests.multiboot import has_boot_sector, has_linux_header, has_multiboot_header, is_elf
+from supervisor.core.guests.multiboot import has_linux_header, has_multiboot_header, is_disk, is_elf
 from supervisor.errors import Rejected
 
 from .images import IPXE_VERSION, bzimage, disk, elf, elf_with_notes, image, multiboot, note, solo5
@@ -35,6 +35,8 @@ from .images import IPXE_VERSION, bzimage, disk, elf, elf_with_notes, image, mul
         (solo5().replace(b"Solo5", b"Solo6"), "raw"),
         (disk() + bytes(100_000) + b"NVMTFS", "nanos"),
         (disk(), "raw"),
+        (disk() + multiboot() + b"rumprun", "raw"),
+        (disk() + multiboot() + b"NVMTFS", "nanos"),
         (elf() + b"Nanos\0", "nanos"),
         (elf() + b"Nanoseconds", "raw"),
         (elf_with_notes(note(b"HERMIT", 0x5A00, b"\1")), "hermit"),
@@ -116,9 +118,11 @@ def test_a_multiboot_header_unaligned_or_past_its_window_does_not_count(offset: 
 
 
 def test_two_bytes_make_a_boot_sector() -> None:
-    assert has_boot_sector(disk())
-    assert not has_boot_sector(disk()[:0x1FF])
-    assert not has_boot_sector(disk().replace(b"\x55\xaa", b"\xaa\x55"))
+    assert is_disk(disk())
+    assert not is_disk(disk()[:0x1FF])
+    assert not is_disk(disk().replace(b"\x55\xaa", b"\xaa\x55"))
+    assert not is_disk(bzimage())
+    assert not is_disk(elf() + disk()[len(elf()) :])
 
 
 def test_both_marks_make_a_bzimage() -> None:

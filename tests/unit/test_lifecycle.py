@@ -129,6 +129,7 @@ class TestReason:
             ("nanos", Evidence(status=-11), "qemu-signal", 11),
             ("nanos", Evidence(status=None), "qemu-exit", None),
             ("nanos", Evidence(status=1, complaint="no such machine"), "qemu-exit", 1),
+            ("nanos", Evidence(status=5, complaint="warning: TCG lacks a feature"), "guest-exit", 2),
             ("hermit", Evidence(status=3), "guest-exit", 0),
             ("hermit", Evidence(status=1), "guest-exit", 1),
             ("hermit", Evidence(status=0, shutdown="guest-reset"), "guest-reset", None),

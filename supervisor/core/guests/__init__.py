@@ -8,7 +8,7 @@ from supervisor.core.guests.hermit import HERMIT
 from supervisor.core.guests.kind import GuestKind, Image
 from supervisor.core.guests.linux import LINUX
 from supervisor.core.guests.mirage import MIRAGE
-from supervisor.core.guests.multiboot import has_boot_sector, is_bootable
+from supervisor.core.guests.multiboot import is_bootable, is_disk
 from supervisor.core.guests.nanos import NANOS_DISK, NANOS_KERNEL
 from supervisor.core.guests.osv import OSV
 from supervisor.core.guests.raw import RAW, RAW_DISK
@@ -41,8 +41,8 @@ def choose_kind(asked: str, image: Image, path: str) -> Choice:
 
     Raises Rejected when QEMU could not boot the image at all, or not as what was asked.
     """
-    from_disk = not is_bootable(image.head)
-    if from_disk and not has_boot_sector(image.head):
+    from_disk = is_disk(image.head)
+    if not from_disk and not is_bootable(image.head):
         raise Rejected(
             f"{path!a} is no kernel: neither a multiboot image nor a Linux bzImage nor an ELF file nor a bootable disk",
             step="kernel",

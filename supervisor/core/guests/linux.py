@@ -20,6 +20,8 @@ from supervisor.core.model import Route
 _MAX_ENV = 30
 """The kernel's init takes 32 with HOME and TERM (CONFIG_INIT_ENV_ARG_LIMIT), and panics at more."""
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
+# `[    0.9] Kernel panic`, with the caller too where CONFIG_PRINTK_CALLER is set.
+_PANIC = re.compile(rb"^(?:<\d+>)?(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?Kernel panic - not syncing")
 _VERSION_AT, _VERSION_BASE, _VERSION_BYTES = 0x20E, 0x200, 256  # Documentation/arch/x86/boot.rst: kernel_version
 
 
@@ -96,5 +98,5 @@ LINUX = GuestKind(
     most_cards=MANY_CARDS,
     takes_cards=True,
     says_dhcp=True,
-    console=(ConsolePattern(re.compile(rb"(?:^|\] )Kernel panic - not syncing"), panic),),
+    console=(ConsolePattern(_PANIC, panic),),
 )

@@ -28,10 +28,13 @@ def is_elf(head: bytes) -> bool:
 
 
 def is_bootable(head: bytes) -> bool:
-    """Whether QEMU would try to boot this."""
+    """Whether QEMU's -kernel would try to boot this, were it no disk."""
     return has_multiboot_header(head) or has_linux_header(head) or is_elf(head)
 
 
-def has_boot_sector(head: bytes) -> bool:
-    """Whether this begins as a disk that a PC's firmware boots: the mark 55 AA ends the first sector."""
-    return head[0x1FE:0x200] == b"\x55\xaa"
+def is_disk(head: bytes) -> bool:
+    """Whether this begins as a disk that a PC's firmware boots: the mark 55 AA ends the first sector.
+
+    So does a bzImage's. A kernel may lie near a disk's beginning, so a multiboot header makes it no kernel.
+    """
+    return head[0x1FE:0x200] == b"\x55\xaa" and not (has_linux_header(head) or is_elf(head))

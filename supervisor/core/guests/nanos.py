@@ -19,7 +19,7 @@ from supervisor.core.guests.kind import (
     debug_exit_code,
     panic,
 )
-from supervisor.core.guests.multiboot import has_boot_sector, is_elf
+from supervisor.core.guests.multiboot import is_disk, is_elf
 from supervisor.core.guests.network import GuestNetwork, Room, ipv4_of, left_out, netmask_of
 from supervisor.core.guests.refusal import Env, refuse_env, refused
 
@@ -30,7 +30,7 @@ _BAKED_NETWORK = "The guest is told nothing of its network: it has what is baked
 
 
 def _recognise_disk(image: Image) -> str | None:
-    return "a boot sector and Nanos's file system" if has_boot_sector(image.head) and image.has(_FILE_SYSTEM) else None
+    return "a boot sector and Nanos's file system" if is_disk(image.head) and image.has(_FILE_SYSTEM) else None
 
 
 def _recognise_kernel(image: Image) -> str | None:

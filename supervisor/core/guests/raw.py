@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from supervisor.core.guests.kind import MANY_CARDS, Boot, GuestKind, Machine, Stop
-from supervisor.core.guests.multiboot import has_boot_sector, is_bootable
+from supervisor.core.guests.multiboot import is_bootable, is_disk
 from supervisor.core.guests.network import GuestNetwork
 from supervisor.core.guests.refusal import Env, refuse_env, refused
 
@@ -31,7 +31,7 @@ RAW = GuestKind(
 )
 RAW_DISK = replace(
     RAW,
-    recognise=lambda image: "a disk with a boot sector" if has_boot_sector(image.head) else None,
+    recognise=lambda image: "a disk with a boot sector" if is_disk(image.head) else None,
     boot=_boot_disk,
     machine=Machine(boots_disk=True),
 )
