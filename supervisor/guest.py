@@ -130,10 +130,10 @@ class GuestSession:
         await self._kill()
 
     async def plug(self, card: Card) -> None:
-        """Give it one more network card. Raises Transient where its machine takes none; then nothing of it is there."""
+        """Give it one more card, of one queue. Raises Transient where its machine takes none, and then leaves none."""
         add = ("netdev_add", {"type": "tap", "id": card.netdev, "fd": card.netdev})
         device = {"driver": "virtio-net-pci", "id": card.device, "netdev": card.netdev, "mac": card.mac, "romfile": ""}
-        await self._monitor.execute(add, descriptors={card.netdev: card.tap})
+        await self._monitor.execute(add, descriptors={card.netdev: card.queues[0]})
         try:
             await self._monitor.execute(("device_add", {**device, "host_mtu": card.mtu}), descriptors={})
         except Transient:

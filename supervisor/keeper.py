@@ -39,8 +39,8 @@ class GuestKeeper:
         self.tasks = tasks
         self._paths = paths
         self._mark = mark
-        self._taps: dict[int, int] = {}
-        """By slot."""
+        self._taps: dict[int, tuple[int, ...]] = {}
+        """By slot, a descriptor for each queue."""
         self.takes_cards = True
         """Whether a guest that runs can be given further network cards, as far as is known."""
         self._start_counted = True
@@ -66,7 +66,8 @@ class GuestKeeper:
     ) -> GuestRecord:
         """Start QEMU. Raises Transient where another try may help; Permanent is for the caller to `fail` with."""
         assert self.plan is not None, "a guest is started only once its image was looked at"
-        cards = tuple(self._card(attachment, uplink) for uplink in step.uplinks)
+        queues = self.plan.kind.queues(self.plan.spec.cpus)
+        cards = tuple(self._card(attachment, uplink, queues) for uplink in step.uplinks)
         child, record = await launch(self._context, attachment, container, self.plan, step.uplinks, cards, self._paths)
         self._start_counted = False
         self.takes_cards = True
@@ -130,18 +131,22 @@ class GuestKeeper:
             self._release(slot)
 
     def _release(self, slot: int) -> None:
-        if slot in self._taps:
-            os.close(self._taps.pop(slot))
+        """Those of one tap; nothing where none are held."""
+        for queue in self._taps.pop(slot, ()):
+            os.close(queue)
 
-    def _card(self, attachment: Attachment, uplink: Uplink) -> Card:
+    def _card(self, attachment: Attachment, uplink: Uplink, queues: int = 1) -> Card:
         """Its tap opened, if it is not yet, and nothing of an earlier guest's waiting on it."""
         slot, its_tap = uplink.slot, uplink.tap
-        if slot in self._taps and not tap.is_connected(self._taps[slot]):
+        held = self._taps.get(slot, ())
+        if len(held) != queues or not all(map(tap.is_connected, held)):
             self._release(slot)
-        if slot not in self._taps:
-            self._taps[slot] = tap.open_tap(attachment.dev, f"tap{slot}", its_tap.device, its_tap.name)
-        tap.drain(self._taps[slot])
-        return Card(slot, self._taps[slot], its_tap.mac, its_tap.mtu)
+            held = tap.open_queues(attachment.dev, f"tap{slot}", its_tap.device, its_tap.name, queues)
+            self._taps[slot] = held
+        for queue in held:
+            tap.attach_queue(queue)
+            tap.drain(queue)
+        return Card(slot, held, its_tap.mac, its_tap.mtu)
 
     def _reckon(self, guest: GuestRecord, evidence: Evidence, ended_at_s: float) -> GuestRecord:
         assert self.plan is not None

@@ -1,7 +1,7 @@
 """Starts one guest: gathers its files, sockets and descriptors, spawns QEMU in the container, closes them again."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import anyio
@@ -17,7 +17,7 @@ from supervisor.core.guests.kind import GuestKind
 from supervisor.core.guests.refusal import refused
 from supervisor.core.labels import GuestSpec
 from supervisor.core.model import Container, ProcessRecord
-from supervisor.edges import cgroups, console, netns, process, rootfs, sockets
+from supervisor.edges import cgroups, console, netns, process, rootfs, sockets, vhost
 from supervisor.guest import SocketPaths, boottime_s
 from supervisor.guest_files import open_disks, open_image, open_modules, own
 from supervisor.guest_network import observe_network
@@ -55,6 +55,11 @@ async def examine(context: Context, root: int, spec: GuestSpec) -> GuestPlan:
     return GuestPlan(spec, kind, because)
 
 
+def _with_vhost(owned: ExitStack, card: qemu.Card) -> qemu.Card:
+    """Where the machine has vhost-net; it is of use only to a guest that the processor runs itself."""
+    return replace(card, vhosts=tuple(own(owned, each) for each in vhost.open_vhosts(len(card.queues))))
+
+
 async def launch(
     context: Context,
     attachment: Attachment,
@@ -78,7 +83,7 @@ async def launch(
             image=await open_image(owned, attachment.root, plan.spec, plan.kind, limit),
             modules=await open_modules(owned, attachment.root, plan.spec, boot, limit),
             disks=open_disks(owned, attachment.root, plan.spec),
-            cards=cards,
+            cards=tuple(_with_vhost(owned, card) for card in cards) if accel == "kvm" else cards,
             qmp=own(owned, sockets.listen(paths.qmp)),
             console=own(owned, sockets.listen(paths.console)),
             log=own(owned, log) if log is not None else None,

@@ -22,13 +22,15 @@ TB_SIZE_MIB = 32
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One network card, on a tap whose descriptor QEMU was handed."""
+    """One network card, on a tap of which QEMU was handed a descriptor for each queue."""
 
     slot: int
     """N of /dev/tapN, by which the card is named."""
-    tap: int
+    queues: tuple[int, ...]
     mac: str
     mtu: int
+    vhosts: tuple[int, ...] = ()
+    """One of /dev/vhost-net for each queue, where the kernel is to move the packets."""
 
     @property
     def netdev(self) -> str:
@@ -81,7 +83,8 @@ class Descriptors:
         """What the process inherits, and nothing else."""
         log = () if self.log is None else (self.log,)
         files = (self.image, *self.modules, *(disk.file for disk in self.disks))
-        return (*files, *(card.tap for card in self.cards), self.qmp, self.console, *log)
+        cards = (descriptor for card in self.cards for descriptor in (*card.queues, *card.vhosts))
+        return (*files, *cards, self.qmp, self.console, *log)
 
 
 NAME_PREFIX = "vtapd-"
@@ -171,13 +174,18 @@ def _further_disk(disk: DiskFile) -> list[str]:
 
 
 def _card(machine: Machine, card: Card) -> list[str]:
-    return [
-        *("-netdev", f"tap,id={card.netdev},fd={card.tap}"),
-        *(
-            "-device",
-            f"{machine.nic},id={card.device},netdev={card.netdev},mac={card.mac},host_mtu={card.mtu},romfile=",
-        ),
-    ]
+    backend = f"tap,id={card.netdev},{_plural('fd', card.queues)}"
+    if card.vhosts:
+        backend += f",vhost=on,{_plural('vhostfd', card.vhosts)}"
+    device = f"{machine.nic},id={card.device},netdev={card.netdev},mac={card.mac},host_mtu={card.mtu},romfile="
+    if len(card.queues) > 1:
+        device += f",mq=on,vectors={2 * len(card.queues) + 2}"
+    return ["-netdev", backend, "-device", device]
+
+
+def _plural(key: str, descriptors: tuple[int, ...]) -> str:
+    """QEMU has a word for one and another for several."""
+    return f"{key}{'s' if len(descriptors) > 1 else ''}={':'.join(map(str, descriptors))}"
 
 
 def _console(fds: Descriptors) -> list[str]:

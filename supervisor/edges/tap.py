@@ -1,19 +1,21 @@
-"""A macvtap's character device: its number, and the one descriptor that a guest uses.
+"""A macvtap's character device: its number, and the descriptors that a guest uses.
 
 The kernel's name tapN comes from an ifindex, which is unique only within a namespace, while devtmpfs is one for the
 host: the host's /dev/tapN may be another container's network. So the number is read in a sysfs of the namespace
 itself, and what was opened is checked by number and by TUNGETIFF before it is used. (drivers/net/macvtap.c, tap.c)
 """
 
+import contextlib
 import errno
 import fcntl
 import os
 import struct
+from contextlib import ExitStack
 
 from supervisor.core.model import DeviceNumber, IfIndex
 from supervisor.errors import ContainerGone, Permanent, Transient
 
-_TUNGETIFF = 0x800454D2  # linux/if_tun.h
+_TUNGETIFF, _TUNSETQUEUE, _IFF_ATTACH_QUEUE = 0x800454D2, 0x400454D9, 0x0200  # linux/if_tun.h
 _IFREQ = struct.Struct("16sH22x")  # linux/if.h: struct ifreq on 64-bit machines
 _MAX_FRAME_BYTES = 65536 + 64
 _COUNTERS = ("rx_bytes", "rx_packets", "tx_bytes", "tx_packets")
@@ -73,6 +75,23 @@ def open_tap(directory: int, node: str, device: DeviceNumber, name: str) -> int:
         os.close(tap)
         raise Transient(f"device {device} is another tap than {name}", step="tap")
     return tap
+
+
+def open_queues(directory: int, node: str, device: DeviceNumber, name: str, count: int) -> tuple[int, ...]:
+    """So many descriptors of one tap, each of which is a queue of its own. The caller owns them."""
+    with ExitStack() as owned:
+        queues = []
+        for _ in range(count):
+            queues.append(open_tap(directory, node, device, name))
+            owned.callback(os.close, queues[-1])
+        owned.pop_all()
+    return tuple(queues)
+
+
+def attach_queue(tap: int) -> None:
+    """Have it take packets again, which an earlier guest may have told it not to; nothing where it does."""
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(tap, _TUNSETQUEUE, _IFREQ.pack(b"", _IFF_ATTACH_QUEUE))
 
 
 def is_connected(tap: int) -> bool:

@@ -13,6 +13,7 @@ from .containers import Container, Containers
 from .daemon import Daemon
 from .machine import Machine
 from .observe import network
+from .processes import descriptors_of_device
 from .waiting import eventually
 
 BOOT_S = 40.0
@@ -119,3 +120,18 @@ def test_dhcp(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
     assert b"Hello from Linux" in get(machine, leased)
     assert json.loads(get(machine, leased, "/cgi-bin/info"))["resolv"] == "nameserver 192.0.2.77 "
     assert any(guest.address in each for each in network(guest.pid).addresses)
+
+
+def test_a_queue_for_each_processor(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+    """Also for a guest that comes after one which left a queue switched off."""
+    guest = linux(machine, containers, cpus="2").start()
+    says(guest, "eth0 has 2 queues")
+    guest.await_page(BOOT_S)
+    tap = vtapd.inspect(guest.name).interfaces[0].tap
+    assert tap is not None
+    assert len(descriptors_of_device(guest.qemu(), tap.device)) == 2
+    assert hashlib.sha256(get(machine, guest.address, "/cgi-bin/bytes")).digest() == hashlib.sha256(BODY).digest()
+    guest.tell("/cgi-bin/crash")
+    eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted after the panic", BOOT_S)
+    guest.await_page(BOOT_S)
+    assert hashlib.sha256(get(machine, guest.address, "/cgi-bin/bytes")).digest() == hashlib.sha256(BODY).digest()

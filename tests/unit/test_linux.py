@@ -8,6 +8,7 @@ from supervisor.core.console import ConsoleScanner
 from supervisor.core.guests.kind import Boot, Stop, Verdict
 from supervisor.core.guests.linux import LINUX
 from supervisor.core.guests.network import GuestNetwork, Nic
+from supervisor.core.guests.raw import RAW
 from supervisor.core.model import Route
 from supervisor.errors import Rejected
 
@@ -139,3 +140,8 @@ def test_a_panic_is_told_and_not_final() -> None:
 
 def test_it_has_a_power_button() -> None:
     assert LINUX.stop is Stop.POWERDOWN
+
+
+def test_a_queue_for_each_processor_up_to_eight() -> None:
+    assert [LINUX.queues(cpus) for cpus in (1, 4, 64)] == [1, 4, 8]
+    assert RAW.queues(4) == 1

@@ -13,9 +13,9 @@ from supervisor.core.qemu import Card, Descriptors, DiskFile, accelerator_of, bu
 
 from .things import ID
 
-CARD = Card(slot=0, tap=11, mac="02:42:ac:11:00:02", mtu=1500)
+CARD = Card(slot=0, queues=(11,), mac="02:42:ac:11:00:02", mtu=1500)
 FDS = Descriptors(image=10, modules=(), disks=(), cards=(CARD,), qmp=12, console=13, log=14)
-OTHER_CARD = Card(slot=64, tap=17, mac="02:42:ac:12:00:05", mtu=1400)
+OTHER_CARD = Card(slot=64, queues=(17,), mac="02:42:ac:12:00:05", mtu=1400)
 SPEC = GuestSpec("/hello.bin", memory_mib=64)
 NO_BOOT, PC = Boot(), Machine()
 GUEST = "vtapd-c0ffee0000000000000000000000000000000000000000000000000000000000"
@@ -147,6 +147,17 @@ def test_text_from_outside_changes_no_argument_but_its_own(command_line: str, ar
 def _with_append(arguments: list[str], value: str) -> list[str]:
     at = arguments.index("-netdev")
     return [*arguments[:at], "-append", value, *arguments[at:]]
+
+
+def test_a_card_has_a_queue_for_each_processor_and_vhost_for_each_queue() -> None:
+    card = replace(CARD, queues=(11, 30, 31), vhosts=(40, 41, 42))
+    fds = replace(FDS, cards=(card,))
+    arguments = told(fds=fds)
+    assert "tap,id=net0,fds=11:30:31,vhost=on,vhostfds=40:41:42" in arguments
+    assert lines(arguments).count("romfile=,mq=on,vectors=8\n") == 1
+    assert {11, 30, 31, 40, 41, 42} <= set(fds.all())
+    assert "tap,id=net0,fd=11,vhost=on,vhostfd=40" in told(fds=replace(FDS, cards=(replace(CARD, vhosts=(40,)),)))
+    assert slots_of(arguments) == (0,)
 
 
 def test_disks_are_raw_locked_and_come_by_descriptor() -> None:

@@ -87,6 +87,8 @@ def panic(_match: re.Match[bytes]) -> Verdict:
     return Verdict("guest-panic")
 
 
+MANY_QUEUES = 8
+"""Beyond which further ones bring nothing, and cost a descriptor and four interrupts each."""
 MANY_CARDS = 16
 """As many as anybody wants, and as the PCI bus of QEMU's pc has room for beside other devices."""
 
@@ -106,12 +108,18 @@ class GuestKind:
     """On how many interfaces it can be told of its addresses; further ones stay with the container."""
     takes_cards: bool = False
     """Whether it takes network cards while it runs, as a system with PCI hot plug does."""
+    most_queues: int = 1
+    """How many queues of a card it serves, one on each processor."""
     says_dhcp: bool = False
     """Whether it can be told to ask for its addresses; one that cannot asks by itself, or has none."""
     markers: tuple[bytes, ...] = ()
     console: tuple[ConsolePattern, ...] = ()
     verdict_of_status: Callable[[int], Verdict | None] | None = None
     """What QEMU's own exit status tells, where the guest sets it by an exit device."""
+
+    def queues(self, cpus: int) -> int:
+        """Of each card, for a guest with so many processors."""
+        return min(cpus, self.most_queues)
 
 
 def debug_exit_code(status: int) -> int | None:

@@ -11,7 +11,7 @@ Words with `=` that the kernel does not know become variables of its init (admin
 import re
 import struct
 
-from supervisor.core.guests.kind import MANY_CARDS, Boot, ConsolePattern, GuestKind, Image, Stop, panic
+from supervisor.core.guests.kind import MANY_CARDS, MANY_QUEUES, Boot, ConsolePattern, GuestKind, Image, Stop, panic
 from supervisor.core.guests.multiboot import has_linux_header
 from supervisor.core.guests.network import GuestNetwork, Nic, Room, ipv4_of, left_out, netmask_of
 from supervisor.core.guests.refusal import ENV_LABEL, Env, check_env, refused
@@ -97,6 +97,7 @@ LINUX = GuestKind(
     stop=Stop.POWERDOWN,
     most_cards=MANY_CARDS,
     takes_cards=True,
+    most_queues=MANY_QUEUES,
     says_dhcp=True,
     console=(ConsolePattern(_PANIC, panic),),
 )
