@@ -102,9 +102,9 @@ class Attachment:
 
     def observe(self, link_name: str, record: Record | None, *, with_routes: bool) -> Seen:
         """What is there. Routes cost a dump of their own and matter only where an address is taken over."""
-        interfaces, macvtaps = self._links.observe(with_routes)
-        taps = {link.parent: self._tap(link) for link in macvtaps if link.name.startswith("vtap")}
         recorded = record.taps if record else ()
+        interfaces, macvtaps = self._links.observe(with_routes, {entry.tap: entry.interface for entry in recorded})
+        taps = {link.parent: self._tap(link) for link in macvtaps if link.name.startswith("vtap")}
         kept = {entry.interface for entry in recorded}
         seen = tuple(
             SeenInterface(interface, taps.get(interface.index))
@@ -120,6 +120,10 @@ class Attachment:
             rules=self.rules.observe(frozenset(devices)) if devices else frozenset(),
             nodes=rootfs.observe_nodes(self.dev, slots, {device.major for device in devices}),
         )
+
+    async def sweep(self) -> None:
+        """Take away what a daemon that was killed may have left, and no record tells of."""
+        await self._links.delete_sibling()
 
     async def apply(self, step: KernelStep, link_name: str, seen: Seen) -> Seen:
         """Take one step and return what is there now."""

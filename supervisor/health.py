@@ -3,14 +3,16 @@
 Time in which the container is frozen (`docker pause`) does not count against it.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
 import structlog
 
+from supervisor.beside import answers_beside
 from supervisor.core.cgroups import Cgroup
 from supervisor.core.console import ConsoleSearch
 from supervisor.core.health import Aliveness, Question, Readiness
+from supervisor.core.model import Pid, Whereabouts
 from supervisor.core.patterns import compile_pattern
 from supervisor.edges import cgroups, questions
 from supervisor.errors import Permanent, Transient
@@ -21,14 +23,26 @@ _FIRST_DELAY_S, _LAST_DELAY_S, _GROWTH = 0.02, 1.0, 1.5
 _LONGEST_ANSWER_S = 5.0
 
 
+Way = Callable[[Whereabouts, Question, float], Awaitable[bool]]
+
+
 class Health:
     """`run` it once QEMU runs."""
 
     def __init__(
-        self, address: str | None, ready: Readiness | None, alive: Aliveness | None, cgroup: Cgroup, patience_s: float
+        self,
+        init: Pid,
+        where: Whereabouts | None,
+        ready: Readiness | None,
+        alive: Aliveness | None,
+        cgroup: Cgroup,
+        patience_s: float,
     ) -> None:
-        """`patience_s`: within which a guest that is asked must have answered for the first time."""
-        self._address = address
+        """`init`: the container's. `patience_s`: within which a guest that is asked must have answered once."""
+        self._init = init
+        self._where = where
+        self._way: Way | None = None
+        """By which it has answered; until then it is asked by each."""
         self._ready = ready
         self._alive = alive
         self._cgroup = cgroup
@@ -78,12 +92,22 @@ class Health:
 
     async def _answers(self, question: Question, timeout_s: float) -> bool | None:
         """None where nobody can know just now."""
-        if self._address is None:
+        if self._where is None:
             raise Permanent("nobody knows its address", step="health", remedy="connect it to a network: docker network")
         try:
-            if question.port is None:
-                return await questions.answers_ping(self._address, timeout_s)
-            return await questions.accepts_tcp(self._address, question.port, timeout_s)
+            for way in (self._way,) if self._way else (self._ask_from_host, self._ask_beside):
+                if await way(self._where, question, timeout_s):
+                    self._way = way
+                    return True
         except Transient as error:
             log.warning("guest_not_asked", error=str(error))
             return None
+        return False
+
+    async def _ask_from_host(self, where: Whereabouts, question: Question, timeout_s: float) -> bool:
+        if question.port is None:
+            return await questions.answers_ping(where.ip, timeout_s)
+        return await questions.accepts_tcp(where.ip, question.port, timeout_s)
+
+    async def _ask_beside(self, where: Whereabouts, question: Question, timeout_s: float) -> bool:
+        return await answers_beside(self._init, where, question, timeout_s)

@@ -174,7 +174,8 @@ class GuestKeeper:
         if spec.ready is None and spec.alive is None:
             return None
         patience_s = self._context.config.guest.hang_after - (boottime_s() - record.spawned_at_s)
-        return Health(record.address, spec.ready, spec.alive, attachment.cgroup, patience_s)
+        init = attachment.incarnation.pid
+        return Health(init, record.whereabouts, spec.ready, spec.alive, attachment.cgroup, patience_s)
 
     def _follow(
         self,

@@ -11,7 +11,7 @@ from supervisor.attachment import Attachment
 from supervisor.context import Context
 from supervisor.core import qemu
 from supervisor.core.actions import Uplink
-from supervisor.core.addressing import address_of, interfaces_of
+from supervisor.core.addressing import interfaces_of, whereabouts_of
 from supervisor.core.guests import MARKERS, choose_kind
 from supervisor.core.guests.kind import GuestKind
 from supervisor.core.guests.refusal import refused
@@ -119,7 +119,7 @@ async def launch(
         plan.kind.name,
         tuple(arguments),
         tuple(card.slot for card in cards),
-        address=address_of(interfaces_of(uplinks, plan.spec.address)),
+        whereabouts=whereabouts_of(interfaces_of(uplinks, plan.spec.address)),
         because=plan.because,
         notes=boot.notes,
     )

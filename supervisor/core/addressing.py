@@ -5,13 +5,16 @@ from dataclasses import replace
 
 from supervisor.core.actions import Uplink
 from supervisor.core.labels import AddressPlan
-from supervisor.core.model import Interface, Route
+from supervisor.core.model import Interface, Route, Whereabouts
 
 
-def address_of(interfaces: Iterable[Interface]) -> str | None:
+def whereabouts_of(interfaces: Iterable[Interface]) -> Whereabouts | None:
     """Where a guest on these can be asked; None where nobody knows."""
-    found = (interface.address(family) for interface in interfaces for family in (4, 6))
-    return next((address.ip for address in found if address is not None), None)
+    for interface in interfaces:
+        for family in (4, 6):
+            if (address := interface.address(family)) is not None:
+                return Whereabouts(address.ip, interface.mac, interface.name, interface.gateway(family))
+    return None
 
 
 def interfaces_of(uplinks: Sequence[Uplink], plan: AddressPlan) -> tuple[Interface, ...]:

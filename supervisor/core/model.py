@@ -76,6 +76,8 @@ class Link:
     """Such as veth or macvtap; empty for a loopback."""
     parent: int | None
     """The ifindex of the link that it stands on, or of a veth's peer."""
+    parent_netns: int | None = None
+    """Where the parent is in another namespace: that one's number in this one (IFLA_LINK_NETNSID)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,17 @@ class TapRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where a guest can be asked over its network."""
+
+    ip: str
+    mac: str
+    interface: str
+    """The container's, that its card is on."""
+    gateway: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessRecord:
     """A guest's QEMU: together with the container's id on its command line this names one process for good."""
 
@@ -201,8 +214,8 @@ class ProcessRecord:
     command: tuple[str, ...] = ()
     slots: tuple[int, ...] = ()
     """N of each /dev/tapN that it has a network card on."""
-    address: str | None = None
-    """Where it can be asked over its network."""
+    whereabouts: Whereabouts | None = None
+    """None where nobody knows."""
     ready_at_s: float | None = None
     """When it was found ready, in seconds since boot."""
     because: str = ""

@@ -24,7 +24,8 @@ NLM_F_DUMP_INTR = 0x10
 _NLM_F_REQUEST_DUMP = 0x301
 _TYPE_BITS = 0x3FFF  # the rest are NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_LINKINFO, _IFLA_EXT_MASK = 1, 3, 4, 5, 18, 29
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_LINKINFO = 1, 3, 4, 5, 18
+_IFLA_EXT_MASK, _IFLA_LINK_NETNSID = 29, 37
 _IFLA_INFO_KIND = 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 6, 7, 15
@@ -87,6 +88,7 @@ def parse_link(payload: bytes) -> Link:
         ethernet=hardware == _ARPHRD_ETHER,
         kind=_text(info.get(_IFLA_INFO_KIND)),
         parent=_number(found.get(_IFLA_LINK)),
+        parent_netns=_number(found.get(_IFLA_LINK_NETNSID)),
     )
 
 

@@ -8,14 +8,16 @@ import errno
 import os
 import random
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from supervisor.core.model import Address, IfIndex, Interface, Link, Route
+from supervisor.core.parents import interface_of
 from supervisor.core.rtnetlink import (
     NLM_F_DUMP_INTR,
     NLMSG_DONE,
@@ -38,6 +40,8 @@ _AF = {4: 2, 6: 10}
 _ANSWER_S = 5.0
 _DUMP_BYTES = 1 << 17  # the kernel sends no larger piece of a dump
 _DUMP_TRIES = 5
+SIBLING = "vtapask"
+"""A macvlan that guests are asked from, for as long as a question takes."""
 _HIGH_IFINDEX = range(1 << 20, 1 << 30)
 
 
@@ -65,8 +69,9 @@ class Links:
             self._changer = AsyncIPRoute(fileno=self._changes, ext_ack=True)
         return self._changer
 
-    def observe(self, with_routes: bool) -> tuple[list[Interface], list[Link]]:
-        """The Ethernet interfaces that are no macvtap, eth0 and its like first; and the macvtaps.
+    def observe(self, with_routes: bool, owners: Mapping[str, str]) -> tuple[list[Interface], list[Link]]:
+        """The Ethernet interfaces that are no macvtap, eth0 and its like first; and the macvtaps, each with the
+        interface that it was made on as its parent. `owners`: by macvtap the interface that it is on record for.
 
         A macvtap stands on nothing but Ethernet: a tunnel of a VPN in the container is none of our business.
 
@@ -85,9 +90,10 @@ class Links:
                 tuple(route for index, route in routes if index == link.index),
             )
             for link in links
-            if link.ethernet and link.kind != "macvtap"
+            if link.ethernet and link.kind != "macvtap" and link.name != SIBLING
         ]
-        return sorted(interfaces, key=_name_order), [link for link in links if link.kind == "macvtap"]
+        macvtaps = [replace(m, parent=interface_of(m, links, owners)) for m in links if m.kind == "macvtap"]
+        return sorted(interfaces, key=_name_order), macvtaps
 
     def _dump(self, kind: Kind) -> list[bytes]:
         for _ in range(_DUMP_TRIES):
@@ -146,11 +152,33 @@ class Links:
                 # The host's side of the tap must have no address of its own; the kernel takes this for no new link.
                 await self._route.link("set", ifname=name, IFLA_AF_SPEC=_NO_HOST_SIDE_IPV6)
                 await self._route.link("set", ifname=name, state="up")
-        _, macvtaps = self.observe(with_routes=False)
-        made = next((link for link in macvtaps if link.name == name), None)
+        made = self._find(name)
         if made is None:
             raise ContainerGone(f"the macvtap {name} went as soon as it was made", step="macvtap")
         return made
+
+    async def create_sibling(self, parent: IfIndex) -> Link:
+        """Make a macvlan in bridge mode beside the macvtap of this interface, up and with no address; or find it."""
+        request = {"ifname": SIBLING, "kind": "macvlan", "macvlan_mode": "bridge", "link": parent}
+        async with _translated("health", f"create {SIBLING}"):
+            async with _existing_is_fine():
+                await self._route.link("add", **request)
+            await self._route.link("set", ifname=SIBLING, IFLA_AF_SPEC=_NO_HOST_SIDE_IPV6)
+            await self._route.link("set", ifname=SIBLING, state="up")
+        made = self._find(SIBLING)
+        if made is None:
+            raise ContainerGone(f"the link {SIBLING} went as soon as it was made", step="health")
+        return made
+
+    async def delete_sibling(self) -> None:
+        """Nothing when it is not there."""
+        found = self._find(SIBLING)
+        if found is not None:
+            await self.delete_link(found.index)
+
+    def _find(self, name: str) -> Link | None:
+        links = (parse_link(payload) for payload in self._dump(Kind.LINKS))
+        return next((link for link in links if link.name == name), None)
 
     async def raise_link(self, index: IfIndex, mtu: int) -> None:
         """Give a link this MTU and bring it up."""

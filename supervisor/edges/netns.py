@@ -50,6 +50,10 @@ class NetnsHandles:
     def close(self) -> None:
         os.close(self.dumps)
         os.close(self.changes)
+        self.close_sysfs()
+
+    def close_sysfs(self) -> None:
+        """For whoever gives the sockets away."""
         os.close(self.sysfs)
 
 

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from supervisor.core.actions import Uplink
-from supervisor.core.addressing import address_of, interfaces_of
+from supervisor.core.addressing import interfaces_of, whereabouts_of
 from supervisor.core.labels import AddressPlan
-from supervisor.core.model import Address, Route
+from supervisor.core.model import Address, Route, Whereabouts
 
 from .things import ETH0, ETH1, TAP0
 
@@ -35,6 +35,7 @@ def test_none_but_the_cards_own_macs() -> None:
 
 def test_where_it_can_be_asked() -> None:
     ipv6 = replace(ETH0, addresses=(Address(6, "fe80::2", 64, scope=253), Address(6, "2001:db8::2", 64)))
-    assert address_of([ETH0, ETH1]) == "172.17.0.2"
-    assert address_of([ipv6, ETH1]) == "2001:db8::2"
-    assert address_of(BARE) is None
+    assert whereabouts_of([ETH0, ETH1]) == Whereabouts("172.17.0.2", ETH0.mac, "eth0", "172.17.0.1")
+    assert whereabouts_of([BARE[0], ETH1]) == Whereabouts("172.18.0.5", ETH1.mac, "eth1")
+    assert whereabouts_of([ipv6, ETH1]) == Whereabouts("2001:db8::2", ETH0.mac, "eth0")
+    assert whereabouts_of(BARE) is None
