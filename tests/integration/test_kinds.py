@@ -114,6 +114,17 @@ def test_unikraft_is_told_the_host_name(boot: Boot) -> None:
     assert guest.info()["hostname"] == "gump.example.org"
 
 
+@pytest.mark.parametrize(("image", "is_told"), [("/hello.bin", True), ("/hello-unikraft.bin", False)])
+def test_ipv6_that_a_kind_has_no_words_for_is_left_out_and_that_is_said(
+    vtapd: Daemon, containers: Containers, boot: Boot, image: str, is_told: bool
+) -> None:
+    guest = boot(KINDS[image], "--network", containers.network("--ipv6", "--subnet", "fd00:213:7::/64"))
+    assert guest.info()["addr"] == guest.address
+    notes = vtapd.inspect(guest.name).only_guest.notes
+    assert any("address fd00:213:7::" in note for note in notes) is not is_told, notes
+    assert ("inet6 ignored" in guest.logs()) is is_told, "the test guest as rumprun says that it was told"
+
+
 def await_end(daemon: Daemon, guest: Container, reason: str, code: int | None, old_qemu: int) -> None:
     """It ended so, once, and a new QEMU answers."""
     eventually(lambda: daemon.metrics().exits(guest.name, reason) == 1, f"one end by {reason}", PATIENCE_S)
