@@ -31,6 +31,8 @@ DEFAULT_HOST = "unix:///var/run/docker.sock"
 _CONTAINER_EVENTS = ("start", "die", "kill", "pause", "unpause", "rename", "update", "oom", "destroy")
 _NETWORK_EVENTS = ("connect", "disconnect")
 
+_LOG_LINES = 100
+
 _NOT_AN_EVENT = (ValueError, TypeError, OverflowError)
 """What aiodocker raises about JSON that is no event, or no JSON."""
 
@@ -174,6 +176,13 @@ class Docker:
             raise Transient(
                 f"Docker's answer about {container_id} is not understood: {error}", step="docker"
             ) from error
+
+    async def log(self, container_id: ContainerId, since_s: float) -> bytes:
+        """The last lines of the container's log, from `since_s` (seconds since the epoch) on."""
+        async with self._translated("logs"):
+            container = self._client.containers.container(container_id)
+            pieces = await container.log(stdout=True, stderr=True, since=f"{since_s:.9f}", tail=str(_LOG_LINES))
+            return "".join(pieces).encode()
 
     async def stop(self, container_id: ContainerId) -> None:
         """Stop the container as `docker stop` does; nothing when it is gone."""
