@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -47,6 +47,8 @@ class Event:
     """Docker's clock, since the epoch."""
     signal: int | None = None
     """Of a `kill`."""
+    replayed: bool = False
+    """It is from before its stream was asked for: it may have been told before, or be of an earlier run."""
 
 
 class _State(msgspec.Struct, rename="pascal"):
@@ -138,6 +140,7 @@ class Docker:
         """
         filters = {"type": ["container", "network"], "event": [*_CONTAINER_EVENTS, *_NETWORK_EVENTS]}
         params = {"since": f"{since_s:.9f}", "filters": json.dumps(filters)}
+        asked_ns = time.time_ns()
         subscriber = self._client.events.subscribe(create_task=False)
         lost = "Docker ended its event stream"
 
@@ -153,7 +156,7 @@ class Docker:
             while (data := await subscriber.get()) is not None:
                 event = _parse_event(data)
                 if event is not None:
-                    on_event(event)
+                    on_event(replace(event, replayed=since_s * 1e9 <= event.time_ns < asked_ns))
         raise Transient(lost, step="docker")
 
     async def list_running(self) -> list[ContainerId]:
