@@ -15,7 +15,7 @@ READERS = {
     (
         "reconcile.py",
         "time.time",
-    ): "from when on Docker tells events again; the list that follows makes good what it misses",
+    ): "from when on Docker tells events again; the resync makes good what it misses",
     (
         "edges/docker.py",
         "time.time_ns",
