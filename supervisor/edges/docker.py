@@ -184,7 +184,10 @@ class Docker:
         """The last lines of the container's log, from `since_s` (seconds since the epoch) on."""
         async with self._translated("logs"):
             container = self._client.containers.container(container_id)
-            pieces = await container.log(stdout=True, stderr=True, since=f"{since_s:.9f}", tail=str(_LOG_LINES))
+            try:
+                pieces = await container.log(stdout=True, stderr=True, since=f"{since_s:.9f}", tail=str(_LOG_LINES))
+            except (LookupError, TypeError) as error:  # of what aiodocker looks up in Docker's JSON
+                raise Transient(f"Docker's answer about {container_id} is not understood", step="docker") from error
             return "".join(pieces).encode()
 
     async def stop(self, container_id: ContainerId) -> None:
