@@ -60,10 +60,11 @@ class Soak:
         self.stage.remove_all()
         self.storm.model.members.clear()
         self._await(lambda: leaks(self.stage, fresh, first, self._measure(0.0)))
+        self._print_row(self._measure(0.0))
 
     def _blow(self, gust: list[Operation]) -> None:
+        """What concerns all is done by this thread: daemons end with the one that started them (prctl, PDEATHSIG)."""
         self.history.append(" | ".join(map(str, gust)))
-        """What concerns all is done here: daemons end with the thread that started them (man 2 prctl, PDEATHSIG)."""
         with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
             done = [pool.submit(self._do, each) for each in gust if each.member is not NOBODY]
             for operation in (each for each in gust if each.member is NOBODY):
@@ -81,18 +82,20 @@ class Soak:
     def _checkpoint(self) -> Figures:
         """All is quiet: what should be must be, within a deadline."""
         model = self.storm.model
-        if self.stage.daemon_has_gone:
-            raise Failed("vtapd ended by itself")
+        self._check_daemon()
         if not self.stage.daemon.is_running():
             self.stage.start_daemon()
         waited_s = self._await(lambda: problems(self.stage, model))
         self._waits_s.append(waited_s)
         figures = self._measure(waited_s)
-        print(
-            "  ".join(text.rjust(len(name)) for name, text in zip(COLUMNS, format_row(figures), strict=True)),
-            flush=True,
-        )
+        self._print_row(figures)
         return figures
+
+    def _check_daemon(self) -> None:
+        if self.stage.daemon_has_gone:
+            raise Failed("vtapd ended by itself")
+        if bugs := [*self.stage.bugs, *self.stage.daemon.bugs()]:
+            raise Failed(f"vtapd has a bug: {bugs}")
 
     def _measure(self, waited_s: float) -> Figures:
         return measure(self.stage, self.storm.model, sum(self.counts.values()), waited_s)
@@ -100,12 +103,15 @@ class Soak:
     def _await(self, wrong: Callable[[], list[str]]) -> float:
         began_s = time.monotonic()
         while found := wrong():
-            if not self.stage.daemon.is_running() or self.stage.daemon.bugs() or self.stage.bugs:
-                raise Failed("vtapd has a bug: see the log")
+            self._check_daemon()
             if time.monotonic() - began_s > SETTLES_S:
                 raise Failed(f"not within {SETTLES_S:g} s:\n" + "\n".join(found))
             time.sleep(POLL_S)
         return time.monotonic() - began_s
+
+    def _print_row(self, figures: Figures) -> None:
+        cells = zip(COLUMNS, format_row(figures), strict=True)
+        print("  ".join(text.rjust(len(name)) for name, text in cells), flush=True)
 
     def _print_table(self) -> None:
         print("\noperations")
