@@ -6,6 +6,7 @@ from random import Random
 CROWD = 8
 """So many containers at most, at any time."""
 
+# Not /hang: a guest that only falls silent is no business of vtapd's unless a label asks for it.
 FAILING = ("/crash", "/panic", "/abort", "/trap", "/exit?code=7")
 CLEAN = ("/poweroff", "/exit?code=0")
 
