@@ -6,7 +6,7 @@ ended it says so, and the container's worker looks.
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
@@ -62,7 +62,9 @@ class GuestSession:
         paths: SocketPaths,
         hang_after_s: float,
         on_change: Callable[[], None],
+        recall: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
+        """`recall` tells what a guest that is adopted has said so far."""
         self.kind = kind
         self.record = record
         self.running_at_s: float | None = None
@@ -74,6 +76,7 @@ class GuestSession:
         self._cgroup = cgroup
         self._paths = paths
         self._on_change = on_change
+        self._recall = recall
         self._scanner = ConsoleScanner(kind.console)
         self._monitor = Monitor(short_id(container_id), paths.qmp, cgroup, hang_after_s, self._note_event)
         self._oom_kills = cgroups.observe_oom_kills(cgroup)
@@ -91,6 +94,8 @@ class GuestSession:
                 heard = anyio.Event()
                 tasks.start_soon(self._converse)
                 tasks.start_soon(self._listen, heard)
+                if self._recall is not None:  # after it began to listen, so that nothing falls between
+                    tasks.start_soon(self._catch_up, self._recall)
                 await anyio.wait_readable(self._process.pidfd)
                 self.ended_at_s = boottime_s()
                 status = self._process.reap()
@@ -163,6 +168,13 @@ class GuestSession:
                 self._process.kill()  # its last line: such a guest halts, and never ends QEMU itself
         self._scanner.close()
         heard.set()
+
+    async def _catch_up(self, recall: Callable[[], Awaitable[bytes]]) -> None:
+        """Whether it said its last words while no daemon listened; such a guest says nothing more."""
+        past = ConsoleScanner(self.kind.console)
+        if past.feed(await recall()):
+            self._scanner = past
+            self._process.kill()
 
     async def _gather(self, status: int | None) -> Evidence:
         gone = observe_incarnation(self._init) is None

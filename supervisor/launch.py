@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import anyio
-import anyio.to_thread
 
 from supervisor.attachment import Attachment
 from supervisor.context import Context
@@ -15,7 +14,7 @@ from supervisor.core.guests import MARKERS, choose_kind
 from supervisor.core.guests.kind import Boot, GuestKind, GuestNetwork, network_of
 from supervisor.core.labels import GuestSpec
 from supervisor.core.model import Container, Interface, ProcessRecord
-from supervisor.edges import cgroups, console, netns, process, rootfs, sockets
+from supervisor.edges import cgroups, console, netns, process, rootfs, sockets, thread
 from supervisor.errors import Rejected
 from supervisor.guest import SocketPaths, boottime_s
 
@@ -41,7 +40,7 @@ async def examine(context: Context, root: int, spec: GuestSpec) -> GuestPlan:
         kernel = _own(owned, rootfs.open_file(root, spec.kernel, "vtapd.kernel", limit))
         if spec.initrd:
             _own(owned, rootfs.open_file(root, spec.initrd, "vtapd.initrd", limit))
-        image = await anyio.to_thread.run_sync(rootfs.read_image, kernel, MARKERS)
+        image = await thread.run_in_thread(partial(rootfs.read_image, kernel, MARKERS))
     kind = choose_kind(spec.kind, image, spec.kernel)
     _boot(kind, spec, None)
     return GuestPlan(spec, kind)
@@ -93,7 +92,7 @@ async def launch(
     try:
         # In a thread: the kernel lets the first move wait for an RCU grace period, 5 to 17 ms.
         join = partial(cgroups.join_cgroup, attachment.cgroup, child.pid, keep_devices=accel == "kvm")
-        await anyio.to_thread.run_sync(join)
+        await thread.run_in_thread(join)
     except BaseException:
         with anyio.move_on_after(_ENDS_S, shield=True):
             child.kill()
@@ -119,7 +118,7 @@ async def _share(owned: ExitStack, root: int, path: str, label: str, limit: int)
     """A file of the container as a descriptor that QEMU's user can open anew."""
     file = rootfs.open_file(root, path, label, limit)
     try:
-        return _own(owned, await anyio.to_thread.run_sync(process.readable_by_all, file))
+        return _own(owned, await thread.run_in_thread(partial(process.readable_by_all, file)))
     finally:
         os.close(file)
 
