@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import structlog
 
 from supervisor.core.cgroups import Cgroup
@@ -17,10 +18,11 @@ from supervisor.core.console import ConsoleScanner
 from supervisor.core.guests.kind import GuestKind, Stop
 from supervisor.core.lifecycle import Evidence
 from supervisor.core.model import ContainerId, Pid, ProcessRecord, short_id
+from supervisor.core.qemu import accelerator_of
 from supervisor.edges import cgroups
 from supervisor.edges.console import read_console
 from supervisor.edges.process import Process, observe_incarnation
-from supervisor.errors import Transient
+from supervisor.errors import ContainerGone, Permanent, Transient
 from supervisor.monitor import Monitor
 
 _LAST_WORDS_S = 1.0
@@ -91,6 +93,7 @@ class GuestSession:
                 heard = anyio.Event()
                 tasks.start_soon(self._converse)
                 tasks.start_soon(self._listen, heard)
+                tasks.start_soon(self._move_in)
                 await anyio.wait_readable(self._process.pidfd)
                 self.ended_at_s = boottime_s()
                 status = self._process.reap()
@@ -145,6 +148,21 @@ class GuestSession:
         if self.ended_at_s is None:
             log.warning("guest_hangs", pid=self.pid, because="its QEMU does not answer on QMP")
             self._asked = self._asked or "hang"
+            self._process.kill()
+
+    async def _move_in(self) -> None:
+        """Into what of the container's cgroup it could not be in before it had opened its accelerator."""
+        accel = accelerator_of(self.record.command)
+        early, all_of_it = (self._cgroup.directories_of_qemu(accel, started=started) for started in (False, True))
+        if early == all_of_it:
+            return
+        await self._monitor.answered.wait()
+        try:
+            await anyio.to_thread.run_sync(cgroups.join_cgroup, all_of_it, self.pid)
+        except ContainerGone:
+            return  # it has ended, or will at once
+        except Permanent as error:
+            log.error("guest_not_confined", step=error.step, error=str(error))
             self._process.kill()
 
     def _note_running(self) -> None:

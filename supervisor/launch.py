@@ -91,9 +91,8 @@ async def launch(
         with anyio.CancelScope(shield=True):  # a spawned QEMU must reach its record
             child = await netns.run_inside(container.pid, NAMESPACES, spawn)
     try:
-        # In a thread: the kernel lets the first move wait for an RCU grace period, 5 to 17 ms.
-        join = partial(cgroups.join_cgroup, attachment.cgroup, child.pid, keep_devices=accel == "kvm")
-        await anyio.to_thread.run_sync(join)
+        directories = attachment.cgroup.directories_of_qemu(accel, started=False)
+        await anyio.to_thread.run_sync(cgroups.join_cgroup, directories, child.pid)
     except BaseException:
         with anyio.move_on_after(_ENDS_S, shield=True):
             child.kill()

@@ -7,7 +7,6 @@ starts. Anybody can take that name; but only a process of the container itself i
 
 import contextlib
 import os
-from functools import partial
 
 import anyio
 import anyio.to_thread
@@ -77,9 +76,8 @@ async def recover_guest(
 
 async def _take_in(stray: ProcessRecord, attachment: Attachment) -> None:
     """Into the container's cgroup, which it may not have reached."""
-    keep_devices = accelerator_of(stray.command) == "kvm"
-    join = partial(cgroups.join_cgroup, attachment.cgroup, stray.pid, keep_devices=keep_devices)
-    await anyio.to_thread.run_sync(join)
+    directories = attachment.cgroup.directories_of_qemu(accelerator_of(stray.command), started=False)
+    await anyio.to_thread.run_sync(cgroups.join_cgroup, directories, stray.pid)
 
 
 async def _end(stray: ProcessRecord, name: str) -> None:
