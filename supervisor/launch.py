@@ -93,6 +93,7 @@ async def launch(
     try:
         directories = attachment.cgroup.directories_of_qemu(accel, started=False)
         await anyio.to_thread.run_sync(cgroups.join_cgroup, directories, child.pid)
+        ticks = process.start_ticks(child.pid)
     except BaseException:
         with anyio.move_on_after(_ENDS_S, shield=True):
             child.kill()
@@ -100,7 +101,7 @@ async def launch(
             child.reap()
         child.close()
         raise
-    return child, ProcessRecord(child.pid, child.start_ticks, spawned_at_s, plan.kind.name, tuple(arguments))
+    return child, ProcessRecord(child.pid, ticks, spawned_at_s, plan.kind.name, tuple(arguments))
 
 
 def _boot(kind: GuestKind, spec: GuestSpec, network: GuestNetwork | None) -> Boot:
