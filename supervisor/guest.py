@@ -7,6 +7,7 @@ ended it says so, and the container's worker looks.
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -17,10 +18,11 @@ from supervisor.core.console import ConsoleScanner
 from supervisor.core.guests.kind import GuestKind, Stop
 from supervisor.core.lifecycle import Evidence
 from supervisor.core.model import ContainerId, Pid, ProcessRecord, short_id
-from supervisor.edges import cgroups
+from supervisor.core.qemu import accelerator_of
+from supervisor.edges import cgroups, thread
 from supervisor.edges.console import read_console
 from supervisor.edges.process import Process, observe_incarnation
-from supervisor.errors import Transient
+from supervisor.errors import ContainerGone, Permanent, Transient
 from supervisor.monitor import Monitor
 
 _LAST_WORDS_S = 1.0
@@ -96,6 +98,7 @@ class GuestSession:
                 tasks.start_soon(self._listen, heard)
                 if self._recall is not None:  # after it began to listen, so that nothing falls between
                     tasks.start_soon(self._catch_up, self._recall)
+                tasks.start_soon(self._move_in)
                 await anyio.wait_readable(self._process.pidfd)
                 self.ended_at_s = boottime_s()
                 status = self._process.reap()
@@ -150,6 +153,21 @@ class GuestSession:
         if self.ended_at_s is None:
             log.warning("guest_hangs", pid=self.pid, because="its QEMU does not answer on QMP")
             self._asked = self._asked or "hang"
+            self._process.kill()
+
+    async def _move_in(self) -> None:
+        """Into what of the container's cgroup it could not be in before it had opened its accelerator."""
+        accel = accelerator_of(self.record.command)
+        early, all_of_it = (self._cgroup.directories_of_qemu(accel, started=started) for started in (False, True))
+        if early == all_of_it:
+            return
+        await self._monitor.answered.wait()
+        try:
+            await thread.run_in_thread(partial(cgroups.join_cgroup, all_of_it, self.pid))
+        except ContainerGone:
+            return  # it has ended, or will at once
+        except (Transient, Permanent) as error:
+            log.error("guest_not_confined", step=error.step, error=str(error))
             self._process.kill()
 
     def _note_running(self) -> None:

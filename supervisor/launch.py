@@ -90,9 +90,10 @@ async def launch(
         with anyio.CancelScope(shield=True):  # a spawned QEMU must reach its record
             child = await netns.run_inside(container.pid, NAMESPACES, spawn)
     try:
+        directories = attachment.cgroup.directories_of_qemu(accel, started=False)
         # In a thread: the kernel lets the first move wait for an RCU grace period, 5 to 17 ms.
-        join = partial(cgroups.join_cgroup, attachment.cgroup, child.pid, keep_devices=accel == "kvm")
-        await thread.run_in_thread(join)
+        await thread.run_in_thread(partial(cgroups.join_cgroup, directories, child.pid))
+        ticks = process.start_ticks(child.pid)
     except BaseException:
         with anyio.move_on_after(_ENDS_S, shield=True):
             child.kill()
@@ -100,7 +101,7 @@ async def launch(
             child.reap()
         child.close()
         raise
-    return child, ProcessRecord(child.pid, child.start_ticks, spawned_at_s, plan.kind.name, tuple(arguments))
+    return child, ProcessRecord(child.pid, ticks, spawned_at_s, plan.kind.name, tuple(arguments))
 
 
 def _boot(kind: GuestKind, spec: GuestSpec, network: GuestNetwork | None) -> Boot:

@@ -76,9 +76,8 @@ async def recover_guest(
 
 async def _take_in(stray: ProcessRecord, attachment: Attachment) -> None:
     """Into the container's cgroup, which it may not have reached."""
-    keep_devices = accelerator_of(stray.command) == "kvm"
-    join = partial(cgroups.join_cgroup, attachment.cgroup, stray.pid, keep_devices=keep_devices)
-    await thread.run_in_thread(join)
+    directories = attachment.cgroup.directories_of_qemu(accelerator_of(stray.command), started=False)
+    await thread.run_in_thread(partial(cgroups.join_cgroup, directories, stray.pid))
 
 
 async def _end(stray: ProcessRecord, name: str) -> None:
