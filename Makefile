@@ -4,6 +4,8 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 KEEP ?=
+MINUTES ?= 15
+SEED ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -49,6 +51,10 @@ lint: $(VENV)/.dev  ## check style, types, and that the three rings stay apart
 .PHONY: bench
 bench: need-test $(VENV)/.dev  ## measure what the README claims
 	$(SUDO) $(PY) -m tests.bench
+
+.PHONY: soak
+soak: need-test $(VENV)/.dev  ## a storm at random over a whole machine, MINUTES long; SEED=n has the same one again
+	$(SUDO) $(PY) -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 .PHONY: wheel
 wheel: $(VENV)/.run  ## build dist/vtapd-*.whl

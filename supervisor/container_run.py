@@ -87,8 +87,11 @@ class ContainerRun:
         self._decided = False
 
     def note_kill(self, event: Event) -> None:
-        """Docker sent it a signal. Events may come twice: one from before this run is none of its business."""
-        of_this_run = event.time_ns >= self.container.started_ns
+        """Docker sent it a signal; or, if the event is replayed and from before its start, an earlier run of it.
+
+        Other events are not judged by their time: a clock that was set back makes each of them older than the start.
+        """
+        of_this_run = not event.replayed or event.time_ns >= self.container.started_ns
         self.stopping = self.stopping or (of_this_run and event.signal == self.container.stop_signal)
 
     async def converge(self, wanted: bool) -> None:

@@ -7,8 +7,9 @@ ended it says so, and the container's worker looks.
 import contextlib
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -20,11 +21,11 @@ from supervisor.core.console import ConsoleScanner
 from supervisor.core.guests.kind import GuestKind, Stop
 from supervisor.core.lifecycle import Evidence
 from supervisor.core.model import ContainerId, Pid, ProcessRecord, short_id
-from supervisor.core.qemu import Card, device_name, netdev_name
-from supervisor.edges import cgroups
+from supervisor.core.qemu import Card, accelerator_of, device_name, netdev_name
+from supervisor.edges import cgroups, thread
 from supervisor.edges.console import read_console
 from supervisor.edges.process import Process, observe_incarnation
-from supervisor.errors import Permanent, Transient
+from supervisor.errors import ContainerGone, Permanent, Transient
 from supervisor.health import Health
 from supervisor.monitor import Monitor
 
@@ -68,7 +69,9 @@ class GuestSession:
         hang_after_s: float,
         health: Health | None,
         on_change: Callable[[], None],
+        recall: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
+        """`recall` tells what a guest that is adopted has said so far."""
         self.kind = kind
         self.record = record
         self.running_at_s: float | None = None
@@ -81,6 +84,7 @@ class GuestSession:
         self._paths = paths
         self._on_change = on_change
         self._health = health
+        self._recall = recall
         self._scanner = ConsoleScanner(kind.console)
         self._monitor = Monitor(short_id(container_id), paths.qmp, cgroup, hang_after_s, self._note_event)
         self._oom_kills = cgroups.observe_oom_kills(cgroup)
@@ -99,6 +103,9 @@ class GuestSession:
                 tasks.start_soon(self._converse)
                 tasks.start_soon(self._watch_health)
                 tasks.start_soon(self._listen, tasks, heard)
+                if self._recall is not None:  # after it began to listen, so that nothing falls between
+                    tasks.start_soon(self._catch_up, self._recall)
+                tasks.start_soon(self._move_in)
                 await anyio.wait_readable(self._process.pidfd)
                 self.ended_at_s = boottime_s()
                 status = self._process.reap()
@@ -193,6 +200,21 @@ class GuestSession:
         self.record = replace(self.record, ready_at_s=boottime_s())
         self._on_change()
 
+    async def _move_in(self) -> None:
+        """Into what of the container's cgroup it could not be in before it had opened its accelerator."""
+        accel = accelerator_of(self.record.command)
+        early, all_of_it = (self._cgroup.directories_of_qemu(accel, started=started) for started in (False, True))
+        if early == all_of_it:
+            return
+        await self._monitor.answered.wait()
+        try:
+            await thread.run_in_thread(partial(cgroups.join_cgroup, all_of_it, self.pid))
+        except ContainerGone:
+            return  # it has ended, or will at once
+        except (Transient, Permanent) as error:
+            log.error("guest_not_confined", step=error.step, error=str(error))
+            self._process.kill()
+
     def _note_running(self) -> None:
         self.running_at_s = boottime_s()
         self._on_change()
@@ -216,6 +238,13 @@ class GuestSession:
         """After its last line: such a guest halts, and never ends QEMU itself."""
         await anyio.sleep(self._scanner.last_words_s)
         self._process.kill()
+
+    async def _catch_up(self, recall: Callable[[], Awaitable[bytes]]) -> None:
+        """Whether it said its last words while no daemon listened; such a guest says nothing more."""
+        past = ConsoleScanner(self.kind.console)
+        if past.feed(await recall()):
+            self._scanner = past
+            self._process.kill()
 
     async def _gather(self, status: int | None) -> Evidence:
         gone = observe_incarnation(self._init) is None

@@ -2,13 +2,12 @@
 
 import os
 from contextlib import ExitStack
-
-import anyio.to_thread
+from functools import partial
 
 from supervisor.core.guests.kind import Boot, GuestKind
 from supervisor.core.labels import DISK, GuestSpec
 from supervisor.core.qemu import DiskFile
-from supervisor.edges import process, rootfs
+from supervisor.edges import process, rootfs, thread
 
 _NO_LIMIT = 1 << 62
 
@@ -47,7 +46,7 @@ async def _share(owned: ExitStack, root: int, path: str, label: str, limit_bytes
     """A file of the container as a descriptor that QEMU's user can open anew."""
     file = rootfs.open_file(root, path, label, limit_bytes)
     try:
-        return own(owned, await anyio.to_thread.run_sync(process.readable_by_all, file))
+        return own(owned, await thread.run_in_thread(partial(process.readable_by_all, file)))
     finally:
         os.close(file)
 

@@ -5,10 +5,13 @@ daemon it returns as a new GuestRecord, which the worker writes.
 """
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
+import anyio
 import anyio.abc
 import structlog
 
@@ -23,6 +26,9 @@ from supervisor.errors import Permanent, Transient
 from supervisor.guest import GuestSession, SocketPaths, boottime_s
 from supervisor.health import Health
 from supervisor.launch import GuestPlan, launch
+
+_ASK_AGAIN_S = (0.5, 1.0, 5.0, 15.0)
+"""Docker may be away just when a guest is adopted; or its log driver keeps no log that can be read."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -58,7 +64,7 @@ class GuestKeeper:
             unproven = replace(guest, process=replace(recorded, spawned_at_s=now_s))
             return self._reckon(unproven, Evidence(detail="it ended while no daemon ran"), now_s)
         log.info("guest_adopted", pid=found.pid)
-        self._follow(container, attachment, found, recorded)
+        self._follow(container, attachment, found, recorded, partial(self._recall, container, recorded))
         return replace(guest, process=recorded)
 
     async def start(
@@ -148,6 +154,17 @@ class GuestKeeper:
             tap.drain(queue)
         return Card(slot, held, its_tap.mac, its_tap.mtu)
 
+    async def _recall(self, container: Container, record: ProcessRecord) -> bytes:
+        """What this run of the guest has said, as far as Docker tells."""
+        age_s = boottime_s() - record.spawned_at_s
+        for delay_s in _ASK_AGAIN_S:
+            try:
+                return await self._context.docker.log(container.id, time.time() - age_s)
+            except (Transient, Permanent) as error:
+                log.debug("log_unknown", error=str(error))
+            await anyio.sleep(delay_s)
+        return b""
+
     def _reckon(self, guest: GuestRecord, evidence: Evidence, ended_at_s: float) -> GuestRecord:
         assert self.plan is not None
         exit = replace(classify(evidence, self.plan.kind), at=datetime.now(UTC).isoformat(timespec="milliseconds"))
@@ -183,6 +200,7 @@ class GuestKeeper:
         attachment: Attachment,
         child: process.Process,
         record: ProcessRecord,
+        recall: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
         assert self.plan is not None
         self.session = GuestSession(
@@ -196,5 +214,6 @@ class GuestKeeper:
             self._context.config.guest.hang_after,
             self._health(record, attachment),
             self._mark,
+            recall,
         )
         self.tasks.start_soon(self.session.run)

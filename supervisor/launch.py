@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import anyio
-import anyio.to_thread
 
 from supervisor.attachment import Attachment
 from supervisor.context import Context
@@ -17,7 +16,7 @@ from supervisor.core.guests.kind import GuestKind
 from supervisor.core.guests.refusal import refused
 from supervisor.core.labels import GuestSpec
 from supervisor.core.model import Container, ProcessRecord
-from supervisor.edges import cgroups, console, netns, process, rootfs, sockets, vhost
+from supervisor.edges import cgroups, console, netns, process, rootfs, sockets, thread, vhost
 from supervisor.guest import SocketPaths, boottime_s
 from supervisor.guest_files import open_disks, open_image, open_modules, own
 from supervisor.guest_network import observe_network
@@ -47,7 +46,7 @@ async def examine(context: Context, root: int, spec: GuestSpec) -> GuestPlan:
         if spec.initrd:
             own(owned, rootfs.open_file(root, spec.initrd, "vtapd.initrd", limit))
         open_disks(owned, root, spec)
-        image = await anyio.to_thread.run_sync(rootfs.read_image, kernel, MARKERS)
+        image = await thread.run_in_thread(partial(rootfs.read_image, kernel, MARKERS))
     kind, because = choose_kind(spec.kind, image, spec.kernel)
     kind.boot(spec.args, None, spec.env)
     if spec.initrd and kind.machine.boots_disk:
@@ -102,9 +101,10 @@ async def launch(
         with anyio.CancelScope(shield=True):  # a spawned QEMU must reach its record
             child = await netns.run_inside(container.pid, NAMESPACES, spawn)
     try:
+        directories = attachment.cgroup.directories_of_qemu(accel, started=False)
         # In a thread: the kernel lets the first move wait for an RCU grace period, 5 to 17 ms.
-        join = partial(cgroups.join_cgroup, attachment.cgroup, child.pid, keep_devices=accel == "kvm")
-        await anyio.to_thread.run_sync(join)
+        await thread.run_in_thread(partial(cgroups.join_cgroup, directories, child.pid))
+        ticks = process.start_ticks(child.pid)
     except BaseException:
         with anyio.move_on_after(_ENDS_S, shield=True):
             child.kill()
@@ -114,7 +114,7 @@ async def launch(
         raise
     return child, ProcessRecord(
         child.pid,
-        child.start_ticks,
+        ticks,
         spawned_at_s,
         plan.kind.name,
         tuple(arguments),

@@ -5,6 +5,7 @@ Docker's events, the resync and the list after a broken stream all come down to 
 
 import math
 import time
+from collections import deque
 
 import anyio
 import anyio.abc
@@ -23,6 +24,9 @@ _FIRST_RECONNECT_S, _LAST_RECONNECT_S = 0.1, 5.0
 _LOOK_BACK_S = 1.0
 """How far before the list the stream begins: events may come twice, none may be missed."""
 
+_REMEMBERED = 256
+"""So many events are known again when they are told twice."""
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
@@ -34,6 +38,7 @@ class Reconciler:
         self._context = context
         self._tasks: anyio.abc.TaskGroup
         self._connected = False
+        self._heard: deque[tuple[ContainerId, str, int]] = deque(maxlen=_REMEMBERED)
 
     async def run(self, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """For ever. Reports itself started once every container that was there has its worker."""
@@ -112,7 +117,12 @@ class Reconciler:
 
     def _take_event(self, event: Event) -> None:
         self._context.counters.docker_events.labels(event.action).inc()
-        self.mark(event.container, event)
+        heard = (event.container, event.action, event.time_ns)
+        if heard in self._heard:
+            self.mark(event.container)
+        else:
+            self._heard.append(heard)
+            self.mark(event.container, event)
 
     def _note_connected(self, connected: bool, error: str = "") -> None:
         if connected and not self._connected:

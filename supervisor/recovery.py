@@ -10,7 +10,6 @@ import os
 from functools import partial
 
 import anyio
-import anyio.to_thread
 import structlog
 
 from supervisor.attachment import Attachment
@@ -18,7 +17,7 @@ from supervisor.core.lifecycle import after_start
 from supervisor.core.model import Container, ContainerId, Incarnation, Pid, ProcessRecord, short_id
 from supervisor.core.qemu import NAME_PREFIX, accelerator_of, guest_name, slots_of
 from supervisor.core.rebuild import rebuild
-from supervisor.edges import cgroups, process
+from supervisor.edges import cgroups, process, thread
 from supervisor.errors import ContainerGone, Transient
 from supervisor.ledger import Ledger
 
@@ -78,9 +77,8 @@ async def recover_guest(
 
 async def _take_in(stray: ProcessRecord, attachment: Attachment) -> None:
     """Into the container's cgroup, which it may not have reached."""
-    keep_devices = accelerator_of(stray.command) == "kvm"
-    join = partial(cgroups.join_cgroup, attachment.cgroup, stray.pid, keep_devices=keep_devices)
-    await anyio.to_thread.run_sync(join)
+    directories = attachment.cgroup.directories_of_qemu(accelerator_of(stray.command), started=False)
+    await thread.run_in_thread(partial(cgroups.join_cgroup, directories, stray.pid))
 
 
 async def _end(stray: ProcessRecord, name: str) -> None:

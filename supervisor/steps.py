@@ -153,7 +153,8 @@ class Steps:
             log.warning("systemd_not_told", scope=scope, error=str(error))
 
     def _log_rule(self, action: AllowDevice | DenyDevice, attachment: Attachment) -> None:
-        if isinstance(action, AllowDevice) and self.attached:
+        was_open = self.seen is not None and action.device in self.seen.rules
+        if isinstance(action, AllowDevice) and was_open:
             self._context.counters.rule_repairs.inc()
             log.warning("device_rule_repaired", device=str(action.device))
         if isinstance(action, AllowDevice) and attachment.rules.note:

@@ -26,6 +26,17 @@ class Cgroup:
         """The directory that decides over devices, for people to look at."""
         return self.v1.get("devices") or self.v2 or ""
 
+    def directories_of_qemu(self, accel: str, *, started: bool) -> tuple[str, ...]:
+        """What QEMU is moved into, so that it is paused, limited, counted and killed with the container.
+
+        With KVM it opens /dev/kvm, which the container may not. So it stays out of v1's devices controller; v2 has no
+        such hierarchy apart, and QEMU is let in once it has `started`: what is open is never checked again.
+        """
+        kvm = accel == "kvm"
+        v1 = [directory for controller, directory in self.v1.items() if not (kvm and controller == "devices")]
+        v2 = [self.v2] if self.v2 and (started or not kvm or "devices" in self.v1) else []
+        return tuple(dict.fromkeys((*v1, *v2)))
+
 
 def parse_cgroup(proc_cgroup: str, mountinfo: str) -> Cgroup:
     """From /proc/<pid>/cgroup of the container and /proc/self/mountinfo of the daemon."""

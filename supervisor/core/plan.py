@@ -122,11 +122,29 @@ def next_action(
         if not desired.attached or seen.netns_link == record.incarnation.pid:
             return _forget(seen, record)
         record = None
+    if record is not None and (followed := _follow_names(record, seen)) != record:
+        return WriteRecord(followed)
     if not desired.attached:
         return _undo(seen, record)
     if record is None:
         return WriteRecord(_with_interfaces(Record(container_id, name, seen.incarnation), seen))
     return _attach(seen, record) or _serve(desired, seen, record)
+
+
+def _follow_names(record: Record, seen: Seen) -> Record:
+    """The record under the names that interfaces have now: one that carries our tap is the one that it was."""
+    for entry in record.taps:
+        if seen.of(entry.interface) is None:
+            mine = (each.interface.name for each in seen.interfaces if each.tap and _is_tap_of(entry, each.tap))
+            name = next((name for name in mine if record.tap_of(name) is None), entry.interface)
+            original = replace(entry.original, name=name) if entry.original else None
+            renamed = replace(entry, interface=name, original=original)
+            record = replace(record, taps=tuple(renamed if tap == entry else tap for tap in record.taps))
+    return record
+
+
+def _is_tap_of(entry: TapRecord, tap: Tap) -> bool:
+    return (tap.name, tap.device) == (entry.tap, entry.device)
 
 
 def _forget(seen: Seen, record: Record | None) -> Action | None:

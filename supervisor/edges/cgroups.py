@@ -1,6 +1,7 @@
 """A container's cgroups apart from device rules: where they are, who is in them, whom the kernel killed for memory."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from supervisor.core.cgroups import Cgroup, parse_cgroup
@@ -20,16 +21,12 @@ def observe_cgroup(pid: Pid) -> Cgroup:
         raise ContainerGone(f"process {pid} has ended", step="cgroup") from error
 
 
-def join_cgroup(cgroup: Cgroup, pid: Pid, *, keep_devices: bool) -> None:
-    """Move a process into the container's cgroup, so that it is paused, limited, counted and killed with it.
+def join_cgroup(directories: Iterable[str], pid: Pid) -> None:
+    """Move a process into a container's cgroup: these of its directories. Idempotent.
 
-    `keep_devices` leaves it out of the v1 devices controller: a QEMU with KVM must open /dev/kvm, which the container
-    may not.
+    Call it in a thread: the kernel lets the first move wait for an RCU grace period, 5 to 17 ms.
     """
-    directories = [d for controller, d in cgroup.v1.items() if not (keep_devices and controller == "devices")]
-    if cgroup.v2:
-        directories.append(cgroup.v2)
-    for directory in dict.fromkeys(directories):
+    for directory in directories:
         try:
             descriptor = os.open(f"{directory}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
             try:

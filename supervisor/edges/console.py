@@ -1,11 +1,13 @@
 """A guest's serial console: where QEMU writes it for `docker logs`, and how the daemon reads along."""
 
 import os
+import socket
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
+from anyio.abc import UNIXSocketStream
 
 from supervisor.core.model import Pid
 
@@ -40,11 +42,14 @@ def open_log(pid: Pid) -> int | None:
 
 async def read_console(path: Path) -> AsyncIterator[bytes]:
     """What the guest prints from now on, until QEMU ends. Yields nothing when the socket cannot be reached."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
-        stream = await anyio.connect_unix(path)
+        connection.setblocking(False)
+        connection.connect(os.fspath(path))  # at once, or never; anyio.connect_unix needs a thread
     except OSError:
+        connection.close()
         return
-    async with stream:
+    async with await UNIXSocketStream.from_socket(connection) as stream:
         while True:
             try:
                 yield await stream.receive(_CHUNK_BYTES)

@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -31,6 +31,8 @@ DEFAULT_HOST = "unix:///var/run/docker.sock"
 _CONTAINER_EVENTS = ("start", "die", "kill", "pause", "unpause", "rename", "update", "oom", "destroy")
 _NETWORK_EVENTS = ("connect", "disconnect")
 
+_LOG_LINES = 100
+
 _NOT_AN_EVENT = (ValueError, TypeError, OverflowError)
 """What aiodocker raises about JSON that is no event, or no JSON."""
 
@@ -45,6 +47,8 @@ class Event:
     """Docker's clock, since the epoch."""
     signal: int | None = None
     """Of a `kill`."""
+    replayed: bool = False
+    """It is from before its stream was asked for: it may have been told before, or be of an earlier run."""
 
 
 class _State(msgspec.Struct, rename="pascal"):
@@ -139,6 +143,7 @@ class Docker:
         """
         filters = {"type": ["container", "network"], "event": [*_CONTAINER_EVENTS, *_NETWORK_EVENTS]}
         params = {"since": f"{since_s:.9f}", "filters": json.dumps(filters)}
+        asked_ns = time.time_ns()
         subscriber = self._client.events.subscribe(create_task=False)
         lost = "Docker ended its event stream"
 
@@ -154,7 +159,7 @@ class Docker:
             while (data := await subscriber.get()) is not None:
                 event = _parse_event(data)
                 if event is not None:
-                    on_event(event)
+                    on_event(replace(event, replayed=since_s * 1e9 <= event.time_ns < asked_ns))
         raise Transient(lost, step="docker")
 
     async def list_running(self) -> list[ContainerId]:
@@ -177,6 +182,16 @@ class Docker:
             raise Transient(
                 f"Docker's answer about {container_id} is not understood: {error}", step="docker"
             ) from error
+
+    async def log(self, container_id: ContainerId, since_s: float) -> bytes:
+        """The last lines of the container's log, from `since_s` (seconds since the epoch) on."""
+        async with self._translated("logs"):
+            container = self._client.containers.container(container_id)
+            try:
+                pieces = await container.log(stdout=True, stderr=True, since=f"{since_s:.9f}", tail=str(_LOG_LINES))
+            except (LookupError, TypeError) as error:  # of what aiodocker looks up in Docker's JSON
+                raise Transient(f"Docker's answer about {container_id} is not understood", step="docker") from error
+            return "".join(pieces).encode()
 
     async def stop(self, container_id: ContainerId) -> None:
         """Stop the container as `docker stop` does; nothing when it is gone."""

@@ -39,7 +39,6 @@ class Process:
     """A running QEMU. Owns its pidfd and the descriptor of what it says on standard error, if that is known."""
 
     pid: Pid
-    start_ticks: int
     pidfd: int
     stderr: int | None = None
 
@@ -94,7 +93,8 @@ def find_user(wanted: str) -> User:
 def spawn(arguments: Sequence[str], descriptors: Sequence[int], user: User) -> Process:
     """Start QEMU as this user with these descriptors, under the same numbers. Call it in a throw-away thread.
 
-    Afterwards that thread has no rights left. Raises Permanent when the binary cannot be started.
+    Afterwards that thread has no rights left: not even a look at the child in /proc, where it is mounted with hidepid.
+    Raises Permanent when the binary cannot be started.
     """
     stderr = _bounded_file("vtapd-qemu-stderr")
     try:
@@ -119,8 +119,7 @@ def spawn(arguments: Sequence[str], descriptors: Sequence[int], user: User) -> P
             ) from error
         raise Transient(f"cannot start {arguments[0]!a}: {error.strerror}", step="spawn") from error
     try:
-        pid = Pid(child.pid)
-        process = Process(pid, start_ticks(pid), os.pidfd_open(pid), stderr)
+        process = Process(Pid(child.pid), os.pidfd_open(child.pid), stderr)
     except OSError as error:
         os.close(stderr)
         child.kill()
@@ -202,7 +201,7 @@ def find(record: ProcessRecord, name: str) -> Process | None:
     if not same:
         os.close(pidfd)
         return None
-    return Process(record.pid, record.start_ticks, pidfd)
+    return Process(record.pid, pidfd)
 
 
 def find_named(prefix: str) -> dict[str, list[Pid]]:

@@ -7,6 +7,7 @@ stop, replay of past events, filters) it does too; what only a broken one does i
 import asyncio
 import itertools
 import json
+import struct
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,9 +37,11 @@ class FakeContainer:
     paused: bool = False
     pid: int = 0
     started_at: str = "0001-01-01T00:00:00Z"
+    said: bytes = b""
+    """Its log."""
 
     def as_json(self) -> dict[str, Any]:
-        config: dict[str, Any] = {"Hostname": self.hostname, "Labels": self.labels, "Image": "busybox"}
+        config: dict[str, Any] = {"Hostname": self.hostname, "Labels": self.labels, "Image": "busybox", "Tty": False}
         if self.stop_signal is not None:
             config["StopSignal"] = self.stop_signal
         return {
@@ -62,7 +65,7 @@ class FakeDocker:
         self.delay_s = 0.0
         """Before every answer."""
         self.failures: dict[str, int] = {}
-        """Route name (version, events, list, inspect, stop) → HTTP status to fail with."""
+        """Route name (version, events, list, inspect, log, stop) → HTTP status to fail with."""
         self.answers: dict[str, bytes] = {}
         """Route name → a body to answer with, whatever it should be."""
         self.requests: list[str] = []
@@ -91,6 +94,7 @@ class FakeDocker:
             app.router.add_get(f"{prefix}/events", self._events)
             app.router.add_get(f"{prefix}/containers/json", self._list)
             app.router.add_get(f"{prefix}/containers/{{id}}/json", self._inspect)
+            app.router.add_get(f"{prefix}/containers/{{id}}/logs", self._log)
             app.router.add_post(f"{prefix}/containers/{{id}}/stop", self._stop)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01, handler_cancellation=True)
         await self._runner.setup()
@@ -199,6 +203,14 @@ class FakeDocker:
         each = self.containers.get(request.match_info["id"])
         known = _json(each.as_json()) if each else _unknown(request.match_info["id"])
         return await self._spoiled("inspect") or known
+
+    async def _log(self, request: web.Request) -> web.Response:
+        """Each line in a frame of its own; the first byte says which stream it is of."""
+        each = self.containers.get(request.match_info["id"])
+        if each is None:
+            return _unknown(request.match_info["id"])
+        frames = (struct.pack(">BxxxL", 1, len(line)) + line for line in each.said.splitlines(keepends=True))
+        return await self._spoiled("log") or web.Response(body=b"".join(frames))
 
     async def _stop(self, request: web.Request) -> web.Response:
         spoiled = await self._spoiled("stop")

@@ -126,6 +126,9 @@ class DockerContract:
     async def test_it_does_not_know_a_container(self, docker: Docker) -> None:
         assert await docker.inspect(UNKNOWN) is None
 
+    async def test_it_keeps_a_log(self, docker: Docker, container: ContainerId) -> None:
+        assert await docker.log(container, since_s=0) == b""
+
     async def test_stop_stops_and_again_is_nothing(self, docker: Docker, container: ContainerId) -> None:
         await docker.stop(container)
         stopped = await docker.inspect(container)

@@ -51,6 +51,26 @@ class TestFakeDocker(DockerContract):
     """The fake is what it pretends to be."""
 
 
+class TestLog:
+    async def test_what_is_no_text_is_left_out(self, engine: FakeDocker, docker: Docker) -> None:
+        made = await engine.run({}, "kek")
+        engine.containers[made].said = b"caf\xc3\xa9\n\xff\xfe\nhalted\n"
+        assert await docker.log(ContainerId(made), 0) == "café\n\nhalted\n".encode()
+
+    @pytest.mark.parametrize("garbage", [b"{}", b"[]", b'{"Config": {}}', b"<html>"])
+    async def test_a_container_that_is_not_understood(self, engine: FakeDocker, docker: Docker, garbage: bytes) -> None:
+        made = await engine.run({}, "kek")
+        engine.answers["inspect"] = garbage
+        with pytest.raises(Transient):
+            await docker.log(ContainerId(made), 0)
+
+    async def test_a_driver_that_keeps_no_log(self, engine: FakeDocker, docker: Docker) -> None:
+        made = await engine.run({}, "kek")
+        engine.failures["log"] = 501
+        with pytest.raises(Transient, match=r"Docker refused \(logs\)"):
+            await docker.log(ContainerId(made), 0)
+
+
 class TestFailingRequests:
     async def test_a_docker_that_is_not_there(self, tmp_path: Path) -> None:
         docker = Docker(f"unix://{tmp_path}/none.sock", 5.0)

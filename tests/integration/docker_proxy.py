@@ -67,6 +67,10 @@ class DockerProxy:
     def is_followed(self) -> bool:
         return bool(self._streams)
 
+    def connection_count(self) -> int:
+        """As many as a client keeps, in use or not."""
+        return len(self._connections)
+
     def count(self, ending: str) -> int:
         """How often a path with this ending was asked for, its query apart."""
         return sum(path.partition("?")[0].endswith(ending) for path in self.requests)

@@ -16,7 +16,7 @@ from .machine import REPOSITORY
 from .observe import Link, macvtaps, qemus_of
 from .pings import Pings
 from .processes import is_alive
-from .waiting import eventually
+from .waiting import eventually, holds_for
 
 PATIENCE_S = 15.0
 CROWD = 50
@@ -204,6 +204,34 @@ def test_a_guest_that_ended_while_no_daemon_ran(vtapd: Daemon, containers: Conta
     vtapd.await_state(powered_off.name, "exited", "failed")
     assert vtapd.metrics().exits(powered_off.name) == 1
     assert not qemus_of(powered_off.id)
+
+
+@pytest.mark.parametrize("terminal", [(), ("-t",)], ids=["pipe", "terminal"])
+def test_last_words_that_no_daemon_heard(vtapd: Daemon, containers: Containers, terminal: tuple[str, ...]) -> None:
+    """Such a guest halts, and its QEMU lives on: what it said is asked of Docker, and only what this run of it said."""
+    crashed = containers.serving_guest(*terminal)
+    crashed.tell("/exit?code=3")
+    eventually(lambda: vtapd.metrics().restarts(crashed.name) == 1, "it is restarted", PATIENCE_S)
+    crashed.await_page()
+    done = containers.serving_guest(*terminal, on_exit="keep")
+    well = containers.serving_guest(*terminal)
+    qemu = well.qemu()
+    vtapd.kill()
+    crashed.tell("/exit?code=7")
+    done.tell("/exit?code=0")
+    eventually(lambda: "halted" in crashed.logs().splitlines()[-1] and "halted" in done.logs(), "both have halted")
+    vtapd.start()
+    eventually(lambda: vtapd.metrics().restarts(crashed.name) == 2, "it is restarted again", PATIENCE_S)
+    last = vtapd.inspect(crashed.name).only_guest.last_exit
+    assert last is not None
+    assert (last.reason, last.code) == ("guest-exit", 7)
+    crashed.await_page()
+    vtapd.await_state(done.name, "exited")
+    vtapd.stop()
+    vtapd.start()
+    await_adopted(vtapd, crashed)
+    holds_for(lambda: vtapd.metrics().restarts(crashed.name) == 2, "what an earlier run of it said is past", 1.0)
+    assert well.qemu() == qemu
 
 
 def test_a_container_that_ended_while_no_daemon_ran(vtapd: Daemon, containers: Containers) -> None:

@@ -1,5 +1,8 @@
 """The QEMU process: what it may do, where it lives, and what it has been given."""
 
+import shutil
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,7 @@ from .containers import Containers
 from .daemon import Daemon
 from .machine import Machine
 from .observe import cgroup_lines, qemus_of
-from .processes import descriptors_of_device, is_alive, open_files, status_of
+from .processes import descriptors_of_device, is_alive, open_files, run, status_of
 from .waiting import eventually
 
 MOST_DESCRIPTORS = 40
@@ -100,3 +103,26 @@ def test_a_next_daemon_adopts_it(vtapd: Daemon, containers: Containers) -> None:
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 2, "an adopted guest's crash is noticed")
     guest.await_page()
     assert len(qemus_of(guest.id)) == 1
+
+
+SPAWN = """
+import sys, threading
+from supervisor.edges import process
+def spawn() -> None:
+    children.append(process.spawn(sys.argv[1:], (), process.find_user("nobody")))
+children = []
+thread = threading.Thread(target=spawn)
+thread.start()
+thread.join()
+children[0].kill()
+"""
+
+
+def test_it_is_started_where_proc_hides_what_is_anothers() -> None:
+    """The thread that starts QEMU has no rights left by then, and a program that it may not read is hidden from it."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        program = shutil.copy(shutil.which("sleep") or "", folder)
+        Path(program).chmod(0o711)
+        hide = 'mount -t proc -o hidepid=2 proc /proc && exec "$@"'
+        run(["unshare", "--mount", "sh", "-c", hide, "sh", sys.executable, "-c", SPAWN, program, "5"])

@@ -3,6 +3,7 @@
 from .containers import Container, Containers
 from .daemon import Daemon
 from .metrics import Metrics
+from .observe import node
 from .waiting import eventually
 
 TYPES = {
@@ -110,3 +111,11 @@ def test_series_vanish_with_their_container(vtapd: Daemon, containers: Container
     await_no_series(vtapd, guest)
     assert vtapd.metrics().guest_up(stays.name)
     assert sum(vtapd.metrics().states().values()) == 1
+
+
+def test_the_rule_of_a_new_interface_is_no_repair(vtapd: Daemon, containers: Containers) -> None:
+    container, network = containers.run().await_attached(), containers.network()
+    before = vtapd.metrics().value("vtapd_device_rule_repairs_total")
+    container.machine.docker("network", "connect", network, container.id)
+    eventually(lambda: node(container.pid, "tap1"), "the second interface is attached too")
+    assert vtapd.metrics().value("vtapd_device_rule_repairs_total") == before

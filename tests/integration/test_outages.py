@@ -1,6 +1,7 @@
 """Docker goes away, or lies about what happens: guests run on, the daemon finds the truth, and never spins for it."""
 
 import itertools
+import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,7 @@ from .waiting import eventually
 PATIENCE_S = 20.0
 RESYNC_S = 1.0
 OUTAGE_S = 4.0
+SET_BACK_S = 3600
 MOST_REQUESTS_A_SECOND, MOST_LINES_A_SECOND = 15.0, 30.0
 """With three containers: far less than a busy loop asks or says, more than the daemon's delays allow."""
 
@@ -115,6 +117,26 @@ def test_events_that_lie(
     daemon: Daemon, containers: Containers, proxy: DockerProxy, make: Callable[[], Mangle]
 ) -> None:
     proxy.mangle = make()
+    prove_converges(daemon, containers)
+
+
+def test_a_clock_that_was_set_back(daemon: Daemon, containers: Containers, proxy: DockerProxy) -> None:
+    """Since the guest's start: Docker's events seem older than that, and are heeded all the same."""
+
+    def set_back(event: bytes) -> Iterable[bytes]:
+        told = json.loads(event)
+        told["time"] -= SET_BACK_S
+        told["timeNano"] -= SET_BACK_S * 10**9
+        return (json.dumps(told).encode() + b"\n",)
+
+    guest = containers.serving_guest()
+    proxy.mangle = set_back
+    began = time.monotonic()
+    guest.stop(2 * int(PATIENCE_S))
+    assert time.monotonic() - began < PATIENCE_S, "an init that is deaf to the signal is not waited for"
+    eventually(lambda: not qemus_of(guest.id), "QEMU is gone")
+    ends = [line["reason"] for line in daemon.log_lines() if line.get("event") == "guest_exited"]
+    assert ends[-1] == "stopped", "the guest was stopped, not killed with its container"
     prove_converges(daemon, containers)
 
 

@@ -17,6 +17,7 @@ from .service import UNIT, Inside, Service, prepare
 HERE = Path(__file__).parent
 COMMANDS = ("mmdebstrap", "mke2fs", "qemu-system-x86_64", "make", "gcc", "chroot")
 TEST_TIMEOUT_S = 180
+LAST = ("test_journal.py", "test_uninstall.py")
 PORT = 8080  # of the machine, published by Docker; the outside reaches it as machine.published
 
 
@@ -25,7 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if HERE in item.path.parents:
             # The fixtures, which build and boot the machine, have deadlines of their own.
             item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_S, func_only=True))
-    items.sort(key=lambda item: item.path.name == "test_uninstall.py")  # after it there is nothing left to test
+    # Once everything happened that is logged; and then there is nothing left to test.
+    items.sort(key=lambda item: LAST.index(item.path.name) if item.path.name in LAST else -1)
 
 
 @pytest.fixture(scope="session")

@@ -43,6 +43,11 @@ class Service:
     def main_pid(self) -> int:
         return int(self.show("MainPID"))
 
+    @property
+    def pids(self) -> list[int]:
+        """Who is in the service's own cgroup."""
+        return [int(pid) for pid in self.machine.run("cat", f"/sys/fs/cgroup/system.slice/{UNIT}/cgroup.procs").lines]
+
     def await_ready(self) -> None:
         """Until it answers, after another start than one by systemctl."""
         eventually(lambda: self.show("ActiveState") == "active", "vtapd is active", START_S, every_s=0.5)
@@ -55,20 +60,9 @@ class Service:
         rows: list[dict[str, Any]] = json.loads(self.machine.run("vtapd", "ps", "--json").out)
         return next((row for row in rows if row["name"] == container), {})
 
-    def journal(self) -> list[dict[str, str]]:
-        """What the daemon itself told journald, oldest first."""
-        words = (
-            "-o",
-            "json",
-            "-u",
-            UNIT,
-            f"_SYSTEMD_UNIT={UNIT}",
-            "_TRANSPORT=stdout",
-            "+",
-            "_TRANSPORT=journal",
-            f"_SYSTEMD_UNIT={UNIT}",
-        )
-        return [json.loads(line) for line in self.machine.run("journalctl", "--no-pager", *words).lines]
+    def journal(self, *words: str) -> list[dict[str, str]]:
+        """What journalctl finds by these words, oldest first."""
+        return [json.loads(line) for line in self.machine.run("journalctl", "-q", "-o", "json", *words).lines]
 
     def programs(self, container: str) -> list[int]:
         """The ids of the device programs on a container's cgroup."""
@@ -113,6 +107,10 @@ class Inside:
     def opens(self, path: str) -> bool:
         """Whether a process in the container can open the device; what is no device counts as an error."""
         return self.exec(f"test -c {path} || exit 9; (exec 3<>{path}) 2>/dev/null && echo open || true") == "open"
+
+    def device_number(self, path: str) -> tuple[int, int]:
+        major, minor = self.exec(f"stat -c '%t %T' {path}").split()
+        return int(major, 16), int(minor, 16)
 
     def remove(self) -> None:
         self.machine.run("docker", "rm", "-f", self.name)

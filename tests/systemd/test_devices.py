@@ -9,8 +9,7 @@ LONGEST_S = 1.0
 
 
 def test_the_rule_is_exact(plain: Inside, neighbour: Inside) -> None:
-    number = neighbour.exec("stat -c '%t %T' /dev/tap0").split()
-    major, minor = (int(part, 16) for part in number)
+    major, minor = neighbour.device_number("/dev/tap0")
     plain.exec(f"test -c /tmp/neighbour || mknod /tmp/neighbour c {major} {minor}")
     assert plain.opens("/dev/tap0")
     assert plain.opens("/dev/null")
@@ -31,6 +30,24 @@ def test_the_device_stays(vtapd: Service, plain: Inside, command: str) -> None:
     assert outage.after_s <= LONGEST_S
 
 
+def test_what_somebody_took_away_is_back_after_a_reload(vtapd: Service, plain: Inside) -> None:
+    """Nobody tells of the loss, but systemd does of its reload. Twice, since a resync may come between once."""
+    major, minor = plain.device_number("/dev/tap0")
+    take_away = (
+        f"systemctl show -p DeviceAllow {plain.scope} | grep -v /dev/char/{major}:{minor} |"
+        f" xargs -d '\\n' systemctl set-property --runtime {plain.scope} DeviceAllow="
+    )
+    repairs = vtapd.metrics().value("vtapd_device_rule_repairs_total")
+    once = f"{take_away}; sleep 1; systemctl daemon-reload"
+    outage = outage_during(plain, f"{once}; sleep 1; {once}")
+    repairs = vtapd.metrics().value("vtapd_device_rule_repairs_total") - repairs
+    print(f"taken away until a reload: {outage}, {repairs:g} repairs")
+    assert outage.longest_s > 0, "it was lost, and that is seen here"
+    assert outage.opened
+    assert outage.after_s <= LONGEST_S
+    assert repairs == 2
+
+
 def test_programs_do_not_pile_up(vtapd: Service, plain: Inside) -> None:
     """A cgroup takes 64; systemd leaves one behind for each of its own that somebody else has exchanged."""
     vtapd.machine.run("systemctl", "daemon-reload")
@@ -43,8 +60,7 @@ def test_programs_do_not_pile_up(vtapd: Service, plain: Inside) -> None:
 
 def test_detached_is_undone_in_the_scope_too(vtapd: Service, neighbour: Inside) -> None:
     machine = vtapd.machine
-    number = neighbour.exec("stat -c '%t %T' /dev/tap0").split()
-    major, minor = (int(part, 16) for part in number)
+    major, minor = neighbour.device_number("/dev/tap0")
     allowed = machine.run("systemctl", "show", "-p", "DeviceAllow", neighbour.scope).lines
     machine.run("vtapd", "detach", neighbour.name)
     neighbour.exec(f"mknod /tmp/tap c {major} {minor}")

@@ -1,6 +1,7 @@
 """What others do to a container while vtapd works on it: Docker, systemd, its owner, the guest itself."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from supervisor.core.model import Address, IfIndex, Incarnation, Interface, Pid
 
@@ -62,6 +63,14 @@ def disconnect_network(world: World) -> None:
     world.interfaces.pop("eth8", None)
     if world.taps.pop("eth8", None):
         world.disturbed = True
+
+
+def rename_interface(world: World, old: str, new: str) -> None:
+    """ip link set OLD name NEW; its tap stays on it."""
+    world.docker[new] = replace(world.docker.pop(old), name=new)
+    world.interfaces[new] = replace(world.interfaces.pop(old), name=new)
+    if old in world.taps:
+        world.taps[new] = world.taps.pop(old)
 
 
 DISTURBANCES: Mapping[str, Callable[[World], None]] = {

@@ -72,3 +72,22 @@ def test_any_path_is_found_below_its_mount(parts: list[str]) -> None:
     assert (
         parse_cgroup(f"7:devices:{path}\n", HYBRID_MOUNTS).v1["devices"].removeprefix("/sys/fs/cgroup/devices") == path
     )
+
+
+def test_qemu_shares_all_of_the_containers_cgroup() -> None:
+    cgroup = Cgroup({"cpu": "/cpu/c", "cpuacct": "/cpu/c", "devices": "/devices/c"}, "/unified/c")
+    for started in (False, True):
+        assert cgroup.directories_of_qemu("tcg", started=started) == ("/cpu/c", "/devices/c", "/unified/c")
+
+
+def test_qemu_with_kvm_stays_out_of_what_would_refuse_it_the_device() -> None:
+    cgroup = Cgroup({"cpu": "/cpu/c", "devices": "/devices/c"}, "/unified/c")
+    for started in (False, True):
+        assert cgroup.directories_of_qemu("kvm", started=started) == ("/cpu/c", "/unified/c")
+
+
+def test_qemu_with_kvm_comes_into_v2_once_the_device_is_open() -> None:
+    cgroup = Cgroup({}, "/unified/c")
+    assert cgroup.directories_of_qemu("kvm", started=False) == ()
+    assert cgroup.directories_of_qemu("kvm", started=True) == ("/unified/c",)
+    assert Cgroup({}, None).directories_of_qemu("kvm", started=True) == ()

@@ -29,7 +29,7 @@ from supervisor.core.guests.kind import MANY_CARDS as MANY
 from supervisor.core.model import Address, DeviceNumber, IfIndex, Incarnation, Interface, Pid, Record, TapRecord
 from supervisor.core.plan import Desired, Seen, SeenInterface, is_attached, is_taken, next_action, tap_name
 
-from .disturbances import delete_tap, end_container, end_guest, lose_rules, restart_container
+from .disturbances import delete_tap, end_container, end_guest, lose_rules, rename_interface, restart_container
 from .invariants import check_reached, is_taken_over
 from .things import DEVICE, ETH0, ETH1, ID, INCARNATION, NAME, TAP0, record
 from .world import Guest, World
@@ -335,6 +335,19 @@ class TestSurprises:
         there.guest = Guest({0: Uplink(ETH0, there.taps["eth0"], 0)})
         assert names(there.converge(SERVED)) == [GiveBack, WriteRecord]
         check_reached(there, SERVED)
+
+    def test_an_interface_of_another_name_is_still_the_guests(self) -> None:
+        there = world(at=SERVED)
+        rename_interface(there, "eth0", "wan0")
+        assert names(there.converge(SERVED)) == [WriteRecord]
+        assert there.guest is not None
+
+    @pytest.mark.parametrize("reached", [TAP, SERVED])
+    def test_what_was_taken_is_given_back_under_another_name(self, reached: Desired) -> None:
+        there = world(at=reached)
+        rename_interface(there, "eth0", "wan0")
+        there.converge(NOTHING)
+        check_reached(there, NOTHING)
 
     def test_two_interfaces_whose_macs_end_alike_have_a_tap_each(self) -> None:
         there = world(ETH0, replace(ETH1, mac="02:42:0a:11:00:02"))

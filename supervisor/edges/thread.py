@@ -1,0 +1,22 @@
+"""Work that would hold the loop up, in a thread. Where the machine has none to give, that is told as such."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import anyio.to_thread
+
+from supervisor.errors import Transient
+
+T = TypeVar("T")
+
+_NO_THREAD = "can't start new thread"  # CPython's words (Modules/_threadmodule.c); it has no error of its own for it
+
+
+async def run_in_thread(function: Callable[[], T]) -> T:
+    """Call it in a worker thread. Raises Transient when none can be started."""
+    try:
+        return await anyio.to_thread.run_sync(function)
+    except RuntimeError as error:
+        if str(error) != _NO_THREAD:
+            raise
+        raise Transient("no thread can be started", step="thread", remedy="raise TasksMax or ulimit -u") from error

@@ -1,0 +1,116 @@
+"""The real thing: a machine with its Docker and containers, a proxy before Docker, and daemon after daemon."""
+
+import shutil
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.integration.containers import Container
+from tests.integration.daemon import Daemon, Tables
+from tests.integration.docker_proxy import DockerProxy
+from tests.integration.machine import Machine, sweep
+from tests.integration.observe import NETNS_FOLDER
+
+from .model import Member
+
+LOG_LINES = 400
+STOP_S = 60.0
+
+
+def config(proxy: DockerProxy) -> Tables:
+    """Delays short enough that what is to happen happens within a storm, and no health that forgets a crash."""
+    return {
+        "docker": {"host": proxy.host},
+        "attach": {"resync": "2s"},
+        "guest": {"memory": "16M", "hang_after": "5s", "stop_timeout": "2s"},
+        "restart": {"first": "100ms", "max": "1s", "steps": 4, "reset_after": "5s"},
+    }
+
+
+class Stage:
+    """Daemon and containers under their numbers. Every life of the daemon leaves its log."""
+
+    def __init__(self, machine: Machine, proxy: DockerProxy) -> None:
+        self.machine, self.proxy = machine, proxy
+        self.daemon = Daemon(machine, config(proxy))
+        self.containers: dict[int, Container] = {}
+        self.lives = 0
+        self._runs = False
+        self.bugs: list[str] = []
+        self.network = "soak"
+        self._log: deque[str] = deque(maxlen=LOG_LINES)
+        machine.docker("network", "create", self.network)
+
+    def create(self, member: Member) -> None:
+        labels = {"restart": member.restart, "on-exit": member.on_exit, "kernel": "/hello.bin"} if member.guest else {}
+        words = [word for name, value in labels.items() for word in ("--label", f"vtapd.{name}={value}")]
+        policy = "unless-stopped" if member.docker_restarts else "no"
+        options = ("--name", f"soak{member.number}", "--restart", policy, *words)
+        made = self.machine.docker("run", "-d", *options, self.machine.image)
+        self.machine.container_ids.add(made)
+        self.containers[member.number] = Container(self.machine, made, f"soak{member.number}")
+
+    def remove_all(self) -> None:
+        self.machine.docker("rm", "-f", "-v", *(one.id for one in self.containers.values()), check=False)
+
+    def address(self, member: Member) -> str:
+        """On Docker's first network; not an address at all while it does not run."""
+        shown = "{{.NetworkSettings.Networks.bridge.IPAddress}}"
+        return self.machine.docker("inspect", "-f", shown, self.containers[member.number].id)
+
+    def start_daemon(self) -> None:
+        self.lives += 1
+        self.daemon.start()
+        self._runs = True
+
+    def kill_daemon(self) -> None:
+        self._runs = False
+        self.daemon.kill()
+        self._keep_log()
+
+    def stop_daemon(self) -> None:
+        self._runs = False
+        status = self.daemon.stop()
+        self._keep_log()
+        assert status == 0, f"vtapd ended with {status}:\n{self.daemon.log_tail()}"
+
+    @property
+    def daemon_has_gone(self) -> bool:
+        """By itself, which it never should."""
+        return self._runs and not self.daemon.is_running()
+
+    def log_tail(self) -> str:
+        """Of this daemon and those before it."""
+        if self.daemon.is_running():
+            return "\n".join([*self._log, *self.daemon.log_tail(LOG_LINES).splitlines()][-LOG_LINES:])
+        return "\n".join(self._log)
+
+    def _keep_log(self) -> None:
+        self._log.append(f"--- life {self.lives}")
+        self._log.extend(self.daemon.log_tail(LOG_LINES).splitlines())
+        self.bugs += self.daemon.bugs()
+
+
+@contextmanager
+def soak_stage() -> Iterator[Stage]:
+    """Afterwards nothing is left, whatever went wrong."""
+    sweep()
+    NETNS_FOLDER.mkdir(parents=True, exist_ok=True)
+    machine = Machine()
+    try:
+        with machine:
+            assert machine.image
+            machine.dockerd.set_live_restore(True)
+            proxy = DockerProxy(machine.home / "relay.sock", machine.dockerd.socket)
+            proxy.open()
+            stage = Stage(machine, proxy)
+            try:
+                yield stage
+            finally:
+                if stage.daemon.is_running():
+                    stage.daemon.stop()
+                proxy.close()
+    finally:
+        for container_id in machine.container_ids:
+            (NETNS_FOLDER / container_id[:12]).unlink(missing_ok=True)
+        shutil.rmtree(machine.run_dir, ignore_errors=True)
