@@ -113,7 +113,8 @@ class Worker:
                     due_s = await self._look()
                     if self._marked.is_set():
                         continue
-                    self._idle.set()
+                    if not self._failures or self.trouble is not None:
+                        self._idle.set()  # something that only looked gone is no answer yet
                     if self.current is None and self.ledger.record is None and not self._failures:
                         break
                     with anyio.move_on_after(due_s):

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,6 +169,38 @@ def test_two_macs_that_end_alike(vtapd: Daemon, containers: Containers) -> None:
     names = {link.name for link in container.links().values() if link.macvtap_mode}
     assert names == {container.tap_name, "vtap" + ("0299" + container.endpoint.mac[5:].replace(":", ""))[-10:]}
     assert node(container.pid, "tap0") != node(container.pid, "tap1")
+
+
+# A daemon to whom something looks gone, once, in the middle of a detach.
+STUMBLING = """
+from supervisor.attachment import Attachment
+from supervisor.cli import main
+from supervisor.core.actions import DenyDevice
+from supervisor.errors import ContainerGone
+
+apply, stumbled = Attachment.apply, False
+
+async def apply_or_stumble(self, step, link_name, seen):
+    global stumbled
+    if isinstance(step, DenyDevice) and not stumbled:
+        stumbled = True
+        raise ContainerGone("it looks gone", step="device_rule")
+    return await apply(self, step, link_name, seen)
+
+Attachment.apply = apply_or_stumble
+main()
+"""
+
+
+def test_a_detach_is_told_of_once_it_is_done(
+    vtapd: Daemon, containers: Containers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vtapd.stop()
+    monkeypatch.setattr(vtapd, "program", (sys.executable, "-c", STUMBLING))
+    vtapd.start()
+    container = containers.run().await_attached()
+    vtapd.command("detach", container.name)
+    assert container.is_untouched()
 
 
 def test_the_longest_names(vtapd: Daemon, containers: Containers) -> None:
