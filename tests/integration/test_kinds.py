@@ -183,6 +183,20 @@ def test_docker_stop_presses_the_power_button_of_a_nanos_guest(boot: Boot) -> No
     assert not guest.is_running()
 
 
+def test_an_adopted_guest_is_still_known_for_what_it_is(vtapd: Daemon, boot: Boot) -> None:
+    """Nobody can know the exit status of another daemon's child: of an adopted nanos guest the console alone tells."""
+    guest = boot(KINDS["/hello-nanos.img"])
+    before = vtapd.await_state(guest.name, "running", deadline_s=PATIENCE_S).only_guest
+    vtapd.kill()
+    vtapd.start()
+    after = vtapd.await_state(guest.name, "running", deadline_s=PATIENCE_S).only_guest
+    assert after == before
+    assert after.notes
+    old = guest.qemu()
+    guest.tell("/abort")
+    await_end(vtapd, guest, "guest-panic", None, old)
+
+
 def test_a_nanos_kernel_is_told_its_address(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.guest(kernel="/hello-nanos.bin", guest="nanos")
     guest.await_page(PATIENCE_S)

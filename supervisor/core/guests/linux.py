@@ -14,7 +14,7 @@ import struct
 from supervisor.core.guests.kind import MANY_CARDS, MANY_QUEUES, Boot, ConsolePattern, GuestKind, Image, Stop, panic
 from supervisor.core.guests.multiboot import has_linux_header
 from supervisor.core.guests.network import GuestNetwork, Nic, Room, ipv4_of, left_out, netmask_of
-from supervisor.core.guests.refusal import ENV_LABEL, Env, check_env, refused
+from supervisor.core.guests.refusal import ENV_LABEL, Env, check_env, refused, refused_variable
 from supervisor.core.model import Route
 
 _MAX_ENV = 30
@@ -82,9 +82,9 @@ def _route(route: Route) -> str:
 def _env(env: Env) -> list[str]:
     """Only names in capitals: no parameter of the kernel's is spelt so, and none can be set this way."""
     check_env(env, without='"')
-    for key, value in env:
+    for key, _ in env:
         if key != key.upper():
-            raise refused(ENV_LABEL, f"{key}={value}", "for a linux guest a variable named in capitals")
+            raise refused_variable(key, "for a linux guest a name in capitals")
     if len(env) > _MAX_ENV:
         raise refused(ENV_LABEL, "true", f"for a linux guest at most {_MAX_ENV} variables, not {len(env)}")
     return [f'{key}="{value}"' if " " in value else f"{key}={value}" for key, value in env]

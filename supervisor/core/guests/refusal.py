@@ -21,25 +21,34 @@ def refused(label: str, value: str, allowed: str, *, step: str = "labels") -> Re
     return Rejected(f"label {label}={shown} is refused", step=step, remedy=f"allowed is {allowed}")
 
 
+def refused_variable(key: str, allowed: str) -> Rejected:
+    """For the caller to raise. It names the variable and never its value, which may be a password."""
+    return refused(ENV_LABEL, "true", f"{allowed}; the container's variable {key!a} is not of that sort")
+
+
 def check_text(label: str, value: str, without: str = "") -> None:
     """Raises Rejected for control characters, and for any of those in `without`."""
-    if any(char in without or unicodedata.category(char) in _UNPRINTED for char in value):
+    if _has_unsayable(value, without):
         raise refused(label, value, f"text without {_spelt_out(without)}control characters")
 
 
 def check_env(env: Env, without: str = "") -> None:
     """Raises Rejected for a variable whose name is none, or whose value the format cannot carry."""
     for key, value in env:
-        said = f"{key}={value}"
         if not _VARIABLE.fullmatch(key):
-            raise refused(ENV_LABEL, said, "a variable named by letters, digits and _")
-        check_text(ENV_LABEL, said, without)
+            raise refused_variable(key, "a name of letters, digits and _")
+        if _has_unsayable(value, without):
+            raise refused_variable(key, f"a value without {_spelt_out(without)}control characters")
 
 
 def refuse_env(env: Env, kind: str) -> None:
     """For kinds that take no environment."""
     if env:
         raise refused(ENV_LABEL, "true", f"false: a {kind} guest takes no environment")
+
+
+def _has_unsayable(value: str, without: str) -> bool:
+    return any(char in without or unicodedata.category(char) in _UNPRINTED for char in value)
 
 
 def _spelt_out(chars: Iterable[str]) -> str:
