@@ -42,7 +42,7 @@ async def _create(links: Links, interface: str) -> Link:
     parent = next((each for each in interfaces if each.name == interface), None)
     if parent is None:
         raise Transient(f"interface {interface} is gone", step="health")
-    return await links.create_sibling(parent.index)
+    return await links.create_sibling(parent)
 
 
 async def _remove(links: Links) -> None:

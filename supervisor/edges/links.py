@@ -32,7 +32,7 @@ from supervisor.core.rtnetlink import (
 )
 from supervisor.errors import ContainerGone, Permanent, Transient, VtapdError
 
-_IFF_UP, _IFF_ALLMULTI = 0x1, 0x200  # linux/if.h
+_IFF_ALLMULTI = 0x200  # linux/if.h
 _IFA_F_NODAD = 0x02  # linux/if_addr.h: an address that comes back was checked for duplicates before
 _IN6_ADDR_GEN_MODE_NONE = 1  # linux/if_link.h
 _NO_HOST_SIDE_IPV6 = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _IN6_ADDR_GEN_MODE_NONE)]})]}
@@ -129,16 +129,14 @@ class Links:
 
         All multicast is let through, for the guest's IPv6 neighbour discovery.
         """
-        wants_ipv6 = any(address.family == 6 for address in parent.addresses)
-        flags = _IFF_ALLMULTI if wants_ipv6 else _IFF_ALLMULTI | _IFF_UP
         request = {
             "ifname": name,
             "kind": "macvtap",
             "macvtap_mode": "bridge",
             "link": parent.index,
             "mtu": parent.mtu,
-            "flags": flags,
-            "change": flags,
+            "flags": _IFF_ALLMULTI,
+            "change": _IFF_ALLMULTI,
         }
         async with _translated("macvtap", f"create {name} on {parent.name}"):
             try:
@@ -148,23 +146,19 @@ class Links:
                     raise
                 # Before Linux 6.1 macvtap refuses an ifindex that it has seen in another namespace.
                 await self._route.link("add", index=random.choice(_HIGH_IFINDEX), **request)  # noqa: S311  # no secret
-            if wants_ipv6:
-                # The host's side of the tap must have no address of its own; the kernel takes this for no new link.
-                await self._route.link("set", ifname=name, IFLA_AF_SPEC=_NO_HOST_SIDE_IPV6)
-                await self._route.link("set", ifname=name, state="up")
+            await self._raise(parent.mtu, ifname=name)
         made = self._find(name)
         if made is None:
             raise ContainerGone(f"the macvtap {name} went as soon as it was made", step="macvtap")
         return made
 
-    async def create_sibling(self, parent: IfIndex) -> Link:
+    async def create_sibling(self, parent: Interface) -> Link:
         """Make a macvlan in bridge mode beside the macvtap of this interface, up and with no address; or find it."""
-        request = {"ifname": SIBLING, "kind": "macvlan", "macvlan_mode": "bridge", "link": parent}
+        request = {"ifname": SIBLING, "kind": "macvlan", "macvlan_mode": "bridge", "link": parent.index}
         async with _translated("health", f"create {SIBLING}"):
             async with _existing_is_fine():
                 await self._route.link("add", **request)
-            await self._route.link("set", ifname=SIBLING, IFLA_AF_SPEC=_NO_HOST_SIDE_IPV6)
-            await self._route.link("set", ifname=SIBLING, state="up")
+            await self._raise(parent.mtu, ifname=SIBLING)
         made = self._find(SIBLING)
         if made is None:
             raise ContainerGone(f"the link {SIBLING} went as soon as it was made", step="health")
@@ -181,9 +175,18 @@ class Links:
         return next((link for link in links if link.name == name), None)
 
     async def raise_link(self, index: IfIndex, mtu: int) -> None:
-        """Give a link this MTU and bring it up."""
+        """Give a macvtap this MTU and bring it up."""
         async with _translated("macvtap", f"bring link {index} up"):
-            await self._route.link("set", index=index, mtu=mtu, state="up")
+            await self._raise(mtu, index=index)
+
+    async def _raise(self, mtu: int, **which: object) -> None:
+        """The host's side of a tap must have no IPv6 address of its own; the kernel takes that for no new link."""
+        try:
+            await self._route.link("set", IFLA_AF_SPEC=_NO_HOST_SIDE_IPV6, **which)
+        except NetlinkError as error:
+            if error.code != errno.EAFNOSUPPORT:  # a link or a kernel without IPv6
+                raise
+        await self._route.link("set", mtu=mtu, state="up", **which)
 
     async def delete_link(self, index: IfIndex) -> None:
         """Delete a link; nothing when it is gone. Takes 15 to 20 ms (RCU)."""

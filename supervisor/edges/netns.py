@@ -166,16 +166,17 @@ def observe_link(name: str) -> Pid | None:
 
 
 def link_netns(name: str, pid: Pid) -> None:
-    """Make the symlink, or turn it to this process, atomically. Raises Permanent when the name is somebody else's."""
+    """Make the symlink, or turn it to this process. Raises Permanent when the name is somebody else's.
+
+    Under no other name first: of a daemon that is killed in between, that one would stay for ever.
+    """
     path = NETNS_DIR / name
     if observe_link(name) is None and os.path.lexists(path):
         raise Permanent(f"{path} exists and is not vtapd's", step="netns", remedy=f"remove it: ip netns del {name}")
     try:
         NETNS_DIR.mkdir(mode=0o755, parents=True, exist_ok=True)
-        temporary = NETNS_DIR / f".{name}.vtapd"
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(f"/proc/{pid}/ns/net")
-        temporary.rename(path)
+        path.unlink(missing_ok=True)
+        path.symlink_to(f"/proc/{pid}/ns/net")
     except OSError as error:
         raise Permanent(
             f"cannot link {path}: {error.strerror}", step="netns", remedy=f"make {NETNS_DIR} writable"

@@ -31,11 +31,13 @@ class Records:
         temporary = path.with_suffix(".new")
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "wb", buffering=0) as file:
+            try:
                 content = _encoder.encode(record)
-                if file.write(content) != len(content):
+                if os.write(descriptor, content) != len(content):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
             temporary.rename(path)
         except OSError as error:
             raise Transient(f"cannot write {path}: {error.strerror}", step="record") from error

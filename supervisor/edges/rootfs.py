@@ -149,20 +149,19 @@ def observe_nodes(dev: int, slots: set[int], majors: set[int]) -> tuple[tuple[in
 
 
 def make_node(dev: int, slot: int, device: DeviceNumber) -> None:
-    """Make /dev/tap<slot>, mode 0600; an older tap's node of that name is replaced atomically.
+    """Make /dev/tap<slot>, mode 0600; an older tap's node of that name is replaced.
 
-    Raises Permanent when something else has the name.
+    Raises Permanent when something else has the name. Under no other name first: of a daemon that is killed in between,
+    that one would stay, and may lead to another container's tap one day.
     """
-    temporary = f".tap{slot}.vtapd"
     before = _node_device(dev, slot)
     if before is not None and before.major != device.major:
         remedy = "remove or rename it in the image"
         raise Permanent(f"the container has a /dev/tap{slot} of its own", step="node", remedy=remedy)
     try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=dev)
-        os.mknod(temporary, 0o600 | stat.S_IFCHR, os.makedev(device.major, device.minor), dir_fd=dev)
-        os.rename(temporary, f"tap{slot}", src_dir_fd=dev, dst_dir_fd=dev)
+        if before is not None:
+            os.unlink(f"tap{slot}", dir_fd=dev)
+        os.mknod(f"tap{slot}", 0o600 | stat.S_IFCHR, os.makedev(device.major, device.minor), dir_fd=dev)
     except OSError as error:
         raise Permanent(
             f"cannot make /dev/tap{slot} in the container: {error.strerror}",

@@ -15,7 +15,19 @@ from .machine import Machine, sweep
 
 HERE = Path(__file__).parent
 TEST_TIMEOUT_S = 90
-COMMANDS = ("dockerd", "docker", "ip", "iptables", "nsenter", "unshare", "setpriv", "qemu-system-x86_64", "make", "gcc")
+COMMANDS = (
+    "dockerd",
+    "docker",
+    "ip",
+    "iptables",
+    "nsenter",
+    "unshare",
+    "setpriv",
+    "qemu-system-x86_64",
+    "make",
+    "gcc",
+    "strace",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -193,8 +193,11 @@ class Containers:
         self.networks.append(name)
         return name
 
-    def remove_all(self) -> None:
+    def remove_containers(self) -> None:
         self.machine.remove(*(container.id for container in self.made))
         self.made.clear()
+
+    def remove_all(self) -> None:
+        self.remove_containers()
         while self.networks:
             self.machine.docker("network", "rm", self.networks.pop())

@@ -39,7 +39,7 @@ def footprint(machine: Machine, run_dir: Path) -> Footprint:
     ids = machine.container_ids
     files = {str(path.relative_to(run_dir)) for path in run_dir.rglob("*") if not path.is_dir()}
     return Footprint(
-        netns_links=frozenset(name for name in netns_links() if any(one.startswith(name) for one in ids)),
+        netns_links=frozenset(name for name in netns_links() if any(one[:12] in name for one in ids)),
         macvtaps=_macvtaps(machine),
         run_files=frozenset(files - OWN_FILES),
         qemus=frozenset(pid for pid, owner in qemus().items() if any(one.startswith(owner) for one in ids)),
