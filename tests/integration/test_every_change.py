@@ -9,7 +9,7 @@ from supervisor.core.actions import Action
 from .containers import Containers
 from .killing_daemon import BEGIN, END, FAILED
 from .machine import Machine
-from .prefixes import Bench
+from .stage import Bench
 from .strace import straced, windows
 from .ways import WAYS
 

@@ -12,7 +12,7 @@ import pytest
 
 from .containers import Containers
 from .machine import Machine
-from .prefixes import Bench, Stage
+from .stage import Bench, Stage
 from .ways import WAYS, Over, Way
 
 pytestmark = pytest.mark.timeout(900)

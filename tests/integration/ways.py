@@ -5,8 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from .prefixes import GUEST, Bench, Stage
 from .processes import run
+from .stage import GUEST, Bench, Stage
 from .waiting import eventually
 
 DOCKERS_PATIENCE_S = 3
