@@ -33,7 +33,8 @@ demo-stop:  ## end a demo that KEEP=1 left running
 
 .PHONY: test
 test: need-test lint test-unit  ## run all tests, in Dockers of their own
-	$(SUDO) $(PY) -m pytest tests/fakes tests/guest tests/integration
+	$(SUDO) $(PY) -m pytest -n 2 --dist loadfile -m "not alone" tests/fakes tests/guest tests/integration
+	$(SUDO) $(PY) -m pytest -m alone tests/integration
 
 .PHONY: test-unit
 test-unit: $(VENV)/.dev  ## run the tests of the core, which must cover every branch; no root, seconds

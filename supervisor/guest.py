@@ -138,23 +138,33 @@ class GuestSession:
 
     async def plug(self, card: Card) -> None:
         """Give it one more card, of one queue. Raises Transient where its machine takes none, and then leaves none."""
-        add = ("netdev_add", {"type": "tap", "id": card.netdev, "fd": card.netdev})
-        device = {"driver": "virtio-net-pci", "id": card.device, "netdev": card.netdev, "mac": card.mac, "romfile": ""}
-        await self._monitor.execute(add, descriptors={card.netdev: card.queues[0]})
-        try:
-            await self._monitor.execute(("device_add", {**device, "host_mtu": card.mtu}), descriptors={})
-        except Transient:
-            with contextlib.suppress(Transient):
-                await self._monitor.execute(("netdev_del", {"id": card.netdev}), descriptors={})
-            raise
+        if not await self._has(card):
+            await self._remove("netdev_del", card.netdev)  # which a daemon that was killed may have left
+            add = {"type": "tap", "id": card.netdev, "fd": card.netdev}
+            await self._monitor.execute("netdev_add", add, {card.netdev: card.queues[0]})
+            device = {"driver": "virtio-net-pci", "id": card.device, "netdev": card.netdev, "romfile": ""}
+            try:
+                await self._monitor.execute("device_add", {**device, "mac": card.mac, "host_mtu": card.mtu})
+            except Transient:
+                await self._remove("netdev_del", card.netdev)
+                raise
         self.record = replace(self.record, slots=(*self.record.slots, card.slot))
 
     async def unplug(self, slot: int) -> None:
         """Take a card's tap away at once, and ask the guest to let go of the card, which it may not do."""
         self.record = replace(self.record, slots=tuple(each for each in self.record.slots if each != slot))
-        for command, name in (("netdev_del", netdev_name(slot)), ("device_del", device_name(slot))):
-            with contextlib.suppress(Transient):  # the tap is gone in any case
-                await self._monitor.execute((command, {"id": name}), descriptors={})
+        await self._remove("netdev_del", netdev_name(slot))
+        await self._remove("device_del", device_name(slot))
+
+    async def _has(self, card: Card) -> bool:
+        """Whether QEMU has it, from a daemon that was killed before it could note that."""
+        devices = await self._monitor.execute("qom-list", {"path": "/machine/peripheral"})
+        return isinstance(devices, list) and any(each.get("name") == card.device for each in devices)
+
+    async def _remove(self, command: str, name: str) -> None:
+        """Nothing where there is none; what QEMU does not let go of is gone with its tap."""
+        with contextlib.suppress(Transient):
+            await self._monitor.execute(command, {"id": name})
 
     async def wait_ended(self, timeout_s: float) -> None:
         """Wait for an end that is certain, such as that of a container that has gone."""

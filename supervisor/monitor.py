@@ -70,18 +70,18 @@ class Monitor:
         except Transient:
             return  # the caller has a deadline for the guest's end, whatever came of this
 
-    async def execute(self, *commands: tuple[str, Mapping[str, object]], descriptors: Mapping[str, int]) -> None:
-        """Some commands, one after the other, with what they name handed over first.
+    async def execute(
+        self, command: str, arguments: Mapping[str, object], descriptors: Mapping[str, int] | None = None
+    ) -> object:
+        """One command and its answer, with the descriptors that it names handed over first.
 
-        Raises Transient where QEMU refuses one, is gone, or does not answer within its patience.
+        Raises Transient where QEMU refuses it, is gone, or does not answer within its patience.
         """
         with anyio.move_on_after(self._patience_s):
             await self.answered.wait()
-            for name, descriptor in descriptors.items():
+            for name, descriptor in (descriptors or {}).items():
                 await self._qmp.pass_descriptor(name, descriptor)
-            for command, arguments in commands:
-                await self._qmp.execute(command, arguments)
-            return
+            return await self._qmp.execute(command, arguments)
         raise Transient(f"QEMU did not answer within {self._patience_s:g} s", step="qmp")
 
     async def last_words(self) -> None:

@@ -4,7 +4,8 @@ After QEMU hung up qemu.qmp's iterators fall silent instead of ending, so the en
 events are handed on as they come, and none is kept.
 """
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 
 import anyio
@@ -31,7 +32,7 @@ class QmpSession:
         """Connect and negotiate. The caller sets the deadline: QEMU answers once it has started."""
         async with self._changing:
             try:
-                await self._client.connect(str(path))
+                await _undisturbed(self._client.connect(str(path)))
             except _BROKEN as error:
                 raise Transient(f"no QMP session on {path}: {error}", step="qmp") from error
 
@@ -69,9 +70,27 @@ class QmpSession:
     async def _disconnect(self) -> None:
         async with self._changing:
             try:
-                await self._client.disconnect()
+                await _undisturbed(self._client.disconnect())
             except _BROKEN:
                 return  # how the connection ended; that QEMU did is known from elsewhere
+
+
+async def _undisturbed(change: Coroutine[None, None, None]) -> None:
+    """Connect or disconnect in a task of its own.
+
+    A change that is given up is undone by qemu.qmp with awaits of its own: it may be cancelled once, but anyio cancels
+    again at each of them, until the library finds itself in a state that it asserts cannot be.
+    """
+    task = asyncio.ensure_future(change)
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # perhaps nobody else asks any more
+    try:
+        await asyncio.wait({task})
+    finally:
+        if not task.done():
+            task.cancel()
+            with anyio.move_on_after(_GOODBYE_S, shield=True):
+                await asyncio.wait({task})
+    await task
 
 
 class _Forwarder(EventListener):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from supervisor.edges.qmp import QmpSession
@@ -253,3 +254,32 @@ class TestBadManners:
                 over = True
         await connect(session, server.path)
         assert await session.execute("query-status")
+
+
+GIVEN_UP_AFTER_TURNS = 60
+"""Of the loop: by then a connection is made, one piece of the greeting after another."""
+
+
+@pytest.mark.parametrize("closes_on", [None, "qmp_capabilities"])
+async def test_a_connection_may_be_given_up_at_any_moment(tmp_path: Path, closes_on: str | None) -> None:
+    """A QEMU that ends while it is connected to: whoever waits is told nothing but that, and another try succeeds."""
+    async with fake_qmp(tmp_path / "qmp") as server:
+        server.fragment_bytes = 16
+        for turns in range(GIVEN_UP_AFTER_TURNS):
+            server.closes_on = closes_on
+            session = QmpSession("test", lambda _name, _data: None)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_connect_or_not, session, server.path)
+                for _ in range(turns):
+                    await anyio.lowlevel.checkpoint()
+                tasks.cancel_scope.cancel()
+            server.closes_on = None
+            await session.hang_up()
+            await connect(session, server.path)
+            assert await session.execute("query-status")
+            await session.hang_up()
+
+
+async def _connect_or_not(session: QmpSession, path: Path) -> None:
+    with contextlib.suppress(Transient):
+        await session.connect(path)

@@ -15,6 +15,7 @@ from .machine import Machine, sweep
 
 HERE = Path(__file__).parent
 TEST_TIMEOUT_S = 90
+LONGEST = "test_every_prefix.py"
 COMMANDS = (
     "dockerd",
     "docker",
@@ -33,11 +34,13 @@ COMMANDS = (
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "integration: needs root, Docker and QEMU; makes a network of its own")
     config.addinivalue_line("markers", "both_cgroups: run on a machine with cgroup v1 and on one with v2")
+    config.addinivalue_line("markers", "alone: nothing else may run on the machine; `make test` runs it by itself")
     config.addinivalue_line("markers", "only_v2: run on a machine with nothing but cgroup v2")
     config.addinivalue_line("markers", "vtapd_config(**tables): changes to the daemon's default configuration")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name != LONGEST)  # for pytest-xdist, which hands files out in this order
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.integration)

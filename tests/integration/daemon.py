@@ -206,7 +206,9 @@ class Daemon:
 
     def bugs(self) -> list[str]:
         """Log lines that only a bug can write."""
-        return [text for text in self.log_file.read_text(errors="replace").splitlines() if "Traceback" in text]
+        lines = self.log_file.read_text(errors="replace").splitlines()
+        first = next((number for number, text in enumerate(lines) if "Traceback" in text), len(lines))
+        return lines[first:]
 
 
 __all__ = ["COMMAND", "CommandFailed", "Daemon", "Tables", "Value", "environment", "format_toml"]

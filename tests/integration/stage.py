@@ -36,6 +36,7 @@ class Bench:
     def __init__(self, machine: Machine, containers: Containers) -> None:
         self.machine, self.containers = machine, containers
         self.network = containers.network(*DUAL_STACK)
+        self.second = ""
         self.daemon = KillingDaemon(machine)
         self.daemon.start()
         self.idle_files = self.files()
@@ -60,6 +61,29 @@ class Bench:
         stage.container.await_page()
         stage.qemu = stage.container.qemu()
         return stage
+
+    def caring_for_itself(self) -> Stage:
+        """A guest that takes further network cards while it runs."""
+        stage = self.started(**GUEST, guest="raw", address="none")
+        self.daemon.go_on()
+        self.daemon.await_state(stage.container.name, "running")
+        stage.qemu = stage.container.qemu()
+        return stage
+
+    def connect(self, stage: Stage) -> None:
+        """To a second network."""
+        self.second = self.second or self.containers.network()
+        self.machine.docker("network", "connect", self.second, stage.container.id)
+
+    def prove_cards(self, stage: Stage, count: int) -> None:
+        """The same QEMU has a card on each of so many interfaces."""
+
+        def has_them() -> bool:
+            interfaces = self.daemon.inspect(stage.container.name).interfaces
+            return len(interfaces) == count and all(each.in_guest for each in interfaces)
+
+        eventually(has_them, f"{count} cards")
+        assert stage.container.qemu() == stage.qemu
 
     def ask_docker(self, stage: Stage, *words: str) -> None:
         """And go on before it has done so."""

@@ -247,6 +247,7 @@ def test_a_container_that_ended_while_no_daemon_ran(vtapd: Daemon, containers: C
     eventually(lambda: gone.id12 not in {p.id[:12] for p in vtapd.ps()}, "the one that is gone is forgotten")
 
 
+@pytest.mark.alone  # it compares times
 def test_a_crowd_is_adopted_at_once(vtapd: Daemon, containers: Containers, capsys: pytest.CaptureFixture[str]) -> None:
     """All of them within a few starts of a daemon that has nothing to adopt, and none is touched."""
     vtapd.stop()

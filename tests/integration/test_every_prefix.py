@@ -13,7 +13,7 @@ import pytest
 from .containers import Containers
 from .machine import Machine
 from .stage import Bench, Stage
-from .ways import WAYS, Over, Way
+from .ways import CARDS, WAYS, Over, Way
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -52,7 +52,7 @@ def points_of(changes: list[str]) -> Iterator[tuple[int, str]]:
 
 def at_every_point(subtests: pytest.Subtests, bench: Bench, name: str, see_through: Callable[[Stage], None]) -> None:
     """One after another, each a subtest of its own."""
-    way = WAYS[name]
+    way = (WAYS | CARDS)[name]
     for number, change in points_of(changes_of(bench, way)):
         where = f"after {change}, {number}" if number else f"before {change}"
         with subtests.test(f"{name}: killed {where}"):
@@ -77,6 +77,16 @@ def test_another_daemon_sees_it_through(subtests: pytest.Subtests, bench: Bench,
         way.reached(bench, stage)
         if way.exact:
             bench.prove_detached(stage)
+        bench.prove_nothing_left(stage)
+
+    at_every_point(subtests, bench, name, see_through)
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_another_daemon_sees_cards_plugged_and_unplugged(subtests: pytest.Subtests, bench: Bench, name: str) -> None:
+    def see_through(stage: Stage) -> None:
+        bench.daemon.start()
+        CARDS[name].reached(bench, stage)
         bench.prove_nothing_left(stage)
 
     at_every_point(subtests, bench, name, see_through)

@@ -17,6 +17,7 @@ TYPES = {
     "vtapd_guests": "gauge",
     "vtapd_guest_up": "gauge",
     "vtapd_guest_start_seconds": "histogram",
+    "vtapd_guest_ready_seconds": "histogram",
     "vtapd_guest_restarts": "counter",
     "vtapd_guest_exits": "counter",
     "vtapd_guest_backoff_seconds": "gauge",

@@ -87,6 +87,17 @@ def mtu_follows(bench: Bench, stage: Stage) -> None:
     bench.prove_attached(stage)
 
 
+def on_two_networks(bench: Bench) -> Stage:
+    stage = bench.caring_for_itself()
+    bench.connect(stage)
+    bench.prove_cards(stage, 2)
+    return stage
+
+
+def disconnect(bench: Bench, stage: Stage) -> None:
+    bench.machine.docker("network", "disconnect", bench.second, stage.container.id)
+
+
 def stop(bench: Bench, stage: Stage) -> None:
     bench.ask_docker(stage, "stop", "-t", str(DOCKERS_PATIENCE_S))
 
@@ -129,3 +140,8 @@ WAYS = {
     "done": Way(lambda bench: bench.serving(restart="no"), crash, ended, Over.GONE),
     "shutdown": Way(Bench.serving, shut_down, adopted, Over.ACTED),
 }
+CARDS = {
+    "connect": Way(Bench.caring_for_itself, Bench.connect, lambda b, s: b.prove_cards(s, 2), Over.REACHED),
+    "disconnect": Way(on_two_networks, disconnect, lambda b, s: b.prove_cards(s, 1), Over.REACHED),
+}
+"""Which have nothing to do with cgroups."""
