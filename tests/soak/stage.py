@@ -81,9 +81,8 @@ class Stage:
 
     def log_tail(self) -> str:
         """Of this daemon and those before it."""
-        if self.daemon.is_running():
-            return "\n".join([*self._log, *self.daemon.log_tail(LOG_LINES).splitlines()][-LOG_LINES:])
-        return "\n".join(self._log)
+        now = self.daemon.log_tail(LOG_LINES).splitlines() if self._runs else []
+        return "\n".join([*self._log, *now][-LOG_LINES:])
 
     def _keep_log(self) -> None:
         self._log.append(f"--- life {self.lives}")
