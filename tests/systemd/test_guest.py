@@ -22,6 +22,7 @@ def test_systemd_counts_it_with_the_container(vtapd: Service, guest: Inside) -> 
     uid = vtapd.machine.run("id", "-u", "vtapd-guest").out.strip()
     assert f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n" in status
     assert "CapEff:\t0000000000000000\n" in status
+    assert vtapd.pids == [vtapd.main_pid], "and none with the daemon"
 
 
 def test_it_survives_a_daemon_reload(vtapd: Service, guest: Inside) -> None:
@@ -29,15 +30,3 @@ def test_it_survives_a_daemon_reload(vtapd: Service, guest: Inside) -> None:
     vtapd.machine.run("systemctl", "daemon-reload")
     assert GREETING in guest.page()
     assert guest.qemu() == qemu
-
-
-def test_kvm_where_the_machine_has_one(vtapd: Service) -> None:
-    """The emulated processor has AMD's virtualisation, so there is a KVM that works, on whatever runs the tests."""
-    machine = vtapd.machine
-    assert machine.run("test", "-c", "/dev/kvm", check=False).code == 0, "the machine has KVM"
-    container = Inside.run(machine, "kvm", "--label", "vtapd.kernel=/hello.bin", "--label", "vtapd.accel=kvm")
-    try:
-        assert GREETING in container.await_page()
-        assert "-accel\0kvm" in machine.run("cat", f"/proc/{container.qemu()}/cmdline").out
-    finally:
-        container.remove()
