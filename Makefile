@@ -14,6 +14,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env=DOCKER_HOST)
 
 DEMO_NEEDS := dockerd docker qemu-system-x86_64 ip iptables nsenter umount gcc ld apparmor_parser
 TEST_NEEDS := $(DEMO_NEEDS) unshare setpriv mount ps zstd strace
+SYSTEMD_NEEDS := qemu-system-x86_64 mmdebstrap mke2fs gcc ld
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -21,7 +22,7 @@ TEST_NEEDS := $(DEMO_NEEDS) unshare setpriv mount ps zstd strace
 
 .PHONY: help
 help:  ## list what can be made
-	@awk -F ':|## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$3 }' Makefile
+	@awk -F ':|## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$3 }' Makefile
 
 .PHONY: demo
 demo: need-demo $(VENV)/.run  ## show the main job from start to end, then clean up; KEEP=1 leaves it running
@@ -35,6 +36,10 @@ demo-stop:  ## end a demo that KEEP=1 left running
 test: need-test lint test-unit  ## run all tests, in Dockers of their own
 	$(SUDO) $(PY) -m pytest -n 2 --dist loadfile -m "not alone" tests/fakes tests/guest tests/integration
 	$(SUDO) $(PY) -m pytest -m alone tests/integration
+
+.PHONY: test-systemd
+test-systemd: need-systemd $(VENV)/.dev  ## test the service under a real systemd, in a machine that is built and booted
+	$(SUDO) $(PY) -m pytest -raP tests/systemd
 
 .PHONY: test-unit
 test-unit: $(VENV)/.dev  ## run the tests of the core, which must cover every branch; no root, seconds
@@ -89,10 +94,12 @@ $(VENV)/.dev: $(VENV)/.run
 	@$(PY) -m pip install -q --group dev
 	@touch $@
 
-.PHONY: need-demo need-test need-install
+.PHONY: need-demo need-test need-systemd need-install
 need-demo:
 	@.ci/need python $(DEMO_NEEDS)
 need-test:
 	@.ci/need python $(TEST_NEEDS)
+need-systemd:
+	@.ci/need python $(SYSTEMD_NEEDS)
 need-install:
 	@$(if $(DESTDIR),,.ci/need system-python qemu-system-x86_64)

@@ -29,7 +29,7 @@ from supervisor.errors import ContainerGone, Permanent, Transient
 from supervisor.health import Health
 from supervisor.monitor import Monitor
 
-_LAST_WORDS_S = 1.0
+_LAST_WORDS_S = 10.0
 _KILLED_S = 5.0
 _INIT_ENDS_S = 0.05
 
@@ -110,8 +110,10 @@ class GuestSession:
                 self.ended_at_s = boottime_s()
                 status = self._process.reap()
                 with anyio.move_on_after(_LAST_WORDS_S):
-                    await self._monitor.last_words()
-                    await heard.wait()
+                    # Both come to an end by themselves, since QEMU has; a busy machine may take its time.
+                    async with anyio.create_task_group() as last:
+                        last.start_soon(self._monitor.last_words)
+                        last.start_soon(heard.wait)
                 tasks.cancel_scope.cancel()
             self.evidence = await self._gather(status)
         finally:

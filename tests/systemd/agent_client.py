@@ -64,7 +64,11 @@ class AgentClient:
         request = json.dumps({"argv": list(argv), "stdin": stdin, "timeout_s": timeout_s})
         self._socket.settimeout(max(0.001, until - time.monotonic()))
         self._socket.sendall(request.encode() + b"\n")
-        reply = json.loads(self._line(until))
+        try:
+            reply = json.loads(self._line(until))
+        except TimeoutError:
+            self.close()  # an answer that comes late would be taken for the next one's
+            raise
         texts = (base64.b64decode(reply[name]).decode(errors="replace") for name in ("out", "err"))
         return Done(reply["exit"], *texts)
 

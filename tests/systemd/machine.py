@@ -44,7 +44,8 @@ class SystemdMachine:
         return [
             "qemu-system-x86_64",
             *("-accel", "tcg,thread=multi"),
-            *("-cpu", "max"),
+            # Without the processor's own virtualisation: emulated as well, it stops the whole machine now and then.
+            *("-cpu", "max,-svm"),
             *("-smp", "2"),
             *("-m", MEMORY),
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),

@@ -8,6 +8,7 @@ is one line too: {"exit": code, "out": base64, "err": base64}; exit is 124 where
 import base64
 import json
 import os
+import signal
 import subprocess
 from typing import IO, TypedDict
 
@@ -27,12 +28,13 @@ def answer(request: Request) -> dict[str, object]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        start_new_session=True,
     ) as process:
         try:
             out, err = process.communicate(request["stdin"].encode(), request["timeout_s"])
             code = process.returncode
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # whoever holds the other end of a pipe too
             out, err = process.communicate()
             code = 124
     shown = {name: base64.b64encode(text[-MOST_BYTES:]).decode() for name, text in (("out", out), ("err", err))}
