@@ -67,7 +67,8 @@ def neighbour(vtapd: Service) -> Inside:
 @pytest.fixture(scope="session")
 def guest(vtapd: Service) -> Inside:
     """A container with a guest that answers, on the container's address and on the machine's port."""
-    asked = ("--label", "vtapd.kernel=/hello.bin", "--label", "vtapd.accel=tcg", "-p", f"{PORT}:80")
+    labels = ("vtapd.kernel=/hello.bin", "vtapd.accel=tcg", "vtapd.ready=ping")
+    asked = (*(word for label in labels for word in ("--label", label)), "-p", f"{PORT}:80")
     container = Inside.run(vtapd.machine, "guest", *asked)
     container.await_page()
     return container

@@ -2,6 +2,8 @@
 
 from urllib.request import urlopen
 
+from tests.integration.waiting import eventually
+
 from .service import Inside, Service
 
 GREETING = "Hiya, Gump!"
@@ -9,6 +11,10 @@ GREETING = "Hiya, Gump!"
 
 def test_it_answers_on_the_containers_address(guest: Inside) -> None:
     assert GREETING in guest.page()
+
+
+def test_it_is_ready_once_it_answers_a_ping(vtapd: Service, guest: Inside) -> None:
+    eventually(lambda: vtapd.row(guest.name).get("state") == "ready", "it is ready", 30, every_s=0.5)
 
 
 def test_it_answers_on_the_published_port(guest: Inside) -> None:
