@@ -96,11 +96,12 @@ class Worker:
         self.current.reconsider(self.current.container)
         self.trouble = None
         self.mark()
+        idle = self._idle  # whoever marks it again, later, has another
         with anyio.move_on_after(_DETACH_S):
-            await self._idle.wait()
+            await idle.wait()
         if self.trouble is not None:
             raise Transient(str(self.trouble), step="detach")
-        if not self._idle.is_set() or self.attached == detached:
+        if not idle.is_set() or self.attached == detached:
             raise Transient(f"container {self.name} is not {'detached' if detached else 'attached'}", step="detach")
 
     async def run(self) -> None:

@@ -90,7 +90,10 @@ class TestSignals:
         guest = containers.serving_guest("--memory", "128M", "--memory-swap", "128M", memory="16M")
         Path(f"/proc/{guest.qemu()}/oom_score_adj").write_text("1000")
         guest.exec("sh", "-c", "head -c 128m /dev/zero | tail >/dev/null", check=False)
-        await_end(vtapd, guest, "oom-kill")
+        eventually(lambda: vtapd.metrics().exits(guest.name) >= 1, f"{guest.name} has ended", PATIENCE_S)
+        guest.await_page(PATIENCE_S)
+        # The eater may still be there when the next one starts, and take that one with it as well.
+        assert vtapd.metrics().exits(guest.name) == vtapd.metrics().exits(guest.name, "oom-kill")
 
     def test_a_container_without_standard_streams(self, vtapd: Daemon, containers: Containers) -> None:
         guest = containers.run(
@@ -133,6 +136,7 @@ def test_nonsense_on_qmp_and_console(
     assert (well.qemu(), well.get().status) == (qemu, 200)
 
 
+@pytest.mark.timeout(500)
 def test_a_thousand_crashes(
     no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, program: Path
 ) -> None:
@@ -145,7 +149,7 @@ def test_a_thousand_crashes(
 
     eventually(lambda: crashes() >= CRASHES / 10, "the first hundred crashes", 60, every_s=0.2)
     memory, descriptors = memory_kib(daemon.pid), fewest_descriptors(daemon.pid)
-    eventually(lambda: crashes() >= CRASHES, f"{CRASHES} crashes", 85, every_s=0.5)
+    eventually(lambda: crashes() >= CRASHES, f"{CRASHES} crashes", 400, every_s=0.5)
     assert memory_kib(daemon.pid) - memory < SLACK_KIB
     assert fewest_descriptors(daemon.pid) - descriptors < SLACK_DESCRIPTORS
     daemon.stop()
