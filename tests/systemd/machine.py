@@ -17,6 +17,8 @@ STOP_S = 5.0
 MEMORY = "2G"
 # Guards against processors that this one is not, and that cost much where each instruction is emulated.
 FASTER = "quiet mitigations=off audit=0"
+# The processor's own virtualisation is emulated as well, and with much to do stops the whole machine now and then.
+NO_KVM = "module_blacklist=kvm_amd"
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,12 @@ class SystemdMachine:
         return [
             "qemu-system-x86_64",
             *("-accel", "tcg,thread=multi"),
-            # Without the processor's own virtualisation: emulated as well, it stops the whole machine now and then.
-            *("-cpu", "max,-svm"),
+            *("-cpu", "max"),
             *("-smp", "2"),
             *("-m", MEMORY),
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
             *("-kernel", str(disks.kernel), "-initrd", str(disks.initrd)),
-            *("-append", f"root=/dev/vda rw console=ttyS0 net.ifnames=0 panic=-1 {FASTER}"),
+            *("-append", f"root=/dev/vda rw console=ttyS0 net.ifnames=0 panic=-1 {FASTER} {NO_KVM}"),
             # What is written goes to a temporary file that has no name.
             *("-drive", f"file={disks.root},format=raw,if=virtio,snapshot=on,cache=unsafe"),
             *("-chardev", f"file,id=console,path={self.console}", "-serial", "chardev:console"),
