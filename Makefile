@@ -31,7 +31,7 @@ demo-stop:  ## end a demo that KEEP=1 left running
 
 .PHONY: test
 test: need-test lint test-unit  ## run all tests, in Dockers of their own
-	$(SUDO) $(PY) -m pytest tests/fakes tests/guest tests/integration
+	$(SUDO) $(PY) -m pytest tests/fakes tests/guest tests/integration tests/security
 
 .PHONY: test-unit
 test-unit: $(VENV)/.dev  ## run the tests of the core, which must cover every branch; no root, seconds

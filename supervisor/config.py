@@ -49,6 +49,8 @@ class GuestTable(_Table, frozen=True):
     accel: Literal["auto", "kvm", "tcg"] = "auto"
     user: str = "vtapd-guest"
     qemu: str = "qemu-system-x86_64"
+    sandbox: Literal["auto", "required", "off"] = "auto"
+    uids: str = "1879048192-1879113727"
     stop_timeout: Seconds = Seconds(10)
     hang_after: Seconds = Seconds(30)
 
@@ -113,6 +115,11 @@ class Config(_Table, frozen=True):
         )
 
     @property
+    def uids(self) -> range:
+        """One for each guest; empty where all run as `guest.user`."""
+        return parse_uids(self.guest.uids)
+
+    @property
     def curve(self) -> RestartCurve:
         table = self.restart
         return RestartCurve(table.first, table.max, table.steps, table.jitter, table.reset_after)
@@ -156,9 +163,20 @@ def parse_listen(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def parse_uids(text: str) -> range:
+    """From `FIRST-LAST`; nothing of an empty text. Neither root nor (uid_t) -1 is among them."""
+    if not text:
+        return range(0)
+    first, _, last = text.partition("-")
+    if not (first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last) < 0xFFFFFFFF):
+        raise ValueError(f"Expected FIRST-LAST, two uids above 0, got {text!a} - at `guest.uids`")
+    return range(int(first), int(last) + 1)
+
+
 def _check(config: Config) -> None:
     if config.metrics.listen:
         parse_listen(config.metrics.listen)
+    parse_uids(config.guest.uids)
     if not config.run_dir.is_absolute():
         raise ValueError("Expected an absolute path - at `attach.run_dir`")
     if not 0 < config.restart.first <= config.restart.max:

@@ -19,6 +19,7 @@ from supervisor.core.lifecycle import Evidence, after_end, after_start, classify
 from supervisor.core.model import Container, GuestRecord, Pid, ProcessRecord
 from supervisor.core.qemu import Card, guest_name, slots_of
 from supervisor.edges import process, tap
+from supervisor.edges.boot_folder import BootFolder
 from supervisor.errors import Permanent, Transient
 from supervisor.guest import GuestSession, SocketPaths, boottime_s
 from supervisor.launch import GuestPlan, launch
@@ -66,10 +67,12 @@ class GuestKeeper:
         """Start QEMU. Raises Transient where another try may help; Permanent is for the caller to `fail` with."""
         assert self.plan is not None, "a guest is started only once its image was looked at"
         cards = tuple(self._card(attachment, uplink) for uplink in step.uplinks)
-        child, record = await launch(self._context, attachment, container, self.plan, step.uplinks, cards, self._paths)
+        child, folder, record = await launch(
+            self._context, attachment, container, self.plan, step.uplinks, cards, self._paths
+        )
         self._start_counted = False
         self.takes_cards = True
-        self._follow(container, attachment, child, record)
+        self._follow(container, attachment, child, record, folder)
         started = after_start(guest, record)
         log.info("guest_started", pid=child.pid, kind=self.plan.kind.name, restarts=started.restarts)
         return started
@@ -162,8 +165,10 @@ class GuestKeeper:
         attachment: Attachment,
         child: process.Process,
         record: ProcessRecord,
+        folder: BootFolder | None = None,
     ) -> None:
         assert self.plan is not None
+        self._context.confinement.note(child.pid)
         self.session = GuestSession(
             container.id,
             Pid(container.pid),
@@ -174,5 +179,6 @@ class GuestKeeper:
             self._paths,
             self._context.config.guest.hang_after,
             self._mark,
+            folder,
         )
         self.tasks.start_soon(self.session.run)

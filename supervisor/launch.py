@@ -13,11 +13,12 @@ from supervisor.context import Context
 from supervisor.core import qemu
 from supervisor.core.actions import Uplink
 from supervisor.core.guests import MARKERS, choose_kind
-from supervisor.core.guests.kind import GuestKind
+from supervisor.core.guests.kind import Boot, GuestKind
 from supervisor.core.guests.refusal import refused
 from supervisor.core.labels import GuestSpec
 from supervisor.core.model import Container, ProcessRecord
-from supervisor.edges import cgroups, console, netns, process, rootfs, sockets
+from supervisor.edges import cgroups, console, netns, process, rootfs, sockets, spawn
+from supervisor.edges.boot_folder import BootFolder
 from supervisor.guest import SocketPaths, boottime_s
 from supervisor.guest_network import observe_network
 
@@ -61,23 +62,24 @@ async def launch(
     uplinks: tuple[Uplink, ...],
     cards: tuple[qemu.Card, ...],
     paths: SocketPaths,
-) -> tuple[process.Process, ProcessRecord]:
-    """Start QEMU with these cards, in the container's namespaces and cgroup. The caller owns the process.
+) -> tuple[process.Process, BootFolder, ProcessRecord]:
+    """Start QEMU with these cards, in the container's namespaces and cgroup. The caller owns the process and folder.
 
     The taps stay the caller's. Whatever fails, no descriptor, socket or process is left.
     """
     accel = await context.accelerator(plan.spec.accel)
     network = observe_network(attachment.root, container, plan.spec.address, plan.kind, uplinks)
     boot = plan.kind.boot(plan.spec.args, network, plan.spec.env)
-    limit = context.config.limits.kernel
+    place, user = await context.confinement.place(), context.confinement.next_user()
     with ExitStack() as owned:
-        modules = [_own(owned, process.memory_file(m, "vtapd-module")) for m in boot.modules]
-        if plan.spec.initrd:
-            modules.append(await _share(owned, attachment.root, plan.spec.initrd, "vtapd.initrd", limit))
+        folder = BootFolder()
+        undone = owned.enter_context(ExitStack())
+        undone.callback(folder.close)
+        disk, modules = await _gather(owned, folder, attachment.root, plan, boot, context.config.limits.kernel)
         log = console.open_log(container.pid)
         descriptors = qemu.Descriptors(
-            image=await _open_image(owned, attachment.root, plan, limit),
-            modules=tuple(modules),
+            disk=disk,
+            modules=modules,
             cards=cards,
             qmp=_own(owned, sockets.listen(paths.qmp)),
             console=_own(owned, sockets.listen(paths.console)),
@@ -92,10 +94,12 @@ async def launch(
             boot,
             descriptors,
         )
-        spawn = partial(process.spawn, arguments, descriptors.all(), context.user)
+        limits = context.confinement.limits(user, plan.spec.cpus)
+        begin = partial(spawn.spawn, place.program, arguments, descriptors.all(), folder.descriptor, user, limits)
         spawned_at_s = boottime_s()
         with anyio.CancelScope(shield=True):  # a spawned QEMU must reach its record
-            child = await netns.run_inside(container.pid, NAMESPACES, spawn)
+            child = process.watch(*await netns.run_inside(container.pid, NAMESPACES, begin, place.start))
+        undone.pop_all()
     try:
         # In a thread: the kernel lets the first move wait for an RCU grace period, 5 to 17 ms.
         join = partial(cgroups.join_cgroup, attachment.cgroup, child.pid, keep_devices=accel == "kvm")
@@ -106,31 +110,46 @@ async def launch(
             await anyio.wait_readable(child.pidfd)
             child.reap()
         child.close()
+        folder.close()
         raise
-    return child, ProcessRecord(
-        child.pid,
-        child.start_ticks,
-        spawned_at_s,
-        plan.kind.name,
-        tuple(arguments),
-        tuple(card.slot for card in cards),
-        plan.because,
-        boot.notes,
+    return (
+        child,
+        folder,
+        ProcessRecord(
+            child.pid,
+            child.start_ticks,
+            spawned_at_s,
+            plan.kind.name,
+            tuple(arguments),
+            tuple(card.slot for card in cards),
+            plan.because,
+            boot.notes,
+        ),
     )
 
 
-async def _open_image(owned: ExitStack, root: int, plan: GuestPlan, limit: int) -> int:
-    """A disk is the container's own file, to which its guest writes; a kernel may be a copy."""
+async def _gather(
+    owned: ExitStack, folder: BootFolder, root: int, plan: GuestPlan, boot: Boot, limit: int
+) -> tuple[int | None, tuple[str, ...]]:
+    """Put what QEMU boots from into the folder. Returns the disk, if it is one, and the modules' names.
+
+    A disk is the container's own file, to which its guest writes.
+    """
     if plan.kind.machine.boots_disk:
-        return _own(owned, rootfs.open_file(root, plan.spec.kernel, "vtapd.kernel", limit, writable=True))
-    return await _share(owned, root, plan.spec.kernel, "vtapd.kernel", limit)
+        return _own(owned, rootfs.open_file(root, plan.spec.kernel, "vtapd.kernel", limit, writable=True)), ()
+    await _copy(folder, qemu.KERNEL, root, plan.spec.kernel, "vtapd.kernel", limit)
+    names = [qemu.module_name(number) for number in range(len(boot.modules) + bool(plan.spec.initrd))]
+    for name, content in zip(names, boot.modules, strict=False):
+        folder.write(name, content)
+    if plan.spec.initrd:
+        await _copy(folder, names[-1], root, plan.spec.initrd, "vtapd.initrd", limit)
+    return None, tuple(names)
 
 
-async def _share(owned: ExitStack, root: int, path: str, label: str, limit: int) -> int:
-    """A file of the container as a descriptor that QEMU's user can open anew."""
+async def _copy(folder: BootFolder, name: str, root: int, path: str, label: str, limit: int) -> None:
     file = rootfs.open_file(root, path, label, limit)
     try:
-        return _own(owned, await anyio.to_thread.run_sync(process.readable_by_all, file))
+        await anyio.to_thread.run_sync(folder.copy, name, file, limit)
     finally:
         os.close(file)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from supervisor.config import Config, load_config, parse_listen
+from supervisor.config import Config, load_config, parse_listen, parse_uids
 from supervisor.core.labels import GuestPolicy
 from supervisor.core.lifecycle import RestartCurve
 from supervisor.errors import ConfigError
@@ -89,6 +89,7 @@ WRONG = [
     ("[guest]\nmemory = true\n", "guest.memory"),
     ('[guest]\naccel = "xen"\n', "guest.accel"),
     ("[guest]\nuser = 0\n", "guest.user"),
+    ('[guest]\nsandbox = "maybe"\n', "guest.sandbox"),
     ("[docker]\ntimeout = 10\n", "docker.timeout"),
     ('[docker]\ntimeout = "10"\n', "docker.timeout"),
     ('[docker]\ntimeout = "0s"\n', "docker.timeout"),
@@ -145,3 +146,16 @@ def test_addresses_to_listen_on(text: str, address: tuple[str, int]) -> None:
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match=r"metrics\.listen"):
         parse_listen(text)
+
+
+def test_uids() -> None:
+    assert parse_uids("100000-100002") == range(100000, 100003)
+    assert parse_uids("7-7") == range(7, 8)
+    assert not parse_uids("")
+    assert len(Config().uids) == 1 << 16
+
+
+@pytest.mark.parametrize("text", ["7", "7-", "-7", "0-7", "7-6", "1-4294967295", "a-b", "1-2-3", "1 - 2", "²-³"])
+def test_what_are_no_uids(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"guest\.uids"):
+        load(tmp_path, f'[guest]\nuids = "{text}"\n')
