@@ -1,6 +1,7 @@
 """Where no file system of QEMU's own can be had: said once, or insisted upon."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 from tests.integration.containers import Containers
 from tests.integration.current_daemon import CurrentDaemon
 from tests.integration.daemon import Daemon
-from tests.integration.machine import Machine
+from tests.integration.machine import REPOSITORY, Machine
 
 from .test_qemu_files import root_of
+from .test_qemu_process import limits_of
 
 
 @pytest.fixture
@@ -48,6 +50,26 @@ def test_required_is_required(no_vtapd: None, machine: Machine, homeless_qemu: P
 def test_required_where_it_can_be_had(no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers) -> None:
     current_daemon.get({"guest": {"sandbox": "required"}})
     assert not (root_of(containers.serving_guest().qemu()) / "proc").exists()
+
+
+def capabilities_of_the_unit() -> list[str]:
+    """What systemd/vtapd.service leaves the daemon, in setpriv's words."""
+    unit = (REPOSITORY / "systemd" / "vtapd.service").read_text()
+    return [name.lower().removeprefix("cap_") for line in re.findall(r"(?m)^CapabilityBoundingSet=(.*)", unit)
+            for name in line.split()]  # fmt: skip
+
+
+def test_required_with_no_more_rights_than_the_unit_leaves(
+    no_vtapd: None, machine: Machine, current_daemon: CurrentDaemon, containers: Containers
+) -> None:
+    names = capabilities_of_the_unit()
+    assert "sys_admin" in names
+    assert "sys_chroot" not in names
+    privileges = ("setpriv", f"--bounding-set=-all,{','.join('+' + name for name in names)}", "--no-new-privs")
+    current_daemon.daemon = Daemon(machine, {"guest": {"sandbox": "required"}}, privileges).start()
+    qemu = containers.serving_guest().qemu()
+    assert not (root_of(qemu) / "proc").exists()
+    assert limits_of(qemu)["Max open files"] == "1024 1024"
 
 
 def test_off_is_off(no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers) -> None:
