@@ -1,6 +1,7 @@
 """Starts one guest: gathers its files, sockets and descriptors, spawns QEMU in the container, closes them again."""
 
 import os
+import re
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -14,15 +15,19 @@ from supervisor.core import qemu
 from supervisor.core.actions import Uplink
 from supervisor.core.guests import MARKERS, choose_kind
 from supervisor.core.guests.kind import Boot, GuestKind
+from supervisor.core.guests.network import GuestNetwork
 from supervisor.core.guests.refusal import refused
 from supervisor.core.labels import GuestSpec
 from supervisor.core.model import Container, ProcessRecord
+from supervisor.core.units import MIB
 from supervisor.edges import cgroups, console, netns, process, rootfs, sockets, spawn
 from supervisor.edges.boot_folder import BootFolder
+from supervisor.errors import Rejected
 from supervisor.guest import SocketPaths, boottime_s
 from supervisor.guest_network import observe_network
 
 _ENDS_S = 1.0
+_VARIABLE = re.compile(r"label vtapd\.env=['\"]([^=]*)=.*(?= is refused)")
 NAMESPACES = {"net": netns.CLONE_NEWNET, "pid": netns.CLONE_NEWPID}
 
 
@@ -45,10 +50,10 @@ async def examine(context: Context, root: int, spec: GuestSpec) -> GuestPlan:
     with ExitStack() as owned:
         kernel = _own(owned, rootfs.open_file(root, spec.kernel, "vtapd.kernel", limit))
         if spec.initrd:
-            _own(owned, rootfs.open_file(root, spec.initrd, "vtapd.initrd", limit))
-        image = await anyio.to_thread.run_sync(rootfs.read_image, kernel, MARKERS)
+            _own(owned, rootfs.open_file(root, spec.initrd, "vtapd.initrd", _most_initrd_bytes(limit, spec)))
+        image = await anyio.to_thread.run_sync(rootfs.read_image, kernel, MARKERS, limit)
     kind, because = choose_kind(spec.kind, image, spec.kernel)
-    kind.boot(spec.args, None, spec.env)
+    _boot(kind, spec, None)
     if spec.initrd and kind.machine.boots_disk:
         raise refused("vtapd.initrd", spec.initrd, "nothing: the image is a disk, which is booted without modules")
     return GuestPlan(spec, kind, because)
@@ -69,7 +74,7 @@ async def launch(
     """
     accel = await context.accelerator(plan.spec.accel)
     network = observe_network(attachment.root, container, plan.spec.address, plan.kind, uplinks)
-    boot = plan.kind.boot(plan.spec.args, network, plan.spec.env)
+    boot = _boot(plan.kind, plan.spec, network)
     place, user = await context.confinement.place(), context.confinement.next_user()
     with ExitStack() as owned:
         folder = BootFolder()
@@ -128,6 +133,20 @@ async def launch(
     )
 
 
+def _boot(kind: GuestKind, spec: GuestSpec, network: GuestNetwork | None) -> Boot:
+    """What the kind makes of it. A refusal names a variable of the environment, and does not show its value."""
+    try:
+        return kind.boot(spec.args, network, spec.env)
+    except Rejected as error:
+        error.message = _VARIABLE.sub(r"label vtapd.env: variable \1", error.message)
+        raise
+
+
+def _most_initrd_bytes(limit: int, spec: GuestSpec) -> int:
+    """Its guest must hold it; and QEMU keeps it all its life, in memory that no container is charged for."""
+    return min(limit, spec.memory_mib * MIB)
+
+
 async def _gather(
     owned: ExitStack, folder: BootFolder, root: int, plan: GuestPlan, boot: Boot, limit: int
 ) -> tuple[int | None, tuple[str, ...]]:
@@ -142,7 +161,7 @@ async def _gather(
     for name, content in zip(names, boot.modules, strict=False):
         folder.write(name, content)
     if plan.spec.initrd:
-        await _copy(folder, names[-1], root, plan.spec.initrd, "vtapd.initrd", limit)
+        await _copy(folder, names[-1], root, plan.spec.initrd, "vtapd.initrd", _most_initrd_bytes(limit, plan.spec))
     return None, tuple(names)
 
 
