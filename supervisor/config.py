@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -25,6 +25,12 @@ class Bytes(int):
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=0.9)]
 Steps = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+Label = Literal[
+    "kernel", "guest", "initrd", "disk", "args", "machine", "memory", "cpus", "restart", "on-exit", "stop-timeout",
+    "ready", "alive", "enable", "address", "accel", "env",
+]  # fmt: skip
+_OF_THE_RUNNER = ("address", "accel", "env")
+"""These reach beyond the container: onto its network, to the host's KVM, onto a command line that all may read."""
 Cpus = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 
 
@@ -67,6 +73,8 @@ class LimitsTable(_Table, frozen=True):
     memory: Bytes = Bytes(64 << 30)
     cpus: Cpus = 64
     kernel: Bytes = Bytes(1 << 30)
+    accels: Annotated[tuple[Literal["kvm", "tcg"], ...], msgspec.Meta(min_length=1)] = ("kvm", "tcg")
+    image_labels: tuple[Label, ...] = tuple(name for name in get_args(Label) if name not in _OF_THE_RUNNER)
 
 
 class MetricsTable(_Table, frozen=True):
@@ -112,6 +120,8 @@ class Config(_Table, frozen=True):
             stop_timeout_s=self.guest.stop_timeout,
             max_memory_mib=self.limits.memory // MIB,
             max_cpus=self.limits.cpus,
+            accels=self.limits.accels,
+            image_labels=self.limits.image_labels,
         )
 
     @property
@@ -177,6 +187,8 @@ def _check(config: Config) -> None:
     if config.metrics.listen:
         parse_listen(config.metrics.listen)
     parse_uids(config.guest.uids)
+    if config.guest.accel not in ("auto", *config.limits.accels):
+        raise ValueError("Expected auto or one of `limits.accels` - at `guest.accel`")
     if not config.run_dir.is_absolute():
         raise ValueError("Expected an absolute path - at `attach.run_dir`")
     if not 0 < config.restart.first <= config.restart.max:

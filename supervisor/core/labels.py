@@ -82,6 +82,9 @@ class GuestPolicy:
     stop_timeout_s: float = 10.0
     max_memory_mib: int = 65536
     max_cpus: int = 64
+    accels: tuple[str, ...] = ("kvm", "tcg")
+    image_labels: tuple[str, ...] | None = None
+    """Which labels an image may set, without their prefix and number; None for all."""
 
 
 UNLIMITED = GuestPolicy(max_memory_mib=1 << 40, max_cpus=1 << 20)
@@ -92,7 +95,7 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
 
     Raises Rejected, whose message names the container, the label, its value and what is allowed.
     """
-    read = _Reader(container)
+    read = _Reader(container, policy.image_labels)
     kernel = read("kernel", _path, None)
     memory_bytes = read("memory", parse_size, None)
     spec = GuestSpec(
@@ -106,7 +109,7 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
         restart=read("restart", _restart_policy, RestartPolicy()),
         on_exit=read("on-exit", _one_of("stop", "keep"), "stop"),
         stop_timeout_s=read("stop-timeout", parse_duration, policy.stop_timeout_s),
-        accel=read("accel", _one_of("auto", "kvm", "tcg"), policy.accel),
+        accel=_accel(read("accel", _one_of("auto", *policy.accels), policy.accel), policy.accels),
         machine=read("machine", _machine, None),
         env=container.env if read("env", _one_of("true", "false"), "false") == "true" else (),
     )
@@ -144,8 +147,9 @@ def why_no_network(mode: str) -> str | None:
 class _Reader:
     """Reads labels one by one and so learns which of them are known."""
 
-    def __init__(self, container: Container) -> None:
+    def __init__(self, container: Container, of_images: tuple[str, ...] | None) -> None:
         self._container = container
+        self._of_images = of_images
         self._known: list[str] = []
 
     def __call__(self, name: str, parse: Callable[[str], T], default: D) -> T | D:
@@ -154,10 +158,19 @@ class _Reader:
         if label not in self._container.labels:
             return default
         text = self._container.labels[label]
+        if label in self._container.image_labels and not self._is_for_images(name):
+            raise Rejected(
+                f"container {self._container.name}: the image may not set label {label}",
+                step="labels",
+                remedy=f"give another value by docker run --label, or add {name!a} to [limits] image_labels",
+            )
         try:
             return parse(text)
         except ValueError as error:
             raise _refused(self._container, label, text, str(error)) from None
+
+    def _is_for_images(self, name: str) -> bool:
+        return self._of_images is None or name.partition(".")[0] in self._of_images
 
     def refuse_unknown(self) -> None:
         for label in sorted(self._container.labels):
@@ -204,6 +217,10 @@ def _memory_mib(container: Container, policy: GuestPolicy, asked_bytes: int | No
 def _check_cpus(container: Container, policy: GuestPolicy, cpus: int) -> None:
     if not 1 <= cpus <= policy.max_cpus:
         raise _refused(container, PREFIX + "cpus", cpus, f"1 to {policy.max_cpus} ([limits] cpus)")
+
+
+def _accel(asked: str, allowed: tuple[str, ...]) -> str:
+    return allowed[0] if asked == "auto" and len(allowed) == 1 else asked
 
 
 def _path(text: str) -> str:
