@@ -38,6 +38,11 @@ test-unit: $(VENV)/.dev  ## run the tests of the core, which must cover every br
 	$(PY) -m coverage run -m pytest tests/unit
 	$(PY) -m coverage report
 
+FUZZ ?= 100000
+.PHONY: fuzz
+fuzz: $(VENV)/.dev  ## feed FUZZ=100000 random labels, images, consoles, records and QMP peers to what reads them
+	HYPOTHESIS_PROFILE=fuzz HYPOTHESIS_EXAMPLES=$(FUZZ) $(PY) -m pytest --timeout 3600 tests/unit/test_fuzz.py
+
 .PHONY: lint
 lint: $(VENV)/.dev  ## check style, types, and that the three rings stay apart
 	$(PY) -m ruff check
