@@ -17,7 +17,7 @@ from pathlib import Path
 
 from supervisor.errors import Permanent, Transient
 
-_CLONE_FS, _CLONE_NEWNS, _CLONE_NEWIPC = 0x200, 0x20000, 0x08000000  # linux/sched.h
+_CLONE_FS, _CLONE_NEWNS, _CLONE_NEWUTS, _CLONE_NEWIPC = 0x200, 0x20000, 0x04000000, 0x08000000  # linux/sched.h
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT = 1, 2, 4, 8, 32  # linux/mount.h
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 _MNT_DETACH = 2
@@ -25,7 +25,7 @@ _SYS_PIVOT_ROOT = 155 if os.uname().machine == "x86_64" else 41  # asm/unistd_64
 
 _LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
 _FIRMWARE = ("/usr/share/qemu", "/usr/share/seabios", "/usr/share/OVMF", "/usr/share/AAVMF")
-_BESIDE = ("lib", "lib64", "share/qemu")
+_BESIDE = ("lib", "lib64", "share/qemu", "share/seabios")
 """Of the prefix that a QEMU was installed in, where that is not /usr."""
 _DEVICES = ("/dev/null", "/dev/urandom", "/dev/kvm")
 _STARTS_S = 10.0
@@ -86,8 +86,8 @@ class Sandbox:
 
 
 def _build(program: Path, base: Path) -> None:
-    """Turn this thread's root into it. IPC is its own too: shared memory and queues of the host are files of a kind."""
-    _call(_libc.unshare, _CLONE_FS | _CLONE_NEWNS | _CLONE_NEWIPC)
+    """Turn this thread's root into it. The host's shared memory, queues and name are out of reach as well."""
+    _call(_libc.unshare, _CLONE_FS | _CLONE_NEWNS | _CLONE_NEWIPC | _CLONE_NEWUTS)
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
     _mount("vtapd", base, "tmpfs", _MS_NOSUID | _MS_NOEXEC, b"mode=0755,size=1m")
     for source in _shown(program):

@@ -88,9 +88,9 @@ def test_without_a_range_all_are_the_user(vtapd: Daemon, containers: Containers)
     assert limits_of(qemus[0])["Max processes"] == limits_of(os.getpid())["Max processes"]
 
 
-def test_it_shares_no_memory_or_queue_with_the_host(vtapd: Daemon, containers: Containers) -> None:
+def test_it_shares_no_memory_queue_or_name_with_the_host(vtapd: Daemon, containers: Containers) -> None:
     qemu = containers.serving_guest().qemu()
-    for kind in ("ipc", "mnt"):
+    for kind in ("ipc", "mnt", "uts"):
         assert Path(f"/proc/{qemu}/ns/{kind}").readlink() != Path(f"/proc/self/ns/{kind}").readlink(), kind
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +71,24 @@ def test_required_with_no_more_rights_than_the_unit_leaves(
     qemu = containers.serving_guest().qemu()
     assert not (root_of(qemu) / "proc").exists()
     assert limits_of(qemu)["Max open files"] == "1024 1024"
+
+
+def test_a_qemu_that_is_installed_anew_gets_a_file_system_anew(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, tmp_path: Path
+) -> None:
+    """As when a package is upgraded while the daemon runs; guests that run keep what they have."""
+    for folder, same in (("lib", "/usr/lib"), ("share", "/usr/share")):
+        (tmp_path / folder).symlink_to(same)  # QEMU looks for its own beside the folder that it is in
+    program = tmp_path / "bin" / "qemu-copy"
+    program.parent.mkdir()
+    for _ in range(2):
+        shutil.copy2(shutil.which("qemu-system-x86_64") or "", tmp_path / "new")
+        (tmp_path / "new").rename(program)
+        daemon = current_daemon.get({"guest": {"qemu": str(program), "sandbox": "required"}})
+        guest = containers.serving_guest()
+        assert Path(f"/proc/{guest.qemu()}/exe").samefile(program), "it runs the one that is there now"
+        assert not (root_of(guest.qemu()) / "proc").exists()
+    assert daemon.is_running()
 
 
 def test_off_is_off(no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers) -> None:
