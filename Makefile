@@ -33,12 +33,17 @@ demo-stop:  ## end a demo that KEEP=1 left running
 
 .PHONY: test
 test: need-test lint test-unit  ## run all tests, in Dockers of their own
-	$(SUDO) $(PY) -m pytest tests/fakes tests/guest tests/integration
+	$(SUDO) $(PY) -m pytest tests/fakes tests/guest tests/integration tests/security
 
 .PHONY: test-unit
 test-unit: $(VENV)/.dev  ## run the tests of the core, which must cover every branch; no root, seconds
 	$(PY) -m coverage run -m pytest tests/unit
 	$(PY) -m coverage report
+
+FUZZ ?= 100000
+.PHONY: fuzz
+fuzz: $(VENV)/.dev  ## feed FUZZ=100000 random labels, images, consoles, records and QMP peers to what reads them
+	HYPOTHESIS_PROFILE=fuzz HYPOTHESIS_EXAMPLES=$(FUZZ) $(PY) -m pytest --timeout 3600 tests/unit/test_fuzz.py
 
 .PHONY: lint
 lint: $(VENV)/.dev  ## check style, types, and that the three rings stay apart
