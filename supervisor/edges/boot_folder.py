@@ -27,8 +27,11 @@ class BootFolder:
 
     def write(self, name: str, content: bytes) -> None:
         """Add a file that everybody may read."""
-        with open(self._create(name), "wb") as file:
-            file.write(content)
+        try:
+            with open(self._create(name), "wb") as file:
+                file.write(content)
+        except OSError as error:
+            raise Transient(f"cannot write the {name}: {error.strerror}", step="kernel") from error
 
     def copy(self, name: str, source: int, limit_bytes: int) -> None:
         """Add a copy of an open file. Call it in a thread.
