@@ -76,21 +76,22 @@ class Confinement:
             self._sandbox.close()
             self._sandbox = None
         try:
-            sandbox = await thread.run_in_thread(partial(Sandbox, program, self._base))
-            await self._prove(program, sandbox)
+            self._sandbox = await self._proven(program)
         except Permanent as error:
             if self._mode == "required":
                 raise
             log.warning("sandbox_unavailable", error=str(error), until="QEMU is installed anew or vtapd starts again")
-            return
-        self._sandbox = sandbox
 
-    async def _prove(self, program: Path, sandbox: Sandbox) -> None:
-        """That it finds its libraries there."""
+    async def _proven(self, program: Path) -> Sandbox:
+        """One in which QEMU was seen to find its libraries."""
+        sandbox = await thread.run_in_thread(partial(Sandbox, program, self._base))
         try:
             complaint = await self._try(program, sandbox)
         except Permanent as error:  # its interpreter is not there, say
             complaint = error.message
+        except BaseException:
+            sandbox.close()
+            raise
         if complaint:
             sandbox.close()
             raise Permanent(
@@ -98,6 +99,7 @@ class Confinement:
                 step="sandbox",
                 remedy="install QEMU under /usr, /usr/local or /opt as its packages do",
             )
+        return sandbox
 
     async def _try(self, program: Path, sandbox: Sandbox) -> str:
         """What is wrong, in words."""

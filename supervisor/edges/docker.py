@@ -130,6 +130,7 @@ class Docker:
         self._timeout_s = timeout_s
         self._labels_of_images: dict[str, dict[str, str]] = {}
         """By image id, which stands for the image's whole content."""
+        self._asking_of_images = anyio.Lock()
         try:
             self._client = Client(url=self.host)
         except (ValueError, DockerError, AssertionError) as error:
@@ -204,14 +205,15 @@ class Docker:
 
     async def _image_labels(self, image: str, labels: dict[str, str]) -> frozenset[str]:
         """Which of a container's labels are the image's; all of them, where that is not there any more."""
-        if image not in self._labels_of_images:
-            data = await self._ask("image", self._client.images.inspect(image))
-            if data is None:
-                return frozenset(labels)
-            if len(self._labels_of_images) >= _MOST_IMAGES:
-                self._labels_of_images.clear()
-            config = msgspec.convert(data, _Image).config
-            self._labels_of_images[image] = (config.labels if config else None) or {}
+        async with self._asking_of_images:  # the first of many containers asks for all of them
+            if image not in self._labels_of_images:
+                data = await self._ask("image", self._client.images.inspect(image))
+                if data is None:
+                    return frozenset(labels)
+                if len(self._labels_of_images) >= _MOST_IMAGES:
+                    self._labels_of_images.clear()
+                config = msgspec.convert(data, _Image).config
+                self._labels_of_images[image] = (config.labels if config else None) or {}
         own = self._labels_of_images[image].items()
         return frozenset(label for label, _ in own & labels.items())
 

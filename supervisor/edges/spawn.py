@@ -126,7 +126,7 @@ def _drop_rights(user: User) -> None:
             raise Permanent(
                 f"cannot become {user.name}: {os.strerror(error)}",
                 step="spawn",
-                remedy="vtapd needs CAP_SETUID and CAP_SETGID: run it as root",
+                remedy="vtapd needs CAP_SETUID and CAP_SETGID, and the uid of [guest] uids must be one that there is",
             )
     _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 

@@ -285,8 +285,10 @@ class TestImageLabels:
         assert await self.labels_of_image(engine, docker, {"vtapd.kernel": "/k"}) == {"vtapd.kernel"}
 
     async def test_an_image_is_asked_about_once(self, engine: FakeDocker, docker: Docker) -> None:
-        for _ in range(3):
-            await self.labels_of_image(engine, docker, {"vtapd.kernel": "/k"})
+        made = [await engine.run({"vtapd.kernel": "/k"}, f"kek{number}") for number in range(5)]
+        async with anyio.create_task_group() as tasks:
+            for each in made:
+                tasks.start_soon(docker.inspect, ContainerId(each))
         await self.labels_of_image(engine, docker, {"other": "x"})
         assert engine.requests.count("image") == 1
 
