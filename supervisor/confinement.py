@@ -77,6 +77,7 @@ class Confinement:
             self._sandbox = None
         try:
             self._sandbox = await self._proven(program)
+            log.info("sandbox_built", program=str(program))
         except Permanent as error:
             if self._mode == "required":
                 raise
