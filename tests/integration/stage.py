@@ -35,7 +35,7 @@ class Bench:
 
     def __init__(self, machine: Machine, containers: Containers) -> None:
         self.machine, self.containers = machine, containers
-        self.network = containers.network(*DUAL_STACK)
+        self.network, self.later_network = containers.network(*DUAL_STACK), containers.network()
         self.daemon = KillingDaemon(machine)
         self.daemon.start()
         self.idle_files = self.files()
@@ -61,6 +61,14 @@ class Bench:
         stage.qemu = stage.container.qemu()
         return stage
 
+    def caring(self) -> Stage:
+        """Its guest cares for its network itself, so that further cards are plugged while it runs."""
+        stage = self.started(**GUEST, guest="raw", address="none")
+        self.daemon.go_on()
+        self.daemon.await_state(stage.container.name, "running")
+        stage.qemu = stage.container.qemu()
+        return stage
+
     def ask_docker(self, stage: Stage, *words: str) -> None:
         """And go on before it has done so."""
         stage.asked = threading.Thread(target=self.machine.docker, args=(*words, stage.container.id))
@@ -81,6 +89,15 @@ class Bench:
         assert cgroup_lines(container.qemu()) == cgroup_lines(container.pid)
         assert not network(container.pid, container.tap_name).addresses, "the host's side of a tap has none of its own"
         assert container.opens("/dev/tap0")
+
+    def prove_cards(self, stage: Stage, cards: int) -> None:
+        """The same QEMU has a card for each of the container's interfaces."""
+
+        def has_them() -> bool:
+            return [each.in_guest for each in self.daemon.inspect(stage.container.name).interfaces] == [True] * cards
+
+        eventually(has_them, f"its guest has {cards} cards")
+        assert stage.container.qemu() == stage.qemu
 
     def prove_detached(self, stage: Stage) -> None:
         """The container is to the last address, route, node and rule what it was before the daemon saw it.

@@ -87,6 +87,29 @@ def mtu_follows(bench: Bench, stage: Stage) -> None:
     bench.prove_attached(stage)
 
 
+def plug(bench: Bench, stage: Stage) -> None:
+    bench.machine.docker("network", "connect", bench.later_network, stage.container.id)
+
+
+def plugged(bench: Bench, stage: Stage) -> None:
+    bench.prove_cards(stage, 2)
+
+
+def with_a_second_card(bench: Bench) -> Stage:
+    stage = bench.caring()
+    plug(bench, stage)
+    plugged(bench, stage)
+    return stage
+
+
+def unplug(bench: Bench, stage: Stage) -> None:
+    bench.machine.docker("network", "disconnect", bench.later_network, stage.container.id)
+
+
+def unplugged(bench: Bench, stage: Stage) -> None:
+    bench.prove_cards(stage, 1)
+
+
 def stop(bench: Bench, stage: Stage) -> None:
     bench.ask_docker(stage, "stop", "-t", str(DOCKERS_PATIENCE_S))
 
@@ -124,6 +147,8 @@ WAYS = {
     "detach": Way(Bench.serving, detach, Bench.prove_detached, Over.ACTED),
     "attach again": Way(detached, attach, attached_again, Over.ACTED, exact=True),
     "mtu": Way(Bench.attached, change_mtu, mtu_follows, Over.REACHED),
+    "plug": Way(Bench.caring, plug, plugged, Over.REACHED),
+    "unplug": Way(with_a_second_card, unplug, unplugged, Over.REACHED),
     "stop": Way(Bench.serving, stop, ended, Over.GONE),
     "removal": Way(Bench.serving, remove, removed, Over.GONE),
     "done": Way(lambda bench: bench.serving(restart="no"), crash, ended, Over.GONE),
