@@ -21,6 +21,8 @@ PATIENCE_S = 30.0
 DOCKERS_PATIENCE_S = 60
 SUBNET = "10.213.7.0/24"
 ADDRESS = "10.213.7.42"
+DNS = "192.0.2.53"
+"""Given to the container, whatever resolv.conf this machine has."""
 BAKED = f"nanos en1.ipaddr={ADDRESS} en1.netmask=255.255.255.0 en1.gateway=10.213.7.1\0".encode()
 BAKED_AT = 127 * 512
 """The sector of tests/guest/disk.S that has the command line."""
@@ -43,9 +45,9 @@ KINDS = {
     kind.image: kind
     for kind in (
         Kind("rumprun", "/hello.bin", ALL),
-        Kind("unikraft", "/hello-unikraft.bin", ALL),
+        Kind("unikraft", "/hello-unikraft.bin", ALL | {"dns"}),
         Kind("unikraft", "/hello-unikraft-old.bin", frozenset({"args"})),
-        Kind("osv", "/hello-osv.bin", ALL),
+        Kind("osv", "/hello-osv.bin", ALL | {"dns"}),
         Kind("mirage", "/hello-mirage.bin", frozenset({"args"})),
         Kind("hermit", "/hello-hermit.bin", ALL, exit_7=("guest-exit", 1)),
         Kind("nanos", "/hello-nanos.img", frozenset()),
@@ -81,14 +83,17 @@ def boot(vtapd: Daemon, containers: Containers, machine: Machine) -> Boot:
 
 
 def test_it_is_recognised_and_serves_on_the_containers_address(vtapd: Daemon, kind: Kind, boot: Boot) -> None:
-    guest = boot(kind, *(("-p", "8087:80") if kind.name != "nanos" else ()))
+    guest = boot(kind, *(("-p", "8087:80", "--dns", DNS) if kind.name != "nanos" else ()))
     told, endpoint = guest.info(), guest.endpoint
     assert (told["addr"], told["mask"], told["gw"]) == (endpoint.address, str(endpoint.prefix), endpoint.gateway)
     assert (told["mac"], told["mtu"]) == (endpoint.mac, 1500)
     view = vtapd.inspect(guest.name).only_guest
     assert view.kind == kind.name
     assert view.kind_because.startswith("the image has ")
-    assert bool(view.notes) == (kind.name == "nanos"), view.notes
+    if kind.name == "nanos":
+        assert view.notes
+    else:
+        assert view.notes == ([] if "dns" in kind.takes else [f"The guest is not told of DNS server {DNS}."])
 
 
 def test_it_is_told_its_arguments_and_the_containers_environment(kind: Kind, boot: Boot) -> None:
