@@ -147,6 +147,8 @@ class GuestSession:
         """Give it one more card, of one queue. Raises Transient where its machine takes none, and then leaves none."""
         add = ("netdev_add", {"type": "tap", "id": card.netdev, "fd": card.netdev})
         device = {"driver": "virtio-net-pci", "id": card.device, "netdev": card.netdev, "mac": card.mac, "romfile": ""}
+        with contextlib.suppress(Transient):  # of a daemon that was killed between the two; as a rule there is none
+            await self._monitor.execute(("netdev_del", {"id": card.netdev}), descriptors={})
         await self._monitor.execute(add, descriptors={card.netdev: card.queues[0]})
         try:
             await self._monitor.execute(("device_add", {**device, "host_mtu": card.mtu}), descriptors={})
@@ -155,6 +157,15 @@ class GuestSession:
                 await self._monitor.execute(("netdev_del", {"id": card.netdev}), descriptors={})
             raise
         self.record = replace(self.record, slots=(*self.record.slots, card.slot))
+
+    async def recognise(self, slot: int) -> bool:
+        """Whether it has this card already: plugged by a daemon that was killed before that was on record."""
+        try:
+            await self._monitor.execute(("query-rx-filter", {"name": device_name(slot)}), descriptors={})
+        except Transient:
+            return False
+        self.record = replace(self.record, slots=(*self.record.slots, slot))
+        return True
 
     async def unplug(self, slot: int) -> None:
         """Take a card's tap away at once, and ask the guest to let go of the card, which it may not do."""

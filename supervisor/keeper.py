@@ -90,7 +90,8 @@ class GuestKeeper:
         """Give the guest one more card; where its machine takes none, it is not asked again."""
         assert self.session is not None, "only a guest that runs can be given a card"
         try:
-            await self.session.plug(self._card(attachment, uplink))
+            if not await self.session.recognise(uplink.slot):
+                await self.session.plug(self._card(attachment, uplink))
         except Transient as error:
             self.takes_cards = False
             log.warning("card_refused", interface=uplink.original.name, error=str(error), until="its next start")
