@@ -33,9 +33,13 @@ demo-stop:  ## end a demo that KEEP=1 left running
 	@$(SUDO) $(PY) -m tests.demo --stop
 
 .PHONY: test
-test: need-test lint test-unit  ## run all tests, in Dockers of their own
+test: need-test lint test-unit test-images  ## run all tests, in Dockers of their own
 	$(SUDO) $(PY) -m pytest -n 2 --dist loadfile -m "not alone" tests/fakes tests/guest tests/integration
 	$(SUDO) $(PY) -m pytest -m alone tests/integration
+
+.PHONY: test-images
+test-images: need-test $(VENV)/.dev  # before tests that run side by side would each build them
+	@cd tests && for image in container linux ipxe; do $(SUDO) ../$(PY) -m images $$image >/dev/null || exit 1; done
 
 .PHONY: test-systemd
 test-systemd: need-systemd $(VENV)/.dev  ## test the service under a real systemd, in a machine that is built and booted
