@@ -68,6 +68,7 @@ def come_and_go(cgroup: CgroupView) -> None:
     eventually(lambda: not namespaces & namespaces_in_use(), "the machine's and the container's networks are gone")
 
 
+@pytest.mark.alone  # whoever sets up a machine sweeps up too
 def test_a_killed_run_is_swept_up() -> None:
     """pytest may be killed at any time; the next run removes what it left, container and all."""
     program = (
