@@ -46,9 +46,9 @@ def tcp_syn(sender_mac: str, source_ip: str, source_port: int, target: Target, p
     source, destination = _ip(source_ip), _ip(target.ip)
     tcp = _TCP.pack(source_port, port, sequence, 0, 5 << 4, _SYN, 1024, 0, 0)
     pseudo = source + destination + struct.pack("!HH", _TCP_PROTOCOL, len(tcp))
-    tcp = _TCP.pack(source_port, port, sequence, 0, 5 << 4, _SYN, 1024, _checksum(pseudo + tcp), 0)
+    tcp = _TCP.pack(source_port, port, sequence, 0, 5 << 4, _SYN, 1024, checksum(pseudo + tcp), 0)
     header = (0x45, 0, _IP.size + len(tcp), 0, 0, 64, _TCP_PROTOCOL)
-    ip = _IP.pack(*header, _checksum(_IP.pack(*header, 0, source, destination)), source, destination)
+    ip = _IP.pack(*header, checksum(_IP.pack(*header, 0, source, destination)), source, destination)
     return _ETHERNET.pack(_mac(target.mac), _mac(sender_mac), _ETH_IP) + ip + tcp
 
 
@@ -78,7 +78,7 @@ def _ip(text: str) -> bytes:
     return ipaddress.IPv4Address(text).packed
 
 
-def _checksum(data: bytes) -> int:
+def checksum(data: bytes) -> int:
     """RFC 1071; of an even number of bytes."""
     total: int = sum(word for (word,) in struct.iter_unpack("!H", data))
     total = (total & 0xFFFF) + (total >> 16)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import anyio
 
+from supervisor.core.frames import checksum
 from supervisor.errors import Permanent, Transient
 
 _GUESTS_FAULTS = frozenset(
@@ -81,17 +82,10 @@ def _request(version: int, token: bytes) -> bytes:
     """The kernel writes the identifier of an echo socket, and IPv6's checksum."""
     identifier = os.getpid() & 0xFFFF
     message = _HEADER.pack(_ECHO[version][0], 0, 0, identifier, 1) + token
-    return _HEADER.pack(_ECHO[version][0], 0, _checksum(message), identifier, 1) + token
+    return _HEADER.pack(_ECHO[version][0], 0, checksum(message), identifier, 1) + token
 
 
 def _is_reply(data: bytes, version: int, token: bytes) -> bool:
     """A raw socket of IPv4 gives the packet with its IP header in front."""
     message = data[-_HEADER.size - _TOKEN_BYTES :]
     return len(message) > _TOKEN_BYTES and message[0] == _ECHO[version][1] and message.endswith(token)
-
-
-def _checksum(data: bytes) -> int:
-    """RFC 1071; of an even number of bytes."""
-    total: int = sum(word for (word,) in struct.iter_unpack(">H", data))
-    total = (total & 0xFFFF) + (total >> 16)
-    return ~(total + (total >> 16)) & 0xFFFF

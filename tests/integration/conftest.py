@@ -103,7 +103,7 @@ def vtapd(request: pytest.FixtureRequest, current_daemon: CurrentDaemon, contain
     for marker in reversed(list(request.node.iter_markers("vtapd_config"))):
         config |= marker.kwargs
     del containers  # only asked for so that it is torn down while the daemon runs
-    return current_daemon.get(config)  # type: ignore[arg-type]
+    return current_daemon.get(config)  # type: ignore[arg-type]  # marks are untyped
 
 
 @pytest.fixture

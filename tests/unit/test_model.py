@@ -55,4 +55,4 @@ def test_a_record_knows_its_entries_by_interface() -> None:
 def test_nouns_cannot_be_changed() -> None:
     noted: Record = record()
     with pytest.raises(dataclasses.FrozenInstanceError):
-        noted.name = "other"  # type: ignore[misc]
+        noted.name = "other"  # type: ignore[misc]  # that it cannot be is the test
