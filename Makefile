@@ -14,7 +14,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env=DOCKER_HOST)
 
 DEMO_NEEDS := dockerd docker qemu-system-x86_64 ip iptables nsenter umount gcc ld apparmor_parser
 TEST_NEEDS := $(DEMO_NEEDS) unshare setpriv mount ps zstd strace
-TESTS := tests/fakes tests/guest tests/integration
+TESTS := tests/fakes tests/guest tests/integration tests/security
 SYSTEMD_NEEDS := qemu-system-x86_64 mmdebstrap mke2fs gcc ld
 
 .DEFAULT_GOAL := help
@@ -52,6 +52,11 @@ test-systemd: need-systemd $(VENV)/.dev  ## test the service under a real system
 test-unit: $(VENV)/.dev  ## run the tests of the core, which must cover every branch; no root, seconds
 	$(PY) -m coverage run -m pytest tests/unit
 	$(PY) -m coverage report
+
+FUZZ ?= 100000
+.PHONY: fuzz
+fuzz: $(VENV)/.dev  ## feed FUZZ=100000 random labels, images, consoles, records and QMP peers to what reads them
+	HYPOTHESIS_PROFILE=fuzz HYPOTHESIS_EXAMPLES=$(FUZZ) $(PY) -m pytest --timeout 3600 tests/unit/test_fuzz.py
 
 .PHONY: lint
 lint: $(VENV)/.dev  ## check style, types, and that the three rings stay apart

@@ -2,12 +2,12 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
-from supervisor.core.labels import GuestPolicy
 from supervisor.core.lifecycle import RestartCurve
+from supervisor.core.spec import GuestPolicy
 from supervisor.core.units import MIB, parse_duration, parse_size
 from supervisor.errors import ConfigError
 
@@ -25,6 +25,12 @@ class Bytes(int):
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=0.9)]
 Steps = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+Label = Literal[
+    "kernel", "guest", "initrd", "disk", "args", "machine", "memory", "cpus", "restart", "on-exit", "stop-timeout",
+    "ready", "alive", "enable", "address", "accel", "env",
+]  # fmt: skip
+_OF_THE_RUNNER = ("address", "accel", "env")
+"""These reach beyond the container: onto its network, to the host's KVM, onto a command line that all may read."""
 Cpus = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 Disks = Annotated[int, msgspec.Meta(ge=0, le=16)]
 
@@ -50,6 +56,8 @@ class GuestTable(_Table, frozen=True):
     accel: Literal["auto", "kvm", "tcg"] = "auto"
     user: str = "vtapd-guest"
     qemu: str = "qemu-system-x86_64"
+    sandbox: Literal["auto", "required", "off"] = "auto"
+    uids: str = "1879048192-1879113727"
     stop_timeout: Seconds = Seconds(10)
     hang_after: Seconds = Seconds(30)
 
@@ -67,6 +75,8 @@ class LimitsTable(_Table, frozen=True):
     cpus: Cpus = 64
     kernel: Bytes = Bytes(1 << 30)
     disks: Disks = 8
+    accels: Annotated[tuple[Literal["kvm", "tcg"], ...], msgspec.Meta(min_length=1)] = ("kvm", "tcg")
+    image_labels: tuple[Label, ...] = tuple(name for name in get_args(Label) if name not in _OF_THE_RUNNER)
 
 
 class MetricsTable(_Table, frozen=True):
@@ -113,7 +123,14 @@ class Config(_Table, frozen=True):
             max_memory_mib=self.limits.memory // MIB,
             max_cpus=self.limits.cpus,
             max_disks=self.limits.disks,
+            accels=self.limits.accels,
+            image_labels=self.limits.image_labels,
         )
+
+    @property
+    def uids(self) -> range:
+        """One for each guest; empty where all run as `guest.user`."""
+        return parse_uids(self.guest.uids)
 
     @property
     def curve(self) -> RestartCurve:
@@ -159,9 +176,22 @@ def parse_listen(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def parse_uids(text: str) -> range:
+    """From `FIRST-LAST`; nothing of an empty text. Neither root nor (uid_t) -1 is among them."""
+    if not text:
+        return range(0)
+    first, _, last = text.partition("-")
+    if not (first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last) < 0xFFFFFFFF):
+        raise ValueError(f"Expected FIRST-LAST, two uids above 0, got {text!a} - at `guest.uids`")
+    return range(int(first), int(last) + 1)
+
+
 def _check(config: Config) -> None:
     if config.metrics.listen:
         parse_listen(config.metrics.listen)
+    parse_uids(config.guest.uids)
+    if config.guest.accel not in ("auto", *config.limits.accels):
+        raise ValueError("Expected auto or one of `limits.accels` - at `guest.accel`")
     if not config.run_dir.is_absolute():
         raise ValueError("Expected an absolute path - at `attach.run_dir`")
     if not 0 < config.restart.first <= config.restart.max:

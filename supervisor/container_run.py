@@ -13,18 +13,11 @@ import structlog
 from supervisor.attachment import Attachment
 from supervisor.context import Context
 from supervisor.core.guests import KINDS
-from supervisor.core.labels import (
-    ENABLE,
-    UNLIMITED,
-    AddressPlan,
-    GuestSpec,
-    parse_labels,
-    why_left_alone,
-    why_no_network,
-)
+from supervisor.core.labels import ENABLE, parse_labels, why_left_alone, why_no_network
 from supervisor.core.lifecycle import NOT_CRASHES
 from supervisor.core.model import Container, GuestRecord, Incarnation, ProcessRecord
 from supervisor.core.plan import Desired
+from supervisor.core.spec import UNLIMITED, AddressPlan, GuestSpec
 from supervisor.edges import process
 from supervisor.edges.docker import Event
 from supervisor.errors import Permanent, Rejected, Transient

@@ -9,6 +9,7 @@ import anyio
 import structlog
 
 from supervisor.config import Config
+from supervisor.confinement import Confinement
 from supervisor.core.model import User
 from supervisor.edges.docker import Docker
 from supervisor.edges.kvm import kvm_works
@@ -32,6 +33,7 @@ class Context:
     user: User
     counters: Counters
     leftovers: Leftovers
+    confinement: Confinement
     systemd: "Systemd | None" = None
     """Where systemd is the machine's init and its bus answered."""
     chance: Callable[[], float] = random.random

@@ -1,10 +1,11 @@
 """HTTP: the control socket for `vtapd ps` and `vtapd inspect`, and the page that Prometheus scrapes."""
 
+import asyncio
 import grp
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 from aiohttp import web
@@ -13,7 +14,11 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 from supervisor.context import Context
 from supervisor.errors import ConfigError, Transient
 from supervisor.reconcile import Reconciler
+from supervisor.serving import served
 from supervisor.views import details, summary
+
+_BACKLOG = 128
+_SCRAPE_S = 30.0
 
 
 @asynccontextmanager
@@ -46,9 +51,10 @@ async def serve_control(path: Path, group: str, reconciler: Reconciler) -> Async
     app.router.add_post("/containers/{name}/{verb:detach|attach}", set_detached)
     listener = _bind(path, group)
     try:
-        async with _runner(app) as runner:
-            await web.SockSite(runner, listener).start()
-            yield
+        async with served(app) as factory:
+            server = await asyncio.get_running_loop().create_unix_server(factory, sock=listener, backlog=_BACKLOG)
+            with closing(server):
+                yield
     finally:
         Path.unlink(path, missing_ok=True)
 
@@ -62,25 +68,16 @@ async def serve_metrics(context: Context) -> AsyncIterator[None]:
         return
     app = web.Application()
     app.router.add_get("/metrics", make_aiohttp_handler(context.counters.registry))
-    async with _runner(app) as runner:
+    async with served(app, _SCRAPE_S) as factory:
         try:
-            await web.TCPSite(runner, *address).start()
+            server = await asyncio.get_running_loop().create_server(factory, *address, backlog=_BACKLOG)
         except OSError as error:
             raise ConfigError(
                 f"cannot listen on {context.config.metrics.listen}: {os.strerror(error.errno or 0)}",
                 remedy="choose another address in [metrics] listen",
             ) from error
-        yield
-
-
-@asynccontextmanager
-async def _runner(app: web.Application) -> AsyncIterator[web.AppRunner]:
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    try:
-        yield runner
-    finally:
-        await runner.cleanup()
+        with closing(server):
+            yield
 
 
 def _bind(path: Path, group: str) -> socket.socket:

@@ -18,12 +18,13 @@ import anyio
 import structlog
 
 from supervisor.config import Config
+from supervisor.confinement import Confinement
 from supervisor.context import Context
 from supervisor.control import serve_control, serve_metrics
 from supervisor.edges.docker import Docker
 from supervisor.edges.notify import notify, watchdog_interval_s
-from supervisor.edges.process import find_user, forbid_core_dumps
 from supervisor.edges.records import Records
+from supervisor.edges.spawn import find_user, forbid_core_dumps
 from supervisor.errors import ConfigError, Transient
 from supervisor.metrics import Counters, StateCollector, program_version
 from supervisor.reconcile import Reconciler
@@ -44,7 +45,13 @@ async def run_daemon(config: Config) -> None:
         try:
             engine = await docker.version()
             counters = Counters()
-            context = Context(config, docker, Records(config.run_dir), user, counters, Leftovers())
+            leftovers = Leftovers()
+            confinement = Confinement(config.guest.qemu, config.guest.sandbox, config.run_dir, user, config.uids)
+            for pid in leftovers.guests():
+                confinement.note(pid)
+            if config.guest.sandbox == "required":
+                await confinement.place()  # or the daemon does not start
+            context = Context(config, docker, Records(config.run_dir), user, counters, leftovers, confinement)
             await _reach_systemd(context)
             reconciler = Reconciler(context)
             counters.registry.register(StateCollector(reconciler.attachments, reconciler.guests))
@@ -54,6 +61,7 @@ async def run_daemon(config: Config) -> None:
                     await tasks.start(reconciler.run)
                     tasks.start_soon(_watchdog)
                     tasks.start_soon(context.accelerator, config.guest.accel)
+                    tasks.start_soon(confinement.prepare)
                     tasks.start_soon(_follow_systemd, context, reconciler)
                     log.info("vtapd_started", version=program_version(), docker=engine, guests_run_as=user.name)
                     notify("READY=1", f"STATUS=watching Docker {engine}")

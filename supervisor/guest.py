@@ -23,6 +23,7 @@ from supervisor.core.lifecycle import Evidence
 from supervisor.core.model import ContainerId, Pid, ProcessRecord, short_id
 from supervisor.core.qemu import Card, accelerator_of, device_name, netdev_name
 from supervisor.edges import cgroups, thread
+from supervisor.edges.boot_folder import BootFolder
 from supervisor.edges.console import read_console
 from supervisor.edges.process import Process, observe_incarnation
 from supervisor.errors import ContainerGone, Permanent, Transient
@@ -55,7 +56,10 @@ class SocketPaths:
 
 
 class GuestSession:
-    """From the moment its QEMU runs until it has ended. `run` it in the worker's task group."""
+    """From the moment its QEMU runs until it has ended. `run` it in the worker's task group.
+
+    Owns the process and the folder that it is booted from.
+    """
 
     def __init__(
         self,
@@ -69,6 +73,7 @@ class GuestSession:
         hang_after_s: float,
         health: Health | None,
         on_change: Callable[[], None],
+        boot_folder: BootFolder | None = None,
         recall: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
         """`recall` tells what a guest that is adopted has said so far."""
@@ -84,6 +89,7 @@ class GuestSession:
         self._paths = paths
         self._on_change = on_change
         self._health = health
+        self._boot_folder = boot_folder
         self._recall = recall
         self._scanner = ConsoleScanner(kind.console)
         self._monitor = Monitor(short_id(container_id), paths.qmp, cgroup, hang_after_s, self._note_event)
@@ -117,6 +123,7 @@ class GuestSession:
                 tasks.cancel_scope.cancel()
             self.evidence = await self._gather(status)
         finally:
+            self._forget_files()
             self._process.close()
         self._ended.set()
         self._on_change()
@@ -229,7 +236,15 @@ class GuestSession:
 
     def _note_running(self) -> None:
         self.running_at_s = boottime_s()
+        self._forget_files()
         self._on_change()
+
+    def _forget_files(self) -> None:
+        """What it was booted from takes no more memory."""
+        if self._boot_folder is not None:
+            self._boot_folder.empty()
+            self._boot_folder.close()
+            self._boot_folder = None
 
     def _note_event(self, name: str, data: dict[str, object]) -> None:
         if name == "SHUTDOWN" and self._shutdown is None:

@@ -4,9 +4,9 @@ from supervisor.core.actions import Uplink
 from supervisor.core.addressing import interfaces_of
 from supervisor.core.guests.kind import GuestKind
 from supervisor.core.guests.network import GuestNetwork, network_of
-from supervisor.core.labels import AddressPlan
 from supervisor.core.model import Container
 from supervisor.core.names import Names, names_of, parse_resolv
+from supervisor.core.spec import AddressPlan
 from supervisor.edges import resolv, rootfs
 
 _RESOLV_CONF = "/etc/resolv.conf"

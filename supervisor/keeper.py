@@ -22,6 +22,7 @@ from supervisor.core.lifecycle import Evidence, after_end, after_start, classify
 from supervisor.core.model import Container, GuestRecord, Pid, ProcessRecord
 from supervisor.core.qemu import Card, guest_name, slots_of
 from supervisor.edges import process, tap
+from supervisor.edges.boot_folder import BootFolder
 from supervisor.errors import Permanent, Transient
 from supervisor.guest import GuestSession, SocketPaths, boottime_s
 from supervisor.health import Health
@@ -64,7 +65,8 @@ class GuestKeeper:
             unproven = replace(guest, process=replace(recorded, spawned_at_s=now_s))
             return self._reckon(unproven, Evidence(detail="it ended while no daemon ran"), now_s)
         log.info("guest_adopted", pid=found.pid)
-        self._follow(container, attachment, found, recorded, partial(self._recall, container, recorded))
+        recall = partial(self._recall, container, recorded)
+        self._follow(container, attachment, found, recorded, recall=recall)
         return replace(guest, process=recorded)
 
     async def start(
@@ -74,10 +76,12 @@ class GuestKeeper:
         assert self.plan is not None, "a guest is started only once its image was looked at"
         queues = self.plan.kind.queues(self.plan.spec.cpus)
         cards = tuple(self._card(attachment, uplink, queues) for uplink in step.uplinks)
-        child, record = await launch(self._context, attachment, container, self.plan, step.uplinks, cards, self._paths)
+        child, folder, record = await launch(
+            self._context, attachment, container, self.plan, step.uplinks, cards, self._paths
+        )
         self._start_counted = False
         self.takes_cards = True
-        self._follow(container, attachment, child, record)
+        self._follow(container, attachment, child, record, folder)
         started = after_start(guest, record)
         log.info("guest_started", pid=child.pid, kind=self.plan.kind.name, restarts=started.restarts)
         return started
@@ -200,9 +204,11 @@ class GuestKeeper:
         attachment: Attachment,
         child: process.Process,
         record: ProcessRecord,
+        folder: BootFolder | None = None,
         recall: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
         assert self.plan is not None
+        self._context.confinement.note(child.pid)
         self.session = GuestSession(
             container.id,
             Pid(container.pid),
@@ -214,6 +220,7 @@ class GuestKeeper:
             self._context.config.guest.hang_after,
             self._health(record, attachment),
             self._mark,
+            folder,
             recall,
         )
         self.tasks.start_soon(self.session.run)

@@ -1,5 +1,6 @@
 """Starts one guest: gathers its files, sockets and descriptors, spawns QEMU in the container, closes them again."""
 
+import re
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,16 +13,20 @@ from supervisor.core import qemu
 from supervisor.core.actions import Uplink
 from supervisor.core.addressing import interfaces_of, whereabouts_of
 from supervisor.core.guests import MARKERS, choose_kind
-from supervisor.core.guests.kind import GuestKind
+from supervisor.core.guests.kind import Boot, GuestKind
+from supervisor.core.guests.network import GuestNetwork
 from supervisor.core.guests.refusal import refused
-from supervisor.core.labels import GuestSpec
 from supervisor.core.model import Container, ProcessRecord
-from supervisor.edges import cgroups, console, netns, process, rootfs, sockets, thread, vhost
+from supervisor.core.spec import GuestSpec
+from supervisor.edges import cgroups, console, netns, process, rootfs, sockets, spawn, thread, vhost
+from supervisor.edges.boot_folder import BootFolder
+from supervisor.errors import Rejected
 from supervisor.guest import SocketPaths, boottime_s
-from supervisor.guest_files import open_disks, open_image, open_modules, own
+from supervisor.guest_files import gather_boot_files, open_disks, open_initrd, open_kernel, own
 from supervisor.guest_network import observe_network
 
 _ENDS_S = 1.0
+_VARIABLE = re.compile(r"label vtapd\.env=['\"]([^=]*)=.*(?= is refused)")
 NAMESPACES = {"net": netns.CLONE_NEWNET, "pid": netns.CLONE_NEWPID}
 
 
@@ -42,13 +47,13 @@ async def examine(context: Context, root: int, spec: GuestSpec) -> GuestPlan:
     """
     limit = context.config.limits.kernel
     with ExitStack() as owned:
-        kernel = own(owned, rootfs.open_file(root, spec.kernel, "vtapd.kernel", limit))
+        kernel = own(owned, open_kernel(root, spec, limit))
         if spec.initrd:
-            own(owned, rootfs.open_file(root, spec.initrd, "vtapd.initrd", limit))
+            own(owned, open_initrd(root, spec, spec.initrd, limit))
         open_disks(owned, root, spec)
-        image = await thread.run_in_thread(partial(rootfs.read_image, kernel, MARKERS))
+        image = await thread.run_in_thread(partial(rootfs.read_image, kernel, MARKERS, limit))
     kind, because = choose_kind(spec.kind, image, spec.kernel)
-    kind.boot(spec.args, None, spec.env)
+    _boot(kind, spec, None)
     if spec.initrd and kind.machine.boots_disk:
         raise refused("vtapd.initrd", spec.initrd, "nothing: the image is a disk, which is booted without modules")
     return GuestPlan(spec, kind, because)
@@ -67,20 +72,25 @@ async def launch(
     uplinks: tuple[Uplink, ...],
     cards: tuple[qemu.Card, ...],
     paths: SocketPaths,
-) -> tuple[process.Process, ProcessRecord]:
-    """Start QEMU with these cards, in the container's namespaces and cgroup. The caller owns the process.
+) -> tuple[process.Process, BootFolder, ProcessRecord]:
+    """Start QEMU with these cards, in the container's namespaces and cgroup. The caller owns the process and folder.
 
     The taps stay the caller's. Whatever fails, no descriptor, socket or process is left.
     """
     accel = await context.accelerator(plan.spec.accel)
     network = observe_network(attachment.root, container, plan.spec.address, plan.kind, uplinks)
-    boot = plan.kind.boot(plan.spec.args, network, plan.spec.env)
-    limit = context.config.limits.kernel
+    boot = _boot(plan.kind, plan.spec, network)
+    place, user = await context.confinement.place(), context.confinement.next_user()
     with ExitStack() as owned:
+        folder = BootFolder()
+        undone = owned.enter_context(ExitStack())
+        undone.callback(folder.close)
+        limit = context.config.limits.kernel
+        boot_disk, modules = await gather_boot_files(owned, folder, attachment.root, plan.spec, plan.kind, boot, limit)
         log = console.open_log(container.pid)
         descriptors = qemu.Descriptors(
-            image=await open_image(owned, attachment.root, plan.spec, plan.kind, limit),
-            modules=await open_modules(owned, attachment.root, plan.spec, boot, limit),
+            boot_disk=boot_disk,
+            modules=modules,
             disks=open_disks(owned, attachment.root, plan.spec),
             cards=tuple(_with_vhost(owned, card) for card in cards) if accel == "kvm" else cards,
             qmp=own(owned, sockets.listen(paths.qmp)),
@@ -96,10 +106,12 @@ async def launch(
             boot,
             descriptors,
         )
-        spawn = partial(process.spawn, arguments, descriptors.all(), context.user)
+        limits = context.confinement.limits(user, plan.spec.cpus)
+        begin = partial(spawn.spawn, place.program, arguments, descriptors.all(), folder.descriptor, user, limits)
         spawned_at_s = boottime_s()
         with anyio.CancelScope(shield=True):  # a spawned QEMU must reach its record
-            child = await netns.run_inside(container.pid, NAMESPACES, spawn)
+            child = process.watch(*await netns.run_inside(container.pid, NAMESPACES, begin, place.start))
+        undone.pop_all()
     try:
         directories = attachment.cgroup.directories_of_qemu(accel, started=False)
         # In a thread: the kernel lets the first move wait for an RCU grace period, 5 to 17 ms.
@@ -111,15 +123,29 @@ async def launch(
             await anyio.wait_readable(child.pidfd)
             child.reap()
         child.close()
+        folder.close()
         raise
-    return child, ProcessRecord(
-        child.pid,
-        ticks,
-        spawned_at_s,
-        plan.kind.name,
-        tuple(arguments),
-        tuple(card.slot for card in cards),
-        whereabouts=whereabouts_of(interfaces_of(uplinks, plan.spec.address)),
-        because=plan.because,
-        notes=boot.notes,
+    return (
+        child,
+        folder,
+        ProcessRecord(
+            child.pid,
+            ticks,
+            spawned_at_s,
+            plan.kind.name,
+            tuple(arguments),
+            tuple(card.slot for card in cards),
+            whereabouts=whereabouts_of(interfaces_of(uplinks, plan.spec.address)),
+            because=plan.because,
+            notes=boot.notes,
+        ),
     )
+
+
+def _boot(kind: GuestKind, spec: GuestSpec, network: GuestNetwork | None) -> Boot:
+    """What the kind makes of it. A refusal names a variable of the environment, and does not show its value."""
+    try:
+        return kind.boot(spec.args, network, spec.env)
+    except Rejected as error:
+        error.message = _VARIABLE.sub(r"label vtapd.env: variable \1", error.message)
+        raise

@@ -8,6 +8,7 @@ from typing import Literal
 import structlog
 
 from supervisor.core.journal import format_entry, format_line
+from supervisor.core.text import escape_controls
 from supervisor.edges.journal import Journal, stderr_is_journal
 
 
@@ -38,7 +39,21 @@ def _stream(form: str) -> _Output:
     renderer: structlog.types.Processor = (
         structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(sort_keys=False)
     )
-    return [structlog.processors.TimeStamper(fmt="iso", utc=True), renderer], structlog.PrintLoggerFactory(sys.stderr)
+    shown = [_escape] if console else []  # JSON escapes by itself
+    return [structlog.processors.TimeStamper(fmt="iso", utc=True), *shown, renderer], structlog.PrintLoggerFactory(
+        sys.stderr
+    )
+
+
+def _escape(_: object, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """Labels, guests and Docker speak through a line's values; only a traceback has lines of its own."""
+    return {key: _escaped(value, lines=key == "exception") for key, value in event.items()}
+
+
+def _escaped(value: object, *, lines: bool) -> object:
+    if not isinstance(value, str):
+        return value
+    return "\n".join(map(escape_controls, value.split("\n"))) if lines else escape_controls(value)
 
 
 def _journal() -> _Output:

@@ -37,6 +37,10 @@ class Leftovers:
         """Whether another daemon can have known this run of a container; what began later is on record here."""
         return incarnation.start_ticks <= self._began
 
+    def guests(self) -> list[Pid]:
+        """Every process that may be a guest's QEMU."""
+        return [pid for pids in self._named.values() for pid in pids]
+
     def take_guests(self, container_id: ContainerId, init: Pid) -> list[Pid]:
         """The QEMUs of this container, oldest first; only once."""
         named = self._named.pop(guest_name(container_id), [])

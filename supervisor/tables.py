@@ -6,6 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from supervisor.core.text import escape_controls
+
 _COLOURS = {"running": "green", "ready": "green", "attached": "green", "failed": "red", "rejected": "red"}
 
 
@@ -40,7 +42,8 @@ def print_details(answer: dict[str, Any], indent: str = "") -> None:
 
 def _lines(value: dict[str, Any], indent: str) -> list[Text]:
     lines: list[Text] = []
-    for key, each in value.items():
+    for outside, each in value.items():
+        key = escape_controls(outside)
         label = Text(f"{indent}{key}: ", style="bold")
         if isinstance(each, dict):
             lines += [label, *_lines(each, indent + "  ")]
@@ -56,7 +59,7 @@ def _lines(value: dict[str, Any], indent: str) -> list[Text]:
 def _text(value: object) -> Text:
     if value is None:
         return Text("-", style="dim")
-    return Text("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value)))
+    return Text(escape_controls(str(value)))
 
 
 def _exit(exit: dict[str, Any] | None) -> str | None:

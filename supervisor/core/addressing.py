@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from supervisor.core.actions import Uplink
-from supervisor.core.labels import AddressPlan
 from supervisor.core.model import Interface, Route, Whereabouts
+from supervisor.core.spec import AddressPlan
 
 
 def whereabouts_of(interfaces: Iterable[Interface]) -> Whereabouts | None:

@@ -22,7 +22,7 @@ class ConsoleSearch:
         """Take in more output; True when it occurs."""
         *complete, rest = (self._line + data).split(b"\n")
         self._line = rest[:MAX_LINE_BYTES]
-        return any(self._pattern.occurs_in(_plain(line[:MAX_LINE_BYTES])) for line in (*complete, self._line))
+        return any(self._pattern.search(_plain(line[:MAX_LINE_BYTES])) for line in (*complete, self._line))
 
 
 def _plain(line: bytes) -> bytes:

@@ -7,12 +7,13 @@ is refused by name.
 import ipaddress
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from supervisor.core.guests import KINDS
-from supervisor.core.health import Aliveness, Readiness, parse_alive, parse_ready
+from supervisor.core.health import parse_alive, parse_ready
 from supervisor.core.model import Address, Container
+from supervisor.core.spec import AddressPlan, Disk, GuestPolicy, GuestSpec, RestartPolicy
 from supervisor.core.units import MIB, parse_duration, parse_size
 from supervisor.errors import Rejected
 
@@ -29,88 +30,12 @@ _DISK = re.compile(re.escape(DISK) + r"(0|[1-9][0-9]?)")
 _MACHINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-@dataclass(frozen=True, slots=True)
-class RestartPolicy:
-    """Docker's words: no, on-failure, always, unless-stopped; `limit` is N of on-failure:N, None for no limit."""
-
-    mode: str = "on-failure"
-    limit: int | None = None
-
-    def __str__(self) -> str:
-        return self.mode if self.limit is None else f"{self.mode}:{self.limit}"
-
-
-@dataclass(frozen=True, slots=True)
-class AddressPlan:
-    """`vtapd.address`: whose addresses the guest has."""
-
-    mode: str = "takeover"
-    """`takeover`: the container's; `static`: one of its own; `dhcp`, `none`: the guest cares for itself."""
-    address: Address | None = None
-    gateway: str | None = None
-
-    @property
-    def takes_over(self) -> bool:
-        return self.mode == "takeover"
-
-
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """`vtapd.disk.N`: a file of the container's."""
-
-    number: int
-    path: str
-    read_only: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class GuestSpec:
-    """What one container asks for; paths are absolute ones of the container's own file system."""
-
-    kernel: str
-    memory_mib: int
-    kind: str = "auto"
-    initrd: str | None = None
-    disks: tuple[Disk, ...] = ()
-    """By number."""
-    args: str = ""
-    cpus: int = 1
-    address: AddressPlan = AddressPlan()
-    restart: RestartPolicy = RestartPolicy()
-    on_exit: str = "stop"
-    stop_timeout_s: float = 10.0
-    accel: str = "auto"
-    machine: str | None = None
-    ready: Readiness | None = None
-    """None: it counts as running, and as no more."""
-    alive: Aliveness | None = None
-    env: tuple[tuple[str, str], ...] = ()
-    """The container's environment, where the guest is to have it."""
-
-
-@dataclass(frozen=True, slots=True)
-class GuestPolicy:
-    """What the operator's configuration says where labels say nothing, and how far labels may go."""
-
-    memory_mib: int = 64
-    overhead_mib: int = 48
-    """QEMU's own memory, counted against the container's limit beside the guest's."""
-    accel: str = "auto"
-    stop_timeout_s: float = 10.0
-    max_memory_mib: int = 65536
-    max_cpus: int = 64
-    max_disks: int = 8
-
-
-UNLIMITED = GuestPolicy(max_memory_mib=1 << 40, max_cpus=1 << 20, max_disks=100)
-
-
 def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
     """The guest that the labels ask for, or None where they ask for none.
 
     Raises Rejected, whose message names the container, the label, its value and what is allowed.
     """
-    read = _Reader(container)
+    read = _Reader(container, policy.image_labels)
     kernel = read("kernel", _path, None)
     memory_bytes = read("memory", parse_size, None)
     spec = GuestSpec(
@@ -125,7 +50,7 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
         restart=read("restart", _restart_policy, RestartPolicy()),
         on_exit=read("on-exit", _one_of("stop", "keep"), "stop"),
         stop_timeout_s=read("stop-timeout", parse_duration, policy.stop_timeout_s),
-        accel=read("accel", _one_of("auto", "kvm", "tcg"), policy.accel),
+        accel=_accel(read("accel", _one_of("auto", *policy.accels), policy.accel), policy.accels),
         machine=read("machine", _machine, None),
         ready=read("ready", parse_ready, None),
         alive=read("alive", parse_alive, None),
@@ -167,8 +92,9 @@ def why_no_network(mode: str) -> str | None:
 class _Reader:
     """Reads labels one by one and so learns which of them are known."""
 
-    def __init__(self, container: Container) -> None:
+    def __init__(self, container: Container, of_images: tuple[str, ...] | None) -> None:
         self._container = container
+        self._of_images = of_images
         self._known: list[str] = []
 
     def __call__(self, name: str, parse: Callable[[str], T], default: D) -> T | D:
@@ -177,10 +103,19 @@ class _Reader:
         if label not in self._container.labels:
             return default
         text = self._container.labels[label]
+        if label in self._container.image_labels and not self._is_for_images(name):
+            raise Rejected(
+                f"container {self._container.name}: the image may not set label {label}",
+                step="labels",
+                remedy=f"give another value by docker run --label, or add {name!a} to [limits] image_labels",
+            )
         try:
             return parse(text)
         except ValueError as error:
             raise _refused(self._container, label, text, str(error)) from None
+
+    def _is_for_images(self, name: str) -> bool:
+        return self._of_images is None or name.partition(".")[0] in self._of_images
 
     def refuse_unknown(self) -> None:
         for label in sorted(self._container.labels):
@@ -255,6 +190,10 @@ def _check_questions(container: Container, spec: GuestSpec) -> None:
         label = PREFIX + name
         allowed = f"console:REGEX or none for vtapd.ready, and no vtapd.alive, with vtapd.address={spec.address.mode}"
         raise _refused(container, label, container.labels[label], f"{allowed}: vtapd does not know where to ask")
+
+
+def _accel(asked: str, allowed: tuple[str, ...]) -> str:
+    return allowed[0] if asked == "auto" and len(allowed) == 1 else asked
 
 
 def _path(text: str) -> str:

@@ -5,8 +5,8 @@ import signal
 from dataclasses import dataclass, replace
 
 from supervisor.core.guests.kind import GuestKind, Verdict
-from supervisor.core.labels import RestartPolicy
 from supervisor.core.model import Exit, GuestRecord, ProcessRecord
+from supervisor.core.spec import RestartPolicy
 
 MAX_EXITS = 20
 """How many ends a record remembers."""

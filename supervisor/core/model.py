@@ -154,6 +154,8 @@ class Container:
     """`--dns-search`."""
     env: tuple[tuple[str, str], ...] = ()
     """The image's variables and those of `docker run -e`, in Docker's order."""
+    image_labels: frozenset[str] = frozenset()
+    """Names of labels that have the image's own value, so that nobody else need have set them."""
 
 
 @dataclass(frozen=True, slots=True)

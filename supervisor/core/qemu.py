@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from supervisor.core.guests.kind import Boot, Machine
-from supervisor.core.labels import GuestSpec
 from supervisor.core.model import ContainerId
+from supervisor.core.spec import GuestSpec
 
+KERNEL = "kernel"
+"""The name in QEMU's working directory under which it finds the kernel."""
 CONSOLE_FDSET = 1
 DISK_FDSET = 2
 FIRST_DISK_FDSET = 10
@@ -64,12 +66,12 @@ class DiskFile:
 
 @dataclass(frozen=True, slots=True)
 class Descriptors:
-    """The numbers under which QEMU finds what it was handed; it opens nothing by name but its own firmware."""
+    """What QEMU was handed, by number; the rest lies in its working directory, by name."""
 
-    image: int
-    """The kernel; or the disk that is booted, open for reading and writing."""
-    modules: tuple[int, ...]
-    """In the order in which the kernel gets them."""
+    boot_disk: int | None
+    """The disk that is booted, open for reading and writing; None where a kernel is."""
+    modules: tuple[str, ...]
+    """Names, in the order in which the kernel gets them."""
     disks: tuple[DiskFile, ...]
     cards: tuple[Card, ...]
     qmp: int
@@ -81,14 +83,19 @@ class Descriptors:
 
     def all(self) -> tuple[int, ...]:
         """What the process inherits, and nothing else."""
-        log = () if self.log is None else (self.log,)
-        files = (self.image, *self.modules, *(disk.file for disk in self.disks))
+        optional = tuple(each for each in (self.boot_disk, self.log) if each is not None)
+        disks = (disk.file for disk in self.disks)
         cards = (descriptor for card in self.cards for descriptor in (*card.queues, *card.vhosts))
-        return (*files, *cards, self.qmp, self.console, *log)
+        return (*disks, *cards, self.qmp, self.console, *optional)
 
 
 NAME_PREFIX = "vtapd-"
 _NETDEV = re.compile(r"tap,id=net(\d{1,4}),.*")
+
+
+def module_name(number: int) -> str:
+    """The name in QEMU's working directory of the kernel's module of this number."""
+    return f"module{number}"
 
 
 def guest_name(container_id: ContainerId) -> str:
@@ -129,7 +136,7 @@ def build_arguments(
         *_accelerator(accel),
         *("-m", f"{spec.memory_mib}M"),
         *("-smp", str(spec.cpus)),
-        *(_disk(fds) if machine.boots_disk else _kernel(boot, fds)),
+        *(_kernel(boot, fds) if fds.boot_disk is None else _boot_disk(fds.boot_disk)),
         *(argument for disk in fds.disks for argument in _further_disk(disk)),
         *(argument for card in fds.cards for argument in _card(machine, card)),
         *_console(fds),
@@ -148,17 +155,17 @@ def _accelerator(accel: str) -> list[str]:
 
 
 def _kernel(boot: Boot, fds: Descriptors) -> list[str]:
-    arguments = ["-kernel", f"/proc/self/fd/{fds.image}"]
+    arguments = ["-kernel", KERNEL]
     if fds.modules:
-        arguments += ["-initrd", ",".join(f"/proc/self/fd/{fd}" for fd in fds.modules)]
+        arguments += ["-initrd", ",".join(fds.modules)]
     if boot.command_line:
         arguments += ["-append", boot.command_line]
     return arguments
 
 
-def _disk(fds: Descriptors) -> list[str]:
+def _boot_disk(disk: int) -> list[str]:
     return [
-        *("-add-fd", f"fd={fds.image},set={DISK_FDSET}"),
+        *("-add-fd", f"fd={disk},set={DISK_FDSET}"),
         *("-drive", f"if=virtio,{_RAW_FILE},file.filename=/dev/fdset/{DISK_FDSET}"),
     ]
 

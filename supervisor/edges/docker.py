@@ -10,7 +10,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,6 +22,7 @@ import msgspec
 from aiodocker import Docker as Client
 from aiodocker.exceptions import DockerError
 
+from supervisor.core.labels import PREFIX
 from supervisor.core.model import Container, ContainerId, Endpoint, Pid
 from supervisor.errors import ConfigError, Permanent, Transient
 
@@ -29,6 +30,7 @@ DEFAULT_HOST = "unix:///var/run/docker.sock"
 
 # What changes a container or its network; health checks and execs would only wake the daemon for nothing.
 _CONTAINER_EVENTS = ("start", "die", "kill", "pause", "unpause", "rename", "update", "oom", "destroy")
+_MOST_IMAGES = 256
 _NETWORK_EVENTS = ("connect", "disconnect")
 
 _LOG_LINES = 100
@@ -94,12 +96,17 @@ class _NetworkSettings(msgspec.Struct, rename="pascal"):
     networks: dict[str, _Endpoint] | None = None
 
 
+class _Image(msgspec.Struct, rename="pascal"):
+    config: _Config | None = None
+
+
 class _Inspect(msgspec.Struct, rename="pascal"):
     id: str
     name: str
     state: _State
     config: _Config
     host_config: _HostConfig
+    image: str = ""
     network_settings: _NetworkSettings = msgspec.field(default_factory=_NetworkSettings)
 
 
@@ -121,6 +128,9 @@ class Docker:
     def __init__(self, host: str, timeout_s: float) -> None:
         self.host = host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
         self._timeout_s = timeout_s
+        self._labels_of_images: dict[str, dict[str, str]] = {}
+        """By image id, which stands for the image's whole content."""
+        self._asking_of_images = anyio.Lock()
         try:
             self._client = Client(url=self.host)
         except (ValueError, DockerError, AssertionError) as error:
@@ -169,15 +179,15 @@ class Docker:
 
     async def inspect(self, container_id: ContainerId) -> Container | None:
         """One container, or None when Docker does not know it."""
-        async with self._translated("inspect"):
-            try:
-                data = await self._client.containers.container(container_id).show()
-            except DockerError as error:
-                if error.status == 404:
-                    return None
-                raise
         try:
-            return _container(msgspec.convert(data, _Inspect))
+            answer = await self._ask("inspect", self._client.containers.container(container_id).show())
+            if answer is None:
+                return None
+            data = msgspec.convert(answer, _Inspect)
+            known = _container(data)
+            if any(label.startswith(PREFIX) for label in known.labels):
+                return replace(known, image_labels=await self._image_labels(data.image, known.labels))
+            return known
         except msgspec.ValidationError as error:
             raise Transient(
                 f"Docker's answer about {container_id} is not understood: {error}", step="docker"
@@ -192,6 +202,30 @@ class Docker:
             except (LookupError, TypeError) as error:  # of what aiodocker looks up in Docker's JSON
                 raise Transient(f"Docker's answer about {container_id} is not understood", step="docker") from error
             return "".join(pieces).encode()
+
+    async def _image_labels(self, image: str, labels: dict[str, str]) -> frozenset[str]:
+        """Which of a container's labels are the image's; all of them, where that is not there any more."""
+        async with self._asking_of_images:  # the first of many containers asks for all of them
+            if image not in self._labels_of_images:
+                data = await self._ask("image", self._client.images.inspect(image))
+                if data is None:
+                    return frozenset(labels)
+                if len(self._labels_of_images) >= _MOST_IMAGES:
+                    self._labels_of_images.clear()
+                config = msgspec.convert(data, _Image).config
+                self._labels_of_images[image] = (config.labels if config else None) or {}
+        own = self._labels_of_images[image].items()
+        return frozenset(label for label, _ in own & labels.items())
+
+    async def _ask(self, what: str, question: Awaitable[Any]) -> Any:
+        """Docker's answer, or None where there is no such thing."""
+        async with self._translated(what):
+            try:
+                return await question
+            except DockerError as error:
+                if error.status == 404:
+                    return None
+                raise
 
     async def stop(self, container_id: ContainerId) -> None:
         """Stop the container as `docker stop` does; nothing when it is gone."""

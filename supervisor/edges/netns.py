@@ -57,11 +57,17 @@ class NetnsHandles:
         os.close(self.sysfs)
 
 
-async def run_inside(pid: Pid, namespaces: dict[str, int], function: Callable[[], T]) -> T:
+async def run_inside(
+    pid: Pid,
+    namespaces: dict[str, int],
+    function: Callable[[], T],
+    start: Callable[[threading.Thread], None] = threading.Thread.start,
+) -> T:
     """Call `function` in a thread that has entered these namespaces of a process, such as {"net": CLONE_NEWNET}.
 
     Entering a pid namespace counts for the children that the function starts. When the awaiting task is cancelled the
-    thread still runs to its end. Raises ContainerGone when the process ended before.
+    thread still runs to its end. `start` starts that thread, wherever it is to begin. Raises ContainerGone when the
+    process ended before.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -92,7 +98,7 @@ async def run_inside(pid: Pid, namespaces: dict[str, int], function: Callable[[]
             loop.call_soon_threadsafe(deliver, result, None)
 
     try:
-        threading.Thread(target=run, name="netns", daemon=True).start()
+        start(threading.Thread(target=run, name="netns", daemon=True))
     except RuntimeError as error:
         for descriptor, _ in descriptors:
             os.close(descriptor)

@@ -1,37 +1,18 @@
-"""QEMU as a process: started unprivileged inside a container's namespaces, watched by a pidfd, told apart for good.
-
-`spawn` is called by a throw-away thread that has entered the namespaces. Credentials belong to a thread as far as the
-kernel is concerned (man 7 credentials; only libc makes them a process's), so that thread drops them by raw system
-calls before it starts QEMU, which thus is unprivileged from its first instruction and a direct child of the daemon.
-No preexec_fn: with it Python must fork its whole address space, without it vfork is enough.
-"""
+"""QEMU as a process: watched by a pidfd, told apart for good, and other processes as /proc shows them."""
 
 import contextlib
-import ctypes
-import fcntl
 import os
-import pwd
 import resource
 import signal
-import stat
-import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from supervisor.core.model import Incarnation, Pid, ProcessRecord, User
-from supervisor.errors import ContainerGone, Permanent, Transient
+from supervisor.core.model import Incarnation, Pid, ProcessRecord
+from supervisor.errors import ContainerGone, Transient
 
-_SYS_SETRESUID, _SYS_SETRESGID, _SYS_SETGROUPS = (
-    (117, 119, 116) if os.uname().machine == "x86_64" else (147, 149, 159)
-)  # asm/unistd_64.h; asm-generic/unistd.h for arm64
-_PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
-_PF_EXITING = 0x4  # linux/sched.h; flags in field 9 of /proc/<pid>/stat
 _STDERR_BYTES = 16384
 _COMPLAINS = "qemu-system-x86_64: "
-_COPY_BYTES = 1 << 24
-
-_libc = ctypes.CDLL(None, use_errno=True)
+_PF_EXITING = 0x4  # linux/sched.h; flags in field 9 of /proc/<pid>/stat
 
 
 @dataclass(slots=True)
@@ -74,118 +55,18 @@ class Process:
         return next(reversed(complaints or lines), "")[:300]
 
 
-def find_user(wanted: str) -> User:
-    """The user that guests run as, or nobody where it does not exist. Raises Permanent when it is root."""
-    for name in (wanted, "nobody"):
-        try:
-            entry = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        if entry.pw_uid == 0:
-            break
-        groups = os.getgrouplist(name, entry.pw_gid)
-        return User(name, entry.pw_uid, entry.pw_gid, tuple(groups))
-    raise Permanent(
-        f"guests must not run as {wanted!a}", step="spawn", remedy="name an unprivileged user in [guest] user"
-    )
+def watch(pid: Pid, stderr: int) -> Process:
+    """A child that was just spawned, as the process that it is. Takes the descriptor over.
 
-
-def spawn(arguments: Sequence[str], descriptors: Sequence[int], user: User) -> Process:
-    """Start QEMU as this user with these descriptors, under the same numbers. Call it in a throw-away thread.
-
-    Afterwards that thread has no rights left: not even a look at the child in /proc, where it is mounted with hidepid.
-    Raises Permanent when the binary cannot be started.
+    Raises Transient where the machine is short of something; then the child is ended.
     """
-    stderr = _bounded_file("vtapd-qemu-stderr")
     try:
-        _drop_rights(user)
-        child = subprocess.Popen(
-            arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            pass_fds=descriptors,
-            cwd="/",
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
-            start_new_session=True,
-        )
+        return Process(pid, os.pidfd_open(pid), stderr)
     except OSError as error:
         os.close(stderr)
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise Permanent(
-                f"cannot start {arguments[0]!a}: {error.strerror}",
-                step="spawn",
-                remedy="install QEMU (Debian: qemu-system-x86) or correct [guest] qemu",
-            ) from error
-        raise Transient(f"cannot start {arguments[0]!a}: {error.strerror}", step="spawn") from error
-    try:
-        process = Process(Pid(child.pid), os.pidfd_open(child.pid), stderr)
-    except OSError as error:
-        os.close(stderr)
-        child.kill()
-        child.wait()
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
         raise Transient(f"cannot watch QEMU: {error.strerror}", step="spawn") from error
-    child.returncode = 0  # Popen is done with it: it is reaped through its pidfd, or lives longer than the daemon
-    return process
-
-
-def forbid_core_dumps() -> None:
-    """For this process and all that it starts: a core would hold a guest's memory.
-
-    Limits are inherited; to set another user's afterwards would take CAP_SYS_RESOURCE (man 2 prlimit).
-    """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _drop_rights(user: User) -> None:
-    """This thread's rights alone: system calls, since libc's wrappers would change every thread."""
-    groups = (ctypes.c_uint32 * len(user.groups))(*user.groups)
-    for number, *values in (
-        (_SYS_SETGROUPS, len(groups), groups),
-        (_SYS_SETRESGID, user.gid, user.gid, user.gid),
-        (_SYS_SETRESUID, user.uid, user.uid, user.uid),
-    ):
-        if _libc.syscall(number, *values) < 0:
-            error = ctypes.get_errno()
-            raise Permanent(
-                f"cannot become {user.name}: {os.strerror(error)}",
-                step="spawn",
-                remedy="vtapd needs CAP_SETUID and CAP_SETGID: run it as root",
-            )
-    _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-
-
-def _bounded_file(name: str) -> int:
-    """A file in memory that cannot grow: whoever writes it can fill it and no more."""
-    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.ftruncate(descriptor, _STDERR_BYTES)
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
-    return descriptor
-
-
-def memory_file(content: bytes, name: str) -> int:
-    """A sealed file in memory, readable under /proc/self/fd by whoever inherits it. The caller owns it."""
-    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with open(descriptor, "wb", closefd=False) as file:
-        file.write(content)
-    seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
-    return descriptor
-
-
-def readable_by_all(descriptor: int) -> int:
-    """The file itself where everybody may read it, else a private copy in memory. The caller owns the result.
-
-    QEMU opens /proc/self/fd/N anew, as an unprivileged user, so the inode's own mode counts.
-    """
-    status = os.fstat(descriptor)
-    if status.st_mode & stat.S_IROTH:
-        return os.dup(descriptor)
-    copy = os.memfd_create("vtapd-kernel", os.MFD_CLOEXEC)
-    offset = 0
-    while sent := os.sendfile(copy, descriptor, offset, _COPY_BYTES):
-        offset += sent
-    return copy
 
 
 def find(record: ProcessRecord, name: str) -> Process | None:
@@ -267,6 +148,15 @@ def observe_incarnation(pid: Pid) -> Incarnation | None:
     if fields[0] in "ZX" or int(fields[6]) & _PF_EXITING:
         return None
     return Incarnation(pid, int(fields[19]))
+
+
+def observe_user(pid: Pid) -> int | None:
+    """Its real uid; None when it has ended."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    except OSError:
+        return None
+    return int(next(line for line in text.splitlines() if line.startswith("Uid:")).split()[1])
 
 
 def observe_usage(pid: Pid) -> tuple[float, int] | None:

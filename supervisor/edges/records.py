@@ -52,7 +52,7 @@ class Records:
             record = _decoder.decode(path.read_bytes())
         except FileNotFoundError:
             return None
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Permanent(
                 f"record {path} cannot be read: {error}", step="record", remedy="it is built anew"
             ) from error

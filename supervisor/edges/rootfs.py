@@ -115,13 +115,14 @@ def _refused(path: str, label: str, problem: str) -> Rejected:
     )
 
 
-def read_image(descriptor: int, markers: frozenset[bytes]) -> Image:
+def read_image(descriptor: int, markers: frozenset[bytes], limit_bytes: int) -> Image:
     """The head of a kernel image, and which markers occur in it. Reads the whole file: call it in a thread.
 
-    Raises Rejected where it cannot be read; a file of /sys, say, is a regular one only by its looks.
+    Raises Rejected where it cannot be read; a file of /sys, say, is a regular one only by its looks. Likewise where it
+    has grown beyond the limit since it was opened.
     """
     try:
-        return _read_image(descriptor, markers)
+        return _read_image(descriptor, markers, limit_bytes)
     except OSError as error:
         raise Rejected(
             f"label vtapd.kernel: the file cannot be read: {error.strerror}",
@@ -130,7 +131,7 @@ def read_image(descriptor: int, markers: frozenset[bytes]) -> Image:
         ) from error
 
 
-def _read_image(descriptor: int, markers: frozenset[bytes]) -> Image:
+def _read_image(descriptor: int, markers: frozenset[bytes], limit_bytes: int) -> Image:
     head = os.pread(descriptor, HEAD_BYTES, 0)
     overlap = max((len(m) for m in markers), default=1) - 1
     found: set[bytes] = set()
@@ -139,6 +140,10 @@ def _read_image(descriptor: int, markers: frozenset[bytes]) -> Image:
         window = tail + chunk
         found.update(m for m in markers if m in window)
         offset, tail = offset + len(chunk), window[-overlap:] if overlap else b""
+        if offset > limit_bytes:
+            raise Rejected(
+                "label vtapd.kernel: the file grows while it is read", step="kernel", remedy="leave it alone"
+            )
     return Image(head, frozenset(found))
 
 

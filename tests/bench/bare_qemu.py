@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -13,7 +14,7 @@ from tests.integration.containers import Container
 from tests.integration.processes import command_line
 
 ANSWER_S = 10.0
-NUMBER = re.compile(r"(?<=/proc/self/fd/)\d+|(?<=\bfd=)\d+")  # where a descriptor's number stands in the arguments
+NUMBER = re.compile(r"(?<=\bfd=)\d+")  # where a descriptor's number stands in the arguments
 QMP = re.compile(r"\bid=qmp,fd=(\d+)")
 
 
@@ -28,6 +29,8 @@ class BareQemu:
         numbers = {number: self._open(pid, number) for number in set(NUMBER.findall("\0".join(argv)))}
         self._argv = [NUMBER.sub(lambda found: str(numbers[found[0]]), word) for word in argv]
         self._descriptors = tuple(numbers.values())
+        self._folder = Path(self._owned.enter_context(tempfile.TemporaryDirectory(prefix="vtapd-bench-")))
+        self._lay_out(Path(f"/proc/{like.pid}/root/hello.bin"), argv)
         (self._qmp,) = [numbers[found[1]] for word in argv if (found := QMP.search(word))]
 
     def close(self) -> None:
@@ -45,7 +48,11 @@ class BareQemu:
             client.connect(address)  # the kernel holds it until QEMU accepts, so nobody polls
             began_s = time.perf_counter()
             qemu = subprocess.Popen(
-                self._argv, pass_fds=self._descriptors, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+                self._argv,
+                pass_fds=self._descriptors,
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
             )
             try:
                 greeting = lines.readline()
@@ -59,6 +66,12 @@ class BareQemu:
         assert b'"QMP"' in greeting, said.decode(errors="replace")
         assert b'"return"' in answer, said.decode(errors="replace")
         return greeted_s - began_s, answered_s - began_s
+
+    def _lay_out(self, kernel: Path, argv: list[str]) -> None:
+        """What that QEMU found in its working directory, and was taken away since; it never gets to run its guest."""
+        shutil.copyfile(kernel, self._folder / argv[argv.index("-kernel") + 1])
+        for name in argv[argv.index("-initrd") + 1].split(",") if "-initrd" in argv else ():
+            (self._folder / name).write_text("{}")
 
     def _open(self, pid: int, number: str) -> int:
         """What that QEMU has under this number, opened for ourselves; a socket and a tap are others of their kind."""

@@ -19,6 +19,7 @@ from aiohttp import web
 
 API_VERSION = "1.41"
 JSON = {"Content-Type": "application/json"}  # without a charset, as Docker writes it: aiodocker looks for just this
+IMAGE = "sha256:" + "1" * 64
 _pids = itertools.count(30_000)
 
 
@@ -47,6 +48,7 @@ class FakeContainer:
         return {
             "Id": self.id,
             "Name": f"/{self.name}",
+            "Image": IMAGE,
             "State": {
                 "Running": self.running, "Paused": self.paused, "Pid": self.pid, "StartedAt": self.started_at,
                 "Status": "running" if self.running else "exited",
@@ -65,9 +67,11 @@ class FakeDocker:
         self.delay_s = 0.0
         """Before every answer."""
         self.failures: dict[str, int] = {}
-        """Route name (version, events, list, inspect, log, stop) → HTTP status to fail with."""
+        """Route name (version, events, list, inspect, image, log, stop) → HTTP status to fail with."""
         self.answers: dict[str, bytes] = {}
         """Route name → a body to answer with, whatever it should be."""
+        self.image_labels: dict[str, str] | None = {}
+        """Of the one image that there is; None where it is gone."""
         self.requests: list[str] = []
         self._socket = socket
         self._past: list[dict[str, Any]] = []
@@ -95,6 +99,7 @@ class FakeDocker:
             app.router.add_get(f"{prefix}/containers/json", self._list)
             app.router.add_get(f"{prefix}/containers/{{id}}/json", self._inspect)
             app.router.add_get(f"{prefix}/containers/{{id}}/logs", self._log)
+            app.router.add_get(f"{prefix}/images/{IMAGE}/json", self._image)
             app.router.add_post(f"{prefix}/containers/{{id}}/stop", self._stop)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01, handler_cancellation=True)
         await self._runner.setup()
@@ -211,6 +216,11 @@ class FakeDocker:
             return _unknown(request.match_info["id"])
         frames = (struct.pack(">BxxxL", 1, len(line)) + line for line in each.said.splitlines(keepends=True))
         return await self._spoiled("log") or web.Response(body=b"".join(frames))
+
+    async def _image(self, _request: web.Request) -> web.Response:
+        labels = self.image_labels
+        gone = _json({"message": f"No such image: {IMAGE}"}, 404)
+        return await self._spoiled("image") or (gone if labels is None else _json({"Config": {"Labels": labels}}))
 
     async def _stop(self, request: web.Request) -> web.Response:
         spoiled = await self._spoiled("stop")

@@ -104,6 +104,11 @@ class DockerContract:
         assert known.pid > 0
         assert known.network_mode in ("default", "bridge")
 
+    async def test_an_image_without_labels_set_none(self, docker: Docker, container: ContainerId) -> None:
+        known = await docker.inspect(container)
+        assert known is not None
+        assert known.image_labels == frozenset()
+
     async def test_another_start_is_another_run(self, docker: Docker, engine: Engine, container: ContainerId) -> None:
         before = await docker.inspect(container)
         await engine.kill(container)

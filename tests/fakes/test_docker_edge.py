@@ -264,3 +264,35 @@ class TestEvents:
                 except Transient as error:
                     caught = error
         raise caught
+
+
+class TestImageLabels:
+    """Which of a container's labels come from its image; Docker itself does not say."""
+
+    async def labels_of_image(self, engine: FakeDocker, docker: Docker, labels: dict[str, str]) -> frozenset[str]:
+        made = await engine.run(labels, "kek1")
+        known = await docker.inspect(ContainerId(made))
+        assert known is not None
+        return known.image_labels
+
+    async def test_those_with_the_images_value(self, engine: FakeDocker, docker: Docker) -> None:
+        engine.image_labels = {"vtapd.kernel": "/k", "vtapd.memory": "1G", "other": "x"}
+        labels = {"vtapd.kernel": "/k", "vtapd.memory": "32M", "vtapd.cpus": "2"}
+        assert await self.labels_of_image(engine, docker, labels) == {"vtapd.kernel"}
+
+    async def test_all_where_the_image_is_gone(self, engine: FakeDocker, docker: Docker) -> None:
+        engine.image_labels = None
+        assert await self.labels_of_image(engine, docker, {"vtapd.kernel": "/k"}) == {"vtapd.kernel"}
+
+    async def test_an_image_is_asked_about_once(self, engine: FakeDocker, docker: Docker) -> None:
+        made = [await engine.run({"vtapd.kernel": "/k"}, f"kek{number}") for number in range(5)]
+        async with anyio.create_task_group() as tasks:
+            for each in made:
+                tasks.start_soon(docker.inspect, ContainerId(each))
+        await self.labels_of_image(engine, docker, {"other": "x"})
+        assert engine.requests.count("image") == 1
+
+    async def test_a_docker_that_does_not_tell(self, engine: FakeDocker, docker: Docker) -> None:
+        engine.failures = {"image": 500}
+        with pytest.raises(Transient, match=r"Docker refused \(image\)"):
+            await self.labels_of_image(engine, docker, {"vtapd.kernel": "/k"})

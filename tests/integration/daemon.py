@@ -15,7 +15,7 @@ from .processes import end, is_alive, run
 from .views import InspectView, PsView, parse_inspect, parse_ps
 from .waiting import CommandFailed, eventually
 
-Value = str | int | float | bool
+Value = str | int | float | bool | list[str]
 Tables = Mapping[str, Mapping[str, Value]]
 
 METRICS = "127.0.0.1:9817"

@@ -15,11 +15,13 @@ from .killing_daemon import ACTION, END
 from .machine import Machine
 from .observe import Network, device_rules, links, network
 from .views import InspectView, parse_inspect
+from .waiting import eventually
 
 CONFIG = {"attach": {"resync": "10m"}}
 """Nothing is looked at by the clock: all changes are those of the one container that is at work."""
 LINK_LOCAL = r'"dst": "fe80:.*"table": "local"'
 DIES_S = 30.0
+BUILT_S = 30.0
 
 
 class KillingDaemon(Daemon):
@@ -33,7 +35,13 @@ class KillingDaemon(Daemon):
     def start(self) -> Daemon:
         self._plan.write_text("")
         self.trace.write_text("")
-        return super().start()
+        super().start()
+        # It is the daemon's own, and goes with it: building it is no change to be counted.
+        eventually(lambda: self.has_logged("sandbox_built"), "QEMU has a file system of its own", BUILT_S)
+        return self
+
+    def has_logged(self, event: str) -> bool:
+        return any(line.get("event") == event for line in self.log_lines())
 
     def kill_after(self, number: int, change: str) -> None:
         """Right after so many changes of that name from now on; 0 is right before the first."""

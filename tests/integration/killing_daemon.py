@@ -30,7 +30,8 @@ from supervisor.edges.docker import Docker
 from supervisor.edges.qmp import QmpSession
 
 PLAIN: tuple[tuple[Any, str], ...] = (
-    *((os, name) for name in ("mkdir", "mknod", "symlink", "rename", "unlink", "chmod", "chown", "write")),
+    *((os, name) for name in ("mkdir", "mknod", "symlink", "rename", "unlink", "chmod", "fchmod", "chown")),
+    *((os, name) for name in ("write", "sendfile")),
     (signal, "pidfd_send_signal"),
     (socket.socket, "bind"),
     (subprocess.Popen, "__init__"),

@@ -106,15 +106,17 @@ def test_a_next_daemon_adopts_it(vtapd: Daemon, containers: Containers) -> None:
 
 
 SPAWN = """
-import sys, threading
-from supervisor.edges import process
-def spawn() -> None:
-    children.append(process.spawn(sys.argv[1:], (), process.find_user("nobody")))
+import os, sys, threading
+from supervisor.edges import process, spawn
+def start() -> None:
+    user, limits = spawn.find_user("nobody"), spawn.limits_of(1, alone=True)
+    children.append(spawn.spawn(sys.argv[1], sys.argv[1:], (), folder, user, limits))
 children = []
-thread = threading.Thread(target=spawn)
+folder = os.open("/", os.O_RDONLY)
+thread = threading.Thread(target=start)
 thread.start()
 thread.join()
-children[0].kill()
+process.watch(*children[0]).kill()
 """
 
 

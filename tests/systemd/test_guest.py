@@ -25,8 +25,10 @@ def test_it_answers_on_the_published_port(guest: Inside) -> None:
 
 def test_systemd_counts_it_with_the_container(vtapd: Service, guest: Inside) -> None:
     status = vtapd.machine.run("cat", f"/proc/{guest.qemu()}/status").out
-    uid = vtapd.machine.run("id", "-u", "vtapd-guest").out.strip()
-    assert f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n" in status
+    gid = vtapd.machine.run("id", "-g", "vtapd-guest").out.strip()
+    assert f"Gid:\t{gid}\t{gid}\t{gid}\t{gid}\n" in status
+    assert "Uid:\t0" not in status, "it has a uid of its own"
+    assert "/run" not in vtapd.machine.run("ls", "-d", f"/proc/{guest.qemu()}/root/run", check=False).out
     assert "CapEff:\t0000000000000000\n" in status
     assert vtapd.pids == [vtapd.main_pid], "and none with the daemon"
 

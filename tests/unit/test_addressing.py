@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from supervisor.core.actions import Uplink
 from supervisor.core.addressing import interfaces_of, whereabouts_of
-from supervisor.core.labels import AddressPlan
 from supervisor.core.model import Address, Route, Whereabouts
+from supervisor.core.spec import AddressPlan
 
 from .things import ETH0, ETH1, TAP0
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from supervisor.config import Config, load_config, parse_listen
-from supervisor.core.labels import GuestPolicy
+from supervisor.config import Config, load_config, parse_listen, parse_uids
 from supervisor.core.lifecycle import RestartCurve
+from supervisor.core.spec import GuestPolicy
 from supervisor.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[2] / "config" / "vtapd.toml"
@@ -63,7 +63,9 @@ class TestReading:
         config = load(tmp_path, '[guest]\nmemory = "1G"\nstop_timeout = "1.5m"\n[limits]\nmemory = "2G"\n')
         assert int(config.guest.memory) == 1 << 30
         assert float(config.guest.stop_timeout) == 90
-        assert config.policy == GuestPolicy(memory_mib=1024, stop_timeout_s=90, max_memory_mib=2048)
+        assert config.policy == GuestPolicy(
+            memory_mib=1024, stop_timeout_s=90, max_memory_mib=2048, image_labels=Config().limits.image_labels
+        )
 
     def test_the_restart_table_is_the_curve(self, tmp_path: Path) -> None:
         config = load(tmp_path, '[restart]\nfirst = "1s"\nmax = "2m"\nsteps = 3\njitter = 0\nreset_after = "10s"\n')
@@ -89,6 +91,7 @@ WRONG = [
     ("[guest]\nmemory = true\n", "guest.memory"),
     ('[guest]\naccel = "xen"\n', "guest.accel"),
     ("[guest]\nuser = 0\n", "guest.user"),
+    ('[guest]\nsandbox = "maybe"\n', "guest.sandbox"),
     ("[docker]\ntimeout = 10\n", "docker.timeout"),
     ('[docker]\ntimeout = "10"\n', "docker.timeout"),
     ('[docker]\ntimeout = "0s"\n', "docker.timeout"),
@@ -101,6 +104,11 @@ WRONG = [
     ("[restart]\njitter = 1.5\n", "restart.jitter"),
     ("[restart]\njitter = nan\n", "restart.jitter"),
     ("[limits]\ncpus = 0\n", "limits.cpus"),
+    ("[limits]\naccels = []\n", "limits.accels"),
+    ('[limits]\naccels = "kvm"\n', "limits.accels"),
+    ('[limits]\naccels = ["xen"]\n', "limits.accels"),
+    ('[limits]\naccels = ["kvm"]\n[guest]\naccel = "tcg"\n', "guest.accel"),
+    ('[limits]\nimage_labels = ["kernal"]\n', "limits.image_labels"),
     ('[limits]\ncpus = "4"\n', "limits.cpus"),
     ('[guest]\nmemory = "0M"\n', "guest.memory"),
     ('[limits]\nmemory = "32M"\n', "guest.memory"),
@@ -118,8 +126,11 @@ def test_a_wrong_file_is_refused_by_the_path_of_its_key(tmp_path: Path, text: st
     assert str(tmp_path / "vtapd.toml") in str(caught.value)
 
 
-@pytest.mark.parametrize("key", keys_of(Config()))
-def test_no_key_takes_a_list(tmp_path: Path, key: str) -> None:
+LISTS = {"limits.accels", "limits.image_labels"}
+
+
+@pytest.mark.parametrize("key", sorted(set(keys_of(Config())) - LISTS))
+def test_no_other_key_takes_a_list(tmp_path: Path, key: str) -> None:
     table, name = key.split(".")
     with pytest.raises(ConfigError, match=key):
         load(tmp_path, f"[{table}]\n{name} = []\n")
@@ -145,3 +156,16 @@ def test_addresses_to_listen_on(text: str, address: tuple[str, int]) -> None:
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match=r"metrics\.listen"):
         parse_listen(text)
+
+
+def test_uids() -> None:
+    assert parse_uids("100000-100002") == range(100000, 100003)
+    assert parse_uids("7-7") == range(7, 8)
+    assert not parse_uids("")
+    assert len(Config().uids) == 1 << 16
+
+
+@pytest.mark.parametrize("text", ["7", "7-", "-7", "0-7", "7-6", "1-4294967295", "a-b", "1-2-3", "1 - 2", "²-³"])
+def test_what_are_no_uids(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"guest\.uids"):
+        load(tmp_path, f'[guest]\nuids = "{text}"\n')

@@ -6,16 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.guests import KINDS
-from supervisor.core.labels import (
-    AddressPlan,
-    Disk,
-    GuestPolicy,
-    GuestSpec,
-    RestartPolicy,
-    parse_labels,
-    why_left_alone,
-)
+from supervisor.core.labels import parse_labels, why_left_alone
 from supervisor.core.model import Address, Container
+from supervisor.core.spec import AddressPlan, Disk, GuestPolicy, GuestSpec, RestartPolicy
 from supervisor.core.units import MIB
 from supervisor.errors import Rejected
 
@@ -319,3 +312,28 @@ def assert_within(spec: GuestSpec, policy: GuestPolicy, asked: Container) -> Non
     assert spec.stop_timeout_s >= 0
     assert spec.accel in ("auto", "kvm", "tcg")
     assert spec.machine is None or "," not in spec.machine
+
+
+OF_IMAGES = replace(POLICY, image_labels=("kernel", "disk", "memory"))
+
+
+def of_image(*names: str, **labels: str) -> Container:
+    return replace(labelled(**labels), image_labels=frozenset(f"vtapd.{name}" for name in names))
+
+
+def test_an_image_may_set_what_it_may_and_the_runner_everything() -> None:
+    asked = of_image("kernel", "memory", kernel=KERNEL, memory="32M", address="dhcp")
+    assert spec_of(asked, OF_IMAGES).address == AddressPlan("dhcp")
+    assert spec_of(of_image("kernel", "address", kernel=KERNEL, address="dhcp")).address == AddressPlan("dhcp")
+
+
+def test_an_image_may_not_set_the_rest() -> None:
+    with pytest.raises(Rejected, match=r"image may not set label vtapd\.address; .*add 'address' to"):
+        parse_labels(of_image("kernel", "address", kernel=KERNEL, address="dhcp"), OF_IMAGES)
+
+
+def test_accelerators_that_are_not_allowed() -> None:
+    only_tcg = replace(POLICY, accels=("tcg",))
+    assert spec_of(labelled(kernel=KERNEL), only_tcg).accel == "tcg"
+    with pytest.raises(Rejected, match=r"vtapd\.accel='kvm' is refused; allowed is auto or tcg"):
+        parse_labels(labelled(kernel=KERNEL, accel="kvm"), only_tcg)

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from supervisor.core.guests import KINDS
 from supervisor.core.guests.kind import Verdict
-from supervisor.core.labels import RestartPolicy
 from supervisor.core.lifecycle import (
     MAX_EXITS,
     NOT_CRASHES,
@@ -18,6 +17,7 @@ from supervisor.core.lifecycle import (
     is_clean,
 )
 from supervisor.core.model import Exit, GuestRecord
+from supervisor.core.spec import RestartPolicy
 
 from .things import PROCESS
 

@@ -8,13 +8,22 @@ from hypothesis import strategies as st
 
 from supervisor.core.guests import FORMS
 from supervisor.core.guests.kind import Boot, GuestKind, Machine
-from supervisor.core.labels import GuestSpec
-from supervisor.core.qemu import Card, Descriptors, DiskFile, accelerator_of, build_arguments, guest_name, slots_of
+from supervisor.core.qemu import (
+    Card,
+    Descriptors,
+    DiskFile,
+    accelerator_of,
+    build_arguments,
+    guest_name,
+    module_name,
+    slots_of,
+)
+from supervisor.core.spec import GuestSpec
 
 from .things import ID
 
 CARD = Card(slot=0, queues=(11,), mac="02:42:ac:11:00:02", mtu=1500)
-FDS = Descriptors(image=10, modules=(), disks=(), cards=(CARD,), qmp=12, console=13, log=14)
+FDS = Descriptors(boot_disk=None, modules=(), disks=(), cards=(CARD,), qmp=12, console=13, log=14)
 OTHER_CARD = Card(slot=64, queues=(17,), mac="02:42:ac:12:00:05", mtu=1400)
 SPEC = GuestSpec("/hello.bin", memory_mib=64)
 NO_BOOT, PC = Boot(), Machine()
@@ -31,8 +40,8 @@ qemu-system-x86_64
 -cpu max
 -m 64M
 -smp 1
--kernel /proc/self/fd/10
--initrd /proc/self/fd/15
+-kernel kernel
+-initrd module0
 -netdev tap,id=net0,fd=11
 -device virtio-net-pci,id=nic0,netdev=net0,mac=02:42:ac:11:00:02,host_mtu=1500,romfile=
 -add-fd fd=14,set=1
@@ -56,8 +65,8 @@ LINUX_BY_KVM = f"""\
 -cpu host
 -m 256M
 -smp 4
--kernel /proc/self/fd/10
--initrd /proc/self/fd/15,/proc/self/fd/16
+-kernel kernel
+-initrd module0,module1
 -append console=ttyS0,115200 quiet
 -netdev tap,id=net0,fd=11
 -device virtio-net-pci,id=nic0,netdev=net0,mac=02:42:ac:11:00:02,host_mtu=9000,romfile=
@@ -89,7 +98,7 @@ def told(
 
 
 def test_rumprun_by_tcg() -> None:
-    assert lines(told(fds=replace(FDS, modules=(15,)))) == RUMPRUN_BY_TCG
+    assert lines(told(fds=replace(FDS, modules=(module_name(0),)))) == RUMPRUN_BY_TCG
 
 
 def test_linux_by_kvm_without_a_log() -> None:
@@ -97,7 +106,9 @@ def test_linux_by_kvm_without_a_log() -> None:
         replace(SPEC, memory_mib=256, cpus=4, machine="q35"),
         "kvm",
         Boot("console=ttyS0,115200 quiet"),
-        fds=replace(FDS, modules=(15, 16), log=None, cards=(replace(CARD, mtu=9000), OTHER_CARD)),
+        fds=replace(
+            FDS, modules=(module_name(0), module_name(1)), log=None, cards=(replace(CARD, mtu=9000), OTHER_CARD)
+        ),
         binary="/opt/qemu",
     )
     assert lines(arguments) == LINUX_BY_KVM
@@ -105,7 +116,7 @@ def test_linux_by_kvm_without_a_log() -> None:
 
 def test_a_disk_is_a_drive_by_descriptor_and_no_kernel() -> None:
     machine = Machine(devices=("pvpanic", "isa-debug-exit"), boots_disk=True)
-    text = lines(told(machine=machine))
+    text = lines(told(machine=machine, fds=replace(FDS, boot_disk=10)))
     assert "-kernel" not in text
     drive = "-drive if=virtio,format=raw,auto-read-only=off,file.locking=on,file.filename=/dev/fdset/2"
     assert f"-add-fd fd=10,set=2\n{drive}\n" in text
@@ -132,9 +143,9 @@ def test_a_guest_is_recognised_by_its_name() -> None:
 
 
 def test_qemu_inherits_what_it_is_told_of_and_nothing_else() -> None:
-    fds = replace(FDS, modules=(15, 16))
-    assert sorted(fds.all()) == [10, 11, 12, 13, 14, 15, 16]
-    assert sorted(replace(fds, log=None).all()) == [10, 11, 12, 13, 15, 16]
+    fds = replace(FDS, boot_disk=10, modules=("module0",))
+    assert sorted(fds.all()) == [10, 11, 12, 13, 14]
+    assert sorted(replace(fds, log=None, boot_disk=None).all()) == [11, 12, 13]
 
 
 @given(st.text(min_size=1), st.text(), st.text())

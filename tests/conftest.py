@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from .containers import Containers
-from .current_daemon import CurrentDaemon
-from .daemon import Daemon, Tables
-from .footprint import await_nothing_left
-from .machine import Machine, sweep
+from tests.integration.containers import Containers
+from tests.integration.current_daemon import CurrentDaemon
+from tests.integration.daemon import Daemon, Tables
+from tests.integration.footprint import await_nothing_left
+from tests.integration.machine import Machine, sweep
 
 HERE = Path(__file__).parent
+WITH_A_MACHINE = (HERE / "integration", HERE / "security")
 TEST_TIMEOUT_S = 90
 LONGEST = "test_every_prefix.py"
 COMMANDS = (
@@ -39,17 +40,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "vtapd_config(**tables): changes to the daemon's default configuration")
 
 
+def _has_a_machine(path: Path) -> bool:
+    return any(folder in path.parents for folder in WITH_A_MACHINE)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name != LONGEST)  # for pytest-xdist, which hands files out in this order
     for item in items:
-        if HERE in item.path.parents:
+        if _has_a_machine(item.path):
             item.add_marker(pytest.mark.integration)
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_S))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "machine" in metafunc.fixturenames:
+    if "machine" in metafunc.fixturenames and _has_a_machine(metafunc.definition.path):
         views = ["host"]
         if metafunc.definition.get_closest_marker("both_cgroups"):
             views = ["host", "v2"]

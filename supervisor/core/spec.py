@@ -1,0 +1,86 @@
+"""What one container asks for, and how far it may go: what `labels` makes of labels, and the rest of vtapd goes by."""
+
+from dataclasses import dataclass
+
+from supervisor.core.health import Aliveness, Readiness
+from supervisor.core.model import Address
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """Docker's words: no, on-failure, always, unless-stopped; `limit` is N of on-failure:N, None for no limit."""
+
+    mode: str = "on-failure"
+    limit: int | None = None
+
+    def __str__(self) -> str:
+        return self.mode if self.limit is None else f"{self.mode}:{self.limit}"
+
+
+@dataclass(frozen=True, slots=True)
+class AddressPlan:
+    """`vtapd.address`: whose addresses the guest has."""
+
+    mode: str = "takeover"
+    """`takeover`: the container's; `static`: one of its own; `dhcp`, `none`: the guest cares for itself."""
+    address: Address | None = None
+    gateway: str | None = None
+
+    @property
+    def takes_over(self) -> bool:
+        return self.mode == "takeover"
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """`vtapd.disk.N`: a file of the container's."""
+
+    number: int
+    path: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GuestSpec:
+    """What one container asks for; paths are absolute ones of the container's own file system."""
+
+    kernel: str
+    memory_mib: int
+    kind: str = "auto"
+    initrd: str | None = None
+    disks: tuple[Disk, ...] = ()
+    """By number."""
+    args: str = ""
+    cpus: int = 1
+    address: AddressPlan = AddressPlan()
+    restart: RestartPolicy = RestartPolicy()
+    on_exit: str = "stop"
+    stop_timeout_s: float = 10.0
+    accel: str = "auto"
+    machine: str | None = None
+    ready: Readiness | None = None
+    """None: it counts as running, and as no more."""
+    alive: Aliveness | None = None
+    env: tuple[tuple[str, str], ...] = ()
+    """The container's environment, where the guest is to have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestPolicy:
+    """What the operator's configuration says where labels say nothing, and how far labels may go."""
+
+    memory_mib: int = 64
+    overhead_mib: int = 48
+    """QEMU's own memory, counted against the container's limit beside the guest's."""
+    accel: str = "auto"
+    stop_timeout_s: float = 10.0
+    max_memory_mib: int = 65536
+    max_cpus: int = 64
+    max_disks: int = 8
+    accels: tuple[str, ...] = ("kvm", "tcg")
+    image_labels: tuple[str, ...] | None = None
+    """Which labels an image may set, without their prefix and number; None for all."""
+
+
+UNLIMITED = GuestPolicy(max_memory_mib=1 << 40, max_cpus=1 << 20, max_disks=100)
+"""For a guest that runs already: what it was once allowed it keeps."""

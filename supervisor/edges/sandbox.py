@@ -1,0 +1,135 @@
+"""QEMU's own file system: its program, libraries and firmware, read-only, and a thread that lives in it.
+
+It is built once. A thread that another one starts shares its root and its namespaces (man 2 clone: CLONE_FS), so one
+thread enters a mount namespace of its own, builds there and waits; whatever it starts is inside from the beginning.
+A spawn costs nothing more, and the daemon needs no CAP_SYS_CHROOT, which entering a mount namespace would take.
+
+There is no /proc inside. A process of the container that may trace its QEMU (CAP_SYS_PTRACE, or the same user) walks
+through /proc/<QEMU>/root, and a /proc of the host's processes there would lead it on to the host's files.
+"""
+
+import ctypes
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from supervisor.errors import Permanent, Transient
+
+_CLONE_FS, _CLONE_NEWNS, _CLONE_NEWUTS, _CLONE_NEWIPC = 0x200, 0x20000, 0x04000000, 0x08000000  # linux/sched.h
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT = 1, 2, 4, 8, 32  # linux/mount.h
+_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
+_MNT_DETACH = 2
+_SYS_PIVOT_ROOT = 155 if os.uname().machine == "x86_64" else 41  # asm/unistd_64.h; asm-generic/unistd.h
+
+_LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
+_FIRMWARE = ("/usr/share/qemu", "/usr/share/seabios", "/usr/share/OVMF", "/usr/share/AAVMF")
+_BESIDE = ("lib", "lib64", "share/qemu", "share/seabios")
+"""Of the prefix that a QEMU was installed in, where that is not /usr."""
+_DEVICES = ("/dev/null", "/dev/urandom", "/dev/kvm")
+_STARTS_S = 10.0
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Sandbox:
+    """The file system for one QEMU program, as long as this is open or a QEMU lives in it."""
+
+    def __init__(self, program: Path, base: Path) -> None:
+        """Build it for a program's real path; `base` is a folder that is covered by it, unseen from outside.
+
+        Blocks for some milliseconds. Raises Permanent where the machine cannot.
+        """
+        self._jobs: queue.SimpleQueue[tuple[threading.Thread, queue.SimpleQueue[RuntimeError | None]] | None]
+        self._jobs = queue.SimpleQueue()
+        built: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
+        threading.Thread(target=self._live, args=(program, base, built), name="sandbox", daemon=True).start()
+        error = built.get()
+        if error is not None:
+            raise Permanent(
+                f"QEMU cannot have a file system of its own: {error}",
+                step="sandbox",
+                remedy='vtapd needs CAP_SYS_ADMIN, or [guest] sandbox = "off"',
+            ) from error
+
+    def start(self, thread: threading.Thread) -> None:
+        """Start it inside. Raises RuntimeError as Thread.start does."""
+        done: queue.SimpleQueue[RuntimeError | None] = queue.SimpleQueue()
+        self._jobs.put((thread, done))
+        try:
+            error = done.get(timeout=_STARTS_S)
+        except queue.Empty:
+            raise Transient("QEMU's file system does not answer", step="sandbox") from None
+        if error is not None:
+            raise error
+
+    def close(self) -> None:
+        """Start nothing more in it."""
+        self._jobs.put(None)
+
+    def _live(self, program: Path, base: Path, built: "queue.SimpleQueue[OSError | None]") -> None:
+        try:
+            _build(program, base)
+        except OSError as error:
+            built.put(error)
+            return
+        built.put(None)
+        while (job := self._jobs.get()) is not None:
+            thread, done = job
+            try:
+                thread.start()
+            except RuntimeError as error:
+                done.put(error)
+            else:
+                done.put(None)
+
+
+def _build(program: Path, base: Path) -> None:
+    """Turn this thread's root into it. The host's shared memory, queues and name are out of reach as well."""
+    _call(_libc.unshare, _CLONE_FS | _CLONE_NEWNS | _CLONE_NEWIPC | _CLONE_NEWUTS)
+    _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
+    _mount("vtapd", base, "tmpfs", _MS_NOSUID | _MS_NOEXEC, b"mode=0755,size=1m")
+    for source in _shown(program):
+        _show(source, base)
+    _mount(None, base, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NOEXEC | _MS_NODEV)
+    os.chdir(base)
+    _call(_libc.syscall, _SYS_PIVOT_ROOT, b".", b".")  # onto itself, and then from under it (man 2 pivot_root)
+    _call(_libc.umount2, b".", _MNT_DETACH)
+    os.chdir("/")
+
+
+def _shown(program: Path) -> Iterator[Path]:
+    prefix = program.parent.parent
+    beside = [] if prefix in (Path("/"), Path("/usr")) else [prefix / name for name in _BESIDE]
+    yield from (*map(Path, (*_LIBRARIES, *_FIRMWARE, *_DEVICES)), *beside)
+    yield program  # last: one of the folders may show it
+
+
+def _show(source: Path, base: Path) -> None:
+    """The same file, folder or link under `base`; nothing where there is none, or where a folder already shows it."""
+    target = base / source.relative_to("/")
+    if not os.path.lexists(source) or os.path.lexists(target):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_symlink():
+        target.symlink_to(source.readlink())
+        return
+    if source.is_dir():
+        target.mkdir()
+    else:
+        target.touch()
+    _mount(source, target, None, _MS_BIND)
+    nodev = 0 if source.is_char_device() else _MS_NODEV
+    _mount(None, target, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | nodev)
+
+
+def _mount(source: Path | str | None, target: Path | str, kind: str | None, flags: int, options: bytes = b"") -> None:
+    words = (os.fsencode(source) if source else None, os.fsencode(target), kind.encode() if kind else None)
+    _call(_libc.mount, *words, ctypes.c_ulong(flags), options, path=str(source or target))
+
+
+def _call(function: Callable[..., int], *arguments: object, path: str | None = None) -> None:
+    if function(*arguments) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)

@@ -1,0 +1,139 @@
+"""Starts QEMU: unprivileged inside a container's namespaces, with few descriptors and narrow limits.
+
+`spawn` is called by a throw-away thread that has entered the namespaces. Credentials belong to a thread as far as the
+kernel is concerned (man 7 credentials; only libc makes them a process's), so that thread drops them by raw system
+calls before it starts QEMU, which thus is unprivileged from its first instruction and a direct child of the daemon.
+No preexec_fn: with it Python must fork its whole address space, without it vfork is enough. That thread may see the
+files of a sandbox alone: nothing is imported and no /proc is read here.
+"""
+
+import ctypes
+import fcntl
+import os
+import pwd
+import resource
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from supervisor.core.model import Pid, User
+from supervisor.errors import Permanent, Transient
+
+_SYS_SETRESUID, _SYS_SETRESGID, _SYS_SETGROUPS = (
+    (117, 119, 116) if os.uname().machine == "x86_64" else (147, 149, 159)
+)  # asm/unistd_64.h; asm-generic/unistd.h for arm64
+_PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
+_CLONE_FS = 0x200  # linux/sched.h
+_STDERR_BYTES = 16384
+_MOST_FILES = 1024
+_MOST_THREADS = 512
+"""Beyond a guest's processors: QEMU's own pool has up to 64."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def find_user(wanted: str) -> User:
+    """The user that guests run as, or nobody where it does not exist. Raises Permanent when it is root."""
+    for name in (wanted, "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        if entry.pw_uid == 0:
+            break
+        groups = os.getgrouplist(name, entry.pw_gid)
+        return User(name, entry.pw_uid, entry.pw_gid, tuple(groups))
+    raise Permanent(
+        f"guests must not run as {wanted!a}", step="spawn", remedy="name an unprivileged user in [guest] user"
+    )
+
+
+def forbid_core_dumps() -> None:
+    """For this process and all that it starts: a core would hold a guest's memory.
+
+    Limits are inherited; to set another user's afterwards would take CAP_SYS_RESOURCE (man 2 prlimit).
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def limits_of(cpus: int, *, alone: bool) -> dict[int, int]:
+    """How many files and threads it may have; threads are counted by user, so only where it is `alone` under it."""
+    files = {resource.RLIMIT_NOFILE: _MOST_FILES}
+    return {**files, resource.RLIMIT_NPROC: _MOST_THREADS + cpus} if alone else files
+
+
+def spawn(
+    program: str,
+    arguments: Sequence[str],
+    descriptors: Sequence[int],
+    folder: int,
+    user: User,
+    limits: Mapping[int, int],
+) -> tuple[Pid, int]:
+    """Start QEMU as this user, in this folder, with these descriptors, under the same numbers.
+
+    Call it in a throw-away thread, which has no rights afterwards. Returns the pid of a child, and the descriptor of
+    what it says on standard error; the caller owns both. Raises Permanent when the program cannot be started.
+    """
+    stderr = _bounded_file("vtapd-qemu-stderr")
+    try:
+        _stand_in(folder)
+        _drop_rights(user)
+        child = subprocess.Popen(
+            arguments,
+            executable=program,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            pass_fds=descriptors,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+            start_new_session=True,
+        )
+    except OSError as error:
+        os.close(stderr)
+        if isinstance(error, FileNotFoundError | PermissionError):
+            raise Permanent(
+                f"cannot start {program!a}: {error.strerror}",
+                step="spawn",
+                remedy="install QEMU (Debian: qemu-system-x86) or correct [guest] qemu",
+            ) from error
+        raise Transient(f"cannot start {program!a}: {error.strerror}", step="spawn") from error
+    child.returncode = 0  # Popen is done with it: it is reaped through its pidfd, or lives longer than the daemon
+    with suppress(ProcessLookupError):  # it ended at once
+        for limit, most in limits.items():
+            # Allowed without CAP_SYS_RESOURCE, since this thread is that user by now (man 2 prlimit).
+            resource.prlimit(child.pid, limit, (most, most))
+    return Pid(child.pid), stderr
+
+
+def _stand_in(folder: int) -> None:
+    """Of this thread alone: threads share their working directory until they say otherwise (man 2 unshare)."""
+    if _libc.unshare(_CLONE_FS) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    os.fchdir(folder)
+
+
+def _drop_rights(user: User) -> None:
+    """This thread's rights alone: system calls, since libc's wrappers would change every thread."""
+    groups = (ctypes.c_uint32 * len(user.groups))(*user.groups)
+    for number, *values in (
+        (_SYS_SETGROUPS, len(groups), groups),
+        (_SYS_SETRESGID, user.gid, user.gid, user.gid),
+        (_SYS_SETRESUID, user.uid, user.uid, user.uid),
+    ):
+        if _libc.syscall(number, *values) < 0:
+            error = ctypes.get_errno()
+            raise Permanent(
+                f"cannot become {user.name}: {os.strerror(error)}",
+                step="spawn",
+                remedy="vtapd needs CAP_SETUID and CAP_SETGID, and the uid of [guest] uids must be one that there is",
+            )
+    _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def _bounded_file(name: str) -> int:
+    """A file in memory that cannot grow: whoever writes it can fill it and no more."""
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(descriptor, _STDERR_BYTES)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+    return descriptor

@@ -1,0 +1,141 @@
+"""Whoever talks to the daemon: by its control socket, or the metrics' port."""
+
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.integration.containers import Containers
+from tests.integration.daemon import Daemon
+from tests.integration.footprint import descriptor_count
+from tests.integration.machine import Machine
+from tests.integration.processes import status_of
+from tests.integration.waiting import eventually
+
+MANY = 300
+MOST = 64
+PATIENCE_S = 40.0
+MOST_GROWTH_KIB = 16 << 10
+METRICS = ("127.0.0.1", 9817)
+
+
+def to_control(vtapd: Daemon) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(str(vtapd.control_socket))  # without a timeout: then it waits for its place in the queue
+    client.settimeout(PATIENCE_S)
+    return client
+
+
+def to_metrics(machine: Machine) -> socket.socket:
+    return machine.namespace.inside(lambda: socket.create_connection(METRICS, PATIENCE_S))
+
+
+@pytest.fixture(params=["control", "metrics"])
+def crowd(request: pytest.FixtureRequest, vtapd: Daemon, machine: Machine) -> Iterator[list[socket.socket]]:
+    """Many who have connected and say nothing."""
+    with ExitStack() as owned:
+        yield [
+            owned.enter_context(to_control(vtapd) if request.param == "control" else to_metrics(machine))
+            for _ in range(MANY)
+        ]
+
+
+def has_hung_up(client: socket.socket) -> bool:
+    client.setblocking(False)
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def test_a_crowd_that_says_nothing(vtapd: Daemon, crowd: list[socket.socket]) -> None:
+    """All but some are turned away, and those are given a while."""
+    eventually(lambda: sum(not has_hung_up(each) for each in crowd) <= MOST, "most were turned away")
+    assert descriptor_count(vtapd.pid) < MANY
+    eventually(lambda: all(has_hung_up(each) for each in crowd), "the rest said nothing for too long", PATIENCE_S)
+    assert vtapd.command("ps").returncode == 0
+    assert vtapd.metrics().value("vtapd_docker_connected") == 1
+
+
+def test_a_header_that_never_ends(vtapd: Daemon) -> None:
+    with to_control(vtapd) as client:
+        client.sendall(b"GET /containers HTTP/1.1\r\nHost: x\r\n")
+        eventually(lambda: _drip(client), "the daemon has hung up", PATIENCE_S)
+
+
+def _drip(client: socket.socket) -> bool:
+    try:
+        client.setblocking(True)
+        client.sendall(b"X-Y: z\r\n")
+    except ConnectionError:
+        return True
+    return has_hung_up(client)
+
+
+LARGE = {
+    "a line": b"GET /" + b"a" * (1 << 20) + b" HTTP/1.1\r\n\r\n",
+    "a header": b"GET /containers HTTP/1.1\r\nX: " + b"a" * (1 << 20) + b"\r\n\r\n",
+    "many headers": b"GET /containers HTTP/1.1\r\n" + b"X: y\r\n" * 100_000 + b"\r\n",
+    "a body": b"POST /containers/x/detach HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n" + b"a" * (8 << 20),
+    "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00" * 1000,
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+def test_large_requests(vtapd: Daemon, what: str) -> None:
+    before = int(status_of(vtapd.pid)["VmRSS"].split()[0])
+    with to_control(vtapd) as client:
+        try:
+            client.sendall(LARGE[what])
+            answer = client.recv(1 << 16)
+        except ConnectionError:
+            answer = b""
+    assert not answer.startswith(b"HTTP/1.1 200") or what == "many headers"
+    assert int(status_of(vtapd.pid)["VmRSS"].split()[0]) < before + MOST_GROWTH_KIB
+    assert vtapd.command("ps").returncode == 0
+
+
+def test_paths_of_the_control_socket(vtapd: Daemon, containers: Containers) -> None:
+    containers.run().await_attached()
+    for path in (
+        "/containers/../../etc/passwd",
+        "/containers/%2e%2e%2fetc",
+        "/containers/",
+        "/%00",
+        "/containers/a%0ab",
+    ):
+        with to_control(vtapd) as client:
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert client.recv(64).split()[1] in (b"404", b"400"), path
+
+
+def test_the_control_socket_is_roots_and_the_groups(vtapd: Daemon) -> None:
+    at = vtapd.control_socket.stat()
+    assert stat.S_IMODE(at.st_mode) == 0o660
+    assert at.st_uid == 0
+    os.setegid(65534)
+    os.seteuid(65534)
+    try:
+        with socket.socket(socket.AF_UNIX) as client, pytest.raises(PermissionError):
+            client.connect(str(vtapd.control_socket))
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+def test_records_are_roots(vtapd: Daemon, containers: Containers) -> None:
+    """They hold command lines, and with them whatever a label or variable holds."""
+    guest = containers.serving_guest()
+    assert stat.S_IMODE((vtapd.run_dir / f"{guest.id}.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE(vtapd.run_dir.stat().st_mode) & 0o022 == 0
+
+
+def test_metrics_listen_on_loopback_alone(vtapd: Daemon, machine: Machine) -> None:
+    listening = machine.run("ss", "-Hltn").stdout.split()
+    assert "127.0.0.1:9817" in listening
+    assert not {"0.0.0.0:9817", "*:9817", "[::]:9817"} & set(listening)

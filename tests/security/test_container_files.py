@@ -1,0 +1,138 @@
+"""What a container does to its files while the daemon looks at them."""
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from supervisor.edges import rootfs
+from supervisor.edges.boot_folder import BootFolder
+from supervisor.errors import Rejected
+from tests.integration.containers import Containers
+from tests.integration.daemon import Daemon
+from tests.integration.observe import node, qemus_of
+from tests.integration.waiting import eventually
+
+BUSY_S = 30.0
+LIMIT_BYTES = 8 << 20
+REFUSED = ("failed", "rejected")
+
+
+@pytest.mark.vtapd_config(limits={"kernel": "64M"})
+def test_a_kernel_that_never_ends(vtapd: Daemon, containers: Containers) -> None:
+    """It grows, by holes that cost nothing, faster than anybody reads."""
+    grow = "n=1; while :; do dd if=/dev/null of=/grows bs=1M seek=$n 2>/dev/null; n=$((n + 32)); done"
+    start = f"dd if=/dev/zero of=/grows bs=1k count=1 2>/dev/null; ({grow}) & exec sleep 1000"
+    container = containers.run(labels={"vtapd.kernel": "/grows"}, command=("/bin/sh", "-c", start))
+    vtapd.await_state(container.name, *REFUSED, deadline_s=BUSY_S)
+    assert not qemus_of(container.id)
+    containers.serving_guest()
+
+
+def test_a_kernel_that_is_swapped_all_the_time(vtapd: Daemon, containers: Containers) -> None:
+    """Between a kernel, a FIFO that nobody writes, a link onto the host and nothing."""
+    swap = (
+        "while :; do cp /hello.bin /k; rm /k; mkfifo /k; rm /k; ln -s /tmp/vtapd-test-secret-of-the-host /k; rm /k; "
+        "ln -s /proc/1/root/etc/shadow /k; rm /k; done 2>/dev/null"
+    )
+    start = f"({swap}) & exec sleep 1000"
+    for _ in range(3):
+        container = containers.run(
+            labels={"vtapd.kernel": "/k", "vtapd.on-exit": "keep"}, command=("/bin/sh", "-c", start)
+        )
+        vtapd.await_state(container.name, *REFUSED, "booting", "running", "backoff", deadline_s=BUSY_S)
+    containers.serving_guest()
+
+
+@pytest.mark.parametrize(
+    "trap",
+    [
+        "mkdir /dev/.tap0.vtapd /dev/.tap0.vtapd/full",
+        "ln -s /etc/passwd /dev/tap0",
+        "mkfifo /dev/tap0",
+        "mkdir /dev/tap0",
+        "while :; do rm -f /dev/tap0 /dev/.tap0.vtapd; ln -s /etc/passwd /dev/.tap0.vtapd; done 2>/dev/null &",
+    ],
+)
+def test_traps_where_the_node_is_made(vtapd: Daemon, containers: Containers, trap: str) -> None:
+    """They harm the container that set them."""
+    container = containers.run(command=("/bin/sh", "-c", f"{trap}\nexec sleep 1000"))
+    vtapd.await_state(container.name, "attached", "attaching", *REFUSED, deadline_s=BUSY_S)
+    other = containers.run().await_attached()
+    assert node(other.pid) is not None
+
+
+def test_an_initrd_that_its_guest_could_not_hold(vtapd: Daemon, containers: Containers) -> None:
+    """It would be held for the guest's whole life, in memory that counts for no container."""
+    large = "[ -s /large ] || dd if=/dev/null of=/large bs=1M seek=33 2>/dev/null; exec sleep 1000"
+    labels = {"vtapd.kernel": "/hello.bin", "vtapd.initrd": "/large", "vtapd.memory": "32M"}
+    container = containers.run(labels=labels, command=("/bin/sh", "-c", large))
+    eventually(lambda: container.exec("stat", "-c", "%s", "/large") == str(33 << 20), "the file is there")
+    container.machine.docker("restart", "-t", "0", container.id)  # the daemon may have looked before
+    view = vtapd.await_state(container.name, "rejected")
+    assert "vtapd.initrd" in view.message
+    assert str(32 << 20) in view.message
+
+
+@pytest.fixture
+def growing(tmp_path: Path) -> Iterator[int]:
+    """A file that becomes longer faster than it is read, up to many times the limit."""
+    descriptor = os.open(tmp_path / "grows", os.O_RDWR | os.O_CREAT)
+    os.ftruncate(descriptor, LIMIT_BYTES)
+    grown = threading.Event()
+
+    def grow() -> None:
+        size = LIMIT_BYTES
+        while not grown.is_set() and size < 1000 * LIMIT_BYTES:
+            size += LIMIT_BYTES
+            os.ftruncate(descriptor, size)
+
+    growth = threading.Thread(target=grow)
+    growth.start()
+    yield descriptor
+    grown.set()
+    growth.join()
+    os.close(descriptor)
+
+
+def test_growth_between_two_reads_ends_the_reading(growing: int) -> None:
+    """The race that the test above may win or lose, always won."""
+    with pytest.raises(Rejected, match="grows"):
+        rootfs.read_image(growing, frozenset({b"marker"}), LIMIT_BYTES)
+    folder = BootFolder()
+    try:
+        with pytest.raises(Rejected, match="grows"):
+            folder.copy("kernel", growing, LIMIT_BYTES)
+    finally:
+        folder.close()
+
+
+FD1 = {
+    "a full FIFO": "mkfifo /f; exec 1<>/f; dd if=/dev/zero of=/f bs=4096 count=15 2>/dev/null; printf '%4095s' x",
+    "a FIFO that nobody reads": "mkfifo /f; exec 1<>/f; exec 1>/f",
+    "a device": "exec 1>/dev/full",
+    "a link": "ln -s /dev/full /f; exec 1>/f",
+    "a file": "exec 1>/some-file",
+    "nothing": "exec 1>&-",
+}
+
+
+@pytest.mark.parametrize("what", FD1)
+def test_what_a_container_makes_of_its_output_blocks_nobody_else(
+    vtapd: Daemon, containers: Containers, what: str
+) -> None:
+    container = containers.run(
+        labels={"vtapd.kernel": "/hello.bin"}, command=("/bin/sh", "-c", f"{FD1[what]}\nexec sleep 1000")
+    )
+    eventually(lambda: vtapd.inspect(container.name).state != "attaching", f"{container.name} was looked at", BUSY_S)
+    containers.serving_guest()
+    assert vtapd.command("ps", timeout_s=5).returncode == 0
+
+
+def test_output_that_is_no_log_does_not_keep_its_guest_from_booting(vtapd: Daemon, containers: Containers) -> None:
+    container = containers.run(
+        labels={"vtapd.kernel": "/hello.bin"}, command=("/bin/sh", "-c", "exec 1>/dev/full; exec sleep 1000")
+    )
+    container.await_page(BUSY_S)

@@ -1,0 +1,196 @@
+"""Whatever comes in from outside is understood or refused; nothing crashes, hangs or grows. `make fuzz` looks long."""
+
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from supervisor.core.console import MAX_LINE_BYTES, ConsoleScanner
+from supervisor.core.guests import FORMS, KINDS, MARKERS, choose_kind
+from supervisor.core.guests.kind import GuestKind, Image
+from supervisor.core.labels import parse_labels
+from supervisor.core.model import GuestRecord, Record
+from supervisor.core.qemu import Card, Descriptors, build_arguments
+from supervisor.core.spec import GuestPolicy
+from supervisor.edges.qmp import QmpSession
+from supervisor.edges.records import Records
+from supervisor.errors import Permanent, Rejected, Transient
+
+from .things import ID, NETWORK, PROCESS, container, record
+
+ANSWER_S = 20.0
+FDS = Descriptors(None, (), (), (Card(0, (11,), "02:42:ac:11:00:02", 1500),), 12, 13, 14)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=12,
+)
+
+# Labels
+
+NAMES = st.sampled_from(
+    ["kernel", "guest", "initrd", "args", "memory", "cpus", "address", "restart", "on-exit", "stop-timeout", "accel",
+     "machine", "env", "enable"],
+) | st.text(max_size=12)  # fmt: skip
+VALUES = st.text(max_size=60) | st.sampled_from(
+    ["/k", "auto", *KINDS, "64M", "999999999999999G", "2", "10.0.0.2/24", "10.0.0.2/24,10.0.0.1", "on-failure:3",
+     "true", "keep", "1e309s", "5s", "pc", "kvm", "/../../etc/shadow", "/k,readonly=on", "²", "0x10", "٣"]
+)  # fmt: skip
+ENV = st.lists(st.tuples(st.text(max_size=8), st.text(max_size=12)), max_size=3)
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=8), ENV, st.integers(0, 1 << 40), st.sampled_from(FORMS))
+def test_labels(labels: dict[str, str], env: list[tuple[str, str]], limit: int, kind: GuestKind) -> None:
+    asking = container(
+        labels={"vtapd.kernel": "/k"} | {f"vtapd.{name}": value for name, value in labels.items()},
+        env=tuple(env),
+        memory_limit_bytes=limit,
+    )
+    said = ""
+    try:
+        spec = parse_labels(asking, GuestPolicy())
+        assert spec is not None or not labels.get("kernel", "/k")
+        if spec is None:
+            return
+        words = build_arguments("qemu", ID, spec, "tcg", kind.machine, kind.boot(spec.args, NETWORK, spec.env), FDS)
+    except Rejected as refusal:
+        said = str(refusal)
+        words = []
+    assert said.isprintable(), "for people, on one line"
+    assert not any("\0" in word for word in words), "or it could not be started"
+    if "-append" in words:
+        del words[words.index("-append") + 1]
+    assert {word for word in words if word.startswith("-")} <= OPTIONS
+
+
+OPTIONS = {
+    "-name", "-nodefaults", "-no-user-config", "-display", "-machine", "-accel", "-cpu", "-m", "-smp", "-kernel",
+    "-initrd", "-append", "-netdev", "-device", "-add-fd", "-chardev", "-serial", "-mon", "-action", "-sandbox",
+    "-drive",
+}  # fmt: skip
+
+
+# Images
+
+HEADS = st.binary(max_size=600) | st.builds(
+    lambda start, rest: start + rest,
+    st.sampled_from([b"\x7fELF\x02\x01\x01", b"\x7fELF\x01\x01\x01", b"\x02\xb0\xad\x1b", b"\0" * 0x202 + b"HdrS"]),
+    st.binary(max_size=300),
+)
+
+
+@given(HEADS, st.sets(st.sampled_from(sorted(MARKERS))), st.sampled_from(["auto", *KINDS]))
+def test_images(head: bytes, markers: set[bytes], asked: str) -> None:
+    try:
+        choice = choose_kind(asked, Image(head, frozenset(markers)), "/k")
+    except Rejected:
+        return
+    assert choice.kind in FORMS
+
+
+# The console
+
+LINE = st.sampled_from(
+    [b"=== _exit(999999999999999999999) called ===\n", b"=== main() of \"", b"halted\r\n", b"FATAL TRAP: ", b"\x1b[31m",
+     b"CRIT: [libkvmplat] <traps.c @ 1> Unhandled Trap 13 (", b"solo5_exit(", b"signal ", b"PANIC", b"Kernel panic",
+     b"[backtrace]\n", b"\r", b"\n", b"\0"]
+) | st.binary(max_size=60)  # fmt: skip
+
+
+@given(st.lists(LINE, max_size=30).map(b"".join), st.integers(1, 200), st.sampled_from(FORMS))
+@example(b"(" * 100_000, 65536, FORMS[0])
+def test_the_console(output: bytes, chunk_bytes: int, kind: GuestKind) -> None:
+    scanner = ConsoleScanner(kind.console)
+    told = sum(scanner.feed(output[at : at + chunk_bytes]) for at in range(0, len(output), chunk_bytes))
+    scanner.close()
+    assert told <= 1, "its end is told once"
+    assert len(scanner.last_line) <= MAX_LINE_BYTES
+    assert scanner.verdict is None or scanner.verdict.reason.startswith("guest-")
+
+
+# Records
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as path:
+        yield Path(path)
+
+
+WRITTEN = msgspec.json.encode(replace(record(), guest=GuestRecord(process=PROCESS)))
+
+
+@given(data=st.data())
+def test_records(folder: Path, data: st.DataObject) -> None:
+    content = data.draw(st.binary(max_size=80) | JSON.map(msgspec.json.encode) | _spoiled(WRITTEN))
+    (folder / f"{ID}.json").write_bytes(content)
+    try:
+        read = Records(folder).read(ID)
+    except Permanent:
+        return
+    assert isinstance(read, Record)
+
+
+def test_a_record_that_nests_without_end(folder: Path) -> None:
+    (folder / f"{ID}.json").write_bytes(b'{"x":' + b"[" * 200_000)
+    with pytest.raises(Permanent):
+        Records(folder).read(ID)
+
+
+def _spoiled(whole: bytes) -> st.SearchStrategy[bytes]:
+    """Some bytes of it are others, some are missing."""
+    return st.tuples(st.integers(0, len(whole)), st.integers(0, 8), st.binary(max_size=8)).map(
+        lambda cut: whole[: cut[0]] + cut[2] + whole[cut[0] + cut[1] :]
+    )
+
+
+# QMP
+
+GREETING = msgspec.json.encode({"QMP": {"version": {"qemu": {}, "package": ""}, "capabilities": []}}) + b"\r\n"
+SAID = st.binary(max_size=80) | JSON.map(msgspec.json.encode) | _spoiled(GREETING) | st.sampled_from(
+    [GREETING, b'{"return": {}}\r\n', b'{"event": "SHUTDOWN", "data": {"reason": 7}}\r\n', b'{"event": []}\r\n',
+     b'{"error": {}}\r\n', b'{"return": {}, "id": "__qmp#00000"}\r\n', b"[" * 5000 + b"\r\n"]
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    """One loop for all examples: to make one takes longer than most of them."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@given(lines=st.lists(SAID, max_size=5))
+def test_qmp(runner: asyncio.Runner, folder: Path, lines: list[bytes]) -> None:
+    runner.run(_converse(folder / "qmp", b"\r\n".join(lines)))
+
+
+async def _converse(path: Path, said: bytes) -> None:
+    """A QEMU that says this, whatever it is asked, and hangs up."""
+    await anyio.Path(path).unlink(missing_ok=True)
+    events: list[str] = []
+    session = QmpSession("fuzz", lambda name, _: events.append(name))
+    async with await anyio.create_unix_listener(path) as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, lambda stream: _say(stream, said))
+        with anyio.fail_after(ANSWER_S):
+            try:
+                await session.connect(path)
+                await session.execute("query-status")
+            except Transient:
+                pass
+            await session.hang_up()
+        tasks.cancel_scope.cancel()
+    assert all(isinstance(name, str) for name in events)
+
+
+async def _say(stream: anyio.abc.SocketStream, said: bytes) -> None:
+    async with stream:
+        await stream.send(said)

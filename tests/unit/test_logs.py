@@ -1,0 +1,46 @@
+"""What a log line makes of text from outside, on a terminal and as JSON."""
+
+import json
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.logs import configure_logs
+
+FORGED = '\n{"event": "forged"}'
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+def line(capsys: pytest.CaptureFixture[str], form: Literal["json", "console"], **values: object) -> str:
+    configure_logs("info", form)
+    structlog.get_logger().info("guest_exited", **values)
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["\x1b]0;owned\x07", f"x{FORGED}", "\x9b2J", "\u202eabc", "a\rb", "a\u2028b"])
+def test_on_a_terminal(capsys: pytest.CaptureFixture[str], value: str) -> None:
+    """A word without blanks is one that structlog prints as it stands."""
+    printed = line(capsys, "console", detail=value)
+    assert value not in printed
+    assert len(printed.splitlines()) == 1
+
+
+@given(value=st.text(st.characters()), key=st.text(st.characters()).filter(lambda key: key not in ("event", "self")))
+def test_as_json(value: str, key: str) -> None:
+    rendered = structlog.processors.JSONRenderer()(None, "info", {key: value, "event": "e"})
+    assert len(rendered.splitlines()) == 1
+    assert json.loads(rendered)["event"] == "e"
+
+
+def test_a_traceback_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = line(capsys, "console", exception="Traceback\n  line 1\x1b[2J")
+    assert printed.endswith("\nTraceback\n  line 1\\x1b[2J\n")

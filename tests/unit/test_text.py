@@ -1,0 +1,20 @@
+"""Whatever comes in, what is shown is printable."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.core.text import escape_controls
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("plain é", "plain é"), ("a\nb", r"a\nb"), ("\x1b[2J", r"\x1b[2J"), ("\u202e", r"\u202e"), ("\ud800", r"\ud800")],
+)
+def test_examples(text: str, shown: str) -> None:
+    assert escape_controls(text) == shown
+
+
+@given(st.text(st.characters()))
+def test_printable(text: str) -> None:
+    assert escape_controls(text).isprintable()
