@@ -6,9 +6,10 @@ ended it says so, and the container's worker looks.
 
 import contextlib
 import signal
+import socket
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,9 +23,8 @@ from supervisor.core.guests.kind import GuestKind, Stop
 from supervisor.core.lifecycle import Evidence
 from supervisor.core.model import ContainerId, Pid, ProcessRecord, short_id
 from supervisor.core.qemu import Card, accelerator_of, device_name, netdev_name
-from supervisor.edges import cgroups, thread
+from supervisor.edges import cgroups, console, thread
 from supervisor.edges.boot_folder import BootFolder
-from supervisor.edges.console import read_console
 from supervisor.edges.process import Process, observe_incarnation
 from supervisor.errors import ContainerGone, Permanent, Transient
 from supervisor.health import Health
@@ -55,41 +55,60 @@ class SocketPaths:
         self.console.unlink(missing_ok=True)
 
 
-class GuestSession:
-    """From the moment its QEMU runs until it has ended. `run` it in the worker's task group.
+@dataclass(slots=True)
+class RunningQemu:
+    """A QEMU and all that the daemon holds of it. It has one owner, who closes it."""
 
-    Owns the process and the folder that it is booted from.
-    """
+    process: Process
+    record: ProcessRecord
+    console: socket.socket | None
+    """A connection to the guest's console; None where it could not be reached."""
+    folder: BootFolder | None = None
+    """What it is booted from, until it has."""
+
+    def forget_files(self) -> None:
+        """What it was booted from takes no more memory."""
+        if self.folder is not None:
+            self.folder.empty()
+            self.folder.close()
+            self.folder = None
+
+    def close(self) -> None:
+        self.forget_files()
+        self.process.close()
+        if self.console is not None:
+            self.console.close()
+
+
+class GuestSession:
+    """From the moment its QEMU runs until it has ended. `run` it in the worker's task group. Owns that QEMU."""
 
     def __init__(
         self,
         container_id: ContainerId,
         init: Pid,
         kind: GuestKind,
-        process: Process,
-        record: ProcessRecord,
+        qemu: RunningQemu,
         cgroup: Cgroup,
         paths: SocketPaths,
         hang_after_s: float,
         health: Health | None,
         on_change: Callable[[], None],
-        boot_folder: BootFolder | None = None,
         recall: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
         """`recall` tells what a guest that is adopted has said so far."""
         self.kind = kind
-        self.record = record
+        self.record = qemu.record
         self.running_at_s: float | None = None
         """When QMP answered, in seconds since boot."""
         self.ended_at_s: float | None = None
         self._container_id = container_id
         self._init = init
-        self._process = process
+        self._qemu, self._process = qemu, qemu.process
         self._cgroup = cgroup
         self._paths = paths
         self._on_change = on_change
         self._health = health
-        self._boot_folder = boot_folder
         self._recall = recall
         self._scanner = ConsoleScanner(kind.console)
         self._monitor = Monitor(short_id(container_id), paths.qmp, cgroup, hang_after_s, self._note_event)
@@ -123,8 +142,7 @@ class GuestSession:
                 tasks.cancel_scope.cancel()
             self.evidence = await self._gather(status)
         finally:
-            self._forget_files()
-            self._process.close()
+            self._qemu.close()
         self._ended.set()
         self._on_change()
 
@@ -236,15 +254,8 @@ class GuestSession:
 
     def _note_running(self) -> None:
         self.running_at_s = boottime_s()
-        self._forget_files()
+        self._qemu.forget_files()
         self._on_change()
-
-    def _forget_files(self) -> None:
-        """What it was booted from takes no more memory."""
-        if self._boot_folder is not None:
-            self._boot_folder.empty()
-            self._boot_folder.close()
-            self._boot_folder = None
 
     def _note_event(self, name: str, data: dict[str, object]) -> None:
         if name == "SHUTDOWN" and self._shutdown is None:
@@ -253,11 +264,12 @@ class GuestSession:
             self._panicked = True
 
     async def _listen(self, tasks: anyio.abc.TaskGroup, heard: anyio.Event) -> None:
-        async for data in read_console(self._paths.console):
-            if self._health is not None:
-                self._health.hear(data)
-            if self._scanner.feed(data):
-                tasks.start_soon(self._end_halted)
+        if self._qemu.console is not None:
+            async for data in console.read(self._qemu.console):
+                if self._health is not None:
+                    self._health.hear(data)
+                if self._scanner.feed(data):
+                    tasks.start_soon(self._end_halted)
         self._scanner.close()
         heard.set()
 

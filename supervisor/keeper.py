@@ -21,10 +21,9 @@ from supervisor.core.actions import StartGuest, Uplink
 from supervisor.core.lifecycle import Evidence, after_end, after_start, classify
 from supervisor.core.model import Container, GuestRecord, Pid, ProcessRecord
 from supervisor.core.qemu import Card, guest_name, slots_of
-from supervisor.edges import process, tap
-from supervisor.edges.boot_folder import BootFolder
+from supervisor.edges import console, process, tap
 from supervisor.errors import Permanent, Transient
-from supervisor.guest import GuestSession, SocketPaths, boottime_s
+from supervisor.guest import GuestSession, RunningQemu, SocketPaths, boottime_s
 from supervisor.health import Health
 from supervisor.launch import GuestPlan, launch
 
@@ -66,7 +65,8 @@ class GuestKeeper:
             return self._reckon(unproven, Evidence(detail="it ended while no daemon ran"), now_s)
         log.info("guest_adopted", pid=found.pid)
         recall = partial(self._recall, container, recorded)
-        self._follow(container, attachment, found, recorded, recall=recall)
+        heard = console.connect(self._paths.console)
+        self._follow(container, attachment, RunningQemu(found, recorded, heard), recall)
         return replace(guest, process=recorded)
 
     async def start(
@@ -76,14 +76,12 @@ class GuestKeeper:
         assert self.plan is not None, "a guest is started only once its image was looked at"
         queues = self.plan.kind.queues(self.plan.spec.cpus)
         cards = tuple(self._card(attachment, uplink, queues) for uplink in step.uplinks)
-        child, folder, record = await launch(
-            self._context, attachment, container, self.plan, step.uplinks, cards, self._paths
-        )
+        qemu = await launch(self._context, attachment, container, self.plan, step.uplinks, cards, self._paths)
         self._start_counted = False
         self.takes_cards = True
-        self._follow(container, attachment, child, record, folder)
-        started = after_start(guest, record)
-        log.info("guest_started", pid=child.pid, kind=self.plan.kind.name, restarts=started.restarts)
+        self._follow(container, attachment, qemu)
+        started = after_start(guest, qemu.record)
+        log.info("guest_started", pid=qemu.process.pid, kind=self.plan.kind.name, restarts=started.restarts)
         return started
 
     async def plug(self, attachment: Attachment, uplink: Uplink, guest: GuestRecord) -> GuestRecord:
@@ -202,25 +200,21 @@ class GuestKeeper:
         self,
         container: Container,
         attachment: Attachment,
-        child: process.Process,
-        record: ProcessRecord,
-        folder: BootFolder | None = None,
+        qemu: RunningQemu,
         recall: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
         assert self.plan is not None
-        self._context.confinement.note(child.pid)
+        self._context.confinement.note(qemu.process.pid)
         self.session = GuestSession(
             container.id,
             Pid(container.pid),
             self.plan.kind,
-            child,
-            record,
+            qemu,
             attachment.cgroup,
             self._paths,
             self._context.config.guest.hang_after,
-            self._health(record, attachment),
+            self._health(qemu.record, attachment),
             self._mark,
-            folder,
             recall,
         )
         self.tasks.start_soon(self.session.run)

@@ -21,7 +21,7 @@ from supervisor.core.spec import GuestSpec
 from supervisor.edges import cgroups, console, netns, process, rootfs, sockets, spawn, thread, vhost
 from supervisor.edges.boot_folder import BootFolder
 from supervisor.errors import Rejected
-from supervisor.guest import SocketPaths, boottime_s
+from supervisor.guest import RunningQemu, SocketPaths, boottime_s
 from supervisor.guest_files import gather_boot_files, open_disks, open_initrd, open_kernel, own
 from supervisor.guest_network import observe_network
 
@@ -72,8 +72,8 @@ async def launch(
     uplinks: tuple[Uplink, ...],
     cards: tuple[qemu.Card, ...],
     paths: SocketPaths,
-) -> tuple[process.Process, BootFolder, ProcessRecord]:
-    """Start QEMU with these cards, in the container's namespaces and cgroup. The caller owns the process and folder.
+) -> RunningQemu:
+    """Start QEMU with these cards, in the container's namespaces and cgroup. The caller owns it.
 
     The taps stay the caller's. Whatever fails, no descriptor, socket or process is left.
     """
@@ -107,6 +107,9 @@ async def launch(
             descriptors,
         )
         limits = context.confinement.limits(user, plan.spec.cpus)
+        heard = console.connect(paths.console)
+        if heard is not None:
+            undone.callback(heard.close)
         begin = partial(spawn.spawn, place.program, arguments, descriptors.all(), folder.descriptor, user, limits)
         spawned_at_s = boottime_s()
         with anyio.CancelScope(shield=True):  # a spawned QEMU must reach its record
@@ -124,22 +127,21 @@ async def launch(
             child.reap()
         child.close()
         folder.close()
+        if heard is not None:
+            heard.close()
         raise
-    return (
-        child,
-        folder,
-        ProcessRecord(
-            child.pid,
-            ticks,
-            spawned_at_s,
-            plan.kind.name,
-            tuple(arguments),
-            tuple(card.slot for card in cards),
-            whereabouts=whereabouts_of(interfaces_of(uplinks, plan.spec.address)),
-            because=plan.because,
-            notes=boot.notes,
-        ),
+    record = ProcessRecord(
+        child.pid,
+        ticks,
+        spawned_at_s,
+        plan.kind.name,
+        tuple(arguments),
+        tuple(card.slot for card in cards),
+        whereabouts=whereabouts_of(interfaces_of(uplinks, plan.spec.address)),
+        because=plan.because,
+        notes=boot.notes,
     )
+    return RunningQemu(child, record, heard, folder)
 
 
 def _boot(kind: GuestKind, spec: GuestSpec, network: GuestNetwork | None) -> Boot:

@@ -196,7 +196,8 @@ def _plural(key: str, descriptors: tuple[int, ...]) -> str:
 
 
 def _console(fds: Descriptors) -> list[str]:
-    chardev = f"socket,id=console,fd={fds.console},server=on,wait=off"
+    # It waits for whoever reads along, who has connected before it was started: not a line may be missed.
+    chardev = f"socket,id=console,fd={fds.console},server=on,wait=on"
     arguments = []
     if fds.log is not None:
         arguments += ["-add-fd", f"fd={fds.log},set={CONSOLE_FDSET}"]

@@ -40,15 +40,20 @@ def open_log(pid: Pid) -> int | None:
         os.close(pinned)
 
 
-async def read_console(path: Path) -> AsyncIterator[bytes]:
-    """What the guest prints from now on, until QEMU ends. Yields nothing when the socket cannot be reached."""
+def connect(path: Path) -> socket.socket | None:
+    """A connection to the console whose QEMU listens there, or will; None where nobody does. The caller owns it."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         connection.setblocking(False)
         connection.connect(os.fspath(path))  # at once, or never; anyio.connect_unix needs a thread
     except OSError:
         connection.close()
-        return
+        return None
+    return connection
+
+
+async def read(connection: socket.socket) -> AsyncIterator[bytes]:
+    """What the guest prints, until QEMU ends. Takes the connection over."""
     async with await UNIXSocketStream.from_socket(connection) as stream:
         while True:
             try:

@@ -1,6 +1,8 @@
 """How guests end, what each end is called, and what follows from it."""
 
+import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +66,26 @@ def test_the_log_keeps_both_lives(vtapd: Daemon, containers: Containers) -> None
     guest.await_page()
     eventually(lambda: guest.logs().count("serving on") == 2, "both lives are in docker logs")
     assert "_exit(7)" in guest.logs()
+
+
+def children(pid: int) -> list[str]:
+    return [child for thread in Path(f"/proc/{pid}/task").glob("*/children") for child in thread.read_text().split()]
+
+
+def test_last_words_before_the_daemon_has_turned_to_the_guest(vtapd: Daemon, containers: Containers) -> None:
+    """On a busy machine the daemon may go on only when its guest has already halted."""
+    known = set(children(vtapd.pid))
+    guest = containers.guest()
+    eventually(lambda: set(children(vtapd.pid)) - known, "a QEMU", PATIENCE_S, every_s=0)
+    os.kill(vtapd.pid, signal.SIGSTOP)
+    try:
+        guest.await_page()
+        guest.tell("/exit?code=7")
+        eventually(lambda: "_exit(7)" in guest.logs(), "its last words")
+    finally:
+        os.kill(vtapd.pid, signal.SIGCONT)
+    eventually(lambda: vtapd.metrics().exits(guest.name, "guest-exit") == 1, "its end is known", PATIENCE_S)
+    guest.await_page()
 
 
 @pytest.mark.parametrize("path", ["/exit?code=0", "/poweroff"])

@@ -45,7 +45,7 @@ qemu-system-x86_64
 -netdev tap,id=net0,fd=11
 -device virtio-net-pci,id=nic0,netdev=net0,mac=02:42:ac:11:00:02,host_mtu=1500,romfile=
 -add-fd fd=14,set=1
--chardev socket,id=console,fd=13,server=on,wait=off,logfile=/dev/fdset/1,logappend=on
+-chardev socket,id=console,fd=13,server=on,wait=on,logfile=/dev/fdset/1,logappend=on
 -serial chardev:console
 -chardev socket,id=qmp,fd=12,server=on,wait=off
 -mon chardev=qmp,mode=control
@@ -72,7 +72,7 @@ LINUX_BY_KVM = f"""\
 -device virtio-net-pci,id=nic0,netdev=net0,mac=02:42:ac:11:00:02,host_mtu=9000,romfile=
 -netdev tap,id=net64,fd=17
 -device virtio-net-pci,id=nic64,netdev=net64,mac=02:42:ac:12:00:05,host_mtu=1400,romfile=
--chardev socket,id=console,fd=13,server=on,wait=off
+-chardev socket,id=console,fd=13,server=on,wait=on
 -serial chardev:console
 -chardev socket,id=qmp,fd=12,server=on,wait=off
 -mon chardev=qmp,mode=control
