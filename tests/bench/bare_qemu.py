@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.integration.containers import Container
@@ -15,7 +15,7 @@ from tests.integration.processes import command_line
 
 ANSWER_S = 10.0
 NUMBER = re.compile(r"(?<=\bfd=)\d+")  # where a descriptor's number stands in the arguments
-QMP = re.compile(r"\bid=qmp,fd=(\d+)")
+SOCKET = re.compile(r"\bid=(qmp|console),fd=(\d+)")
 
 
 class BareQemu:
@@ -31,7 +31,7 @@ class BareQemu:
         self._descriptors = tuple(numbers.values())
         self._folder = Path(self._owned.enter_context(tempfile.TemporaryDirectory(prefix="vtapd-bench-")))
         self._lay_out(Path(f"/proc/{like.pid}/root/hello.bin"), argv)
-        (self._qmp,) = [numbers[found[1]] for word in argv if (found := QMP.search(word))]
+        self._sockets = {found[1]: numbers[found[2]] for word in argv if (found := SOCKET.search(word))}
 
     def close(self) -> None:
         self._owned.close()
@@ -41,11 +41,7 @@ class BareQemu:
 
         The greeting comes before the machine is built, the answer to qmp_capabilities only after.
         """
-        with socket.socket(fileno=os.dup(self._qmp)) as listening:
-            address = listening.getsockname()
-        with closing(socket.socket(socket.AF_UNIX)) as client, client.makefile("rb") as lines:
-            client.settimeout(ANSWER_S)
-            client.connect(address)  # the kernel holds it until QEMU accepts, so nobody polls
+        with self._connect("console"), self._connect("qmp") as client, client.makefile("rb") as lines:
             began_s = time.perf_counter()
             qemu = subprocess.Popen(
                 self._argv,
@@ -66,6 +62,14 @@ class BareQemu:
         assert b'"QMP"' in greeting, said.decode(errors="replace")
         assert b'"return"' in answer, said.decode(errors="replace")
         return greeted_s - began_s, answered_s - began_s
+
+    def _connect(self, name: str) -> socket.socket:
+        """To its QEMU before that is started; the kernel holds it until QEMU accepts, so nobody polls."""
+        client = socket.socket(socket.AF_UNIX)
+        with socket.socket(fileno=os.dup(self._sockets[name])) as listening:
+            client.connect(listening.getsockname())
+        client.settimeout(ANSWER_S)
+        return client
 
     def _lay_out(self, kernel: Path, argv: list[str]) -> None:
         """What that QEMU found in its working directory, and was taken away since; it never gets to run its guest."""
