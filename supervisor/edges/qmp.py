@@ -33,6 +33,8 @@ class QmpSession:
         async with self._changing:
             try:
                 await _undisturbed(self._client.connect(str(path)))
+            except AssertionError as error:  # qemu.qmp's, where QEMU hangs up at the very end of the negotiation
+                raise Transient(f"no QMP session on {path}: QEMU hung up", step="qmp") from error
             except _BROKEN as error:
                 raise Transient(f"no QMP session on {path}: {error}", step="qmp") from error
 

@@ -30,6 +30,8 @@ class FakeQmp:
     """Commands get no answer."""
     closes_on: str | None = None
     """The command at which the connection is closed instead of answered."""
+    closes_after: str | None = None
+    """The command after whose answer the connection is closed."""
     commands: list[str] = field(default_factory=list)
     """What was asked, of all connections."""
     _streams: list[anyio.abc.SocketStream] = field(default_factory=list)
@@ -83,6 +85,7 @@ class FakeQmp:
         await self._send(stream, json.dumps(answer | {"id": message.get("id")}).encode() + b"\r\n")
         if command == "quit":
             await self.emit("SHUTDOWN", guest=False, reason="host-qmp-quit")
+        if command in ("quit", self.closes_after):
             await self.hang_up()
             raise anyio.ClosedResourceError
 

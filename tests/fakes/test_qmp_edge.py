@@ -200,6 +200,19 @@ class TestBadManners:
             await converse()
         await session.close()
 
+    async def test_a_close_at_the_end_of_the_negotiation(self, server: FakeQmp, session: QmpSession) -> None:
+        """As of a QEMU that is killed then: the library finds a state that it asserts cannot be."""
+        server.closes_after = "qmp_capabilities"
+
+        async def converse() -> None:
+            await connect(session, server.path)
+            await session.execute("query-status")
+
+        for _ in range(20):
+            with pytest.raises(Transient):
+                await converse()
+            await session.hang_up()
+
     @pytest.mark.parametrize(
         "garbage",
         [b"garbage\r\n", b"\xff\xfe\r\n", b"[1]\r\n", b"[" * 100_000 + b"\r\n", b'{"return": {}, "id": []}\r\n'],
