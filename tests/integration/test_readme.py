@@ -1,0 +1,96 @@
+"""The README's commands do what it says, in its order, on a machine with nothing but what it asks for."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .daemon import Daemon
+from .machine import REPOSITORY, Machine
+from .readme import Command, missing_lines, readme, sessions
+from .waiting import eventually
+
+GUEST = REPOSITORY / "build" / "guest" / "hello.bin"
+SESSIONS = sessions(readme())
+LOOKING = ("curl", "vtapd ps", "vtapd inspect", "docker logs", "ip")
+"""What only looks may be typed again, as one does when one was too quick."""
+COMMAND_S = 60.0
+
+
+@pytest.fixture
+def desk(machine: Machine, vtapd: Daemon, tmp_path: Path) -> Iterator["Desk"]:
+    machine.docker("tag", machine.image, "busybox")  # there is no registry here
+    images = set(machine.docker("images", "-q").split())
+    yield Desk(machine, vtapd, tmp_path)
+    machine.remove(*machine.docker("ps", "-aq").split())
+    networks = machine.docker("network", "ls", "-q", "-f", "type=custom").split()
+    if networks:
+        machine.docker("network", "rm", *networks)
+    if built := set(machine.docker("images", "-q").split()) - images:
+        machine.docker("rmi", "-f", *built)
+
+
+class Desk:
+    """Where somebody sits who reads the README: root's shell on the machine, in the repository or beside his files."""
+
+    def __init__(self, machine: Machine, vtapd: Daemon, folder: Path) -> None:
+        self.machine, self.folder = machine, folder
+        words = (sys.executable, "-m", "supervisor", "--socket", str(vtapd.control_socket))
+        program = folder / "bin" / "vtapd"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+        program.chmod(0o755)
+        self.env = {
+            "PATH": f"{program.parent}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8",
+            "DOCKER_HOST": machine.docker_host, "DOCKER_BUILDKIT": "0", "COLUMNS": "160", "HOME": str(folder),
+        }  # fmt: skip
+
+    def type(self, line: str) -> str:
+        """One command, in bash; what it printed. Raises AssertionError where it fails."""
+        done = subprocess.run(
+            [*self.machine.dockerd.entered(), "bash", "-c", line],
+            cwd=self.folder, env=self.env, pass_fds=(self.machine.namespace.fd,),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=COMMAND_S, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"# {line}\nexit {done.returncode}\n{done.stdout}"
+        return done.stdout
+
+    def follow(self, command: Command) -> None:
+        def typed() -> bool:
+            output = self.type(command.line)
+            missing = missing_lines(command, output)
+            assert not missing, f"# {command.line}\nis to print\n{missing}\nand printed\n{output}"
+            return True
+
+        if command.line.startswith(LOOKING):
+            eventually(typed, command.line, COMMAND_S)
+        else:
+            typed()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", SESSIONS)
+def test_its_commands(desk: Desk, name: str) -> None:
+    session = SESSIONS[name]
+    shutil.copy(GUEST, desk.folder)
+    for file, content in session.files.items():
+        (desk.folder / file).write_text(content)
+    for command in session.commands:
+        desk.follow(command)
+
+
+def test_it_has_some() -> None:
+    assert SESSIONS, "the README's marks are where they can be read"
+    assert shutil.which("curl"), "`make test` installs it"
+
+
+def test_what_is_not_printed_is_missed() -> None:
+    command = Command("vtapd ps", ("NAME  UPTIME", "…", "web   2.1s", "db   2.1s"))
+    assert missing_lines(command, "NAME UPTIME\nother 1s\nweb 12.25s\n") == ["db 0s"]
+    assert missing_lines(command, "web 2s\nNAME UPTIME\ndb 1s\n") == ["web 0s", "db 0s"]
