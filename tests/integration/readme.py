@@ -1,6 +1,6 @@
 """The README's commands, to be run: every ```console block under a `<!-- tried: NAME -->`, and the files beside them.
 
-A line that begins with `# ` is a command, a trailing backslash goes on in the next line; what follows is what it prints.
+A line that begins with `# ` is a command, a trailing backslash goes on in the next; what follows is what it prints.
 """
 
 import re

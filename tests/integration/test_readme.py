@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from .daemon import Daemon
-from .machine import REPOSITORY, Machine
-from .readme import Command, missing_lines, readme, sessions
+from .machine import REPOSITORY, Machine, built
+from .processes import run
+from .readme import Command, Session, missing_lines, readme, sessions
 from .waiting import eventually
 
 GUEST = REPOSITORY / "build" / "guest" / "hello.bin"
 SESSIONS = sessions(readme())
+FIRST = "walk"
 LOOKING = ("curl", "vtapd ps", "vtapd inspect", "docker logs", "ip")
 """What only looks may be typed again, as one does when one was too quick."""
 COMMAND_S = 60.0
@@ -31,8 +33,8 @@ def desk(machine: Machine, vtapd: Daemon, tmp_path: Path) -> Iterator["Desk"]:
     networks = machine.docker("network", "ls", "-q", "-f", "type=custom").split()
     if networks:
         machine.docker("network", "rm", *networks)
-    if built := set(machine.docker("images", "-q").split()) - images:
-        machine.docker("rmi", "-f", *built)
+    if made := set(machine.docker("images", "-q").split()) - images:
+        machine.docker("rmi", "-f", *made)
 
 
 class Desk:
@@ -41,14 +43,31 @@ class Desk:
     def __init__(self, machine: Machine, vtapd: Daemon, folder: Path) -> None:
         self.machine, self.folder = machine, folder
         words = (sys.executable, "-m", "supervisor", "--socket", str(vtapd.control_socket))
-        program = folder / "bin" / "vtapd"
-        program.parent.mkdir()
-        program.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
-        program.chmod(0o755)
+        self.programs = folder / "bin"
+        self.programs.mkdir()
+        self.provide("vtapd", f'exec {shlex.join(words)} "$@"')
+        docker = shutil.which("docker")
+        assert docker, "`make test` installs it"
+        if "compose" not in run([docker, "help"]).stdout:
+            # Debian 12 has Compose as a program of its own, with the same words.
+            self.provide("docker", f'[ "$1" != compose ] || {{ shift; exec docker-compose "$@"; }}\nexec {docker} "$@"')
         self.env = {
-            "PATH": f"{program.parent}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8",
+            "PATH": f"{self.programs}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8",
             "DOCKER_HOST": machine.docker_host, "DOCKER_BUILDKIT": "0", "COLUMNS": "160", "HOME": str(folder),
         }  # fmt: skip
+
+    def provide(self, name: str, script: str) -> None:
+        (self.programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (self.programs / name).chmod(0o755)
+
+    def prepare(self, session: Session) -> None:
+        """The files that it names lie there: its own, the unikernel of tests/guest, a distribution's kernel."""
+        for file, content in session.files.items():
+            (self.folder / file).write_text(content)
+            if "vmlinuz" in content:
+                for source, name in zip(built("linux"), ("vmlinuz", "initrd"), strict=True):
+                    shutil.copy(source, self.folder / name)
+        shutil.copy(GUEST, self.folder)
 
     def type(self, line: str) -> str:
         """One command, in bash; what it printed. Raises AssertionError where it fails."""
@@ -77,10 +96,12 @@ class Desk:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", SESSIONS)
 def test_its_commands(desk: Desk, name: str) -> None:
+    """Each session but the first starts with the image that the first one made."""
+    if name != FIRST:
+        desk.prepare(SESSIONS[FIRST])
+        desk.type("docker build -q -t hello .")
     session = SESSIONS[name]
-    shutil.copy(GUEST, desk.folder)
-    for file, content in session.files.items():
-        (desk.folder / file).write_text(content)
+    desk.prepare(session)
     for command in session.commands:
         desk.follow(command)
 
