@@ -159,11 +159,13 @@ def observe_user(pid: Pid) -> int | None:
     return int(next(line for line in text.splitlines() if line.startswith("Uid:")).split()[1])
 
 
-def observe_usage(pid: Pid) -> tuple[float, int] | None:
-    """Processor seconds used, and resident bytes; None when it has ended."""
+def observe_usage(incarnation: Incarnation) -> tuple[float, int] | None:
+    """Processor seconds that a process used, and its resident bytes; None when it has ended."""
     try:
-        fields = _stat_fields(pid)
+        fields = _stat_fields(incarnation.pid)
     except ContainerGone:
+        return None
+    if int(fields[19]) != incarnation.start_ticks:
         return None
     ticks = int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK"), int(fields[21]) * resource.getpagesize()
