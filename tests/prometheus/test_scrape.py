@@ -1,0 +1,46 @@
+"""The page as Prometheus and promtool read it, and how they find it."""
+
+import pytest
+
+from tests.integration.containers import Containers
+from tests.integration.daemon import METRICS, Daemon
+from tests.integration.machine import Machine
+from tests.integration.waiting import eventually
+
+from .conftest import OTHER_INSTANCE, Promtool
+from .server import Prometheus
+
+SECONDS = 20.0
+
+
+def test_promtool_finds_nothing_to_say(vtapd: Daemon, containers: Containers, promtool: Promtool) -> None:
+    guest = containers.serving_guest()
+    guest.tell("/crash")
+    eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "every series is there")
+    done = promtool("check", "metrics", text=vtapd.metrics().text)
+    assert done.stdout + done.stderr == ""
+
+
+def test_both_instances_are_found(vtapd: Daemon, prometheus: Prometheus) -> None:
+    def up() -> bool:
+        found = {labels["instance"]: value for labels, value in prometheus.query('up{job="vtapd"}')}
+        return found == {METRICS: 1, OTHER_INSTANCE: 1}
+
+    eventually(up, "one of the file, one of the folder", SECONDS)
+
+
+@pytest.mark.parametrize("accept", ["text/plain;version=1.x", "application/openmetrics-text;version=x", "a" * 4000])
+def test_formats_that_nobody_knows(vtapd: Daemon, machine: Machine, accept: str) -> None:
+    reply = machine.http(f"http://{METRICS}/metrics", Accept=accept)
+    assert (reply.status, "vtapd_build_info{" in reply.body) == (200, True)
+    assert not vtapd.bugs()
+
+
+def test_series_are_gone_from_prometheus_when_their_container_is(
+    vtapd: Daemon, prometheus: Prometheus, containers: Containers
+) -> None:
+    guest = containers.serving_guest()
+    mine = f'{{job="vtapd", container="{guest.name}"}}'
+    eventually(lambda: len(prometheus.query(f"vtapd_guest_up{mine}")) == 2, "one of each instance", SECONDS)
+    guest.remove()
+    eventually(lambda: not prometheus.query(mine), "none is left, stale or not", SECONDS)
