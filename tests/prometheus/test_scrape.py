@@ -1,16 +1,20 @@
 """The page as Prometheus and promtool read it, and how they find it."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.integration.containers import Containers
 from tests.integration.daemon import METRICS, Daemon
 from tests.integration.machine import Machine
+from tests.integration.strace import straced
 from tests.integration.waiting import eventually
 
 from .conftest import OTHER_INSTANCE, Promtool
 from .server import Prometheus
 
 SECONDS = 20.0
+FILE_CALLS = ("open", "openat", "read", "readv", "pread64", "close", "lseek", "fstat", "newfstatat", "ioctl", "statx")
 
 
 def test_promtool_finds_nothing_to_say(vtapd: Daemon, containers: Containers, promtool: Promtool) -> None:
@@ -44,3 +48,20 @@ def test_series_are_gone_from_prometheus_when_their_container_is(
     eventually(lambda: len(prometheus.query(f"vtapd_guest_up{mine}")) == 2, "one of each instance", SECONDS)
     guest.remove()
     eventually(lambda: not prometheus.query(mine), "none is left, stale or not", SECONDS)
+
+
+def calls_of_a_scrape(vtapd: Daemon, log: Path, paths: set[str]) -> list[tuple[int, str]]:
+    """Thread and call, for each system call on one of these files."""
+    with straced(vtapd.pid, log, FILE_CALLS):
+        vtapd.metrics()
+    lines = [line for line in log.read_text().splitlines() if any(f"{path}>" in line for path in paths)]
+    return [(int(line.split()[0]), line) for line in lines]
+
+
+def test_what_a_scrape_asks_of_the_kernel(vtapd: Daemon, containers: Containers, tmp_path: Path) -> None:
+    """Two files a guest, each opened, read and closed, and not in the loop's thread."""
+    guests = [containers.serving_guest(memory="16M") for _ in range(3)]
+    paths = {f"/proc/{guest.qemu()}/stat" for guest in guests} | {f"/proc/{guest.pid}/net/dev" for guest in guests}
+    calls = calls_of_a_scrape(vtapd, tmp_path / "strace", paths)
+    assert len(calls) == len(paths) * len(("open", "read", "close")), calls
+    assert vtapd.pid not in {thread for thread, _ in calls}
