@@ -43,10 +43,8 @@ def promtool(commands: tuple[Path, Path]) -> Promtool:
 def prometheus(commands: tuple[Path, Path], machine: Machine, current_daemon: CurrentDaemon) -> Iterator[Prometheus]:
     """It scrapes whatever daemon runs, as two instances."""
     del current_daemon  # only asked for so that it outlives this
-    server = Prometheus(commands[0], machine, "scrape.yml", {TARGETS_OF_OTHERS: str(machine.home / "targets")})
-    (machine.home / "targets").mkdir()
-    (machine.home / "targets" / "others.yml").write_text(f'- targets: ["{OTHER_INSTANCE}"]\n')
-    try:
-        yield server.start()
-    finally:
-        server.stop()
+    others = machine.home / "targets"
+    others.mkdir()
+    (others / "others.yml").write_text(f'- targets: ["{OTHER_INSTANCE}"]\n')
+    with Prometheus(commands[0], machine, "scrape.yml", {TARGETS_OF_OTHERS: str(others)}, 9090) as server:
+        yield server

@@ -19,7 +19,6 @@ from tests.integration.processes import end
 from tests.integration.waiting import eventually
 
 CONFIG = REPOSITORY / "config" / "prometheus"
-LISTEN = "127.0.0.1:9090"  # of a namespace that nobody else is in
 TARGETS_OF_OTHERS = "/etc/prometheus/vtapd"
 START_S, STOP_S = 30.0, 10.0
 GLOBAL = """\
@@ -37,10 +36,13 @@ def hurried(rules: str) -> str:
 
 
 class Prometheus:
-    """`scrape` is a file of config/prometheus; `changes` are words of it that mean another thing on this machine."""
+    """`scrape` is a file of config/prometheus; `changes` are words of it that mean another thing on this machine.
 
-    def __init__(self, command: Path, machine: Machine, scrape: str, changes: Mapping[str, str]) -> None:
-        self.command, self.machine = command, machine
+    `port` is of a namespace that nobody else is in.
+    """
+
+    def __init__(self, command: Path, machine: Machine, scrape: str, changes: Mapping[str, str], port: int) -> None:
+        self.command, self.machine, self.address = command, machine, f"127.0.0.1:{port}"
         self.home = machine.home / f"prometheus-{scrape}"
         self.log = self.home / "log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -60,7 +62,7 @@ class Prometheus:
             str(self.command),
             f"--config.file={self.home / 'prometheus.yml'}",
             f"--storage.tsdb.path={self.home / 'data'}",
-            f"--web.listen-address={LISTEN}",
+            f"--web.listen-address={self.address}",
         ]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -74,7 +76,13 @@ class Prometheus:
         return self
 
     def _is_ready(self) -> bool:
-        return self.machine.http(f"http://{LISTEN}/-/ready").status == 200
+        return self.machine.http(f"http://{self.address}/-/ready").status == 200
+
+    def __enter__(self) -> "Prometheus":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def stop(self) -> None:
         if self.process is not None:
@@ -82,7 +90,9 @@ class Prometheus:
 
     def ask(self, path: str, **parameters: str | Sequence[str]) -> Any:
         """The data that an API call answers with (https://prometheus.io/docs/prometheus/latest/querying/api/)."""
-        reply = self.machine.http(f"http://{LISTEN}/api/v1/{path}?{urlencode(parameters, doseq=True)}", timeout_s=10)
+        reply = self.machine.http(
+            f"http://{self.address}/api/v1/{path}?{urlencode(parameters, doseq=True)}", timeout_s=10
+        )
         answer = json.loads(reply.body)
         assert answer["status"] == "success", answer
         return answer["data"]

@@ -1,5 +1,6 @@
 """The page as Prometheus and promtool read it, and how they find it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,27 @@ def test_both_instances_are_found(vtapd: Daemon, prometheus: Prometheus) -> None
         return found == {METRICS: 1, OTHER_INSTANCE: 1}
 
     eventually(up, "one of the file, one of the folder", SECONDS)
+
+
+@pytest.fixture
+def swarm(machine: Machine) -> Iterator[str]:
+    """A swarm of one node, which is told by its host name."""
+    machine.docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1:2377")
+    try:
+        yield machine.docker("info", "-f", "{{.Name}}")
+    finally:
+        machine.docker("swarm", "leave", "--force")
+        machine.docker("network", "rm", "docker_gwbridge", check=False)
+
+
+def test_the_nodes_of_a_swarm_are_found(
+    vtapd: Daemon, machine: Machine, swarm: str, commands: tuple[Path, Path]
+) -> None:
+    socket = {"/var/run/docker.sock": str(machine.dockerd.socket)}
+    with Prometheus(commands[0], machine, "scrape-swarm.yml", socket, 9091) as prometheus:
+        eventually(
+            lambda: prometheus.query(f'up{{job="vtapd", instance="{swarm}"}} == 1'), "the node's daemon", SECONDS
+        )
 
 
 @pytest.mark.parametrize("accept", ["text/plain;version=1.x", "application/openmetrics-text;version=x", "a" * 4000])
