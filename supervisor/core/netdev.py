@@ -20,13 +20,13 @@ class Traffic:
 def parse_net_dev(text: str, names: Collection[str]) -> dict[str, Traffic]:
     """Of these interfaces, those that are there (net/core/net-procfs.c, dev_seq_printf_stats).
 
-    Names are the container's own choice; the kernel lets none have a colon or white space.
+    Names are the container's own choice: any bytes but a colon and what C calls a space, so Python's further line ends.
     """
     found = {}
-    for line in text.splitlines():
-        name, _, rest = line.partition(":")
-        fields = rest.split()
-        if name.strip() in names and len(fields) == _FIELDS:
+    for line in text.split("\n"):
+        padded, _, rest = line.partition(":")
+        name, fields = padded.strip(" "), rest.split()
+        if name in names and len(fields) == _FIELDS:
             counts = [int(fields[index]) for index in (_RX_BYTES, _RX_PACKETS, _TX_BYTES, _TX_PACKETS)]
-            found[name.strip()] = Traffic(*counts)
+            found[name] = Traffic(*counts)
     return found

@@ -1,5 +1,6 @@
 """The kernel's table of what passed each interface."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,12 @@ def test_the_links_that_were_asked_for() -> None:
 
 def test_no_name_is_a_part_of_another() -> None:
     assert parse_net_dev(TABLE, ["vtap11000", "eth", "", " face |bytes    packets errs drop"]) == {}
+
+
+@pytest.mark.parametrize("end", ["\x1c", "\x85", "\u2028"])
+def test_a_name_is_no_line_of_its_own(end: str) -> None:
+    forged = TABLE.replace("vtap110002", f"x{end}vtap110002")
+    assert parse_net_dev(forged, ["vtap110002"]) == {}
 
 
 @given(st.integers(0, len(TABLE)))
