@@ -68,13 +68,12 @@ async def serve_metrics(config: Config, page: Page) -> AsyncIterator[None]:
         return
 
     async def metrics(request: web.Request) -> web.Response:
+        asked = request.headers
         try:
-            body, content_type = await page.render(request.headers.get(hdrs.ACCEPT, ""))
+            body, headers = await page.render(asked.get(hdrs.ACCEPT, ""), asked.get(hdrs.ACCEPT_ENCODING, ""))
         except Transient as error:
             return web.Response(status=503, text=f"{error}\n")
-        response = web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
-        response.enable_compression()
-        return response
+        return web.Response(body=body, headers=headers)
 
     app = web.Application()
     app.router.add_get("/metrics", metrics)

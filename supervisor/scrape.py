@@ -3,6 +3,7 @@
 So the loop gives a few microseconds for each guest, and whoever scrapes, however often, takes one thread at a time.
 """
 
+import gzip
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -30,23 +31,27 @@ class Page:
         self._state = state
         self._one = anyio.Lock()
 
-    async def render(self, accept: str) -> tuple[bytes, str]:
-        """The page and its content type, in the format that the Accept header asks for.
+    async def render(self, accept: str, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
+        """The page as these headers of a request ask for it, and the headers that say what it is.
 
         Raises Transient when no thread can be started.
         """
         async with self._one:
-            return await run_in_thread(partial(self._write, self._state(), accept))
+            return await run_in_thread(partial(self._write, self._state(), accept, accept_encoding))
 
-    def _write(self, state: StateCollector, accept: str) -> tuple[bytes, str]:
+    def _write(self, state: StateCollector, accept: str, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
         scrape = CollectorRegistry()
         scrape.register(self._registry)
         scrape.register(state)
         # Not the library's choose_encoder, which fails over a version that is no number.
         if _OPENMETRICS in accept:
             text = openmetrics.generate_latest(scrape)  # type: ignore[no-untyped-call]  # it has no annotations
-            return text, openmetrics.CONTENT_TYPE_LATEST
-        return generate_latest(scrape), CONTENT_TYPE_PLAIN_0_0_4
+            headers = {"Content-Type": openmetrics.CONTENT_TYPE_LATEST}
+        else:
+            text, headers = generate_latest(scrape), {"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
+        if "gzip" not in accept_encoding:
+            return text, headers
+        return gzip.compress(text), headers | {"Content-Encoding": "gzip"}
 
 
 def sample(worker: Worker) -> GuestSample | None:

@@ -1,5 +1,6 @@
 """The page that Prometheus scrapes, read as Prometheus reads it."""
 
+import gzip
 from dataclasses import replace
 
 import anyio
@@ -53,7 +54,7 @@ class Daemon:
         self.page = Page(Counters().registry, lambda: StateCollector(self.attachments, tuple(self.guests)))
 
     def scrape(self, accept: str = "") -> list[Metric]:
-        text = anyio.run(self.page.render, accept)[0].decode()
+        text = anyio.run(self.page.render, accept, "")[0].decode()
         return list((parse_openmetrics if "openmetrics" in accept else parse_text)(text))
 
     def value(self, name: str, **labels: str) -> float | None:
@@ -152,5 +153,13 @@ ACCEPTS = {
 @pytest.mark.parametrize("accept", ACCEPTS)
 def test_the_format_is_one_that_was_asked_for(accept: str) -> None:
     daemon = Daemon(KEK)
-    assert anyio.run(daemon.page.render, accept)[1] == ACCEPTS[accept]
+    assert anyio.run(daemon.page.render, accept, "")[1] == {"Content-Type": ACCEPTS[accept]}
     assert len(daemon.scrape(ACCEPTS[accept])) == len(OF_STATE | AS_IT_HAPPENS)
+
+
+def test_it_is_compressed_for_those_who_want_that() -> None:
+    page = Daemon(KEK).page
+    plain, _ = anyio.run(page.render, "", "identity")
+    compressed, headers = anyio.run(page.render, "", "gzip, deflate")
+    assert headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(compressed) == plain

@@ -45,7 +45,7 @@ def test_the_loop_goes_on_while_guests_are_looked_at() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(loop.beat)
             before_s = time.process_time() - time.thread_time()
-            text, _ = await page.render("")
+            text, _ = await page.render("", "")
             thread_s = time.process_time() - time.thread_time() - before_s
             tasks.cancel_scope.cancel()
         return text.decode(), thread_s
