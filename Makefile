@@ -14,7 +14,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env=DOCKER_HOST)
 
 DEMO_NEEDS := dockerd docker qemu-system-x86_64 ip iptables nsenter umount gcc ld apparmor_parser
 TEST_NEEDS := $(DEMO_NEEDS) curl docker-compose unshare setpriv mount ps zstd strace
-TESTS := tests/fakes tests/guest tests/integration tests/security
+TESTS := tests/fakes tests/guest tests/integration tests/prometheus tests/security
 SYSTEMD_NEEDS := qemu-system-x86_64 mmdebstrap mke2fs gcc ld
 
 .DEFAULT_GOAL := help
@@ -42,7 +42,7 @@ test: need-test lint test-unit test-images  ## run all tests, in Dockers of thei
 
 .PHONY: test-images
 test-images: need-test $(VENV)/.dev  # before tests that run side by side would each build them
-	@cd tests && for image in container linux ipxe; do $(SUDO) ../$(PY) -m images $$image >/dev/null || exit 1; done
+	@cd tests && for image in container linux ipxe prometheus; do $(SUDO) ../$(PY) -m images $$image >/dev/null || exit 1; done
 
 .PHONY: test-systemd
 test-systemd: need-systemd $(VENV)/.dev  ## test the service under a real systemd, in a machine that is built and booted

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
-from aiohttp import web
-from prometheus_client.aiohttp import make_aiohttp_handler
+from aiohttp import hdrs, web
 
-from supervisor.context import Context
+from supervisor.config import Config
 from supervisor.errors import ConfigError, Transient
 from supervisor.reconcile import Reconciler
+from supervisor.scrape import Page
 from supervisor.serving import served
 from supervisor.views import details, summary
 
@@ -60,20 +60,29 @@ async def serve_control(path: Path, group: str, reconciler: Reconciler) -> Async
 
 
 @asynccontextmanager
-async def serve_metrics(context: Context) -> AsyncIterator[None]:
+async def serve_metrics(config: Config, page: Page) -> AsyncIterator[None]:
     """Answer /metrics over TCP, where the configuration says so."""
-    address = context.config.metrics_address
+    address = config.metrics_address
     if address is None:
         yield
         return
+
+    async def metrics(request: web.Request) -> web.Response:
+        asked = request.headers
+        try:
+            body, headers = await page.render(asked.get(hdrs.ACCEPT, ""), asked.get(hdrs.ACCEPT_ENCODING, ""))
+        except Transient as error:
+            return web.Response(status=503, text=f"{error}\n")
+        return web.Response(body=body, headers=headers)
+
     app = web.Application()
-    app.router.add_get("/metrics", make_aiohttp_handler(context.counters.registry))
+    app.router.add_get("/metrics", metrics)
     async with served(app, _SCRAPE_S) as factory:
         try:
             server = await asyncio.get_running_loop().create_server(factory, *address, backlog=_BACKLOG)
         except OSError as error:
             raise ConfigError(
-                f"cannot listen on {context.config.metrics.listen}: {os.strerror(error.errno or 0)}",
+                f"cannot listen on {config.metrics.listen}: {os.strerror(error.errno or 0)}",
                 remedy="choose another address in [metrics] listen",
             ) from error
         with closing(server):

@@ -26,9 +26,10 @@ from supervisor.edges.notify import notify, watchdog_interval_s
 from supervisor.edges.records import Records
 from supervisor.edges.spawn import find_user, forbid_core_dumps
 from supervisor.errors import ConfigError, Transient
-from supervisor.metrics import Counters, StateCollector, program_version
+from supervisor.metrics import Counters, program_version
 from supervisor.reconcile import Reconciler
 from supervisor.recovery import Leftovers
+from supervisor.scrape import Page
 
 _BUS_RETRY_S = 5.0
 _SYSTEMD_RUNS = anyio.Path("/run/systemd/system")
@@ -54,8 +55,9 @@ async def run_daemon(config: Config) -> None:
             context = Context(config, docker, Records(config.run_dir), user, counters, leftovers, confinement)
             await _reach_systemd(context)
             reconciler = Reconciler(context)
-            counters.registry.register(StateCollector(reconciler.attachments, reconciler.guests))
-            async with serve_metrics(context), serve_control(config.control_socket, config.control.group, reconciler):
+            page = Page(counters.registry, reconciler.state)
+            control = serve_control(config.control_socket, config.control.group, reconciler)
+            async with serve_metrics(config, page), control:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(_end_on_signal, tasks.cancel_scope)
                     await tasks.start(reconciler.run)

@@ -1,20 +1,30 @@
 """Prometheus metrics: counters that the daemon keeps, and gauges read off its state at each scrape.
 
 What belongs to a container is read at scrape time from the workers there are, so no series outlives its container.
+`supervisor.scrape` says when, and in which thread.
 """
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from supervisor.core.netdev import Traffic
+
 GUEST_STATES = ("booting", "running", "ready", "backoff", "exited", "failed")
 _FAST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _BOOT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+_TRAFFIC: tuple[tuple[str, str, Callable[[Traffic], int]], ...] = (
+    ("receive", "bytes", lambda traffic: traffic.rx_bytes),
+    ("receive", "packets", lambda traffic: traffic.rx_packets),
+    ("transmit", "bytes", lambda traffic: traffic.tx_bytes),
+    ("transmit", "packets", lambda traffic: traffic.tx_packets),
+)
 
 
 def program_version() -> str:
@@ -23,6 +33,16 @@ def program_version() -> str:
         return version("vtapd")
     except PackageNotFoundError:
         return "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the kernel counts of a guest. None: its QEMU is not there."""
+
+    cpu_s: float | None = None
+    resident_bytes: int | None = None
+    traffic: Mapping[str, Traffic] = field(default_factory=dict)
+    """By interface, as the guest sees it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +57,12 @@ class GuestSample:
     restarts: int
     exits: dict[str, int]
     backoff_s: float
-    cpu_s: float | None
-    resident_bytes: int | None
-    traffic: Mapping[str, Mapping[str, int]]
-    """By interface: rx_ and tx_ bytes and packets of its macvtap; rx is what the guest receives."""
+    observe_usage: Callable[[], Usage]
+    """Asks the kernel; from any thread."""
+
+
+Usages = Sequence[tuple[str, Usage]]
+"""Each with its container's name."""
 
 
 class Counters:
@@ -88,22 +110,22 @@ class Counters:
 
 
 class StateCollector(Collector):
-    """Reads the daemon's state when Prometheus asks."""
+    """The daemon's state at one moment, for one scrape."""
 
-    def __init__(self, attachments: Callable[[], int], guests: Callable[[], Iterable[GuestSample]]) -> None:
+    def __init__(self, attachments: int, guests: Sequence[GuestSample]) -> None:
         self._attachments = attachments
         self._guests = guests
 
     def collect(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily("vtapd_attachments", "Containers that have their tap.", value=self._attachments())
-        samples = list(self._guests())
-        yield _states(samples)
-        yield from _lives(samples)
-        yield from _usage(samples)
-        yield from _traffic(samples)
+        yield GaugeMetricFamily("vtapd_attachments", "Containers that have their tap.", value=self._attachments)
+        yield _states(self._guests)
+        yield from _lives(self._guests)
+        usages = [(guest.container, guest.observe_usage()) for guest in self._guests]
+        yield from _processes(usages)
+        yield from _traffic(usages)
 
 
-def _states(samples: list[GuestSample]) -> Metric:
+def _states(samples: Sequence[GuestSample]) -> Metric:
     family = GaugeMetricFamily("vtapd_guests", "Guests by state.", labels=["state"])
     tally = Tally(sample.state for sample in samples)
     for state in GUEST_STATES:
@@ -111,7 +133,7 @@ def _states(samples: list[GuestSample]) -> Metric:
     return family
 
 
-def _lives(samples: list[GuestSample]) -> Iterator[Metric]:
+def _lives(samples: Sequence[GuestSample]) -> Iterator[Metric]:
     up = GaugeMetricFamily("vtapd_guest_up", "Whether the guest runs.", labels=["container", "guest"])
     restarts = CounterMetricFamily("vtapd_guest_restarts", "Restarts of the guest.", labels=["container"])
     exits = CounterMetricFamily("vtapd_guest_exits", "Ends of the guest.", labels=["container", "reason"])
@@ -127,27 +149,26 @@ def _lives(samples: list[GuestSample]) -> Iterator[Metric]:
     yield from (up, restarts, exits, backoff)
 
 
-def _usage(samples: list[GuestSample]) -> Iterator[Metric]:
+def _processes(usages: Usages) -> Iterator[Metric]:
     cpu = CounterMetricFamily("vtapd_guest_cpu_seconds", "Processor time of the guest's QEMU.", labels=["container"])
     memory = GaugeMetricFamily(
         "vtapd_guest_resident_memory_bytes", "Resident memory of the guest's QEMU.", labels=["container"]
     )
-    for sample in samples:
-        if sample.cpu_s is not None and sample.resident_bytes is not None:
-            cpu.add_metric([sample.container], sample.cpu_s)
-            memory.add_metric([sample.container], sample.resident_bytes)
+    for container, usage in usages:
+        if usage.cpu_s is not None and usage.resident_bytes is not None:
+            cpu.add_metric([container], usage.cpu_s)
+            memory.add_metric([container], usage.resident_bytes)
     yield from (cpu, memory)
 
 
-def _traffic(samples: list[GuestSample]) -> Iterator[Metric]:
-    for side, direction in (("rx", "receive"), ("tx", "transmit")):
-        for unit in ("bytes", "packets"):
-            family = CounterMetricFamily(
-                f"vtapd_guest_network_{direction}_{unit}",
-                f"Network {unit}, {direction}, as the guest sees them.",
-                labels=["container", "interface"],
-            )
-            for sample in samples:
-                for interface, counters in sample.traffic.items():
-                    family.add_metric([sample.container, interface], counters[f"{side}_{unit}"])
-            yield family
+def _traffic(usages: Usages) -> Iterator[Metric]:
+    for direction, unit, counted in _TRAFFIC:
+        family = CounterMetricFamily(
+            f"vtapd_guest_network_{direction}_{unit}",
+            f"Network {unit}, {direction}, as the guest sees them.",
+            labels=["container", "interface"],
+        )
+        for container, usage in usages:
+            for interface, traffic in usage.traffic.items():
+                family.add_metric([container, interface], counted(traffic))
+        yield family

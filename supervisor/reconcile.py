@@ -16,8 +16,8 @@ from supervisor.core.model import ContainerId
 from supervisor.edges import netns
 from supervisor.edges.docker import Event
 from supervisor.errors import Permanent, Transient
-from supervisor.metrics import GuestSample
-from supervisor.views import sample
+from supervisor.metrics import StateCollector
+from supervisor.scrape import sample
 from supervisor.worker import Worker
 
 _FIRST_RECONNECT_S, _LAST_RECONNECT_S = 0.1, 5.0
@@ -76,14 +76,11 @@ class Reconciler:
         begun = [w for w in self.workers.values() if w.id.startswith(name)] if len(name) >= 4 else []
         return begun[0] if len(begun) == 1 else None
 
-    def attachments(self) -> int:
-        """How many containers have their tap."""
-        return sum(worker.attached for worker in self.workers.values())
-
-    def guests(self) -> list[GuestSample]:
-        """Every guest, for a scrape."""
+    def state(self) -> StateCollector:
+        """All of it, for a scrape."""
         samples = (sample(worker) for worker in self.workers.values() if worker.container is not None)
-        return [each for each in samples if each is not None]
+        attached = sum(worker.attached for worker in self.workers.values())
+        return StateCollector(attached, [each for each in samples if each is not None])
 
     async def _work(self, worker: Worker) -> None:
         await worker.run()

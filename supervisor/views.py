@@ -1,15 +1,13 @@
-"""What is told of a container, as plain JSON values: the shapes behind `ps`, `inspect` and the guests' metrics."""
+"""What is told of a container, as plain JSON values: the shapes behind `ps` and `inspect`."""
 
 from typing import Any
 
 from supervisor.core.model import Exit, GuestRecord, Record, TapRecord, short_id
 from supervisor.core.plan import Seen, SeenInterface
 from supervisor.core.qemu import accelerator_of
-from supervisor.edges import process, tap
 from supervisor.edges.netns import NETNS_DIR
 from supervisor.errors import Permanent, Rejected
 from supervisor.guest import boottime_s
-from supervisor.metrics import GuestSample
 from supervisor.worker import Worker
 
 Json = dict[str, Any]
@@ -88,39 +86,6 @@ def details(worker: Worker) -> Json:
         "interfaces": _interfaces(worker),
         "guest": _guest(worker),
     }
-
-
-def sample(worker: Worker) -> GuestSample | None:
-    """The guest's part of a scrape, or None where there is no guest."""
-    run = worker.current
-    if run is None or run.keeper.plan is None:
-        return None
-    plan, guest, session = run.keeper.plan, run.guest, run.keeper.session
-    usage = process.observe_usage(session.pid) if session else None
-    waiting = session is None and guest.done is None
-    return GuestSample(
-        container=worker.name,
-        guest=plan.kind.name,
-        state=state_of(worker),
-        up=session is not None and session.running_at_s is not None,
-        restarts=guest.restarts,
-        exits=guest.exit_counts,
-        backoff_s=max(0.0, guest.not_before_s - boottime_s()) if waiting else 0.0,
-        cpu_s=usage[0] if usage else None,
-        resident_bytes=usage[1] if usage else None,
-        traffic=_traffic(worker),
-    )
-
-
-def _traffic(worker: Worker) -> dict[str, dict[str, int]]:
-    """Of each interface that the guest has, or will have once it is started again."""
-    run, record = worker.current, worker.ledger.record
-    if run is None or run.steps.attachment is None or record is None:
-        return {}
-    session = run.keeper.session
-    theirs = [entry for entry in record.taps if session is None or entry.slot in session.record.slots]
-    counted = {entry.interface: tap.observe_counters(run.steps.attachment.sysfs, entry.tap) for entry in theirs}
-    return {interface: counters for interface, counters in counted.items() if counters is not None}
 
 
 def _address(worker: Worker) -> str | None:

@@ -14,7 +14,7 @@ from tests.integration.footprint import await_nothing_left
 from tests.integration.machine import Machine, sweep
 
 HERE = Path(__file__).parent
-WITH_A_MACHINE = (HERE / "integration", HERE / "security")
+WITH_A_MACHINE = (HERE / "integration", HERE / "prometheus", HERE / "security")
 TEST_TIMEOUT_S = 90
 LONGEST = "test_every_prefix.py"
 COMMANDS = (

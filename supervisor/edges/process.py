@@ -11,6 +11,7 @@ from supervisor.core.model import Incarnation, Pid, ProcessRecord
 from supervisor.errors import ContainerGone, Transient
 
 _STDERR_BYTES = 16384
+_STAT_BYTES = 4096  # it has 52 numbers and a name
 _COMPLAINS = "qemu-system-x86_64: "
 _INFORMS = ": info: "
 _PF_EXITING = 0x4  # linux/sched.h; flags in field 9 of /proc/<pid>/stat
@@ -124,7 +125,11 @@ def command_line(pid: Pid) -> tuple[str, ...]:
 def _stat_fields(pid: Pid) -> list[str]:
     """The fields of /proc/<pid>/stat from the third on (man 5 proc)."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")  # a process names itself, in any bytes
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = os.read(descriptor, _STAT_BYTES).decode("utf-8", "replace")  # a process names itself, in any bytes
+        finally:
+            os.close(descriptor)
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ContainerGone(f"process {pid} has ended", step="process") from error
     return text[text.rindex(")") + 2 :].split()
@@ -160,11 +165,13 @@ def observe_user(pid: Pid) -> int | None:
     return int(next(line for line in text.splitlines() if line.startswith("Uid:")).split()[1])
 
 
-def observe_usage(pid: Pid) -> tuple[float, int] | None:
-    """Processor seconds used, and resident bytes; None when it has ended."""
+def observe_usage(incarnation: Incarnation) -> tuple[float, int] | None:
+    """Processor seconds that a process used, and its resident bytes; None when it has ended."""
     try:
-        fields = _stat_fields(pid)
+        fields = _stat_fields(incarnation.pid)
     except ContainerGone:
+        return None
+    if int(fields[19]) != incarnation.start_ticks:
         return None
     ticks = int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK"), int(fields[21]) * resource.getpagesize()

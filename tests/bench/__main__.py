@@ -18,9 +18,10 @@ from .idle import measure_idle
 from .report import print_table, write_json
 from .restart import measure_restart
 from .resync import measure_resync
+from .scrape import GUESTS, measure_scrape
 from .stage import bench_machine
 
-ROWS = ("attach", "restart", "idle", "resync")
+ROWS = ("attach", "restart", "idle", "resync", "scrape")
 RESULTS = REPOSITORY / "build" / "bench"
 NEEDED = ("dockerd", "docker", "ip", "iptables", "nsenter", "setpriv", "qemu-system-x86_64", "make", "gcc")
 TABLE_COLUMNS = 150  # where the output is no terminal
@@ -67,6 +68,9 @@ def _measure(machine: Machine, rows: tuple[str, ...] | list[str], console: Conso
             if "resync" in rows:
                 console.print("resync: watching it look …")
                 figures.append(measure_resync(machine, containers, 6))
+    if "scrape" in rows:
+        console.print(f"scrape: {GUESTS} guests …")
+        figures += measure_scrape(machine, 10)
     return figures
 
 

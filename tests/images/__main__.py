@@ -1,11 +1,16 @@
-"""The command line: builds one of the images, if need be, and prints where its files are."""
+"""The command line: builds or fetches what is asked for, if need be, and prints where its files are."""
 
 import sys
 
-from . import container, ipxe, linux_guest
+from . import container, ipxe, linux_guest, prometheus
 from .cache import ImageError
 
-BUILDERS = {"container": container.build, "ipxe": ipxe.build, "linux": linux_guest.build}
+BUILDERS = {
+    "container": container.build,
+    "ipxe": ipxe.build,
+    "linux": linux_guest.build,
+    "prometheus": prometheus.build,
+}
 
 
 def main() -> int:

@@ -87,14 +87,15 @@ class Machine:
         self.dockerd.stop()
         self.dockerd.start()
 
-    def http(self, url: str, timeout_s: float = 2.0) -> Reply:
+    def http(self, url: str, timeout_s: float = 2.0, **headers: str) -> Reply:
         """GET from the machine itself, as a user of the host would. Every failure is an OSError."""
         parts = urlsplit(url)
 
         def ask() -> Reply:
             connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout_s)
             try:
-                connection.request("GET", f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}")
+                path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+                connection.request("GET", path, headers=headers)
                 answer = connection.getresponse()
                 return Reply(answer.status, answer.read().decode(errors="replace"))
             except http.client.HTTPException as error:

@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,9 +48,9 @@ def is_change(call: str, arguments: str) -> bool:
 
 
 @contextmanager
-def straced(pid: int, log: Path) -> Iterator[None]:
-    """strace writes all that this process and its threads do into the file; of its children only their birth."""
-    calls = ",".join(f"?{name}" for name in (*ALWAYS, *SOMETIMES))
+def straced(pid: int, log: Path, names: Sequence[str] = (*ALWAYS, *SOMETIMES)) -> Iterator[None]:
+    """strace writes these calls of this process and its threads into the file; of its children only their birth."""
+    calls = ",".join(f"?{name}" for name in names)
     said = log.with_suffix(".stderr")
     argv = ["strace", "-f", "-b", "execve", "-y", "-s", "200", "-e", f"trace={calls}", "-e", "signal=none"]
     with said.open("wb") as stderr:

@@ -1,16 +1,21 @@
 """The page that Prometheus scrapes, read as Prometheus reads it."""
 
+import gzip
 from dataclasses import replace
 
-from prometheus_client import CollectorRegistry
+import anyio
+import pytest
 from prometheus_client.core import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from supervisor.metrics import GUEST_STATES, Counters, GuestSample, StateCollector
+from supervisor.core.netdev import Traffic
+from supervisor.metrics import GUEST_STATES, Counters, GuestSample, StateCollector, Usage
+from supervisor.scrape import Page
 
 KEK = GuestSample(
     container="kek", guest="rumprun", state="running", up=True, restarts=3, exits={"guest-panic": 2, "guest-exit": 1},
-    backoff_s=0.0, cpu_s=1.5, resident_bytes=1 << 20,
-    traffic={"eth0": {"rx_bytes": 10, "rx_packets": 1, "tx_bytes": 20, "tx_packets": 2}},
+    backoff_s=0.0, observe_usage=lambda: Usage(1.5, 1 << 20, {"eth0": Traffic(10, 1, 20, 2)}),
 )  # fmt: skip
 
 # CONTRACT.md, "Metrics", for what exists: (name, type, labels)
@@ -46,14 +51,20 @@ class Daemon:
     def __init__(self, *guests: GuestSample, attachments: int = 0) -> None:
         self.guests = list(guests)
         self.attachments = attachments
-        self.registry = CollectorRegistry()
-        self.registry.register(StateCollector(lambda: self.attachments, lambda: self.guests))
+        self.page = Page(Counters().registry, lambda: StateCollector(self.attachments, tuple(self.guests)))
+
+    def scrape(self, accept: str = "") -> list[Metric]:
+        text = anyio.run(self.page.render, accept, "")[0].decode()
+        return list((parse_openmetrics if "openmetrics" in accept else parse_text)(text))
 
     def value(self, name: str, **labels: str) -> float | None:
-        return self.registry.get_sample_value(name, labels)
+        samples = [sample for family in self.scrape() for sample in family.samples]
+        values = [sample.value for sample in samples if (sample.name, sample.labels) == (name, labels)]
+        assert len(values) <= 1, "each series is there once"
+        return values[0] if values else None
 
     def series_of(self, container: str) -> list[str]:
-        samples = [sample for family in self.registry.collect() for sample in family.samples]
+        samples = [sample for family in self.scrape() for sample in family.samples]
         return [sample.name for sample in samples if sample.labels.get("container") == container]
 
 
@@ -67,7 +78,7 @@ def shapes(families: list[Metric]) -> set[tuple[str, str, tuple[str, ...]]]:
 
 
 def test_names_types_and_labels_are_the_contracts() -> None:
-    assert shapes(list(Daemon(KEK).registry.collect())) == OF_STATE
+    assert shapes(list(StateCollector(1, [KEK]).collect())) == OF_STATE
 
 
 def test_what_is_counted_as_it_happens_has_the_contracts_names_too() -> None:
@@ -79,13 +90,13 @@ def test_what_is_counted_as_it_happens_has_the_contracts_names_too() -> None:
 
 def test_both_together_have_no_name_twice() -> None:
     counters = Counters()
-    counters.registry.register(StateCollector(lambda: 0, list))
+    counters.registry.register(StateCollector(0, []))
     names = [family.name for family in counters.registry.collect()]
     assert len(names) == len(set(names))
 
 
 def test_every_family_is_explained() -> None:
-    families = [*Daemon(KEK).registry.collect(), *Counters().registry.collect()]
+    families = [*StateCollector(1, [KEK]).collect(), *Counters().registry.collect()]
     assert [family.name for family in families if not family.documentation.endswith(".")] == []
 
 
@@ -107,7 +118,7 @@ def test_receive_is_what_the_guest_receives() -> None:
 
 
 def test_a_guest_that_waits_is_not_up_and_has_no_usage() -> None:
-    daemon = Daemon(replace(KEK, state="backoff", up=False, backoff_s=7.5, cpu_s=None, resident_bytes=None, traffic={}))
+    daemon = Daemon(replace(KEK, state="backoff", up=False, backoff_s=7.5, observe_usage=Usage))
     assert daemon.value("vtapd_guest_up", container="kek", guest="rumprun") == 0
     assert daemon.value("vtapd_guest_backoff_seconds", container="kek") == 7.5
     assert daemon.value("vtapd_guest_cpu_seconds_total", container="kek") is None
@@ -126,3 +137,29 @@ def test_series_of_a_container_that_is_gone_are_gone_at_the_next_scrape() -> Non
     daemon.guests.pop(0)
     assert daemon.series_of("kek") == []
     assert daemon.series_of("other")
+
+
+ACCEPTS = {
+    "": "text/plain; version=0.0.4; charset=utf-8",
+    "*/*": "text/plain; version=0.0.4; charset=utf-8",
+    "text/plain;version=1.x": "text/plain; version=0.0.4; charset=utf-8",
+    "application/openmetrics-text;version=1.x": "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    # Prometheus 2.42 and 3
+    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;"
+    "version=0.0.4;q=0.5,*/*;q=0.1": "application/openmetrics-text; version=1.0.0; charset=utf-8",
+}
+
+
+@pytest.mark.parametrize("accept", ACCEPTS)
+def test_the_format_is_one_that_was_asked_for(accept: str) -> None:
+    daemon = Daemon(KEK)
+    assert anyio.run(daemon.page.render, accept, "")[1] == {"Content-Type": ACCEPTS[accept]}
+    assert len(daemon.scrape(ACCEPTS[accept])) == len(OF_STATE | AS_IT_HAPPENS)
+
+
+def test_it_is_compressed_for_those_who_want_that() -> None:
+    page = Daemon(KEK).page
+    plain, _ = anyio.run(page.render, "", "identity")
+    compressed, headers = anyio.run(page.render, "", "gzip, deflate")
+    assert headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(compressed) == plain

@@ -5,8 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.metrics import Counters, StateCollector
+
+from .test_metrics import AS_IT_HAPPENS, KEK, OF_STATE
+
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()
+METRICS = README.partition("\n## Metrics\n")[2].partition("\n## ")[0]
 SECURITY = README.partition("\n## Security\n")[2].partition("\n## ")[0]
 TESTS = {path.name for path in (REPOSITORY / "tests").rglob("test_*.py")}
 
@@ -23,3 +28,18 @@ def test_the_table_of_walls_names_its_tests() -> None:
 @pytest.mark.parametrize("path", proofs_in(README))
 def test_the_tests_that_it_names_exist(path: str) -> None:
     assert (REPOSITORY / path).is_file() if "/" in path else path in TESTS
+
+
+def test_its_metrics_are_those_there_are() -> None:
+    families = [*Counters().registry.collect(), *StateCollector(1, [KEK]).collect()]
+    helps = {family.name + "_total" * (family.type == "counter"): family.documentation for family in families}
+    expected = [
+        f"| `{name}` | {kind} | {', '.join(labels)} | {helps[name]} |"
+        for name, kind, labels in AS_IT_HAPPENS | OF_STATE
+    ]
+    assert sorted(re.findall(r"^\| `vtapd_.*$", METRICS, re.MULTILINE)) == sorted(expected)
+
+
+def test_its_alerts_are_those_there_are() -> None:
+    rules = (REPOSITORY / "config" / "prometheus" / "alerts.yml").read_text()
+    assert re.findall(r"^\| `(Vtapd\w+)` ", METRICS, re.MULTILINE) == re.findall(r"- alert: (\w+)", rules)

@@ -1,0 +1,14 @@
+"""Debian's own Prometheus and promtool: unpacked, not installed, which would start one that listens on the machine."""
+
+from pathlib import Path
+
+from .cache import ImageError
+from .packages import unpacked
+
+
+def build() -> list[Path]:
+    commands = [unpacked("prometheus") / "usr/bin" / name for name in ("prometheus", "promtool")]
+    for command in commands:
+        if not command.is_file():
+            raise ImageError(f"package prometheus holds no {command.name}")
+    return commands

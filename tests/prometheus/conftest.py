@@ -1,0 +1,50 @@
+"""Prometheus and promtool, as Debian has them."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.current_daemon import CurrentDaemon
+from tests.integration.daemon import METRICS
+from tests.integration.machine import Machine, built
+
+from .server import TARGETS_OF_OTHERS, Prometheus
+
+Promtool = Callable[..., "subprocess.CompletedProcess[str]"]
+
+# The daemon under its other name is a second instance.
+OTHER_INSTANCE = f"localhost:{METRICS.partition(':')[2]}"
+
+
+@pytest.fixture(scope="session")
+def commands() -> tuple[Path, Path]:
+    """prometheus and promtool."""
+    server, tool = built("prometheus")
+    return server, tool
+
+
+@pytest.fixture(scope="session")
+def promtool(commands: tuple[Path, Path]) -> Promtool:
+    """Runs it; what it complains of is the failure's message."""
+
+    def run(*words: str | Path, text: str | None = None, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run(
+            [commands[1], *words], input=text, cwd=cwd, capture_output=True, text=True, timeout=30, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def prometheus(commands: tuple[Path, Path], machine: Machine, current_daemon: CurrentDaemon) -> Iterator[Prometheus]:
+    """It scrapes whatever daemon runs, as two instances."""
+    del current_daemon  # only asked for so that it outlives this
+    others = machine.home / "targets"
+    others.mkdir()
+    (others / "others.yml").write_text(f'- targets: ["{OTHER_INSTANCE}"]\n')
+    with Prometheus(commands[0], machine, "scrape.yml", {TARGETS_OF_OTHERS: str(others)}, 9090) as server:
+        yield server

@@ -1,0 +1,121 @@
+"""A Prometheus of the tests' own, in the machine's network and with its files in the machine's folder.
+
+It runs with the files of config/prometheus as they are, but faster: each minute of a rule is a second here, and where
+the file has a folder of /etc, a folder of the test's stands.
+"""
+
+import json
+import math
+import re
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any  # Prometheus' JSON; it does not leave this file
+from urllib.parse import urlencode
+
+from tests.integration.machine import REPOSITORY, Machine
+from tests.integration.processes import end
+from tests.integration.waiting import eventually
+
+CONFIG = REPOSITORY / "config" / "prometheus"
+TARGETS_OF_OTHERS = "/etc/prometheus/vtapd"
+START_S, STOP_S = 30.0, 10.0
+GLOBAL = """\
+global: {{ scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 500ms }}
+rule_files: [{rules}]
+"""
+
+Sample = tuple[dict[str, str], float]
+
+
+def hurried(rules: str) -> str:
+    """The same with seconds for minutes, which are the only unit that the rules have."""
+    assert not re.search(r"\b\d+(ms|[shdwy])\b", rules), "a unit that is not hurried"
+    return re.sub(r"\b(\d+)m\b", r"\1s", rules)
+
+
+class Prometheus:
+    """`scrape` is a file of config/prometheus; `changes` are words of it that mean another thing on this machine.
+
+    `port` is of a namespace that nobody else is in.
+    """
+
+    def __init__(self, command: Path, machine: Machine, scrape: str, changes: Mapping[str, str], port: int) -> None:
+        self.command, self.machine, self.address = command, machine, f"127.0.0.1:{port}"
+        self.home = machine.home / f"prometheus-{scrape}"
+        self.log = self.home / "log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.home.mkdir()
+        rules = self.home / "alerts.yml"
+        rules.write_text(hurried((CONFIG / "alerts.yml").read_text()))
+        text = (CONFIG / scrape).read_text()
+        for shipped, here in changes.items():
+            assert shipped in text, f"{scrape} has no {shipped}"
+            text = text.replace(shipped, here)
+        (self.home / "prometheus.yml").write_text(GLOBAL.format(rules=rules) + text)
+
+    def start(self) -> "Prometheus":
+        argv = [
+            *self.machine.dockerd.entered(),
+            *("setpriv", "--pdeathsig", "TERM", "--"),
+            str(self.command),
+            f"--config.file={self.home / 'prometheus.yml'}",
+            f"--storage.tsdb.path={self.home / 'data'}",
+            f"--web.listen-address={self.address}",
+        ]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(self.machine.namespace.fd,)
+            )
+        try:
+            eventually(self._is_ready, "Prometheus is ready", START_S)
+        except AssertionError as error:
+            self.stop()
+            raise AssertionError(f"{error}\n{self.log.read_text()[-3000:]}") from None
+        return self
+
+    def _is_ready(self) -> bool:
+        return self.machine.http(f"http://{self.address}/-/ready").status == 200
+
+    def __enter__(self) -> "Prometheus":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        if self.process is not None:
+            end(self.process, STOP_S)
+
+    def ask(self, path: str, **parameters: str | Sequence[str]) -> Any:
+        """The data that an API call answers with (https://prometheus.io/docs/prometheus/latest/querying/api/)."""
+        reply = self.machine.http(
+            f"http://{self.address}/api/v1/{path}?{urlencode(parameters, doseq=True)}", timeout_s=10
+        )
+        answer = json.loads(reply.body)
+        assert answer["status"] == "success", answer
+        return answer["data"]
+
+    def query(self, expression: str) -> list[Sample]:
+        """The instant vector that an expression is now."""
+        data = self.ask("query", query=expression)
+        assert data["resultType"] == "vector", f"{expression} is a {data['resultType']}"
+        return [(each["metric"], float(each["value"][1])) for each in data["result"]]
+
+    def query_since(self, expression: str, start_s: float) -> list[float]:
+        """All numbers that an expression was since then (Unix time), as Grafana asks for a graph."""
+        data = self.ask("query_range", query=expression, start=str(start_s), end=str(time.time()), step="1s")
+        values = [float(value) for series in data["result"] for _, value in series["values"]]
+        return [value for value in values if not math.isnan(value)]
+
+    def label_values(self, label: str, selector: str) -> list[str]:
+        """What this label is in the series that the selector matches."""
+        found: list[str] = self.ask(f"label/{label}/values", **{"match[]": selector})
+        return found
+
+    def firing(self, alert: str, **labels: str) -> list[tuple[dict[str, str], dict[str, str]]]:
+        """Labels and annotations of each alert of this name that fires, and has these labels."""
+        found = [each for each in self.ask("alerts")["alerts"] if each["state"] == "firing"]
+        wanted = labels | {"alertname": alert}
+        return [(each["labels"], each["annotations"]) for each in found if wanted.items() <= each["labels"].items()]

@@ -1,0 +1,111 @@
+"""Every alert of config/prometheus/alerts.yml: its rule by promtool's reckoning, and fired by what it is there for."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.integration.containers import Containers
+from tests.integration.daemon import METRICS, Daemon
+from tests.integration.machine import Machine
+from tests.integration.observe import NETNS_FOLDER
+from tests.integration.test_meddling import deny_device
+from tests.integration.waiting import eventually
+
+from .conftest import Promtool
+from .server import CONFIG, Prometheus
+
+FIRES_S = 60.0
+ALERTS = set(re.findall(r"alert: (\w+)", (CONFIG / "alerts.yml").read_text()))
+
+pytestmark = pytest.mark.vtapd_config(attach={"resync": "300ms"}, restart={"max": "200ms"})
+
+
+def test_the_rules_by_themselves(promtool: Promtool) -> None:
+    promtool("check", "rules", CONFIG / "alerts.yml")
+    promtool("test", "rules", Path(__file__).with_name("alerts_test.yml"))
+
+
+@pytest.mark.parametrize("name", ["scrape.yml", "scrape-swarm.yml"])
+def test_the_configurations_by_themselves(promtool: Promtool, name: str) -> None:
+    promtool("check", "config", CONFIG / name)
+
+
+def await_alert(
+    prometheus: Prometheus, alert: str, meanwhile: Callable[[], object] = lambda: None, **labels: str
+) -> None:
+    """Until it fires; `meanwhile` is done again and again. What it tells is complete, and names its labels."""
+
+    def fired() -> tuple[dict[str, str], dict[str, str]]:
+        meanwhile()
+        return prometheus.firing(alert, instance=METRICS, **labels)[0]
+
+    _, annotations = eventually(fired, f"{alert} fires", FIRES_S)
+    assert set(annotations) == {"summary", "description"}
+    for text in annotations.values():
+        assert not re.search(r"[{}]|<no value>", text), "templates that Prometheus could not fill in"
+    assert all(label in annotations["summary"] for label in (METRICS, *labels.values()))
+
+
+def test_guest_crash_loop(vtapd: Daemon, prometheus: Prometheus, containers: Containers) -> None:
+    guest = containers.serving_guest()
+    await_alert(prometheus, "VtapdGuestCrashLoop", lambda: guest.tell("/crash"), container=guest.name)
+
+
+def test_guest_down(vtapd: Daemon, prometheus: Prometheus, containers: Containers) -> None:
+    guest = containers.serving_guest(restart="no", on_exit="keep")
+    guest.tell("/crash")
+    await_alert(prometheus, "VtapdGuestDown", container=guest.name)
+
+
+def test_attach_failing(vtapd: Daemon, prometheus: Prometheus, containers: Containers) -> None:
+    """Somebody else has the symlink's name: it fails once, for good, and its series begins with that."""
+    container = containers.create()
+    taken = NETNS_FOLDER / container.id12
+    taken.touch()
+    try:
+        container.start()
+        await_alert(prometheus, "VtapdAttachFailing", step="netns")
+    finally:
+        taken.unlink()
+
+
+def test_device_rule_fought_over(vtapd: Daemon, prometheus: Prometheus, containers: Containers) -> None:
+    container = containers.run().await_attached()
+    await_alert(prometheus, "VtapdDeviceRuleFoughtOver", lambda: deny_device(container))
+
+
+@contextmanager
+def docker_gone(machine: Machine, _daemon: Daemon) -> Iterator[None]:
+    machine.dockerd.stop()
+    try:
+        yield
+    finally:
+        machine.dockerd.start()
+
+
+@contextmanager
+def daemon_gone(_machine: Machine, daemon: Daemon) -> Iterator[None]:
+    daemon.stop()
+    try:
+        yield
+    finally:
+        daemon.start()
+
+
+GONE = {"VtapdBlind": docker_gone, "VtapdDown": daemon_gone}
+
+
+@pytest.mark.parametrize("alert", GONE)
+def test_what_it_lives_on_is_gone(vtapd: Daemon, prometheus: Prometheus, machine: Machine, alert: str) -> None:
+    eventually(lambda: prometheus.query(f'up{{instance="{METRICS}"}} == 1'), "it is scraped", FIRES_S)
+    with GONE[alert](machine, vtapd):
+        await_alert(prometheus, alert)
+    eventually(lambda: not prometheus.firing(alert), "it is over when that is back", FIRES_S)
+
+
+def test_no_alert_is_left_out() -> None:
+    here = Path(__file__).read_text()
+    assert [alert for alert in ALERTS if f'"{alert}"' not in here] == []
