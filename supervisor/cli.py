@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import socket
 import sys
 import urllib.parse
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
+from supervisor.client import UnixConnection
 from supervisor.config import DEFAULT_PATH, DEFAULT_RUN_DIR, load_config
 from supervisor.errors import VtapdError
 
@@ -54,6 +54,22 @@ def run(config: Path | None) -> None:
         anyio.run(run_daemon, loaded)
     except* VtapdError as group:
         _fail(str(_first(group)))
+
+
+@main.command()
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    help=f"Configuration file.  [default: {DEFAULT_PATH}, or all defaults where that does not exist]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(config: Path | None, as_json: bool) -> None:
+    """Find out what this machine has and lacks for vtapd, each with its remedy."""
+    from supervisor.check import check as check_machine
+
+    if not check_machine(config, as_json=as_json):
+        sys.exit(1)
 
 
 @main.command("check-config")
@@ -118,19 +134,8 @@ def _url(name: str) -> str:
     return "/containers/" + urllib.parse.quote(name, safe="")
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
 def _ask(path: Path, url: str, method: str = "GET", timeout_s: float = _TIMEOUT_S) -> Any:
-    connection = _UnixConnection(path, timeout_s)
+    connection = UnixConnection(path, timeout_s)
     try:
         connection.request(method, url)
         response = connection.getresponse()

@@ -13,6 +13,7 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 
 from supervisor.context import Context
 from supervisor.errors import ConfigError, Transient
+from supervisor.metrics import program_version
 from supervisor.reconcile import Reconciler
 from supervisor.serving import served
 from supervisor.views import details, summary
@@ -46,6 +47,10 @@ async def serve_control(path: Path, group: str, reconciler: Reconciler) -> Async
             return web.json_response({"error": str(error)}, status=503)
         return web.json_response(summary(worker))
 
+    async def version(_request: web.Request) -> web.Response:
+        return web.json_response({"version": program_version(), "pid": os.getpid()})
+
+    app.router.add_get("/version", version)
     app.router.add_get("/containers", containers)
     app.router.add_get("/containers/{name}", container)
     app.router.add_post("/containers/{name}/{verb:detach|attach}", set_detached)

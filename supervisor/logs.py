@@ -31,6 +31,12 @@ def configure_logs(level: str, form: Literal["auto", "journal", "json", "console
     logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL + 1)
 
 
+def silence_logs() -> None:
+    """For a command that says what it found in words of its own."""
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    logging.getLogger().addHandler(logging.NullHandler())
+
+
 _Output = tuple[list[structlog.types.Processor], Callable[..., object]]
 
 

@@ -53,6 +53,14 @@ class Event:
     """It is from before its stream was asked for: it may have been told before, or be of an earlier run."""
 
 
+class Engine(msgspec.Struct, frozen=True):
+    """A Docker daemon, as it describes itself."""
+
+    version: str = msgspec.field(name="ServerVersion", default="?")
+    cgroup_version: str = msgspec.field(name="CgroupVersion", default="1")
+    cgroup_driver: str = msgspec.field(name="CgroupDriver", default="?")
+
+
 class _State(msgspec.Struct, rename="pascal"):
     running: bool = False
     paused: bool = False
@@ -144,6 +152,15 @@ class Docker:
         """The engine's version. Raises Transient where it does not answer."""
         async with self._translated("version"):
             return str((await self._client.version()).get("Version", "?"))
+
+    async def engine(self) -> Engine:
+        """What it is, and how it keeps its containers' cgroups. Raises Transient where it does not answer."""
+        async with self._translated("info"):
+            said = await self._client.system.info()
+        try:
+            return msgspec.convert(said, Engine)
+        except msgspec.ValidationError as error:
+            raise Transient(f"Docker's answer about itself is not understood: {error}", step="docker") from error
 
     async def follow(self, since_s: float, on_event: Callable[[Event], None]) -> NoReturn:
         """Call `on_event` for all that happens from `since_s` (seconds since the epoch) on.
