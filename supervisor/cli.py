@@ -51,7 +51,7 @@ def run(config: Path | None) -> None:
     try:
         loaded = load_config(config)
         configure_logs(loaded.log.level, loaded.log.format)
-        anyio.run(run_daemon, loaded)
+        anyio.run(run_daemon, loaded, config)
     except* VtapdError as group:
         _fail(str(_first(group)))
 

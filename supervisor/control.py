@@ -1,4 +1,4 @@
-"""HTTP: the control socket for `vtapd ps` and `vtapd inspect`, and the page that Prometheus scrapes."""
+"""HTTP on the control socket, for `vtapd ps`, `vtapd inspect` and their like."""
 
 import asyncio
 import grp
@@ -9,9 +9,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 from aiohttp import web
-from prometheus_client.aiohttp import make_aiohttp_handler
 
-from supervisor.context import Context
 from supervisor.errors import ConfigError, Transient
 from supervisor.metrics import program_version
 from supervisor.reconcile import Reconciler
@@ -19,7 +17,6 @@ from supervisor.serving import served
 from supervisor.views import details, summary
 
 _BACKLOG = 128
-_SCRAPE_S = 30.0
 
 
 @asynccontextmanager
@@ -64,25 +61,9 @@ async def serve_control(path: Path, group: str, reconciler: Reconciler) -> Async
         Path.unlink(path, missing_ok=True)
 
 
-@asynccontextmanager
-async def serve_metrics(context: Context) -> AsyncIterator[None]:
-    """Answer /metrics over TCP, where the configuration says so."""
-    address = context.config.metrics_address
-    if address is None:
-        yield
-        return
-    app = web.Application()
-    app.router.add_get("/metrics", make_aiohttp_handler(context.counters.registry))
-    async with served(app, _SCRAPE_S) as factory:
-        try:
-            server = await asyncio.get_running_loop().create_server(factory, *address, backlog=_BACKLOG)
-        except OSError as error:
-            raise ConfigError(
-                f"cannot listen on {context.config.metrics.listen}: {os.strerror(error.errno or 0)}",
-                remedy="choose another address in [metrics] listen",
-            ) from error
-        with closing(server):
-            yield
+def give_to_group(path: Path, group: str) -> None:
+    """Let this group's members use the socket, beside root; root alone where there is no such group."""
+    os.chown(path, -1, _group_id(group))
 
 
 def _bind(path: Path, group: str) -> socket.socket:
@@ -91,7 +72,7 @@ def _bind(path: Path, group: str) -> socket.socket:
         path.unlink(missing_ok=True)
         listener.bind(os.fspath(path))
         path.chmod(0o660)
-        os.chown(path, -1, _group_id(group))
+        give_to_group(path, group)
     except OSError as error:
         listener.close()
         raise ConfigError(f"cannot bind {path}: {error}", remedy="correct [attach] run_dir") from error

@@ -135,7 +135,7 @@ class Docker:
 
     def __init__(self, host: str, timeout_s: float) -> None:
         self.host = host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._labels_of_images: dict[str, dict[str, str]] = {}
         """By image id, which stands for the image's whole content."""
         self._asking_of_images = anyio.Lock()
@@ -257,10 +257,10 @@ class Docker:
     async def _translated(self, what: str, extra_s: float = 0) -> AsyncIterator[None]:
         remedy = f"is Docker running? its address is {self.host}, set by [docker] host or DOCKER_HOST"
         try:
-            with anyio.fail_after(self._timeout_s + extra_s):
+            with anyio.fail_after(self.timeout_s + extra_s):
                 yield
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            said = str(error) or f"no answer within {self._timeout_s:g} s"
+            said = str(error) or f"no answer within {self.timeout_s:g} s"
             raise Transient(f"cannot ask Docker ({what}): {said}", step="docker", remedy=remedy) from error
         except DockerError as error:
             kind = Permanent if error.status in (401, 403) else Transient
