@@ -253,7 +253,7 @@ class GuestSession:
             self._panicked = True
 
     async def _listen(self, tasks: anyio.abc.TaskGroup, heard: anyio.Event) -> None:
-        async for data in read_console(self._paths.console):
+        async for data in read_console(self._paths.console, self._process.pid, self._process.pidfd):
             if self._health is not None:
                 self._health.hear(data)
             if self._scanner.feed(data):
