@@ -128,6 +128,18 @@ class Config(_Table, frozen=True):
         )
 
     @property
+    def keys_of_starts(self) -> dict[str, str]:
+        """What counts when a guest is started and is no part of its spec, by path, as people write it."""
+        table = self.guest
+        return {
+            "guest.qemu": table.qemu,
+            "guest.user": table.user,
+            "guest.sandbox": table.sandbox,
+            "guest.uids": table.uids,
+            "guest.hang_after": f"{table.hang_after:g}s",
+        }
+
+    @property
     def uids(self) -> range:
         """One for each guest; empty where all run as `guest.user`."""
         return parse_uids(self.guest.uids)

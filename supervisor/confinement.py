@@ -57,6 +57,22 @@ class Confinement:
         with suppress(VtapdError):  # the first guest tries again, and tells of it
             await self.place()
 
+    async def change(self, program: str, sandbox: str, user: User, uids: range) -> None:
+        """For guests that start from now on. Raises Permanent, and changes nothing, where QEMU must be walled in and
+        cannot be."""
+        before = self._program, self._mode, self._user, self._uids
+        self._program, self._mode, self._user, self._uids = program, sandbox, user, uids
+        if before[:2] == (program, sandbox):
+            return
+        self._identity = None
+        if sandbox == "required":
+            try:
+                await self.place()
+            except Permanent:
+                self._program, self._mode, self._user, self._uids = before
+                self._identity = None
+                raise
+
     async def place(self) -> Place:
         """Its own file system, built anew where QEMU was installed anew; or the host's, where none can be had.
 
@@ -66,7 +82,7 @@ class Confinement:
         if identity is None or self._mode == "off":
             return Place(str(program))
         async with self._building:
-            if identity != self._identity:
+            if identity != self._identity or (self._mode == "required" and self._sandbox is None):
                 await self._build(program)
                 self._identity = identity
         return Place(str(program), self._sandbox.start) if self._sandbox else Place(str(program))

@@ -16,6 +16,7 @@ from supervisor.core.guests import KINDS
 from supervisor.core.labels import ENABLE, parse_labels, why_left_alone, why_no_network
 from supervisor.core.lifecycle import NOT_CRASHES
 from supervisor.core.model import Container, GuestRecord, Incarnation, ProcessRecord
+from supervisor.core.pending import Pending, pending_of, terms_of
 from supervisor.core.plan import Desired
 from supervisor.core.spec import UNLIMITED, AddressPlan, GuestSpec
 from supervisor.edges import process
@@ -131,6 +132,18 @@ class ContainerRun:
         """Give all descriptors back; everything in the container stays as it is."""
         self.keeper.release()
         self.steps.close()
+
+    def pending(self) -> tuple[Pending, ...] | None:
+        """By what its guest differs from one that would be started now; None where none runs, or nobody knows."""
+        running = self.guest.process
+        if self.keeper.session is None or running is None or not running.terms:
+            return None
+        config = self._context.config
+        try:
+            spec = parse_labels(self.container, config.policy)
+        except Rejected as error:
+            return (Pending("labels", "accepted", str(error)),)
+        return pending_of(running.terms, terms_of(spec, config.keys_of_starts)) if spec else None
 
     # What it is to have
 

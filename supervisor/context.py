@@ -47,6 +47,10 @@ class Context:
             self.systemd.close()
             self.systemd = None
 
+    def forget_accelerator(self) -> None:
+        """QEMU, or whom guests run as, is another one: find out again when it is asked for."""
+        self._accelerator = None
+
     async def accelerator(self, asked: str) -> str:
         """kvm or tcg for what was asked. `auto` proves KVM once, which takes at most kvm.DEADLINE_S."""
         if asked != "auto":

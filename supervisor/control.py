@@ -1,4 +1,4 @@
-"""HTTP: the control socket for `vtapd ps` and `vtapd inspect`, and the page that Prometheus scrapes."""
+"""HTTP on the control socket, for `vtapd ps`, `vtapd inspect` and their like."""
 
 import asyncio
 import grp
@@ -8,17 +8,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
-from supervisor.config import Config
 from supervisor.errors import ConfigError, Transient
+from supervisor.metrics import program_version
 from supervisor.reconcile import Reconciler
-from supervisor.scrape import Page
 from supervisor.serving import served
 from supervisor.views import details, summary
 
 _BACKLOG = 128
-_SCRAPE_S = 30.0
 
 
 @asynccontextmanager
@@ -46,6 +44,10 @@ async def serve_control(path: Path, group: str, reconciler: Reconciler) -> Async
             return web.json_response({"error": str(error)}, status=503)
         return web.json_response(summary(worker))
 
+    async def version(_request: web.Request) -> web.Response:
+        return web.json_response({"version": program_version(), "pid": os.getpid()})
+
+    app.router.add_get("/version", version)
     app.router.add_get("/containers", containers)
     app.router.add_get("/containers/{name}", container)
     app.router.add_post("/containers/{name}/{verb:detach|attach}", set_detached)
@@ -59,34 +61,9 @@ async def serve_control(path: Path, group: str, reconciler: Reconciler) -> Async
         Path.unlink(path, missing_ok=True)
 
 
-@asynccontextmanager
-async def serve_metrics(config: Config, page: Page) -> AsyncIterator[None]:
-    """Answer /metrics over TCP, where the configuration says so."""
-    address = config.metrics_address
-    if address is None:
-        yield
-        return
-
-    async def metrics(request: web.Request) -> web.Response:
-        asked = request.headers
-        try:
-            body, headers = await page.render(asked.get(hdrs.ACCEPT, ""), asked.get(hdrs.ACCEPT_ENCODING, ""))
-        except Transient as error:
-            return web.Response(status=503, text=f"{error}\n")
-        return web.Response(body=body, headers=headers)
-
-    app = web.Application()
-    app.router.add_get("/metrics", metrics)
-    async with served(app, _SCRAPE_S) as factory:
-        try:
-            server = await asyncio.get_running_loop().create_server(factory, *address, backlog=_BACKLOG)
-        except OSError as error:
-            raise ConfigError(
-                f"cannot listen on {config.metrics.listen}: {os.strerror(error.errno or 0)}",
-                remedy="choose another address in [metrics] listen",
-            ) from error
-        with closing(server):
-            yield
+def give_to_group(path: Path, group: str) -> None:
+    """Let this group's members use the socket, beside root; root alone where there is no such group."""
+    os.chown(path, -1, _group_id(group))
 
 
 def _bind(path: Path, group: str) -> socket.socket:
@@ -95,7 +72,7 @@ def _bind(path: Path, group: str) -> socket.socket:
         path.unlink(missing_ok=True)
         listener.bind(os.fspath(path))
         path.chmod(0o660)
-        os.chown(path, -1, _group_id(group))
+        give_to_group(path, group)
     except OSError as error:
         listener.close()
         raise ConfigError(f"cannot bind {path}: {error}", remedy="correct [attach] run_dir") from error

@@ -4,7 +4,7 @@ root task group
 ├─ reconciler    workers, Docker's events, resync
 ├─ HTTP          metrics and control
 ├─ watchdog      systemd
-└─ signals       SIGTERM and SIGINT end it
+└─ signals       SIGTERM and SIGINT end it, SIGHUP has it read its configuration again
 """
 
 import fcntl
@@ -20,7 +20,7 @@ import structlog
 from supervisor.config import Config
 from supervisor.confinement import Confinement
 from supervisor.context import Context
-from supervisor.control import serve_control, serve_metrics
+from supervisor.control import serve_control
 from supervisor.edges.docker import Docker
 from supervisor.edges.notify import notify, watchdog_interval_s
 from supervisor.edges.records import Records
@@ -29,7 +29,9 @@ from supervisor.errors import ConfigError, Transient
 from supervisor.metrics import Counters, program_version
 from supervisor.reconcile import Reconciler
 from supervisor.recovery import Leftovers
+from supervisor.reload import Reloading
 from supervisor.scrape import Page
+from supervisor.scraping import serve_metrics
 
 _BUS_RETRY_S = 5.0
 _SYSTEMD_RUNS = anyio.Path("/run/systemd/system")
@@ -37,11 +39,11 @@ _SYSTEMD_RUNS = anyio.Path("/run/systemd/system")
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-async def run_daemon(config: Config) -> None:
-    """Until SIGTERM or SIGINT. Raises a VtapdError when it cannot start."""
+async def run_daemon(config: Config, path: Path | None = None) -> None:
+    """Until SIGTERM or SIGINT. Raises a VtapdError when it cannot start. `path` is where SIGHUP has it look again."""
     user = find_user(config.guest.user)
     forbid_core_dumps()
-    with _own_folder(config.run_dir):
+    with _own_folder(config.run_dir), anyio.open_signal_receiver(signal.SIGHUP) as hangups:
         docker = Docker(config.docker.host, config.docker.timeout)
         try:
             engine = await docker.version()
@@ -57,11 +59,13 @@ async def run_daemon(config: Config) -> None:
             reconciler = Reconciler(context)
             page = Page(counters.registry, reconciler.state)
             control = serve_control(config.control_socket, config.control.group, reconciler)
-            async with serve_metrics(config, page), control:
+            async with serve_metrics(config, page) as scraping, control:
+                reloading = Reloading(path, context, reconciler, scraping)
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(_end_on_signal, tasks.cancel_scope)
                     await tasks.start(reconciler.run)
                     tasks.start_soon(_watchdog)
+                    tasks.start_soon(reloading.follow, hangups)
                     tasks.start_soon(context.accelerator, config.guest.accel)
                     tasks.start_soon(confinement.prepare)
                     tasks.start_soon(_follow_systemd, context, reconciler)

@@ -265,7 +265,7 @@ class GuestSession:
 
     async def _listen(self, tasks: anyio.abc.TaskGroup, heard: anyio.Event) -> None:
         if self._qemu.console is not None:
-            async for data in console.read(self._qemu.console):
+            async for data in console.read(self._qemu.console, self._process.pid, self._process.pidfd):
                 if self._health is not None:
                     self._health.hear(data)
                 if self._scanner.feed(data):

@@ -17,6 +17,7 @@ from supervisor.core.guests.kind import Boot, GuestKind
 from supervisor.core.guests.network import GuestNetwork
 from supervisor.core.guests.refusal import refused
 from supervisor.core.model import Container, ProcessRecord
+from supervisor.core.pending import terms_of
 from supervisor.core.spec import GuestSpec
 from supervisor.edges import cgroups, console, netns, process, rootfs, sockets, spawn, thread, vhost
 from supervisor.edges.boot_folder import BootFolder
@@ -140,6 +141,7 @@ async def launch(
         whereabouts=whereabouts_of(interfaces_of(uplinks, plan.spec.address)),
         because=plan.because,
         notes=boot.notes,
+        terms=terms_of(plan.spec, context.config.keys_of_starts),
     )
     return RunningQemu(child, record, heard, folder)
 

@@ -1,8 +1,10 @@
 """Log lines: one fact each, all else key=value. Fields for journald, JSON for machines, colours on a terminal."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Literal
 
 import structlog
@@ -13,7 +15,10 @@ from supervisor.edges.journal import Journal, stderr_is_journal
 
 
 def configure_logs(level: str, form: Literal["auto", "journal", "json", "console"]) -> None:
-    """Set up structlog once, on standard error. `auto` is console on a terminal, journal in a service, else json."""
+    """Set up structlog, on standard error; again where the configuration changes.
+
+    `auto` is console on a terminal, journal in a service, else json.
+    """
     last, factory = _journal() if form in ("auto", "journal") and stderr_is_journal() else _stream(form)
     structlog.configure(
         processors=[
@@ -24,20 +29,27 @@ def configure_logs(level: str, form: Literal["auto", "journal", "json", "console
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=factory,
-        cache_logger_on_first_use=True,
     )
     # Libraries' own lines would stand beside ours unformatted; what they report reaches us as errors.
     logging.getLogger().addHandler(logging.NullHandler())
     logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL + 1)
 
 
+def silence_logs() -> None:
+    """For a command that says what it found in words of its own."""
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    logging.getLogger().addHandler(logging.NullHandler())
+
+
 _Output = tuple[list[structlog.types.Processor], Callable[..., object]]
 
 
 def _stream(form: str) -> _Output:
-    console = form == "console" or (form == "auto" and sys.stderr.isatty())
+    terminal = sys.stderr.isatty()
+    console = form == "console" or (form == "auto" and terminal)
+    colours = terminal and not os.environ.get("NO_COLOR")
     renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(sort_keys=False)
+        structlog.dev.ConsoleRenderer(colors=colours) if console else structlog.processors.JSONRenderer(sort_keys=False)
     )
     shown = [_escape] if console else []  # JSON escapes by itself
     return [structlog.processors.TimeStamper(fmt="iso", utc=True), *shown, renderer], structlog.PrintLoggerFactory(
@@ -58,8 +70,13 @@ def _escaped(value: object, *, lines: bool) -> object:
 
 def _journal() -> _Output:
     """Without a time: journald has a better one."""
-    journal = Journal()
+    journal = _only_journal()
     return [_to_journal], lambda *_: _JournalLogger(journal)
+
+
+@cache
+def _only_journal() -> Journal:
+    return Journal()
 
 
 def _to_journal(_: object, __: str, event: structlog.types.EventDict) -> tuple[tuple[bytes, bytes], dict[str, object]]:

@@ -38,6 +38,7 @@ class Reconciler:
         self._context = context
         self._tasks: anyio.abc.TaskGroup
         self._connected = False
+        self._reconsidered = anyio.Event()
         self._heard: deque[tuple[ContainerId, str, int]] = deque(maxlen=_REMEMBERED)
 
     async def run(self, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -67,6 +68,12 @@ class Reconciler:
         """Have every container looked at that has a worker, without asking Docker."""
         for worker in self.workers.values():
             worker.mark()
+
+    def reconsider(self) -> None:
+        """The configuration says something new: have everything decided again."""
+        for worker in self.workers.values():
+            worker.reconsider()
+        self._reconsidered.set()
 
     def find(self, name: str) -> Worker | None:
         """By name, full id, or the beginning of an id that only one container has."""
@@ -131,7 +138,10 @@ class Reconciler:
 
     async def _resync(self) -> None:
         while True:
-            await anyio.sleep(self._context.config.attach.resync)
+            self._reconsidered = anyio.Event()
+            with anyio.move_on_after(self._context.config.attach.resync):
+                await self._reconsidered.wait()
+                continue  # it may be due at another time now
             for worker in self.workers.values():
                 worker.check()
             try:

@@ -1,8 +1,10 @@
 """What is told of a container, as plain JSON values: the shapes behind `ps` and `inspect`."""
 
+from dataclasses import asdict
 from typing import Any
 
 from supervisor.core.model import Exit, GuestRecord, Record, TapRecord, short_id
+from supervisor.core.pending import Pending
 from supervisor.core.plan import Seen, SeenInterface
 from supervisor.core.qemu import accelerator_of
 from supervisor.edges.netns import NETNS_DIR
@@ -159,8 +161,14 @@ def _guest(worker: Worker) -> Json | None:
         "restarts": guest.restarts,
         "last_exit": _exit(guest.exits[-1]) if guest.exits else None,
         "history": [_exit(each) for each in guest.exits],
+        "pending": _pending(run.pending()),
         "command": list(guest.process.command) if guest.process else [],
     }
+
+
+def _pending(found: tuple[Pending, ...] | None) -> list[Json] | None:
+    """What its next start would change."""
+    return None if found is None else [asdict(each) for each in found]
 
 
 def _exit(exit: Exit) -> Json:

@@ -72,6 +72,13 @@ class Worker:
             self._idle = anyio.Event()
         self._marked.set()
 
+    def reconsider(self) -> None:
+        """The configuration says something new: decide again, also of what was refused before."""
+        if self.current is not None:
+            self.current.reconsider(self.current.container)
+        self.trouble = None
+        self.mark()
+
     def check(self) -> None:
         """At leisure: ask Docker and the guest's QEMU again, and look."""
         self.mark(inspect=True)

@@ -57,6 +57,23 @@ def parse_cgroup(proc_cgroup: str, mountinfo: str) -> Cgroup:
     return Cgroup(v1, v2)
 
 
+def mount_of(mountinfo: str, controller: str) -> str | None:
+    """Where a v1 controller's hierarchy is mounted, or v2's for ""."""
+    mounts = _parse_mounts(mountinfo).get(controller, [])
+    return mounts[0][0] if mounts else None
+
+
+def file_system_of(mountinfo: str, path: str) -> str:
+    """The type of the file system that an absolute path is on; of mounts over each other, the last."""
+    kind, longest = "", 0
+    for line in mountinfo.splitlines():
+        fields = line.split(" ")
+        point = _unescape(fields[4]).rstrip("/") + "/"
+        if (path + "/").startswith(point) and len(point) >= longest:
+            kind, longest = fields[fields.index("-") + 1], len(point)
+    return kind
+
+
 def _parse_mounts(mountinfo: str) -> dict[str, list[tuple[str, str]]]:
     """Controller (empty for v2) → where it is mounted, and the cgroup that is the root there."""
     mounts: dict[str, list[tuple[str, str]]] = {}

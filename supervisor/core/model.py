@@ -224,6 +224,8 @@ class ProcessRecord:
     """By what its kind was chosen, in words."""
     notes: tuple[str, ...] = ()
     """What it could not be told, for people."""
+    terms: tuple[tuple[str, str], ...] = ()
+    """What counted at its start and may be another by now, by label or configuration key; empty where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,7 @@ class Descriptors:
         return (*disks, *cards, self.qmp, self.console, *optional)
 
 
+SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 NAME_PREFIX = "vtapd-"
 _NETDEV = re.compile(r"tap,id=net(\d{1,4}),.*")
 
@@ -144,7 +145,7 @@ def build_arguments(
         *("-mon", "chardev=qmp,mode=control"),
         *(word for device in machine.devices for word in ("-device", device)),
         *("-action", "reboot=shutdown,shutdown=poweroff,panic=shutdown"),
-        *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
+        *SANDBOX,
     ]
 
 

@@ -37,6 +37,10 @@ class CgroupV1Rules:
         if has_own_rule(self._listing(), device):
             self._write("devices.deny", format_rule(device))
 
+    def deny_all(self) -> None:
+        """Close every device: for a cgroup of one's own, as Docker begins with."""
+        self._write("devices.deny", "a")
+
     def _listing(self) -> str:
         try:
             return Path(self._directory, "devices.list").read_text()

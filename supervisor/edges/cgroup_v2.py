@@ -83,6 +83,14 @@ class CgroupV2Rules:
             if before != program:
                 self._exchange(number, flags, before)
 
+    def deny_all(self) -> None:
+        """Close every device, by a program where there is none: for a cgroup of one's own, as Docker begins with."""
+        loaded = _load(build_program(()))
+        try:
+            _bpf(_PROG_ATTACH, _attr(_ATTACH.pack(self._cgroup, loaded, _CGROUP_DEVICE, _F_ALLOW_MULTI, 0)), "attach")
+        finally:
+            os.close(loaded)
+
     def _query(self) -> tuple[int, list[int]]:
         """How programs are attached to this cgroup itself, and their ids."""
         ids = (ctypes.c_uint32 * _MAX_PROGRAMS)()

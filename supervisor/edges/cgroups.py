@@ -1,10 +1,11 @@
 """A container's cgroups apart from device rules: where they are, who is in them, whom the kernel killed for memory."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from supervisor.core.cgroups import Cgroup, parse_cgroup
+from supervisor.core.cgroups import Cgroup, mount_of, parse_cgroup
 from supervisor.core.model import Pid
 from supervisor.errors import ContainerGone, Permanent
 
@@ -19,6 +20,30 @@ def observe_cgroup(pid: Pid) -> Cgroup:
         return parse_cgroup(*texts)
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ContainerGone(f"process {pid} has ended", step="cgroup") from error
+
+
+def find_mount(controller: str) -> str | None:
+    """Where this v1 controller is mounted, or v2 for "", as far as this process sees."""
+    return mount_of(Path(_MOUNTS).read_text(errors="surrogateescape"), controller)
+
+
+@contextmanager
+def scratch_cgroup(controller: str) -> Iterator[str]:
+    """The directory of an empty cgroup of our own under this v1 controller, or v2 for "", while the context lasts."""
+    mount = find_mount(controller)
+    if mount is None:
+        said = f"no cgroup file system of {controller or 'version 2'} is mounted here"
+        raise Permanent(said, step="cgroup", remedy="run vtapd on the host itself, outside a container")
+    directory = f"{mount}/vtapd-scratch-{os.getpid()}"
+    try:
+        Path(directory).mkdir()
+    except OSError as error:
+        remedy = "vtapd must be able to write to the cgroup file system: run it as root, outside a container"
+        raise Permanent(f"cannot make {directory}: {error.strerror}", step="cgroup", remedy=remedy) from error
+    try:
+        yield directory
+    finally:
+        Path(directory).rmdir()
 
 
 def join_cgroup(directories: Iterable[str], pid: Pid) -> None:

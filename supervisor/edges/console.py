@@ -1,5 +1,6 @@
 """A guest's serial console: where QEMU writes it for `docker logs`, and how the daemon reads along."""
 
+import ctypes
 import os
 import socket
 import stat
@@ -12,7 +13,13 @@ from anyio.abc import UNIXSocketStream
 from supervisor.core.model import Pid
 
 _CHUNK_BYTES = 65536
+_SYS_PIDFD_GETFD = 438  # asm-generic/unistd.h, and asm/unistd_64.h as well
+_SO_SNDBUFFORCE = 32  # asm-generic/socket.h
+_ROOM_BYTES = 8 << 20
+"""The kernel takes twice what it is asked for, and counts some 770 for a message of one byte: more than 20000 fit."""
 _PTS_MAJORS = range(136, 144)  # Documentation/admin-guide/devices.txt: Unix98 PTY slaves
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def open_log(pid: Pid) -> int | None:
@@ -45,6 +52,7 @@ def connect(path: Path) -> socket.socket | None:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         connection.setblocking(False)
+        connection.bind(b"")  # a name of its own (man 7 unix: autobind), by which QEMU's end is known again
         connection.connect(os.fspath(path))  # at once, or never; anyio.connect_unix needs a thread
     except OSError:
         connection.close()
@@ -52,11 +60,47 @@ def connect(path: Path) -> socket.socket | None:
     return connection
 
 
-async def read(connection: socket.socket) -> AsyncIterator[bytes]:
-    """What the guest prints, until QEMU ends. Takes the connection over."""
+async def read(connection: socket.socket, qemu: Pid, pidfd: int) -> AsyncIterator[bytes]:
+    """What the guest prints, until QEMU ends. Takes the connection over.
+
+    `pidfd` stands for the process `qemu`, and stays the caller's.
+    """
+    name, wide = connection.getsockname(), False
     async with await UNIXSocketStream.from_socket(connection) as stream:
         while True:
             try:
-                yield await stream.receive(_CHUNK_BYTES)
+                data = await stream.receive(_CHUNK_BYTES)
+                wide = wide or _widen(name, qemu, pidfd)
+                yield data
             except (anyio.EndOfStream, anyio.BrokenResourceError):
                 return
+
+
+def _widen(name: bytes, qemu: Pid, pidfd: int) -> bool:
+    """Make room in QEMU's end of the connection that has this name; whether that is settled.
+
+    QEMU writes byte for byte, and a Unix socket of the usual size holds 278 such messages. When it is full QEMU has the
+    guest wait, and writes the byte into the container's log twice (qemu_chr_write_buffer in chardev/char.c logs what
+    was refused, and logs it again once it is sent). What a guest says in one go has to fit.
+    """
+    try:
+        for each in Path(f"/proc/{qemu}/fd").iterdir():
+            if each.readlink().name.startswith("socket:") and _widen_if(name, pidfd, int(each.name)):
+                return True
+    except OSError:
+        return True  # it has ended, or its descriptors are out of reach: then it is as it was
+    return False
+
+
+def _widen_if(name: bytes, pidfd: int, descriptor: int) -> bool:
+    theirs = _libc.syscall(_SYS_PIDFD_GETFD, pidfd, descriptor, 0)
+    if theirs < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    with socket.socket(fileno=theirs) as end:
+        try:
+            if end.family != socket.AF_UNIX or end.getpeername() != name:
+                return False
+        except OSError:
+            return False  # it listens
+        end.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _ROOM_BYTES)
+        return True

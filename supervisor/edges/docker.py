@@ -53,6 +53,14 @@ class Event:
     """It is from before its stream was asked for: it may have been told before, or be of an earlier run."""
 
 
+class Engine(msgspec.Struct, frozen=True):
+    """A Docker daemon, as it describes itself."""
+
+    version: str = msgspec.field(name="ServerVersion", default="?")
+    cgroup_version: str = msgspec.field(name="CgroupVersion", default="1")
+    cgroup_driver: str = msgspec.field(name="CgroupDriver", default="?")
+
+
 class _State(msgspec.Struct, rename="pascal"):
     running: bool = False
     paused: bool = False
@@ -127,7 +135,7 @@ class Docker:
 
     def __init__(self, host: str, timeout_s: float) -> None:
         self.host = host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._labels_of_images: dict[str, dict[str, str]] = {}
         """By image id, which stands for the image's whole content."""
         self._asking_of_images = anyio.Lock()
@@ -144,6 +152,15 @@ class Docker:
         """The engine's version. Raises Transient where it does not answer."""
         async with self._translated("version"):
             return str((await self._client.version()).get("Version", "?"))
+
+    async def engine(self) -> Engine:
+        """What it is, and how it keeps its containers' cgroups. Raises Transient where it does not answer."""
+        async with self._translated("info"):
+            said = await self._client.system.info()
+        try:
+            return msgspec.convert(said, Engine)
+        except msgspec.ValidationError as error:
+            raise Transient(f"Docker's answer about itself is not understood: {error}", step="docker") from error
 
     async def follow(self, since_s: float, on_event: Callable[[Event], None]) -> NoReturn:
         """Call `on_event` for all that happens from `since_s` (seconds since the epoch) on.
@@ -240,10 +257,10 @@ class Docker:
     async def _translated(self, what: str, extra_s: float = 0) -> AsyncIterator[None]:
         remedy = f"is Docker running? its address is {self.host}, set by [docker] host or DOCKER_HOST"
         try:
-            with anyio.fail_after(self._timeout_s + extra_s):
+            with anyio.fail_after(self.timeout_s + extra_s):
                 yield
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            said = str(error) or f"no answer within {self._timeout_s:g} s"
+            said = str(error) or f"no answer within {self.timeout_s:g} s"
             raise Transient(f"cannot ask Docker ({what}): {said}", step="docker", remedy=remedy) from error
         except DockerError as error:
             kind = Permanent if error.status in (401, 403) else Transient

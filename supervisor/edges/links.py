@@ -152,6 +152,11 @@ class Links:
             raise ContainerGone(f"the macvtap {name} went as soon as it was made", step="macvtap")
         return made
 
+    async def create_pair(self, name: str, peer: str) -> None:
+        """Make a veth and its other end, both in this namespace."""
+        async with _translated("veth", f"create {name}"):
+            await self._route.link("add", ifname=name, kind="veth", peer={"ifname": peer})
+
     async def create_sibling(self, parent: Interface) -> Link:
         """Make a macvlan in bridge mode beside the macvtap of this interface, up and with no address; or find it."""
         request = {"ifname": SIBLING, "kind": "macvlan", "macvlan_mode": "bridge", "link": parent.index}

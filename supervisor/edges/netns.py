@@ -111,6 +111,16 @@ async def open_netns(pid: Pid) -> NetnsHandles:
     return await run_inside(pid, {"net": CLONE_NEWNET}, _open_handles)
 
 
+async def open_scratch() -> NetnsHandles:
+    """Reach into a new network namespace that nobody else sees, and that is gone once the handles are closed."""
+    return await run_inside(Pid(os.getpid()), {}, _open_scratch)
+
+
+def _open_scratch() -> NetnsHandles:
+    _check(_libc.unshare(CLONE_NEWNET), "unshare")
+    return _open_handles()
+
+
 def _open_handles() -> NetnsHandles:
     with ExitStack() as owned:
         dumps, changes = (owned.enter_context(_netlink()) for _ in range(2))

@@ -14,9 +14,11 @@ void console_start(void)
 }
 
 /* The wait is bounded: a console that nobody reads loses text, it does not stop the guest. */
+uint32_t console_patience = 20000;
+
 void console_byte(uint8_t byte)
 {
-    for (unsigned tries = 20000; tries && !(inb(LINE_STATUS) & TRANSMITTER_EMPTY); tries--)
+    for (uint32_t tries = console_patience; tries && !(inb(LINE_STATUS) & TRANSMITTER_EMPTY); tries--)
         ;
     outb(COM1, byte);
 }

@@ -1,7 +1,7 @@
 /* What each path answers. README.md lists them for their users. */
 #include "tcp.h"
 
-enum { BYTES_MAX = 1 << 30 };
+enum { BYTES_MAX = 1 << 30, LINES_MAX = 100000 };
 
 static const char page[] =
     "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Hiya, Gump!</title>\n"
@@ -47,6 +47,22 @@ static void echo_on_console(struct conn *c, struct text query)
         console_byte(escaped ? hex_digit(t.at[i + 1]) << 4 | hex_digit(t.at[i + 2]) : (uint8_t)t.at[i]);
         i += escaped ? 2 : 0;
     }
+    http_reply_text(c, "200 OK", "written\n");
+}
+
+/* As fast as the port takes them, and no faster; nothing else happens meanwhile. */
+static void lines_on_console(struct conn *c, struct text query)
+{
+    uint32_t n;
+    if (!text_number(query_value(query, "n"), LINES_MAX, &n)) {
+        http_reply_text(c, "400 Bad Request", "n=0...100000\n");
+        return;
+    }
+    uint32_t patience = console_patience;
+    console_patience = UINT32_MAX;
+    for (uint32_t i = 1; i <= n; i++)
+        say("line %u of %u\n", i, n);
+    console_patience = patience;
     http_reply_text(c, "200 OK", "written\n");
 }
 
@@ -98,7 +114,8 @@ static void exit_(struct conn *c, struct text query)
 
 static const struct { const char *method, *path; void (*answer)(struct conn *, struct text); } routes[] = {
     { "GET", "/", show_page }, { "GET", "/info", show_info }, { "GET", "/bytes", send_bytes },
-    { "POST", "/sum", sum_body }, { "GET", "/echo-console", echo_on_console }, { "GET", "/crash", crash },
+    { "POST", "/sum", sum_body }, { "GET", "/echo-console", echo_on_console },
+    { "GET", "/lines", lines_on_console }, { "GET", "/crash", crash },
     { "GET", "/panic", panic }, { "GET", "/hang", hang }, { "GET", "/exit", exit_ }, { "GET", "/abort", abort_ },
     { "GET", "/trap", trap }, { "GET", "/poweroff", poweroff },
 };

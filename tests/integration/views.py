@@ -29,6 +29,8 @@ class GuestView:
     restarts: int
     last_exit: Ending | None
     history: list[Ending]
+    pending: dict[str, tuple[str, str]] | None
+    """By what: how it runs, and how it will from its next start on."""
 
     @property
     def delays_s(self) -> list[float]:
@@ -94,6 +96,10 @@ def _ending(data: Json) -> Ending:
     return Ending(data["reason"], data.get("code"), data.get("at"), None if delay is None else float(delay))
 
 
+def _pending(data: list[Json] | None) -> dict[str, tuple[str, str]] | None:
+    return None if data is None else {each["what"]: (each["running"], each["next"]) for each in data}
+
+
 def _guest(data: Json) -> GuestView:
     last = data["last_exit"]
     return GuestView(
@@ -109,6 +115,7 @@ def _guest(data: Json) -> GuestView:
         restarts=data["restarts"],
         last_exit=None if last is None else _ending(last),
         history=[_ending(ending) for ending in data["history"]],
+        pending=_pending(data.get("pending")),
     )
 
 

@@ -17,6 +17,25 @@ def test_active_by_sd_notify(vtapd: Service) -> None:
     assert vtapd.show("StatusText").startswith("watching Docker")
 
 
+def test_reload(vtapd: Service) -> None:
+    """A new configuration counts, in the same process; one that is wrong leaves the one before."""
+    pid, config = vtapd.main_pid, "/etc/vtapd/vtapd.toml"
+    vtapd.machine.run("cp", config, "/root/before.toml")
+    try:
+        vtapd.machine.run("sed", "-i", 's/^level = .*/level = "debug"/', config)
+        vtapd.systemctl("reload")
+        eventually(lambda: vtapd.journal("VTAPD_EVENT=config_reloaded"), "it is told of", 60, every_s=0.5)
+        vtapd.machine.sh(f"echo nonsense >> {config}")
+        vtapd.systemctl("reload")
+        eventually(lambda: vtapd.journal("VTAPD_EVENT=config_refused"), "the bad one is refused", 60, every_s=0.5)
+        eventually(lambda: "is wrong" in vtapd.show("StatusText"), "systemctl status says so", 60, every_s=0.5)
+    finally:
+        vtapd.machine.run("cp", "/root/before.toml", config)
+        vtapd.systemctl("reload")
+    eventually(lambda: "watching Docker" in vtapd.show("StatusText"), "it is right again", 60, every_s=0.5)
+    assert (vtapd.main_pid, vtapd.show("ActiveState")) == (pid, "active")
+
+
 def test_the_watchdog_is_fed(vtapd: Service) -> None:
     before = int(vtapd.show("WatchdogTimestampMonotonic"))
     eventually(lambda: int(vtapd.show("WatchdogTimestampMonotonic")) > before, "WATCHDOG=1", 60, every_s=1)

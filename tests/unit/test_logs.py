@@ -41,6 +41,23 @@ def test_as_json(value: str, key: str) -> None:
     assert json.loads(rendered)["event"] == "e"
 
 
+def test_colours_are_for_terminals(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "\x1b" not in line(capsys, "console", detail="x")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert "\x1b[" in line(capsys, "console", detail="x")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in line(capsys, "console", detail="x")
+
+
+def test_the_level_may_change(capsys: pytest.CaptureFixture[str]) -> None:
+    """For loggers, too, that were used before, as each module's is."""
+    log = structlog.get_logger()
+    for level, shown in (("info", True), ("error", False), ("info", True)):
+        configure_logs(level, "json")
+        log.info("guest_exited")
+        assert bool(capsys.readouterr().err) == shown
+
+
 def test_a_traceback_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
     printed = line(capsys, "console", exception="Traceback\n  line 1\x1b[2J")
     assert printed.endswith("\nTraceback\n  line 1\\x1b[2J\n")

@@ -1,0 +1,173 @@
+"""What `vtapd check` makes of what it saw: for each thing a verdict, in words, and what to do about it.
+
+`FAIL` is kept for what stops vtapd from attaching containers at all; what only guests would miss is a `warn`.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["ok", "warn", "FAIL"]
+
+CAPABILITIES = {
+    0: "CHOWN",
+    1: "DAC_OVERRIDE",
+    3: "FOWNER",
+    5: "KILL",
+    6: "SETGID",
+    7: "SETUID",
+    12: "NET_ADMIN",
+    13: "NET_RAW",
+    19: "SYS_PTRACE",
+    21: "SYS_ADMIN",
+    27: "MKNOD",
+}
+"""What the daemon needs, by its bit (linux/capability.h); the unit says what each is for."""
+_OLDEST_KERNEL, _OLDEST_DOCKER, _OLDEST_QEMU, _NEXT_QEMU = (5, 10), (20, 10), (6, 2), 11
+_DESCRIPTORS_EACH = 12
+"""Of a container with a guest: root, /dev, sysfs, cgroup, two netlink sockets, tap, pidfd, QMP, console, QEMU's last
+words, and one to spare while it starts."""
+_ENOUGH_CONTAINERS = 250
+_IN_MEMORY = ("tmpfs", "ramfs")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    what: str
+    level: Level
+    detail: str
+    remedy: str = ""
+
+
+def can_attach(findings: Iterable[Finding]) -> bool:
+    """Whether nothing was found that stops it."""
+    return all(finding.level != "FAIL" for finding in findings)
+
+
+def judge_kernel(release: str) -> Finding:
+    if _version(release) >= _OLDEST_KERNEL:
+        return Finding("kernel", "ok", f"Linux {release}")
+    return Finding("kernel", "FAIL", f"Linux {release}", "vtapd needs Linux 5.10 or newer")
+
+
+def missing_rights(effective: int) -> list[str]:
+    """The capabilities that are needed and not in this set (CapEff of man 5 proc), as CAP_ names."""
+    return [f"CAP_{name}" for bit, name in CAPABILITIES.items() if not effective >> bit & 1]
+
+
+def judge_rights(effective: int) -> Finding:
+    missing = missing_rights(effective)
+    if not missing:
+        return Finding("rights", "ok", f"all {len(CAPABILITIES)} capabilities that vtapd needs")
+    return Finding("rights", "FAIL", f"missing: {', '.join(missing)}", "run it as root: sudo vtapd check")
+
+
+def judge_docker(version: str, cgroup: str, driver: str) -> Finding:
+    detail = f"{version}, cgroup v{cgroup}, {driver} driver"
+    if _version(version) >= _OLDEST_DOCKER:
+        return Finding("docker", "ok", detail)
+    return Finding("docker", "warn", detail, "vtapd is made for Docker 20.10 and newer")
+
+
+def judge_qemu(path: str, said: str, machine: str, *, seccomp: bool) -> Finding:
+    """`said` is what it printed about its version; `machine` the host's, as uname has it."""
+    first = said.strip().splitlines()[0] if said.strip() else ""
+    version = _version(first)
+    detail = f"{path}: {first or 'it said nothing'}"
+    if not version:
+        return Finding("qemu", "warn", detail, "install QEMU (Debian: qemu-system-x86) or correct [guest] qemu")
+    if not seccomp:
+        remedy = "install a QEMU that is built with seccomp, as distributions do: guests are started with -sandbox"
+        return Finding("qemu", "warn", f"{detail}; it has no seccomp filter", remedy)
+    if not _OLDEST_QEMU <= version < (_NEXT_QEMU,):
+        return Finding("qemu", "warn", detail, "vtapd is made for QEMU 6.2 to 10")
+    if not path.endswith(machine):
+        remedy = f"guests are emulated; for KVM name qemu-system-{machine} in [guest] qemu"
+        return Finding("qemu", "warn", f"{detail}; not for this processor, {machine}", remedy)
+    return Finding("qemu", "ok", f"{detail}; seccomp")
+
+
+def judge_kvm(asked: str, *, there: bool, works: bool) -> Finding:
+    """`asked` is [guest] accel."""
+    if works:
+        return Finding("kvm", "ok", "a kernel was booted with it")
+    why = "/dev/kvm is there, but no guest gets anywhere with it" if there else "there is no /dev/kvm"
+    if asked == "tcg":
+        return Finding("kvm", "ok", f'{why}; not needed: [guest] accel is "tcg"')
+    turn_on = "turn on virtualisation in the firmware, or nested virtualisation where this is a virtual machine"
+    if asked == "kvm":
+        return Finding("kvm", "warn", f"{why}; guests cannot start", f'{turn_on}; or set [guest] accel = "auto"')
+    return Finding("kvm", "warn", f"{why}; guests are emulated (tcg), and slower", turn_on)
+
+
+def judge_vhost(*, there: bool, kvm: bool) -> Finding:
+    if there:
+        return Finding("vhost-net", "ok", "/dev/vhost-net opens" if kvm else "/dev/vhost-net opens; of use with KVM")
+    if not kvm:
+        return Finding("vhost-net", "ok", "there is none; of use only with KVM")
+    return Finding("vhost-net", "warn", "there is none; guests' network is slower", "modprobe vhost_net")
+
+
+def judge_user(wanted: str, found: str) -> Finding:
+    if found == wanted:
+        return Finding("guest user", "ok", found)
+    remedy = "make it: systemd-sysusers (from systemd/sysusers.d), or name another in [guest] user"
+    return Finding("guest user", "warn", f"{wanted} does not exist: guests run as {found}", remedy)
+
+
+def judge_uids(uids: range, users: Sequence[tuple[str, int]]) -> Finding:
+    """`users` are the machine's, by name and uid."""
+    if not uids:
+        remedy = "set [guest] uids to a range that nobody else uses"
+        return Finding("guest uids", "warn", "all guests run under one uid, and could reach each other", remedy)
+    span = f"{uids[0]}-{uids[-1]}"
+    inside = [f"{name} ({uid})" for name, uid in users if uid in uids]
+    if inside:
+        remedy = "choose another range in [guest] uids"
+        return Finding("guest uids", "warn", f"{span} has users of this machine: {', '.join(inside[:3])}", remedy)
+    return Finding("guest uids", "ok", f"{span}: {len(uids)} guests, no user of this machine")
+
+
+def judge_run_dir(path: str, file_system: str, *, writable: bool) -> Finding:
+    if not writable:
+        return Finding("run-time folder", "FAIL", f"{path} cannot be written", "correct [attach] run_dir, or be root")
+    if file_system in _IN_MEMORY:
+        return Finding("run-time folder", "ok", f"{path}, on {file_system}")
+    remedy = "best on a tmpfs: what it holds is of no use after a reboot"
+    return Finding("run-time folder", "warn", f"{path}, on {file_system}", remedy)
+
+
+def judge_netns_dir(path: str, *, writable: bool) -> Finding:
+    if writable:
+        return Finding("netns folder", "ok", path)
+    return Finding("netns folder", "FAIL", f"{path} cannot be written", f"make {path} writable, or be root")
+
+
+def judge_descriptors(most: int, whose: str) -> Finding:
+    containers = most // _DESCRIPTORS_EACH
+    detail = f"{most} for {whose}: some {containers} containers with a guest"
+    if containers >= _ENOUGH_CONTAINERS:
+        return Finding("descriptors", "ok", detail)
+    return Finding("descriptors", "warn", detail, "raise LimitNOFILE= in the unit, or ulimit -n before vtapd run")
+
+
+def judge_daemon(own: str, theirs: str | None, *, running: bool) -> Finding:
+    """`theirs` is the version that answered; None where nothing did, and then `running` says whether one holds on."""
+    if theirs == own:
+        return Finding("daemon", "ok", f"vtapd {theirs} runs")
+    if theirs is not None:
+        remedy = "start it again, guests run on: systemctl restart vtapd"
+        return Finding("daemon", "warn", f"vtapd {theirs} runs, and this is {own}", remedy)
+    if running:
+        remedy = "see what it does: journalctl -u vtapd; or be root or a member of its group"
+        return Finding("daemon", "warn", "one runs, and does not answer on its control socket", remedy)
+    return Finding("daemon", "warn", "none runs", "start it: systemctl start vtapd")
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """The first number with a dot in it; empty where there is none."""
+    match = re.search(r"(\d{1,9})\.(\d{1,9})", text)
+    return (int(match[1]), int(match[2])) if match else ()

@@ -1,0 +1,40 @@
+"""What a QEMU says of itself, asked as the user that guests run as."""
+
+import subprocess
+
+import anyio
+
+from supervisor.core.model import User
+from supervisor.errors import Permanent
+
+DEADLINE_S = 10.0
+
+
+async def ask_version(program: str, user: User | None, options: tuple[str, ...] = ()) -> tuple[bool, str]:
+    """Whether it took these options, and what it printed. Options are judged before -version is obeyed.
+
+    Without a user it runs as this process's, which then has no right to become another.
+
+    Raises Permanent where it cannot be started, or does not end.
+    """
+    try:
+        with anyio.fail_after(DEADLINE_S):
+            result = await anyio.run_process(
+                [program, *options, "-version"],
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.STDOUT,
+                user=user.uid if user else None,
+                group=user.gid if user else None,
+                extra_groups=user.groups if user else None,
+            )
+    except OSError as error:
+        raise Permanent(
+            f"cannot start {program!a}: {error.strerror or error}",
+            step="qemu",
+            remedy="install QEMU (Debian: qemu-system-x86) or correct [guest] qemu",
+        ) from error
+    except TimeoutError as error:
+        remedy = "run it by hand, and see what it waits for"
+        raise Permanent(f"{program!a} -version does not end", step="qemu", remedy=remedy) from error
+    return result.returncode == 0, result.stdout.decode(errors="replace")

@@ -1,0 +1,106 @@
+"""SIGHUP: the configuration is read again, and what it says counts from then on. Guests that run are never touched.
+
+All of a new file counts, or nothing: one that is wrong, or asks for what this machine cannot do, leaves the daemon as
+it was. What only a start can change is kept as it is, and told.
+"""
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from supervisor.config import Config, load_config
+from supervisor.context import Context
+from supervisor.control import give_to_group
+from supervisor.edges.notify import notify
+from supervisor.edges.spawn import find_user
+from supervisor.errors import Permanent
+from supervisor.logs import configure_logs
+from supervisor.reconcile import Reconciler
+from supervisor.scraping import Scraping
+
+FIXED = ("docker.host", "attach.run_dir")
+"""Where the daemon's containers and its records are: another one's are not to be taken for them."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Reloading:
+    """`follow` it in a task group."""
+
+    def __init__(self, path: Path | None, context: Context, reconciler: Reconciler, scraping: Scraping) -> None:
+        self._path = path
+        self._context = context
+        self._reconciler = reconciler
+        self._scraping = scraping
+
+    async def follow(self, hangups: AsyncIterator[object]) -> None:
+        """One reload for each signal, for ever."""
+        async for _ in hangups:
+            await self.reload()
+
+    async def reload(self) -> None:
+        """systemd is told when it begins and when it is done (man 3 sd_notify: RELOADING=1)."""
+        notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            changed = await self._take(load_config(self._path))
+        except Permanent as error:
+            log.error("config_refused", error=str(error), until="it is corrected, the one before counts")
+            notify("READY=1", "STATUS=its new configuration is wrong, and the one before counts; see the log")
+            return
+        log.info("config_reloaded", changed=changed)
+        notify("READY=1", "STATUS=watching Docker, reloaded")
+
+    async def _take(self, file: Config) -> list[str]:
+        """The keys by which it differs from what counted before. Raises Permanent, and then nothing has changed."""
+        context, old = self._context, self._context.config
+        new = _with_fixed(old, file)
+        changed = differing_keys(old, new)
+        user = find_user(new.guest.user)
+        moves = "metrics.listen" in changed
+        server = await self._scraping.listen(new) if moves else None
+        try:
+            await context.confinement.change(new.guest.qemu, new.guest.sandbox, user, new.uids)
+        except Permanent:
+            if server is not None:
+                server.close()
+            raise
+        if moves:
+            self._scraping.turn_to(server)
+        context.config, context.user = new, user
+        context.docker.timeout_s = new.docker.timeout
+        if {"guest.qemu", "guest.user"} & set(changed):
+            context.forget_accelerator()
+        give_to_group(new.control_socket, new.control.group)
+        configure_logs(new.log.level, new.log.format)
+        for key in differing_keys(new, file):
+            kept, asked = _value(new, key), _value(file, key)
+            log.warning("config_key_kept", key=key, kept=kept, asked=asked, until="systemctl restart vtapd")
+        self._reconciler.reconsider()
+        return changed
+
+
+def differing_keys(old: Config, new: Config) -> list[str]:
+    """As paths, such as guest.memory."""
+    return [
+        f"{table.name}.{key.name}"
+        for table in msgspec.structs.fields(Config)
+        for key in msgspec.structs.fields(table.type)
+        if _value(old, f"{table.name}.{key.name}") != _value(new, f"{table.name}.{key.name}")
+    ]
+
+
+def _value(config: Config, path: str) -> Any:
+    table, _, key = path.partition(".")
+    return getattr(getattr(config, table), key)
+
+
+def _with_fixed(old: Config, new: Config) -> Config:
+    for path in FIXED:
+        table, _, key = path.partition(".")
+        kept = msgspec.structs.replace(getattr(new, table), **{key: _value(old, path)})
+        new = msgspec.structs.replace(new, **{table: kept})
+    return new

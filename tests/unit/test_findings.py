@@ -1,0 +1,140 @@
+"""What `vtapd check` makes of a machine."""
+
+import pytest
+
+from supervisor.core import findings
+from supervisor.core.cgroups import file_system_of, mount_of
+from supervisor.core.findings import Finding, can_attach
+
+ALL_RIGHTS = sum(1 << bit for bit in findings.CAPABILITIES)
+QEMU = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)\nCopyright"
+MOUNTS = """\
+24 1 8:1 / / rw - ext4 /dev/sda rw
+25 24 0:20 / /run rw - tmpfs tmpfs rw
+26 24 0:21 / /run/with\\040blank rw - xfs xfs rw
+27 25 0:22 / /run rw - ramfs second rw
+30 24 0:30 / /sys/fs/cgroup/devices rw - cgroup cgroup rw,devices
+31 24 0:31 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
+"""
+
+
+def test_only_a_fail_stops_attaching() -> None:
+    assert can_attach([Finding("a", "ok", ""), Finding("b", "warn", "")])
+    assert not can_attach([Finding("a", "ok", ""), Finding("b", "FAIL", "")])
+
+
+@pytest.mark.parametrize(("release", "level"), [("5.10.0-28-amd64", "ok"), ("6.1.0", "ok"), ("5.4.0-1", "FAIL")])
+def test_kernel(release: str, level: str) -> None:
+    assert findings.judge_kernel(release).level == level
+
+
+def test_rights() -> None:
+    assert findings.judge_rights(ALL_RIGHTS | 1 << 40).level == "ok"
+    lacking = findings.judge_rights(ALL_RIGHTS & ~(1 << 21 | 1 << 27))
+    assert (lacking.level, lacking.detail) == ("FAIL", "missing: CAP_SYS_ADMIN, CAP_MKNOD")
+    assert findings.missing_rights(0) == [f"CAP_{name}" for name in findings.CAPABILITIES.values()]
+
+
+@pytest.mark.parametrize(("version", "level"), [("20.10.24+dfsg1", "ok"), ("28.2.2", "ok"), ("19.03.8", "warn")])
+def test_docker(version: str, level: str) -> None:
+    found = findings.judge_docker(version, "2", "systemd")
+    assert (found.level, found.detail) == (level, f"{version}, cgroup v2, systemd driver")
+
+
+@pytest.mark.parametrize(
+    ("said", "path", "seccomp", "level", "word"),
+    [
+        (QEMU, "/usr/bin/qemu-system-x86_64", True, "ok", "7.2.22"),
+        (QEMU, "/usr/bin/qemu-system-x86_64", False, "warn", "no seccomp"),
+        (QEMU, "/usr/bin/qemu-system-aarch64", True, "warn", "not for this processor"),
+        ("QEMU emulator version 4.2.1", "/usr/bin/qemu-system-x86_64", True, "warn", "4.2.1"),
+        ("QEMU emulator version 11.0.0", "/usr/bin/qemu-system-x86_64", True, "warn", "11.0.0"),
+        ("", "/bin/true", True, "warn", "it said nothing"),
+        ("hello", "/bin/echo", True, "warn", "hello"),
+    ],
+)
+def test_qemu(said: str, path: str, seccomp: bool, level: str, word: str) -> None:
+    found = findings.judge_qemu(path, said, "x86_64", seccomp=seccomp)
+    assert found.level == level
+    assert word in found.detail
+    assert (level == "ok") == (not found.remedy)
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "works", "level", "words"),
+    [
+        ("auto", True, True, "ok", "was booted"),
+        ("auto", True, False, "warn", "no guest gets anywhere"),
+        ("auto", False, False, "warn", "emulated"),
+        ("tcg", False, False, "ok", "not needed"),
+        ("kvm", False, False, "warn", "cannot start"),
+    ],
+)
+def test_kvm(asked: str, there: bool, works: bool, level: str, words: str) -> None:
+    found = findings.judge_kvm(asked, there=there, works=works)
+    assert found.level == level
+    assert words in found.detail
+
+
+def test_vhost() -> None:
+    assert findings.judge_vhost(there=True, kvm=True).level == "ok"
+    assert "of use with KVM" in findings.judge_vhost(there=True, kvm=False).detail
+    assert findings.judge_vhost(there=False, kvm=False).level == "ok"
+    assert findings.judge_vhost(there=False, kvm=True).remedy == "modprobe vhost_net"
+
+
+def test_user() -> None:
+    assert findings.judge_user("vtapd-guest", "vtapd-guest").level == "ok"
+    assert "run as nobody" in findings.judge_user("vtapd-guest", "nobody").detail
+
+
+def test_uids() -> None:
+    users = [("root", 0), ("ada", 1005)]
+    assert findings.judge_uids(range(2000, 3000), users).level == "ok"
+    taken = findings.judge_uids(range(1000, 3000), users)
+    assert (taken.level, "ada (1005)" in taken.detail) == ("warn", True)
+    assert findings.judge_uids(range(0), users).level == "warn"
+
+
+def test_folders() -> None:
+    assert findings.judge_run_dir("/run/vtapd", "tmpfs", writable=True).level == "ok"
+    assert findings.judge_run_dir("/srv/vtapd", "ext4", writable=True).level == "warn"
+    assert findings.judge_run_dir("/run/vtapd", "tmpfs", writable=False).level == "FAIL"
+    assert findings.judge_netns_dir("/var/run/netns", writable=True).level == "ok"
+    assert findings.judge_netns_dir("/var/run/netns", writable=False).level == "FAIL"
+
+
+def test_descriptors() -> None:
+    assert findings.judge_descriptors(65536, "the daemon").level == "ok"
+    few = findings.judge_descriptors(1024, "the daemon")
+    assert few.level == "warn"
+    assert "some 85 containers" in few.detail
+
+
+@pytest.mark.parametrize(
+    ("theirs", "running", "level", "words"),
+    [
+        ("1.2.0", True, "ok", "vtapd 1.2.0 runs"),
+        ("1.1.0", True, "warn", "and this is 1.2.0"),
+        (None, True, "warn", "does not answer"),
+        (None, False, "warn", "none runs"),
+    ],
+)
+def test_daemon(theirs: str | None, running: bool, level: str, words: str) -> None:
+    found = findings.judge_daemon("1.2.0", theirs, running=running)
+    assert found.level == level
+    assert words in found.detail
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("/", "ext4"), ("/srv/vtapd", "ext4"), ("/runner", "ext4"), ("/run/vtapd", "ramfs"), ("/run/with blank/x", "xfs")],
+)
+def test_file_systems(path: str, kind: str) -> None:
+    assert file_system_of(MOUNTS, path) == kind
+
+
+def test_cgroup_mounts() -> None:
+    assert mount_of(MOUNTS, "devices") == "/sys/fs/cgroup/devices"
+    assert mount_of(MOUNTS, "") == "/sys/fs/cgroup/unified"
+    assert mount_of(MOUNTS, "memory") is None

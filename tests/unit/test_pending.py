@@ -1,0 +1,25 @@
+"""What a running guest and one started now differ by."""
+
+from supervisor.core.pending import Pending, pending_of, terms_of
+from supervisor.core.spec import GuestSpec
+
+SPEC = GuestSpec(kernel="/app", memory_mib=64)
+KEYS = {"guest.user": "vtapd-guest", "guest.hang_after": "30s"}
+
+
+def test_nothing_differs() -> None:
+    assert pending_of(terms_of(SPEC, KEYS), terms_of(SPEC, KEYS)) == ()
+
+
+def test_what_differs_is_named_as_people_write_it() -> None:
+    later = GuestSpec(kernel="/app", memory_mib=128, accel="tcg", stop_timeout_s=0.5)
+    assert pending_of(terms_of(SPEC, KEYS), terms_of(later, {**KEYS, "guest.user": "nobody"})) == (
+        Pending("vtapd.memory", "64M", "128M"),
+        Pending("vtapd.accel", "auto", "tcg"),
+        Pending("vtapd.stop-timeout", "10s", "0.5s"),
+        Pending("guest.user", "vtapd-guest", "nobody"),
+    )
+
+
+def test_what_another_version_noted() -> None:
+    assert pending_of((("guest.gone", "1"),), (("guest.new", "2"),)) == ()
