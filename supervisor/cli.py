@@ -1,19 +1,14 @@
 """The `vtapd` command. Exit codes: 0 done, 1 failed, 2 misuse."""
 
-import http.client
 import json
-import socket
-import sys
-import urllib.parse
 from pathlib import Path
-from typing import Any, NoReturn
 
 import click
 
+from supervisor import commands
+from supervisor.client import ask, fail, url_of
 from supervisor.config import DEFAULT_PATH, DEFAULT_RUN_DIR, load_config
 from supervisor.errors import VtapdError
-
-_TIMEOUT_S = 10.0
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,7 +48,7 @@ def run(config: Path | None) -> None:
         configure_logs(loaded.log.level, loaded.log.format)
         anyio.run(run_daemon, loaded)
     except* VtapdError as group:
-        _fail(str(_first(group)))
+        fail(str(_first(group)))
 
 
 @main.command("check-config")
@@ -63,7 +58,7 @@ def check_config(file: Path) -> None:
     try:
         load_config(file)
     except VtapdError as error:
-        _fail(str(error))
+        fail(str(error))
     click.echo(f"{file} is right")
 
 
@@ -72,7 +67,7 @@ def check_config(file: Path) -> None:
 @click.pass_obj
 def ps(socket_path: Path, as_json: bool) -> None:
     """List the containers that vtapd knows, with their guests."""
-    rows = _ask(socket_path, "/containers")
+    rows = ask(socket_path, "/containers")
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
@@ -87,7 +82,7 @@ def ps(socket_path: Path, as_json: bool) -> None:
 @click.pass_obj
 def inspect(socket_path: Path, name: str, as_json: bool) -> None:
     """Show all about one container: NAME is its name, its id, or the beginning of its id."""
-    answer = _ask(socket_path, _url(name))
+    answer = ask(socket_path, url_of(name))
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
@@ -96,54 +91,8 @@ def inspect(socket_path: Path, name: str, as_json: bool) -> None:
     print_details(answer)
 
 
-@main.command()
-@click.argument("name")
-@click.pass_obj
-def detach(socket_path: Path, name: str) -> None:
-    """Undo all that was done to a container, and leave it alone until it is attached or restarted."""
-    _ask(socket_path, _url(name) + "/detach", "POST", timeout_s=70)
-    click.echo(f"{name} is detached")
-
-
-@main.command()
-@click.argument("name")
-@click.pass_obj
-def attach(socket_path: Path, name: str) -> None:
-    """Take a detached container on again."""
-    answer = _ask(socket_path, _url(name) + "/attach", "POST", timeout_s=70)
-    click.echo(f"{name} is {answer['state']}")
-
-
-def _url(name: str) -> str:
-    return "/containers/" + urllib.parse.quote(name, safe="")
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
-def _ask(path: Path, url: str, method: str = "GET", timeout_s: float = _TIMEOUT_S) -> Any:
-    connection = _UnixConnection(path, timeout_s)
-    try:
-        connection.request(method, url)
-        response = connection.getresponse()
-        answer = json.loads(response.read())
-    except PermissionError:
-        _fail(f"no right to use {path}; be root or a member of group vtapd")
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        _fail(f"no vtapd answers on {path} ({error}); is it running? systemctl status vtapd")
-    finally:
-        connection.close()
-    if response.status != 200:
-        _fail(f"{urllib.parse.unquote(url.split('/')[2])!a}: {answer.get('error', 'refused')}")
-    return answer
+for command in commands.ORDERS:
+    main.add_command(command)
 
 
 def _first(group: BaseExceptionGroup[VtapdError]) -> BaseException:
@@ -151,8 +100,3 @@ def _first(group: BaseExceptionGroup[VtapdError]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _fail(message: str) -> NoReturn:
-    click.echo(f"vtapd: {message}", err=True)
-    sys.exit(1)

@@ -1,4 +1,4 @@
-"""HTTP: the control socket for `vtapd ps` and `vtapd inspect`, and the page that Prometheus scrapes."""
+"""HTTP: the control socket for the commands, and the page that Prometheus scrapes."""
 
 import asyncio
 import grp
@@ -12,10 +12,10 @@ from aiohttp import web
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from supervisor.context import Context
-from supervisor.errors import ConfigError, Transient
+from supervisor.doors import Doors
+from supervisor.errors import ConfigError
 from supervisor.reconcile import Reconciler
 from supervisor.serving import served
-from supervisor.views import details, summary
 
 _BACKLOG = 128
 _SCRAPE_S = 30.0
@@ -25,30 +25,7 @@ _SCRAPE_S = 30.0
 async def serve_control(path: Path, group: str, reconciler: Reconciler) -> AsyncIterator[None]:
     """Answer on the Unix socket, for root and the group's members alone, as long as the context lasts."""
     app = web.Application()
-
-    async def containers(_request: web.Request) -> web.Response:
-        workers = sorted(reconciler.workers.values(), key=lambda w: w.name)
-        return web.json_response([summary(worker) for worker in workers if worker.container is not None])
-
-    async def container(request: web.Request) -> web.Response:
-        worker = reconciler.find(request.match_info["name"])
-        if worker is None:
-            return web.json_response({"error": "no such container runs"}, status=404)
-        return web.json_response(details(worker))
-
-    async def set_detached(request: web.Request) -> web.Response:
-        worker = reconciler.find(request.match_info["name"])
-        if worker is None:
-            return web.json_response({"error": "no such container runs"}, status=404)
-        try:
-            await worker.set_detached(request.match_info["verb"] == "detach")
-        except Transient as error:
-            return web.json_response({"error": str(error)}, status=503)
-        return web.json_response(summary(worker))
-
-    app.router.add_get("/containers", containers)
-    app.router.add_get("/containers/{name}", container)
-    app.router.add_post("/containers/{name}/{verb:detach|attach}", set_detached)
+    app.router.add_routes(Doors(reconciler).routes())
     listener = _bind(path, group)
     try:
         async with served(app) as factory:

@@ -102,6 +102,11 @@ def is_clean(exit: Exit) -> bool:
     return exit.reason == "guest-exit" and exit.code == 0
 
 
+def afresh(guest: GuestRecord) -> GuestRecord:
+    """The record once an operator wants it started: at once, and from the start of the curve."""
+    return replace(guest, done=None, crashes=0, not_before_s=0.0)
+
+
 def after_start(guest: GuestRecord, process: ProcessRecord) -> GuestRecord:
     """The record once QEMU was started."""
     started_before = bool(guest.exits)

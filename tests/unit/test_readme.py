@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.core import shapes
+
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()
 SECURITY = README.partition("\n## Security\n")[2].partition("\n## ")[0]
@@ -23,3 +25,26 @@ def test_the_table_of_walls_names_its_tests() -> None:
 @pytest.mark.parametrize("path", proofs_in(README))
 def test_the_tests_that_it_names_exist(path: str) -> None:
     assert (REPOSITORY / path).is_file() if "/" in path else path in TESTS
+
+
+JSON = README.partition("\n### JSON\n")[2].partition("\n## ")[0]
+SHAPES = {
+    "`vtapd ps --json`": shapes.Summary,
+    "`vtapd inspect --json`": shapes.Details,
+    "An interface": shapes.InterfaceShape,
+    "A tap": shapes.TapShape,
+    "The guest": shapes.GuestShape,
+    "An exit": shapes.ExitShape,
+}
+
+
+def keys_under(heading: str) -> set[str]:
+    """Of the table that follows it."""
+    table = JSON.partition(f"\n{heading}")[2].partition("\n| key |")[2].partition("\n\n")[0]
+    return {key for row in table.splitlines()[1:] for key in re.findall(r"`(\w+)`", row.split("|")[1])}
+
+
+@pytest.mark.parametrize("heading", SHAPES)
+def test_the_tables_of_json_list_the_keys_that_are_printed(heading: str) -> None:
+    """That these are printed, mypy holds: views return them."""
+    assert keys_under(heading) == set(SHAPES[heading].__annotations__)

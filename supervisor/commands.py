@@ -1,0 +1,99 @@
+"""The commands that have the daemon do something to one container."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from supervisor.client import ask, url_of
+from supervisor.core.text import escape_controls
+
+_ORDER_S = 70.0
+_MARGIN_S = 100.0
+"""More than the daemon itself takes beyond the guest's own time: it says what went wrong."""
+
+name_argument = click.argument("name")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command()
+@name_argument
+@json_option
+@click.pass_obj
+def detach(socket_path: Path, name: str, as_json: bool) -> None:
+    """Undo all that was done to a container, and leave it alone until it is attached or restarted."""
+    _order(socket_path, name, "detach", "detaching", as_json, _ORDER_S)
+
+
+@click.command()
+@name_argument
+@json_option
+@click.pass_obj
+def attach(socket_path: Path, name: str, as_json: bool) -> None:
+    """Take a detached container on again."""
+    _order(socket_path, name, "attach", "attaching", as_json, _ORDER_S)
+
+
+@click.command()
+@name_argument
+@json_option
+@click.pass_obj
+def stop(socket_path: Path, name: str, as_json: bool) -> None:
+    """Stop a container's guest, gracefully where its kind can be; the container runs on.
+
+    The guest stays stopped, whatever its restart policy, until `vtapd start`, or until the container itself is started
+    again. The container has its address back meanwhile.
+    """
+    _order(socket_path, name, "stop", "stopping", as_json, _patience_s(socket_path, name))
+
+
+@click.command()
+@name_argument
+@json_option
+@click.pass_obj
+def start(socket_path: Path, name: str, as_json: bool) -> None:
+    """Start a container's guest that was stopped, has ended or failed, or waits for its next start."""
+    _order(socket_path, name, "start", "starting", as_json, _MARGIN_S)
+
+
+@click.command()
+@name_argument
+@json_option
+@click.pass_obj
+def restart(socket_path: Path, name: str, as_json: bool) -> None:
+    """Stop a container's guest and start it again."""
+    _order(socket_path, name, "restart", "restarting", as_json, _patience_s(socket_path, name) + _MARGIN_S)
+
+
+ORDERS = (attach, detach, stop, start, restart)
+
+
+def _patience_s(socket_path: Path, name: str) -> float:
+    """For a stop: the guest has a time of its own."""
+    guest = ask(socket_path, url_of(name))["guest"]
+    return _MARGIN_S + (guest["stop_timeout_s"] if guest else 0)
+
+
+def _order(socket_path: Path, name: str, verb: str, doing: str, as_json: bool, timeout_s: float) -> None:
+    with _progress(f"{doing} {escape_controls(name)}"):
+        answer = ask(socket_path, url_of(name, verb), "POST", timeout_s)
+    click.echo(json.dumps(answer, indent=2) if as_json else escape_controls(f"{answer['name']} is {answer['state']}"))
+
+
+@contextmanager
+def _progress(doing: str) -> Iterator[None]:
+    """On a terminal: what is being done, and how long it took."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    click.echo(f"{doing} … ", err=True, nl=False)
+    began, done = time.monotonic(), False
+    try:
+        yield
+        done = True
+    finally:
+        click.echo(f"done after {time.monotonic() - began:.1f} s" if done else "failed", err=True)
