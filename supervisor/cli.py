@@ -91,7 +91,7 @@ def inspect(socket_path: Path, name: str, as_json: bool) -> None:
     print_details(answer)
 
 
-for command in commands.ORDERS:
+for command in commands.COMMANDS:
     main.add_command(command)
 
 

@@ -3,18 +3,23 @@
 import json
 import sys
 import time
+import urllib.parse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
 
-from supervisor.client import ask, url_of
+from supervisor.client import ask, fail, follow, url_of
+from supervisor.core.events import describe_event
 from supervisor.core.text import escape_controls
 
 _ORDER_S = 70.0
 _MARGIN_S = 100.0
 """More than the daemon itself takes beyond the guest's own time: it says what went wrong."""
+
+_SILENCE_S = 60.0
+"""The daemon says something more often, if only that it is there."""
 
 name_argument = click.argument("name")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -69,7 +74,23 @@ def restart(socket_path: Path, name: str, as_json: bool) -> None:
     _order(socket_path, name, "restart", "restarting", as_json, _patience_s(socket_path, name) + _MARGIN_S)
 
 
-ORDERS = (attach, detach, stop, start, restart)
+@click.command()
+@click.argument("name", required=False)
+@json_option
+@click.pass_obj
+def events(socket_path: Path, name: str | None, as_json: bool) -> None:
+    """Follow what happens, of all containers or of one, a line each, until Ctrl-C.
+
+    Whoever is too slow is told how many events were lost (`events_lost`). With --json each line is an object.
+    """
+    query = "?" + urllib.parse.urlencode({"name": name}) if name else ""
+    with suppress(KeyboardInterrupt):
+        for event in follow(socket_path, f"/events{query}", _SILENCE_S):
+            click.echo(json.dumps(event) if as_json else describe_event(event))
+        fail("the daemon has ended; guests run on")
+
+
+COMMANDS = (attach, detach, stop, start, restart, events)
 
 
 def _patience_s(socket_path: Path, name: str) -> float:

@@ -25,7 +25,9 @@ _SCRAPE_S = 30.0
 async def serve_control(path: Path, group: str, reconciler: Reconciler) -> AsyncIterator[None]:
     """Answer on the Unix socket, for root and the group's members alone, as long as the context lasts."""
     app = web.Application()
-    app.router.add_routes(Doors(reconciler).routes())
+    doors = Doors(reconciler)
+    app.router.add_routes(doors.routes())
+    app.on_shutdown.append(doors.close)
     listener = _bind(path, group)
     try:
         async with served(app) as factory:

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import structlog
@@ -10,25 +11,38 @@ import structlog
 from supervisor.core.journal import format_entry, format_line
 from supervisor.core.text import escape_controls
 from supervisor.edges.journal import Journal, stderr_is_journal
+from supervisor.events import BROADCAST
+
+_FOLLOWED = logging.INFO
+"""`vtapd events` tells of these and more, whatever the log's level."""
 
 
 def configure_logs(level: str, form: Literal["auto", "journal", "json", "console"]) -> None:
     """Set up structlog once, on standard error. `auto` is console on a terminal, journal in a service, else json."""
     last, factory = _journal() if form in ("auto", "journal") and stderr_is_journal() else _stream(form)
+    lowest = logging.getLevelName(level.upper())
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            BROADCAST.tell,
+            *([] if lowest <= _FOLLOWED else [partial(_drop_below, lowest)]),
             structlog.processors.format_exc_info,
             *last,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        wrapper_class=structlog.make_filtering_bound_logger(min(lowest, _FOLLOWED)),
         logger_factory=factory,
         cache_logger_on_first_use=True,
     )
     # Libraries' own lines would stand beside ours unformatted; what they report reaches us as errors.
     logging.getLogger().addHandler(logging.NullHandler())
     logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL + 1)
+
+
+def _drop_below(lowest: int, _: object, method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    if structlog.processors.NAME_TO_LEVEL[method] < lowest:
+        raise structlog.DropEvent
+    return event
 
 
 _Output = tuple[list[structlog.types.Processor], Callable[..., object]]
