@@ -90,7 +90,36 @@ def events(socket_path: Path, name: str | None, as_json: bool) -> None:
         fail("the daemon has ended; guests run on")
 
 
-COMMANDS = (attach, detach, stop, start, restart, events)
+@click.command()
+@name_argument
+@click.option("--view", is_flag=True, help="Only watch: type nothing, and leave the place to write to others.")
+@click.option("--log", is_flag=True, help="Print the end of what the guest said since the daemon started, and leave.")
+@click.option("--json", "as_json", is_flag=True, help="With --log: print JSON.")
+@click.option("--linger", type=float, default=1.0, show_default=True, metavar="SECONDS",
+              help="After the end of piped input, go on until the guest was silent for so long.")  # fmt: skip
+@click.pass_obj
+def console(socket_path: Path, name: str, view: bool, log: bool, as_json: bool, linger: float) -> None:
+    """Sit before a guest's serial console. Ctrl-] leaves.
+
+    One may type, others watch. It stays through the guest's restarts, until the container ends. What the guest says
+    reaches the terminal as it is, with whatever steers it, as in `docker attach`; --log escapes it. What it said before
+    is in `docker logs`.
+    """
+    if as_json and not log:
+        raise click.UsageError("--json goes with --log")
+    answer = ask(socket_path, url_of(name, "console"))
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+    elif log:
+        for line in answer["said"].replace("\r\n", "\n").split("\n"):
+            click.echo(escape_controls(line))
+    else:
+        from supervisor.console_client import Visit, visit_console  # which takes its time, and only here
+
+        sys.exit(visit_console(socket_path, url_of(name, "console", "live"), Visit(answer["name"], view, linger)))
+
+
+COMMANDS = (attach, detach, stop, start, restart, console, events)
 
 
 def _patience_s(socket_path: Path, name: str) -> float:

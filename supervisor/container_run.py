@@ -11,6 +11,7 @@ import anyio.abc
 import structlog
 
 from supervisor.attachment import Attachment
+from supervisor.audience import Farewell
 from supervisor.context import Context
 from supervisor.core.guests import KINDS
 from supervisor.core.labels import ENABLE, parse_labels, why_left_alone, why_no_network
@@ -134,11 +135,12 @@ class ContainerRun:
         if self.keeper.session is not None:
             await self.keeper.session.wait_ended(_ENDS_WITH_CONTAINER_S)
             self.settle()
+        self.keeper.audience.close(Farewell.CONTAINER_ENDED)
         self.close()
 
     def close(self) -> None:
         """Give all descriptors back; everything in the container stays as it is."""
-        self.keeper.release()
+        self.keeper.close()
         self.steps.close()
 
     # What it is to have

@@ -16,6 +16,7 @@ import anyio
 import anyio.abc
 import structlog
 
+from supervisor.audience import Audience
 from supervisor.core.cgroups import Cgroup
 from supervisor.core.console import ConsoleScanner
 from supervisor.core.guests.kind import GuestKind, Stop
@@ -24,7 +25,7 @@ from supervisor.core.model import ContainerId, Pid, ProcessRecord, short_id
 from supervisor.core.qemu import Card, accelerator_of, device_name, netdev_name
 from supervisor.edges import cgroups, thread
 from supervisor.edges.boot_folder import BootFolder
-from supervisor.edges.console import read_console
+from supervisor.edges.console import connect_console
 from supervisor.edges.process import Process, observe_incarnation
 from supervisor.errors import ContainerGone, Permanent, Transient
 from supervisor.health import Health
@@ -72,6 +73,7 @@ class GuestSession:
         paths: SocketPaths,
         hang_after_s: float,
         health: Health | None,
+        audience: Audience,
         on_change: Callable[[], None],
         boot_folder: BootFolder | None = None,
         recall: Callable[[], Awaitable[bytes]] | None = None,
@@ -89,6 +91,7 @@ class GuestSession:
         self._paths = paths
         self._on_change = on_change
         self._health = health
+        self._audience = audience
         self._boot_folder = boot_folder
         self._recall = recall
         self._scanner = ConsoleScanner(kind.console)
@@ -253,13 +256,20 @@ class GuestSession:
             self._panicked = True
 
     async def _listen(self, tasks: anyio.abc.TaskGroup, heard: anyio.Event) -> None:
-        async for data in read_console(self._paths.console):
-            if self._health is not None:
-                self._health.hear(data)
-            if self._scanner.feed(data):
-                tasks.start_soon(self._end_halted)
+        async with connect_console(self._paths.console) as console:
+            if console is not None:
+                with self._audience.connected(console):
+                    async for data in console.said():
+                        self._hear(data, tasks)
         self._scanner.close()
         heard.set()
+
+    def _hear(self, data: bytes, tasks: anyio.abc.TaskGroup) -> None:
+        self._audience.hear(data)
+        if self._health is not None:
+            self._health.hear(data)
+        if self._scanner.feed(data):
+            tasks.start_soon(self._end_halted)
 
     async def _end_halted(self) -> None:
         """After its last line: such a guest halts, and never ends QEMU itself."""

@@ -1,9 +1,10 @@
-"""A guest's serial console: where QEMU writes it for `docker logs`, and how the daemon reads along."""
+"""A guest's serial console: where QEMU writes it for `docker logs`, and how the daemon reads along and types."""
 
 import os
 import socket
 import stat
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -40,18 +41,36 @@ def open_log(pid: Pid) -> int | None:
         os.close(pinned)
 
 
-async def read_console(path: Path) -> AsyncIterator[bytes]:
-    """What the guest prints from now on, until QEMU ends. Yields nothing when the socket cannot be reached."""
+class Console:
+    """A connection to it. QEMU serves one at a time: this is the daemon's, for as long as the guest lives."""
+
+    def __init__(self, stream: UNIXSocketStream) -> None:
+        self._stream = stream
+
+    async def said(self) -> AsyncIterator[bytes]:
+        """What the guest prints from now on, until QEMU ends."""
+        while True:
+            try:
+                yield await self._stream.receive(_CHUNK_BYTES)
+            except (anyio.EndOfStream, anyio.BrokenResourceError):
+                return
+
+    async def type(self, data: bytes) -> None:
+        """Have the guest read this. Takes as long as the guest leaves it unread; nothing where QEMU has ended."""
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            await self._stream.send(data)
+
+
+@asynccontextmanager
+async def connect_console(path: Path) -> AsyncIterator[Console | None]:
+    """None where the socket cannot be reached."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         connection.setblocking(False)
         connection.connect(os.fspath(path))  # at once, or never; anyio.connect_unix needs a thread
     except OSError:
         connection.close()
+        yield None
         return
     async with await UNIXSocketStream.from_socket(connection) as stream:
-        while True:
-            try:
-                yield await stream.receive(_CHUNK_BYTES)
-            except (anyio.EndOfStream, anyio.BrokenResourceError):
-                return
+        yield Console(stream)

@@ -15,6 +15,7 @@ from supervisor.core.lifecycle import (
     after_end,
     after_start,
     classify,
+    describe_end,
     is_clean,
 )
 from supervisor.core.model import Exit, GuestRecord
@@ -251,3 +252,11 @@ def test_what_an_operator_starts_waits_for_nothing_and_keeps_its_history() -> No
     fresh = afresh(failed)
     assert (fresh.done, fresh.crashes, fresh.not_before_s) == (None, 0, 0.0)
     assert (fresh.restarts, fresh.exits, fresh.exit_counts) == (failed.restarts, failed.exits, failed.exit_counts)
+
+
+def test_an_end_in_words() -> None:
+    assert (
+        describe_end(Exit("guest-exit", 7, delay_s=0.1))
+        == "the guest ended (guest-exit 7); the next one starts in 0.1 s"
+    )
+    assert describe_end(Exit("stopped")) == "the guest ended (stopped); none follows"
