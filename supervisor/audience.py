@@ -15,6 +15,8 @@ from supervisor.edges.console import Console
 
 _READS_S = 5.0
 """So long a guest may leave what was typed unread."""
+_DEAF_S = 0.05
+"""The same once it has done so, until it reads again."""
 
 
 class Farewell(Enum):
@@ -64,6 +66,7 @@ class Audience:
         self._viewers: set[Viewer] = set()
         self._tail = Tail()
         self._console: Console | None = None
+        self._deaf = False
         self._closed: Farewell | None = None
 
     @property
@@ -90,7 +93,7 @@ class Audience:
     @contextmanager
     def connected(self, console: Console) -> Iterator[None]:
         """What is typed goes there, as long as the context lasts."""
-        self._console = console
+        self._console, self._deaf = console, False
         try:
             yield
         finally:
@@ -121,7 +124,8 @@ class Audience:
         if self._console is None:
             viewer.put("what you typed is lost: no guest runs")
             return
-        with anyio.move_on_after(_READS_S) as late:
+        with anyio.move_on_after(_DEAF_S if self._deaf else _READS_S) as late:
             await self._console.type(data)
-        if late.cancelled_caught:
-            viewer.put("some of what you typed is lost: the guest does not read its console")
+        if late.cancelled_caught and not self._deaf:
+            viewer.put("what you type is lost from here on: the guest does not read its console")
+        self._deaf = late.cancelled_caught

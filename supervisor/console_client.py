@@ -21,7 +21,7 @@ from supervisor.core.text import escape_controls
 LEAVE = b"\x1d"
 """Ctrl-]"""
 _BEAT_S = 20.0
-_PIECE_BYTES = 4096
+_PIECE_BYTES = 32768
 _STDIN, _STDOUT = 0, 1
 _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 
@@ -39,6 +39,8 @@ class Visit:
 
     def __post_init__(self) -> None:
         self.terminal = os.isatty(_STDIN)
+        self.typed = anyio.Event()
+        """Set once all that was piped in has reached the guest, or was dropped."""
 
     def say(self, word: str) -> None:
         """To the person, beside what the guest says."""
@@ -77,7 +79,11 @@ class Visit:
                 if self.silence is not None:
                     self.silence.deadline = anyio.current_time() + self.linger_s
             elif message.type is WSMsgType.TEXT:
-                self.say(json.loads(message.data)["text"])
+                told = json.loads(message.data)
+                if told.get("typed"):
+                    self.typed.set()
+                else:
+                    self.say(told["text"])
             else:
                 break
         self.status = 0 if messages.close_code == 1000 else 1
@@ -99,6 +105,8 @@ class Visit:
             if left or not typed:
                 break
         if not self.terminal:
+            await messages.send_str("typed?")
+            await self.typed.wait()
             with anyio.move_on_after(self.linger_s) as self.silence:
                 await anyio.sleep_forever()
         scope.cancel()

@@ -43,6 +43,8 @@ async def converse(messages: web.WebSocketResponse, audience: Audience, *, who: 
             async for message in messages:
                 if message.type is WSMsgType.BINARY:
                     await audience.type(viewer, message.data)
+                elif message.type is WSMsgType.TEXT:  # he asks whether all before it was
+                    await messages.send_str(json.dumps({"typed": True}))
             tasks.cancel_scope.cancel()
 
 

@@ -151,6 +151,14 @@ def test_a_pipe_beside_who_writes(vtapd: Daemon, console: Terminal, guest: Conta
     assert console.process.poll() is None
 
 
+def test_a_guest_that_does_not_read(vtapd: Daemon, guest: Container) -> None:
+    """Whoever types is told, once, and the daemon waits for nobody."""
+    guest.tell("/hang")
+    answer = piped(vtapd, guest, "x" * (2 << 20))
+    assert (answer.returncode, answer.stdout) == (0, "")
+    assert answer.stderr == "[vtapd: what you type is lost from here on: the guest does not read its console]\n"
+
+
 def test_what_was_said_is_shown_escaped(vtapd: Daemon, guest: Container) -> None:
     guest.get("/echo-console?text=%1b]0;owned%07%0a")
     eventually(lambda: "owned" in guest.logs(), "it said so")
