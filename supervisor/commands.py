@@ -10,11 +10,13 @@ from pathlib import Path
 
 import click
 
-from supervisor.client import ask, fail, follow, url_of
+from supervisor.client import ask, fail, fetch, follow, url_of
 from supervisor.core.events import describe_event
+from supervisor.core.picture import size_of_png
 from supervisor.core.text import escape_controls
 
 _ORDER_S = 70.0
+_SCREEN_S = 60.0
 _MARGIN_S = 100.0
 """More than the daemon itself takes beyond the guest's own time: it says what went wrong."""
 
@@ -119,7 +121,28 @@ def console(socket_path: Path, name: str, view: bool, log: bool, as_json: bool, 
         sys.exit(visit_console(socket_path, url_of(name, "console", "live"), Visit(answer["name"], view, linger)))
 
 
-COMMANDS = (attach, detach, stop, start, restart, console, events)
+@click.command()
+@name_argument
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, allow_dash=True), metavar="FILE.png",
+              help="Where the picture goes, as PNG; - is standard output.")  # fmt: skip
+@json_option
+@click.pass_obj
+def screen(socket_path: Path, name: str, output: Path, as_json: bool) -> None:
+    """Take a picture of what a guest shows on its screen, which machines pc and q35 have (VGA)."""
+    picture = fetch(socket_path, url_of(name, "screen"), _SCREEN_S)
+    if str(output) == "-":
+        sys.stdout.buffer.write(picture)
+        return
+    try:
+        output.write_bytes(picture)
+    except OSError as error:
+        fail(f"cannot write {output}: {error.strerror}")
+    width, height = size_of_png(picture)
+    told = {"name": name, "file": str(output), "width": width, "height": height}
+    click.echo(json.dumps(told, indent=2) if as_json else escape_controls(f"{output}: {width}x{height}"))
+
+
+COMMANDS = (attach, detach, stop, start, restart, console, screen, events)
 
 
 def _patience_s(socket_path: Path, name: str) -> float:

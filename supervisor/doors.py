@@ -17,6 +17,7 @@ from supervisor.errors import Permanent, Transient, VtapdError
 from supervisor.events import BROADCAST, Wanted
 from supervisor.orders import ORDERS
 from supervisor.reconcile import Reconciler
+from supervisor.screen import capture_screen
 from supervisor.serving import end_connection
 from supervisor.views import details, summary
 from supervisor.worker import Worker
@@ -43,6 +44,7 @@ class Doors:
             web.get("/events", self._events),
             web.get("/containers", self._list),
             web.get("/containers/{name}", self._inspect),
+            web.get("/containers/{name}/screen", self._screen),
             web.get("/containers/{name}/console", self._console),
             web.get("/containers/{name}/console/live", self._live_console),
             web.post(f"/containers/{{name}}/{{verb:{'|'.join(ORDERS)}}}", self._order),
@@ -74,6 +76,12 @@ class Doors:
                 with anyio.fail_after(_WRITE_S):
                     await response.write(line or b"\n")
         return response
+
+    async def _screen(self, request: web.Request) -> web.Response:
+        try:
+            return web.Response(body=await capture_screen(self._found(request)), content_type="image/png")
+        except (Transient, Permanent) as error:
+            return _refusal(error)
 
     async def _console(self, request: web.Request) -> web.Response:
         """What was said, and who writes."""

@@ -148,6 +148,10 @@ class GuestSession:
                 return
         await self._kill()
 
+    async def draw(self, descriptor: int) -> None:
+        """Have what is on its screen written, as PPM, to a file that is open for writing alone. Raises Transient."""
+        await self._monitor.screendump(descriptor)
+
     async def plug(self, card: Card) -> None:
         """Give it one more card, of one queue. Raises Transient where its machine takes none, and then leaves none."""
         if not await self._has(card):
