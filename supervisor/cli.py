@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from supervisor import commands
-from supervisor.client import ask, fail, url_of
+from supervisor.client import ask, fail, first_of, url_of
 from supervisor.config import DEFAULT_PATH, DEFAULT_RUN_DIR, load_config
 from supervisor.errors import VtapdError
 
@@ -48,7 +48,7 @@ def run(config: Path | None) -> None:
         configure_logs(loaded.log.level, loaded.log.format)
         anyio.run(run_daemon, loaded)
     except* VtapdError as group:
-        fail(str(_first(group)))
+        fail(str(first_of(group)))
 
 
 @main.command("check-config")
@@ -93,10 +93,3 @@ def inspect(socket_path: Path, name: str, as_json: bool) -> None:
 
 for command in commands.COMMANDS:
     main.add_command(command)
-
-
-def _first(group: BaseExceptionGroup[VtapdError]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -68,8 +68,16 @@ def _asked(path: Path, url: str, method: str, timeout_s: float) -> Iterator[http
         connection.close()
 
 
-def unreachable(path: Path, error: Exception) -> str:
+def first_of(error: BaseException) -> BaseException:
+    """The one that came first, where it is a group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def unreachable(path: Path, error: BaseException) -> str:
     """What to tell where the daemon does not answer."""
+    error = first_of(error)
     if isinstance(error, PermissionError):
         return f"no right to use {path}; be root or a member of group vtapd"
     return f"no vtapd answers on {path} ({error}); is it running? systemctl status vtapd"

@@ -1,4 +1,4 @@
-"""The commands that have the daemon do something to one container."""
+"""The commands that have the daemon do something to a container, or tell of what happens to it."""
 
 import json
 import sys
@@ -97,7 +97,7 @@ def events(socket_path: Path, name: str | None, as_json: bool) -> None:
 @click.option("--view", is_flag=True, help="Only watch: type nothing, and leave the place to write to others.")
 @click.option("--log", is_flag=True, help="Print the end of what the guest said since the daemon started, and leave.")
 @click.option("--json", "as_json", is_flag=True, help="With --log: print JSON.")
-@click.option("--linger", type=float, default=1.0, show_default=True, metavar="SECONDS",
+@click.option("--linger", type=click.FloatRange(min=0), default=1.0, show_default=True, metavar="SECONDS",
               help="After the end of piped input, go on until the guest was silent for so long.")  # fmt: skip
 @click.pass_obj
 def console(socket_path: Path, name: str, view: bool, log: bool, as_json: bool, linger: float) -> None:

@@ -13,9 +13,16 @@ from pathlib import Path
 
 import anyio
 import anyio.abc
-from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, UnixConnector, WSMsgType
+from aiohttp import (
+    ClientError,
+    ClientSession,
+    ClientWebSocketResponse,
+    UnixConnector,
+    WSMsgType,
+    WSServerHandshakeError,
+)
 
-from supervisor.client import fail, unreachable
+from supervisor.client import fail, first_of, unreachable
 from supervisor.core.text import escape_controls
 
 LEAVE = b"\x1d"
@@ -45,7 +52,9 @@ class Visit:
     def say(self, word: str) -> None:
         """To the person, beside what the guest says."""
         end = "\r\n" if self.terminal else "\n"
-        os.write(sys.stderr.fileno(), f"{end if self.terminal else ''}[vtapd: {escape_controls(word)}]{end}".encode())
+        line = f"{end if self.terminal else ''}[vtapd: {escape_controls(word)}]{end}"
+        with suppress(OSError):  # nobody sits there any more
+            os.write(sys.stderr.fileno(), line.encode())
 
     async def run(self, socket_path: Path, url: str) -> None:
         """Raises OSError or ClientError where the daemon cannot be reached."""
@@ -66,7 +75,8 @@ class Visit:
                     tasks.start_soon(self._end_on_signal, signals, tasks.cancel_scope)
                     if self.terminal or not self.view:
                         tasks.start_soon(self._type, messages, tasks.cancel_scope)
-                    await self._show(messages)
+                    with suppress(BrokenPipeError):  # whoever read the output has seen enough
+                        await self._show(messages)
                     tasks.cancel_scope.cancel()
             if self.terminal:
                 self.say(f"left the console of {self.name}")
@@ -87,12 +97,7 @@ class Visit:
             else:
                 break
         self.status = 0 if messages.close_code == 1000 else 1
-        farewell = (
-            message.extra
-            if message.type is WSMsgType.CLOSE and message.extra
-            else "hung up: the daemon is gone, or too little was read here"
-        )
-        self.say(farewell)
+        self.say(message.extra or "hung up: the daemon is gone, or too little was read here")
 
     async def _type(self, messages: ClientWebSocketResponse, scope: anyio.CancelScope) -> None:
         while True:
@@ -122,8 +127,10 @@ def visit_console(socket_path: Path, url: str, visit: Visit) -> int:
     """The exit status. Returns once the terminal is as it was."""
     try:
         anyio.run(visit.run, socket_path, url)
+    except* WSServerHandshakeError as refusal:
+        fail(f"the daemon lets nobody in (HTTP {first_of(refusal)}); close other consoles and followers of events")
     except* (OSError, ClientError) as group:
-        fail(unreachable(socket_path, group.exceptions[0]))
+        fail(unreachable(socket_path, group))
     return visit.status
 
 
@@ -138,7 +145,8 @@ def _raw_terminal(terminal: bool) -> Iterator[None]:
         tty.setraw(_STDIN)
         yield
     finally:
-        termios.tcsetattr(_STDIN, termios.TCSANOW, before)
+        with suppress(termios.error):  # there is no terminal any more
+            termios.tcsetattr(_STDIN, termios.TCSANOW, before)
 
 
 def _read() -> bytes:

@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -83,7 +85,7 @@ def test_the_guest_is_restarted(console: Terminal, guest: Container) -> None:
     guest.tell("/crash")
     assert console.shows("the guest ended (guest-reset); the next one starts in 0.")
     assert console.shows("the guest starts")
-    eventually(lambda: console.text().count("hello: serving on") == 1, "what the next one says is heard")
+    guest.await_page()
     console.type("still here")
     assert console.shows("still here")
     console.type(LEAVE)
@@ -96,7 +98,9 @@ def test_the_guest_is_stopped_and_started(vtapd: Daemon, console: Terminal, gues
     console.type("x")
     assert console.shows("what you typed is lost: no guest runs")
     vtapd.command("start", guest.name)
-    assert console.shows("hello: serving on")
+    guest.await_page()
+    console.type("here again")
+    assert console.shows("here again")
 
 
 def test_the_container_ends(console: Terminal, guest: Container) -> None:
@@ -142,6 +146,19 @@ def test_a_pipe(vtapd: Daemon, guest: Container) -> None:
     answer = piped(vtapd, guest, f"{many}{LEAVE}end\n", "--linger", "3")
     assert (answer.returncode, answer.stderr) == (0, "")
     assert answer.stdout == f"{many}{LEAVE}end\n"
+
+
+def test_a_file_is_typed_too(vtapd: Daemon, guest: Container, tmp_path: Path) -> None:
+    """And whoever has seen enough of the output ends it."""
+    file = tmp_path / "typed"
+    file.write_text("first\n" + "many more\n" * 2000)
+    argv = shlex.join([*COMMAND, "--socket", str(vtapd.control_socket), "console", guest.name, "--linger", "60"])
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{argv} <{file} | (read line; echo $line)"],
+        capture_output=True, text=True, timeout=PATIENCE_S, env=environment(), check=False,
+    )  # fmt: skip
+    assert done.stdout == "first\n"
+    assert "Traceback" not in done.stderr
 
 
 def test_a_pipe_beside_who_writes(vtapd: Daemon, console: Terminal, guest: Container) -> None:
