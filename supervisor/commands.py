@@ -50,10 +50,11 @@ def attach(socket_path: Path, name: str, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def stop(socket_path: Path, name: str, as_json: bool) -> None:
-    """Stop a container's guest, gracefully where its kind can be; the container runs on.
+    """Stop a guest; its container runs on.
 
-    The guest stays stopped, whatever its restart policy, until `vtapd start`, or until the container itself is started
-    again. The container has its address back meanwhile.
+    Gracefully where its kind can be, then by force after its `vtapd.stop-timeout`. It stays stopped, whatever its
+    restart policy, until `vtapd start`, or until the container itself is started again. The container has its address
+    back meanwhile.
     """
     _order(socket_path, name, "stop", "stopping", as_json, _patience_s(socket_path, name))
 
@@ -63,7 +64,10 @@ def stop(socket_path: Path, name: str, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def start(socket_path: Path, name: str, as_json: bool) -> None:
-    """Start a container's guest that was stopped, has ended or failed, or waits for its next start."""
+    """Start a guest, at once.
+
+    One that was stopped, has ended or failed, or waits for its next start. Returns once it runs.
+    """
     _order(socket_path, name, "start", "starting", as_json, _MARGIN_S)
 
 
@@ -72,7 +76,7 @@ def start(socket_path: Path, name: str, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def restart(socket_path: Path, name: str, as_json: bool) -> None:
-    """Stop a container's guest and start it again."""
+    """Stop a guest and start it again."""
     _order(socket_path, name, "restart", "restarting", as_json, _patience_s(socket_path, name) + _MARGIN_S)
 
 
@@ -81,9 +85,10 @@ def restart(socket_path: Path, name: str, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def events(socket_path: Path, name: str | None, as_json: bool) -> None:
-    """Follow what happens, of all containers or of one, a line each, until Ctrl-C.
+    """Follow what happens, until Ctrl-C.
 
-    Whoever is too slow is told how many events were lost (`events_lost`). With --json each line is an object.
+    Of all containers or of one, a line each, from now on and whatever the log's level. Whoever is too slow is told how
+    many events were lost (`events_lost`). With --json each line is an object.
     """
     query = "?" + urllib.parse.urlencode({"name": name}) if name else ""
     with suppress(KeyboardInterrupt):
@@ -128,7 +133,10 @@ def console(socket_path: Path, name: str, view: bool, log: bool, as_json: bool, 
 @json_option
 @click.pass_obj
 def screen(socket_path: Path, name: str, output: Path, as_json: bool) -> None:
-    """Take a picture of what a guest shows on its screen, which machines pc and q35 have (VGA)."""
+    """Take a picture of a guest's screen.
+
+    Machines pc and q35 have one (VGA); others have the console alone.
+    """
     picture = fetch(socket_path, url_of(name, "screen"), _SCREEN_S)
     if str(output) == "-":
         sys.stdout.buffer.write(picture)

@@ -1,5 +1,6 @@
 """Hands what the daemon logs to whoever follows it (`vtapd events`). A slow follower holds nobody up."""
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ import structlog
 
 from supervisor.core.events import Waiting, format_event
 
+FOLLOWED = logging.INFO
+"""Of these and more `vtapd events` tells, whatever the log's level."""
 Wanted = Callable[[structlog.types.EventDict], bool]
 
 
@@ -52,9 +55,9 @@ class Broadcast:
         finally:
             self._followers.discard(follower)
 
-    def tell(self, _: object, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    def tell(self, _: object, method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
         """A processor of structlog's: changes nothing."""
-        if self._followers:
+        if self._followers and structlog.processors.NAME_TO_LEVEL[method] >= FOLLOWED:
             line = format_event(event, datetime.now(UTC).isoformat(timespec="milliseconds"))
             for follower in self._followers:
                 follower.tell(event, line)

@@ -11,10 +11,7 @@ import structlog
 from supervisor.core.journal import format_entry, format_line
 from supervisor.core.text import escape_controls
 from supervisor.edges.journal import Journal, stderr_is_journal
-from supervisor.events import BROADCAST
-
-_FOLLOWED = logging.INFO
-"""`vtapd events` tells of these and more, whatever the log's level."""
+from supervisor.events import BROADCAST, FOLLOWED
 
 
 def configure_logs(level: str, form: Literal["auto", "journal", "json", "console"]) -> None:
@@ -26,11 +23,11 @@ def configure_logs(level: str, form: Literal["auto", "journal", "json", "console
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             BROADCAST.tell,
-            *([] if lowest <= _FOLLOWED else [partial(_drop_below, lowest)]),
+            *([] if lowest <= FOLLOWED else [partial(_drop_below, lowest)]),
             structlog.processors.format_exc_info,
             *last,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(min(lowest, _FOLLOWED)),
+        wrapper_class=structlog.make_filtering_bound_logger(min(lowest, FOLLOWED)),
         logger_factory=factory,
         cache_logger_on_first_use=True,
     )

@@ -21,7 +21,8 @@ async def capture_screen(worker: Worker) -> bytes:
     if run.container.paused:
         raise _none(worker, "it is paused", "docker unpause")
     if not has_screen(session.record.command):
-        raise _none(worker, "its machine was started without", "pc and q35 have one, since vtapd has: vtapd restart")
+        remedy = "machines pc and q35 have one; a guest that an earlier vtapd started gets it by vtapd restart"
+        raise _none(worker, "its QEMU was started without a VGA card", remedy)
     try:
         with closing(Scratch()) as picture:
             await session.draw(picture.writer)
