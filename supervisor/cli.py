@@ -1,23 +1,18 @@
 """The `vtapd` command. Exit codes: 0 done, 1 failed, 2 misuse."""
 
-import http.client
 import json
 import sys
-import urllib.parse
 from pathlib import Path
-from typing import Any, NoReturn
 
 import click
 
-from supervisor.client import UnixConnection
-from supervisor.completion import SHELLS, complete_container, script_of
+from supervisor import commands
+from supervisor.client import ask, fail, first_of, url_of
+from supervisor.commands import json_option, name_argument
+from supervisor.completion import SHELLS, script_of
 from supervisor.config import DEFAULT_PATH, DEFAULT_RUN_DIR, load_config
 from supervisor.errors import VtapdError
 
-_TIMEOUT_S = 10.0
-
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
-_container = click.argument("name", shell_complete=complete_container)
 _config = click.option(
     "-c",
     "--config",
@@ -100,12 +95,12 @@ def run(config: Path | None) -> None:
         configure_logs(loaded.log.level, loaded.log.format)
         anyio.run(run_daemon, loaded, config)
     except* VtapdError as group:
-        _fail(str(_first(group)))
+        fail(str(first_of(group)))
 
 
 @main.command()
 @_config
-@_json
+@json_option
 def check(config: Path | None, as_json: bool) -> None:
     """Find out what this machine has and lacks for vtapd, each with its remedy.
 
@@ -151,12 +146,12 @@ def check_config(file: Path) -> None:
     try:
         load_config(file)
     except VtapdError as error:
-        _fail(str(error))
+        fail(str(error))
     click.echo(f"{file} is right")
 
 
 @main.command()
-@_json
+@json_option
 @click.pass_obj
 def ps(socket_path: Path, as_json: bool) -> None:
     """List the containers that vtapd knows, with their guests.
@@ -176,7 +171,7 @@ def ps(socket_path: Path, as_json: bool) -> None:
       # vtapd ps
       # vtapd ps --json | jq -r '.[] | select(.state == "rejected") | .name + ": " + .reason'
     """
-    rows = _ask(socket_path, "/containers")
+    rows = ask(socket_path, "/containers")
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
@@ -186,8 +181,8 @@ def ps(socket_path: Path, as_json: bool) -> None:
 
 
 @main.command()
-@_container
-@_json
+@name_argument
+@json_option
 @click.pass_obj
 def inspect(socket_path: Path, name: str, as_json: bool) -> None:
     """Show all about one container: NAME is its name, its id, or the beginning of its id.
@@ -205,53 +200,13 @@ def inspect(socket_path: Path, name: str, as_json: bool) -> None:
       # vtapd inspect web
       # vtapd inspect web --json | jq -r '.interfaces[].tap.name'
     """
-    answer = _ask(socket_path, _url(name))
+    answer = ask(socket_path, url_of(name))
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
     from supervisor.tables import print_details
 
     print_details(answer)
-
-
-@main.command()
-@_container
-@click.pass_obj
-def detach(socket_path: Path, name: str) -> None:
-    """Undo all that was done to a container, and leave it alone until it is attached or restarted.
-
-    Its guest is stopped, gracefully where its kind can, and the container has its own network back.
-
-    \b
-    Exit codes:
-      0  done
-      1  it did not come to that; the message says why
-
-    \b
-    Examples:
-      # vtapd detach web
-    """
-    _ask(socket_path, _url(name) + "/detach", "POST", timeout_s=70)
-    click.echo(f"{name} is detached")
-
-
-@main.command()
-@_container
-@click.pass_obj
-def attach(socket_path: Path, name: str) -> None:
-    """Take a detached container on again. One whose guest was done for good gets a new one.
-
-    \b
-    Exit codes:
-      0  done
-      1  it did not come to that; the message says why
-
-    \b
-    Examples:
-      # vtapd attach web
-    """
-    answer = _ask(socket_path, _url(name) + "/attach", "POST", timeout_s=70)
-    click.echo(f"{name} is {answer['state']}")
 
 
 @main.command()
@@ -275,34 +230,5 @@ def completion(shell: str) -> None:
     click.echo(script_of(shell, main))
 
 
-def _url(name: str) -> str:
-    return "/containers/" + urllib.parse.quote(name, safe="")
-
-
-def _ask(path: Path, url: str, method: str = "GET", timeout_s: float = _TIMEOUT_S) -> Any:
-    connection = UnixConnection(path, timeout_s)
-    try:
-        connection.request(method, url)
-        response = connection.getresponse()
-        answer = json.loads(response.read())
-    except PermissionError:
-        _fail(f"no right to use {path}; be root or a member of group vtapd")
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        _fail(f"no vtapd answers on {path} ({error}); is it running? systemctl status vtapd")
-    finally:
-        connection.close()
-    if response.status != 200:
-        _fail(f"{urllib.parse.unquote(url.split('/')[2])!a}: {answer.get('error', 'refused')}")
-    return answer
-
-
-def _first(group: BaseExceptionGroup[VtapdError]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-def _fail(message: str) -> NoReturn:
-    click.echo(f"vtapd: {message}", err=True)
-    sys.exit(1)
+for command in commands.COMMANDS:
+    main.add_command(command)

@@ -11,6 +11,7 @@ import anyio.abc
 import structlog
 
 from supervisor.attachment import Attachment
+from supervisor.audience import Farewell
 from supervisor.context import Context
 from supervisor.core.guests import KINDS
 from supervisor.core.labels import ENABLE, parse_labels, why_left_alone, why_no_network
@@ -60,6 +61,9 @@ class ContainerRun:
         self._wanted = True
         self._recovered = not context.leftovers.may_concern(incarnation)
         self._decided = False
+        """Whether it was decided what it is to have; that holds until it is decided anew."""
+        self._undecided = True
+        """Whether that is due: something else is known, or wanted."""
         self._planned = False
         """Its guest's plan is of the latest decision, not of one before."""
         self._ending = False
@@ -75,10 +79,16 @@ class ContainerRun:
         """What is on record of its guest."""
         return self._ledger.guest_of(self.incarnation)
 
+    @property
+    def held(self) -> bool:
+        """Whether an operator stopped its guest."""
+        record = self._ledger.of(self.incarnation)
+        return record is not None and record.held
+
     def reconsider(self, container: Container) -> None:
         """Docker says something new of it, or an operator does."""
         self.steps.container = container
-        self._decided = False
+        self._undecided = True
 
     def note_kill(self, event: Event) -> None:
         """Docker sent it a signal; or, if the event is replayed and from before its start, an earlier run of it.
@@ -98,7 +108,7 @@ class ContainerRun:
             await self._recover()
         self.settle()
         starts_anew = not self._planned and self.keeper.session is None and self.keeper.plan is not None
-        if wanted and (starts_anew or not self._decided):
+        if wanted and (starts_anew or self._undecided):
             await self._decide()
         await self.steps.carry_out(self._desired)
         if self.left_alone is not None and self.keeper.session is None:
@@ -126,11 +136,12 @@ class ContainerRun:
         if self.keeper.session is not None:
             await self.keeper.session.wait_ended(_ENDS_WITH_CONTAINER_S)
             self.settle()
+        self.keeper.audience.close(Farewell.CONTAINER_ENDED)
         self.close()
 
     def close(self) -> None:
         """Give all descriptors back; everything in the container stays as it is."""
-        self.keeper.release()
+        self.keeper.close()
         self.steps.close()
 
     def pending(self) -> tuple[Pending, ...] | None:
@@ -159,7 +170,7 @@ class ContainerRun:
 
     async def _decide(self) -> None:
         """Raises Rejected."""
-        self._decided = True  # before anything is awaited: whoever asks for another decision meanwhile gets it
+        self._undecided = False  # before anything is awaited: whoever asks for another decision meanwhile gets it
         try:
             await self._adopt_guest()
             self.left_alone = self._why_left_alone()
@@ -167,8 +178,9 @@ class ContainerRun:
             if self.left_alone is None and self._planned:
                 spec = parse_labels(self.container, self._context.config.policy)
                 self.keeper.plan = await examine(self._context, (await self.steps.reach()).root, spec) if spec else None
+            self._decided = True
         except BaseException:
-            self._decided = False
+            self._decided, self._undecided = False, True
             raise
 
     def _why_left_alone(self) -> str | None:
@@ -210,7 +222,7 @@ class ContainerRun:
 
     def _serves(self) -> bool:
         """Whether it is a guest's: one that runs, or that will be started again."""
-        return self._attached() and self.keeper.plan is not None and self.guest.done is None
+        return self._attached() and self.keeper.plan is not None and self.guest.done is None and not self.held
 
     def _desired(self) -> Desired:
         plan = self.keeper.plan
@@ -234,7 +246,7 @@ class ContainerRun:
         plan, guest = self.keeper.plan, self.guest
         if plan is None or plan.spec.on_exit != "stop" or not guest.done or not guest.exits:
             return
-        if self.stopping or self._ending or guest.exits[-1].reason in NOT_CRASHES:
+        if self.stopping or self.held or self._ending or guest.exits[-1].reason in NOT_CRASHES:
             return
         self._ending = True
         log.info("container_stopping", because="its guest is done")

@@ -1,4 +1,4 @@
-"""HTTP on the control socket, for `vtapd ps`, `vtapd inspect` and their like."""
+"""HTTP on the control socket: what it answers is in doors.py."""
 
 import asyncio
 import grp
@@ -10,11 +10,10 @@ from pathlib import Path
 
 from aiohttp import web
 
-from supervisor.errors import ConfigError, Transient
-from supervisor.metrics import program_version
+from supervisor.doors import Doors
+from supervisor.errors import ConfigError
 from supervisor.reconcile import Reconciler
 from supervisor.serving import served
-from supervisor.views import details, summary
 
 _BACKLOG = 128
 
@@ -23,34 +22,9 @@ _BACKLOG = 128
 async def serve_control(path: Path, group: str, reconciler: Reconciler) -> AsyncIterator[None]:
     """Answer on the Unix socket, for root and the group's members alone, as long as the context lasts."""
     app = web.Application()
-
-    async def containers(_request: web.Request) -> web.Response:
-        workers = sorted(reconciler.workers.values(), key=lambda w: w.name)
-        return web.json_response([summary(worker) for worker in workers if worker.container is not None])
-
-    async def container(request: web.Request) -> web.Response:
-        worker = reconciler.find(request.match_info["name"])
-        if worker is None:
-            return web.json_response({"error": "no such container runs"}, status=404)
-        return web.json_response(details(worker))
-
-    async def set_detached(request: web.Request) -> web.Response:
-        worker = reconciler.find(request.match_info["name"])
-        if worker is None:
-            return web.json_response({"error": "no such container runs"}, status=404)
-        try:
-            await worker.set_detached(request.match_info["verb"] == "detach")
-        except Transient as error:
-            return web.json_response({"error": str(error)}, status=503)
-        return web.json_response(summary(worker))
-
-    async def version(_request: web.Request) -> web.Response:
-        return web.json_response({"version": program_version(), "pid": os.getpid()})
-
-    app.router.add_get("/version", version)
-    app.router.add_get("/containers", containers)
-    app.router.add_get("/containers/{name}", container)
-    app.router.add_post("/containers/{name}/{verb:detach|attach}", set_detached)
+    doors = Doors(reconciler)
+    app.router.add_routes(doors.routes())
+    app.on_shutdown.append(doors.close)
     listener = _bind(path, group)
     try:
         async with served(app) as factory:

@@ -17,6 +17,7 @@ import anyio
 import anyio.abc
 import structlog
 
+from supervisor.audience import Audience
 from supervisor.core.cgroups import Cgroup
 from supervisor.core.console import ConsoleScanner
 from supervisor.core.guests.kind import GuestKind, Stop
@@ -93,6 +94,7 @@ class GuestSession:
         paths: SocketPaths,
         hang_after_s: float,
         health: Health | None,
+        audience: Audience,
         on_change: Callable[[], None],
         recall: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
@@ -109,6 +111,7 @@ class GuestSession:
         self._paths = paths
         self._on_change = on_change
         self._health = health
+        self._audience = audience
         self._recall = recall
         self._scanner = ConsoleScanner(kind.console)
         self._monitor = Monitor(short_id(container_id), paths.qmp, cgroup, hang_after_s, self._note_event)
@@ -162,6 +165,10 @@ class GuestSession:
                 await self._ended.wait()
                 return
         await self._kill()
+
+    async def draw(self, descriptor: int) -> None:
+        """Have what is on its screen written, as PPM, to a file that is open for writing alone. Raises Transient."""
+        await self._monitor.screendump(descriptor)
 
     async def plug(self, card: Card) -> None:
         """Give it one more card, of one queue. Raises Transient where its machine takes none, and then leaves none."""
@@ -265,13 +272,19 @@ class GuestSession:
 
     async def _listen(self, tasks: anyio.abc.TaskGroup, heard: anyio.Event) -> None:
         if self._qemu.console is not None:
-            async for data in console.read(self._qemu.console, self._process.pid, self._process.pidfd):
-                if self._health is not None:
-                    self._health.hear(data)
-                if self._scanner.feed(data):
-                    tasks.start_soon(self._end_halted)
+            async with console.opened(self._qemu.console, self._process.pid, self._process.pidfd) as opened:
+                with self._audience.connected(opened):
+                    async for data in opened.said():
+                        self._hear(data, tasks)
         self._scanner.close()
         heard.set()
+
+    def _hear(self, data: bytes, tasks: anyio.abc.TaskGroup) -> None:
+        self._audience.hear(data)
+        if self._health is not None:
+            self._health.hear(data)
+        if self._scanner.feed(data):
+            tasks.start_soon(self._end_halted)
 
     async def _end_halted(self) -> None:
         """After its last line: such a guest halts, and never ends QEMU itself."""

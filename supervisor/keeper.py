@@ -16,9 +16,10 @@ import anyio.abc
 import structlog
 
 from supervisor.attachment import Attachment
+from supervisor.audience import Audience, Farewell
 from supervisor.context import Context
 from supervisor.core.actions import StartGuest, Uplink
-from supervisor.core.lifecycle import Evidence, after_end, after_start, classify
+from supervisor.core.lifecycle import Evidence, after_end, after_start, classify, describe_end
 from supervisor.core.model import Container, GuestRecord, Pid, ProcessRecord
 from supervisor.core.qemu import Card, guest_name, slots_of
 from supervisor.edges import console, process, tap
@@ -43,6 +44,7 @@ class GuestKeeper:
         self.session: GuestSession | None = None
         self._context = context
         self.tasks = tasks
+        self.audience = Audience()
         self._paths = paths
         self._mark = mark
         self._taps: dict[int, tuple[int, ...]] = {}
@@ -81,6 +83,7 @@ class GuestKeeper:
         self.takes_cards = True
         self._follow(container, attachment, qemu)
         started = after_start(guest, qemu.record)
+        self.audience.note("the guest starts")
         log.info("guest_started", pid=qemu.process.pid, kind=self.plan.kind.name, restarts=started.restarts)
         return started
 
@@ -133,6 +136,11 @@ class GuestKeeper:
         log.error("guest_failed", step=error.step, error=str(error))
         return replace(guest, process=None, done="failed")
 
+    def close(self) -> None:
+        """The container has ended, or the daemon ends."""
+        self.release()
+        self.audience.close(Farewell.DAEMON_ENDS)
+
     def release(self) -> None:
         """Give the taps' descriptors back, once no guest will need them."""
         for slot in tuple(self._taps):
@@ -182,6 +190,7 @@ class GuestKeeper:
             uptime_s=last.uptime_s,
             restart_in_s=last.delay_s,
         )
+        self.audience.note(describe_end(last))
         if ended.done is not None:
             self.release()
         return ended
@@ -214,6 +223,7 @@ class GuestKeeper:
             self._paths,
             self._context.config.guest.hang_after,
             self._health(qemu.record, attachment),
+            self.audience,
             self._mark,
             recall,
         )

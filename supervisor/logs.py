@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Literal
 
 import structlog
@@ -12,6 +12,7 @@ import structlog
 from supervisor.core.journal import format_entry, format_line
 from supervisor.core.text import escape_controls
 from supervisor.edges.journal import Journal, stderr_is_journal
+from supervisor.events import BROADCAST, FOLLOWED
 
 
 def configure_logs(level: str, form: Literal["auto", "journal", "json", "console"]) -> None:
@@ -20,14 +21,17 @@ def configure_logs(level: str, form: Literal["auto", "journal", "json", "console
     `auto` is console on a terminal, journal in a service, else json.
     """
     last, factory = _journal() if form in ("auto", "journal") and stderr_is_journal() else _stream(form)
+    lowest = logging.getLevelName(level.upper())
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            BROADCAST.tell,
+            *([] if lowest <= FOLLOWED else [partial(_drop_below, lowest)]),
             structlog.processors.format_exc_info,
             *last,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        wrapper_class=structlog.make_filtering_bound_logger(min(lowest, FOLLOWED)),
         logger_factory=factory,
     )
     # Libraries' own lines would stand beside ours unformatted; what they report reaches us as errors.
@@ -39,6 +43,12 @@ def silence_logs() -> None:
     """For a command that says what it found in words of its own."""
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     logging.getLogger().addHandler(logging.NullHandler())
+
+
+def _drop_below(lowest: int, _: object, method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    if structlog.processors.NAME_TO_LEVEL[method] < lowest:
+        raise structlog.DropEvent
+    return event
 
 
 _Output = tuple[list[structlog.types.Processor], Callable[..., object]]

@@ -5,6 +5,7 @@ Nothing is asked by a clock of its own: whoever wants to know calls `ask`. Time 
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -17,6 +18,7 @@ from supervisor.errors import Transient
 _TICKS = 10
 """Into so many parts the patience is divided, each of which counts unless the container is frozen at its end."""
 _RECONNECT_S = 0.1
+_RETURN_S = 1.0
 
 
 class Monitor:
@@ -82,6 +84,22 @@ class Monitor:
             for name, descriptor in (descriptors or {}).items():
                 await self._qmp.pass_descriptor(name, descriptor)
             return await self._qmp.execute(command, arguments)
+        raise Transient(f"QEMU did not answer within {self._patience_s:g} s", step="qmp")
+
+    async def screendump(self, descriptor: int) -> None:
+        """Have it write what is on the guest's screen, as PPM, to a file that is open for writing alone.
+
+        Raises Transient as `execute` does.
+        """
+        with anyio.move_on_after(self._patience_s):
+            await self.answered.wait()
+            fdset = await self._qmp.add_descriptor(descriptor)
+            try:
+                await self._qmp.execute("screendump", {"filename": f"/dev/fdset/{fdset}"})
+            finally:
+                with anyio.move_on_after(_RETURN_S, shield=True), suppress(Transient):
+                    await self._qmp.execute("remove-fd", {"fdset-id": fdset})
+            return
         raise Transient(f"QEMU did not answer within {self._patience_s:g} s", step="qmp")
 
     async def last_words(self) -> None:

@@ -12,6 +12,7 @@ import anyio.abc
 import structlog
 
 from supervisor.context import Context
+from supervisor.core.lookup import find_container
 from supervisor.core.model import ContainerId
 from supervisor.edges import netns
 from supervisor.edges.docker import Event
@@ -75,13 +76,9 @@ class Reconciler:
             worker.reconsider()
         self._reconsidered.set()
 
-    def find(self, name: str) -> Worker | None:
-        """By name, full id, or the beginning of an id that only one container has."""
-        named = [w for w in self.workers.values() if w.name == name or w.id == name]
-        if named:
-            return named[0]
-        begun = [w for w in self.workers.values() if w.id.startswith(name)] if len(name) >= 4 else []
-        return begun[0] if len(begun) == 1 else None
+    def find(self, asked: str) -> Worker:
+        """By id, name, or the beginning of an id. Raises Permanent where none or several are meant."""
+        return self.workers[find_container(asked, {each.id: each.name for each in self.workers.values()})]
 
     def state(self) -> StateCollector:
         """All of it, for a scrape."""

@@ -47,7 +47,7 @@ class _Connections:
         loop = asyncio.get_running_loop()
         self._unheard[handler] = loop.call_later(HEADER_S, self._end_unheard, handler)
         if self._lifetime_s is not None:
-            loop.call_later(self._lifetime_s, _end, handler)
+            loop.call_later(self._lifetime_s, end_connection, handler)
         return handler
 
     @web.middleware
@@ -64,10 +64,11 @@ class _Connections:
 
     def _end_unheard(self, handler: web.RequestHandler) -> None:
         del self._unheard[handler]
-        _end(handler)
+        end_connection(handler)
 
 
-def _end(handler: web.RequestHandler) -> None:
+def end_connection(handler: web.RequestHandler) -> None:
+    """At once, whatever is unread; nothing where it has ended."""
     if handler.transport is not None:
         handler.transport.abort()
 

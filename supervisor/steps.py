@@ -129,6 +129,7 @@ class Steps:
         return seen
 
     async def _start_guest(self, step: StartGuest) -> None:
+        self.guest_trouble = None
         try:
             guest = await self._keeper.start(self.container, await self.reach(), step, self.guest)
         except Permanent as error:

@@ -1,18 +1,14 @@
 """What is told of a container, as plain JSON values: the shapes behind `ps` and `inspect`."""
 
-from dataclasses import asdict
-from typing import Any
-
 from supervisor.core.model import Exit, GuestRecord, Record, TapRecord, short_id
 from supervisor.core.pending import Pending
 from supervisor.core.plan import Seen, SeenInterface
 from supervisor.core.qemu import accelerator_of
+from supervisor.core.shapes import Details, ExitShape, GuestShape, InterfaceShape, PendingShape, Summary, TapShape
 from supervisor.edges.netns import NETNS_DIR
 from supervisor.errors import Permanent, Rejected
 from supervisor.guest import boottime_s
 from supervisor.worker import Worker
-
-Json = dict[str, Any]
 
 
 def state_of(worker: Worker) -> str:
@@ -31,6 +27,8 @@ def state_of(worker: Worker) -> str:
         return "running" if session.running_at_s is not None else "booting"
     if run.guest.done is not None:
         return run.guest.done
+    if run.held:
+        return "exited"
     if not worker.attached:
         return "attaching"
     if run.keeper.plan is None:
@@ -47,13 +45,15 @@ def reason_of(worker: Worker) -> str | None:
     if run is None:
         return None
     guest, plan = run.guest, run.keeper.plan
+    if run.held and run.keeper.session is None:
+        return "an operator stopped its guest; start it again: vtapd start"
     if guest.done == "failed" and guest.exits and plan is not None:
         last = guest.exits[-1]
         return f"its guest ended ({last.reason}), and vtapd.restart={plan.spec.restart} allows no further start"
     return run.left_alone
 
 
-def summary(worker: Worker) -> Json:
+def summary(worker: Worker) -> Summary:
     """One line of `ps`."""
     run = worker.current
     guest = run.guest if run else GuestRecord()
@@ -71,7 +71,7 @@ def summary(worker: Worker) -> Json:
     }
 
 
-def details(worker: Worker) -> Json:
+def details(worker: Worker) -> Details:
     """All that one would otherwise look up by hand."""
     run = worker.current
     attachment, seen = (run.steps.attachment, run.steps.seen) if run else (None, None)
@@ -101,14 +101,14 @@ def _address(worker: Worker) -> str | None:
     return None
 
 
-def _interfaces(worker: Worker) -> list[Json]:
+def _interfaces(worker: Worker) -> list[InterfaceShape]:
     seen = worker.current.steps.seen if worker.current else None
     if seen is None:
         return []
     return [_interface(worker.ledger.record, seen, each) for each in seen.interfaces]
 
 
-def _interface(record: Record | None, seen: Seen, each: SeenInterface) -> Json:
+def _interface(record: Record | None, seen: Seen, each: SeenInterface) -> InterfaceShape:
     entry = record.tap_of(each.interface.name) if record else None
     # While a guest has it, the interface as it was is what people know the container by.
     interface = entry.original if entry and entry.original else each.interface
@@ -124,7 +124,7 @@ def _interface(record: Record | None, seen: Seen, each: SeenInterface) -> Json:
     }
 
 
-def _tap(seen: Seen, each: SeenInterface, entry: TapRecord | None) -> Json | None:
+def _tap(seen: Seen, each: SeenInterface, entry: TapRecord | None) -> TapShape | None:
     if each.tap is None or entry is None:
         return None
     return {
@@ -136,7 +136,7 @@ def _tap(seen: Seen, each: SeenInterface, entry: TapRecord | None) -> Json | Non
     }
 
 
-def _guest(worker: Worker) -> Json | None:
+def _guest(worker: Worker) -> GuestShape | None:
     run = worker.current
     if run is None or run.keeper.plan is None:
         return None
@@ -153,6 +153,7 @@ def _guest(worker: Worker) -> Json | None:
         "accel": accelerator_of(guest.process.command) if guest.process else plan.spec.accel,
         "restart": str(plan.spec.restart),
         "on_exit": plan.spec.on_exit,
+        "stop_timeout_s": plan.spec.stop_timeout_s,
         "ready": str(plan.spec.ready) if plan.spec.ready else "none",
         "alive": str(plan.spec.alive) if plan.spec.alive else "off",
         "state": state_of(worker),
@@ -166,12 +167,14 @@ def _guest(worker: Worker) -> Json | None:
     }
 
 
-def _pending(found: tuple[Pending, ...] | None) -> list[Json] | None:
+def _pending(found: tuple[Pending, ...] | None) -> list[PendingShape] | None:
     """What its next start would change."""
-    return None if found is None else [asdict(each) for each in found]
+    if found is None:
+        return None
+    return [{"what": each.what, "running": each.running, "next": each.next} for each in found]
 
 
-def _exit(exit: Exit) -> Json:
+def _exit(exit: Exit) -> ExitShape:
     return {
         "reason": exit.reason,
         "code": exit.code,

@@ -5,7 +5,7 @@ Events only mark it as worth a look, so one that is lost, doubled or late costs 
 
 import math
 import time
-from dataclasses import replace
+from collections.abc import Callable
 
 import anyio
 import anyio.abc
@@ -24,7 +24,6 @@ from supervisor.ledger import Ledger
 from supervisor.steps import forget
 
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.1, 30.0
-_DETACH_S = 60.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -49,6 +48,8 @@ class Worker:
         self._failures = 0
         self._marked = anyio.Event()
         self._idle = anyio.Event()
+        self._looked = anyio.Event()
+        """Set, and exchanged, after each look."""
         self._tasks: anyio.abc.TaskGroup
 
     @property
@@ -89,27 +90,35 @@ class Worker:
         """Whether it was marked since its last look began."""
         return self._marked.is_set()
 
-    async def set_detached(self, detached: bool) -> None:
-        """Have this run of the container left alone, or taken on again; returns once that is done.
+    def change(self, change: Callable[[Record], Record]) -> None:
+        """An operator wants something else for this run of the container, from now on.
 
-        Raises Transient where it does not come to that, saying why.
+        Raises Transient where it does not run, or the disk does not take it.
         """
         if self.current is None:
-            raise Transient(f"container {self.name} does not run", step="detach", remedy="start it: docker start")
+            raise Transient(f"container {self.name} does not run", step="order", remedy="start it: docker start")
         incarnation = self.current.incarnation
-        record = self.ledger.of(incarnation) or Record(self.id, self.name, incarnation)
-        fresh = replace(record.guest, done=None, crashes=0, not_before_s=0.0)
-        self.ledger.write(replace(record, detached=detached, guest=record.guest if detached else fresh))
+        self.ledger.write(change(self.ledger.of(incarnation) or Record(self.id, self.name, incarnation)))
         self.current.reconsider(self.current.container)
         self.trouble = None
         self.mark()
+
+    async def settled(self, timeout_s: float) -> bool:
+        """Once nothing differs any more, or something is in the way; False where that takes longer."""
         idle = self._idle  # whoever marks it again, later, has another
-        with anyio.move_on_after(_DETACH_S):
+        with anyio.move_on_after(timeout_s):
             await idle.wait()
-        if self.trouble is not None:
-            raise Transient(str(self.trouble), step="detach")
-        if not idle.is_set() or self.attached == detached:
-            raise Transient(f"container {self.name} is not {'detached' if detached else 'attached'}", step="detach")
+        return idle.is_set()
+
+    async def until(self, reached: Callable[[], bool], timeout_s: float) -> bool:
+        """Whether it comes to that; asked after each look that ends from now on."""
+        with anyio.move_on_after(timeout_s):
+            while True:
+                looked = self._looked  # which another one replaces
+                await looked.wait()
+                if reached():
+                    return True
+        return False
 
     async def run(self) -> None:
         """Until the container does not run and nothing of it is left. Cancelled, it leaves everything as it is."""
@@ -119,6 +128,7 @@ class Worker:
                 while True:
                     self._marked = anyio.Event()
                     due_s = await self._look()
+                    self._note_looked()
                     if self._marked.is_set():
                         continue
                     if not self._failures or self.trouble is not None:
@@ -130,6 +140,11 @@ class Worker:
         finally:
             if self.current is not None:
                 self.current.close()
+            self._note_looked()
+
+    def _note_looked(self) -> None:
+        self._looked.set()
+        self._looked = anyio.Event()
 
     async def _look(self) -> float | None:
         """One pass; returns in how many seconds the next is due by itself, or None."""
@@ -215,6 +230,7 @@ class Worker:
         if self.current is not None:
             await self.current.end()
             self.current = None
+            log.info("container_ended")
         self.trouble = None
         if incarnation is not None and self.container is not None:
             self.current = ContainerRun(

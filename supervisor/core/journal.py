@@ -27,14 +27,14 @@ def format_entry(event: Mapping[str, object]) -> bytes:
 
 def format_line(event: Mapping[str, object]) -> bytes:
     """The same for journald's stream, where a line is an entry and its priority stands in front (man 3 sd-daemon)."""
-    sentence = " ".join(filter(None, (_sentence(event), *_as_text(event.get("exception", "")).split("\n"))))
+    sentence = " ".join(filter(None, (format_sentence(event), *_as_text(event.get("exception", "")).split("\n"))))
     line = f"<{_priority(event)}>{''.join(char if char.isprintable() else ' ' for char in sentence)}"
     return _to_bytes(line)[:_MAX_LINE_BYTES].decode("utf-8", "ignore").encode() + b"\n"
 
 
 def _fields(event: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     trace = f"\n{_as_text(event['exception'])}" if "exception" in event else ""
-    yield "MESSAGE", _sentence(event) + trace
+    yield "MESSAGE", format_sentence(event) + trace
     yield "PRIORITY", _priority(event)
     yield "SYSLOG_IDENTIFIER", "vtapd"
     for key, value in event.items():
@@ -53,7 +53,7 @@ def _field_name(key: str) -> str:
     return (_PREFIX + _NO_FIELD.sub("_", key.upper()))[:_MAX_NAME]
 
 
-def _sentence(event: Mapping[str, object]) -> str:
+def format_sentence(event: Mapping[str, object]) -> str:
     """The fact, then key=value, on one line; a value that is no bare word stands in quotes, with escapes."""
     rest = (f"{key}={_quoted(_as_text(value))}" for key, value in event.items() if key not in _OWN)
     return " ".join((_as_text(event.get("event", "")), *rest))

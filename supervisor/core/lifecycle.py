@@ -97,9 +97,21 @@ def _verdict_of_status(evidence: Evidence, kind: GuestKind) -> Verdict | None:
     return kind.verdict_of_status(evidence.status)
 
 
+def describe_end(exit: Exit) -> str:
+    """For whoever watched the guest."""
+    code = "" if exit.code is None else f" {exit.code}"
+    comes = "none follows" if exit.delay_s is None else f"the next one starts in {exit.delay_s:g} s"
+    return f"the guest ended ({exit.reason}{code}); {comes}"
+
+
 def is_clean(exit: Exit) -> bool:
     """Whether the guest was done, by its own will."""
     return exit.reason == "guest-exit" and exit.code == 0
+
+
+def afresh(guest: GuestRecord) -> GuestRecord:
+    """The record once an operator wants it started: at once, and from the start of the curve."""
+    return replace(guest, done=None, crashes=0, not_before_s=0.0)
 
 
 def after_start(guest: GuestRecord, process: ProcessRecord) -> GuestRecord:

@@ -272,6 +272,8 @@ class Record:
     guest: GuestRecord = GuestRecord()
     detached: bool = False
     """An operator wants this incarnation left alone."""
+    held: bool = False
+    """An operator stopped its guest, which is not started before one says so."""
     version: int = 1
 
     def tap_of(self, interface: str) -> TapRecord | None:

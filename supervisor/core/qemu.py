@@ -90,6 +90,9 @@ class Descriptors:
 
 
 SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
+VGA_MIB = 4
+"""Enough for 1024x768 in true colour; a part of what `[guest] overhead` stands for, as far as a guest draws."""
+_WITH_VGA = re.compile(r"q35|pc(-.*)?")
 NAME_PREFIX = "vtapd-"
 _NETDEV = re.compile(r"tap,id=net(\d{1,4}),.*")
 
@@ -113,6 +116,11 @@ def slots_of(command: Sequence[str]) -> tuple[int, ...]:
     """The slots that it was started with cards on, from an argument vector that `build_arguments` made."""
     netdevs = (value for option, value in pairwise(command) if option == "-netdev")
     return tuple(int(match[1]) for match in map(_NETDEV.fullmatch, netdevs) if match)
+
+
+def has_screen(command: Sequence[str]) -> bool:
+    """Whether a picture can be taken, from an argument vector that `build_arguments` made."""
+    return any(option == "-device" and value.startswith("VGA,") for option, value in pairwise(command))
 
 
 def build_arguments(
@@ -144,9 +152,15 @@ def build_arguments(
         *("-chardev", f"socket,id=qmp,fd={fds.qmp},server=on,wait=off"),
         *("-mon", "chardev=qmp,mode=control"),
         *(word for device in machine.devices for word in ("-device", device)),
+        *_screen(spec.machine or machine.type),
         *("-action", "reboot=shutdown,shutdown=poweroff,panic=shutdown"),
         *SANDBOX,
     ]
+
+
+def _screen(machine: str) -> list[str]:
+    """Behind all else on the bus, so that cards are where they would be without; others have no PCI, or no VGA."""
+    return ["-device", f"VGA,vgamem_mb={VGA_MIB}"] if _WITH_VGA.fullmatch(machine) else []
 
 
 def _accelerator(accel: str) -> list[str]:

@@ -1,10 +1,12 @@
-"""A guest's serial console: where QEMU writes it for `docker logs`, and how the daemon reads along."""
+"""A guest's serial console: where QEMU writes it for `docker logs`, and how the daemon reads along and types."""
 
 import ctypes
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -47,6 +49,31 @@ def open_log(pid: Pid) -> int | None:
         os.close(pinned)
 
 
+class Console:
+    """One connection to it. QEMU serves one at a time: this is the daemon's, for as long as the guest lives."""
+
+    def __init__(self, stream: UNIXSocketStream, widen: Callable[[], bool]) -> None:
+        """`widen` makes room at QEMU's end, once that is there, and then is true."""
+        self._stream = stream
+        self._widen = widen
+
+    async def said(self) -> AsyncIterator[bytes]:
+        """What the guest prints, until QEMU ends."""
+        wide = False
+        while True:
+            try:
+                data = await self._stream.receive(_CHUNK_BYTES)
+                wide = wide or self._widen()
+                yield data
+            except (anyio.EndOfStream, anyio.BrokenResourceError):
+                return
+
+    async def type(self, data: bytes) -> None:
+        """Have the guest read this. Takes as long as the guest leaves it unread; nothing where QEMU has ended."""
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            await self._stream.send(data)
+
+
 def connect(path: Path) -> socket.socket | None:
     """A connection to the console whose QEMU listens there, or will; None where nobody does. The caller owns it."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -60,20 +87,12 @@ def connect(path: Path) -> socket.socket | None:
     return connection
 
 
-async def read(connection: socket.socket, qemu: Pid, pidfd: int) -> AsyncIterator[bytes]:
-    """What the guest prints, until QEMU ends. Takes the connection over.
-
-    `pidfd` stands for the process `qemu`, and stays the caller's.
-    """
-    name, wide = connection.getsockname(), False
+@asynccontextmanager
+async def opened(connection: socket.socket, qemu: Pid, pidfd: int) -> AsyncIterator[Console]:
+    """The console of this QEMU. Takes the connection over; `pidfd`, of the same process, stays the caller's."""
+    name = connection.getsockname()
     async with await UNIXSocketStream.from_socket(connection) as stream:
-        while True:
-            try:
-                data = await stream.receive(_CHUNK_BYTES)
-                wide = wide or _widen(name, qemu, pidfd)
-                yield data
-            except (anyio.EndOfStream, anyio.BrokenResourceError):
-                return
+        yield Console(stream, partial(_widen, name, qemu, pidfd))
 
 
 def _widen(name: bytes, qemu: Pid, pidfd: int) -> bool:

@@ -27,6 +27,8 @@ class QmpSession:
         self._client.register_listener(_Forwarder(on_event))
         # One may hang up while another still connects; qemu.qmp fails its own assertions when both undo a connection.
         self._changing = anyio.Lock()
+        # QEMU holds on to one descriptor, the last that was sent, until a command takes it.
+        self._passing = anyio.Lock()
 
     async def connect(self, path: Path) -> None:
         """Connect and negotiate. The caller sets the deadline: QEMU answers once it has started."""
@@ -50,11 +52,26 @@ class QmpSession:
 
         Raises Transient when QEMU is gone.
         """
-        try:
-            self._client.send_fd_scm(descriptor)
-        except _BROKEN as error:
-            raise Transient(f"QMP getfd: {error}", step="qmp") from error
-        await self.execute("getfd", {"fdname": name})
+        await self._pass(descriptor, "getfd", {"fdname": name})
+
+    async def add_descriptor(self, descriptor: int) -> int:
+        """Hand QEMU a duplicate that it opens as a file, /dev/fdset/N (QMP add-fd). Returns N.
+
+        Raises Transient when QEMU is gone.
+        """
+        match await self._pass(descriptor, "add-fd", {}):
+            case {"fdset-id": int(number)}:
+                return number
+            case answer:
+                raise Transient(f"QMP add-fd: QEMU answered {answer!r}", step="qmp")
+
+    async def _pass(self, descriptor: int, command: str, arguments: Mapping[str, object]) -> object:
+        async with self._passing:
+            try:
+                self._client.send_fd_scm(descriptor)
+            except _BROKEN as error:
+                raise Transient(f"QMP {command}: {error}", step="qmp") from error
+            return await self.execute(command, arguments)
 
     async def close(self) -> None:
         """Take in what QEMU still said, then hang up. Bounded, and done even when the caller is cancelled."""

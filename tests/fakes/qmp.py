@@ -32,6 +32,8 @@ class FakeQmp:
     """The command at which the connection is closed instead of answered."""
     closes_after: str | None = None
     """The command after whose answer the connection is closed."""
+    takes: tuple[str, ...] = ()
+    """Further commands that are answered, with nothing."""
     commands: list[str] = field(default_factory=list)
     """What was asked, of all connections."""
     _streams: list[anyio.abc.SocketStream] = field(default_factory=list)
@@ -80,7 +82,7 @@ class FakeQmp:
         answer: dict[str, object] = {"return": {}}
         if command == "query-status":
             answer = {"return": {"status": "prelaunch", "running": False}}
-        elif command not in ("qmp_capabilities", "system_powerdown", "quit"):
+        elif command not in ("qmp_capabilities", "system_powerdown", "quit", *self.takes):
             answer = {"error": {"class": "CommandNotFound", "desc": f"The command {command} has not been found"}}
         await self._send(stream, json.dumps(answer | {"id": message.get("id")}).encode() + b"\r\n")
         if command == "quit":

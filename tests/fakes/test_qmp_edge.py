@@ -64,8 +64,8 @@ async def connect(session: QmpSession, path: Path) -> None:
 
 
 @contextmanager
-def real_qemu(path: Path) -> Iterator[None]:
-    """A QEMU without a machine: it converses and runs nothing. It listens where it was bound, as a guest's does."""
+def real_qemu(path: Path) -> Iterator[int]:
+    """The pid of a QEMU without a machine: it converses and runs nothing. It listens where a guest's does."""
     listener = listen(path)
     with subprocess.Popen(
         [QEMU, "-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-S",
@@ -74,7 +74,7 @@ def real_qemu(path: Path) -> Iterator[None]:
     ) as qemu:  # fmt: skip
         os.close(listener)
         try:
-            yield
+            yield qemu.pid
         finally:
             qemu.kill()
 
@@ -267,6 +267,38 @@ class TestBadManners:
                 over = True
         await connect(session, server.path)
         assert await session.execute("query-status")
+
+
+async def test_descriptors_that_are_passed_at_once_are_not_exchanged(tmp_path: Path, session: QmpSession) -> None:
+    """QEMU holds but one of them for the next command."""
+    arrived: dict[str, str] = {}
+
+    async def add(name: str) -> None:
+        descriptor = os.memfd_create(name)
+        try:
+            number = await session.add_descriptor(descriptor)
+        finally:
+            os.close(descriptor)
+        sets = await session.execute("query-fdsets")
+        assert isinstance(sets, list)
+        (there,) = (each["fds"][0]["fd"] for each in sets if each["fdset-id"] == number)
+        arrived[name] = os.readlink(f"/proc/{pid}/fd/{there}")  # noqa: PTH115  # of /proc, which never waits
+
+    with real_qemu(tmp_path / "qmp") as pid:
+        await connect(session, tmp_path / "qmp")
+        with anyio.fail_after(DEADLINE_S):
+            async with anyio.create_task_group() as tasks:
+                for number in range(10):
+                    tasks.start_soon(add, f"file-{number}")
+        assert arrived == {name: f"/memfd:{name} (deleted)" for name in (f"file-{number}" for number in range(10))}
+
+
+async def test_an_odd_answer_to_a_descriptor(tmp_path: Path, session: QmpSession) -> None:
+    async with fake_qmp(tmp_path / "qmp") as server:
+        server.takes = ("add-fd",)
+        await connect(session, server.path)
+        with pytest.raises(Transient, match=r"QMP add-fd: QEMU answered \{\}"):
+            await session.add_descriptor(0)
 
 
 GIVEN_UP_AFTER_TURNS = 60

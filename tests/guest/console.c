@@ -1,7 +1,10 @@
 /* COM1, the guest's only console: what the supervisor reads to learn how the guest fares. */
 #include "guest.h"
 
-enum { COM1 = 0x3f8, LINE_STATUS = COM1 + 5, TRANSMITTER_EMPTY = 0x20 };
+enum {
+    COM1 = 0x3f8, COM1_LINE = 4, INTERRUPTS = COM1 + 1, MODEM_CONTROL = COM1 + 4, LINE_STATUS = COM1 + 5,
+    TRANSMITTER_EMPTY = 0x20, HAS_DATA = 1, OUT2 = 8
+};
 
 void console_start(void)
 {
@@ -36,4 +39,22 @@ void say(const char *pattern, ...)
             console_byte('\r');
         console_byte(line[i]);
     }
+}
+
+/* What is typed is shown, as a terminal driver would; a line ends as one. */
+static void typed(void)
+{
+    while (inb(LINE_STATUS) & HAS_DATA) {
+        uint8_t byte = inb(COM1);
+        console_byte(byte);
+        if (byte == '\r')
+            console_byte('\n');
+    }
+}
+
+void console_listen(void)
+{
+    cpu_listen_irq(COM1_LINE, typed);
+    outb(MODEM_CONTROL, OUT2);                  /* which lets the interrupt out of the chip */
+    outb(INTERRUPTS, HAS_DATA);
 }

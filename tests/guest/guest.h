@@ -30,6 +30,7 @@ unsigned vformat(char *out, unsigned size, const char *pattern, va_list args);
 /* console.c: COM1 */
 void console_start(void);
 extern uint32_t console_patience;
+void console_listen(void);                             /* echoes what is typed */
 void console_byte(uint8_t byte);
 void say(const char *pattern, ...);
 

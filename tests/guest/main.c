@@ -59,6 +59,7 @@ void guest_main(uint32_t magic, const uint32_t *multiboot)
     uint32_t began = pm_timer();
     console_start();
     cpu_start();
+    console_listen();
     say("hello: vtapd's test guest, configured as %s is\n", kind_name);
     if (magic != MULTIBOOT_LOADED || !(multiboot[0] & HAS_MEMORY))
         bootstrap_failed("not booted by multiboot 1");

@@ -11,9 +11,11 @@ from supervisor.core.lifecycle import (
     NOT_CRASHES,
     Evidence,
     RestartCurve,
+    afresh,
     after_end,
     after_start,
     classify,
+    describe_end,
     is_clean,
 )
 from supervisor.core.model import Exit, GuestRecord
@@ -243,3 +245,18 @@ class TestRecord:
             assert guest.not_before_s == pytest.approx(PROCESS.spawned_at_s + 0.01 + delay, abs=0.001)
         assert (guest.crashes, guest.restarts, guest.exit_counts) == (1000, 999, {CRASH.reason: 1000})
         assert len(guest.exits) == MAX_EXITS
+
+
+def test_what_an_operator_starts_waits_for_nothing_and_keeps_its_history() -> None:
+    failed = ended(policy=RestartPolicy("no"), guest=GuestRecord(crashes=7, restarts=3))
+    fresh = afresh(failed)
+    assert (fresh.done, fresh.crashes, fresh.not_before_s) == (None, 0, 0.0)
+    assert (fresh.restarts, fresh.exits, fresh.exit_counts) == (failed.restarts, failed.exits, failed.exit_counts)
+
+
+def test_an_end_in_words() -> None:
+    assert (
+        describe_end(Exit("guest-exit", 7, delay_s=0.1))
+        == "the guest ended (guest-exit 7); the next one starts in 0.1 s"
+    )
+    assert describe_end(Exit("stopped")) == "the guest ended (stopped); none follows"

@@ -4,11 +4,13 @@ import json
 from collections.abc import Iterator
 from typing import Literal
 
+import anyio
 import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supervisor.events import BROADCAST
 from supervisor.logs import configure_logs
 
 FORGED = '\n{"event": "forged"}'
@@ -61,3 +63,25 @@ def test_the_level_may_change(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_traceback_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
     printed = line(capsys, "console", exception="Traceback\n  line 1\x1b[2J")
     assert printed.endswith("\nTraceback\n  line 1\\x1b[2J\n")
+
+
+@pytest.mark.parametrize(("level", "printed"), [("debug", 3), ("info", 2), ("error", 1)])
+def test_who_follows_is_told_whatever_the_level(capsys: pytest.CaptureFixture[str], level: str, printed: int) -> None:
+    """From information on, as soon as he follows, and of what he asked for."""
+
+    async def follow() -> list[str]:
+        configure_logs(level, "json")
+        log = structlog.get_logger()
+        log.info("before")
+        capsys.readouterr()
+        with BROADCAST.follow(lambda event: event.get("container") == "web") as follower:
+            for tell in (log.debug, log.info, log.error):
+                tell("x", container="web")
+            structlog.get_logger().critical("x", container="other")
+            told = [json.loads(line)["level"] for line in [await follower.next(), await follower.next()] if line]
+            assert await follower.next(0) is None
+        return told
+
+    assert anyio.run(follow) == ["info", "error"]
+    lines = [line for line in capsys.readouterr().err.splitlines() if '"web"' in line]
+    assert len(lines) == printed

@@ -15,6 +15,7 @@ from supervisor.core.qemu import (
     accelerator_of,
     build_arguments,
     guest_name,
+    has_screen,
     module_name,
     slots_of,
 )
@@ -50,6 +51,7 @@ qemu-system-x86_64
 -chardev socket,id=qmp,fd=12,server=on,wait=off
 -mon chardev=qmp,mode=control
 -device pvpanic
+-device VGA,vgamem_mb=4
 -action reboot=shutdown,shutdown=poweroff,panic=shutdown
 -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
 """
@@ -77,6 +79,7 @@ LINUX_BY_KVM = f"""\
 -chardev socket,id=qmp,fd=12,server=on,wait=off
 -mon chardev=qmp,mode=control
 -device pvpanic
+-device VGA,vgamem_mb=4
 -action reboot=shutdown,shutdown=poweroff,panic=shutdown
 -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
 """
@@ -112,6 +115,14 @@ def test_linux_by_kvm_without_a_log() -> None:
         binary="/opt/qemu",
     )
     assert lines(arguments) == LINUX_BY_KVM
+
+
+@pytest.mark.parametrize(
+    ("machine", "shows"),
+    [("pc", True), ("q35", True), ("pc-i440fx-7.2", True), ("pc-q35-9.0", True), ("microvm", False), ("isapc", False)],
+)
+def test_machines_with_a_screen(machine: str, shows: bool) -> None:
+    assert has_screen(told(replace(SPEC, machine=machine))) == shows
 
 
 def test_a_disk_is_a_drive_by_descriptor_and_no_kernel() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.core import shapes
 from supervisor.metrics import Counters, StateCollector
 
 from .test_metrics import AS_IT_HAPPENS, KEK, OF_STATE
@@ -43,3 +44,26 @@ def test_its_metrics_are_those_there_are() -> None:
 def test_its_alerts_are_those_there_are() -> None:
     rules = (REPOSITORY / "config" / "prometheus" / "alerts.yml").read_text()
     assert re.findall(r"^\| `(Vtapd\w+)` ", METRICS, re.MULTILINE) == re.findall(r"- alert: (\w+)", rules)
+
+
+JSON = README.partition("\n### JSON\n")[2].partition("\n## ")[0]
+SHAPES = {
+    "`vtapd ps --json`": shapes.Summary,
+    "`vtapd inspect --json`": shapes.Details,
+    "An interface": shapes.InterfaceShape,
+    "A tap": shapes.TapShape,
+    "The guest": shapes.GuestShape,
+    "An exit": shapes.ExitShape,
+}
+
+
+def keys_under(heading: str) -> set[str]:
+    """Of the table that follows it."""
+    table = JSON.partition(f"\n{heading}")[2].partition("\n| key |")[2].partition("\n\n")[0]
+    return {key for row in table.splitlines()[1:] for key in re.findall(r"`(\w+)`", row.split("|")[1])}
+
+
+@pytest.mark.parametrize("heading", SHAPES)
+def test_the_tables_of_json_list_the_keys_that_are_printed(heading: str) -> None:
+    """That these are printed, mypy holds: views return them."""
+    assert keys_under(heading) == set(SHAPES[heading].__annotations__)

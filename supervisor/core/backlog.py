@@ -1,0 +1,57 @@
+"""What a guest has said, in bounded memory: the end of it for whoever asks later, and what a viewer has yet to get."""
+
+from collections import deque
+
+MOST_BYTES = 1 << 18
+"""So far behind a viewer may be."""
+TAIL_BYTES = 1 << 16
+_PIECE_BYTES = 1 << 16
+
+
+class Tail:
+    """The last bytes of a stream."""
+
+    def __init__(self, most_bytes: int = TAIL_BYTES) -> None:
+        self._most = most_bytes
+        self._kept = bytearray()
+
+    def add(self, data: bytes) -> None:
+        self._kept += data[-self._most :]
+        if len(self._kept) > 2 * self._most:  # not at each byte
+            del self._kept[: -self._most]
+
+    def text(self) -> str:
+        """What is no UTF-8 is replaced."""
+        return bytes(self._kept[-self._most :]).decode("utf-8", "replace")
+
+
+class Backlog:
+    """Output as bytes, and words about it as text, in their order. Whoever fell too far behind gets no more."""
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self.overrun = False
+        self._most = most_bytes
+        self._items: deque[bytes | str] = deque()
+        self._size = 0
+
+    def put(self, item: bytes | str) -> None:
+        if self.overrun or not item:
+            return
+        self._size += len(item)
+        if self._size > self._most:
+            self.overrun = True
+            self._items.clear()
+        else:
+            self._items.append(item)
+
+    def take(self) -> bytes | str | None:
+        """The next word, or all output before it up to a piece; None where there is nothing."""
+        if not self._items:
+            return None
+        first = self._items.popleft()
+        if isinstance(first, bytes):
+            while self._items and isinstance(more := self._items[0], bytes) and len(first) + len(more) <= _PIECE_BYTES:
+                first += more
+                self._items.popleft()
+        self._size -= len(first)
+        return first

@@ -1,0 +1,22 @@
+"""Which container is meant: by its full id, its name, or the beginning of an id that only one has, as in Docker."""
+
+from collections.abc import Mapping
+
+from supervisor.core.model import ContainerId, short_id
+from supervisor.errors import Permanent
+
+
+def find_container(asked: str, names: Mapping[ContainerId, str]) -> ContainerId:
+    """`names`: those that there are. Raises Permanent where none or several are meant."""
+    if asked in names:
+        return ContainerId(asked)
+    named = [each for each, name in names.items() if name == asked]
+    begun = [each for each in names if asked and each.startswith(asked)]
+    match named or begun:
+        case [only]:
+            return only
+        case []:
+            raise Permanent(f"no running container is called {asked!r}", step="name", remedy="see: vtapd ps")
+        case several:
+            those = ", ".join(sorted(f"{names[each]} ({short_id(each)})" for each in several))
+            raise Permanent(f"{asked!r} begins more ids: {those}", step="name", remedy="give more of it, or a name")

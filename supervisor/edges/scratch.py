@@ -1,0 +1,30 @@
+"""A file in memory, without a name, that QEMU is handed to write to: it can open no file of its own."""
+
+import os
+
+from supervisor.errors import Transient
+
+MOST_BYTES = 1 << 26
+
+
+class Scratch:
+    """Whoever has this closes it. What is written is charged to the writer's cgroup."""
+
+    def __init__(self) -> None:
+        try:
+            self._file = os.memfd_create("screen", os.MFD_CLOEXEC)
+            # QEMU wants a descriptor of the very mode that it opens (util/osdep.c, monitor_fdset_dup_fd_add).
+            self.writer = os.open(f"/proc/self/fd/{self._file}", os.O_WRONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise Transient(f"no file in memory: {error.strerror}", step="screen") from error
+
+    def read(self) -> bytes:
+        """All of it. Raises Transient where that is more than anybody needs."""
+        size = os.fstat(self._file).st_size
+        if size > MOST_BYTES:
+            raise Transient(f"QEMU wrote {size} bytes, more than {MOST_BYTES}", step="screen")
+        return os.pread(self._file, size, 0)
+
+    def close(self) -> None:
+        os.close(self.writer)
+        os.close(self._file)

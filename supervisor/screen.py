@@ -1,0 +1,36 @@
+"""Takes a picture of what a guest has on its screen (`vtapd screen`)."""
+
+from contextlib import closing
+from functools import partial
+
+from supervisor.core.picture import png_of_ppm
+from supervisor.core.qemu import has_screen
+from supervisor.edges import thread
+from supervisor.edges.scratch import Scratch
+from supervisor.errors import Permanent, Transient
+from supervisor.views import state_of
+from supervisor.worker import Worker
+
+
+async def capture_screen(worker: Worker) -> bytes:
+    """As PNG. Raises Permanent where there is no screen, Transient where QEMU gives no picture of it."""
+    run = worker.current
+    session = run.keeper.session if run is not None else None
+    if run is None or session is None:
+        raise _none(worker, f"no guest runs ({state_of(worker)})", "see: vtapd inspect")
+    if run.container.paused:
+        raise _none(worker, "it is paused", "docker unpause")
+    if not has_screen(session.record.command):
+        remedy = "machines pc and q35 have one; a guest that an earlier vtapd started gets it by vtapd restart"
+        raise _none(worker, "its QEMU was started without a VGA card", remedy)
+    try:
+        with closing(Scratch()) as picture:
+            await session.draw(picture.writer)
+            return await thread.run_in_thread(partial(png_of_ppm, picture.read()))
+    except Transient as error:
+        error.concern(f"container {worker.name}")
+        raise
+
+
+def _none(worker: Worker, why: str, remedy: str) -> Permanent:
+    return Permanent(f"container {worker.name} has no screen: {why}", step="screen", remedy=remedy)

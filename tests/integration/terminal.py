@@ -1,0 +1,74 @@
+"""A command on a terminal of its own, as somebody sits before it: types, looks, and finds it as it was afterwards."""
+
+import os
+import pty
+import signal
+import subprocess
+import termios
+import threading
+from contextlib import suppress
+from types import TracebackType
+from typing import Any  # what termios.tcgetattr gives
+
+from .daemon import COMMAND, Daemon, environment
+from .waiting import eventually
+
+PATIENCE_S = 30.0
+
+
+class Terminal:
+    """Use as a context manager; a command that still runs at its end is killed."""
+
+    @classmethod
+    def of(cls, daemon: Daemon, *args: str) -> "Terminal":
+        """A command of the daemon's."""
+        return cls([*COMMAND, "--socket", str(daemon.control_socket), *args])
+
+    def __init__(self, argv: list[str]) -> None:
+        self._near, self._far = pty.openpty()
+        self.before = self.attributes()
+        self._said = bytearray()
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", *argv], stdin=self._far, stdout=self._far, stderr=self._far, env=environment()
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
+        self.process.kill()
+        self.process.wait(PATIENCE_S)
+        os.close(self._far)
+        self._reader.join(PATIENCE_S)
+        os.close(self._near)
+
+    def attributes(self) -> list[Any]:
+        return termios.tcgetattr(self._far)
+
+    def type(self, keys: str) -> None:
+        os.write(self._near, keys.encode())
+
+    def text(self) -> str:
+        return self._said.decode(errors="replace")
+
+    def shows(self, words: str, deadline_s: float = PATIENCE_S) -> bool:
+        return eventually(
+            lambda: words in self.text() or self._missing(words), f"the terminal shows {words!r}", deadline_s
+        )
+
+    def _missing(self, words: str) -> bool:
+        raise AssertionError(f"no {words!r} in {self.text()!r}")
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """Its exit status."""
+        return self.process.wait(PATIENCE_S)
+
+    def _read(self) -> None:
+        with suppress(OSError):  # Linux: EIO, once nobody has the other end
+            while data := os.read(self._near, 65536):
+                self._said += data

@@ -1,0 +1,56 @@
+"""What a guest said, in bounded memory."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.core.backlog import Backlog, Tail
+
+ITEMS: st.SearchStrategy[list[bytes | str]] = st.lists(st.one_of(st.binary(max_size=50), st.text(max_size=10)))
+
+
+class TestTail:
+    @given(st.lists(st.binary(max_size=30)))
+    def test_it_is_the_end(self, pieces: list[bytes]) -> None:
+        tail = Tail(20)
+        for piece in pieces:
+            tail.add(piece)
+        assert tail.text() == b"".join(pieces)[-20:].decode("utf-8", "replace")
+
+
+class TestBacklog:
+    @given(ITEMS)
+    def test_all_comes_out_in_its_order(self, items: list[bytes | str]) -> None:
+        backlog = Backlog()
+        for item in items:
+            backlog.put(item)
+        taken: list[bytes | str] = list(iter(backlog.take, None))
+        assert flat(taken) == flat(items)
+        assert backlog.take() is None
+
+    def test_output_is_joined_up_to_a_piece(self) -> None:
+        backlog = Backlog()
+        for item in (b"a" * 40000, b"b" * 25536, b"c", "word", b"d"):
+            backlog.put(item)
+        assert [len(item) for item in iter(backlog.take, None)] == [65536, 1, 4, 1]
+
+    def test_who_is_too_slow_gets_no_more(self) -> None:
+        backlog = Backlog(10)
+        backlog.put(b"12345")
+        backlog.put("67890")
+        assert not backlog.overrun
+        backlog.put(b"1")
+        assert (backlog.overrun, backlog.take()) == (True, None)
+        backlog.put(b"2")
+        assert backlog.take() is None
+
+    def test_who_keeps_up_never_is(self) -> None:
+        backlog = Backlog(10)
+        for _ in range(100):
+            backlog.put(b"12345")
+            backlog.put(b"67890")
+            assert backlog.take() == b"1234567890"
+        assert not backlog.overrun
+
+
+def flat(items: list[bytes | str]) -> list[int | str]:
+    return [each for item in items for each in item]
