@@ -38,6 +38,24 @@ def built(image: str) -> list[Path]:
     return [Path(line) for line in made.stdout.splitlines()]
 
 
+def get_from(namespace: NetworkNamespace, url: str, timeout_s: float = 2.0) -> Reply:
+    """GET as from a process in the namespace. Every failure is an OSError."""
+    parts = urlsplit(url)
+
+    def ask() -> Reply:
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout_s)
+        try:
+            connection.request("GET", f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}")
+            answer = connection.getresponse()
+            return Reply(answer.status, answer.read().decode(errors="replace"))
+        except http.client.HTTPException as error:
+            raise ConnectionError(f"{url}: {type(error).__name__} {error}") from error
+        finally:
+            connection.close()
+
+    return namespace.inside(ask)
+
+
 class Machine:
     """Use as a context manager; after it there is no process, mount, namespace, interface or file left."""
 
@@ -89,20 +107,7 @@ class Machine:
 
     def http(self, url: str, timeout_s: float = 2.0) -> Reply:
         """GET from the machine itself, as a user of the host would. Every failure is an OSError."""
-        parts = urlsplit(url)
-
-        def ask() -> Reply:
-            connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout_s)
-            try:
-                connection.request("GET", f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}")
-                answer = connection.getresponse()
-                return Reply(answer.status, answer.read().decode(errors="replace"))
-            except http.client.HTTPException as error:
-                raise ConnectionError(f"{url}: {type(error).__name__} {error}") from error
-            finally:
-                connection.close()
-
-        return self.namespace.inside(ask)
+        return get_from(self.namespace, url, timeout_s)
 
     @cached_property
     def image(self) -> str:
