@@ -12,6 +12,7 @@ from rich.console import Console
 from tests.integration.machine import REPOSITORY, Machine
 
 from .attach import measure_attach
+from .crew import measure_crew
 from .crowd import crowd
 from .figures import Figure
 from .idle import measure_idle
@@ -20,7 +21,7 @@ from .restart import measure_restart
 from .resync import measure_resync
 from .stage import bench_machine
 
-ROWS = ("attach", "restart", "idle", "resync")
+ROWS = ("attach", "restart", "crew", "idle", "resync")
 RESULTS = REPOSITORY / "build" / "bench"
 NEEDED = ("dockerd", "docker", "ip", "iptables", "nsenter", "setpriv", "qemu-system-x86_64", "make", "gcc")
 TABLE_COLUMNS = 150  # where the output is no terminal
@@ -59,6 +60,9 @@ def _measure(machine: Machine, rows: tuple[str, ...] | list[str], console: Conso
     if "restart" in rows:
         console.print("restart: 15 crashes …")
         figures.append(measure_restart(machine, 15))
+    if "crew" in rows:
+        console.print("crew: 10 guests at a time, 4 times …")
+        figures += measure_crew(machine, 4)
     if {"idle", "resync"} & set(rows):
         with crowd(machine) as containers:
             if "idle" in rows:

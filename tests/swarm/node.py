@@ -1,6 +1,7 @@
 """One machine of a swarm: its Docker, its vtapd, and the tasks that Swarm has put there."""
 
 import json
+from ipaddress import ip_address
 from pathlib import Path
 
 from tests.integration.containers import Container
@@ -10,6 +11,7 @@ from tests.integration.dockerd import clean_up
 from tests.integration.footprint import await_nothing_left
 from tests.integration.machine import Machine
 from tests.integration.observe import NETNS_FOLDER, qemus_of
+from tests.integration.processes import open_files
 from tests.integration.views import PsView, parse_ps
 from tests.integration.waiting import eventually
 
@@ -28,6 +30,12 @@ class Task(Container):
 
     def address_on(self, network: str) -> str:
         return self.endpoints()[network].address
+
+
+def _address_of(end: str) -> str:
+    """As /proc/net/tcp has it: an address in hexadecimal, word by word in the machine's byte order, and a port."""
+    words = bytes.fromhex(end.partition(":")[0])
+    return str(ip_address(b"".join(words[at : at + 4][::-1] for at in range(0, len(words), 4))))
 
 
 class Node:
@@ -73,6 +81,17 @@ class Node:
         status, body = ask(self.daemon.control_socket, "GET", "/containers")
         assert status == 200, body
         return parse_ps(body)
+
+    def tcp_addresses(self) -> set[str]:
+        """Of both ends of the daemon's TCP sockets in its machine's network; for one that listens, its own end."""
+        own = {path.removeprefix("socket:[").rstrip("]") for path in open_files(self.daemon.pid).values()}
+        found = set()
+        for family in ("tcp", "tcp6"):
+            for line in Path(f"/proc/{self.daemon.pid}/net/{family}").read_text().splitlines()[1:]:
+                _, local, remote, *_, inode = line.split()[:10]
+                if inode in own:
+                    found |= {_address_of(end) for end in (local, remote) if not end.endswith(":0000")}
+        return found
 
     def client(self, network: str) -> Container:
         """A container on an overlay network that is none of vtapd's business."""

@@ -73,8 +73,9 @@ class Swarm:
             assert len(tasks) == len(self.tasks(service)) == count, (
                 f"{len(tasks)} ready: {self.docker('service', 'ps', service)}"
             )
-            shown = self.docker("service", "ls", "--filter", f"name={service}", "--format", "{{.Replicas}}")
-            assert shown.startswith(f"{count}/{count}"), shown
+            wanted = ("--filter", "desired-state=running", "--format", "{{.CurrentState}}")
+            states = self.docker("service", "ps", *wanted, service).splitlines()
+            assert [state.split()[0] for state in states] == ["Running"] * count, states
             return tasks
 
         return eventually(converged, f"{service} has {count} ready guests", CONVERGES_S, every_s=0.5)

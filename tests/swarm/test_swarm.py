@@ -68,6 +68,12 @@ def test_the_services_name_has_the_guests_addresses_on_every_node(app: Swarm) ->
     eventually(lambda: all(each == addresses for each in names_of(app, APP)), f"{APP} is {addresses}", SOON_S)
 
 
+def test_no_vtapd_speaks_to_another(app: Swarm) -> None:
+    """So what a daemon does, holds and keeps does not grow with the number of nodes."""
+    for node in app.nodes:
+        assert node.tcp_addresses() <= {"127.0.0.1"}, "it listens for metrics on loopback, and asks nobody"
+
+
 def test_an_update_during_which_a_guest_always_answers(app: Swarm) -> None:
     before = {task.id for task in app.await_ready(APP, REPLICAS)}
     with Watch(app.nodes[-1].client(NETWORK), APP) as watch:
