@@ -49,7 +49,7 @@ test-systemd: need-systemd $(VENV)/.dev  ## test the service under a real system
 	$(SUDO) $(PY) -m pytest -raP tests/systemd
 
 .PHONY: test-swarm
-test-swarm: need-test $(VENV)/.dev test-images  ## test guests on three nodes of a Docker Swarm, each with a Docker and a vtapd of its own
+test-swarm: need-test $(VENV)/.dev test-images  ## test guests as tasks of a Docker Swarm, on three nodes that it makes here
 	$(SUDO) $(PY) -m pytest -rP tests/swarm
 
 .PHONY: test-unit

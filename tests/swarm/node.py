@@ -1,8 +1,6 @@
 """One machine of a swarm: its Docker, its vtapd, and the tasks that Swarm has put there."""
 
 import json
-from ipaddress import ip_address
-from pathlib import Path
 
 from tests.integration.containers import Container
 from tests.integration.control import ask
@@ -11,7 +9,6 @@ from tests.integration.dockerd import clean_up
 from tests.integration.footprint import await_nothing_left
 from tests.integration.machine import Machine
 from tests.integration.observe import NETNS_FOLDER, qemus_of
-from tests.integration.processes import open_files
 from tests.integration.views import PsView, parse_ps
 from tests.integration.waiting import eventually
 
@@ -24,18 +21,12 @@ ENDS_S = 60.0
 class Task(Container):
     """One of a service's containers, its guest being all that is asked of it."""
 
-    def __init__(self, node: "Node", container_id: str, name: str, service: str) -> None:
+    def __init__(self, node: "Node", container_id: str, name: str) -> None:
         super().__init__(node.machine, container_id, name)
-        self.node, self.service = node, service
+        self.node = node
 
     def address_on(self, network: str) -> str:
         return self.endpoints()[network].address
-
-
-def _address_of(end: str) -> str:
-    """As /proc/net/tcp has it: an address in hexadecimal, word by word in the machine's byte order, and a port."""
-    words = bytes.fromhex(end.partition(":")[0])
-    return str(ip_address(b"".join(words[at : at + 4][::-1] for at in range(0, len(words), 4))))
 
 
 class Node:
@@ -69,29 +60,17 @@ class Node:
 
     def tasks(self, service: str = "") -> list[Task]:
         """Those that run here, of one service or of all."""
-        for line in self.machine.docker("ps", "-aq", "--no-trunc").split():
-            self.machine.container_ids.add(line)
+        self._note_containers()
         wanted = f"label={SERVICE}={service}" if service else f"label={SERVICE}"
         shown = self.machine.docker("ps", "--no-trunc", "--filter", wanted, "--format", "{{json .}}").splitlines()
         rows = [json.loads(line) for line in shown]
-        return [Task(self, row["ID"], row["Names"], str(row["Names"]).split(".")[0]) for row in rows]
+        return [Task(self, row["ID"], row["Names"]) for row in rows]
 
     def rows(self) -> list[PsView]:
         """What `vtapd ps` shows."""
         status, body = ask(self.daemon.control_socket, "GET", "/containers")
         assert status == 200, body
         return parse_ps(body)
-
-    def tcp_addresses(self) -> set[str]:
-        """Of both ends of the daemon's TCP sockets in its machine's network; for one that listens, its own end."""
-        own = {path.removeprefix("socket:[").rstrip("]") for path in open_files(self.daemon.pid).values()}
-        found = set()
-        for family in ("tcp", "tcp6"):
-            for line in Path(f"/proc/{self.daemon.pid}/net/{family}").read_text().splitlines()[1:]:
-                _, local, remote, *_, inode = line.split()[:10]
-                if inode in own:
-                    found |= {_address_of(end) for end in (local, remote) if not end.endswith(":0000")}
-        return found
 
     def client(self, network: str) -> Container:
         """A container on an overlay network that is none of vtapd's business."""
@@ -113,12 +92,16 @@ class Node:
         await_nothing_left(self.machine, self.daemon)
         assert not self.daemon.bugs(), "\n".join(self.daemon.bugs())
 
+    def _note_containers(self) -> None:
+        """So that what is left of them is found when Swarm has removed them."""
+        self.machine.container_ids |= set(self.machine.docker("ps", "-aq", "--no-trunc").split())
+
     def kill(self) -> None:
-        """All its processes at once, and what of them would have been in its memory."""
-        ids = self.tasks() and set(self.machine.container_ids)
+        """All its processes at once, and what would have been in its memory: symlinks are in /run."""
+        self._note_containers()
         self.is_alive = False
         self.daemon.kill()
         clean_up(self.machine.home)
-        for container_id in ids or ():
+        for container_id in self.machine.container_ids:
             assert not qemus_of(container_id), "a guest outlived its machine"
-            Path(NETNS_FOLDER / container_id[:12]).unlink(missing_ok=True)
+            (NETNS_FOLDER / container_id[:12]).unlink(missing_ok=True)
