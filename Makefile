@@ -48,6 +48,10 @@ test-images: need-test $(VENV)/.dev  # before tests that run side by side would 
 test-systemd: need-systemd $(VENV)/.dev  ## test the service under a real systemd, in a machine that is built and booted
 	$(SUDO) $(PY) -m pytest -raP tests/systemd
 
+.PHONY: test-swarm
+test-swarm: need-test $(VENV)/.dev test-images  ## test guests as tasks of a Docker Swarm, on three nodes that it makes here
+	$(SUDO) $(PY) -m pytest -rP tests/swarm
+
 .PHONY: test-unit
 test-unit: $(VENV)/.dev  ## run the tests of the core, which must cover every branch; no root, seconds
 	$(PY) -m coverage run -m pytest tests/unit

@@ -17,9 +17,11 @@ from supervisor.core.actions import (
     GiveBack,
     LinkNetns,
     MakeNode,
+    MarkReady,
     RaiseTap,
     RemoveNode,
     TakeOver,
+    UnmarkReady,
 )
 from supervisor.core.cgroups import Cgroup
 from supervisor.core.device_program import Rule
@@ -42,6 +44,8 @@ KernelStep = (
     | RemoveNode
     | TakeOver
     | GiveBack
+    | MarkReady
+    | UnmarkReady
 )
 
 
@@ -120,6 +124,7 @@ class Attachment:
             interfaces=seen,
             rules=self.rules.observe(frozenset(devices)) if devices else frozenset(),
             nodes=rootfs.observe_nodes(self.dev, slots, {device.major for device in devices}),
+            ready=rootfs.observe_ready_mark(self.dev),
         )
 
     async def sweep(self) -> None:
@@ -155,6 +160,10 @@ class Attachment:
             case RemoveNode(slot, device):
                 rootfs.remove_node(self.dev, slot, device)
                 return replace(seen, nodes=_other_nodes(seen, slot))
+            case MarkReady() | UnmarkReady():
+                is_ready = isinstance(step, MarkReady)
+                rootfs.set_ready_mark(self.dev, is_ready)
+                return replace(seen, ready=is_ready)
             case TakeOver(original, its_tap):
                 return await self._take_over(original, its_tap, seen)
             case GiveBack(original, its_tap):

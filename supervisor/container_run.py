@@ -233,7 +233,7 @@ class ContainerRun:
         takes_over = plan.spec.address.takes_over
         # A guest that is told its addresses at its start could do nothing with those of a later card.
         hotplug = not takes_over and plan.kind.takes_cards and self.keeper.takes_cards
-        return Desired(True, takes_over, runs_on or due, plan.kind.most_cards, hotplug)
+        return Desired(True, takes_over, runs_on or due, plan.kind.most_cards, hotplug, self.keeper.is_ready)
 
     def _may_start(self) -> bool:
         """Whether a guest could be started now, were it due: not in a container that stops or is paused."""

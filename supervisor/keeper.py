@@ -52,6 +52,7 @@ class GuestKeeper:
         self.takes_cards = True
         """Whether a guest that runs can be given further network cards, as far as is known."""
         self._start_counted = True
+        """Its guest was seen running, or by the daemon before."""
 
     def adopt(self, container: Container, attachment: Attachment, plan: GuestPlan, guest: GuestRecord) -> GuestRecord:
         """Take on the QEMU that an earlier daemon started, untouched; one that has ended meanwhile is reckoned up."""
@@ -106,6 +107,13 @@ class GuestKeeper:
         self._release(slot)
         log.info("card_unplugged", slot=slot)
         return replace(guest, process=self.session.record)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its guest runs and was found ready, where anybody asks for that."""
+        if self.session is None or self.session.evidence is not None or self.plan is None:
+            return False
+        return self._start_counted if self.plan.spec.ready is None else self.session.record.ready_at_s is not None
 
     async def stop(self) -> None:
         """End it, as an operator's stop does; nothing when there is none."""

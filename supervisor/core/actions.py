@@ -134,6 +134,16 @@ class StopGuest:
     """Its network went away under it: it is to be started once more, and this was no crash."""
 
 
+@dataclass(frozen=True, slots=True)
+class MarkReady:
+    """Make /dev/vtapd-ready in the container, for its health check to see."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnmarkReady:
+    """Remove it."""
+
+
 Action = (
     WriteRecord
     | DeleteRecord
@@ -152,4 +162,6 @@ Action = (
     | PlugNic
     | UnplugNic
     | StopGuest
+    | MarkReady
+    | UnmarkReady
 )

@@ -4,7 +4,8 @@ Invariants, held at every moment and for every prefix of every plan (tests/unit/
 
 1. A thing is recorded before it is made, and forgotten after it is undone.
 2. No device rule and no node without the tap that has this number.
-3. No guest without tap, rule, node and address; no address given back while a guest still runs.
+3. No guest without tap, rule, node and address; no address given back while a guest still runs; none called ready that
+   the daemon has not found so, or that it is about to end.
 4. What is undone is exactly what the record says was done.
 """
 
@@ -21,6 +22,7 @@ from supervisor.core.actions import (
     GiveBack,
     LinkNetns,
     MakeNode,
+    MarkReady,
     PlugNic,
     RaiseTap,
     RemoveNode,
@@ -28,6 +30,7 @@ from supervisor.core.actions import (
     StopGuest,
     TakeOver,
     UnlinkNetns,
+    UnmarkReady,
     UnplugNic,
     Uplink,
     WriteRecord,
@@ -59,6 +62,8 @@ class Desired:
     """On how many interfaces, at the most, the guest has a network card; further ones stay the container's."""
     hotplug: bool = False
     """A guest that runs takes further ones."""
+    ready: bool = False
+    """The guest that runs was found ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,8 @@ class Seen:
     """Its QEMU runs."""
     nics: frozenset[int] = frozenset()
     """The slots that the running guest has a network card on."""
+    ready: bool = False
+    """The container is told that its guest is ready."""
 
     def of(self, interface: str) -> SeenInterface | None:
         """One interface by name."""
@@ -115,6 +122,13 @@ def next_action(
     container_id: ContainerId, name: str, desired: Desired, seen: Seen, record: Record | None
 ) -> Action | None:
     """The one next step, or None when nothing differs."""
+    action = _next_action(container_id, name, desired, seen, record)
+    return UnmarkReady() if seen.ready and isinstance(action, StopGuest) else action
+
+
+def _next_action(
+    container_id: ContainerId, name: str, desired: Desired, seen: Seen, record: Record | None
+) -> Action | None:
     if seen.incarnation is None:
         return _forget(seen, record)
     if record is not None and record.incarnation != seen.incarnation:
@@ -210,6 +224,8 @@ def _attach_interface(seen: Seen, record: Record, each: SeenInterface) -> Action
 
 def _serve(desired: Desired, seen: Seen, record: Record) -> Action | None:
     """Give the guest its address and start it, or the reverse."""
+    if seen.ready and not (seen.guest and desired.ready):
+        return UnmarkReady()
     if seen.guest and not desired.guest:
         return StopGuest()
     if any(t.slot in seen.nics and (t.original is not None) != desired.takeover for t in record.taps):
@@ -229,7 +245,8 @@ def _serve(desired: Desired, seen: Seen, record: Record) -> Action | None:
         return None
     if not seen.guest:
         return StartGuest(tuple(uplinks))
-    return next((PlugNic(uplink) for uplink in uplinks if uplink.slot not in seen.nics), None)
+    plug = next((PlugNic(uplink) for uplink in uplinks if uplink.slot not in seen.nics), None)
+    return plug or (MarkReady() if desired.ready and not seen.ready else None)
 
 
 def _take_over(seen: Seen, record: Record, entry: TapRecord) -> Action | None:
@@ -256,6 +273,8 @@ def _lose_nic(seen: Seen, entry: TapRecord) -> Action:
 def _undo(seen: Seen, record: Record | None) -> Action | None:
     if seen.guest:
         return StopGuest()
+    if seen.ready:
+        return UnmarkReady()
     if record is None:
         return None
     if record.taps:

@@ -12,6 +12,7 @@ from rich.console import Console
 from tests.integration.machine import REPOSITORY, Machine
 
 from .attach import measure_attach
+from .crew import measure_crew
 from .crowd import crowd
 from .figures import Figure
 from .idle import measure_idle
@@ -21,7 +22,7 @@ from .resync import measure_resync
 from .scrape import GUESTS, measure_scrape
 from .stage import bench_machine
 
-ROWS = ("attach", "restart", "idle", "resync", "scrape")
+ROWS = ("attach", "restart", "crew", "idle", "resync", "scrape")
 RESULTS = REPOSITORY / "build" / "bench"
 NEEDED = ("dockerd", "docker", "ip", "iptables", "nsenter", "setpriv", "qemu-system-x86_64", "make", "gcc")
 TABLE_COLUMNS = 150  # where the output is no terminal
@@ -60,6 +61,9 @@ def _measure(machine: Machine, rows: tuple[str, ...] | list[str], console: Conso
     if "restart" in rows:
         console.print("restart: 15 crashes …")
         figures.append(measure_restart(machine, 15))
+    if "crew" in rows:
+        console.print("crew: 10 guests at a time, 4 times …")
+        figures += measure_crew(machine, 4)
     if {"idle", "resync"} & set(rows):
         with crowd(machine) as containers:
             if "idle" in rows:

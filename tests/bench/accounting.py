@@ -24,11 +24,17 @@ def resident_mib(pids: Iterable[int]) -> float:
     return sum(_number(Path(f"/proc/{pid}/status").read_text(), "VmRSS") for pid in pids) / 1024
 
 
+def private_mib(pids: Iterable[int]) -> float:
+    """What would be free were they gone."""
+    texts = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
+    return sum(_number(text, field) for text in texts for field in ("Private_Clean", "Private_Dirty")) / 1024
+
+
 def _tasks(pid: int) -> list[str]:
     return [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status")]
 
 
 def _number(status: str, field: str) -> int:
     found = re.search(rf"^{field}:\s*(\d+)", status, re.MULTILINE)
-    assert found is not None, f"no {field} in /proc/PID/status"
+    assert found is not None, f"no {field} in /proc"
     return int(found[1])

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +37,28 @@ def built(image: str) -> list[Path]:
     )
     assert made.returncode == 0, made.stderr
     return [Path(line) for line in made.stdout.splitlines()]
+
+
+def get_from(
+    namespace: NetworkNamespace, url: str, timeout_s: float = 2.0, headers: Mapping[str, str] | None = None
+) -> Reply:
+    """GET as from a process in the namespace. Every failure is an OSError."""
+    parts = urlsplit(url)
+
+    def ask() -> Reply:
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout_s)
+        try:
+            connection.request(
+                "GET", f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}", headers=headers or {}
+            )
+            answer = connection.getresponse()
+            return Reply(answer.status, answer.read().decode(errors="replace"))
+        except http.client.HTTPException as error:
+            raise ConnectionError(f"{url}: {type(error).__name__} {error}") from error
+        finally:
+            connection.close()
+
+    return namespace.inside(ask)
 
 
 class Machine:
@@ -89,21 +112,7 @@ class Machine:
 
     def http(self, url: str, timeout_s: float = 2.0, **headers: str) -> Reply:
         """GET from the machine itself, as a user of the host would. Every failure is an OSError."""
-        parts = urlsplit(url)
-
-        def ask() -> Reply:
-            connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout_s)
-            try:
-                path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
-                connection.request("GET", path, headers=headers)
-                answer = connection.getresponse()
-                return Reply(answer.status, answer.read().decode(errors="replace"))
-            except http.client.HTTPException as error:
-                raise ConnectionError(f"{url}: {type(error).__name__} {error}") from error
-            finally:
-                connection.close()
-
-        return self.namespace.inside(ask)
+        return get_from(self.namespace, url, timeout_s, headers)
 
     @cached_property
     def image(self) -> str:

@@ -1,5 +1,8 @@
 """When a guest counts as ready, and that one which stops answering is ended and replaced."""
 
+import stat
+from pathlib import Path
+
 import pytest
 
 from .containers import Container, Containers
@@ -60,6 +63,46 @@ def test_a_guest_that_stops_answering_is_replaced(vtapd: Daemon, containers: Con
     vtapd.start()
     eventually(lambda: vtapd.metrics().exits(guest.name, "hang") == 2, "the next daemon asks it too", PATIENCE_S)
     guest.await_page(PATIENCE_S)
+
+
+HEALTH = ("test -e /dev/vtapd-ready", "--health-interval=200ms", "--health-retries=2", "--health-start-period=5s")
+
+
+def await_health(guest: Container, status: str) -> None:
+    eventually(lambda: guest.docker_state()["Health"]["Status"] == status, f"{guest.name} is {status}", PATIENCE_S)
+
+
+@pytest.mark.both_cgroups
+def test_a_container_is_healthy_while_its_guest_is_ready(vtapd: Daemon, containers: Containers) -> None:
+    guest = containers.guest("--health-cmd", *HEALTH, ready="tcp:80", restart="no", on_exit="keep")
+    await_health(guest, "healthy")
+    assert vtapd.inspect(guest.name).state == "ready"
+    mark = Path(f"/proc/{guest.pid}/root/dev/vtapd-ready")
+    assert (mark.stat().st_uid, stat.filemode(mark.stat().st_mode)) == (0, "-r--r--r--")
+    vtapd.kill()
+    assert mark.exists(), "the guest is ready, daemon or not"
+    vtapd.start()
+    vtapd.await_state(guest.name, "ready")
+    assert mark.exists()
+    guest.tell("/crash")
+    await_health(guest, "unhealthy")
+    assert not mark.exists()
+
+
+def test_without_a_question_a_guest_is_ready_when_it_runs(vtapd: Daemon, containers: Containers) -> None:
+    guest = containers.guest()
+    mark = Path(f"/proc/{guest.pid}/root/dev/vtapd-ready")
+    eventually(mark.exists, "it is called ready", PATIENCE_S)
+    vtapd.command("detach", guest.name)
+    assert not mark.exists()
+
+
+def test_one_that_never_is_never_healthy(vtapd: Daemon, containers: Containers) -> None:
+    late, rejected = (
+        containers.guest("--health-cmd", *HEALTH, **labels) for labels in ({"ready": "tcp:81"}, {"kernel": "/none"})
+    )
+    for each in (late, rejected):
+        await_health(each, "unhealthy")
 
 
 def test_a_pause_is_no_silence(vtapd: Daemon, containers: Containers) -> None:

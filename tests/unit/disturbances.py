@@ -10,7 +10,7 @@ from .world import FOREIGN_DEVICE, FOREIGN_SLOT, World
 
 def end_container(world: World) -> None:
     """Namespaces, cgroup and processes go with it; symlink and record stay on the host."""
-    world.incarnation, world.guest = None, None
+    world.incarnation, world.guest, world.ready = None, None, False
     world.interfaces, world.taps = {}, {}
     world.rules, world.nodes = {FOREIGN_DEVICE}, {FOREIGN_SLOT: FOREIGN_DEVICE}
 
@@ -24,6 +24,7 @@ def restart_container(world: World) -> None:
 
 def end_guest(world: World) -> None:
     world.guest = None
+    world.disturbed = world.disturbed or world.ready
 
 
 def lose_rules(world: World) -> None:

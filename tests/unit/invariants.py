@@ -15,6 +15,7 @@ def check(world: World) -> None:
     devices = {tap.device for tap in world.taps.values()}
     assert own_rules(world) <= devices, "a rule without its tap"
     assert set(own_nodes(world).values()) <= devices, "a node without its tap"
+    assert world.guest is not None or not world.ready, "called ready, and there is no guest"
     if world.guest is not None:
         _check_guest(world)
 
@@ -105,6 +106,7 @@ def check_reached(world: World, desired: Desired) -> None:
         else:
             assert is_same(world.interfaces[name], interface), f"{name} was not left as it was"
     assert (world.guest is not None) == desired.guest
+    assert world.ready == desired.ready
     for name, nic in nics.items():
         assert nic.tap.device == world.taps[name].device, "a card is on another interface's tap"
         assert is_same(nic.original, world.docker[name]), "the guest has an address of before"
@@ -119,6 +121,7 @@ def _check_nothing_left(world: World) -> None:
     assert own_rules(world) == set()
     assert own_nodes(world) == {}
     assert world.guest is None
+    assert not world.ready
     if world.incarnation is not None:
         assert world.interfaces.keys() == world.docker.keys()
     for name, interface in world.interfaces.items():

@@ -14,6 +14,7 @@ from supervisor.core.actions import (
     GiveBack,
     LinkNetns,
     MakeNode,
+    MarkReady,
     PlugNic,
     RaiseTap,
     RemoveNode,
@@ -21,6 +22,7 @@ from supervisor.core.actions import (
     StopGuest,
     TakeOver,
     UnlinkNetns,
+    UnmarkReady,
     UnplugNic,
     Uplink,
     WriteRecord,
@@ -36,6 +38,7 @@ from .world import Guest, World
 
 NOTHING, TAP = Desired(False), Desired(True)
 BACKOFF, SERVED = Desired(True, takeover=True, cards=MANY), Desired(True, takeover=True, cards=MANY, guest=True)
+READY = replace(SERVED, ready=True)
 HOTPLUG, OWN_ADDRESS = replace(SERVED, hotplug=True), Desired(True, guest=True, cards=MANY)
 
 ATTACH_ONE = [CreateTap, WriteRecord, AllowDevice, MakeNode]
@@ -90,10 +93,24 @@ class TestFromStartToEnd:
     def test_a_guest_that_is_done_gives_its_address_back(self) -> None:
         assert names(world(at=BACKOFF).converge(TAP)) == [GiveBack, WriteRecord]
 
+    def test_a_guest_is_called_ready_once_it_is_and_no_longer(self) -> None:
+        there = world(at=TAP)
+        assert names(there.converge(READY)) == [WriteRecord, TakeOver, StartGuest, MarkReady]
+        assert names(there.converge(SERVED)) == [UnmarkReady]
+        there.converge(READY)
+        assert names(there.converge(BACKOFF)) == [UnmarkReady, StopGuest]
+
+    @pytest.mark.parametrize("desired", [BACKOFF, NOTHING])
+    def test_a_guest_that_ended_is_ready_no_more(self, desired: Desired) -> None:
+        there = world(at=READY)
+        end_guest(there)
+        assert names(there.converge(desired))[0] is UnmarkReady
+        check_reached(there, desired)
+
     def test_nothing_wanted_and_nothing_there(self) -> None:
         assert world().converge(NOTHING) == []
 
-    @pytest.mark.parametrize("desired", [NOTHING, TAP, BACKOFF, SERVED])
+    @pytest.mark.parametrize("desired", [NOTHING, TAP, BACKOFF, SERVED, READY])
     def test_once_there_nothing_is_to_do(self, desired: Desired) -> None:
         there = world(ETH0, ETH1, at=desired)
         assert there.converge(desired) == []

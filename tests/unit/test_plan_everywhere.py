@@ -26,7 +26,8 @@ BACKOFF = Desired(True, takeover=True, cards=MANY)
 SERVED = Desired(True, takeover=True, cards=MANY, guest=True)
 HOTPLUG = Desired(True, takeover=True, cards=MANY, guest=True, hotplug=True)
 OWN_ADDRESS = Desired(True, guest=True, cards=MANY)
-GOALS = (NOTHING, TAP, BACKOFF, SERVED, HOTPLUG, OWN_ADDRESS)
+READY = replace(SERVED, ready=True)
+GOALS = (NOTHING, TAP, BACKOFF, SERVED, HOTPLUG, OWN_ADDRESS, READY)
 
 RICH = replace(
     ETH0,
@@ -85,6 +86,9 @@ WAYS = pytest.mark.parametrize(
         (TAP, SERVED),
         (NOTHING, OWN_ADDRESS),
         (OWN_ADDRESS, NOTHING),
+        (NOTHING, READY),
+        (READY, BACKOFF),
+        (READY, NOTHING),
     ],
 )
 

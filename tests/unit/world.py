@@ -20,6 +20,7 @@ from supervisor.core.actions import (
     GiveBack,
     LinkNetns,
     MakeNode,
+    MarkReady,
     PlugNic,
     RaiseTap,
     RemoveNode,
@@ -27,6 +28,7 @@ from supervisor.core.actions import (
     StopGuest,
     TakeOver,
     UnlinkNetns,
+    UnmarkReady,
     UnplugNic,
     Uplink,
     WriteRecord,
@@ -79,6 +81,8 @@ class World:
     netns_link: Pid | None = None
     record: Record | None = None
     guest: Guest | None = None
+    ready: bool = False
+    """The container is told that its guest is ready."""
     minors_elsewhere: set[int] = field(default_factory=set)
     """Those that other containers' taps have."""
     disturbed: bool = False
@@ -107,6 +111,7 @@ class World:
             tuple((slot, device) for slot, device in sorted(self.nodes.items()) if slot in slots),
             self.guest is not None,
             frozenset(self.guest.nics) if self.guest else frozenset(),
+            self.ready,
         )
 
     def next(self, desired: Desired) -> Action | None:
@@ -134,7 +139,7 @@ class World:
         match action:
             case WriteRecord() | DeleteRecord() | LinkNetns() | UnlinkNetns():
                 self._take_on_host(action)
-            case StartGuest() | StopGuest() | PlugNic() | UnplugNic():
+            case StartGuest() | StopGuest() | PlugNic() | UnplugNic() | MarkReady() | UnmarkReady():
                 self._take_guest(action)
             case CreateTap(interface, name):
                 self._create_tap(interface, name)
@@ -171,7 +176,7 @@ class World:
             case UnlinkNetns():
                 self.netns_link = None
 
-    def _take_guest(self, action: StartGuest | StopGuest | PlugNic | UnplugNic) -> None:
+    def _take_guest(self, action: StartGuest | StopGuest | PlugNic | UnplugNic | MarkReady | UnmarkReady) -> None:
         nics = self.guest.nics if self.guest else {}
         match action:
             case StartGuest(started_with):
@@ -186,6 +191,9 @@ class World:
             case UnplugNic(slot):
                 assert slot in nics, "no such card"
                 self.guest = Guest({number: nic for number, nic in nics.items() if number != slot})
+            case MarkReady() | UnmarkReady():
+                assert self.ready != isinstance(action, MarkReady), "nothing changes"
+                self.ready = isinstance(action, MarkReady)
 
     def _create_tap(self, interface: Interface, name: str) -> None:
         if name in {tap.name for tap in self.taps.values()}:

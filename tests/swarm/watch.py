@@ -1,0 +1,64 @@
+"""Somebody who uses a service all the time: resolves its name and asks its guests until one answers."""
+
+import subprocess
+from types import TracebackType
+
+from tests.integration.containers import Container
+from tests.integration.processes import end
+from tests.integration.waiting import eventually
+
+SHORTEST = 3
+# A line a round: how many addresses the name had, how many were asked in vain, and 1 if one answered.
+ROUND = r"""
+while :; do
+    names=0 vain=0 served=0
+    for address in $(nslookup %s | awk '/^Address/ && !/:53/ {print $2}'); do
+        names=$((names + 1))
+        [ $served = 0 ] || continue
+        if printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 1 $address 80 2>/dev/null | grep -q Gump; then
+            served=1
+        else
+            vain=$((vain + 1))
+        fi
+    done
+    echo $names $vain $served
+    sleep 0.05
+done
+"""
+
+
+class Watch:
+    """Use as a context manager; it runs in a client container on the service's network."""
+
+    def __init__(self, client: Container, name: str) -> None:
+        self._argv = ["docker", "exec", client.id, "sh", "-c", ROUND % name]
+        self._env = client.machine.dockerd.client_env()
+        self._log = client.machine.home / "watch"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Watch":
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(self._argv, env=self._env, stdout=log, stdin=subprocess.DEVNULL)
+        self.await_rounds(SHORTEST)
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        assert self._process is not None
+        end(self._process, 5)
+
+    def rounds(self) -> list[tuple[int, int, bool]]:
+        """Each one's number of addresses, of vain questions, and whether anybody answered."""
+        lines = [line.split() for line in self._log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        return [(int(names), int(vain), served == "1") for names, vain, served in lines]
+
+    def await_rounds(self, count: int) -> None:
+        """So many more than there are."""
+        before = len(self.rounds())
+        eventually(lambda: len(self.rounds()) >= before + count, f"{count} more rounds", 60.0)
+
+    def prove_always_served(self) -> str:
+        """Each round found a guest; what it saw, in words."""
+        self.await_rounds(SHORTEST)
+        rounds = self.rounds()
+        assert all(served for *_, served in rounds), f"nobody answered: {[each for each in rounds if not each[2]]}"
+        return f"{len(rounds)} rounds, {sum(vain for _, vain, _ in rounds)} questions in vain"
