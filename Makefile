@@ -64,7 +64,7 @@ lint: $(VENV)/.dev  ## check style, types, and that the three rings stay apart
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
-	@for script in .ci/* systemd/setup; do sh -n $$script || exit 1; done
+	@for script in .ci/* systemd/setup systemd/deb/build systemd/deb/p*; do sh -n $$script || exit 1; done
 
 .PHONY: bench
 bench: need-test $(VENV)/.dev  ## measure what the README claims
@@ -78,6 +78,10 @@ soak: need-test $(VENV)/.dev  ## a storm at random over a whole machine, MINUTES
 wheel: $(VENV)/.run  ## build dist/vtapd-*.whl
 	$(PY) -m pip wheel -q --no-deps --wheel-dir dist .
 	@ls dist/*.whl
+
+.PHONY: deb
+deb: need-deb  ## build dist/vtapd_*.deb, for the release that this machine runs
+	@systemd/deb/build
 
 .PHONY: install
 install: need-install  ## install the systemd service and start it; PREFIX, DESTDIR
@@ -106,12 +110,14 @@ $(VENV)/.dev: $(VENV)/.run
 	@$(PY) -m pip install -q --group dev
 	@touch $@
 
-.PHONY: need-demo need-test need-systemd need-install
+.PHONY: need-demo need-test need-systemd need-deb need-install
 need-demo:
 	@.ci/need python $(DEMO_NEEDS)
 need-test:
 	@.ci/need python $(TEST_NEEDS)
 need-systemd:
 	@.ci/need python $(SYSTEMD_NEEDS)
+need-deb:
+	@.ci/need system-python dpkg-deb dpkg-shlibdeps
 need-install:
 	@$(if $(DESTDIR),,.ci/need system-python qemu-system-x86_64)
