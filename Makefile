@@ -15,7 +15,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env=DOCKER_HOST)
 DEMO_NEEDS := dockerd docker qemu-system-x86_64 ip iptables nsenter umount gcc ld apparmor_parser
 TEST_NEEDS := $(DEMO_NEEDS) unshare setpriv mount ps zstd strace
 TESTS := tests/fakes tests/guest tests/integration tests/security
-SYSTEMD_NEEDS := qemu-system-x86_64 mmdebstrap mke2fs gcc ld
+SYSTEMD_NEEDS := qemu-system-x86_64 mmdebstrap mke2fs gcc ld dpkg-deb dpkg-shlibdeps lintian readelf
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -45,8 +45,8 @@ test-images: need-test $(VENV)/.dev  # before tests that run side by side would 
 	@cd tests && for image in container linux ipxe; do $(SUDO) ../$(PY) -m images $$image >/dev/null || exit 1; done
 
 .PHONY: test-systemd
-test-systemd: need-systemd $(VENV)/.dev  ## test the service under a real systemd, in a machine that is built and booted
-	$(SUDO) $(PY) -m pytest -raP tests/systemd
+test-systemd: need-systemd $(VENV)/.dev  ## test the package, and the service under a real systemd in a machine that is booted
+	$(SUDO) $(PY) -m pytest -raP tests/packaging tests/systemd
 
 .PHONY: test-unit
 test-unit: $(VENV)/.dev  ## run the tests of the core, which must cover every branch; no root, seconds
