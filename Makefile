@@ -15,7 +15,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env=DOCKER_HOST)
 DEMO_NEEDS := dockerd docker qemu-system-x86_64 ip iptables nsenter umount gcc ld apparmor_parser
 TEST_NEEDS := $(DEMO_NEEDS) curl docker-compose unshare setpriv mount ps zstd strace zsh fish mandoc
 TESTS := tests/fakes tests/guest tests/integration tests/prometheus tests/security
-SYSTEMD_NEEDS := qemu-system-x86_64 mmdebstrap mke2fs gcc ld
+SYSTEMD_NEEDS := qemu-system-x86_64 mmdebstrap mke2fs gcc ld dpkg-deb dpkg-shlibdeps lintian readelf
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -45,8 +45,8 @@ test-images: need-test $(VENV)/.dev  # before tests that run side by side would 
 	@cd tests && for image in container linux ipxe prometheus; do $(SUDO) ../$(PY) -m images $$image >/dev/null || exit 1; done
 
 .PHONY: test-systemd
-test-systemd: need-systemd $(VENV)/.dev  ## test the service under a real systemd, in a machine that is built and booted
-	$(SUDO) $(PY) -m pytest -raP tests/systemd
+test-systemd: need-systemd $(VENV)/.dev  ## test the package, and the service under a real systemd in a machine that is booted
+	$(SUDO) $(PY) -m pytest -raP tests/packaging tests/systemd
 
 .PHONY: test-swarm
 test-swarm: need-test $(VENV)/.dev test-images  ## test guests as tasks of a Docker Swarm, on three nodes that it makes here
@@ -68,7 +68,7 @@ lint: $(VENV)/.dev  ## check style, types, and that the three rings stay apart
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
-	@for script in .ci/* systemd/setup; do sh -n $$script || exit 1; done
+	@for script in .ci/* systemd/setup systemd/deb/build systemd/deb/p*; do sh -n $$script || exit 1; done
 
 .PHONY: bench
 bench: need-test $(VENV)/.dev  ## measure what the README claims
@@ -82,6 +82,10 @@ soak: need-test $(VENV)/.dev  ## a storm at random over a whole machine, MINUTES
 wheel: $(VENV)/.run  ## build dist/vtapd-*.whl
 	$(PY) -m pip wheel -q --no-deps --wheel-dir dist .
 	@ls dist/*.whl
+
+.PHONY: deb
+deb: need-deb  ## build dist/vtapd_*.deb, for the release that this machine runs
+	@systemd/deb/build
 
 .PHONY: install
 install: need-install  ## install the systemd service and start it; PREFIX, DESTDIR
@@ -110,12 +114,14 @@ $(VENV)/.dev: $(VENV)/.run
 	@$(PY) -m pip install -q --group dev
 	@touch $@
 
-.PHONY: need-demo need-test need-systemd need-install
+.PHONY: need-demo need-test need-systemd need-deb need-install
 need-demo:
 	@.ci/need python $(DEMO_NEEDS)
 need-test:
 	@.ci/need python $(TEST_NEEDS)
 need-systemd:
 	@.ci/need python $(SYSTEMD_NEEDS)
+need-deb:
+	@.ci/need system-python dpkg-deb dpkg-shlibdeps
 need-install:
 	@$(if $(DESTDIR),,.ci/need system-python qemu-system-x86_64)

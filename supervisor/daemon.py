@@ -82,7 +82,7 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
 def _own_folder(folder: Path) -> Iterator[None]:
     """Make the run-time folder, and hold it against a second daemon as long as this one lives."""
     try:
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make_visible(folder)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigError(f"cannot use {folder}: {error.strerror}", remedy="correct [attach] run_dir") from error
@@ -95,6 +95,14 @@ def _own_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def _make_visible(folder: Path) -> None:
+    """Make it where there is none, whatever the umask: the control socket's group has to reach that."""
+    for path in (*reversed(folder.parents), folder):
+        if not path.is_dir():
+            path.mkdir()
+            path.chmod(0o755)
 
 
 async def _end_on_signal(scope: anyio.CancelScope) -> None:

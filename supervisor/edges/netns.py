@@ -12,7 +12,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -190,7 +190,9 @@ def link_netns(name: str, pid: Pid) -> None:
     if observe_link(name) is None and os.path.lexists(path):
         raise Permanent(f"{path} exists and is not vtapd's", step="netns", remedy=f"remove it: ip netns del {name}")
     try:
-        NETNS_DIR.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            NETNS_DIR.mkdir()
+            NETNS_DIR.chmod(0o755)  # whatever the umask: it is everybody's
         path.unlink(missing_ok=True)
         path.symlink_to(f"/proc/{pid}/ns/net")
     except OSError as error:

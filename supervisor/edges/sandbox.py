@@ -88,6 +88,7 @@ class Sandbox:
 def _build(program: Path, base: Path) -> None:
     """Turn this thread's root into it. The host's shared memory, queues and name are out of reach as well."""
     _call(_libc.unshare, _CLONE_FS | _CLONE_NEWNS | _CLONE_NEWIPC | _CLONE_NEWUTS)
+    os.umask(0o022)  # this thread's alone by now: another user than root is to find its way through these folders
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
     _mount("vtapd", base, "tmpfs", _MS_NOSUID | _MS_NOEXEC, b"mode=0755,size=1m")
     for source in _shown(program):

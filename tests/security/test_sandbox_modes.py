@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from tests.integration.containers import Containers
 from tests.integration.current_daemon import CurrentDaemon
-from tests.integration.daemon import Daemon
+from tests.integration.daemon import Daemon, Tables
 from tests.integration.machine import REPOSITORY, Machine
 
 from .test_qemu_files import root_of
@@ -71,6 +72,21 @@ def test_required_with_no_more_rights_than_the_unit_leaves(
     qemu = containers.serving_guest().qemu()
     assert not (root_of(qemu) / "proc").exists()
     assert limits_of(qemu)["Max open files"] == "1024 1024"
+
+
+def test_whatever_the_umask(
+    no_vtapd: None, machine: Machine, current_daemon: CurrentDaemon, containers: Containers
+) -> None:
+    """The unit's, or that of a careful root: what others must see, they see, and only that."""
+    run_dir = machine.home / "of" / "ours"
+    tables: Tables = {"guest": {"sandbox": "required"}, "attach": {"run_dir": str(run_dir)}}
+    daemon = Daemon(machine, tables, ("sh", "-c", 'umask 077; exec "$@"', "sh"))
+    current_daemon.daemon = daemon.start()
+    assert not (root_of(containers.serving_guest().qemu()) / "proc").exists()
+    modes = {path: stat.filemode(path.stat().st_mode) for path in (run_dir.parent, run_dir, daemon.control_socket)}
+    assert list(modes.values()) == ["drwxr-xr-x", "drwxr-xr-x", "srw-rw----"]
+    others = {path.name for path in run_dir.iterdir() if path.stat().st_mode & 0o077}
+    assert others == {daemon.control_socket.name}
 
 
 def test_a_qemu_that_is_installed_anew_gets_a_file_system_anew(

@@ -21,9 +21,9 @@ APT = Path("/etc/apt")
 DEBOOTSTRAP_S = 600.0
 ENABLE_S = 30.0
 
-# What a machine has on which somebody installs vtapd, and what `make install` would bring; nothing of the tests' own.
+# What a machine has on which somebody installs vtapd, and what its package depends on; nothing of the tests' own.
 SYSTEM = ("systemd-sysv", "dbus", "udev", "kmod", "iproute2", "procps", "curl", "make")
-NEEDS = ("docker.io", "apparmor", "iptables", "qemu-system-x86", "python3-venv")
+NEEDS = ("docker.io", "apparmor", "iptables", "qemu-system-x86", "python3", "libstdc++6")
 LEFT_OUT = ("doc", "man", "locale", "info")
 
 # Where it goes in the tree, by its name in image/.
@@ -67,11 +67,6 @@ class Base:
     @cached_property
     def initrd(self) -> Path:
         return next((self.tree / "boot").glob("initrd.img-*"))
-
-    @property
-    def python(self) -> str:
-        """The version of its Python, as 3.11."""
-        return (self.tree / "usr/bin/python3").readlink().name.removeprefix("python")
 
 
 def build_base() -> Base:

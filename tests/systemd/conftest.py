@@ -1,4 +1,4 @@
-"""One booted machine a session, with vtapd installed in it and started; tests share its containers."""
+"""One booted machine a session, with vtapd's package installed in it; tests share its containers."""
 
 import os
 import shutil
@@ -7,17 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.waiting import CommandFailed
-
 from .base import build_base
 from .disk import build_disk
 from .machine import Disks, SystemdMachine
 from .service import UNIT, Inside, Service, prepare
 
 HERE = Path(__file__).parent
-COMMANDS = ("mmdebstrap", "mke2fs", "qemu-system-x86_64", "make", "gcc", "chroot")
+COMMANDS = ("mmdebstrap", "mke2fs", "qemu-system-x86_64", "make", "gcc", "chroot", "dpkg-deb", "dpkg-shlibdeps")
 TEST_TIMEOUT_S = 180
-LAST = ("test_journal.py", "test_uninstall.py")
+LAST = ("test_journal.py", "test_package.py", "test_uninstall.py")
 PORT = 8080  # of the machine, published by Docker; the outside reaches it as machine.published
 
 
@@ -45,11 +43,10 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemdMachine
 
 @pytest.fixture(scope="session")
 def vtapd(machine: SystemdMachine) -> Service:
+    """As its package has left it: enabled and started."""
     service = Service(machine)
-    try:
-        service.systemctl("start")
-    except CommandFailed as error:
-        pytest.fail(f"{error}\n{machine.run('journalctl', '--no-pager', '-u', UNIT, '-n', '30').out}")
+    if service.show("ActiveState") != "active":
+        pytest.fail(machine.run("journalctl", "--no-pager", "-u", UNIT, "-n", "30").out)
     return service
 
 

@@ -4,7 +4,7 @@ import re
 
 from .service import UNIT, Inside, Service
 
-FAIR = 5.0  # below it systemd says OK, from it on MEDIUM (analyze-security.c, badness_table)
+REACHED = 4.6  # what each of the rest costs, and why it is left out, is in the unit
 
 
 def test_security_score(vtapd: Service) -> None:
@@ -12,7 +12,18 @@ def test_security_score(vtapd: Service) -> None:
     scored = re.search(r"Overall exposure level for \S+: ([\d.]+)", report)
     assert scored, report
     print(f"systemd-analyze security {UNIT}: {scored[1]}")
-    assert float(scored[1]) < FAIR, report
+    assert float(scored[1]) <= REACHED, report
+
+
+def test_nothing_is_refused(vtapd: Service, guest: Inside) -> None:
+    """A call that the filter refuses fails quietly: here, where guests lose their walls or the daemon its eyes."""
+    told = {entry["VTAPD_EVENT"]: entry for entry in vtapd.journal(f"_SYSTEMD_UNIT={UNIT}") if "VTAPD_EVENT" in entry}
+    assert "sandbox_built" in told
+    assert "sandbox_unavailable" not in told
+    rule = vtapd.machine.run("systemctl", "show", "-p", "DeviceAllow", UNIT).out
+    assert "char-macvtap rwm" in rule
+    complaints = vtapd.journal("-b", "_PID=1", "--grep", "macvtap.*did not match|matched no")
+    assert complaints == [], "systemd knew the number of macvtap when it started the service"
 
 
 def test_the_unit_has_no_mistakes(vtapd: Service) -> None:

@@ -1,28 +1,20 @@
-"""The service is taken away again. Runs last: conftest.py sees to it."""
+"""`make install` in place of the package, and `make uninstall`. Runs last: conftest.py sees to it."""
 
-from tests.integration.waiting import eventually
+from .disk import INSIDE, MADE
+from .machine import SystemdMachine
+from .service import UNIT, changed_files
 
-from .disk import INSIDE
-from .service import UNIT, Inside, Service
-
-GREETING = "Hiya, Gump!"
-LEFTOVERS = """
-ls -d /usr/local/lib/vtapd* /usr/local/bin/vtapd /etc/vtapd /run/vtapd /etc/systemd/system/vtapd* \
-    /etc/systemd/system/*.wants/vtapd.service /etc/sysusers.d/vtapd* /etc/tmpfiles.d/vtapd* \
-    /usr/local/share/vtapd 2>/dev/null
-getent passwd vtapd-guest; getent group vtapd vtapd-guest
-ls /run/netns; pgrep -a vtapd; pgrep -a qemu-system; ls /dev/tap* 2>/dev/null
-true
-"""
+OURS = "getent passwd vtapd-guest; getent group vtapd vtapd-guest; ls -A /run/netns; ls -d /run/vtapd; pgrep -a vtapd"
 
 
-def test_nothing_is_left(vtapd: Service, plain: Inside, neighbour: Inside, guest: Inside) -> None:
-    machine = vtapd.machine
-    machine.run("docker", "rm", "-f", *(container.name for container in (plain, neighbour, guest)))
-    eventually(lambda: not machine.run("vtapd", "ps", "--json").out.strip("[] \n"), "all are detached", 30, every_s=0.5)
-    machine.run("systemctl", "disable", "--now", UNIT)
+def test_nothing_is_left(machine: SystemdMachine) -> None:
+    """Installed as `make install` does where systemd runs, but for pip."""
+    machine.sh(f"cp -a /{MADE}/. /; systemd-sysusers; systemd-tmpfiles --create /etc/tmpfiles.d/vtapd.conf")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "enable", "-q", "--now", UNIT, timeout_s=90)
+    assert machine.run("systemctl", "is-active", UNIT).out.strip() == "active"
     machine.run("make", "-s", "-C", f"/{INSIDE}", "uninstall")
-    left = machine.run("sh", "-c", LEFTOVERS).lines
-    # Debian's vtapd-test-agent is ours, and Docker keeps no names of its own in /run/netns.
+    assert changed_files(machine) == []
+    left = machine.run("sh", "-c", f"({OURS}) 2>/dev/null", check=False).lines
     assert [line for line in left if "vtapd-test-agent" not in line] == []
     assert machine.run("systemctl", "is-system-running", check=False).out.strip() == "running"

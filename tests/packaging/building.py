@@ -1,0 +1,57 @@
+"""Installs into a folder and builds packages, as a maintainer does: by make."""
+
+import os
+import stat
+import subprocess
+import tomllib
+from functools import cache
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+VERSION: str = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+MAKE_S = 300.0  # pip asks PyPI
+DPKG_S = 60.0
+
+
+def run(*argv: str, timeout_s: float = DPKG_S, **env: str) -> str:
+    """What it prints. Its failure is an AssertionError with all that it said."""
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, env=os.environ | env, check=False)
+    assert done.returncode == 0, f"{' '.join(argv)}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def make(target: str, **variables: str) -> str:
+    words = (f"{name}={value}" for name, value in variables.items())
+    return run("make", "-s", "-C", str(REPOSITORY), target, *words, timeout_s=MAKE_S)
+
+
+@cache
+def build_deb() -> Path:
+    """Once a session."""
+    return REPOSITORY / make("deb").splitlines()[-1]
+
+
+def repack(deb: Path, version: str, target: Path) -> Path:
+    """The same package as another version, which its program tells as well."""
+    tree = target / "tree"
+    run("dpkg-deb", "--raw-extract", str(deb), str(tree))
+    metadata = next(tree.glob("usr/lib/vtapd/lib/python*/site-packages/vtapd-*.dist-info/METADATA"))
+    for file in (tree / "DEBIAN/control", metadata):
+        file.write_text(file.read_text().replace(f"\nVersion: {VERSION}\n", f"\nVersion: {version}\n", 1))
+    package = target / f"vtapd_{version}.deb"
+    run("dpkg-deb", "--root-owner-group", "-Znone", "--build", str(tree), str(package))
+    return package
+
+
+def files(tree: Path) -> dict[str, str]:
+    """Each path beneath, with its type and mode as ls has them; folders of the machine's own are left out."""
+    found = {}
+    for path in sorted(tree.rglob("*")):
+        if not path.is_dir() or path.is_symlink() or "vtapd" in path.parts[len(tree.parts) :]:
+            found[f"/{path.relative_to(tree)}"] = stat.filemode(path.lstat().st_mode)
+    return found
+
+
+def outside(found: dict[str, str], home: str) -> dict[str, str]:
+    """Without the program's own environment."""
+    return {path: mode for path, mode in found.items() if not path.startswith(f"{home}/")}

@@ -1,0 +1,36 @@
+"""One package and one installed tree a session."""
+
+from pathlib import Path
+
+import pytest
+
+from .building import build_deb, make, run
+
+HERE = Path(__file__).parent
+TEST_TIMEOUT_S = 600
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_S))
+
+
+@pytest.fixture(scope="session")
+def deb() -> Path:
+    return build_deb()
+
+
+@pytest.fixture(scope="session")
+def unpacked(deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package's files and, in DEBIAN, what dpkg is told about them."""
+    tree = tmp_path_factory.mktemp("package") / "tree"
+    run("dpkg-deb", "--raw-extract", str(deb), str(tree))
+    return tree
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """A tree of `make install`."""
+    make("install", DESTDIR=str(tmp_path))
+    return tmp_path

@@ -1,0 +1,105 @@
+"""The Debian package's own files, and what it asks of a machine."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .building import REPOSITORY, VERSION, build_deb, files, make, outside, run
+
+HOME = "/usr/lib/vtapd"
+FILE, PROGRAM, LINK, FOLDER = "-rw-r--r--", "-rwxr-xr-x", "lrwxrwxrwx", "drwxr-xr-x"
+
+
+def _field(deb: Path, name: str) -> str:
+    return run("dpkg-deb", "--field", str(deb), name).strip()
+
+
+def test_its_files(unpacked: Path) -> None:
+    found = files(unpacked)
+    outer = outside(found, HOME)
+    for path, mode in {
+        "/usr/bin/vtapd": LINK,
+        "/usr/lib/systemd/system/vtapd.service": FILE,
+        "/usr/lib/sysusers.d/vtapd.conf": FILE,
+        "/usr/lib/tmpfiles.d/vtapd.conf": FILE,
+        "/etc/vtapd/vtapd.toml": FILE,
+        "/usr/share/doc/vtapd/README.md": FILE,
+        "/usr/share/doc/vtapd/CHANGELOG.md.gz": FILE,
+        "/usr/share/doc/vtapd/changelog.gz": FILE,
+        "/usr/share/doc/vtapd/copyright": FILE,
+    }.items():
+        assert outer.get(path) == mode, path
+    assert [path for path in outer if path.startswith(("/usr/local", "/var", "/run", "/opt"))] == []
+    scripts = {f"/DEBIAN/{name}" for name in ("preinst", "postinst", "prerm", "postrm")}
+    assert {path for path, mode in outer.items() if mode == PROGRAM} == scripts
+    assert set(found.values()) <= {FILE, PROGRAM, LINK, FOLDER}
+    for folder in ("prometheus", "grafana"):
+        for source in (REPOSITORY / "config" / folder).glob("*"):
+            assert outer.get(f"/usr/share/vtapd/{folder}/{source.name}") == FILE
+
+
+def test_what_etc_has_is_the_administrators(unpacked: Path) -> None:
+    assert (unpacked / "DEBIAN/conffiles").read_text() == "/etc/vtapd/vtapd.toml\n"
+    assert (unpacked / "etc/vtapd/vtapd.toml").read_text() == (REPOSITORY / "config/vtapd.toml").read_text()
+
+
+def test_dpkg_finds_every_file_as_it_was(unpacked: Path) -> None:
+    run("sh", "-euc", 'cd "$1" && exec md5sum --quiet -c DEBIAN/md5sums', "sh", str(unpacked))
+    summed = (unpacked / "DEBIAN/md5sums").read_text().splitlines()
+    plain = [path for path, mode in files(unpacked).items() if mode[0] == "-" and not path.startswith("/DEBIAN")]
+    assert sorted(f"/{line[34:]}" for line in summed) == sorted(plain)
+
+
+def test_it_needs_the_python_that_it_was_built_with(deb: Path, unpacked: Path) -> None:
+    depends = _field(deb, "Depends").split(", ")
+    python = next(word for word in depends if word.startswith("python3."))
+    assert (unpacked / HOME[1:] / f"bin/{python}").readlink() == Path("/usr/bin") / python
+    assert (unpacked / HOME[1:] / f"lib/{python}/site-packages/supervisor").is_dir()
+    assert "qemu-system-x86" in depends
+    assert any(word.startswith("docker.io | ") for word in depends)
+
+
+def test_its_libraries_are_on_the_machine_or_in_it(deb: Path, unpacked: Path) -> None:
+    """Every shared library that a module asks for is one of the packages that Depends names."""
+    depends = _field(deb, "Depends")
+    asked: set[str] = set()
+    for module in unpacked.rglob("*.so"):
+        asked |= set(re.findall(r"Shared library: \[(.*)\]", run("readelf", "--dynamic", str(module))))
+    known = {
+        "libstdc++6": {"libstdc++.so.6"},
+        "libgcc-s1": {"libgcc_s.so.1"},
+        "libc6": {"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "ld-linux-x86-64.so.2"},
+    }
+    brought = {library for package, libraries in known.items() if package in depends for library in libraries}
+    assert asked
+    assert asked <= brought
+
+
+def test_it_runs_from_wherever_it_lies(unpacked: Path) -> None:
+    """So that nothing of the builder's machine is left in it. As another user, without a home."""
+    program = unpacked / HOME[1:] / "bin"
+    told = run(str(program / "python3"), "-I", "-c", "import supervisor.daemon as it; print(it.__file__)", HOME="/")
+    assert told.startswith(str(unpacked))
+    shebang = (program / "vtapd").read_text().splitlines()[0]
+    assert re.fullmatch(rf"#!{HOME}/bin/python3(\.\d+)?", shebang)
+    assert "ExecStart=/usr/bin/vtapd " in (unpacked / "usr/lib/systemd/system/vtapd.service").read_text()
+
+
+def test_its_name_and_version(deb: Path) -> None:
+    assert deb.name == f"vtapd_{VERSION}_{_field(deb, 'Architecture')}.deb"
+    assert (_field(deb, "Package"), _field(deb, "Version")) == ("vtapd", VERSION)
+
+
+def test_two_builds_are_the_same(tmp_path: Path) -> None:
+    first = shutil.copy(build_deb(), tmp_path / "first.deb")
+    again = REPOSITORY / make("deb").splitlines()[-1]
+    assert subprocess.run(["cmp", first, str(again)], check=False).returncode == 0
+
+
+def test_lintian_finds_no_mistake(deb: Path) -> None:
+    if shutil.which("lintian") is None:
+        pytest.skip("lintian is not installed: apt-get install lintian")
+    run("lintian", "--allow-root", "--fail-on", "error", str(deb), timeout_s=120)

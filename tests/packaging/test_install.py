@@ -1,0 +1,70 @@
+"""`make install` with DESTDIR: exactly these files, again and again, and none after `make uninstall`."""
+
+from pathlib import Path
+
+from .building import REPOSITORY, VERSION, files, make, outside, run
+
+HOME = "/usr/local/lib/vtapd"
+CONFIG = "etc/vtapd/vtapd.toml"
+FILE, PROGRAM, LINK, FOLDER = "-rw-r--r--", "-rwxr-xr-x", "lrwxrwxrwx", "drwxr-xr-x"
+
+
+def test_from_nothing_to_nothing(installed: Path) -> None:
+    first = files(installed)
+    _has_what_it_should(installed, first)
+    _is_the_same_again(installed, first)
+    _keeps_an_edited_configuration(installed, first)
+    make("uninstall", DESTDIR=str(installed))
+    assert files(installed) == {}
+    make("uninstall", DESTDIR=str(installed))
+
+
+def _has_what_it_should(tree: Path, found: dict[str, str]) -> None:
+    docs = {f"/usr/local/share/doc/vtapd/{name}": FILE for name in ("README.md", "CHANGELOG.md", "LICENSE")}
+    shared = {
+        f"/usr/local/share/vtapd/{path.relative_to(REPOSITORY / 'config')}": FILE
+        for folder in ("prometheus", "grafana")
+        for path in (REPOSITORY / "config" / folder).glob("*")
+    }
+    wanted = {
+        "/etc/systemd/system/vtapd.service": FILE,
+        "/etc/sysusers.d/vtapd.conf": FILE,
+        "/etc/tmpfiles.d/vtapd.conf": FILE,
+        f"/{CONFIG}": FILE,
+        "/usr/local/bin/vtapd": LINK,
+    }
+    outer = {path: mode for path, mode in outside(found, HOME).items() if not mode.startswith("d")}
+    printed = {path: mode for path, mode in outer.items() if "complet" in path or "/man/" in path}
+    assert set(printed.values()) <= {FILE}
+    assert outer == wanted | docs | shared | printed
+    assert {mode for path, mode in found.items() if path.startswith(HOME)} <= {FILE, PROGRAM, LINK, FOLDER}
+    assert "ExecStart=/usr/local/bin/vtapd " in (tree / "etc/systemd/system/vtapd.service").read_text()
+    assert {path.name for path in (tree / HOME[1:] / "bin").iterdir() if not path.is_symlink()} == {"vtapd"}
+    assert run(str(tree / HOME[1:] / "bin/python"), str(tree / HOME[1:] / "bin/vtapd"), "--version").split() == [
+        "vtapd",
+        VERSION,
+    ]
+
+
+def _is_the_same_again(tree: Path, first: dict[str, str]) -> None:
+    make("install", DESTDIR=str(tree))
+    assert files(tree) == first
+
+
+def _keeps_an_edited_configuration(tree: Path, first: dict[str, str]) -> None:
+    shipped = (tree / CONFIG).read_text()
+    (tree / CONFIG).write_text(shipped + "# mine\n")
+    assert "kept" in make("install", DESTDIR=str(tree))
+    assert files(tree) == first
+    assert "kept" in make("uninstall", DESTDIR=str(tree))
+    left = {path: mode for path, mode in files(tree).items() if not mode.startswith("d")}
+    assert left == {f"/{CONFIG}": FILE}
+    assert (tree / CONFIG).read_text() == shipped + "# mine\n"
+    (tree / CONFIG).unlink()
+    make("install", DESTDIR=str(tree))
+    assert (tree / CONFIG).read_text() == shipped
+
+
+def test_no_file_remembers_where_it_was_made(installed: Path) -> None:
+    holding = [path for path in installed.rglob("*") if path.is_file() and bytes(installed) in path.read_bytes()]
+    assert holding == []

@@ -1,0 +1,83 @@
+"""The package's life: upgraded, removed and purged, with a guest that does not notice. Runs after the others."""
+
+import pytest
+
+from tests.integration.waiting import eventually
+
+from .disk import DEB, NEXT_DEB, NEXT_VERSION
+from .service import METRICS, UNIT, Inside, Service, changed_files, dpkg
+
+CONFIG = "/etc/vtapd/vtapd.toml"
+PAGE = "Hiya, Gump!"
+
+
+def _starts(vtapd: Service, guest: Inside) -> tuple[float, float]:
+    return vtapd.metrics().restarts(guest.name), vtapd.metrics().exits(guest.name)
+
+
+def _is_adopted(vtapd: Service, guest: Inside) -> None:
+    eventually(lambda: vtapd.metrics().guest_up(guest.name), "the guest is adopted", 30, every_s=0.5)
+    assert PAGE in guest.page()
+
+
+@pytest.fixture
+def edited(vtapd: Service) -> str:
+    """The configuration, as an operator has changed it."""
+    vtapd.machine.sh(f"sed -i 's/^resync = .*/resync = \"31s\"/' {CONFIG}")
+    text = vtapd.machine.run("cat", CONFIG).out
+    assert 'resync = "31s"' in text
+    return text
+
+
+def test_dpkg_finds_nothing_changed(vtapd: Service) -> None:
+    assert vtapd.machine.run("dpkg", "--verify", "vtapd", check=False).out == "", "not even compiled modules"
+    assert vtapd.show("UnitFileState") == "enabled"
+    assert vtapd.show("FragmentPath").endswith("/usr/lib/systemd/system/vtapd.service")
+
+
+def test_an_upgrade_keeps_guests(vtapd: Service, guest: Inside, edited: str) -> None:
+    qemu, daemon, starts = guest.qemu(), vtapd.main_pid, _starts(vtapd, guest)
+    dpkg(vtapd.machine, "--install", f"/{NEXT_DEB}")
+    assert vtapd.main_pid not in (0, daemon), "the service was restarted, once it was there"
+    assert vtapd.machine.run("vtapd", "--version").out.split() == ["vtapd", NEXT_VERSION]
+    _is_adopted(vtapd, guest)
+    assert guest.qemu() == qemu
+    assert _starts(vtapd, guest) == starts
+    assert vtapd.machine.run("cat", CONFIG).out == edited
+    assert f'vtapd_build_info{{version="{NEXT_VERSION}"}} 1.0' in vtapd.machine.run("curl", "-sS", METRICS).out
+
+
+def test_a_service_that_was_disabled_stays_so(vtapd: Service) -> None:
+    vtapd.machine.run("systemctl", "disable", "-q", UNIT)
+    try:
+        dpkg(vtapd.machine, "--install", f"/{NEXT_DEB}")
+        assert vtapd.show("UnitFileState") == "disabled"
+    finally:
+        vtapd.machine.run("systemctl", "enable", "-q", UNIT)
+
+
+def test_removal_leaves_guests_to_their_containers(vtapd: Service, guest: Inside, edited: str) -> None:
+    qemu, starts = guest.qemu(), _starts(vtapd, guest)
+    told = dpkg(vtapd.machine, "--remove", "vtapd")
+    assert "keep their guest" in told
+    assert vtapd.machine.run("pgrep", "-f", "/usr/lib/vtapd/bin", check=False).out == ""
+    assert vtapd.machine.run("ls", "/usr/lib/vtapd", "/usr/bin/vtapd", check=False).out == ""
+    assert PAGE in guest.page()
+    assert guest.qemu() == qemu
+    dpkg(vtapd.machine, "--install", f"/{DEB}")
+    assert vtapd.machine.run("cat", CONFIG).out == edited
+    _is_adopted(vtapd, guest)
+    assert guest.qemu() == qemu
+    assert _starts(vtapd, guest) == starts
+
+
+def test_a_purge_leaves_the_machine_as_it_was(vtapd: Service, plain: Inside, neighbour: Inside, guest: Inside) -> None:
+    machine = vtapd.machine
+    machine.run("docker", "rm", "-f", *(container.name for container in (plain, neighbour, guest)))
+    eventually(lambda: not machine.run("vtapd", "ps", "--json").out.strip("[] \n"), "all are detached", 30, every_s=0.5)
+    dpkg(machine, "--purge", "vtapd")
+    assert changed_files(machine) == []
+    assert machine.sh("ls -A /run/netns; ls -d /run/vtapd 2>/dev/null || true").out == ""
+    assert machine.run("systemctl", "is-system-running", check=False).out.strip() == "running"
+    # The policy: an id that is given anew must own nothing old.
+    assert machine.run("getent", "passwd", "vtapd-guest").code == 0
