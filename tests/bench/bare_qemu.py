@@ -10,6 +10,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from supervisor.core.model import Pid
+from supervisor.edges import cgroups
 from tests.integration.chain import guest_network
 from tests.integration.containers import Container
 from tests.integration.processes import command_line
@@ -20,6 +22,12 @@ ANSWER_S = 10.0
 NUMBER = re.compile(r"(?<=\bfd=)\d+")  # where a descriptor's number stands in the arguments
 MAC = re.compile(r"(?<=\bmac=)[0-9a-f:]{17}")
 SOCKET = re.compile(r"\bid=(qmp|console),fd=(\d+)")
+
+
+def share_cgroup(container: Container, pid: int) -> None:
+    """On a busy machine a process in a container's cgroup gets another share of the processors than one outside."""
+    directories = cgroups.observe_cgroup(Pid(container.pid)).directories_of_qemu("tcg", started=False)
+    cgroups.join_cgroup(directories, Pid(pid))
 
 
 class BareQemu:
@@ -74,13 +82,15 @@ class BareQemu:
                 qemu.communicate(timeout=ANSWER_S)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
+        qemu = subprocess.Popen(
             self._argv,
             pass_fds=self._descriptors,
             cwd=self._folder,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
+        share_cgroup(self._bystander, qemu.pid)
+        return qemu
 
     def _connect(self, name: str) -> socket.socket:
         """To its QEMU before that is started; the kernel holds it until QEMU accepts, so nobody polls."""
