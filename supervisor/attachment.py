@@ -82,7 +82,7 @@ class Attachment:
         self._links = Links(handles.dumps, handles.changes)
 
     @classmethod
-    async def open(cls, incarnation: Incarnation, own_rules: Callable[[], tuple[Rule, ...]]) -> "Attachment":
+    def open(cls, incarnation: Incarnation, own_rules: Callable[[], tuple[Rule, ...]]) -> "Attachment":
         """Reach into the container. Raises ContainerGone when it ended meanwhile.
 
         `own_rules` is asked for the container's own device rules where its program cannot be read.
@@ -95,7 +95,7 @@ class Attachment:
             owned.callback(os.close, dev)
             rules = _open_rules(cgroup, own_rules)
             owned.callback(rules.close)
-            handles = await netns.open_netns(incarnation.pid)
+            handles = netns.open_netns(incarnation.pid)
             owned.pop_all()
         return cls(incarnation, handles, root, dev, cgroup, rules)
 

@@ -23,12 +23,12 @@ async def answers_beside(init: Pid, where: Whereabouts, question: Question, time
     if ":" in where.ip:
         return False
     target = Target(where.mac, where.ip)
-    handles = await netns.open_netns(init)
+    handles = netns.open_netns(init)
     links = Links(handles.dumps, handles.changes)
     async with AsyncExitStack() as owned:
         owned.callback(links.close)
         owned.callback(handles.close_sysfs)
-        packets = await netns.run_inside(init, {"net": netns.CLONE_NEWNET}, sibling.open_packets)
+        packets = netns.call_inside(init, sibling.open_packets)
         owned.enter_context(packets)
         owned.push_async_callback(_remove, links)
         link = await _create(links, where.interface)

@@ -162,7 +162,7 @@ class ContainerRun:
         """Once, for a run that an earlier daemon may have begun."""
         found = self._context.leftovers.take_guests(self.container.id, self.incarnation.pid)
         if why_no_network(self.container.network_mode) is None:
-            attachment = await self.steps.reach()
+            attachment = self.steps.reach()
             await attachment.sweep()
             recover_record(self.container, self.incarnation, attachment, self._ledger)
             await recover_guest(self.container, self.incarnation, attachment, self._ledger, found)
@@ -177,7 +177,7 @@ class ContainerRun:
             self._planned = self.keeper.session is None
             if self.left_alone is None and self._planned:
                 spec = parse_labels(self.container, self._context.config.policy)
-                self.keeper.plan = await examine(self._context, (await self.steps.reach()).root, spec) if spec else None
+                self.keeper.plan = await examine(self._context, self.steps.reach().root, spec) if spec else None
             self._decided = True
         except BaseException:
             self._decided, self._undecided = False, True
@@ -196,7 +196,7 @@ class ContainerRun:
         guest = self.guest
         if guest.process is None or self.keeper.session is not None:
             return
-        attachment = await self.steps.reach()
+        attachment = self.steps.reach()
         plan = await self._plan_of_running(guest.process, attachment)
         self._ledger.note_guest(self.incarnation, self.keeper.adopt(self.container, attachment, plan, guest))
 

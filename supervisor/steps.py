@@ -88,7 +88,7 @@ class Steps:
         if self._ledger.record is None and not desired.attached:
             return Seen(self.incarnation, netns.observe_link(self._link))
         with_routes = self.attached or self._keeper.plan is not None
-        attachment = await self.reach()
+        attachment = self.reach()
         seen = attachment.observe(self._link, self._ledger.of(self.incarnation), with_routes=with_routes)
         return self._with_guest(seen)
 
@@ -106,7 +106,7 @@ class Steps:
                 await self._start_guest(action)
                 return self._with_guest(seen)
             case PlugNic(uplink):
-                guest = await self._keeper.plug(await self.reach(), uplink, self.guest)
+                guest = await self._keeper.plug(self.reach(), uplink, self.guest)
                 self._ledger.note_guest(self.incarnation, guest)
                 return self._with_guest(seen)
             case UnplugNic(slot):
@@ -119,19 +119,19 @@ class Steps:
                     self._ledger.note_guest(self.incarnation, replace(self.guest, done=None))
                 return self._with_guest(seen)
             case AllowDevice() | DenyDevice():
-                attachment = await self.reach()
+                attachment = self.reach()
                 await self._tell_systemd(action, attachment)
                 seen = await attachment.apply(action, self._link, seen)
                 self._log_rule(action, attachment)
             case _:
-                seen = await (await self.reach()).apply(action, self._link, seen)
+                seen = await self.reach().apply(action, self._link, seen)
                 log.debug("step_done", step=type(action).__name__)
         return seen
 
     async def _start_guest(self, step: StartGuest) -> None:
         self.guest_trouble = None
         try:
-            guest = await self._keeper.start(self.container, await self.reach(), step, self.guest)
+            guest = await self._keeper.start(self.container, self.reach(), step, self.guest)
         except Permanent as error:
             error.concern(f"container {self.container.name}")
             guest = self._keeper.fail(self.guest, error)
@@ -162,10 +162,10 @@ class Steps:
             log.warning("device_program_rebuilt", why=attachment.rules.note)
         log.debug("step_done", step=type(action).__name__)
 
-    async def reach(self) -> Attachment:
+    def reach(self) -> Attachment:
         """Descriptors into the container. Raises ContainerGone when it has ended."""
         if self.attachment is None:
-            self.attachment = await Attachment.open(self.incarnation, self._own_rules)
+            self.attachment = Attachment.open(self.incarnation, self._own_rules)
         return self.attachment
 
     def _own_rules(self) -> tuple[Rule, ...]:

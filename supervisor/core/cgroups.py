@@ -1,7 +1,7 @@
 """Where a process's cgroups lie, from what /proc says (man 7 cgroups, man 5 proc)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
@@ -38,9 +38,12 @@ class Cgroup:
         return tuple(dict.fromkeys((*v1, *v2)))
 
 
-def parse_cgroup(proc_cgroup: str, mountinfo: str) -> Cgroup:
-    """From /proc/<pid>/cgroup of the container and /proc/self/mountinfo of the daemon."""
-    mounts = _parse_mounts(mountinfo)
+Mounts = Mapping[str, Sequence[tuple[str, str]]]
+"""Controller (empty for v2) → where it is mounted, and the cgroup that is the root there."""
+
+
+def parse_cgroup(proc_cgroup: str, mounts: Mounts) -> Cgroup:
+    """From /proc/<pid>/cgroup of the container and the mounts of the daemon."""
     v1: dict[str, str] = {}
     v2: str | None = None
     for line in proc_cgroup.splitlines():
@@ -57,12 +60,6 @@ def parse_cgroup(proc_cgroup: str, mountinfo: str) -> Cgroup:
     return Cgroup(v1, v2)
 
 
-def mount_of(mountinfo: str, controller: str) -> str | None:
-    """Where a v1 controller's hierarchy is mounted, or v2's for ""."""
-    mounts = _parse_mounts(mountinfo).get(controller, [])
-    return mounts[0][0] if mounts else None
-
-
 def file_system_of(mountinfo: str, path: str) -> str:
     """The type of the file system that an absolute path is on; of mounts over each other, the last."""
     kind, longest = "", 0
@@ -74,10 +71,18 @@ def file_system_of(mountinfo: str, path: str) -> str:
     return kind
 
 
-def _parse_mounts(mountinfo: str) -> dict[str, list[tuple[str, str]]]:
-    """Controller (empty for v2) → where it is mounted, and the cgroup that is the root there."""
+def mount_of(mounts: Mounts, controller: str) -> str | None:
+    """Where a v1 controller's hierarchy is mounted, or v2's for ""."""
+    found = mounts.get(controller, [])
+    return found[0][0] if found else None
+
+
+def parse_mounts(mountinfo: str) -> Mounts:
+    """From /proc/self/mountinfo."""
     mounts: dict[str, list[tuple[str, str]]] = {}
     for line in mountinfo.splitlines():
+        if " - cgroup" not in line:
+            continue  # each container has mounts of its own, and there may be hundreds
         fields = line.split(" ")
         dash = fields.index("-")
         root, point, kind = _unescape(fields[3]), _unescape(fields[4]), fields[dash + 1]
@@ -87,7 +92,7 @@ def _parse_mounts(mountinfo: str) -> dict[str, list[tuple[str, str]]]:
     return mounts
 
 
-def _join(mounts: list[tuple[str, str]], path: str) -> str | None:
+def _join(mounts: Sequence[tuple[str, str]], path: str) -> str | None:
     """The directory of a cgroup in the first mount that shows it."""
     for point, root in mounts:
         below = path if root == "/" else path.removeprefix(root)

@@ -1,13 +1,14 @@
-"""What the kernel says in rtnetlink dumps, unpacked (man 7 rtnetlink; linux/rtnetlink.h, if_link.h, if_addr.h).
+"""rtnetlink's dumps unpacked, and the requests of an attach (man 7 rtnetlink; linux/rtnetlink.h, if_link.h, if_addr.h).
 
-pyroute2 unpacks every attribute there is, which takes ten times as long as all the rest of a look; of these messages a
-dozen are wanted. What is *changed* goes by pyroute2.
+pyroute2 unpacks every attribute there is, and sets up a loop of its own for each namespace, which takes ten times as
+long as all the rest of a look or an attach. What is changed beyond a macvtap goes by pyroute2.
 """
 
 import ipaddress
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
+from typing import NamedTuple
 
 from supervisor.core.model import Address, IfIndex, Link, Route
 
@@ -24,13 +25,19 @@ NLM_F_DUMP_INTR = 0x10
 _NLM_F_REQUEST_DUMP = 0x301
 _TYPE_BITS = 0x3FFF  # the rest are NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
+_RTM_NEWLINK, _RTM_GETLINK = 16, 18
+_NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_EXCL, _NLM_F_CREATE = 0x1, 0x4, 0x200, 0x400
+
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_LINKINFO = 1, 3, 4, 5, 18
-_IFLA_EXT_MASK, _IFLA_LINK_NETNSID = 29, 37
-_IFLA_INFO_KIND = 1
+_IFLA_AF_SPEC, _IFLA_EXT_MASK, _IFLA_LINK_NETNSID = 26, 29, 37
+_IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
+_IFLA_MACVLAN_MODE, _MACVLAN_MODE_BRIDGE = 1, 4
+_IFLA_INET6_ADDR_GEN_MODE, _IN6_ADDR_GEN_MODE_NONE = 8, 1
+_AF_INET6 = 10
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 6, 7, 15
 _RTEXT_FILTER_SKIP_STATS = 8
-_IFF_UP = 1
+_IFF_UP, _IFF_ALLMULTI = 0x1, 0x200  # linux/if.h
 _ARPHRD_ETHER = 1
 _RT_TABLE_LOCAL, _RTPROT_KERNEL = 255, 2
 _RTM_F_CLONED = 0x200
@@ -48,13 +55,71 @@ class Kind(IntEnum):
 
 def dump_request(kind: Kind, sequence: int) -> bytes:
     """A request for everything of a kind."""
-    skip_statistics = _ATTRIBUTE.pack(8, _IFLA_EXT_MASK) + _U32.pack(_RTEXT_FILTER_SKIP_STATS)
+    skip_statistics = _attribute(_IFLA_EXT_MASK, _U32.pack(_RTEXT_FILTER_SKIP_STATS))
     body = {
         Kind.LINKS: bytes(_LINK.size) + skip_statistics,
         Kind.ADDRESSES: bytes(_ADDRESS.size),
         Kind.ROUTES: bytes(_ROUTE.size),
     }[kind]
     return _HEADER.pack(_HEADER.size + len(body), kind, _NLM_F_REQUEST_DUMP, sequence, 0) + body
+
+
+class Request(NamedTuple):
+    """One that is answered by an acknowledgement, or by what it asks for."""
+
+    kind: int
+    flags: int
+    body: bytes
+
+
+def pack(requests: Sequence[Request], sequence: int) -> bytes:
+    """In one piece, which the kernel carries out in this order whatever fails; numbered from `sequence` on."""
+    return b"".join(
+        _HEADER.pack(_HEADER.size + len(body), kind, _NLM_F_REQUEST | flags, sequence + number, 0) + body
+        for number, (kind, flags, body) in enumerate(requests)
+    )
+
+
+def create_macvtap(name: str, parent: IfIndex, mtu: int, index: int = 0) -> Request:
+    """For a macvtap in bridge mode that lets all multicast through; with an `index`, under that ifindex."""
+    mode = _attribute(_IFLA_MACVLAN_MODE, _U32.pack(_MACVLAN_MODE_BRIDGE))
+    info = _attribute(_IFLA_INFO_KIND, b"macvtap") + _attribute(_IFLA_INFO_DATA, mode)
+    body = (
+        _LINK.pack(0, 0, index, _IFF_ALLMULTI, _IFF_ALLMULTI)
+        + _attribute(_IFLA_IFNAME, name.encode() + b"\0")
+        + _attribute(_IFLA_LINK, _U32.pack(parent))
+        + _attribute(_IFLA_MTU, _U32.pack(mtu))
+        + _attribute(_IFLA_LINKINFO, info)
+    )
+    return Request(_RTM_NEWLINK, _NLM_F_ACK | _NLM_F_CREATE | _NLM_F_EXCL, body)
+
+
+def forgo_ipv6(link: str | IfIndex) -> Request:
+    """The link makes itself no IPv6 address. Not for a new link, says the kernel; and to be told before it comes up."""
+    mode = _attribute(_IFLA_INET6_ADDR_GEN_MODE, bytes([_IN6_ADDR_GEN_MODE_NONE]))
+    return _set(link, 0, _attribute(_IFLA_AF_SPEC, _attribute(_AF_INET6, mode)))
+
+
+def raise_link(link: str | IfIndex, mtu: int) -> Request:
+    """The link gets this MTU and comes up."""
+    return _set(link, _IFF_UP, _attribute(_IFLA_MTU, _U32.pack(mtu)))
+
+
+def show_link(name: str) -> Request:
+    """The link of this name, without its statistics."""
+    skip_statistics = _attribute(_IFLA_EXT_MASK, _U32.pack(_RTEXT_FILTER_SKIP_STATS))
+    return Request(
+        _RTM_GETLINK, 0, bytes(_LINK.size) + _attribute(_IFLA_IFNAME, name.encode() + b"\0") + skip_statistics
+    )
+
+
+def _set(link: str | IfIndex, flags: int, attributes: bytes) -> Request:
+    index, named = (0, _attribute(_IFLA_IFNAME, link.encode() + b"\0")) if isinstance(link, str) else (link, b"")
+    return Request(_RTM_NEWLINK, _NLM_F_ACK, _LINK.pack(0, 0, index, flags, flags) + named + attributes)
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
 
 
 def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:

@@ -3,9 +3,10 @@
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
-from supervisor.core.cgroups import Cgroup, mount_of, parse_cgroup
+from supervisor.core.cgroups import Cgroup, Mounts, mount_of, parse_cgroup, parse_mounts
 from supervisor.core.model import Pid
 from supervisor.errors import ContainerGone, Permanent
 
@@ -15,16 +16,30 @@ _MOUNTS = "/proc/self/mountinfo"
 def observe_cgroup(pid: Pid) -> Cgroup:
     """The cgroup of a process, in every hierarchy."""
     try:
-        # Names in both may be any bytes; as surrogates they lead to the same files.
-        texts = [Path(path).read_text(errors="surrogateescape") for path in (f"/proc/{pid}/cgroup", _MOUNTS)]
-        return parse_cgroup(*texts)
+        text = _read(f"/proc/{pid}/cgroup")
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ContainerGone(f"process {pid} has ended", step="cgroup") from error
+    found = parse_cgroup(text, _mounts())
+    if not (found.path and Path(found.path).is_dir()):  # they were mounted anew since
+        _mounts.cache_clear()
+        found = parse_cgroup(text, _mounts())
+    return found
+
+
+@cache
+def _mounts() -> Mounts:
+    """They stay, while every container that starts or ends makes the table of mounts longer or shorter."""
+    return parse_mounts(_read(_MOUNTS))
+
+
+def _read(path: str) -> str:
+    """Names may be any bytes; as surrogates they lead to the same files."""
+    return Path(path).read_text(errors="surrogateescape")
 
 
 def find_mount(controller: str) -> str | None:
     """Where this v1 controller is mounted, or v2 for "", as far as this process sees."""
-    return mount_of(Path(_MOUNTS).read_text(errors="surrogateescape"), controller)
+    return mount_of(parse_mounts(_read(_MOUNTS)), controller)
 
 
 @contextmanager

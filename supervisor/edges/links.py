@@ -16,6 +16,7 @@ from typing import Any
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from supervisor.core import rtnetlink
 from supervisor.core.model import Address, IfIndex, Interface, Link, Route
 from supervisor.core.parents import interface_of
 from supervisor.core.rtnetlink import (
@@ -32,10 +33,7 @@ from supervisor.core.rtnetlink import (
 )
 from supervisor.errors import ContainerGone, Permanent, Transient, VtapdError
 
-_IFF_ALLMULTI = 0x200  # linux/if.h
 _IFA_F_NODAD = 0x02  # linux/if_addr.h: an address that comes back was checked for duplicates before
-_IN6_ADDR_GEN_MODE_NONE = 1  # linux/if_link.h
-_NO_HOST_SIDE_IPV6 = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _IN6_ADDR_GEN_MODE_NONE)]})]}
 _AF = {4: 2, 6: 10}
 _ANSWER_S = 5.0
 _DUMP_BYTES = 1 << 17  # the kernel sends no larger piece of a dump
@@ -64,7 +62,7 @@ class Links:
 
     @property
     def _route(self) -> AsyncIPRoute:
-        """pyroute2, for changes; a container that is only looked at never needs it."""
+        """pyroute2, for changes of what is there; a container that is only looked at or given a tap never needs it."""
         if self._changer is None:
             self._changer = AsyncIPRoute(fileno=self._changes, ext_ack=True)
         return self._changer
@@ -129,28 +127,19 @@ class Links:
 
         All multicast is let through, for the guest's IPv6 neighbour discovery.
         """
-        request = {
-            "ifname": name,
-            "kind": "macvtap",
-            "macvtap_mode": "bridge",
-            "link": parent.index,
-            "mtu": parent.mtu,
-            "flags": _IFF_ALLMULTI,
-            "change": _IFF_ALLMULTI,
-        }
         async with _translated("macvtap", f"create {name} on {parent.name}"):
             try:
-                await self._route.link("add", **request)
+                self._request(rtnetlink.create_macvtap(name, parent.index, parent.mtu))
             except NetlinkError as error:
                 if error.code != errno.EEXIST:
                     raise
                 # Before Linux 6.1 macvtap refuses an ifindex that it has seen in another namespace.
-                await self._route.link("add", index=random.choice(_HIGH_IFINDEX), **request)  # noqa: S311  # no secret
-            await self._raise(parent.mtu, ifname=name)
-        made = self._find(name)
-        if made is None:
+                index = random.choice(_HIGH_IFINDEX)  # noqa: S311  # no secret
+                self._request(rtnetlink.create_macvtap(name, parent.index, parent.mtu, index))
+            shown = self._raise(name, parent.mtu, rtnetlink.show_link(name))
+        if shown is None:
             raise ContainerGone(f"the macvtap {name} went as soon as it was made", step="macvtap")
-        return made
+        return parse_link(shown)
 
     async def create_pair(self, name: str, peer: str) -> None:
         """Make a veth and its other end, both in this namespace."""
@@ -163,11 +152,10 @@ class Links:
         async with _translated("health", f"create {SIBLING}"):
             async with _existing_is_fine():
                 await self._route.link("add", **request)
-            await self._raise(parent.mtu, ifname=SIBLING)
-        made = self._find(SIBLING)
-        if made is None:
+            shown = self._raise(SIBLING, parent.mtu, rtnetlink.show_link(SIBLING))
+        if shown is None:
             raise ContainerGone(f"the link {SIBLING} went as soon as it was made", step="health")
-        return made
+        return parse_link(shown)
 
     async def delete_sibling(self) -> None:
         """Nothing when it is not there."""
@@ -182,16 +170,35 @@ class Links:
     async def raise_link(self, index: IfIndex, mtu: int) -> None:
         """Give a macvtap this MTU and bring it up."""
         async with _translated("macvtap", f"bring link {index} up"):
-            await self._raise(mtu, index=index)
+            self._raise(index, mtu)
 
-    async def _raise(self, mtu: int, **which: object) -> None:
-        """The host's side of a tap must have no IPv6 address of its own; the kernel takes that for no new link."""
-        try:
-            await self._route.link("set", IFLA_AF_SPEC=_NO_HOST_SIDE_IPV6, **which)
-        except NetlinkError as error:
-            if error.code != errno.EAFNOSUPPORT:  # a link or a kernel without IPv6
-                raise
-        await self._route.link("set", mtu=mtu, state="up", **which)
+    def _raise(self, link: str | IfIndex, mtu: int, *more: rtnetlink.Request) -> bytes | None:
+        """Up, after which the kernel is asked `more`; its answer. The host's side of a tap has no IPv6 address."""
+        raised = rtnetlink.forgo_ipv6(link), rtnetlink.raise_link(link, mtu)
+        return self._request(*raised, *more, forgiven=errno.EAFNOSUPPORT)
+
+    def _request(self, *requests: rtnetlink.Request, forgiven: int = 0) -> bytes | None:
+        """Send them as one piece, which the kernel carries out and answers within the call; the link that it shows.
+
+        Raises the NetlinkError of the first that failed, but for `forgiven`: what a link or kernel without IPv6 says.
+        """
+        awaited = range(self._sequence + 1, self._sequence + 1 + len(requests))
+        self._sequence += len(requests)
+        self._dumps.send(rtnetlink.pack(requests, awaited[0]))
+        shown, failures = None, []
+        answered: set[int] = set()
+        while len(answered) < len(awaited):
+            for kind, _, sequence, payload in messages(self._dumps.recv(_DUMP_BYTES)):
+                if sequence not in awaited:
+                    continue  # of what was given up
+                answered.add(sequence)
+                if kind != NLMSG_ERROR:
+                    shown = payload
+                elif (code := parse_error(payload)) not in (0, forgiven):
+                    failures.append(code)
+        if failures:
+            raise NetlinkError(failures[0])
+        return shown
 
     async def delete_link(self, index: IfIndex) -> None:
         """Delete a link; nothing when it is gone. Takes 15 to 20 ms (RCU)."""

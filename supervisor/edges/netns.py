@@ -1,8 +1,8 @@
 """Network namespaces: their symlinks under /var/run/netns, and doing something inside one.
 
-`setns` (man 2 setns) acts on the calling thread, so whatever must happen inside a namespace happens in a thread that
-is thrown away afterwards. The loop's own threads never change their namespace. pyroute2's `netns=` is not used: it
-forks, and creates a namespace whose name was mistyped.
+`setns` (man 2 setns) acts on the calling thread. What is a few system calls happens in the caller's own, which is back
+before anything else can run in it; where a process is started, it is a thread that is thrown away afterwards.
+pyroute2's `netns=` is not used: it forks, and creates a namespace whose name was mistyped.
 """
 
 import asyncio
@@ -106,9 +106,26 @@ async def run_inside(
     return await future
 
 
-async def open_netns(pid: Pid) -> NetnsHandles:
-    """Reach into a process's network namespace, without a fork. The caller owns the handles."""
-    return await run_inside(pid, {"net": CLONE_NEWNET}, _open_handles)
+def call_inside(pid: Pid, function: Callable[[], T]) -> T:
+    """Call `function`, which must not wait, in this thread while that is in the network namespace of a process.
+
+    Raises ContainerGone when the process has ended. A thread that could not come back would do the daemon's own work in
+    a container's network: then the process ends, and the guests live on.
+    """
+    with ExitStack() as owned:
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        owned.callback(os.close, home)
+        _check(_libc.setns(_open_namespace(owned, pid, "net"), CLONE_NEWNET), "setns")
+        try:
+            return function()
+        finally:
+            if _libc.setns(home, CLONE_NEWNET) < 0:
+                os.abort()
+
+
+def open_netns(pid: Pid) -> NetnsHandles:
+    """Reach into a process's network namespace, without a fork or a thread. The caller owns the handles."""
+    return call_inside(pid, _open_handles)
 
 
 async def open_scratch() -> NetnsHandles:

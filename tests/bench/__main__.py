@@ -57,7 +57,7 @@ def _measure(machine: Machine, rows: tuple[str, ...] | list[str], console: Conso
     figures: list[Figure] = []
     if "attach" in rows:
         console.print("attach: one container at a time, 15 times …")
-        figures.append(measure_attach(machine, 15))
+        figures += measure_attach(machine, 15)
     if "restart" in rows:
         console.print("restart: 15 crashes …")
         figures.append(measure_restart(machine, 15))

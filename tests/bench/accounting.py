@@ -30,6 +30,11 @@ def private_mib(pids: Iterable[int]) -> float:
     return sum(_number(text, field) for text in texts for field in ("Private_Clean", "Private_Dirty")) / 1024
 
 
+def memory_available_mib() -> float:
+    """What the machine could still give (man 5 proc: MemAvailable)."""
+    return _number(Path("/proc/meminfo").read_text(), "MemAvailable") / 1024
+
+
 def _tasks(pid: int) -> list[str]:
     return [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status")]
 

@@ -10,22 +10,37 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from supervisor.core.model import Pid
+from supervisor.edges import cgroups
+from tests.integration.chain import guest_network
 from tests.integration.containers import Container
 from tests.integration.processes import command_line
 
+from .answer import await_answer
+
 ANSWER_S = 10.0
 NUMBER = re.compile(r"(?<=\bfd=)\d+")  # where a descriptor's number stands in the arguments
+MAC = re.compile(r"(?<=\bmac=)[0-9a-f:]{17}")
 SOCKET = re.compile(r"\bid=(qmp|console),fd=(\d+)")
 
 
+def share_cgroup(container: Container, pid: int) -> None:
+    """On a busy machine a process in a container's cgroup gets another share of the processors than one outside."""
+    directories = cgroups.observe_cgroup(Pid(container.pid)).directories_of_qemu("tcg", started=False)
+    cgroups.join_cgroup(directories, Pid(pid))
+
+
 class BareQemu:
-    """`like` is a container whose guest runs now; `bystander` one with a tap that nobody uses."""
+    """`like` is a container whose guest runs now; `bystander` one with a tap that nobody uses.
+
+    Where that one's address was taken over by hand, the guest can have it, and be waited for until it answers.
+    """
 
     def __init__(self, like: Container, bystander: Container) -> None:
         self._owned = ExitStack()
         self._bystander = bystander
         pid = like.qemu()
-        argv = command_line(pid)
+        argv = [MAC.sub(bystander.endpoint.mac, word) for word in command_line(pid)]
         numbers = {number: self._open(pid, number) for number in set(NUMBER.findall("\0".join(argv)))}
         self._argv = [NUMBER.sub(lambda found: str(numbers[found[0]]), word) for word in argv]
         self._descriptors = tuple(numbers.values())
@@ -42,14 +57,7 @@ class BareQemu:
         The greeting comes before the machine is built, the answer to qmp_capabilities only after.
         """
         with self._connect("console"), self._connect("qmp") as client, client.makefile("rb") as lines:
-            began_s = time.perf_counter()
-            qemu = subprocess.Popen(
-                self._argv,
-                pass_fds=self._descriptors,
-                cwd=self._folder,
-                stdin=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-            )
+            began_s, qemu = time.perf_counter(), self._spawn()
             try:
                 greeting = lines.readline()
                 greeted_s = time.perf_counter()
@@ -63,6 +71,27 @@ class BareQemu:
         assert b'"return"' in answer, said.decode(errors="replace")
         return greeted_s - began_s, answered_s - began_s
 
+    def start_to_answer(self) -> float:
+        """Start it, and end it again: seconds from before its exec until its guest has answered over HTTP."""
+        with self._connect("console"):
+            began_s, qemu = time.perf_counter(), self._spawn()
+            try:
+                return await_answer(self._bystander.machine, self._bystander.address) - began_s
+            finally:
+                qemu.kill()
+                qemu.communicate(timeout=ANSWER_S)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        qemu = subprocess.Popen(
+            self._argv,
+            pass_fds=self._descriptors,
+            cwd=self._folder,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        share_cgroup(self._bystander, qemu.pid)
+        return qemu
+
     def _connect(self, name: str) -> socket.socket:
         """To its QEMU before that is started; the kernel holds it until QEMU accepts, so nobody polls."""
         client = socket.socket(socket.AF_UNIX)
@@ -72,10 +101,11 @@ class BareQemu:
         return client
 
     def _lay_out(self, kernel: Path, argv: list[str]) -> None:
-        """What that QEMU found in its working directory, and was taken away since; it never gets to run its guest."""
+        """What that QEMU found in its working directory, and was taken away since."""
+        net = self._bystander.endpoint
         shutil.copyfile(kernel, self._folder / argv[argv.index("-kernel") + 1])
         for name in argv[argv.index("-initrd") + 1].split(",") if "-initrd" in argv else ():
-            (self._folder / name).write_text("{}")
+            (self._folder / name).write_text(guest_network(net.address, net.prefix, net.gateway))
 
     def _open(self, pid: int, number: str) -> int:
         """What that QEMU has under this number, opened for ourselves; a socket and a tap are others of their kind."""

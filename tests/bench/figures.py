@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from statistics import median, quantiles
 from typing import Literal
 
-Unit = Literal["s", "MiB", "1/s", "%"]
+Unit = Literal["s", "MiB", "KiB", "1/s", "%", "MB/s"]
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,9 @@ def measure_resync(machine: Machine, crowd: list[Container], repetitions: int) -
     ours, theirs = [], []
     with running_daemon(machine, OFTEN) as daemon:
         await_attached(daemon, SIZE)
-        _one_resync_s(daemon)  # that of the start is another
+        one_resync_s(daemon)  # that of the start is another
         for number in range(repetitions):
-            ours.append(_one_resync_s(daemon) / SIZE)
+            ours.append(one_resync_s(daemon) / SIZE)
             looked_at = list(islice(cycle(crowd), number * AT_A_TIME, (number + 1) * AT_A_TIME))
             theirs.append(sum(map(_look_by_hand_s, looked_at)) / AT_A_TIME)
     return Figure(
@@ -50,7 +50,7 @@ def measure_resync(machine: Machine, crowd: list[Container], repetitions: int) -
     )
 
 
-def _one_resync_s(daemon: Daemon) -> float:
+def one_resync_s(daemon: Daemon) -> float:
     """Processor time of the next resync: what the clock gains from one standstill to the next."""
     first = last = cpu_s([daemon.pid])
     still_since_s = time.monotonic()

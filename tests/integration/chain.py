@@ -46,19 +46,34 @@ def detach_by_hand(container: Container) -> None:
     container.exec("rm", "/dev/tap0")
 
 
+def take_over_by_hand(container: Container) -> None:
+    """Its address and MAC are free for whoever has its tap; it does not get them back."""
+    inside = ["nsenter", f"--net=/proc/{container.pid}/ns/net", "ip"]
+    run([*inside, "address", "flush", "dev", "eth0"])
+    run([*inside, "link", "set", "eth0", "address", "02:00:00:00:00:01"])
+    run([*inside, "link", "set", container.tap_name, "address", container.endpoint.mac])
+
+
+def guest_network(address: str, prefix: int, gateway: str) -> str:
+    """What tells the test guest its network, as rumprun is told."""
+    net = {"if": "vioif0", "type": "inet", "method": "static", "addr": address, "mask": str(prefix), "gw": gateway}
+    return json.dumps({"cmdline": "hello", "net": net})
+
+
 @contextmanager
 def guest_by_hand(container: Container) -> Iterator[subprocess.Popen[bytes]]:
     """A QEMU on the host that has the container's tap and address; the container does not get the address back."""
-    endpoint, inside = container.endpoint, ["nsenter", f"--net=/proc/{container.pid}/ns/net", "ip"]
-    run([*inside, "address", "flush", "dev", "eth0"])
-    run([*inside, "link", "set", "eth0", "address", "02:00:00:00:00:01"])
-    run([*inside, "link", "set", container.tap_name, "address", endpoint.mac])
-    net = {"if": "vioif0", "type": "inet", "method": "static", "addr": endpoint.address}
-    net |= {"mask": str(endpoint.prefix), "gw": endpoint.gateway}
+    endpoint = container.endpoint
+    take_over_by_hand(container)
     tap = os.open(f"/proc/{container.pid}/root/dev/tap0", os.O_RDWR)
     argv = ["qemu-system-x86_64", "-accel", "tcg", "-M", "pc", "-m", "16", "-nodefaults", "-display", "none"]
     argv += ["-serial", "null", "-kernel", f"/proc/{container.pid}/root/hello.bin"]
-    argv += ["-append", json.dumps({"cmdline": "hello", "net": net}), "-netdev", f"tap,id=net0,fd={tap}"]
+    argv += [
+        "-append",
+        guest_network(endpoint.address, endpoint.prefix, endpoint.gateway),
+        "-netdev",
+        f"tap,id=net0,fd={tap}",
+    ]
     argv += ["-device", f"virtio-net-pci,netdev=net0,mac={endpoint.mac},romfile="]
     qemu = subprocess.Popen(argv, pass_fds=(tap,))
     os.close(tap)

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.cgroups import Cgroup, parse_cgroup
+from supervisor.core.cgroups import Cgroup, parse_cgroup, parse_mounts
 
 V1 = "/docker/c0ffee"
 HYBRID_MOUNTS = """\
@@ -14,8 +14,12 @@ HYBRID_MOUNTS = """\
 HYBRID_PROCESS = f"12:devices:{V1}\n5:cpu,cpuacct:{V1}\n3:rdma:{V1}\n1:name=systemd:{V1}\n0::/system.slice/docker\n"
 
 
+def observed(proc_cgroup: str, mountinfo: str) -> Cgroup:
+    return parse_cgroup(proc_cgroup, parse_mounts(mountinfo))
+
+
 def test_hybrid_has_a_directory_for_each_mounted_hierarchy() -> None:
-    cgroup = parse_cgroup(HYBRID_PROCESS, HYBRID_MOUNTS)
+    cgroup = observed(HYBRID_PROCESS, HYBRID_MOUNTS)
     assert cgroup == Cgroup(
         v1={
             "devices": "/sys/fs/cgroup/devices/docker/c0ffee",
@@ -30,38 +34,38 @@ def test_hybrid_has_a_directory_for_each_mounted_hierarchy() -> None:
 
 def test_pure_v2() -> None:
     mounts = "31 25 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n"
-    cgroup = parse_cgroup("0::/system.slice/docker-c0ffee.scope\n", mounts)
+    cgroup = observed("0::/system.slice/docker-c0ffee.scope\n", mounts)
     assert cgroup == Cgroup({}, "/sys/fs/cgroup/system.slice/docker-c0ffee.scope")
     assert cgroup.path == "/sys/fs/cgroup/system.slice/docker-c0ffee.scope"
     assert cgroup.scope == "docker-c0ffee.scope"
-    assert parse_cgroup("0::/docker/c0ffee\n", mounts).scope is None
+    assert observed("0::/docker/c0ffee\n", mounts).scope is None
 
 
 def test_a_process_in_the_root_cgroup_has_none_of_its_own() -> None:
-    assert parse_cgroup(f"7:devices:/\n5:cpu,cpuacct:{V1}\n0::/\n", HYBRID_MOUNTS) == Cgroup(
+    assert observed(f"7:devices:/\n5:cpu,cpuacct:{V1}\n0::/\n", HYBRID_MOUNTS) == Cgroup(
         v1=dict.fromkeys(("cpu", "cpuacct"), "/sys/fs/cgroup/cpu,cpuacct/docker/c0ffee"), v2=None
     )
 
 
 def test_a_second_mount_of_another_part_hides_nothing() -> None:
     mounts = "31 25 0:26 / /sys/fs/cgroup rw - cgroup2 c rw\n99 25 0:26 /other /mnt/other rw - cgroup2 c rw\n"
-    assert parse_cgroup("0::/docker/c0ffee\n", mounts).v2 == "/sys/fs/cgroup/docker/c0ffee"
+    assert observed("0::/docker/c0ffee\n", mounts).v2 == "/sys/fs/cgroup/docker/c0ffee"
 
 
 def test_a_mount_that_shows_only_a_part_of_the_tree() -> None:
     mounts = "31 25 0:26 /docker /cg rw - cgroup2 c rw\n"
-    assert parse_cgroup("0::/docker/c0ffee\n", mounts).v2 == "/cg/c0ffee"
-    assert parse_cgroup("0::/docker\n", mounts).v2 == "/cg"
-    assert parse_cgroup("0::/dockerish/c0ffee\n", mounts).v2 is None
+    assert observed("0::/docker/c0ffee\n", mounts).v2 == "/cg/c0ffee"
+    assert observed("0::/docker\n", mounts).v2 == "/cg"
+    assert observed("0::/dockerish/c0ffee\n", mounts).v2 is None
 
 
 def test_escaped_blanks_in_mount_points() -> None:
     mounts = "31 25 0:26 / /my\\040cgroups rw - cgroup2 c rw\n"
-    assert parse_cgroup("0::/a\n", mounts).v2 == "/my cgroups/a"
+    assert observed("0::/a\n", mounts).v2 == "/my cgroups/a"
 
 
 def test_nothing_mounted_is_nowhere() -> None:
-    cgroup = parse_cgroup("3:devices:/a\n0::/b\n", "25 30 0:23 / /sys rw - sysfs sysfs rw\n")
+    cgroup = observed("3:devices:/a\n0::/b\n", "25 30 0:23 / /sys rw - sysfs sysfs rw\n")
     assert cgroup == Cgroup({}, None)
     assert cgroup.path == ""
 
@@ -69,9 +73,7 @@ def test_nothing_mounted_is_nowhere() -> None:
 @given(st.lists(st.from_regex(r"[a-z0-9._-]{1,8}", fullmatch=True), min_size=1, max_size=4))
 def test_any_path_is_found_below_its_mount(parts: list[str]) -> None:
     path = "/" + "/".join(parts)
-    assert (
-        parse_cgroup(f"7:devices:{path}\n", HYBRID_MOUNTS).v1["devices"].removeprefix("/sys/fs/cgroup/devices") == path
-    )
+    assert observed(f"7:devices:{path}\n", HYBRID_MOUNTS).v1["devices"].removeprefix("/sys/fs/cgroup/devices") == path
 
 
 def test_qemu_shares_all_of_the_containers_cgroup() -> None:

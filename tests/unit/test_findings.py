@@ -3,7 +3,7 @@
 import pytest
 
 from supervisor.core import findings
-from supervisor.core.cgroups import file_system_of, mount_of
+from supervisor.core.cgroups import file_system_of, mount_of, parse_mounts
 from supervisor.core.findings import Finding, can_attach
 
 ALL_RIGHTS = sum(1 << bit for bit in findings.CAPABILITIES)
@@ -135,6 +135,6 @@ def test_file_systems(path: str, kind: str) -> None:
 
 
 def test_cgroup_mounts() -> None:
-    assert mount_of(MOUNTS, "devices") == "/sys/fs/cgroup/devices"
-    assert mount_of(MOUNTS, "") == "/sys/fs/cgroup/unified"
-    assert mount_of(MOUNTS, "memory") is None
+    assert mount_of(parse_mounts(MOUNTS), "devices") == "/sys/fs/cgroup/devices"
+    assert mount_of(parse_mounts(MOUNTS), "") == "/sys/fs/cgroup/unified"
+    assert mount_of(parse_mounts(MOUNTS), "memory") is None

@@ -10,12 +10,17 @@ from hypothesis import strategies as st
 from supervisor.core.model import Address, IfIndex, Link, Route
 from supervisor.core.rtnetlink import (
     Kind,
+    create_macvtap,
     dump_request,
+    forgo_ipv6,
     messages,
+    pack,
     parse_address,
     parse_error,
     parse_link,
     parse_route,
+    raise_link,
+    show_link,
 )
 
 INET, INET6, BRIDGE = 2, 10, 7
@@ -170,3 +175,24 @@ def test_any_bytes_end(data: bytes) -> None:
 @pytest.mark.parametrize("data", [message(16, b"")[:12], struct.pack("=IHHII", 8, 16, 0, 0, 0)])
 def test_a_torn_message_is_none(data: bytes) -> None:
     assert list(messages(data)) == []
+
+
+def test_requests() -> None:
+    """What they make of a real kernel's links is looked at in tests/integration."""
+    name = attribute(3, b"vtap110002\0")
+    requests = create_macvtap("vtap110002", IfIndex(4), 1500), forgo_ipv6("vtap110002"), show_link("vtap110002")
+    created, set_up, shown = messages(pack(requests, 7))
+    info = attribute(18, attribute(1, b"macvtap") + attribute(2, attribute(1, u32(4))))
+    assert created == (16, 0x605, 7, set_link(0, 0x200, name, attribute(5, u32(4)), attribute(4, u32(1500)), info))
+    assert set_up == (16, 0x5, 8, set_link(0, 0, name, attribute(26, attribute(10, attribute(8, b"\1")))))
+    assert shown == (18, 0x1, 9, set_link(0, 0, name, attribute(29, u32(8))))
+
+
+def test_requests_by_index() -> None:
+    made, raised = messages(pack((create_macvtap("t", IfIndex(4), 68, 9), raise_link(IfIndex(9), 1280)), 1))
+    assert struct.unpack_from("=i", made[3], 4) == (9,)
+    assert raised == (16, 0x5, 2, set_link(9, 1, attribute(4, u32(1280))))
+
+
+def set_link(index: int, flags: int, *attributes: bytes) -> bytes:
+    return struct.pack("=BxHiII", 0, 0, index, flags, flags) + b"".join(attributes)

@@ -1,0 +1,116 @@
+"""A hundred containers started at once: what the daemon costs Docker, and how long each waits for its attach."""
+
+import http.client
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.integration.containers import Container, Containers
+from tests.integration.daemon import Daemon
+from tests.integration.machine import Machine
+
+from .accounting import cpu_s
+from .figures import Figure, Limit
+from .stage import await_attached, number_in, running_daemon
+
+SIZE = 100
+DEADLINE_S = 300.0
+TURN_S = 0.1
+
+
+class _Api(http.client.HTTPConnection):
+    """Docker's, without the docker command, a hundred of which would be the measurement."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("docker", timeout=DEADLINE_S)
+        self._path = str(path)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def measure_burst(machine: Machine, pairs: int) -> list[Figure]:
+    """A burst with the daemon and one without, in turn, of the same containers."""
+    containers = Containers(machine)
+    alone: list[float] = []
+    watched: list[float] = []
+    attached: list[float] = []
+    processor: list[float] = []
+    try:
+        crowd = [containers.create() for _ in range(SIZE)]
+        _burst(machine, crowd)  # not counted: each start after the first is alike
+        for number in range(2 * pairs):
+            if number % 4 in (0, 3):
+                alone.append(_burst(machine, crowd))
+                continue
+            with running_daemon(machine, {}) as daemon:
+                before_s = cpu_s([daemon.pid])
+                watched.append(_burst(machine, crowd, daemon))
+                processor.append((cpu_s([daemon.pid]) - before_s) / SIZE)
+                attached += _attach_seconds(daemon)
+    finally:
+        containers.remove_all()
+    return [
+        Figure(
+            name="burst",
+            what=f"{SIZE} containers started at once: until Docker has started them all, with the daemon",
+            rival="the same burst without the daemon",
+            unit="s",
+            ours=watched,
+            theirs=alone,
+            direction="times the rival",
+            limit=Limit(1.1, "below"),
+            source="from the first request to Docker's API until the last is answered",
+            details={"daemon_processor_s_per_container": processor},
+        ),
+        Figure(
+            name="burst-attach",
+            what="the same: Docker's start event → the last step, of each",
+            rival=f"a limit of {TURN_S * 1000:g} ms",
+            unit="s",
+            ours=attached,
+            theirs=[TURN_S] * len(attached),
+            direction="times the rival",
+            limit=Limit(1, "below"),
+            source="after_s of the log lines container_attached",
+            details={"slowest_s": max(attached), "later_than_the_limit": sum(each > TURN_S for each in attached)},
+        ),
+    ]
+
+
+def _burst(machine: Machine, crowd: list[Container], daemon: Daemon | None = None) -> float:
+    """Start them all, and end them again; how long Docker took to start them."""
+    began_s = time.perf_counter()
+    _ask_for_all(machine, crowd, "start")
+    took_s = time.perf_counter() - began_s
+    if daemon is not None:
+        await_attached(daemon, SIZE)
+    _ask_for_all(machine, crowd, "kill")
+    _ask_for_all(machine, crowd, "wait?condition=not-running")
+    if daemon is not None:
+        await_attached(daemon, 0)
+    return took_s
+
+
+def _ask_for_all(machine: Machine, crowd: list[Container], what: str) -> None:
+    with ThreadPoolExecutor(len(crowd)) as threads:
+        statuses = set(threads.map(lambda container: _ask(machine, container, what), crowd))
+    assert statuses <= {200, 204}, f"Docker answers {statuses} to {what}"
+
+
+def _ask(machine: Machine, container: Container, what: str) -> int:
+    api = _Api(machine.dockerd.socket)
+    try:
+        api.request("POST", f"/containers/{container.id}/{what}")
+        answer = api.getresponse()
+        answer.read()
+        return answer.status
+    finally:
+        api.close()
+
+
+def _attach_seconds(daemon: Daemon) -> list[float]:
+    return [number_in(line, "after_s") for line in daemon.log_lines() if line.get("event") == "container_attached"]

@@ -1,0 +1,162 @@
+"""Hundreds of guests: what the daemon costs as they become more, and how soon another daemon has them all.
+
+All figures but the slope stand against a limit. The guests are one crowd; it is let grow step by step.
+"""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from statistics import linear_regression
+
+from tests.integration.containers import Container, Containers
+from tests.integration.daemon import Daemon, Tables, merged
+from tests.integration.machine import Machine
+from tests.integration.observe import qemus
+from tests.integration.waiting import eventually
+
+from .accounting import cpu_s, memory_available_mib, resident_mib
+from .answer import await_answer
+from .figures import Figure, Limit, Unit
+from .resync import OFTEN, one_resync_s
+from .stage import running_daemon
+
+SIZES = (10, 50, 100, 150, 200, 250)
+LEFT_MIB = 2048  # so much of the machine stays free
+AT_A_TIME = 4
+BOOT_S, ADOPT_S = 300.0, 60.0
+SETTLED_S, WINDOW_S, WINDOWS = 3.0, 10.0, 3
+SCRAPES, RESYNCS = 15, 5
+QUIET: Tables = {"attach": {"resync": "10m"}}
+MOST_CPU_PERCENT, MOST_MIB, MOST_GUEST_KIB, MOST_ADOPT_S, MOST_SCRAPE_S, MOST_RESYNC_S = (
+    0.5,
+    100.0,
+    100.0,
+    3.0,
+    0.05,
+    0.2,
+)
+
+
+@dataclass
+class _Seen:
+    sizes: list[float] = field(default_factory=list)
+    resident_mib: list[float] = field(default_factory=list)
+    machine_used_mib: list[float] = field(default_factory=list)
+    idle_percent: list[float] = field(default_factory=list)
+    scrape_s: list[float] = field(default_factory=list)
+    answered: int = 0
+    adopt_s: float = 0.0
+    resync_s: list[float] = field(default_factory=list)
+
+
+def measure_hundreds(machine: Machine, sizes: tuple[int, ...] = SIZES) -> list[Figure]:
+    containers, seen = Containers(machine), _Seen()
+    try:
+        with running_daemon(machine, QUIET) as daemon:
+            free_mib = memory_available_mib()
+            for size in sizes:
+                guest_mib = (free_mib - memory_available_mib()) / max(1, len(containers.made))
+                if memory_available_mib() - guest_mib * (size - len(containers.made)) < LEFT_MIB:
+                    break
+                _grow(daemon, containers, size)
+                seen.sizes.append(size)
+                seen.resident_mib.append(resident_mib([daemon.pid]))
+                seen.machine_used_mib.append(free_mib - memory_available_mib())
+            _watch_idle(daemon, seen)
+            seen.answered = _ask_all(machine, containers.made)
+            before = qemus()
+            daemon.kill()
+        with _adopting(machine, len(containers.made), seen) as heir:
+            assert qemus() == before, "no guest was touched"
+            for _ in range(RESYNCS):
+                seen.resync_s.append(one_resync_s(heir))
+    finally:
+        containers.remove_all()
+    return _figures(seen)
+
+
+def _grow(daemon: Daemon, containers: Containers, size: int) -> None:
+    with ThreadPoolExecutor(AT_A_TIME) as threads:
+        missing = range(size - len(containers.made))
+        list(threads.map(lambda _: containers.guest("--network", "bridge", memory="8M", restart="always"), missing))
+    eventually(
+        lambda: daemon.metrics().value("vtapd_guests", state="running") == size, f"{size} guests run", BOOT_S, 0.5
+    )
+    time.sleep(SETTLED_S)
+
+
+def _watch_idle(daemon: Daemon, seen: _Seen) -> None:
+    for _ in range(WINDOWS):
+        before_s = cpu_s([daemon.pid])
+        time.sleep(WINDOW_S)
+        seen.idle_percent.append((cpu_s([daemon.pid]) - before_s) / WINDOW_S * 100)
+    for _ in range(SCRAPES):
+        began_s = time.perf_counter()
+        daemon.machine.http(f"http://{daemon.config['metrics']['listen']}/metrics")
+        seen.scrape_s.append(time.perf_counter() - began_s)
+
+
+def _ask_all(machine: Machine, guests: list[Container]) -> int:
+    """How many serve their page."""
+    for guest in guests:
+        await_answer(machine, guest.address)
+    return len(guests)
+
+
+@contextmanager
+def _adopting(machine: Machine, count: int, seen: _Seen) -> Iterator[Daemon]:
+    """The next daemon, once it has them all."""
+    began_s = time.time()
+    with running_daemon(machine, merged(QUIET, OFTEN)) as daemon:
+
+        def adopted() -> list[float]:
+            lines = [line for line in daemon.log_lines() if line.get("event") == "guest_adopted"]
+            times = [datetime.fromisoformat(str(line["timestamp"])).timestamp() for line in lines]
+            return times if len(times) == count else []
+
+        seen.adopt_s = max(eventually(adopted, f"{count} guests are adopted", ADOPT_S)) - began_s
+        eventually(lambda: daemon.metrics().value("vtapd_guests", state="running") == count, "all are known", ADOPT_S)
+        yield daemon
+
+
+def _figures(seen: _Seen) -> list[Figure]:
+    count = int(seen.sizes[-1])
+    slope_kib = linear_regression(seen.sizes, seen.resident_mib).slope * 1024
+    last_kib = (seen.resident_mib[-1] - seen.resident_mib[-2]) / (seen.sizes[-1] - seen.sizes[-2]) * 1024
+    grown = {
+        "guests": seen.sizes,
+        "daemon_resident_mib": seen.resident_mib,
+        "machine_used_mib": seen.machine_used_mib,
+        "answered": seen.answered,
+    }
+    return [
+        _against_limit("guests-idle", f"{count} guests: share of one processor, idle", "%",
+                       seen.idle_percent, MOST_CPU_PERCENT),
+        _against_limit("guests-memory", "the same: the daemon's resident memory", "MiB",
+                       seen.resident_mib[-1:], MOST_MIB, grown),
+        _against_limit("guests-memory-each", f"the same: for each guest, from {int(seen.sizes[0])} to {count}", "KiB",
+                       [slope_kib], MOST_GUEST_KIB, {"of_the_last_step": last_kib}),
+        _against_limit("guests-scrape", "the same: a scrape", "s", seen.scrape_s, MOST_SCRAPE_S),
+        _against_limit("guests-adopt", "the same: daemon killed and started → the last guest adopted", "s",
+                       [seen.adopt_s], MOST_ADOPT_S),
+        _against_limit("guests-resync", "the same: processor time of a resync", "s", seen.resync_s, MOST_RESYNC_S),
+    ]  # fmt: skip
+
+
+def _against_limit(
+    name: str, what: str, unit: Unit, ours: list[float], most: float, details: dict[str, object] | None = None
+) -> Figure:
+    return Figure(
+        name=name,
+        what=what,
+        rival="a limit",
+        unit=unit,
+        ours=ours,
+        theirs=[most] * len(ours),
+        direction="times the rival",
+        limit=Limit(1, "below"),
+        details=details or {},
+    )
