@@ -27,13 +27,14 @@ from pyroute2 import AsyncIPRoute
 from supervisor import cli, steps, worker
 from supervisor.edges import cgroup_v2
 from supervisor.edges.docker import Docker
+from supervisor.edges.links import Links
 from supervisor.edges.qmp import QmpSession
 
 PLAIN: tuple[tuple[Any, str], ...] = (
     *((os, name) for name in ("mkdir", "mknod", "symlink", "rename", "unlink", "chmod", "fchmod", "chown")),
     *((os, name) for name in ("write", "sendfile")),
     (signal, "pidfd_send_signal"),
-    (socket.socket, "bind"),
+    (Links, "_request"),
     (subprocess.Popen, "__init__"),
 )
 ASYNCHRONOUS: tuple[tuple[Any, str], ...] = (
@@ -154,6 +155,7 @@ def main() -> None:
     for owner, call in ASYNCHRONOUS:
         count_awaited(fate, owner, call)
     count(fate, os, "open", opening)
+    count(fate, socket.socket, "bind", lambda _, path: "bind" if path else None)  # without one it goes with the process
     count(fate, cgroup_v2, "_bpf", lambda command, *_: BPF_CHANGES.get(command))
     for module in (steps, worker):
         trace_actions(fate, module)
