@@ -3,8 +3,10 @@
 import os
 import shlex
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from .waiting import eventually
 GUEST = REPOSITORY / "build" / "guest" / "hello.bin"
 SESSIONS = sessions(readme())
 FIRST = "walk"
+PICTURE = REPOSITORY / "tests" / "guest" / "screen.png"
 LOOKING = ("curl", "vtapd ps", "vtapd inspect", "docker logs", "ip")
 """What only looks may be typed again, as one does when one was too quick."""
 COMMAND_S = 60.0
@@ -93,6 +96,13 @@ class Desk:
             typed()
 
 
+def pixels(png: bytes) -> bytes:
+    """Of a picture whose data is one chunk, however it is compressed."""
+    length, kind = struct.unpack_from(">I4s", png, 33)
+    assert kind == b"IDAT"
+    return zlib.decompress(png[41 : 41 + length])
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", SESSIONS)
 def test_its_commands(desk: Desk, name: str) -> None:
@@ -104,6 +114,9 @@ def test_its_commands(desk: Desk, name: str) -> None:
     desk.prepare(session)
     for command in session.commands:
         desk.follow(command)
+    if name == FIRST:
+        shown, taken = (pixels(path.read_bytes()) for path in (PICTURE, desk.folder / PICTURE.name))
+        assert taken == shown, "the picture in the README is another one"
 
 
 def test_it_has_some() -> None:
