@@ -14,6 +14,16 @@ from supervisor.core.text import escape_controls
 from supervisor.edges.journal import Journal, stderr_is_journal
 
 
+class NameInLog:
+    """A container's name in the lines of all its tasks, of those too that began when it had another one.
+
+    What a task has bound is copied when it begins (contextvars), so it is bound as something that can change.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
 def configure_logs(level: str, form: Literal["auto", "journal", "json", "console"]) -> None:
     """Set up structlog, on standard error; again where the configuration changes.
 
@@ -23,6 +33,7 @@ def configure_logs(level: str, form: Literal["auto", "journal", "json", "console
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _name_now,
             structlog.processors.add_log_level,
             structlog.processors.format_exc_info,
             *last,
@@ -33,6 +44,13 @@ def configure_logs(level: str, form: Literal["auto", "journal", "json", "console
     # Libraries' own lines would stand beside ours unformatted; what they report reaches us as errors.
     logging.getLogger().addHandler(logging.NullHandler())
     logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL + 1)
+
+
+def _name_now(_: object, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    shown = event.get("container")
+    if isinstance(shown, NameInLog):
+        event["container"] = shown.name
+    return event
 
 
 def silence_logs() -> None:
