@@ -9,6 +9,7 @@ GREETING = "Hiya, Gump!"
 LEFTOVERS = """
 ls -d /usr/local/lib/vtapd* /usr/local/bin/vtapd /etc/vtapd /run/vtapd /etc/systemd/system/vtapd* \
     /etc/systemd/system/*.wants/vtapd.service /etc/sysusers.d/vtapd* /etc/tmpfiles.d/vtapd* 2>/dev/null
+find /usr/local /usr/share/man -name '*vtapd*'
 getent passwd vtapd-guest; getent group vtapd vtapd-guest
 ls /run/netns; pgrep -a vtapd; pgrep -a qemu-system; ls /dev/tap* 2>/dev/null
 true
