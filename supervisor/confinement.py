@@ -58,8 +58,10 @@ class Confinement:
             await self.place()
 
     async def change(self, program: str, sandbox: str, user: User, uids: range) -> None:
-        """For guests that start from now on. Raises Permanent, and changes nothing, where QEMU must be walled in and
-        cannot be."""
+        """For guests that start from now on.
+
+        Raises a VtapdError, and changes nothing, where QEMU must be walled in and cannot be.
+        """
         before = self._program, self._mode, self._user, self._uids
         self._program, self._mode, self._user, self._uids = program, sandbox, user, uids
         if before[:2] == (program, sandbox):
@@ -68,7 +70,7 @@ class Confinement:
         if sandbox == "required":
             try:
                 await self.place()
-            except Permanent:
+            except VtapdError:
                 self._program, self._mode, self._user, self._uids = before
                 self._identity = None
                 raise

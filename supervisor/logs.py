@@ -15,6 +15,16 @@ from supervisor.edges.journal import Journal, stderr_is_journal
 from supervisor.events import BROADCAST, FOLLOWED
 
 
+class NameInLog:
+    """A container's name in the lines of all its tasks, of those too that began when it had another one.
+
+    What a task has bound is copied when it begins (contextvars), so it is bound as something that can change.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
 def configure_logs(level: str, form: Literal["auto", "journal", "json", "console"]) -> None:
     """Set up structlog, on standard error; again where the configuration changes.
 
@@ -25,6 +35,7 @@ def configure_logs(level: str, form: Literal["auto", "journal", "json", "console
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _name_now,
             structlog.processors.add_log_level,
             BROADCAST.tell,
             *([] if lowest <= FOLLOWED else [partial(_drop_below, lowest)]),
@@ -37,6 +48,13 @@ def configure_logs(level: str, form: Literal["auto", "journal", "json", "console
     # Libraries' own lines would stand beside ours unformatted; what they report reaches us as errors.
     logging.getLogger().addHandler(logging.NullHandler())
     logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL + 1)
+
+
+def _name_now(_: object, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    shown = event.get("container")
+    if isinstance(shown, NameInLog):
+        event["container"] = shown.name
+    return event
 
 
 def silence_logs() -> None:

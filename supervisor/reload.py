@@ -6,6 +6,7 @@ it was. What only a start can change is kept as it is, and told.
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from supervisor.context import Context
 from supervisor.control import give_to_group
 from supervisor.edges.notify import notify
 from supervisor.edges.spawn import find_user
-from supervisor.errors import Permanent
+from supervisor.errors import VtapdError
 from supervisor.logs import configure_logs
 from supervisor.reconcile import Reconciler
 from supervisor.scraping import Scraping
@@ -47,7 +48,7 @@ class Reloading:
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             changed = await self._take(load_config(self._path))
-        except Permanent as error:
+        except VtapdError as error:
             log.error("config_refused", error=str(error), until="it is corrected, the one before counts")
             notify("READY=1", "STATUS=its new configuration is wrong, and the one before counts; see the log")
             return
@@ -55,7 +56,7 @@ class Reloading:
         notify("READY=1", "STATUS=watching Docker, reloaded")
 
     async def _take(self, file: Config) -> list[str]:
-        """The keys by which it differs from what counted before. Raises Permanent, and then nothing has changed."""
+        """The keys by which it differs from what counted before. Raises a VtapdError, and then nothing has changed."""
         context, old = self._context, self._context.config
         new = _with_fixed(old, file)
         changed = differing_keys(old, new)
@@ -64,7 +65,7 @@ class Reloading:
         server = await self._scraping.listen(new) if moves else None
         try:
             await context.confinement.change(new.guest.qemu, new.guest.sandbox, user, new.uids)
-        except Permanent:
+        except VtapdError:
             if server is not None:
                 server.close()
             raise
@@ -74,7 +75,8 @@ class Reloading:
         context.docker.timeout_s = new.docker.timeout
         if {"guest.qemu", "guest.user"} & set(changed):
             context.forget_accelerator()
-        give_to_group(new.control_socket, new.control.group)
+        with suppress(FileNotFoundError):  # somebody removed it: then nobody can use it
+            give_to_group(new.control_socket, new.control.group)
         configure_logs(new.log.level, new.log.format)
         for key in differing_keys(new, file):
             kept, asked = _value(new, key), _value(file, key)

@@ -21,6 +21,7 @@ from supervisor.edges.docker import Event
 from supervisor.errors import ContainerGone, Permanent, Rejected, Transient, VtapdError
 from supervisor.guest import SocketPaths
 from supervisor.ledger import Ledger
+from supervisor.logs import NameInLog
 from supervisor.steps import forget
 
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.1, 30.0
@@ -41,6 +42,7 @@ class Worker:
         self.trouble: VtapdError | None = None
         """What went wrong last. A Permanent one holds until the container changes."""
         self._context = context
+        self._name_in_log = NameInLog(short_id(container_id))
         self._inspect = True
         self._started_ns: int | None = None
         """The start that is to be measured, until it has been."""
@@ -122,7 +124,7 @@ class Worker:
 
     async def run(self) -> None:
         """Until the container does not run and nothing of it is left. Cancelled, it leaves everything as it is."""
-        structlog.contextvars.bind_contextvars(container=self.name)
+        structlog.contextvars.bind_contextvars(container=self._name_in_log)
         try:
             async with anyio.create_task_group() as self._tasks:
                 while True:
@@ -219,7 +221,8 @@ class Worker:
         container = await self._context.docker.inspect(self.id)
         if container != self.container:
             self.container = container
-            structlog.contextvars.bind_contextvars(container=self.name)
+            if container is not None:  # what follows its removal is still told under its name
+                self._name_in_log.name = container.name
             if self.current is not None and container is not None:
                 self.current.reconsider(container)
             if isinstance(self.trouble, Permanent):

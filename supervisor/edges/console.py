@@ -15,6 +15,8 @@ from anyio.abc import UNIXSocketStream
 from supervisor.core.model import Pid
 
 _CHUNK_BYTES = 65536
+_GATHER_S = 0.002
+"""What comes meanwhile is read in one go: a wake-up for each byte would slow the guest down. There is room for it."""
 _SYS_PIDFD_GETFD = 438  # asm-generic/unistd.h, and asm/unistd_64.h as well
 _SO_SNDBUFFORCE = 32  # asm-generic/socket.h
 _ROOM_BYTES = 8 << 20
@@ -65,6 +67,8 @@ class Console:
                 data = await self._stream.receive(_CHUNK_BYTES)
                 wide = wide or self._widen()
                 yield data
+                if wide:
+                    await anyio.sleep(_GATHER_S)
             except (anyio.EndOfStream, anyio.BrokenResourceError):
                 return
 

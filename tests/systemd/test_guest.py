@@ -7,6 +7,8 @@ from tests.integration.waiting import eventually
 from .service import Inside, Service
 
 GREETING = "Hiya, Gump!"
+LINES = 500
+"""More than a Unix socket of the usual size holds, byte for byte."""
 
 
 def test_it_answers_on_the_containers_address(guest: Inside) -> None:
@@ -38,3 +40,15 @@ def test_it_survives_a_daemon_reload(vtapd: Service, guest: Inside) -> None:
     vtapd.machine.run("systemctl", "daemon-reload")
     assert GREETING in guest.page()
     assert guest.qemu() == qemu
+
+
+def test_its_console_has_room(vtapd: Service, guest: Inside) -> None:
+    """What the unit leaves the daemon is enough for that: while it is held, no byte is lost or doubled."""
+    machine, pid = vtapd.machine, str(vtapd.main_pid)
+    machine.run("kill", "-STOP", pid)
+    try:
+        machine.run("curl", "-sS", "-m", "20", f"http://{guest.address}/lines?n={LINES}")
+        log = machine.run("docker", "logs", "--tail", str(LINES), guest.name).lines
+    finally:
+        machine.run("kill", "-CONT", pid)
+    assert [line.strip() for line in log] == [f"line {number} of {LINES}" for number in range(1, LINES + 1)]
