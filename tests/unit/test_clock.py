@@ -22,6 +22,7 @@ READERS = {
     ): "which events are told again; one of an earlier run may be taken for one of this",
     ("keeper.py", "time.time"): "which lines of a log are of the guest that is adopted",
     ("keeper.py", "datetime.now"): "when a guest ended, for people",
+    ("events.py", "datetime.now"): "when something happened, for people",
 }
 WALL_CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
 
