@@ -14,6 +14,7 @@ from supervisor.client import ask, fail, fetch, follow, url_of
 from supervisor.completion import complete_container
 from supervisor.core.events import describe_event
 from supervisor.core.picture import size_of_png
+from supervisor.core.shapes import ScreenShape
 from supervisor.core.text import escape_controls
 
 _ORDER_S = 70.0
@@ -169,7 +170,7 @@ def screen(socket_path: Path, name: str, output: Path, as_json: bool) -> None:
     except OSError as error:
         fail(f"cannot write {output}: {error.strerror}")
     width, height = size_of_png(picture)
-    told = {"name": name, "file": str(output), "width": width, "height": height}
+    told: ScreenShape = {"name": name, "file": str(output), "width": width, "height": height}
     click.echo(json.dumps(told, indent=2) if as_json else escape_controls(f"{output}: {width}x{height}"))
 
 

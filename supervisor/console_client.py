@@ -27,7 +27,7 @@ from supervisor.core.text import escape_controls
 
 LEAVE = b"\x1d"
 """Ctrl-]"""
-_BEAT_S = 20.0
+_BEAT_S = 60.0
 _PIECE_BYTES = 32768
 _STDIN, _STDOUT = 0, 1
 _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)

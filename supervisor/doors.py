@@ -14,6 +14,7 @@ import structlog
 from aiohttp import web
 
 from supervisor.conversation import MOST_TYPED, audience_of, converse
+from supervisor.core.shapes import ConsoleShape
 from supervisor.errors import Permanent, Transient, VtapdError
 from supervisor.events import BROADCAST, Wanted
 from supervisor.metrics import program_version
@@ -29,6 +30,8 @@ MOST_FOLLOWERS = 32
 BEAT_S = 10.0
 """So often at the least a follower hears something, or is found to be gone."""
 _WRITE_S = 30.0
+_SILENCE_S = 60.0
+"""So long a viewer of a console may say nothing before he is asked whether he is there, and half as long then."""
 _PART_S = 2.0
 """So long whoever is parted with may take to hear of it."""
 
@@ -97,7 +100,12 @@ class Doors:
         except Permanent as error:
             return _refusal(error)
         writer = audience.writer
-        return web.json_response({"name": worker.name, "said": audience.said, "writer": writer.who if writer else None})
+        told: ConsoleShape = {
+            "name": worker.name,
+            "said": audience.said,
+            "writer": writer.who if writer else None,
+        }
+        return web.json_response(told)
 
     async def _live_console(self, request: web.Request) -> web.StreamResponse:
         """WebSocket: output and input in binary messages, and words for people in text messages."""
@@ -106,7 +114,7 @@ class Doors:
             audience = audience_of(worker)
         except Permanent as error:
             return _refusal(error)
-        messages = web.WebSocketResponse(heartbeat=BEAT_S, timeout=_PART_S, max_msg_size=MOST_TYPED, compress=False)
+        messages = web.WebSocketResponse(heartbeat=_SILENCE_S, timeout=_PART_S, max_msg_size=MOST_TYPED, compress=False)
         with self._following(request):
             await messages.prepare(request)
             await converse(messages, audience, who=_peer(request), writes="view" not in request.query)

@@ -88,3 +88,25 @@ class Details(TypedDict):
     device_rule_note: str | None
     interfaces: list[InterfaceShape]
     guest: GuestShape | None
+
+
+class ConsoleShape(TypedDict):
+    name: str
+    said: str
+    writer: str | None
+
+
+class ScreenShape(TypedDict):
+    name: str
+    file: str
+    width: int
+    height: int
+
+
+class EventShape(TypedDict):
+    """What every event has; which further keys it has depends on it."""
+
+    time: str | None
+    event: str
+    container: str | None
+    level: str

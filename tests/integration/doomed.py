@@ -69,13 +69,18 @@ class KillingDaemon(Daemon):
         return parse_inspect(body)
 
     def order(self, verb: str, container: Container) -> None:
-        """What `vtapd detach` and `vtapd attach` do. Raises OSError when the daemon ends first."""
+        """What `vtapd detach`, `attach`, `stop` and `start` do. Raises OSError when the daemon ends first."""
         status, body = ask(self.control_socket, "POST", f"/containers/{container.name}/{verb}")
         assert status == 200, body
 
     def wants_detached(self, container: Container) -> bool:
         """By its record: whether an operator's wish has reached the disk."""
         found: bool = json.loads((self.run_dir / f"{container.id}.json").read_text())["detached"]
+        return found
+
+    def holds(self, container: Container) -> bool:
+        """The same of a guest that is to be stopped."""
+        found: bool = json.loads((self.run_dir / f"{container.id}.json").read_text())["held"]
         return found
 
     def await_killed(self) -> None:

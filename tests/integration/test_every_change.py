@@ -11,7 +11,7 @@ from .killing_daemon import BEGIN, END, FAILED
 from .machine import Machine
 from .stage import Bench
 from .strace import straced, windows
-from .ways import CARDS, WAYS
+from .ways import CARDS, ORDERS, WAYS
 
 pytestmark = [pytest.mark.both_cgroups, pytest.mark.timeout(300)]
 
@@ -24,7 +24,7 @@ def test_nothing_is_changed_between_the_changes_that_are_counted(
     bench.daemon.count()
     log = machine.home / "strace.log"
     with straced(bench.daemon.pid, log):
-        for name, way in (CARDS | WAYS).items():
+        for name, way in (CARDS | ORDERS | WAYS).items():
             stage = way.prepare(bench)
             way.act(bench, stage)
             if name != "shutdown":

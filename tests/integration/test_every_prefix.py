@@ -13,7 +13,7 @@ import pytest
 from .containers import Containers
 from .machine import Machine
 from .stage import Bench, Stage
-from .ways import CARDS, WAYS, Over, Way
+from .ways import CARDS, ORDERS, WAYS, Over, Way
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -52,7 +52,7 @@ def points_of(changes: list[str]) -> Iterator[tuple[int, str]]:
 
 def at_every_point(subtests: pytest.Subtests, bench: Bench, name: str, see_through: Callable[[Stage], None]) -> None:
     """One after another, each a subtest of its own."""
-    way = (WAYS | CARDS)[name]
+    way = (WAYS | CARDS | ORDERS)[name]
     for number, change in points_of(changes_of(bench, way)):
         where = f"after {change}, {number}" if number else f"before {change}"
         with subtests.test(f"{name}: killed {where}"):
@@ -70,8 +70,15 @@ def at_every_point(subtests: pytest.Subtests, bench: Bench, name: str, see_throu
 @pytest.mark.both_cgroups
 @pytest.mark.parametrize("name", WAYS)
 def test_another_daemon_sees_it_through(subtests: pytest.Subtests, bench: Bench, name: str) -> None:
-    way = WAYS[name]
+    see_through_at_every_point(subtests, bench, name, WAYS[name])
 
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_another_daemon_sees_an_order_through(subtests: pytest.Subtests, bench: Bench, name: str) -> None:
+    see_through_at_every_point(subtests, bench, name, ORDERS[name])
+
+
+def see_through_at_every_point(subtests: pytest.Subtests, bench: Bench, name: str, way: Way) -> None:
     def see_through(stage: Stage) -> None:
         bench.daemon.start()
         way.reached(bench, stage)

@@ -5,6 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from .doomed import insides
+from .observe import qemus_of
 from .processes import run
 from .stage import GUEST, Bench, Stage
 from .waiting import eventually
@@ -72,6 +74,37 @@ def attached_again(bench: Bench, stage: Stage) -> None:
     if bench.daemon.wants_detached(stage.container):
         bench.daemon.order("attach", stage.container)
     bench.prove_attached(stage)
+
+
+def stop_guest(bench: Bench, stage: Stage) -> None:
+    with suppress(OSError):
+        bench.daemon.order("stop", stage.container)
+
+
+def start_guest(bench: Bench, stage: Stage) -> None:
+    with suppress(OSError):
+        bench.daemon.order("start", stage.container)
+
+
+def stopped(bench: Bench) -> Stage:
+    stage = bench.serving()
+    bench.daemon.order("stop", stage.container)
+    return stage
+
+
+def is_stopped(bench: Bench, stage: Stage) -> None:
+    """The operator asks once more, unless the first time was noted; the container has its own back."""
+    if not bench.daemon.holds(stage.container):
+        bench.daemon.order("stop", stage.container)
+    bench.daemon.await_state(stage.container.name, "exited")
+    eventually(lambda: insides(stage.container).eth0 == stage.before.eth0, "the container has its address back")
+    assert not qemus_of(stage.container.id)
+
+
+def is_started(bench: Bench, stage: Stage) -> None:
+    if bench.daemon.holds(stage.container):
+        bench.daemon.order("start", stage.container)
+    bench.prove_serves(stage)
 
 
 def change_mtu(bench: Bench, stage: Stage) -> None:
@@ -144,4 +177,8 @@ CARDS = {
     "connect": Way(Bench.caring_for_itself, Bench.connect, lambda b, s: b.prove_cards(s, 2), Over.REACHED),
     "disconnect": Way(on_two_networks, disconnect, lambda b, s: b.prove_cards(s, 1), Over.REACHED),
 }
-"""Which have nothing to do with cgroups."""
+ORDERS = {
+    "stop a guest": Way(Bench.serving, stop_guest, is_stopped, Over.ACTED, exact=True),
+    "start a guest": Way(stopped, start_guest, is_started, Over.REACHED, exact=True),
+}
+"""These and CARDS have nothing to do with cgroups."""

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.events import Waiting, describe_event, format_event
+from supervisor.core.shapes import EventShape
 
 EVENT = {"container": "web", "event": "guest_exited", "level": "info", "reason": "hang"}
 NOW = "2026-01-02T03:04:05.678+00:00"
@@ -34,6 +35,7 @@ class TestFormat:
     def test_json_has_time_event_and_container_in_front(self) -> None:
         told = json.loads(format_event(EVENT, NOW))
         assert list(told) == ["time", "event", "container", "level", "reason"]
+        assert set(EventShape.__annotations__) == set(told) - {"reason"}
         assert json.loads(format_event({"event": "x"}, "")) == {"time": None, "event": "x", "container": None}
 
     def test_a_value_that_is_no_json_is_shown(self) -> None:

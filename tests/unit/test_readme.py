@@ -54,6 +54,9 @@ SHAPES = {
     "A tap": shapes.TapShape,
     "The guest": shapes.GuestShape,
     "An exit": shapes.ExitShape,
+    "`vtapd events --json`": shapes.EventShape,
+    "`vtapd screen NAME -o FILE --json`": shapes.ScreenShape,
+    "`vtapd console NAME --log --json`": shapes.ConsoleShape,
 }
 
 
