@@ -23,8 +23,8 @@ def _has_what_it_should(tree: Path, found: dict[str, str]) -> None:
     docs = {f"/usr/local/share/doc/vtapd/{name}": FILE for name in ("README.md", "CHANGELOG.md", "LICENSE")}
     shared = {
         f"/usr/local/share/vtapd/{path.relative_to(REPOSITORY / 'config')}": FILE
-        for folder in ("prometheus", "grafana")
-        for path in (REPOSITORY / "config" / folder).glob("*")
+        for path in (REPOSITORY / "config").glob("*/**/*")
+        if path.is_file()
     }
     wanted = {
         "/etc/systemd/system/vtapd.service": FILE,
