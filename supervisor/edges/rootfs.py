@@ -172,7 +172,8 @@ def make_node(dev: int, slot: int, device: DeviceNumber) -> None:
         raise Permanent(
             f"cannot make /dev/tap{slot} in the container: {error.strerror}",
             step="node",
-            remedy="vtapd needs CAP_MKNOD, and the container's /dev must be writable",
+            remedy="vtapd needs CAP_MKNOD and DeviceAllow=char-macvtap rwm, which systemd looks up when it starts the "
+            "service (systemctl restart vtapd), and the container's /dev must be writable",
         ) from error
 
 

@@ -133,7 +133,7 @@ def drain(tap: int) -> int:
 def _translate(error: OSError, what: str) -> Permanent | Transient:
     said = f"{what}: {error.strerror}"
     if error.errno in (errno.EPERM, errno.EACCES):
-        return Permanent(
-            said, step="tap", remedy="vtapd itself must be allowed to open it: [Service] DevicePolicy=auto"
-        )
+        # systemd looks a class of devices up when it starts the service, and macvtap's has a number once it is loaded.
+        remedy = "vtapd must be allowed to: DeviceAllow=char-macvtap rwm in its unit, and systemctl restart vtapd"
+        return Permanent(said, step="tap", remedy=remedy)
     return Transient(said, step="tap")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 VERSION: str = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
-MAKE_S = 300.0  # pip asks PyPI
+MAKE_S = 600.0  # pip asks PyPI
 DPKG_S = 60.0
 
 

@@ -7,7 +7,7 @@ import pytest
 from .building import build_deb, make, run
 
 HERE = Path(__file__).parent
-TEST_TIMEOUT_S = 600
+TEST_TIMEOUT_S = 1500  # two installs
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

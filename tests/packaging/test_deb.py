@@ -36,9 +36,9 @@ def test_its_files(unpacked: Path) -> None:
     scripts = {f"/DEBIAN/{name}" for name in ("preinst", "postinst", "prerm", "postrm")}
     assert {path for path, mode in outer.items() if mode == PROGRAM} == scripts
     assert set(found.values()) <= {FILE, PROGRAM, LINK, FOLDER}
-    for folder in ("prometheus", "grafana"):
-        for source in (REPOSITORY / "config" / folder).glob("*"):
-            assert outer.get(f"/usr/share/vtapd/{folder}/{source.name}") == FILE
+    for source in (REPOSITORY / "config").glob("*/**/*"):
+        if source.is_file():
+            assert outer.get(f"/usr/share/vtapd/{source.relative_to(REPOSITORY / 'config')}") == FILE
 
 
 def test_what_etc_has_is_the_administrators(unpacked: Path) -> None:

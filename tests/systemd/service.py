@@ -34,10 +34,10 @@ def dpkg(machine: SystemdMachine, *words: str) -> str:
     return done.out
 
 
-# Docker, the package manager and logs write by themselves; what lies under /run is another file system's.
+# Docker, dpkg and logs write by themselves, and /srv is these tests'. What lies under /run is another file system's.
 BUSY = (
     *("/var/lib/docker", "/var/lib/containerd", "/var/lib/dpkg", "/var/lib/systemd/timers"),
-    *("/var/log", "/var/cache", "/var/tmp", "/tmp"),
+    *("/var/log", "/var/cache", "/var/tmp", "/tmp", "/srv"),
 )
 FILES = f"find / -xdev \\( -path {' -o -path '.join(BUSY)} \\) -prune -o -print | LC_ALL=C sort"
 

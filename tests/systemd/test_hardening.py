@@ -22,8 +22,8 @@ def test_nothing_is_refused(vtapd: Service, guest: Inside) -> None:
     assert "sandbox_unavailable" not in told
     rule = vtapd.machine.run("systemctl", "show", "-p", "DeviceAllow", UNIT).out
     assert "char-macvtap rwm" in rule
-    complaints = vtapd.journal("-b", "_PID=1", "--grep", "macvtap.*did not match|matched no")
-    assert complaints == [], "systemd knew the number of macvtap when it started the service"
+    complaints = [entry["MESSAGE"] for entry in vtapd.journal("_PID=1", f"UNIT={UNIT}")]
+    assert not [line for line in complaints if "macvtap" in line], "systemd knew its number when the service started"
 
 
 def test_the_unit_has_no_mistakes(vtapd: Service) -> None:

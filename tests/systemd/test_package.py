@@ -30,9 +30,11 @@ def edited(vtapd: Service) -> str:
 
 
 def test_dpkg_finds_nothing_changed(vtapd: Service) -> None:
-    assert vtapd.machine.run("dpkg", "--verify", "vtapd", check=False).out == "", "not even compiled modules"
+    told = vtapd.machine.run("dpkg", "--verify", "vtapd", check=False).lines
+    # This machine's dpkg leaves documentation out (base.py).
+    assert [line for line in told if "/usr/share/doc/" not in line] == [], "not even compiled modules"
     assert vtapd.show("UnitFileState") == "enabled"
-    assert vtapd.show("FragmentPath").endswith("/usr/lib/systemd/system/vtapd.service")
+    assert vtapd.show("FragmentPath").endswith("/lib/systemd/system/vtapd.service"), "not one in /etc"
 
 
 def test_an_upgrade_keeps_guests(vtapd: Service, guest: Inside, edited: str) -> None:
