@@ -18,12 +18,13 @@ def observe_ready_mark(dev: int) -> bool:
 
 
 def set_ready_mark(dev: int, is_ready: bool) -> None:
-    """Make it, empty and readable for all, or remove it; nothing when it is gone.
+    """Make it, empty and readable for all, or remove it.
 
-    Raises Transient where it cannot be made, such as when something else has the name: the guest is none the worse.
+    What a container's process has put in its place is left there: no undo waits for that. Raises Transient where it
+    cannot be made, such as in that case: the guest is none the worse.
     """
     if not is_ready:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.unlink(_NAME, dir_fd=dev)
         return
     try:
