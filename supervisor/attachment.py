@@ -31,6 +31,7 @@ from supervisor.edges import cgroups, netns, rootfs, tap
 from supervisor.edges.cgroup_v1 import CgroupV1Rules
 from supervisor.edges.cgroup_v2 import CgroupV2Rules
 from supervisor.edges.links import Links
+from supervisor.edges.ready_mark import observe_ready_mark, set_ready_mark
 from supervisor.errors import Permanent
 
 KernelStep = (
@@ -124,7 +125,7 @@ class Attachment:
             interfaces=seen,
             rules=self.rules.observe(frozenset(devices)) if devices else frozenset(),
             nodes=rootfs.observe_nodes(self.dev, slots, {device.major for device in devices}),
-            ready=rootfs.observe_ready_mark(self.dev),
+            ready=observe_ready_mark(self.dev),
         )
 
     async def sweep(self) -> None:
@@ -162,7 +163,7 @@ class Attachment:
                 return replace(seen, nodes=_other_nodes(seen, slot))
             case MarkReady() | UnmarkReady():
                 is_ready = isinstance(step, MarkReady)
-                rootfs.set_ready_mark(self.dev, is_ready)
+                set_ready_mark(self.dev, is_ready)
                 return replace(seen, ready=is_ready)
             case TakeOver(original, its_tap):
                 return await self._take_over(original, its_tap, seen)

@@ -19,7 +19,6 @@ from supervisor.errors import ContainerGone, Permanent, Rejected, Transient
 _SYS_OPENAT2 = 437  # asm-generic/unistd.h
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10  # linux/openat2.h
 _OPEN_HOW = struct.Struct("QQQ")
-_READY_MARK = "vtapd-ready"
 _CHUNK_BYTES = 1 << 20
 _TEXT_BYTES = 1 << 16
 
@@ -192,33 +191,6 @@ def remove_node(dev: int, slot: int, device: DeviceNumber) -> None:
     if _node_device(dev, slot) == device:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"tap{slot}", dir_fd=dev)
-
-
-def observe_ready_mark(dev: int) -> bool:
-    """Whether there is a /dev/vtapd-ready. Nothing but a regular file counts."""
-    try:
-        return stat.S_ISREG(os.stat(_READY_MARK, dir_fd=dev, follow_symlinks=False).st_mode)
-    except OSError:
-        return False
-
-
-def set_ready_mark(dev: int, is_ready: bool) -> None:
-    """Make /dev/vtapd-ready, empty and readable for all, or remove it; nothing when it is gone.
-
-    Raises Permanent when something else has the name.
-    """
-    if not is_ready:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(_READY_MARK, dir_fd=dev)
-        return
-    try:
-        os.mknod(_READY_MARK, 0o444 | stat.S_IFREG, dir_fd=dev)
-    except OSError as error:
-        raise Permanent(
-            f"cannot make /dev/{_READY_MARK} in the container: {error.strerror}",
-            step="ready",
-            remedy="its /dev must be writable, and that name vtapd's",
-        ) from error
 
 
 def rules_of_devices(devices: tuple[tuple[str, str], ...]) -> list[str]:

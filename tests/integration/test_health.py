@@ -97,6 +97,19 @@ def test_without_a_question_a_guest_is_ready_when_it_runs(vtapd: Daemon, contain
     assert not mark.exists()
 
 
+def test_a_name_that_is_taken_does_not_end_the_guest(vtapd: Daemon, containers: Containers) -> None:
+    guest = containers.run(
+        labels={"vtapd.kernel": "/hello.bin"}, command=("sh", "-c", "mkdir /dev/vtapd-ready; sleep 999")
+    )
+    guest.await_page()
+    eventually(lambda: "/dev/vtapd-ready" in str(vtapd.inspect(guest.name).reason), "it is told of", PATIENCE_S)
+    assert guest.get().status == 200
+    guest.exec("rmdir", "/dev/vtapd-ready")
+    mark = Path(f"/proc/{guest.pid}/root/dev/vtapd-ready")
+    eventually(mark.is_file, "it is made", PATIENCE_S)
+    assert vtapd.metrics().exits(guest.name) == 0
+
+
 def test_one_that_never_is_never_healthy(vtapd: Daemon, containers: Containers) -> None:
     late, rejected = (
         containers.guest("--health-cmd", *HEALTH, **labels) for labels in ({"ready": "tcp:81"}, {"kernel": "/none"})

@@ -1,0 +1,45 @@
+"""The mark in a folder that a container's processes may write to as they like."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from supervisor.edges.ready_mark import observe_ready_mark, set_ready_mark
+from supervisor.errors import Transient
+
+NAME = "vtapd-ready"
+
+
+@pytest.fixture
+def dev(tmp_path: Path) -> Iterator[int]:
+    descriptor = os.open(tmp_path, os.O_PATH)
+    yield descriptor
+    os.close(descriptor)
+
+
+def test_made_and_removed(tmp_path: Path, dev: int) -> None:
+    assert not observe_ready_mark(dev)
+    set_ready_mark(dev, True)
+    assert observe_ready_mark(dev)
+    assert (tmp_path / NAME).stat().st_size == 0
+    set_ready_mark(dev, False)
+    assert not observe_ready_mark(dev)
+    set_ready_mark(dev, False)
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_what_else_has_the_name_is_neither_counted_nor_followed(tmp_path: Path, dev: int, kind: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.touch()
+    if kind == "folder":
+        (tmp_path / NAME).mkdir()
+    else:
+        (tmp_path / NAME).symlink_to(elsewhere)
+    assert not observe_ready_mark(dev)
+    with pytest.raises(Transient, match=NAME):
+        set_ready_mark(dev, True)
+    set_ready_mark(dev, False)
+    assert elsewhere.exists()
+    assert elsewhere.stat().st_size == 0
