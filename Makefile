@@ -74,6 +74,10 @@ lint: $(VENV)/.dev  ## check style, types, and that the three rings stay apart
 bench: need-test $(VENV)/.dev  ## measure what the README claims
 	$(SUDO) $(PY) -m tests.bench
 
+.PHONY: bench-check
+bench-check: need-test $(VENV)/.dev  ## measure what is cheap; fails where a ratio got worse by a third
+	$(SUDO) $(PY) -m tests.bench --check
+
 .PHONY: soak
 soak: need-test $(VENV)/.dev  ## a storm at random over a whole machine, MINUTES long; SEED=n has the same one again
 	$(SUDO) $(PY) -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))

@@ -1,6 +1,7 @@
 """What the kernel counts of processes: processor time, wake-ups, memory."""
 
 import re
+import resource
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,12 @@ _CPUCLOCK_SCHED = (
 def cpu_s(pids: Iterable[int]) -> float:
     """Processor time of these processes with all their threads, to the nanosecond; /proc has only ticks of 10 ms."""
     return sum(time.clock_gettime(~pid << 3 | _CPUCLOCK_SCHED) for pid in pids)
+
+
+def children_cpu_s() -> float:
+    """Processor time of this process's children that have ended, with theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def wakeups(pids: Iterable[int]) -> int:

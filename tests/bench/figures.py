@@ -54,6 +54,10 @@ class Figure:
     source: str = ""
     """Where ours was read."""
     details: dict[str, object] = field(default_factory=dict)
+    sturdy: bool = False
+    """Its ratio holds on a busy machine too: it is of processor time, memory or wake-ups, and not of the clock."""
+    drawn: str = ""
+    """Its plot as SVG, where that is not of ours beside the rival's."""
 
     @property
     def ratios(self) -> list[float]:

@@ -20,6 +20,7 @@ from tests.integration.waiting import eventually
 from .accounting import cpu_s, memory_available_mib, resident_mib
 from .answer import await_answer
 from .figures import Figure, Limit, Unit
+from .plot import growth_svg
 from .resync import OFTEN, one_resync_s
 from .stage import running_daemon
 
@@ -67,10 +68,10 @@ def measure_hundreds(machine: Machine, sizes: tuple[int, ...] = SIZES) -> list[F
                 seen.machine_used_mib.append(free_mib - memory_available_mib())
             _watch_idle(daemon, seen)
             seen.answered = _ask_all(machine, containers.made)
-            before = qemus()
+            before = _pids(containers.made)
             daemon.kill()
         with _adopting(machine, len(containers.made), seen) as heir:
-            assert qemus() == before, "no guest was touched"
+            assert _pids(containers.made) == before, "no guest was touched"
             for _ in range(RESYNCS):
                 seen.resync_s.append(one_resync_s(heir))
     finally:
@@ -106,6 +107,12 @@ def _ask_all(machine: Machine, guests: list[Container]) -> int:
     return len(guests)
 
 
+def _pids(guests: list[Container]) -> set[int]:
+    """Their QEMUs."""
+    ours = {guest.id for guest in guests}
+    return {pid for pid, owner in qemus().items() if owner in ours}
+
+
 @contextmanager
 def _adopting(machine: Machine, count: int, seen: _Seen) -> Iterator[Daemon]:
     """The next daemon, once it has them all."""
@@ -138,7 +145,8 @@ def _figures(seen: _Seen) -> list[Figure]:
         _against_limit("guests-memory", "the same: the daemon's resident memory", "MiB",
                        seen.resident_mib[-1:], MOST_MIB, grown),
         _against_limit("guests-memory-each", f"the same: for each guest, from {int(seen.sizes[0])} to {count}", "KiB",
-                       [slope_kib], MOST_GUEST_KIB, {"of_the_last_step": last_kib}),
+                       [slope_kib], MOST_GUEST_KIB, {"of_the_last_step": last_kib},
+                       growth_svg("The daemon's resident memory", seen.sizes, seen.resident_mib, "MiB")),
         _against_limit("guests-scrape", "the same: a scrape", "s", seen.scrape_s, MOST_SCRAPE_S),
         _against_limit("guests-adopt", "the same: daemon killed and started → the last guest adopted", "s",
                        [seen.adopt_s], MOST_ADOPT_S),
@@ -147,7 +155,13 @@ def _figures(seen: _Seen) -> list[Figure]:
 
 
 def _against_limit(
-    name: str, what: str, unit: Unit, ours: list[float], most: float, details: dict[str, object] | None = None
+    name: str,
+    what: str,
+    unit: Unit,
+    ours: list[float],
+    most: float,
+    details: dict[str, object] | None = None,
+    drawn: str = "",
 ) -> Figure:
     return Figure(
         name=name,
@@ -159,4 +173,5 @@ def _against_limit(
         direction="times the rival",
         limit=Limit(1, "below"),
         details=details or {},
+        drawn=drawn,
     )

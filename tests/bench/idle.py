@@ -7,7 +7,7 @@ from tests.integration.daemon import Tables
 from tests.integration.machine import Machine
 
 from .accounting import cpu_s, resident_mib, wakeups
-from .crowd import SIZE, docker_daemons
+from .crowd import SIZE, crowd, docker_daemons
 from .figures import Figure, Limit
 from .stage import await_attached, running_daemon
 
@@ -27,9 +27,8 @@ class _Sample:
 
 
 def measure_idle(machine: Machine, repetitions: int) -> list[Figure]:
-    """`machine` has the crowd."""
     rivals = docker_daemons(machine)
-    with running_daemon(machine, QUIET) as daemon:
+    with crowd(machine), running_daemon(machine, QUIET) as daemon:
         await_attached(daemon, SIZE)
         time.sleep(SETTLED_S)
         windows = [_watch([daemon.pid], rivals) for _ in range(repetitions)]
@@ -45,6 +44,7 @@ def measure_idle(machine: Machine, repetitions: int) -> list[Figure]:
             theirs=[sample.wakeups_per_s for sample in theirs],
             direction="times the rival",
             limit=Limit(0.01, "below"),
+            sturdy=True,
             source=f"voluntary context switches of all threads in {source}",
         ),
         Figure(
@@ -66,6 +66,7 @@ def measure_idle(machine: Machine, repetitions: int) -> list[Figure]:
             theirs=[float(MOST_MIB)] * repetitions,
             direction="times the rival",
             limit=Limit(1, "below"),
+            sturdy=True,
             source="VmRSS in /proc/PID/status",
             details={RIVAL: [sample.resident_mib for sample in theirs]},
         ),

@@ -1,4 +1,4 @@
-"""Figures as a table for people and as JSON for machines."""
+"""Figures as a table and plots for people and as JSON for machines."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .figures import Figure, Spread, Unit, spread
+from .plot import figure_svg
 
 
 def print_table(figures: list[Figure], console: Console) -> None:
@@ -33,18 +34,19 @@ def print_table(figures: list[Figure], console: Console) -> None:
     console.print(table)
 
 
-def write_json(figures: list[Figure], folder: Path) -> None:
-    """One file a figure, with every single value and the machine that it was taken on."""
+def write_results(figures: list[Figure], folder: Path) -> None:
+    """Of each figure a plot, and JSON with every single value and the machine that it was taken on."""
     folder.mkdir(parents=True, exist_ok=True)
-    machine = _machine()
+    machine = machine_facts()
     for figure in figures:
-        content = asdict(figure) | {
+        content = {name: value for name, value in asdict(figure).items() if name != "drawn"} | {
             "ratio": asdict(figure.ratio),
             "ratios": figure.ratios,
             "meets_limit": figure.meets_limit,
             "machine": machine,
         }
         (folder / f"{figure.name}.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        (folder / f"{figure.name}.svg").write_text(figure.drawn or figure_svg(figure))
 
 
 def _format(values: Spread, unit: Unit | None = None) -> str:
@@ -59,7 +61,9 @@ def _format(values: Spread, unit: Unit | None = None) -> str:
     return f"{middle} ({low}-{high}){suffix}"
 
 
-def _machine() -> dict[str, object]:
+def machine_facts() -> dict[str, object]:
+    """Where and when it is measured."""
+
     def first_line(*argv: str) -> str:
         return subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False).stdout.partition("\n")[0]
 

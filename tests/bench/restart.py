@@ -38,7 +38,7 @@ class _Crash:
     """From the end to the answer: the figure."""
 
 
-def measure_restart(machine: Machine, repetitions: int) -> Figure:
+def measure_restart(machine: Machine, repetitions: int) -> list[Figure]:
     crashes, bare_starts = [], []
     containers = Containers(machine)
     with running_daemon(machine, POLICY) as daemon:
@@ -51,7 +51,7 @@ def measure_restart(machine: Machine, repetitions: int) -> Figure:
                 crashes.append(_crash(daemon, guest, number))
                 bare_starts.append(bare.start())
         containers.remove_all()
-    return Figure(
+    figure = Figure(
         name="restart",
         what="end of a crashed QEMU until the next one answers on QMP, beyond the policy's delay",
         rival="QEMU's own start until it answers, bare, with the same arguments",
@@ -66,6 +66,7 @@ def measure_restart(machine: Machine, repetitions: int) -> Figure:
             "bare_to_greeting_s": [greeted_s for greeted_s, _ in bare_starts],
         },
     )
+    return [figure]
 
 
 def _crash(daemon: Daemon, guest: Container, number: int) -> _Crash:

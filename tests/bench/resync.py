@@ -1,6 +1,5 @@
 """What one resync of the crowd costs in processor time, against an operator who looks at the same things."""
 
-import resource
 import subprocess
 import time
 from itertools import cycle, islice
@@ -10,8 +9,8 @@ from tests.integration.daemon import Daemon, Tables
 from tests.integration.machine import Machine
 from tests.integration.observe import cgroup_lines
 
-from .accounting import cpu_s
-from .crowd import SIZE
+from .accounting import children_cpu_s, cpu_s
+from .crowd import SIZE, crowd
 from .figures import Figure
 from .stage import await_attached, running_daemon
 
@@ -28,16 +27,16 @@ stat "/proc/$4/root/dev/tap0" "/var/run/netns/$2"
 """
 
 
-def measure_resync(machine: Machine, crowd: list[Container], repetitions: int) -> Figure:
+def measure_resync(machine: Machine, repetitions: int) -> list[Figure]:
     ours, theirs = [], []
-    with running_daemon(machine, OFTEN) as daemon:
+    with crowd(machine) as containers, running_daemon(machine, OFTEN) as daemon:
         await_attached(daemon, SIZE)
         one_resync_s(daemon)  # that of the start is another
         for number in range(repetitions):
             ours.append(one_resync_s(daemon) / SIZE)
-            looked_at = list(islice(cycle(crowd), number * AT_A_TIME, (number + 1) * AT_A_TIME))
+            looked_at = list(islice(cycle(containers), number * AT_A_TIME, (number + 1) * AT_A_TIME))
             theirs.append(sum(map(_look_by_hand_s, looked_at)) / AT_A_TIME)
-    return Figure(
+    figure = Figure(
         name="resync",
         what=f"resync of {SIZE} attached containers: processor time for each",
         rival="the same look by hand: docker inspect, ip netns exec ip address, cat, stat",
@@ -47,7 +46,9 @@ def measure_resync(machine: Machine, crowd: list[Container], repetitions: int) -
         direction="times faster",
         source="the daemon's own processor clock around a resync, that of the commands' processes for the rival",
         details={"by_hand": LOOK_BY_HAND, "whole_resync_s": [value * SIZE for value in ours]},
+        sturdy=True,
     )
+    return [figure]
 
 
 def one_resync_s(daemon: Daemon) -> float:
@@ -68,9 +69,8 @@ def _look_by_hand_s(container: Container) -> float:
     devices = next((line.split(":")[2] for line in cgroup_lines(container.pid) if ":devices:" in line), "")
     folder = f"/sys/fs/cgroup/devices{devices}" if devices else ""
     argv = ["sh", "-c", LOOK_BY_HAND, "sh", container.id, container.id12, folder, str(container.pid)]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before_s = children_cpu_s()
     env = container.machine.dockerd.client_env()
     done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=30, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return children_cpu_s() - before_s
