@@ -79,6 +79,15 @@ def stop(socket_path: Path, name: str, as_json: bool) -> None:
     Gracefully where its kind can be, then by force after its `vtapd.stop-timeout`. It stays stopped, whatever its
     restart policy, until `vtapd start`, or until the container itself is started again. The container has its address
     back meanwhile.
+
+    \b
+    Exit codes:
+      0  done
+      1  it did not come to that; the message says why
+
+    \b
+    Examples:
+      # vtapd stop web
     """
     _order(socket_path, name, "stop", "stopping", as_json, _patience_s(socket_path, name))
 
@@ -91,6 +100,15 @@ def start(socket_path: Path, name: str, as_json: bool) -> None:
     """Start a guest, at once.
 
     One that was stopped, has ended or failed, or waits for its next start. Returns once it runs.
+
+    \b
+    Exit codes:
+      0  done
+      1  it did not come to that; the message says why
+
+    \b
+    Examples:
+      # vtapd start web
     """
     _order(socket_path, name, "start", "starting", as_json, _MARGIN_S)
 
@@ -100,7 +118,17 @@ def start(socket_path: Path, name: str, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def restart(socket_path: Path, name: str, as_json: bool) -> None:
-    """Stop a guest and start it again."""
+    """Stop a guest and start it again.
+
+    \b
+    Exit codes:
+      0  done
+      1  it did not come to that; the message says why
+
+    \b
+    Examples:
+      # vtapd restart web
+    """
     _order(socket_path, name, "restart", "restarting", as_json, _patience_s(socket_path, name) + _MARGIN_S)
 
 
@@ -113,6 +141,16 @@ def events(socket_path: Path, name: str | None, as_json: bool) -> None:
 
     Of all containers or of one, a line each, from now on and whatever the log's level. Whoever is too slow is told how
     many events were lost (`events_lost`). With --json each line is an object.
+
+    \b
+    Exit codes:
+      0  left by Ctrl-C
+      1  no daemon answers, it has ended, or there is no such container
+
+    \b
+    Examples:
+      # vtapd events web
+      # vtapd events --json | jq -r 'select(.event == "guest_exited") | .container'
     """
     query = "?" + urllib.parse.urlencode({"name": name}) if name else ""
     with suppress(KeyboardInterrupt):
@@ -135,6 +173,17 @@ def console(socket_path: Path, name: str, view: bool, log: bool, as_json: bool, 
     One may type, others watch. It stays through the guest's restarts, until the container ends. What the guest says
     reaches the terminal as it is, with whatever steers it, as in `docker attach`; --log escapes it. What it said before
     is in `docker logs`.
+
+    \b
+    Exit codes:
+      0  left, by Ctrl-] or the end of what was piped in
+      1  the container or the daemon has ended, or there was no guest to sit before
+
+    \b
+    Examples:
+      # vtapd console web
+      # echo halt | vtapd console --linger 5 web
+      # vtapd console --log web
     """
     if as_json and not log:
         raise click.UsageError("--json goes with --log")
@@ -160,6 +209,16 @@ def screen(socket_path: Path, name: str, output: Path, as_json: bool) -> None:
     """Take a picture of a guest's screen.
 
     Machines pc and q35 have one (VGA); others have the console alone.
+
+    \b
+    Exit codes:
+      0  done
+      1  no guest runs, it has no screen, or the file cannot be written
+
+    \b
+    Examples:
+      # vtapd screen web -o web.png
+      # vtapd screen web -o - | display
     """
     picture = fetch(socket_path, url_of(name, "screen"), _SCREEN_S)
     if str(output) == "-":
