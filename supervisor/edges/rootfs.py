@@ -4,7 +4,6 @@ A plain open of /proc/<pid>/root/x follows an absolute symlink in the image onto
 (man 2 openat2).
 """
 
-import contextlib
 import ctypes
 import errno
 import os
@@ -187,10 +186,22 @@ def _node_device(dev: int, slot: int) -> DeviceNumber | None:
 
 
 def remove_node(dev: int, slot: int, device: DeviceNumber) -> None:
-    """Remove /dev/tap<slot> if it still has this number; nothing when it is gone."""
-    if _node_device(dev, slot) == device:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"tap{slot}", dir_fd=dev)
+    """Remove /dev/tap<slot> if it still has this number; nothing when it is gone.
+
+    Raises Transient where it cannot be removed.
+    """
+    if _node_device(dev, slot) != device:
+        return
+    try:
+        os.unlink(f"tap{slot}", dir_fd=dev)
+    except (FileNotFoundError, IsADirectoryError):
+        return  # the container was quicker
+    except OSError as error:
+        raise Transient(
+            f"cannot remove /dev/tap{slot} from the container: {error.strerror}",
+            step="node",
+            remedy="the container's /dev must be writable",
+        ) from error
 
 
 def rules_of_devices(devices: tuple[tuple[str, str], ...]) -> list[str]:

@@ -144,6 +144,19 @@ def test_something_else_has_the_nodes_name(vtapd: Daemon, containers: Containers
     assert any(address.startswith(container.address) for address in network(container.pid).addresses)
 
 
+def test_a_dev_that_cannot_be_written(vtapd: Daemon, containers: Containers) -> None:
+    """The undo waits for it, and the daemon goes on with others."""
+    container = containers.run().await_attached()
+    run(["nsenter", "-m", "-p", "-t", str(container.pid), "mount", "-o", "remount,ro", "/dev"])
+    refused = vtapd.command("detach", container.name, check=False)
+    assert refused.returncode == 1
+    assert "cannot remove /dev/tap0" in refused.stderr
+    containers.run().await_attached()
+    run(["nsenter", "-m", "-p", "-t", str(container.pid), "mount", "-o", "remount,rw", "/dev"])
+    eventually(lambda: vtapd.command("detach", container.name), "it is detached", PATIENCE_S)
+    assert container.is_untouched()
+
+
 def test_another_link_has_the_taps_name(vtapd: Daemon, containers: Containers) -> None:
     container = containers.run().await_attached()
     vtapd.command("detach", container.name)
