@@ -23,11 +23,11 @@ from supervisor.core.spec import UNLIMITED, AddressPlan, GuestSpec
 from supervisor.edges import process
 from supervisor.edges.docker import Event
 from supervisor.errors import Permanent, Rejected, Transient
-from supervisor.guest import SocketPaths, boottime_s
 from supervisor.keeper import GuestKeeper
 from supervisor.launch import GuestPlan, examine
 from supervisor.ledger import Ledger
 from supervisor.recovery import recover_guest, recover_record
+from supervisor.running import SocketPaths, boottime_s
 from supervisor.steps import Steps
 
 _ENDS_WITH_CONTAINER_S = 5.0

@@ -27,11 +27,11 @@ from supervisor.edges.records import Records
 from supervisor.edges.spawn import find_user, forbid_core_dumps
 from supervisor.errors import ConfigError, Transient
 from supervisor.metrics import Counters, program_version
+from supervisor.metrics_page import Page
+from supervisor.metrics_server import serve_metrics
 from supervisor.reconcile import Reconciler
 from supervisor.recovery import Leftovers
 from supervisor.reload import Reloading
-from supervisor.scrape import Page
-from supervisor.scraping import serve_metrics
 
 _BUS_RETRY_S = 5.0
 _SYSTEMD_RUNS = anyio.Path("/run/systemd/system")
@@ -59,8 +59,8 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
             reconciler = Reconciler(context)
             page = Page(counters.registry, reconciler.state)
             control = serve_control(config.control_socket, config.control.group, reconciler)
-            async with serve_metrics(config, page) as scraping, control:
-                reloading = Reloading(path, context, reconciler, scraping)
+            async with serve_metrics(config, page) as metrics, control:
+                reloading = Reloading(path, context, reconciler, metrics)
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(_end_on_signal, tasks.cancel_scope)
                     await tasks.start(reconciler.run)

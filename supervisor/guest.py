@@ -6,12 +6,9 @@ ended it says so, and the container's worker looks.
 
 import contextlib
 import signal
-import socket
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import anyio
 import anyio.abc
@@ -22,63 +19,20 @@ from supervisor.core.cgroups import Cgroup
 from supervisor.core.console import ConsoleScanner
 from supervisor.core.guests.kind import GuestKind, Stop
 from supervisor.core.lifecycle import Evidence
-from supervisor.core.model import ContainerId, Pid, ProcessRecord, short_id
+from supervisor.core.model import ContainerId, Pid, short_id
 from supervisor.core.qemu import Card, accelerator_of, device_name, netdev_name
 from supervisor.edges import cgroups, console, thread
-from supervisor.edges.boot_folder import BootFolder
-from supervisor.edges.process import Process, observe_incarnation
+from supervisor.edges.process import observe_incarnation
 from supervisor.errors import ContainerGone, Permanent, Transient
 from supervisor.health import Health
 from supervisor.monitor import Monitor
+from supervisor.running import RunningQemu, SocketPaths, boottime_s
 
 _LAST_WORDS_S = 10.0
 _KILLED_S = 5.0
 _INIT_ENDS_S = 0.05
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-
-def boottime_s() -> float:
-    """Seconds since boot, which no clock adjustment moves and every daemon of this boot shares."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-class SocketPaths:
-    """Where a guest's sockets are, so that any later daemon finds them."""
-
-    def __init__(self, run_dir: Path, container_id: ContainerId) -> None:
-        self.name = short_id(container_id)
-        self.qmp = run_dir / f"{self.name}.qmp"
-        self.console = run_dir / f"{self.name}.console"
-
-    def remove(self) -> None:
-        self.qmp.unlink(missing_ok=True)
-        self.console.unlink(missing_ok=True)
-
-
-@dataclass(slots=True)
-class RunningQemu:
-    """A QEMU and all that the daemon holds of it. It has one owner, who closes it."""
-
-    process: Process
-    record: ProcessRecord
-    console: socket.socket | None
-    """A connection to the guest's console; None where it could not be reached."""
-    folder: BootFolder | None = None
-    """What it is booted from, until it has."""
-
-    def forget_files(self) -> None:
-        """What it was booted from takes no more memory."""
-        if self.folder is not None:
-            self.folder.empty()
-            self.folder.close()
-            self.folder = None
-
-    def close(self) -> None:
-        self.forget_files()
-        self.process.close()
-        if self.console is not None:
-            self.console.close()
 
 
 class GuestSession:

@@ -24,9 +24,10 @@ from supervisor.core.model import Container, GuestRecord, Pid, ProcessRecord
 from supervisor.core.qemu import Card, guest_name, slots_of
 from supervisor.edges import console, process, tap
 from supervisor.errors import Permanent, Transient
-from supervisor.guest import GuestSession, RunningQemu, SocketPaths, boottime_s
+from supervisor.guest import GuestSession
 from supervisor.health import Health
 from supervisor.launch import GuestPlan, launch
+from supervisor.running import RunningQemu, SocketPaths, boottime_s
 
 _ASK_AGAIN_S = (0.5, 1.0, 5.0, 15.0)
 """Docker may be away just when a guest is adopted; or its log driver keeps no log that can be read."""

@@ -22,9 +22,9 @@ from supervisor.core.spec import GuestSpec
 from supervisor.edges import cgroups, console, netns, process, rootfs, sockets, spawn, thread, vhost
 from supervisor.edges.boot_folder import BootFolder
 from supervisor.errors import Rejected
-from supervisor.guest import RunningQemu, SocketPaths, boottime_s
 from supervisor.guest_files import gather_boot_files, open_disks, open_initrd, open_kernel, own
 from supervisor.guest_network import observe_network
+from supervisor.running import RunningQemu, SocketPaths, boottime_s
 
 _ENDS_S = 1.0
 _VARIABLE = re.compile(r"label vtapd\.env=['\"]([^=]*)=.*(?= is refused)")

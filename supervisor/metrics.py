@@ -1,7 +1,7 @@
 """Prometheus metrics: counters that the daemon keeps, and gauges read off its state at each scrape.
 
 What belongs to a container is read at scrape time from the workers there are, so no series outlives its container.
-`supervisor.scrape` says when, and in which thread.
+`supervisor.metrics_page` says when, and in which thread.
 """
 
 from collections import Counter as Tally

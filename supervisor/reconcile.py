@@ -18,7 +18,7 @@ from supervisor.edges import netns
 from supervisor.edges.docker import Event
 from supervisor.errors import Permanent, Transient
 from supervisor.metrics import StateCollector
-from supervisor.scrape import sample
+from supervisor.metrics_page import sample
 from supervisor.worker import Worker
 
 _FIRST_RECONNECT_S, _LAST_RECONNECT_S = 0.1, 5.0

@@ -20,8 +20,8 @@ from supervisor.edges.notify import notify
 from supervisor.edges.spawn import find_user
 from supervisor.errors import VtapdError
 from supervisor.logs import configure_logs
+from supervisor.metrics_server import MetricsServer
 from supervisor.reconcile import Reconciler
-from supervisor.scraping import Scraping
 
 FIXED = ("docker.host", "attach.run_dir")
 """Where the daemon's containers and its records are: another one's are not to be taken for them."""
@@ -32,11 +32,11 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class Reloading:
     """`follow` it in a task group."""
 
-    def __init__(self, path: Path | None, context: Context, reconciler: Reconciler, scraping: Scraping) -> None:
+    def __init__(self, path: Path | None, context: Context, reconciler: Reconciler, metrics: MetricsServer) -> None:
         self._path = path
         self._context = context
         self._reconciler = reconciler
-        self._scraping = scraping
+        self._metrics = metrics
 
     async def follow(self, hangups: AsyncIterator[object]) -> None:
         """One reload for each signal, for ever."""
@@ -62,7 +62,7 @@ class Reloading:
         changed = differing_keys(old, new)
         user = find_user(new.guest.user)
         moves = "metrics.listen" in changed
-        server = await self._scraping.listen(new) if moves else None
+        server = await self._metrics.listen(new) if moves else None
         try:
             await context.confinement.change(new.guest.qemu, new.guest.sandbox, user, new.uids)
         except VtapdError:
@@ -70,7 +70,7 @@ class Reloading:
                 server.close()
             raise
         if moves:
-            self._scraping.turn_to(server)
+            self._metrics.turn_to(server)
         context.config, context.user = new, user
         context.docker.timeout_s = new.docker.timeout
         if {"guest.qemu", "guest.user"} & set(changed):

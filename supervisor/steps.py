@@ -24,9 +24,9 @@ from supervisor.core.model import Container, GuestRecord, Incarnation, short_id
 from supervisor.core.plan import Desired, Seen, is_attached, next_action
 from supervisor.edges import netns, rootfs
 from supervisor.errors import Permanent, Transient
-from supervisor.guest import SocketPaths
 from supervisor.keeper import GuestKeeper
 from supervisor.ledger import Ledger
+from supervisor.running import SocketPaths
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

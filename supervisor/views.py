@@ -7,7 +7,7 @@ from supervisor.core.qemu import accelerator_of
 from supervisor.core.shapes import Details, ExitShape, GuestShape, InterfaceShape, PendingShape, Summary, TapShape
 from supervisor.edges.netns import NETNS_DIR
 from supervisor.errors import Permanent, Rejected
-from supervisor.guest import boottime_s
+from supervisor.running import boottime_s
 from supervisor.worker import Worker
 
 

@@ -19,9 +19,9 @@ from supervisor.core.plan import Desired, Seen, next_action
 from supervisor.edges import netns, process
 from supervisor.edges.docker import Event
 from supervisor.errors import ContainerGone, Permanent, Rejected, Transient, VtapdError
-from supervisor.guest import SocketPaths
 from supervisor.ledger import Ledger
 from supervisor.logs import NameInLog
+from supervisor.running import SocketPaths
 from supervisor.steps import forget
 
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.1, 30.0

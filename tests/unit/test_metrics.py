@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from supervisor.core.netdev import Traffic
 from supervisor.metrics import GUEST_STATES, Counters, GuestSample, StateCollector, Usage
-from supervisor.scrape import Page
+from supervisor.metrics_page import Page
 
 KEK = GuestSample(
     container="kek", guest="rumprun", state="running", up=True, restarts=3, exits={"guest-panic": 2, "guest-exit": 1},

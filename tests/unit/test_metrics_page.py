@@ -8,7 +8,7 @@ import anyio
 from supervisor.core.model import Incarnation, Pid
 from supervisor.edges.process import start_ticks
 from supervisor.metrics import Counters, GuestSample, StateCollector, Usage
-from supervisor.scrape import Page, observe_usage
+from supervisor.metrics_page import Page, observe_usage
 
 GUESTS = 200
 BEAT_S = 0.001

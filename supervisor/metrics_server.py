@@ -9,14 +9,14 @@ from aiohttp import hdrs, web
 
 from supervisor.config import Config
 from supervisor.errors import ConfigError, Transient
-from supervisor.scrape import Page
+from supervisor.metrics_page import Page
 from supervisor.serving import Factory, served
 
 _BACKLOG = 128
 _SCRAPE_S = 30.0
 
 
-class Scraping:
+class MetricsServer:
     """At most one address at a time."""
 
     def __init__(self, factory: Factory) -> None:
@@ -44,7 +44,7 @@ class Scraping:
 
 
 @asynccontextmanager
-async def serve_metrics(config: Config, page: Page) -> AsyncIterator[Scraping]:
+async def serve_metrics(config: Config, page: Page) -> AsyncIterator[MetricsServer]:
     """Answer /metrics over TCP, where the configuration says so, as long as the context lasts."""
 
     async def metrics(request: web.Request) -> web.Response:
@@ -58,9 +58,9 @@ async def serve_metrics(config: Config, page: Page) -> AsyncIterator[Scraping]:
     app = web.Application()
     app.router.add_get("/metrics", metrics)
     async with served(app, _SCRAPE_S) as factory:
-        scraping = Scraping(factory)
-        scraping.turn_to(await scraping.listen(config))
+        server = MetricsServer(factory)
+        server.turn_to(await server.listen(config))
         try:
-            yield scraping
+            yield server
         finally:
-            scraping.turn_to(None)
+            server.turn_to(None)

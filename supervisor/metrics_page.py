@@ -15,8 +15,8 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from supervisor.core.model import Incarnation, Pid
 from supervisor.edges import process, tap
 from supervisor.edges.thread import run_in_thread
-from supervisor.guest import boottime_s
 from supervisor.metrics import GuestSample, StateCollector, Usage
+from supervisor.running import boottime_s
 from supervisor.views import state_of
 from supervisor.worker import Worker
 
