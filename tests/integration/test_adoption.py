@@ -157,7 +157,7 @@ def test_an_upgrade_and_back(
     assert (observe(guest), told(vtapd, guest)) == before
 
 
-@pytest.mark.vtapd_config(restart={"first": "3s", "jitter": 0.0})
+@pytest.mark.vtapd_config(restart={"first": "10s", "jitter": 0.0})
 def test_a_backoff_goes_on(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     guest.tell("/crash")
@@ -170,7 +170,7 @@ def test_a_backoff_goes_on(vtapd: Daemon, containers: Containers) -> None:
     # Each was scraped at some moment between its two times.
     assert before.left_s - (after.until - before.since) <= after.left_s <= before.left_s - (after.since - before.until)
     assert vtapd.inspect(guest.name).only_guest.history == restart
-    guest.await_page()
+    guest.await_page(deadline_s=60)
     assert vtapd.inspect(guest.name).only_guest.restarts == 1
     assert len(qemus_of(guest.id)) == 1
 
