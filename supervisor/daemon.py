@@ -24,7 +24,7 @@ from supervisor.control import serve_control, serve_metrics
 from supervisor.edges.docker import Docker
 from supervisor.edges.notify import notify, watchdog_interval_s
 from supervisor.edges.records import Records
-from supervisor.edges.spawn import find_user, forbid_core_dumps
+from supervisor.edges.spawn import find_user, forbid_core_dumps, keep_descriptors
 from supervisor.errors import ConfigError, Transient
 from supervisor.metrics import Counters, StateCollector, program_version
 from supervisor.reconcile import Reconciler
@@ -40,6 +40,7 @@ async def run_daemon(config: Config) -> None:
     """Until SIGTERM or SIGINT. Raises a VtapdError when it cannot start."""
     user = find_user(config.guest.user)
     forbid_core_dumps()
+    keep_descriptors()
     with _own_folder(config.run_dir):
         docker = Docker(config.docker.host, config.docker.timeout)
         try:
