@@ -24,7 +24,7 @@ from supervisor.control import serve_control
 from supervisor.edges.docker import Docker
 from supervisor.edges.notify import notify, watchdog_interval_s
 from supervisor.edges.records import Records
-from supervisor.edges.spawn import find_user, forbid_core_dumps
+from supervisor.edges.spawn import find_user, forbid_core_dumps, keep_descriptors
 from supervisor.errors import ConfigError, Transient
 from supervisor.metrics import Counters, program_version
 from supervisor.metrics_page import Page
@@ -43,6 +43,7 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
     """Until SIGTERM or SIGINT. Raises a VtapdError when it cannot start. `path` is where SIGHUP has it look again."""
     user = find_user(config.guest.user)
     forbid_core_dumps()
+    keep_descriptors()
     with _own_folder(config.run_dir), anyio.open_signal_receiver(signal.SIGHUP) as hangups:
         docker = Docker(config.docker.host, config.docker.timeout)
         try:

@@ -129,13 +129,13 @@ class Links:
         """
         async with _translated("macvtap", f"create {name} on {parent.name}"):
             try:
-                self._request(rtnetlink.create_macvtap(name, parent.index, parent.mtu))
+                self.request(rtnetlink.create_macvtap(name, parent.index, parent.mtu))
             except NetlinkError as error:
                 if error.code != errno.EEXIST:
                     raise
                 # Before Linux 6.1 macvtap refuses an ifindex that it has seen in another namespace.
                 index = random.choice(_HIGH_IFINDEX)  # noqa: S311  # no secret
-                self._request(rtnetlink.create_macvtap(name, parent.index, parent.mtu, index))
+                self.request(rtnetlink.create_macvtap(name, parent.index, parent.mtu, index))
             shown = self._raise(name, parent.mtu, rtnetlink.show_link(name))
         if shown is None:
             raise ContainerGone(f"the macvtap {name} went as soon as it was made", step="macvtap")
@@ -175,9 +175,9 @@ class Links:
     def _raise(self, link: str | IfIndex, mtu: int, *more: rtnetlink.Request) -> bytes | None:
         """Up, after which the kernel is asked `more`; its answer. The host's side of a tap has no IPv6 address."""
         raised = rtnetlink.forgo_ipv6(link), rtnetlink.raise_link(link, mtu)
-        return self._request(*raised, *more, forgiven=errno.EAFNOSUPPORT)
+        return self.request(*raised, *more, forgiven=errno.EAFNOSUPPORT)
 
-    def _request(self, *requests: rtnetlink.Request, forgiven: int = 0) -> bytes | None:
+    def request(self, *requests: rtnetlink.Request, forgiven: int = 0) -> bytes | None:
         """Send them as one piece, which the kernel carries out and answers within the call; the link that it shows.
 
         Raises the NetlinkError of the first that failed, but for `forgiven`: what a link or kernel without IPv6 says.

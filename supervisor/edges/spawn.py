@@ -3,8 +3,8 @@
 `spawn` is called by a throw-away thread that has entered the namespaces. Credentials belong to a thread as far as the
 kernel is concerned (man 7 credentials; only libc makes them a process's), so that thread drops them by raw system
 calls before it starts QEMU, which thus is unprivileged from its first instruction and a direct child of the daemon.
-No preexec_fn: with it Python must fork its whole address space, without it vfork is enough. That thread may see the
-files of a sandbox alone: nothing is imported and no /proc is read here.
+posix_spawn, and every descriptor of the daemon closed by the exec: subprocess would close each number up to the limit,
+one after another, since that thread may see the files of a sandbox alone and no /proc. Nothing is imported here.
 """
 
 import ctypes
@@ -12,9 +12,10 @@ import fcntl
 import os
 import pwd
 import resource
-import subprocess
+import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from supervisor.core.model import Pid, User
 from supervisor.errors import Permanent, Transient
@@ -28,6 +29,9 @@ _STDERR_BYTES = 16384
 _MOST_FILES = 1024
 _MOST_THREADS = 512
 """Beyond a guest's processors: QEMU's own pool has up to 64."""
+
+_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+"""Which QEMU is to have at their defaults; a process that is started inherits what is ignored."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -56,6 +60,14 @@ def forbid_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def keep_descriptors() -> None:
+    """To this process: what whoever started it left open is no more inherited than what it opens itself (PEP 446)."""
+    for each in Path("/proc/self/fd").iterdir():
+        if int(each.name) > 2:
+            with suppress(OSError):  # that of the list itself
+                os.set_inheritable(int(each.name), False)
+
+
 def limits_of(cpus: int, *, alone: bool) -> dict[int, int]:
     """How many files and threads it may have; threads are counted by user, so only where it is `alone` under it."""
     files = {resource.RLIMIT_NOFILE: _MOST_FILES}
@@ -79,15 +91,18 @@ def spawn(
     try:
         _stand_in(folder)
         _drop_rights(user)
-        child = subprocess.Popen(
-            arguments,
-            executable=program,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            pass_fds=descriptors,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
-            start_new_session=True,
+        pid = os.posix_spawn(
+            program,
+            [*arguments],
+            {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_DUP2, stderr, 2),
+                *((os.POSIX_SPAWN_DUP2, each, each) for each in descriptors),  # which takes close-on-exec away
+            ],
+            setsid=True,
+            setsigdef=_IGNORED_BY_PYTHON,
         )
     except OSError as error:
         os.close(stderr)
@@ -98,12 +113,11 @@ def spawn(
                 remedy="install QEMU (Debian: qemu-system-x86) or correct [guest] qemu",
             ) from error
         raise Transient(f"cannot start {program!a}: {error.strerror}", step="spawn") from error
-    child.returncode = 0  # Popen is done with it: it is reaped through its pidfd, or lives longer than the daemon
     with suppress(ProcessLookupError):  # it ended at once
         for limit, most in limits.items():
             # Allowed without CAP_SYS_RESOURCE, since this thread is that user by now (man 2 prlimit).
-            resource.prlimit(child.pid, limit, (most, most))
-    return Pid(child.pid), stderr
+            resource.prlimit(pid, limit, (most, most))
+    return Pid(pid), stderr
 
 
 def _stand_in(folder: int) -> None:

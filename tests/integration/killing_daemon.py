@@ -13,7 +13,6 @@ import functools
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -32,10 +31,9 @@ from supervisor.edges.qmp import QmpSession
 
 PLAIN: tuple[tuple[Any, str], ...] = (
     *((os, name) for name in ("mkdir", "mknod", "symlink", "rename", "unlink", "chmod", "fchmod", "chown")),
-    *((os, name) for name in ("write", "sendfile")),
+    *((os, name) for name in ("write", "sendfile", "posix_spawn")),
     (signal, "pidfd_send_signal"),
-    (Links, "_request"),
-    (subprocess.Popen, "__init__"),
+    (Links, "request"),
 )
 ASYNCHRONOUS: tuple[tuple[Any, str], ...] = (
     *((AsyncIPRoute, name) for name in ("link", "addr", "route")),

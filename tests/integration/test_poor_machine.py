@@ -173,7 +173,6 @@ def test_no_process_can_be_started(vtapd: Daemon, containers: Containers) -> Non
         for one in (late_guest, *guests):
             eventually(lambda name=one.name: said(vtapd, "no thread", name), "it says so", PATIENCE_S)  # type: ignore[misc]
         await_all_attached([late])  # which takes no thread
-        assert any(address.startswith(late_guest.address) for address in network(late_guest.pid).addresses)
         assert vtapd.is_running()
         (group / "pids.max").write_text("max")
         for guest in (late_guest, *guests):
