@@ -5,7 +5,7 @@ from html import escape
 
 from .figures import Figure, spread
 
-WIDTH, LEFT, RIGHT, STRIP, TOP = 720, 24, 24, 44, 64
+WIDTH, LEFT, RIGHT, STRIP, TOP = 960, 24, 24, 44, 64
 OURS, THEIRS, INK = "#B400BE", "#5F6B7A", "#222"
 FONT = "font-family='sans-serif' font-size='13'"
 TICKS = 5

@@ -25,6 +25,15 @@ def _has_what_it_should(tree: Path, found: dict[str, str]) -> None:
         for path in (REPOSITORY / "config").glob("*/**/*")
         if path.is_file()
     }
+    printed = {
+        f"/usr/local/share/{path}": FILE
+        for path in (
+            "bash-completion/completions/vtapd",
+            "zsh/site-functions/_vtapd",
+            "fish/vendor_completions.d/vtapd.fish",
+            "man/man8/vtapd.8",
+        )
+    }
     wanted = {
         "/etc/systemd/system/vtapd.service": FILE,
         "/etc/sysusers.d/vtapd.conf": FILE,
@@ -33,8 +42,6 @@ def _has_what_it_should(tree: Path, found: dict[str, str]) -> None:
         "/usr/local/bin/vtapd": LINK,
     }
     outer = {path: mode for path, mode in outside(found, HOME).items() if not mode.startswith("d")}
-    printed = {path: mode for path, mode in outer.items() if "complet" in path or "/man/" in path}
-    assert set(printed.values()) <= {FILE}
     assert outer == wanted | docs | shared | printed
     assert {mode for path, mode in found.items() if path.startswith(HOME)} <= {FILE, PROGRAM, LINK, FOLDER}
     assert "ExecStart=/usr/local/bin/vtapd " in (tree / "etc/systemd/system/vtapd.service").read_text()

@@ -1,0 +1,53 @@
+"""What the check of the recorded ratios calls worse, and what a plot shows."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from tests.bench import recorded
+from tests.bench.figures import Figure
+from tests.bench.plot import figure_svg, growth_svg
+
+Direction = Literal["times faster", "times the rival"]
+
+
+def figure(ours: Sequence[float], direction: Direction, *, sturdy: bool = True) -> Figure:
+    return Figure("it", "<it>", "a & b", "s", ours, [6.0] * len(ours), direction, sturdy=sturdy)
+
+
+@pytest.fixture(autouse=True)
+def _file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorded, "FILE", tmp_path / "recorded.json")
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "direction", "is_worse"),
+    [
+        (1.0, 1.2, "times faster", False),
+        (1.0, 1.4, "times faster", True),
+        (1.0, 0.5, "times faster", False),
+        (1.0, 1.2, "times the rival", False),
+        (1.0, 1.4, "times the rival", True),
+        (0.0, 0.3, "times the rival", False),
+        (0.0, 0.5, "times the rival", True),
+    ],
+)
+def test_worse_by_a_third(before: float, now: float, direction: Direction, is_worse: bool) -> None:
+    recorded.record({"row": [figure([before] * 3, direction)]})
+    told = recorded.worse({"row": [figure([now, 100 * now, 0.01 * now], direction)]})
+    assert [row for row, _ in told] == ["row"] * is_worse
+
+
+def test_what_a_busy_machine_changes_is_not_recorded() -> None:
+    recorded.record({"row": [figure([1.0], "times faster", sturdy=False)]})
+    assert json.loads(recorded.FILE.read_text())["ratios"] == {}
+    assert recorded.worse({"row": [figure([9.0], "times faster")]}) == []
+
+
+def test_plots_show_every_value() -> None:
+    drawn = figure_svg(figure([1.0, 2.0, 3.0], "times faster"))
+    assert (drawn.count("<circle"), "&lt;it&gt;" in drawn, "a &amp; b" in drawn) == (6, True, True)
+    assert growth_svg("memory", [10, 250], [60.0, 80.0], "MiB").count("<circle") == 2
