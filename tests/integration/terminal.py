@@ -29,7 +29,11 @@ class Terminal:
         self.before = self.attributes()
         self._said = bytearray()
         self.process = subprocess.Popen(
-            ["setsid", "--ctty", *argv], stdin=self._far, stdout=self._far, stderr=self._far, env=environment()
+            ["env", "--default-signal=INT,QUIT", "setsid", "--ctty", *argv],
+            stdin=self._far,
+            stdout=self._far,
+            stderr=self._far,
+            env=environment(),
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -7,9 +7,11 @@ the file has a folder of /etc, a folder of the test's stands.
 import json
 import math
 import re
+import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any  # Prometheus' JSON; it does not leave this file
 from urllib.parse import urlencode
@@ -74,6 +76,16 @@ class Prometheus:
             self.stop()
             raise AssertionError(f"{error}\n{self.log.read_text()[-3000:]}") from None
         return self
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """It asks nothing meanwhile."""
+        assert self.process is not None, "it was not started"
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def _is_ready(self) -> bool:
         return self.machine.http(f"http://{self.address}/-/ready").status == 200

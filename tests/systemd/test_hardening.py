@@ -4,7 +4,7 @@ import re
 
 from .service import UNIT, Inside, Service
 
-REACHED = 4.6  # what each of the rest costs, and why it is left out, is in the unit
+REACHED = 4.8  # what each of the rest costs, and why it is left out, is in the unit
 
 
 def test_security_score(vtapd: Service) -> None:

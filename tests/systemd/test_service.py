@@ -20,7 +20,7 @@ def test_active_by_sd_notify(vtapd: Service) -> None:
 def test_reload(vtapd: Service) -> None:
     """A new configuration counts, in the same process; one that is wrong leaves the one before."""
     pid, config = vtapd.main_pid, "/etc/vtapd/vtapd.toml"
-    vtapd.machine.run("cp", config, "/root/before.toml")
+    vtapd.machine.run("cp", "-a", config, "/root/before.toml")
     try:
         vtapd.machine.run("sed", "-i", 's/^level = .*/level = "debug"/', config)
         vtapd.systemctl("reload")
@@ -30,7 +30,7 @@ def test_reload(vtapd: Service) -> None:
         eventually(lambda: vtapd.journal("VTAPD_EVENT=config_refused"), "the bad one is refused", 60, every_s=0.5)
         eventually(lambda: "is wrong" in vtapd.show("StatusText"), "systemctl status says so", 60, every_s=0.5)
     finally:
-        vtapd.machine.run("cp", "/root/before.toml", config)
+        vtapd.machine.run("mv", "/root/before.toml", config)
         vtapd.systemctl("reload")
     eventually(lambda: "watching Docker" in vtapd.show("StatusText"), "it is right again", 60, every_s=0.5)
     assert (vtapd.main_pid, vtapd.show("ActiveState")) == (pid, "active")
