@@ -40,14 +40,16 @@ class RunningQemu:
     """What it is booted from, until it has."""
 
     def forget_files(self) -> None:
-        """What it was booted from takes no more memory."""
+        """It runs: what it was booted from takes no more memory."""
         if self.folder is not None:
             self.folder.empty()
             self.folder.close()
             self.folder = None
 
     def close(self) -> None:
-        self.forget_files()
+        """Let go of it. It may be booting yet, so its files stay; they go with it."""
+        if self.folder is not None:
+            self.folder.close()
         self.process.close()
         if self.console is not None:
             self.console.close()

@@ -10,7 +10,7 @@ from .containers import Container, Containers
 from .current_daemon import CurrentDaemon
 from .daemon import Daemon
 from .observe import Network, network, qemus_of
-from .processes import is_alive, kill_and_await
+from .processes import command_line, is_alive, kill_and_await
 from .waiting import eventually, holds_for
 
 PATIENCE_S = 15.0
@@ -86,6 +86,33 @@ def test_last_words_before_the_daemon_has_turned_to_the_guest(vtapd: Daemon, con
         os.kill(vtapd.pid, signal.SIGCONT)
     eventually(lambda: vtapd.metrics().exits(guest.name, "guest-exit") == 1, "its end is known", PATIENCE_S)
     guest.await_page()
+
+
+def told_of(daemon: Daemon, guest: Container) -> set[object]:
+    return {line.get("event") for line in daemon.log_lines() if line.get("container") == guest.name}
+
+
+def test_a_guest_that_boots_while_the_daemon_ends(vtapd: Daemon, containers: Containers) -> None:
+    """It still finds what it is booted from, and the next daemon finds it."""
+    known = set(children(vtapd.pid))
+    guest = containers.guest(restart="no", on_exit="keep")
+
+    def started() -> int | None:
+        new = (int(pid) for pid in set(children(vtapd.pid)) - known)
+        return next((pid for pid in new if "qemu" in command_line(pid)[0]), None)
+
+    qemu = eventually(started, "a QEMU", PATIENCE_S, every_s=0)
+    assert qemu is not None
+    os.kill(qemu, signal.SIGSTOP)
+    try:
+        eventually(lambda: "guest_started" in told_of(vtapd, guest), "it is on record", PATIENCE_S)
+        vtapd.stop()
+    finally:
+        os.kill(qemu, signal.SIGCONT)
+    vtapd.start()
+    guest.await_page()
+    assert guest.qemu() == qemu
+    assert vtapd.metrics().exits(guest.name) == 0
 
 
 @pytest.mark.parametrize("path", ["/exit?code=0", "/poweroff"])
