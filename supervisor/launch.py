@@ -21,7 +21,7 @@ from supervisor.core.pending import terms_of
 from supervisor.core.spec import GuestSpec
 from supervisor.edges import cgroups, console, netns, process, rootfs, sockets, spawn, thread, vhost
 from supervisor.edges.boot_folder import BootFolder
-from supervisor.errors import Rejected
+from supervisor.errors import Rejected, Transient
 from supervisor.guest_files import gather_boot_files, open_disks, open_initrd, open_kernel, own
 from supervisor.guest_network import observe_network
 from supervisor.running import RunningQemu, SocketPaths, boottime_s
@@ -109,8 +109,9 @@ async def launch(
         )
         limits = context.confinement.limits(user, plan.spec.cpus)
         heard = console.connect(paths.console)
-        if heard is not None:
-            undone.callback(heard.close)
+        if heard is None:  # QEMU would wait for it, and never boot
+            raise Transient(f"cannot connect to {paths.console}, which was just made", step="spawn")
+        undone.callback(heard.close)
         begin = partial(spawn.spawn, place.program, arguments, descriptors.all(), folder.descriptor, user, limits)
         spawned_at_s = boottime_s()
         with anyio.CancelScope(shield=True):  # a spawned QEMU must reach its record
@@ -126,10 +127,8 @@ async def launch(
             child.kill()
             await anyio.wait_readable(child.pidfd)
             child.reap()
-        child.close()
-        folder.close()
-        if heard is not None:
-            heard.close()
+        for each in (child, folder, heard):
+            each.close()
         raise
     record = ProcessRecord(
         child.pid,

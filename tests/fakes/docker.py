@@ -116,7 +116,7 @@ class FakeDocker:
     def cut_streams(self) -> None:
         """The event streams end in the middle, without the last chunk."""
         while self._streams:
-            transport = self._streams.pop()._req.transport  # type: ignore[union-attr]
+            transport = self._streams.pop()._req.transport  # type: ignore[union-attr]  # set while it streams
             if transport is not None:
                 transport.abort()
         self._subscribed.clear()
