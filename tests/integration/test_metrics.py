@@ -94,6 +94,7 @@ def test_ends_are_counted_by_reason(vtapd: Daemon, containers: Containers) -> No
     for path, reason in (("/crash", "guest-reset"), ("/exit?code=3", "guest-exit")):
         guest.await_page()
         guest.tell(path)
+        # misc: mypy has no type for a lambda's default, which binds the loop's name.
         eventually(lambda why=reason: vtapd.metrics().exits(guest.name, why) == 1, f"one {reason}")  # type: ignore[misc]
     guest.await_page()
     metrics = vtapd.metrics()

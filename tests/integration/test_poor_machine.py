@@ -117,6 +117,7 @@ def test_no_space_for_records(
             late, late_guest = containers.run(), containers.guest()
             crashing.tell("/crash")
             for one in (late, late_guest):
+                # misc: mypy has no type for a lambda's default, which binds the loop's name.
                 eventually(lambda name=one.name: said(daemon, "No space left", name), "it says so")  # type: ignore[misc]
                 assert one.is_untouched(), "what cannot be recorded is not done"
                 assert not qemus_of(one.id)
@@ -171,6 +172,7 @@ def test_no_process_can_be_started(vtapd: Daemon, containers: Containers) -> Non
         for qemu in qemus:
             os.kill(qemu, signal.SIGKILL)
         for one in (late_guest, *guests):
+            # misc: mypy has no type for a lambda's default, which binds the loop's name.
             eventually(lambda name=one.name: said(vtapd, "no thread", name), "it says so", PATIENCE_S)  # type: ignore[misc]
         await_all_attached([late])  # which takes no thread
         assert vtapd.is_running()

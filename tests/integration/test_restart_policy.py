@@ -20,6 +20,7 @@ def crash(daemon: Daemon, guest: Container, times: int = 1) -> None:
         guest.await_page(PATIENCE_S)
         counted = daemon.metrics().exits(guest.name)
         guest.tell("/crash")
+        # misc: mypy has no type for a lambda's default, which binds the loop's name.
         eventually(lambda n=counted: daemon.metrics().exits(guest.name) == n + 1, "the crash is counted", PATIENCE_S)  # type: ignore[misc]
 
 

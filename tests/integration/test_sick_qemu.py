@@ -131,6 +131,7 @@ def test_nonsense_on_qmp_and_console(
     hanging = [sick(containers, manner) for manner in NO_ANSWER]
     answering = [sick(containers, manner) for manner in ANSWER]
     for guest in hanging:
+        # misc: mypy has no type for a lambda's default, which binds the loop's name.
         eventually(lambda one=guest: daemon.metrics().exits(one.name, "hang") >= 2, f"{guest.name} hangs", PATIENCE_S)  # type: ignore[misc]
         told = daemon.metrics()  # once: it goes on hanging
         assert told.exits(guest.name) == told.exits(guest.name, "hang")

@@ -120,6 +120,7 @@ def test_every_query_returns_data(vtapd: Daemon, prometheus: Prometheus, contain
         assert chosen["instance"] == [METRICS, OTHER_INSTANCE]
         for instances in (chosen["instance"], [OTHER_INSTANCE]):
             asked = [as_grafana(query, chosen | {"instance": instances}) for query in QUERIES]
+            # misc: mypy has no type for a lambda's default, which binds the loop's name.
             eventually(lambda asked=asked: all_answer(prometheus, asked, began_s), "each has data", DATA_S, every_s=0.5)  # type: ignore[misc]
     finally:
         taken.unlink()
