@@ -138,8 +138,8 @@ class Attachment:
             case LinkNetns():
                 netns.link_netns(link_name, self.incarnation.pid)
                 return replace(seen, netns_link=self.incarnation.pid)
-            case CreateTap(interface, name):
-                made = self._tap(await self._links.create_macvtap(name, interface))
+            case CreateTap(interface, name, up):
+                made = self._tap(await self._links.create_macvtap(name, interface, up=up))
                 return _with_interface(seen, SeenInterface(interface, made))
             case RaiseTap(low, mtu):
                 await self._links.raise_link(low.index, mtu)

@@ -33,6 +33,10 @@ class CreateTap:
 
     interface: Interface
     name: str
+    up: bool = True
+    """Whether it comes up at once. One that gets another MAC comes up afterwards: the kernel has whoever sets the MAC
+    of a macvlan that is up wait for an RCU grace period, 5 to 15 ms (macvlan_hash_del in drivers/net/macvlan.c).
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ def _next_action(
         return _undo(seen, record)
     if record is None:
         return WriteRecord(_with_interfaces(Record(container_id, name, seen.incarnation), seen))
-    return _attach(seen, record) or _serve(desired, seen, record)
+    return _attach(seen, record, _awaited(desired, seen, record)) or _serve(desired, seen, record)
 
 
 def _follow_names(record: Record, seen: Seen) -> Record:
@@ -170,7 +170,8 @@ def _forget(seen: Seen, record: Record | None) -> Action | None:
     return None if kept else DeleteRecord()
 
 
-def _attach(seen: Seen, record: Record) -> Action | None:
+def _attach(seen: Seen, record: Record, awaited: frozenset[int] = frozenset()) -> Action | None:
+    """`awaited`: the slots whose taps come up only after their takeover."""
     if seen.netns_link != record.incarnation.pid:
         return LinkNetns()
     for entry in record.taps:
@@ -179,7 +180,7 @@ def _attach(seen: Seen, record: Record) -> Action | None:
     complete = _with_interfaces(record, seen)
     if complete != record:
         return WriteRecord(complete)
-    actions = (_attach_interface(seen, record, each) for each in seen.interfaces)
+    actions = (_attach_interface(seen, record, each, awaited) for each in seen.interfaces)
     return next((action for action in actions if action), None)
 
 
@@ -193,7 +194,7 @@ def _with_interfaces(record: Record, seen: Seen) -> Record:
     return record
 
 
-def _attach_interface(seen: Seen, record: Record, each: SeenInterface) -> Action | None:
+def _attach_interface(seen: Seen, record: Record, each: SeenInterface, awaited: frozenset[int]) -> Action | None:
     entry = record.tap_of(each.interface.name)
     assert entry is not None, "entries were made before"
     exchanged = entry.original is not None and entry.original.index != each.interface.index
@@ -210,10 +211,10 @@ def _attach_interface(seen: Seen, record: Record, each: SeenInterface) -> Action
         name = entry.tap if entry.original else _free_name(each.interface, record)
         if name != entry.tap:
             return WriteRecord(_with(record, replace(entry, tap=name)))
-        return CreateTap(each.interface, entry.tap)
+        return CreateTap(each.interface, entry.tap, up=entry.slot not in awaited)
     if entry.device is None:
         return WriteRecord(_with(record, replace(entry, device=each.tap.device)))
-    if not each.tap.up or each.tap.mtu != each.interface.mtu:
+    if (not each.tap.up or each.tap.mtu != each.interface.mtu) and entry.slot not in awaited:
         return RaiseTap(each.tap, each.interface.mtu)
     if each.tap.device not in seen.rules:
         return AllowDevice(each.tap.device)
@@ -230,9 +231,7 @@ def _serve(desired: Desired, seen: Seen, record: Record) -> Action | None:
         return StopGuest()
     if any(t.slot in seen.nics and (t.original is not None) != desired.takeover for t in record.taps):
         return StopGuest(again=True)  # it was started for other addresses than it should have
-    # A guest that runs has the cards that it was started with, unless it takes more.
-    candidates = sorted(record.taps, key=lambda t: (t.slot not in seen.nics, t.slot))
-    theirs = candidates[: desired.cards if not seen.guest or desired.hotplug else len(seen.nics)]
+    theirs = _with_cards(desired, seen, record)
     for entry in record.taps:
         if not desired.takeover or entry not in theirs:
             action = _give_back(seen, record, entry) if entry.original else None
@@ -247,6 +246,20 @@ def _serve(desired: Desired, seen: Seen, record: Record) -> Action | None:
         return StartGuest(tuple(uplinks))
     plug = next((PlugNic(uplink) for uplink in uplinks if uplink.slot not in seen.nics), None)
     return plug or (MarkReady() if desired.ready and not seen.ready else None)
+
+
+def _with_cards(desired: Desired, seen: Seen, record: Record) -> list[TapRecord]:
+    """What the guest's cards are on: one that runs has those that it was started with, unless it takes more."""
+    candidates = sorted(record.taps, key=lambda t: (t.slot not in seen.nics, t.slot))
+    return candidates[: desired.cards if not seen.guest or desired.hotplug else len(seen.nics)]
+
+
+def _awaited(desired: Desired, seen: Seen, record: Record) -> frozenset[int]:
+    """The slots that are to be taken over and are not yet."""
+    if not desired.takeover:
+        return frozenset()
+    theirs = _with_cards(desired, seen, record)
+    return frozenset(entry.slot for entry in theirs if not is_taken(entry, seen.of(entry.interface)))
 
 
 def _take_over(seen: Seen, record: Record, entry: TapRecord) -> Action | None:

@@ -122,8 +122,8 @@ class Links:
                     return whole, payloads
                 payloads.append(payload)
 
-    async def create_macvtap(self, name: str, parent: Interface) -> Link:
-        """Make a macvtap in bridge mode with the parent's MTU, up, and return it as the kernel shows it.
+    async def create_macvtap(self, name: str, parent: Interface, *, up: bool = True) -> Link:
+        """Make a macvtap in bridge mode with the parent's MTU, and return it as the kernel shows it.
 
         All multicast is let through, for the guest's IPv6 neighbour discovery.
         """
@@ -136,7 +136,8 @@ class Links:
                 # Before Linux 6.1 macvtap refuses an ifindex that it has seen in another namespace.
                 index = random.choice(_HIGH_IFINDEX)  # noqa: S311  # no secret
                 self.request(rtnetlink.create_macvtap(name, parent.index, parent.mtu, index))
-            shown = self._raise(name, parent.mtu, rtnetlink.show_link(name))
+            show = rtnetlink.show_link(name)
+            shown = self._raise(name, parent.mtu, show) if up else self.request(show)
         if shown is None:
             raise ContainerGone(f"the macvtap {name} went as soon as it was made", step="macvtap")
         return parse_link(shown)

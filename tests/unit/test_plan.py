@@ -274,6 +274,13 @@ class TestStates:
 ETH0_AGAIN = Interface("eth0", IfIndex(31), "02:42:ac:11:00:09", 1500, (Address(4, "172.17.0.9", 16),))
 
 
+def test_a_tap_that_gets_its_guests_mac_comes_up_only_with_it() -> None:
+    there = world()
+    steps = names(there.converge(SERVED))
+    assert [step for step in steps if step in (CreateTap, TakeOver, RaiseTap)] == [CreateTap, TakeOver, RaiseTap]
+    assert there.taps["eth0"].up
+
+
 def test_a_tap_that_is_down_or_of_another_mtu_is_raised() -> None:
     there = world(at=TAP)
     (name,) = there.taps
@@ -334,7 +341,10 @@ class TestSurprises:
     def test_or_is_plugged_into_one_that_takes_it(self) -> None:
         there = world(at=HOTPLUG)
         there.docker["eth1"] = there.interfaces["eth1"] = ETH1
-        assert names(there.converge(HOTPLUG)) == [WriteRecord, *ATTACH_ONE, WriteRecord, TakeOver, PlugNic]
+        assert names(there.converge(HOTPLUG)) == [
+            *(WriteRecord, *ATTACH_ONE),
+            *(WriteRecord, TakeOver, RaiseTap, PlugNic),
+        ]
         check_reached(there, HOTPLUG)
 
     @pytest.mark.parametrize("desired", [SERVED, HOTPLUG])

@@ -141,8 +141,8 @@ class World:
                 self._take_on_host(action)
             case StartGuest() | StopGuest() | PlugNic() | UnplugNic() | MarkReady() | UnmarkReady():
                 self._take_guest(action)
-            case CreateTap(interface, name):
-                self._create_tap(interface, name)
+            case CreateTap(interface, name, up):
+                self._create_tap(interface, name, up)
             case RaiseTap(tap, mtu):
                 name = next(name for name, each in self.taps.items() if each == tap)
                 self.taps[name] = replace(tap, up=True, mtu=mtu)
@@ -195,13 +195,13 @@ class World:
                 assert self.ready != isinstance(action, MarkReady), "nothing changes"
                 self.ready = isinstance(action, MarkReady)
 
-    def _create_tap(self, interface: Interface, name: str) -> None:
+    def _create_tap(self, interface: Interface, name: str, up: bool) -> None:
         if name in {tap.name for tap in self.taps.values()}:
             raise KernelRefusesError(f"EEXIST: {name}")
         used = {tap.device.minor for tap in self.taps.values()} | self.minors_elsewhere
         minor = next(n for n in count(1) if n not in used)  # minors are reused at once
         index = IfIndex(next(_indexes))
-        self.taps[interface.name] = Tap(name, index, next(_macs), interface.mtu, True, DeviceNumber(MAJOR, minor))
+        self.taps[interface.name] = Tap(name, index, next(_macs), interface.mtu, up, DeviceNumber(MAJOR, minor))
 
     def _take_over(self, original: Interface, tap: Tap) -> Iterator[None]:
         name = original.name
