@@ -38,6 +38,8 @@ class Reconciler:
         self.workers: dict[ContainerId, Worker] = {}
         self._context = context
         self._tasks: anyio.abc.TaskGroup
+        self._listed: dict[ContainerId, int] = {}
+        """What Docker's list said last."""
         self._connected = False
         self._reconsidered = anyio.Event()
         self._heard: deque[tuple[ContainerId, str, int]] = deque(maxlen=_REMEMBERED)
@@ -93,8 +95,23 @@ class Reconciler:
             self.mark(worker.id)
 
     async def _mark_all(self) -> None:
-        for container_id in {*await self._context.docker.list_running(), *self.workers}:
+        self._listed = await self._context.docker.list_running()
+        for container_id in {*self._listed, *self.workers}:
             self.mark(container_id)
+
+    async def _check_all(self) -> None:
+        """At leisure. Docker is asked of a container only where its list says something new of it."""
+        before = self._listed
+        try:
+            self._listed = await self._context.docker.list_running()
+        except (Transient, Permanent) as error:
+            log.debug("list_unknown", error=str(error))
+        for container_id in {*self._listed, *self.workers}:
+            if container_id in self.workers:
+                changed = self._listed.get(container_id) != before.get(container_id)
+                self.workers[container_id].check(inspect=changed)
+            else:
+                self.mark(container_id)
 
     async def _follow_docker(self) -> None:
         delay_s = _FIRST_RECONNECT_S
@@ -139,9 +156,4 @@ class Reconciler:
             with anyio.move_on_after(self._context.config.attach.resync):
                 await self._reconsidered.wait()
                 continue  # it may be due at another time now
-            for worker in self.workers.values():
-                worker.check()
-            try:
-                await self._mark_all()
-            except (Transient, Permanent) as error:
-                log.debug("resync_postponed", error=str(error))
+            await self._check_all()

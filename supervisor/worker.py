@@ -82,9 +82,9 @@ class Worker:
         self.trouble = None
         self.mark()
 
-    def check(self) -> None:
-        """At leisure: ask Docker and the guest's QEMU again, and look."""
-        self.mark(inspect=True)
+    def check(self, *, inspect: bool) -> None:
+        """At leisure: look, and ask the guest's QEMU again; `inspect` asks Docker, too."""
+        self.mark(inspect=inspect)
         if self.current is not None and self.current.keeper.session is not None:
             self.current.keeper.session.ask()
 
@@ -234,6 +234,8 @@ class Worker:
             await self.current.end()
             self.current = None
             log.info("container_ended")
+            if incarnation is None and self.container is not None and self.container.running:
+                self.mark(inspect=True)  # Docker has not said so, or not been heard
         self.trouble = None
         if incarnation is not None and self.container is not None:
             self.current = ContainerRun(

@@ -20,6 +20,7 @@ import aiohttp
 import anyio
 import msgspec
 from aiodocker import Docker as Client
+from aiodocker.containers import DockerContainer
 from aiodocker.exceptions import DockerError
 
 from supervisor.core.labels import PREFIX
@@ -32,6 +33,8 @@ DEFAULT_HOST = "unix:///var/run/docker.sock"
 _CONTAINER_EVENTS = ("start", "die", "kill", "pause", "unpause", "rename", "update", "oom", "destroy")
 _MOST_IMAGES = 256
 _NETWORK_EVENTS = ("connect", "disconnect")
+
+_LISTED = ("Names", "State", "HostConfig", "NetworkSettings")
 
 _LOG_LINES = 100
 
@@ -189,10 +192,14 @@ class Docker:
                     on_event(replace(event, replayed=since_s * 1e9 <= event.time_ns < asked_ns))
         raise Transient(lost, step="docker")
 
-    async def list_running(self) -> list[ContainerId]:
-        """The ids of all containers that run."""
+    async def list_running(self) -> dict[ContainerId, int]:
+        """All containers that run; a number for each that is another one once the list says something else of it.
+
+        One answer for all of them, where Docker would have to be asked of each. It tells of nothing that an `update`
+        changes, which has an event of its own.
+        """
         async with self._translated("list"):
-            return [ContainerId(container.id) for container in await self._client.containers.list()]
+            return {ContainerId(each.id): _digest(each) for each in await self._client.containers.list()}
 
     async def inspect(self, container_id: ContainerId) -> Container | None:
         """One container, or None when Docker does not know it."""
@@ -265,6 +272,12 @@ class Docker:
         except DockerError as error:
             kind = Permanent if error.status in (401, 403) else Transient
             raise kind(f"Docker refused ({what}): {error.message}", step="docker", remedy=remedy) from error
+
+
+def _digest(listed: DockerContainer) -> int:
+    """Of what may change in a container's life, but for its age in words."""
+    told = ((key, listed[key]) for key in _LISTED if key in listed)
+    return hash(msgspec.json.encode([*told], order="deterministic"))
 
 
 def _container(data: _Inspect) -> Container:

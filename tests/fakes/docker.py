@@ -58,6 +58,16 @@ class FakeContainer:
         }  # fmt: skip
 
 
+    def as_listed(self) -> dict[str, Any]:
+        return {
+            "Id": self.id,
+            "Names": [f"/{self.name}"],
+            "State": "paused" if self.paused else "running",
+            "Status": f"Up {time.monotonic_ns()} nanoseconds",
+            "HostConfig": {"NetworkMode": self.network_mode},
+        }
+
+
 class FakeDocker:
     """Use as an asynchronous context manager; `vanish` and `appear` in between as often as wanted."""
 
@@ -200,7 +210,7 @@ class FakeDocker:
         return await self._spoiled("version") or _json({"Version": "20.10.24-fake", "ApiVersion": API_VERSION})
 
     async def _list(self, request: web.Request) -> web.Response:
-        shown = [{"Id": each.id, "Names": [f"/{each.name}"]} for each in self.containers.values() if each.running]
+        shown = [each.as_listed() for each in self.containers.values() if each.running]
         assert "all" not in request.query, "vtapd asks for running containers only"
         return await self._spoiled("list") or _json(shown)
 

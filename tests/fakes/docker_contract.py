@@ -93,6 +93,12 @@ class DockerContract:
         await engine.kill(container)
         assert container not in await docker.list_running()
 
+    async def test_its_list_shows_what_changes(self, docker: Docker, engine: Engine, container: ContainerId) -> None:
+        listed = await docker.list_running()
+        assert await docker.list_running() == listed
+        await engine.pause(container)
+        assert (await docker.list_running())[container] != listed[container]
+
     async def test_it_knows_a_container(self, docker: Docker, container: ContainerId) -> None:
         known = await docker.inspect(container)
         assert known is not None
