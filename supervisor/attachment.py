@@ -44,7 +44,6 @@ KernelStep = (
     | MakeNode
     | RemoveNode
     | TakeOver
-    | GiveBack
     | MarkReady
     | UnmarkReady
 )
@@ -80,7 +79,7 @@ class Attachment:
         self.root = root
         self.dev = dev
         self.sysfs = handles.sysfs
-        self._links = Links(handles.dumps, handles.changes)
+        self._links = Links(handles.netlink, handles.spare)
 
     @classmethod
     def open(cls, incarnation: Incarnation, own_rules: Callable[[], tuple[Rule, ...]]) -> "Attachment":
@@ -128,25 +127,25 @@ class Attachment:
             ready=observe_ready_mark(self.dev),
         )
 
-    async def sweep(self) -> None:
+    def sweep(self) -> None:
         """Take away what a daemon that was killed may have left, and no record tells of."""
-        await self._links.delete_sibling()
+        self._links.delete_sibling()
 
-    async def apply(self, step: KernelStep, link_name: str, seen: Seen) -> Seen:
-        """Take one step and return what is there now."""
+    def apply(self, step: KernelStep, link_name: str, seen: Seen) -> Seen:
+        """Take one step, within the call, and return what is there now."""
         match step:
             case LinkNetns():
                 netns.link_netns(link_name, self.incarnation.pid)
                 return replace(seen, netns_link=self.incarnation.pid)
             case CreateTap(interface, name, up):
-                made = self._tap(await self._links.create_macvtap(name, interface, up=up))
+                made = self._tap(self._links.create_macvtap(name, interface, up=up))
                 return _with_interface(seen, SeenInterface(interface, made))
             case RaiseTap(low, mtu):
-                await self._links.raise_link(low.index, mtu)
+                self._links.raise_link(low.index, mtu)
                 owner = next(s for s in seen.interfaces if s.tap == low)
                 return _with_interface(seen, SeenInterface(owner.interface, replace(low, up=True, mtu=mtu)))
             case DeleteTap(gone):
-                await self._links.delete_link(gone.index)
+                self._links.delete_link(gone.index)
                 owner = next(s for s in seen.interfaces if s.tap == gone)
                 return _with_interface(seen, SeenInterface(owner.interface))
             case AllowDevice(device):
@@ -166,28 +165,28 @@ class Attachment:
                 set_ready_mark(self.dev, is_ready)
                 return replace(seen, ready=is_ready)
             case TakeOver(original, its_tap):
-                return await self._take_over(original, its_tap, seen)
-            case GiveBack(original, its_tap):
-                return await self._give_back(original, its_tap, seen)
+                return self._take_over(original, its_tap, seen)
 
-    async def _take_over(self, original: Interface, its_tap: Tap, seen: Seen) -> Seen:
+    def _take_over(self, original: Interface, its_tap: Tap, seen: Seen) -> Seen:
         """Addresses first, then the MACs: a macvtap is refused the MAC that its parent has (EADDRINUSE)."""
         index = _index(seen, original)
         for address in original.addresses:
-            await self._links.remove_address(index, address)
+            self._links.remove_address(index, address)
         mac = _random_mac()
-        await self._links.set_mac(index, mac)
+        self._links.set_mac(index, mac)
         if its_tap.mac != original.mac:
-            await self._links.set_mac(its_tap.index, original.mac)
+            self._links.set_mac(its_tap.index, original.mac)
         stripped = replace(original, index=index, mac=mac, addresses=(), routes=())
         return _with_interface(seen, SeenInterface(stripped, replace(its_tap, mac=original.mac)))
 
-    async def _give_back(self, original: Interface, its_tap: Tap | None, seen: Seen) -> Seen:
+    async def give_back(self, step: GiveBack, seen: Seen) -> Seen:
+        """The one step that takes its time; returns what is there now."""
+        original, its_tap = step.original, step.tap
         index = _index(seen, original)
         if its_tap is not None and its_tap.mac == original.mac:
             its_tap = replace(its_tap, mac=_random_mac())
-            await self._links.set_mac(its_tap.index, its_tap.mac)
-        await self._links.set_mac(index, original.mac)
+            self._links.set_mac(its_tap.index, its_tap.mac)
+        self._links.set_mac(index, original.mac)
         for address in original.addresses:
             await self._links.add_address(index, address)
         # A gateway must be reachable before a route may name it, so those without one come first.

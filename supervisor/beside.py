@@ -1,8 +1,6 @@
 """Asks a guest from a link beside its own: for networks that the host has no way into (macvlan, some overlays)."""
 
-from contextlib import AsyncExitStack
-
-import anyio
+from contextlib import ExitStack
 
 from supervisor.core.frames import Target
 from supervisor.core.health import Question
@@ -10,8 +8,6 @@ from supervisor.core.model import Link, Pid, Whereabouts
 from supervisor.edges import netns, sibling
 from supervisor.edges.links import SIBLING, Links
 from supervisor.errors import Transient
-
-_GOES_S = 5.0
 
 
 async def answers_beside(init: Pid, where: Whereabouts, question: Question, timeout_s: float) -> bool:
@@ -24,27 +20,22 @@ async def answers_beside(init: Pid, where: Whereabouts, question: Question, time
         return False
     target = Target(where.mac, where.ip)
     handles = netns.open_netns(init)
-    links = Links(handles.dumps, handles.changes)
-    async with AsyncExitStack() as owned:
+    links = Links(handles.netlink, handles.spare)
+    with ExitStack() as owned:
         owned.callback(links.close)
         owned.callback(handles.close_sysfs)
         packets = netns.call_inside(init, sibling.open_packets)
         owned.enter_context(packets)
-        owned.push_async_callback(_remove, links)
-        link = await _create(links, where.interface)
+        owned.callback(links.delete_sibling)
+        link = _create(links, where.interface)
         if question.port is None or where.gateway is None:
             return await sibling.has_address(packets, SIBLING, link.mac, target, timeout_s)
         return await sibling.accepts_tcp(packets, SIBLING, link.mac, target, question.port, where.gateway, timeout_s)
 
 
-async def _create(links: Links, interface: str) -> Link:
+def _create(links: Links, interface: str) -> Link:
     interfaces, _ = links.observe(with_routes=False, owners={})
     parent = next((each for each in interfaces if each.name == interface), None)
     if parent is None:
         raise Transient(f"interface {interface} is gone", step="health")
-    return await links.create_sibling(parent)
-
-
-async def _remove(links: Links) -> None:
-    with anyio.move_on_after(_GOES_S, shield=True):
-        await links.delete_sibling()
+    return links.create_sibling(parent)

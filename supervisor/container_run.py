@@ -163,7 +163,7 @@ class ContainerRun:
         found = self._context.leftovers.take_guests(self.container.id, self.incarnation.pid)
         if why_no_network(self.container.network_mode) is None:
             attachment = self.steps.reach()
-            await attachment.sweep()
+            attachment.sweep()
             recover_record(self.container, self.incarnation, attachment, self._ledger)
             await recover_guest(self.container, self.incarnation, attachment, self._ledger, found)
         self._recovered = True

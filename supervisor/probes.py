@@ -78,10 +78,10 @@ async def probe_macvtap(_: Machine) -> Finding:
     """One on a veth, both in a network namespace that is gone afterwards."""
     handles = await netns.open_scratch()
     try:
-        with closing(Links(handles.dumps, handles.changes)) as links:
+        with closing(Links(handles.netlink, handles.spare)) as links:
             await links.create_pair("veth0", "veth1")
             interfaces, _taps = links.observe(False, {})
-            made = await links.create_macvtap("vtapcheck", interfaces[0])
+            made = links.create_macvtap("vtapcheck", interfaces[0])
             device = tap.observe_device(handles.sysfs, made.index)
     finally:
         handles.close_sysfs()

@@ -12,6 +12,7 @@ from supervisor.core.actions import (
     AllowDevice,
     DeleteRecord,
     DenyDevice,
+    GiveBack,
     PlugNic,
     StartGuest,
     StopGuest,
@@ -121,10 +122,12 @@ class Steps:
             case AllowDevice() | DenyDevice():
                 attachment = self.reach()
                 await self._tell_systemd(action, attachment)
-                seen = await attachment.apply(action, self._link, seen)
+                seen = attachment.apply(action, self._link, seen)
                 self._log_rule(action, attachment)
+            case GiveBack():
+                seen = await self.reach().give_back(action, seen)
             case _:
-                seen = await self.reach().apply(action, self._link, seen)
+                seen = self.reach().apply(action, self._link, seen)
                 log.debug("step_done", step=type(action).__name__)
         return seen
 

@@ -25,7 +25,7 @@ NLM_F_DUMP_INTR = 0x10
 _NLM_F_REQUEST_DUMP = 0x301
 _TYPE_BITS = 0x3FFF  # the rest are NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
-_RTM_NEWLINK, _RTM_GETLINK = 16, 18
+_RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_DELADDR = 16, 17, 18, 21
 _NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_EXCL, _NLM_F_CREATE = 0x1, 0x4, 0x200, 0x400
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_LINKINFO = 1, 3, 4, 5, 18
@@ -43,6 +43,7 @@ _RT_TABLE_LOCAL, _RTPROT_KERNEL = 255, 2
 _RTM_F_CLONED = 0x200
 _RTNH_F_ONLINK = 4
 _FAMILIES = {2: 4, 10: 6}  # AF_INET, AF_INET6
+_AF = {version: family for family, version in _FAMILIES.items()}
 
 
 class Kind(IntEnum):
@@ -80,10 +81,10 @@ def pack(requests: Sequence[Request], sequence: int) -> bytes:
     )
 
 
-def create_macvtap(name: str, parent: IfIndex, mtu: int, index: int = 0) -> Request:
-    """For a macvtap in bridge mode that lets all multicast through; with an `index`, under that ifindex."""
+def create_macvlan(kind: str, name: str, parent: IfIndex, mtu: int, index: int = 0) -> Request:
+    """For a macvtap or macvlan in bridge mode that lets all multicast through; with an `index`, under that ifindex."""
     mode = _attribute(_IFLA_MACVLAN_MODE, _U32.pack(_MACVLAN_MODE_BRIDGE))
-    info = _attribute(_IFLA_INFO_KIND, b"macvtap") + _attribute(_IFLA_INFO_DATA, mode)
+    info = _attribute(_IFLA_INFO_KIND, kind.encode()) + _attribute(_IFLA_INFO_DATA, mode)
     body = (
         _LINK.pack(0, 0, index, _IFF_ALLMULTI, _IFF_ALLMULTI)
         + _attribute(_IFLA_IFNAME, name.encode() + b"\0")
@@ -103,6 +104,23 @@ def forgo_ipv6(link: str | IfIndex) -> Request:
 def raise_link(link: str | IfIndex, mtu: int) -> Request:
     """The link gets this MTU and comes up."""
     return _set(link, _IFF_UP, _attribute(_IFLA_MTU, _U32.pack(mtu)))
+
+
+def set_mac(index: IfIndex, mac: str) -> Request:
+    """The link gets this MAC."""
+    return _set(index, 0, _attribute(_IFLA_ADDRESS, bytes.fromhex(mac.replace(":", ""))))
+
+
+def delete_link(index: IfIndex) -> Request:
+    """The link goes."""
+    return Request(_RTM_DELLINK, _NLM_F_ACK, _LINK.pack(0, 0, index, 0, 0))
+
+
+def remove_address(index: IfIndex, address: Address) -> Request:
+    """The link loses this address."""
+    body = _ADDRESS.pack(_AF[address.family], address.prefix, 0, 0, index)
+    ip = ipaddress.ip_address(address.ip).packed
+    return Request(_RTM_DELADDR, _NLM_F_ACK, body + _attribute(_IFA_LOCAL, ip) + _attribute(_IFA_ADDRESS, ip))
 
 
 def show_link(name: str) -> Request:

@@ -8,8 +8,8 @@ import errno
 import os
 import random
 import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -44,28 +44,22 @@ _HIGH_IFINDEX = range(1 << 20, 1 << 30)
 
 
 class Links:
-    """The links of one network namespace. Owns the two rtnetlink sockets that it was given."""
+    """The links of one network namespace. Owns the two rtnetlink sockets that it was given.
 
-    def __init__(self, dumps: int, changes: int) -> None:
-        self._dumps = socket.socket(fileno=dumps)
-        self._dumps.settimeout(_ANSWER_S)
-        self._changes = changes
-        self._changer: AsyncIPRoute | None = None
+    What is no coroutine is carried out within the call. All changes wait for the one lock that the kernel has for the
+    network devices of the whole machine (RTNL), and so does a look: while many containers start, tens of milliseconds.
+    """
+
+    def __init__(self, netlink: int, spare: int) -> None:
+        self._socket = socket.socket(fileno=netlink)
+        self._socket.settimeout(_ANSWER_S)
+        self._spare = spare
+        """pyroute2's."""
         self._sequence = 0
 
     def close(self) -> None:
-        self._dumps.close()
-        if self._changer is not None:
-            self._changer.close()
-        else:
-            os.close(self._changes)
-
-    @property
-    def _route(self) -> AsyncIPRoute:
-        """pyroute2, for changes of what is there; a container that is only looked at or given a tap never needs it."""
-        if self._changer is None:
-            self._changer = AsyncIPRoute(fileno=self._changes, ext_ack=True)
-        return self._changer
+        self._socket.close()
+        os.close(self._spare)
 
     def observe(self, with_routes: bool, owners: Mapping[str, str]) -> tuple[list[Interface], list[Link]]:
         """The Ethernet interfaces that are no macvtap, eth0 and its like first; and the macvtaps, each with the
@@ -108,11 +102,11 @@ class Links:
     def _dump_once(self, kind: Kind) -> tuple[bool, list[bytes]]:
         """Whether the tables stayed the same meanwhile, and the messages."""
         self._sequence += 1
-        self._dumps.send(dump_request(kind, self._sequence))
+        self._socket.send(dump_request(kind, self._sequence))
         whole = True
         payloads: list[bytes] = []
         while True:
-            for found, flags, sequence, payload in messages(self._dumps.recv(_DUMP_BYTES)):
+            for found, flags, sequence, payload in messages(self._socket.recv(_DUMP_BYTES)):
                 if sequence != self._sequence:
                     continue  # of a dump that was given up
                 whole = whole and not flags & NLM_F_DUMP_INTR
@@ -122,55 +116,49 @@ class Links:
                     return whole, payloads
                 payloads.append(payload)
 
-    async def create_macvtap(self, name: str, parent: Interface, *, up: bool = True) -> Link:
+    def create_macvtap(self, name: str, parent: Interface, *, up: bool = True) -> Link:
         """Make a macvtap in bridge mode with the parent's MTU, and return it as the kernel shows it.
 
         All multicast is let through, for the guest's IPv6 neighbour discovery.
         """
-        async with _translated("macvtap", f"create {name} on {parent.name}"):
+        with _translated("macvtap", f"create {name} on {parent.name}"):
             try:
-                self.request(rtnetlink.create_macvtap(name, parent.index, parent.mtu))
+                self.request(rtnetlink.create_macvlan("macvtap", name, parent.index, parent.mtu))
             except NetlinkError as error:
                 if error.code != errno.EEXIST:
                     raise
                 # Before Linux 6.1 macvtap refuses an ifindex that it has seen in another namespace.
                 index = random.choice(_HIGH_IFINDEX)  # noqa: S311  # no secret
-                self.request(rtnetlink.create_macvtap(name, parent.index, parent.mtu, index))
+                self.request(rtnetlink.create_macvlan("macvtap", name, parent.index, parent.mtu, index))
             show = rtnetlink.show_link(name)
             shown = self._raise(name, parent.mtu, show) if up else self.request(show)
         if shown is None:
             raise ContainerGone(f"the macvtap {name} went as soon as it was made", step="macvtap")
         return parse_link(shown)
 
-    async def create_pair(self, name: str, peer: str) -> None:
-        """Make a veth and its other end, both in this namespace."""
-        async with _translated("veth", f"create {name}"):
-            await self._route.link("add", ifname=name, kind="veth", peer={"ifname": peer})
-
-    async def create_sibling(self, parent: Interface) -> Link:
+    def create_sibling(self, parent: Interface) -> Link:
         """Make a macvlan in bridge mode beside the macvtap of this interface, up and with no address; or find it."""
-        request = {"ifname": SIBLING, "kind": "macvlan", "macvlan_mode": "bridge", "link": parent.index}
-        async with _translated("health", f"create {SIBLING}"):
-            async with _existing_is_fine():
-                await self._route.link("add", **request)
+        with _translated("health", f"create {SIBLING}"):
+            with _forgiven(errno.EEXIST):
+                self.request(rtnetlink.create_macvlan("macvlan", SIBLING, parent.index, parent.mtu))
             shown = self._raise(SIBLING, parent.mtu, rtnetlink.show_link(SIBLING))
         if shown is None:
             raise ContainerGone(f"the link {SIBLING} went as soon as it was made", step="health")
         return parse_link(shown)
 
-    async def delete_sibling(self) -> None:
+    def delete_sibling(self) -> None:
         """Nothing when it is not there."""
         found = self._find(SIBLING)
         if found is not None:
-            await self.delete_link(found.index)
+            self.delete_link(found.index)
 
     def _find(self, name: str) -> Link | None:
         links = (parse_link(payload) for payload in self._dump(Kind.LINKS))
         return next((link for link in links if link.name == name), None)
 
-    async def raise_link(self, index: IfIndex, mtu: int) -> None:
+    def raise_link(self, index: IfIndex, mtu: int) -> None:
         """Give a macvtap this MTU and bring it up."""
-        async with _translated("macvtap", f"bring link {index} up"):
+        with _translated("macvtap", f"bring link {index} up"):
             self._raise(index, mtu)
 
     def _raise(self, link: str | IfIndex, mtu: int, *more: rtnetlink.Request) -> bytes | None:
@@ -185,11 +173,11 @@ class Links:
         """
         awaited = range(self._sequence + 1, self._sequence + 1 + len(requests))
         self._sequence += len(requests)
-        self._dumps.send(rtnetlink.pack(requests, awaited[0]))
+        self._socket.send(rtnetlink.pack(requests, awaited[0]))
         shown, failures = None, []
         answered: set[int] = set()
         while len(answered) < len(awaited):
-            for kind, _, sequence, payload in messages(self._dumps.recv(_DUMP_BYTES)):
+            for kind, _, sequence, payload in messages(self._socket.recv(_DUMP_BYTES)):
                 if sequence not in awaited:
                     continue  # of what was given up
                 answered.add(sequence)
@@ -201,61 +189,79 @@ class Links:
             raise NetlinkError(failures[0])
         return shown
 
-    async def delete_link(self, index: IfIndex) -> None:
+    def delete_link(self, index: IfIndex) -> None:
         """Delete a link; nothing when it is gone. Takes 15 to 20 ms (RCU)."""
-        async with _translated("macvtap", f"delete link {index}"), _missing_is_fine():
-            await self._route.link("del", index=index)
+        with _translated("macvtap", f"delete link {index}"), _forgiven(errno.ENODEV):
+            self.request(rtnetlink.delete_link(index))
 
-    async def set_mac(self, index: IfIndex, mac: str) -> None:
-        """Change a link's MAC while it is up."""
-        async with _translated("takeover", f"set the MAC of link {index} to {mac}"):
-            await self._route.link("set", index=index, address=mac)
+    def set_mac(self, index: IfIndex, mac: str) -> None:
+        """Change a link's MAC, also while it is up."""
+        with _translated("takeover", f"set the MAC of link {index} to {mac}"):
+            self.request(rtnetlink.set_mac(index, mac))
 
-    async def remove_address(self, index: IfIndex, address: Address) -> None:
+    def remove_address(self, index: IfIndex, address: Address) -> None:
         """Remove an address, and with it its routes; nothing when it is gone."""
-        async with _translated("takeover", f"remove {address} from link {index}"), _missing_is_fine():
-            await self._route.addr("del", index=index, address=address.ip, prefixlen=address.prefix)
+        gone = errno.ENODEV, errno.EADDRNOTAVAIL
+        with _translated("takeover", f"remove {address} from link {index}"), _forgiven(*gone):
+            self.request(rtnetlink.remove_address(index, address))
+
+    async def create_pair(self, name: str, peer: str) -> None:
+        """Make a veth and its other end, both in this namespace."""
+        with _translated("veth", f"create {name}"):
+            async with self._pyroute() as pyroute:
+                await pyroute.link("add", ifname=name, kind="veth", peer={"ifname": peer})
 
     async def add_address(self, index: IfIndex, address: Address) -> None:
         """Add an address; nothing when it is there."""
         extra: dict[str, Any] = {"broadcast": address.broadcast} if address.broadcast else {}
         if address.family == 6:
             extra["flags"] = _IFA_F_NODAD
-        async with _translated("takeover", f"add {address} to link {index}"), _existing_is_fine():
-            await self._route.addr(
-                "add",
-                index=index,
-                family=_AF[address.family],
-                address=address.ip,
-                prefixlen=address.prefix,
-                scope=address.scope,
-                **extra,
-            )
+        with _translated("takeover", f"add {address} to link {index}"), _forgiven(errno.EEXIST):
+            async with self._pyroute() as pyroute:
+                await pyroute.addr(
+                    "add",
+                    index=index,
+                    family=_AF[address.family],
+                    address=address.ip,
+                    prefixlen=address.prefix,
+                    scope=address.scope,
+                    **extra,
+                )
 
     async def add_route(self, index: IfIndex, route: Route) -> None:
         """Add a route through this link; nothing when it is there."""
         optional = {"gateway": route.gateway, "prefsrc": route.source, "priority": route.metric}
-        async with _translated("takeover", f"add route {route.destination or 'default'}"), _existing_is_fine():
-            await self._route.route(
-                "add",
-                family=_AF[route.family],
-                dst=f"{route.destination}/{route.prefix}" if route.destination else "default",
-                oif=index,
-                table=route.table,
-                proto=route.protocol,
-                scope=route.scope,
-                type=route.type,
-                flags=route.flags,
-                **{name: value for name, value in optional.items() if value is not None},
-            )
+        with _translated("takeover", f"add route {route.destination or 'default'}"), _forgiven(errno.EEXIST):
+            async with self._pyroute() as pyroute:
+                await pyroute.route(
+                    "add",
+                    family=_AF[route.family],
+                    dst=f"{route.destination}/{route.prefix}" if route.destination else "default",
+                    oif=index,
+                    table=route.table,
+                    proto=route.protocol,
+                    scope=route.scope,
+                    type=route.type,
+                    flags=route.flags,
+                    **{name: value for name, value in optional.items() if value is not None},
+                )
+
+    @asynccontextmanager
+    async def _pyroute(self) -> AsyncIterator[AsyncIPRoute]:
+        """For what is seldom done and has many attributes. None is kept: they take 25 KiB, and there are hundreds."""
+        pyroute = AsyncIPRoute(fileno=os.dup(self._spare), ext_ack=True)
+        try:
+            yield pyroute
+        finally:
+            pyroute.close()
 
 
 def _name_order(interface: Interface) -> tuple[bool, int, str]:
     return not interface.name.startswith("eth"), len(interface.name), interface.name
 
 
-@asynccontextmanager
-async def _translated(step: str, what: str) -> AsyncIterator[None]:
+@contextmanager
+def _translated(step: str, what: str) -> Iterator[None]:
     try:
         yield
     except NetlinkError as error:
@@ -277,19 +283,11 @@ def _translate(error: NetlinkError, step: str, what: str) -> VtapdError:
             return Transient(said, step=step)
 
 
-@asynccontextmanager
-async def _missing_is_fine() -> AsyncIterator[None]:
+@contextmanager
+def _forgiven(*codes: int) -> Iterator[None]:
+    """What the kernel says where there is nothing to do."""
     try:
         yield
     except NetlinkError as error:
-        if error.code not in (errno.ENODEV, errno.EADDRNOTAVAIL, errno.ESRCH):
-            raise
-
-
-@asynccontextmanager
-async def _existing_is_fine() -> AsyncIterator[None]:
-    try:
-        yield
-    except NetlinkError as error:
-        if error.code != errno.EEXIST:
+        if error.code not in codes:
             raise

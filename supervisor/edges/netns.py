@@ -40,16 +40,16 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class NetnsHandles:
     """Descriptors that reach into a namespace from outside; whoever holds this closes them."""
 
-    dumps: int
+    netlink: int
     """An rtnetlink socket made inside."""
-    changes: int
+    spare: int
     """Another."""
     sysfs: int
     """The root directory of a sysfs that shows its devices."""
 
     def close(self) -> None:
-        os.close(self.dumps)
-        os.close(self.changes)
+        os.close(self.netlink)
+        os.close(self.spare)
         self.close_sysfs()
 
     def close_sysfs(self) -> None:
@@ -140,10 +140,10 @@ def _open_scratch() -> NetnsHandles:
 
 def _open_handles() -> NetnsHandles:
     with ExitStack() as owned:
-        dumps, changes = (owned.enter_context(_netlink()) for _ in range(2))
-        handles = NetnsHandles(dumps.fileno(), changes.fileno(), _mount_sysfs())
-        dumps.detach()
-        changes.detach()
+        netlink, spare = (owned.enter_context(_netlink()) for _ in range(2))
+        handles = NetnsHandles(netlink.fileno(), spare.fileno(), _mount_sysfs())
+        netlink.detach()
+        spare.detach()
     return handles
 
 

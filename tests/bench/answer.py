@@ -33,7 +33,7 @@ def _first_connected(address: str, port: int, until_s: float) -> socket.socket:
     """The first of many connections, a new one every few milliseconds. Raises TimeoutError at the deadline."""
     with ExitStack() as owned:
         poll, asked = select.poll(), dict[int, socket.socket]()
-        owned.callback(lambda: [each.close() for each in asked.values()])
+        owned.callback(_close_all, asked)
         while time.monotonic() < until_s:
             asking = socket.socket()
             asked[asking.fileno()] = asking
@@ -51,6 +51,11 @@ def _first_connected(address: str, port: int, until_s: float) -> socket.socket:
                         return asked.pop(number)
                     _give_up(poll, asked, number)
     raise TimeoutError(f"{address}:{port} was not reached")
+
+
+def _close_all(asked: dict[int, socket.socket]) -> None:
+    for each in asked.values():
+        each.close()
 
 
 def _give_up(poll: select.poll, asked: dict[int, socket.socket], number: int) -> None:

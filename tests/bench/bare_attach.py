@@ -61,7 +61,7 @@ def _inside(pid: int, home: int, name: str) -> str:
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, socket.NETLINK_ROUTE) as route:
             eth0 = IfIndex(socket.if_nametoindex("eth0"))
-            requests = rtnetlink.create_macvtap(name, eth0, 1500), rtnetlink.raise_link(name, 1500)
+            requests = rtnetlink.create_macvlan("macvtap", name, eth0, 1500), rtnetlink.raise_link(name, 1500)
             route.send(rtnetlink.pack(requests, 1))
             for _ in requests:
                 (answer,) = rtnetlink.messages(route.recv(65536))

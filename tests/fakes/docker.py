@@ -57,7 +57,6 @@ class FakeContainer:
             "HostConfig": {"NetworkMode": self.network_mode, "Memory": self.memory_bytes},
         }  # fmt: skip
 
-
     def as_listed(self) -> dict[str, Any]:
         return {
             "Id": self.id,

@@ -193,12 +193,12 @@ from supervisor.errors import ContainerGone
 
 apply, stumbled = Attachment.apply, False
 
-async def apply_or_stumble(self, step, link_name, seen):
+def apply_or_stumble(self, step, link_name, seen):
     global stumbled
     if isinstance(step, DenyDevice) and not stumbled:
         stumbled = True
         raise ContainerGone("it looks gone", step="device_rule")
-    return await apply(self, step, link_name, seen)
+    return apply(self, step, link_name, seen)
 
 Attachment.apply = apply_or_stumble
 main()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from supervisor.core.model import Address, IfIndex, Link, Route
 from supervisor.core.rtnetlink import (
     Kind,
-    create_macvtap,
+    create_macvlan,
+    delete_link,
     dump_request,
     forgo_ipv6,
     messages,
@@ -20,6 +21,8 @@ from supervisor.core.rtnetlink import (
     parse_link,
     parse_route,
     raise_link,
+    remove_address,
+    set_mac,
     show_link,
 )
 
@@ -180,7 +183,11 @@ def test_a_torn_message_is_none(data: bytes) -> None:
 def test_requests() -> None:
     """What they make of a real kernel's links is looked at in tests/integration."""
     name = attribute(3, b"vtap110002\0")
-    requests = create_macvtap("vtap110002", IfIndex(4), 1500), forgo_ipv6("vtap110002"), show_link("vtap110002")
+    requests = (
+        create_macvlan("macvtap", "vtap110002", IfIndex(4), 1500),
+        forgo_ipv6("vtap110002"),
+        show_link("vtap110002"),
+    )
     created, set_up, shown = messages(pack(requests, 7))
     info = attribute(18, attribute(1, b"macvtap") + attribute(2, attribute(1, u32(4))))
     assert created == (16, 0x605, 7, set_link(0, 0x200, name, attribute(5, u32(4)), attribute(4, u32(1500)), info))
@@ -189,9 +196,20 @@ def test_requests() -> None:
 
 
 def test_requests_by_index() -> None:
-    made, raised = messages(pack((create_macvtap("t", IfIndex(4), 68, 9), raise_link(IfIndex(9), 1280)), 1))
+    made, raised = messages(pack((create_macvlan("macvlan", "t", IfIndex(4), 68, 9), raise_link(IfIndex(9), 1280)), 1))
     assert struct.unpack_from("=i", made[3], 4) == (9,)
     assert raised == (16, 0x5, 2, set_link(9, 1, attribute(4, u32(1280))))
+
+
+def test_requests_of_a_takeover() -> None:
+    mac, own, other = "02:42:ac:11:00:02", Address(4, "10.0.0.2", 24), Address(6, "fd00::2", 64)
+    requests = set_mac(IfIndex(9), mac), remove_address(IfIndex(9), own), remove_address(IfIndex(9), other)
+    changed, removed, removed_too = messages(pack(requests, 1))
+    assert changed == (16, 0x5, 1, set_link(9, 0, attribute(1, bytes.fromhex("0242ac110002"))))
+    ip = bytes((10, 0, 0, 2))
+    assert removed == (21, 0x5, 2, struct.pack("=BBBBI", 2, 24, 0, 0, 9) + attribute(2, ip) + attribute(1, ip))
+    assert removed_too[3][:8] == struct.pack("=BBBBI", 10, 64, 0, 0, 9)
+    assert list(messages(pack((delete_link(IfIndex(9)),), 4))) == [(17, 0x5, 4, set_link(9, 0))]
 
 
 def set_link(index: int, flags: int, *attributes: bytes) -> bytes:
