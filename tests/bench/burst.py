@@ -4,11 +4,13 @@ import http.client
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tests.integration.containers import Container, Containers
 from tests.integration.daemon import Daemon
 from tests.integration.machine import Machine
+from tests.integration.waiting import eventually
 
 from .accounting import cpu_s
 from .figures import Figure, Limit
@@ -17,6 +19,7 @@ from .stage import await_attached, number_in, running_daemon
 SIZE = 100
 DEADLINE_S = 300.0
 TURN_S = 0.1
+REST_S = 5.0
 
 
 class _Api(http.client.HTTPConnection):
@@ -38,6 +41,7 @@ def measure_burst(machine: Machine, pairs: int) -> list[Figure]:
     alone: list[float] = []
     watched: list[float] = []
     attached: list[float] = []
+    slowest: list[float] = []
     processor: list[float] = []
     try:
         crowd = [containers.create() for _ in range(SIZE)]
@@ -50,7 +54,9 @@ def measure_burst(machine: Machine, pairs: int) -> list[Figure]:
                 before_s = cpu_s([daemon.pid])
                 watched.append(_burst(machine, crowd, daemon))
                 processor.append((cpu_s([daemon.pid]) - before_s) / SIZE)
-                attached += _attach_seconds(daemon)
+                each_s = _attach_seconds(daemon)
+                attached += each_s
+                slowest.append(max(each_s))
     finally:
         containers.remove_all()
     return [
@@ -76,13 +82,24 @@ def measure_burst(machine: Machine, pairs: int) -> list[Figure]:
             direction="times the rival",
             limit=Limit(1, "below"),
             source="after_s of the log lines container_attached",
-            details={"slowest_s": max(attached), "later_than_the_limit": sum(each > TURN_S for each in attached)},
+            details={"later_than_the_limit": sum(each > TURN_S for each in attached)},
+        ),
+        Figure(
+            name="burst-slowest",
+            what="the same, of the slowest of each burst",
+            rival=f"a limit of {TURN_S * 1000:g} ms",
+            unit="s",
+            ours=slowest,
+            theirs=[TURN_S] * len(slowest),
+            direction="times the rival",
+            limit=Limit(1, "below"),
         ),
     ]
 
 
 def _burst(machine: Machine, crowd: list[Container], daemon: Daemon | None = None) -> float:
     """Start them all, and end them again; how long Docker took to start them."""
+    _await_rest(machine)
     began_s = time.perf_counter()
     _ask_for_all(machine, crowd, "start")
     took_s = time.perf_counter() - began_s
@@ -93,6 +110,13 @@ def _burst(machine: Machine, crowd: list[Container], daemon: Daemon | None = Non
     if daemon is not None:
         await_attached(daemon, 0)
     return took_s
+
+
+def _await_rest(machine: Machine) -> None:
+    """Until the kernel has taken down the networks of the burst before, for which it locks everybody's."""
+    devices = partial(machine.namespace.inside, socket.if_nameindex)
+    eventually(lambda: not any(name.startswith("veth") for _, name in devices()), "the last networks go", DEADLINE_S)
+    time.sleep(REST_S)
 
 
 def _ask_for_all(machine: Machine, crowd: list[Container], what: str) -> None:
