@@ -106,6 +106,9 @@ class Reconciler:
             self._listed = await self._context.docker.list_running()
         except (Transient, Permanent) as error:
             log.debug("list_unknown", error=str(error))
+            for worker in self.workers.values():
+                worker.check(inspect=False)
+            return
         for container_id in {*self._listed, *self.workers}:
             if container_id in self.workers:
                 changed = self._listed.get(container_id) != before.get(container_id)

@@ -126,6 +126,7 @@ class Steps:
                 self._log_rule(action, attachment)
             case GiveBack():
                 seen = await self.reach().give_back(action, seen)
+                log.debug("step_done", step=type(action).__name__)
             case _:
                 seen = self.reach().apply(action, self._link, seen)
                 log.debug("step_done", step=type(action).__name__)

@@ -35,6 +35,7 @@ _MOST_IMAGES = 256
 _NETWORK_EVENTS = ("connect", "disconnect")
 
 _LISTED = ("Names", "State", "HostConfig", "NetworkSettings")
+"""What of a container's entry in the list is used here and may change while it runs."""
 
 _LOG_LINES = 100
 

@@ -1,10 +1,9 @@
 """When a guest answers for the first time, asked as often as a busy client would."""
 
-import contextlib
 import select
 import socket
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from tests.integration.machine import Machine
 
@@ -19,7 +18,7 @@ def await_answer(machine: Machine, address: str, port: int = 80) -> float:
     def ask() -> float:
         until_s = time.monotonic() + DEADLINE_S
         while time.monotonic() < until_s:
-            with contextlib.suppress(OSError), _first_connected(address, port, until_s) as asking:
+            with suppress(OSError), _first_connected(address, port, until_s) as asking:
                 asking.settimeout(DEADLINE_S)
                 asking.sendall(b"GET / HTTP/1.0\r\n\r\n")
                 if asking.recv(64).startswith(b"HTTP/1.1 200 "):
