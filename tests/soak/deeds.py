@@ -67,9 +67,10 @@ def tell_guest(stage: Stage, member: Member, path: str) -> None:
 
 
 def finish(stage: Stage, member: Member, path: str) -> None:
-    """An end that counts must happen, and be seen."""
+    """An end that counts must happen, and be seen: a power-off is told by QMP alone, to a daemon that listens by then."""
     container = stage.containers[member.number].restarted()
     container.await_page(DONE_S)
+    stage.daemon.await_state(container.id, "running", deadline_s=DONE_S)
     container.tell(path)
 
     def over() -> bool:
