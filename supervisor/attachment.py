@@ -27,7 +27,7 @@ from supervisor.core.cgroups import Cgroup
 from supervisor.core.device_program import Rule
 from supervisor.core.model import DeviceNumber, IfIndex, Incarnation, Interface, Link, Record, Tap
 from supervisor.core.plan import Seen, SeenInterface
-from supervisor.edges import cgroups, netns, rootfs, tap
+from supervisor.edges import cgroups, ifreq, netns, rootfs, tap
 from supervisor.edges.cgroup_v1 import CgroupV1Rules
 from supervisor.edges.cgroup_v2 import CgroupV2Rules
 from supervisor.edges.links import Links
@@ -108,7 +108,7 @@ class Attachment:
     def observe(self, link_name: str, record: Record | None, *, with_routes: bool) -> Seen:
         """What is there. Routes cost a dump of their own and matter only where an address is taken over."""
         recorded = record.taps if record else ()
-        interfaces, macvtaps = self._links.observe(with_routes, {entry.tap: entry.interface for entry in recorded})
+        interfaces, macvtaps = self._look(with_routes, {entry.tap: entry.interface for entry in recorded})
         taps = {link.parent: self._tap(link) for link in macvtaps if link.name.startswith("vtap")}
         kept = {entry.interface for entry in recorded}
         seen = tuple(
@@ -127,6 +127,12 @@ class Attachment:
             ready=observe_ready_mark(self.dev),
         )
 
+    def _look(self, with_routes: bool, owners: dict[str, str]) -> tuple[list[Interface], list[Link]]:
+        """A new container is looked at without RTNL, for which it would wait while Docker starts others."""
+        if owners or tap.has_macvtaps(self.sysfs):
+            return self._links.observe(with_routes, owners)
+        return self._links.observe_new(with_routes, ifreq.show_link), []
+
     def sweep(self) -> None:
         """Take away what a daemon that was killed may have left, and no record tells of."""
         self._links.delete_sibling()
@@ -138,8 +144,7 @@ class Attachment:
                 netns.link_netns(link_name, self.incarnation.pid)
                 return replace(seen, netns_link=self.incarnation.pid)
             case CreateTap(interface, name, up):
-                made = self._tap(self._links.create_macvtap(name, interface, up=up))
-                return _with_interface(seen, SeenInterface(interface, made))
+                return _with_interface(seen, SeenInterface(interface, self._create(name, interface, up=up)))
             case RaiseTap(low, mtu):
                 self._links.raise_link(low.index, mtu)
                 owner = next(s for s in seen.interfaces if s.tap == low)
@@ -166,6 +171,12 @@ class Attachment:
                 return replace(seen, ready=is_ready)
             case TakeOver(original, its_tap):
                 return self._take_over(original, its_tap, seen)
+
+    def _create(self, name: str, parent: Interface, *, up: bool) -> Tap:
+        mac = _random_mac()
+        self._links.create_macvtap(name, parent, mac, up=up)
+        index = tap.observe_index(self.sysfs, name)
+        return Tap(name, index, mac, parent.mtu, up, tap.observe_device(self.sysfs, index))
 
     def _take_over(self, original: Interface, its_tap: Tap, seen: Seen) -> Seen:
         """Addresses first, then the MACs: a macvtap is refused the MAC that its parent has (EADDRINUSE)."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import structlog
 
+from supervisor.arrivals import Arrivals
 from supervisor.config import Config
 from supervisor.confinement import Confinement
 from supervisor.core.model import User
@@ -34,6 +35,7 @@ class Context:
     counters: Counters
     leftovers: Leftovers
     confinement: Confinement
+    arrivals: Arrivals = field(default_factory=Arrivals)
     systemd: "Systemd | None" = None
     """Where systemd is the machine's init and its bus answered."""
     chance: Callable[[], float] = random.random

@@ -40,6 +40,8 @@ class Monitor:
         self._qmp = QmpSession(name, on_event)
         self._asked = anyio.Event()
         self._over = anyio.Event()
+        self._news = anyio.Event()
+        """Set at the answer to a question, or at the end; exchanged with each question."""
         self._hung_up = anyio.Event()
 
     async def run(self, on_answer: Callable[[], None]) -> None:
@@ -105,6 +107,7 @@ class Monitor:
     async def last_words(self) -> None:
         """QEMU has ended: take in what it still said."""
         self._over.set()
+        self._news.set()
         self._asked.set()
         await self._hung_up.wait()
 
@@ -113,25 +116,23 @@ class Monitor:
         if self._over.is_set():
             return False
         answered = False
+        self._news = news = anyio.Event()
 
         async def put() -> None:
             nonlocal answered
             await question()
             answered = True
-            tasks.cancel_scope.cancel()
-
-        async def until_over() -> None:
-            await self._over.wait()
-            tasks.cancel_scope.cancel()
+            news.set()
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(put)
-            tasks.start_soon(until_over)
             silent = 0
-            while silent < _TICKS:
-                await anyio.sleep(self._patience_s / _TICKS)
-                silent += not cgroups.is_frozen(self._cgroup)
-            tasks.cancel_scope.cancel()
+            while silent < _TICKS and not news.is_set():
+                with anyio.move_on_after(self._patience_s / _TICKS):
+                    await news.wait()
+                silent += not (news.is_set() or cgroups.is_frozen(self._cgroup))
+            if not answered:
+                tasks.cancel_scope.cancel()
         return answered
 
     async def _connect(self) -> None:

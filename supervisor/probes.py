@@ -81,8 +81,8 @@ async def probe_macvtap(_: Machine) -> Finding:
         with closing(Links(handles.netlink, handles.spare)) as links:
             await links.create_pair("veth0", "veth1")
             interfaces, _taps = links.observe(False, {})
-            made = links.create_macvtap("vtapcheck", interfaces[0])
-            device = tap.observe_device(handles.sysfs, made.index)
+            links.create_macvtap("vtapcheck", interfaces[0], "02:00:00:00:00:01")
+            device = tap.observe_device(handles.sysfs, tap.observe_index(handles.sysfs, "vtapcheck"))
     finally:
         handles.close_sysfs()
     return Finding("macvtap", "ok", f"one was made and removed, as device {device}")

@@ -13,7 +13,7 @@ import structlog
 
 from supervisor.context import Context
 from supervisor.core.lookup import find_container
-from supervisor.core.model import ContainerId
+from supervisor.core.model import Container, ContainerId
 from supervisor.edges import netns
 from supervisor.edges.docker import Event
 from supervisor.errors import Permanent, Transient
@@ -57,10 +57,10 @@ class Reconciler:
             task_status.started()
 
     def mark(self, container_id: ContainerId, event: Event | None = None) -> None:
-        """Have a container looked at, and Docker asked about it."""
+        """Have a container looked at, and Docker asked about it; one that has just started may be attached before."""
         worker = self.workers.get(container_id)
         if worker is None:
-            worker = Worker(self._context, container_id)
+            worker = Worker(self._context, container_id, self._assume(event) if event is not None else None)
             self.workers[container_id] = worker
             worker.mark(event, inspect=True)
             self._tasks.start_soon(self._work, worker)
@@ -87,6 +87,9 @@ class Reconciler:
         samples = (sample(worker) for worker in self.workers.values() if worker.container is not None)
         attached = sum(worker.attached for worker in self.workers.values())
         return StateCollector(attached, [each for each in samples if each is not None])
+
+    def _assume(self, event: Event) -> Container | None:
+        return self._context.arrivals.take(event, self._context.config.attach.containers)
 
     async def _work(self, worker: Worker) -> None:
         await worker.run()
@@ -141,9 +144,12 @@ class Reconciler:
         heard = (event.container, event.action, event.time_ns)
         if heard in self._heard:
             self.mark(event.container)
-        else:
-            self._heard.append(heard)
-            self.mark(event.container, event)
+            return
+        self._heard.append(heard)
+        if event.action == "connect" and event.container not in self.workers:
+            self._context.arrivals.expect(event)  # and Docker's answer about it would come only once it has started
+            return
+        self.mark(event.container, event)
 
     def _note_connected(self, connected: bool, error: str = "") -> None:
         if connected and not self._connected:

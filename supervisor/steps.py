@@ -170,10 +170,13 @@ class Steps:
         """Descriptors into the container. Raises ContainerGone when it has ended."""
         if self.attachment is None:
             self.attachment = Attachment.open(self.incarnation, self._own_rules)
+            self._context.arrivals.learn(self.container.id, self.attachment.cgroup.path)
         return self.attachment
 
     def _own_rules(self) -> tuple[Rule, ...]:
         """What Docker was asked to open for this container."""
+        if self.container.assumed:
+            raise Transient("Docker was not asked yet what it may open", step="device_rule")
         if self.container.privileged:
             return (Rule(),)
         asked = [*self.container.device_rules, *rootfs.rules_of_devices(self.container.devices)]

@@ -1,6 +1,7 @@
 """One container's worker: looks when something may have changed, and again when it failed. Serial inside.
 
-Events only mark it as worth a look, so one that is lost, doubled or late costs nothing.
+Events only mark it as worth a look, so one that is lost, doubled or late costs nothing. A start tells more, which saves
+the first look a question to Docker.
 """
 
 import math
@@ -25,6 +26,7 @@ from supervisor.running import SocketPaths
 from supervisor.steps import forget
 
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.1, 30.0
+_LEISURE_S, _LONGEST_S = 0.5, 5.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -32,22 +34,26 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class Worker:
     """`run` it in a task group; `mark` it from anywhere in the loop."""
 
-    def __init__(self, context: Context, container_id: ContainerId) -> None:
+    def __init__(self, context: Context, container_id: ContainerId, container: Container | None = None) -> None:
         self.id = container_id
-        self.container: Container | None = None
-        """As Docker described it last; None before that, and once Docker knows it no more."""
+        self.container = container
+        """As Docker described it last, or as its start told; None before that, and once Docker knows it no more."""
         self.current: ContainerRun | None = None
         """While it runs."""
         self.ledger = Ledger(context.records, container_id)
         self.trouble: VtapdError | None = None
         """What went wrong last. A Permanent one holds until the container changes."""
         self._context = context
-        self._name_in_log = NameInLog(short_id(container_id))
+        self._name_in_log = NameInLog(self.name)
         self._inspect = True
+        self._assumes = container is not None
+        """It is to be looked at with what its start told, once; then Docker is asked."""
         self._started_ns: int | None = None
         """The start that is to be measured, until it has been."""
         self._last_start_ns = 0
         self._failures = 0
+        self._unconfirmed = False
+        """Since it was attached it was not looked at again."""
         self._marked = anyio.Event()
         self._idle = anyio.Event()
         self._looked = anyio.Event()
@@ -133,16 +139,28 @@ class Worker:
                     self._note_looked()
                     if self._marked.is_set():
                         continue
-                    if not self._failures or self.trouble is not None:
+                    if not self._unconfirmed and (not self._failures or self.trouble is not None):
                         self._idle.set()  # something that only looked gone is no answer yet
                     if self.current is None and self.ledger.record is None and not self._failures:
                         break
-                    with anyio.move_on_after(due_s):
-                        await self._marked.wait()
+                    await self._rest(due_s)
         finally:
             if self.current is not None:
                 self.current.close()
             self._note_looked()
+
+    async def _rest(self, due_s: float | None) -> None:
+        """Until there is something to look at; once after each attach there is."""
+        if not self._unconfirmed:
+            with anyio.move_on_after(due_s):
+                await self._marked.wait()
+            return
+        with anyio.move_on_after(_LONGEST_S if due_s is None else min(due_s, _LONGEST_S)):
+            while self._context.arrivals.are_coming() and not self._marked.is_set():  # they are attached before
+                with anyio.move_on_after(_LEISURE_S):
+                    await self._marked.wait()
+        self._unconfirmed = False
+        self._inspect = self._inspect or (self.container is not None and self.container.assumed)
 
     def _note_looked(self) -> None:
         self._looked.set()
@@ -197,6 +215,8 @@ class Worker:
         """Returns what Docker's silence was about, where a container is looked after as Docker last described it."""
         self.ledger.load()
         self.ledger.settle()
+        if await self._attached_unasked():
+            return None
         unanswered = None
         if self._inspect:
             self._inspect = False
@@ -207,6 +227,23 @@ class Worker:
                     raise
                 error.concern(f"container {self.name}")
                 unanswered = error
+        await self._keep_up()
+        return unanswered
+
+    async def _attached_unasked(self) -> bool:
+        """At the first look: whether what its start told was enough; if not, Docker is asked as ever."""
+        if not self._assumes:
+            return False
+        self._assumes = self._inspect = False
+        try:
+            await self._keep_up()
+        except (Transient, Permanent, OSError) as error:
+            log.debug("docker_is_asked_first", error=str(error))
+        self._inspect = self._inspect or not self.attached
+        return self.attached
+
+    async def _keep_up(self) -> None:
+        """With the container as it is known."""
         running = self.container if self.container is not None and self.container.running else None
         incarnation = process.observe_incarnation(running.pid) if running is not None else None
         if incarnation != (self.current.incarnation if self.current else None):
@@ -215,7 +252,6 @@ class Worker:
             self._forget()
         else:
             await self.current.converge(wanted=not isinstance(self.trouble, Permanent))
-        return unanswered
 
     async def _ask_docker(self) -> None:
         container = await self._context.docker.inspect(self.id)
@@ -249,7 +285,7 @@ class Worker:
             self._context.counters.attach_seconds.observe(max(0.0, seconds))
             log.info("container_attached", after_s=round(seconds, 4))
         if first:
-            self._marked.set()  # look once more, at leisure: whether the steps took effect, and at the routes
+            self._unconfirmed = True  # whether the steps took effect; and at the routes
 
     def _forget(self) -> None:
         """What outlives a container's run: its symlink and its record."""

@@ -35,6 +35,8 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
 
     Raises Rejected, whose message names the container, the label, its value and what is allowed.
     """
+    if not any(label.startswith(PREFIX) for label in container.labels):
+        return None
     read = _Reader(container, policy.image_labels)
     kernel = read("kernel", _path, None)
     memory_bytes = read("memory", parse_size, None)

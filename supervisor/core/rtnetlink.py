@@ -8,6 +8,7 @@ import ipaddress
 import struct
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from supervisor.core.model import Address, IfIndex, Link, Route
@@ -42,6 +43,8 @@ _ARPHRD_ETHER = 1
 _RT_TABLE_LOCAL, _RTPROT_KERNEL = 255, 2
 _RTM_F_CLONED = 0x200
 _RTNH_F_ONLINK = 4
+_REMEMBERED = 2048
+"""So many messages are not unpacked again: a resync sees what the one before saw, to the byte."""
 _FAMILIES = {2: 4, 10: 6}  # AF_INET, AF_INET6
 _AF = {version: family for family, version in _FAMILIES.items()}
 
@@ -54,13 +57,13 @@ class Kind(IntEnum):
     ROUTES = 26
 
 
-def dump_request(kind: Kind, sequence: int) -> bytes:
-    """A request for everything of a kind."""
+def dump_request(kind: Kind, version: int, sequence: int) -> bytes:
+    """A request for everything of a kind: of one version of IP, or with 0 of both; for links there is 0 alone."""
     skip_statistics = _attribute(_IFLA_EXT_MASK, _U32.pack(_RTEXT_FILTER_SKIP_STATS))
     body = {
         Kind.LINKS: bytes(_LINK.size) + skip_statistics,
-        Kind.ADDRESSES: bytes(_ADDRESS.size),
-        Kind.ROUTES: bytes(_ROUTE.size),
+        Kind.ADDRESSES: _ADDRESS.pack(_AF.get(version, 0), 0, 0, 0, 0),
+        Kind.ROUTES: _ROUTE.pack(_AF.get(version, 0), 0, 0, 0, 0, 0, 0, 0, 0),
     }[kind]
     return _HEADER.pack(_HEADER.size + len(body), kind, _NLM_F_REQUEST_DUMP, sequence, 0) + body
 
@@ -81,8 +84,11 @@ def pack(requests: Sequence[Request], sequence: int) -> bytes:
     )
 
 
-def create_macvlan(kind: str, name: str, parent: IfIndex, mtu: int, index: int = 0) -> Request:
-    """For a macvtap or macvlan in bridge mode that lets all multicast through; with an `index`, under that ifindex."""
+def create_macvlan(kind: str, name: str, parent: IfIndex, mtu: int, *, mac: str = "", index: int = 0) -> Request:
+    """For a macvtap or macvlan in bridge mode that lets all multicast through.
+
+    Without a `mac` it gets one at random, without an `index` the next that is free.
+    """
     mode = _attribute(_IFLA_MACVLAN_MODE, _U32.pack(_MACVLAN_MODE_BRIDGE))
     info = _attribute(_IFLA_INFO_KIND, kind.encode()) + _attribute(_IFLA_INFO_DATA, mode)
     body = (
@@ -90,6 +96,7 @@ def create_macvlan(kind: str, name: str, parent: IfIndex, mtu: int, index: int =
         + _attribute(_IFLA_IFNAME, name.encode() + b"\0")
         + _attribute(_IFLA_LINK, _U32.pack(parent))
         + _attribute(_IFLA_MTU, _U32.pack(mtu))
+        + (_attribute(_IFLA_ADDRESS, _octets(mac)) if mac else b"")
         + _attribute(_IFLA_LINKINFO, info)
     )
     return Request(_RTM_NEWLINK, _NLM_F_ACK | _NLM_F_CREATE | _NLM_F_EXCL, body)
@@ -108,7 +115,7 @@ def raise_link(link: str | IfIndex, mtu: int) -> Request:
 
 def set_mac(index: IfIndex, mac: str) -> Request:
     """The link gets this MAC."""
-    return _set(index, 0, _attribute(_IFLA_ADDRESS, bytes.fromhex(mac.replace(":", ""))))
+    return _set(index, 0, _attribute(_IFLA_ADDRESS, _octets(mac)))
 
 
 def delete_link(index: IfIndex) -> Request:
@@ -136,6 +143,10 @@ def _set(link: str | IfIndex, flags: int, attributes: bytes) -> Request:
     return Request(_RTM_NEWLINK, _NLM_F_ACK, _LINK.pack(0, 0, index, flags, flags) + named + attributes)
 
 
+def _octets(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
+
+
 def _attribute(kind: int, value: bytes) -> bytes:
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
 
@@ -157,6 +168,12 @@ def parse_error(payload: bytes) -> int:
     return -code
 
 
+def ip_version(payload: bytes) -> int | None:
+    """What an address or a route is of."""
+    return _FAMILIES.get(payload[0])
+
+
+@lru_cache(_REMEMBERED)
 def parse_link(payload: bytes) -> Link:
     """One link."""
     _, hardware, index, flags, _ = _LINK.unpack_from(payload)
@@ -175,6 +192,7 @@ def parse_link(payload: bytes) -> Link:
     )
 
 
+@lru_cache(_REMEMBERED)
 def parse_address(payload: bytes) -> tuple[IfIndex, Address] | None:
     """One address and whose it is; None where it is neither IPv4 nor IPv6."""
     family, prefix, _, scope, index = _ADDRESS.unpack_from(payload)
@@ -188,6 +206,7 @@ def parse_address(payload: bytes) -> tuple[IfIndex, Address] | None:
     return IfIndex(index), Address(_FAMILIES[family], ip, prefix, _ip(found.get(_IFA_BROADCAST)), scope)
 
 
+@lru_cache(_REMEMBERED)
 def parse_route(payload: bytes) -> tuple[IfIndex, Route] | None:
     """One route and the link it goes through; None for one that the kernel makes by itself, with an address."""
     family, prefix, _, _, table, protocol, scope, kind, flags = _ROUTE.unpack_from(payload)
@@ -221,7 +240,7 @@ def _attributes(data: bytes) -> dict[int, bytes]:
         length, kind = _ATTRIBUTE.unpack_from(data, offset)
         if length < _ATTRIBUTE.size:
             break
-        found[kind & _TYPE_BITS] = data[offset + _ATTRIBUTE.size : offset + length]
+        found[kind & _TYPE_BITS] = data[offset + 4 : offset + length]
         offset += _aligned(length)
     return found
 

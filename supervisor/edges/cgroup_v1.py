@@ -5,11 +5,12 @@ Reference: Documentation/admin-guide/cgroup-v1/devices.rst.
 
 import errno
 import os
-from pathlib import Path
 
 from supervisor.core.device_rules import allows, format_rule, has_own_rule
 from supervisor.core.model import DeviceNumber
 from supervisor.errors import ContainerGone, Permanent, Transient, VtapdError
+
+_PIECE_BYTES = 65536
 
 
 class CgroupV1Rules:
@@ -43,7 +44,11 @@ class CgroupV1Rules:
 
     def _listing(self) -> str:
         try:
-            return Path(self._directory, "devices.list").read_text()
+            descriptor = os.open(f"{self._directory}/devices.list", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return b"".join(iter(lambda: os.read(descriptor, _PIECE_BYTES), b"")).decode("ascii")
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise _translate(error, "read devices.list") from error
 

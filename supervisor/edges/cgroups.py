@@ -11,6 +11,9 @@ from supervisor.core.model import Pid
 from supervisor.errors import ContainerGone, Permanent
 
 _MOUNTS = "/proc/self/mountinfo"
+_PIECE_BYTES = 65536
+_FIRST_PROCESSES = 16
+"""So many are looked at: an init that has just started is among them."""
 
 
 def observe_cgroup(pid: Pid) -> Cgroup:
@@ -34,7 +37,35 @@ def _mounts() -> Mounts:
 
 def _read(path: str) -> str:
     """Names may be any bytes; as surrogates they lead to the same files."""
-    return Path(path).read_text(errors="surrogateescape")
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        pieces = []
+        while piece := os.read(descriptor, _PIECE_BYTES):
+            pieces.append(piece)
+    finally:
+        os.close(descriptor)
+    return os.fsdecode(b"".join(pieces))
+
+
+def find_init(directory: str) -> Pid | None:
+    """The init of the container that this cgroup is of: the one process whose parent is in another.
+
+    None where there is none, or no telling which.
+    """
+    try:
+        pids = [Pid(int(line)) for line in _read(f"{directory}/cgroup.procs").splitlines()[:_FIRST_PROCESSES]]
+    except OSError:
+        return None
+    inits = pids if len(pids) == 1 else [pid for pid in pids if _parent(pid) not in pids]
+    return inits[0] if len(inits) == 1 else None
+
+
+def _parent(pid: Pid) -> Pid | None:
+    """Field 4 of /proc/<pid>/stat (man 5 proc); None where it has ended."""
+    try:
+        return Pid(int(_read(f"/proc/{pid}/stat").rpartition(")")[2].split()[1]))
+    except OSError:
+        return None
 
 
 def find_mount(controller: str) -> str | None:

@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -39,6 +39,11 @@ _LISTED = ("Names", "State", "HostConfig", "NetworkSettings")
 
 _LOG_LINES = 100
 
+_SIGNAL = re.compile(r"[0-9]{1,3}")
+
+_NOT_LABELS = frozenset({"name", "image"})
+"""What Docker puts beside a container's labels into its events, in place of labels of these names."""
+
 _NOT_AN_EVENT = (ValueError, TypeError, OverflowError)
 """What aiodocker raises about JSON that is no event, or no JSON."""
 
@@ -55,6 +60,12 @@ class Event:
     """Of a `kill`."""
     replayed: bool = False
     """It is from before its stream was asked for: it may have been told before, or be of an earlier run."""
+    name: str = ""
+    """The container's; empty where the event is a network's."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """The container's; empty where the event is a network's."""
+    network_type: str = ""
+    """The driver of the network that it is about."""
 
 
 class Engine(msgspec.Struct, frozen=True):
@@ -351,7 +362,8 @@ def _parse_event(data: Any) -> Event | None:
     except msgspec.ValidationError:
         return None  # the next look, at the latest the resync, sees what it would have told
     attributes = event.actor.attributes or {}
-    container = attributes.get("container", "") if event.type == "network" else event.actor.id
+    of_network = event.type == "network"
+    container = attributes.get("container", "") if of_network else event.actor.id
     if not container or not event.action:
         return None
     number = attributes.get("signal", "")
@@ -359,5 +371,8 @@ def _parse_event(data: Any) -> Event | None:
         event.action,
         ContainerId(container),
         event.time_ns or time.time_ns(),
-        int(number) if number.isdecimal() else None,
+        int(number) if event.action == "kill" and _SIGNAL.fullmatch(number) else None,
+        name="" if of_network else attributes.get("name", ""),
+        labels={} if of_network else {key: value for key, value in attributes.items() if key not in _NOT_LABELS},
+        network_type=attributes.get("type", "") if of_network else "",
     )

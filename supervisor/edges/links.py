@@ -8,9 +8,10 @@ import errno
 import os
 import random
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pyroute2 import AsyncIPRoute
@@ -25,6 +26,7 @@ from supervisor.core.rtnetlink import (
     NLMSG_ERROR,
     Kind,
     dump_request,
+    ip_version,
     messages,
     parse_address,
     parse_error,
@@ -38,6 +40,8 @@ _AF = {4: 2, 6: 10}
 _ANSWER_S = 5.0
 _DUMP_BYTES = 1 << 17  # the kernel sends no larger piece of a dump
 _DUMP_TRIES = 5
+_BOTH, _EACH = (0,), (4, 6)
+"""Versions of IP to dump: in one go, which waits for RTNL; or one by one, which does not since Linux 6.9."""
 SIBLING = "vtapask"
 """A macvlan that guests are asked from, for as long as a question takes."""
 _HIGH_IFINDEX = range(1 << 20, 1 << 30)
@@ -47,7 +51,8 @@ class Links:
     """The links of one network namespace. Owns the two rtnetlink sockets that it was given.
 
     What is no coroutine is carried out within the call. All changes wait for the one lock that the kernel has for the
-    network devices of the whole machine (RTNL), and so does a look: while many containers start, tens of milliseconds.
+    network devices of the whole machine (RTNL), and so does a look at macvtaps: while many containers start, tens of
+    milliseconds.
     """
 
     def __init__(self, netlink: int, spare: int) -> None:
@@ -70,8 +75,25 @@ class Links:
         The kernel answers a dump within the call, so nothing here waits.
         """
         links = [parse_link(payload) for payload in self._dump(Kind.LINKS)]
-        addresses = [found for found in map(parse_address, self._dump(Kind.ADDRESSES)) if found]
-        routes = [found for found in map(parse_route, self._dump(Kind.ROUTES) if with_routes else []) if found]
+        macvtaps = [replace(m, parent=interface_of(m, links, owners)) for m in links if m.kind == "macvtap"]
+        return self._interfaces(links, self._addresses(_BOTH), _BOTH if with_routes else ()), macvtaps
+
+    def observe_new(self, with_routes: bool, show: Callable[[int, IfIndex], Link | None]) -> list[Interface]:
+        """The Ethernet interfaces with addresses, where there is no macvtap: the same without RTNL.
+
+        `show` tells of a link, by an ioctl on the socket that it is given; it is another edge's.
+        """
+        addresses = self._addresses(_EACH)
+        links = [show(self._socket.fileno(), index) for index in {index for index, _ in addresses}]
+        return self._interfaces([link for link in links if link], addresses, _EACH if with_routes else ())
+
+    def _addresses(self, versions: Sequence[int]) -> list[tuple[IfIndex, Address]]:
+        return [found for found in map(parse_address, self._dump_all(Kind.ADDRESSES, versions)) if found]
+
+    def _interfaces(
+        self, links: list[Link], addresses: list[tuple[IfIndex, Address]], versions_of_routes: Sequence[int]
+    ) -> list[Interface]:
+        routes = [found for found in map(parse_route, self._dump_all(Kind.ROUTES, versions_of_routes)) if found]
         interfaces = [
             Interface(
                 link.name,
@@ -84,13 +106,17 @@ class Links:
             for link in links
             if link.ethernet and link.kind != "macvtap" and link.name != SIBLING
         ]
-        macvtaps = [replace(m, parent=interface_of(m, links, owners)) for m in links if m.kind == "macvtap"]
-        return sorted(interfaces, key=_name_order), macvtaps
+        return sorted(interfaces, key=_name_order)
 
-    def _dump(self, kind: Kind) -> list[bytes]:
+    def _dump_all(self, kind: Kind, versions: Sequence[int]) -> list[bytes]:
+        """Asked for a version of IP that it lacks, the kernel shows the other."""
+        found = [(version, payload) for version in versions for payload in self._dump(kind, version)]
+        return [payload for version, payload in found if version in (0, ip_version(payload))]
+
+    def _dump(self, kind: Kind, version: int = 0) -> list[bytes]:
         for _ in range(_DUMP_TRIES):
             try:
-                whole, payloads = self._dump_once(kind)
+                whole, payloads = self._dump_once(kind, version)
             except OSError as error:
                 raise Transient(
                     f"cannot read the {kind.name.lower()}: {error.strerror or error}", step="observe"
@@ -99,10 +125,10 @@ class Links:
                 return payloads
         raise Transient(f"the {kind.name.lower()} change faster than they can be read", step="observe")
 
-    def _dump_once(self, kind: Kind) -> tuple[bool, list[bytes]]:
+    def _dump_once(self, kind: Kind, version: int) -> tuple[bool, list[bytes]]:
         """Whether the tables stayed the same meanwhile, and the messages."""
         self._sequence += 1
-        self._socket.send(dump_request(kind, self._sequence))
+        self._socket.send(dump_request(kind, version, self._sequence))
         whole = True
         payloads: list[bytes] = []
         while True:
@@ -116,25 +142,22 @@ class Links:
                     return whole, payloads
                 payloads.append(payload)
 
-    def create_macvtap(self, name: str, parent: Interface, *, up: bool = True) -> Link:
-        """Make a macvtap in bridge mode with the parent's MTU, and return it as the kernel shows it.
+    def create_macvtap(self, name: str, parent: Interface, mac: str, *, up: bool = True) -> None:
+        """Make a macvtap in bridge mode with the parent's MTU.
 
         All multicast is let through, for the guest's IPv6 neighbour discovery.
         """
+        create = partial(rtnetlink.create_macvlan, "macvtap", name, parent.index, parent.mtu, mac=mac)
         with _translated("macvtap", f"create {name} on {parent.name}"):
             try:
-                self.request(rtnetlink.create_macvlan("macvtap", name, parent.index, parent.mtu))
+                self.request(create())
             except NetlinkError as error:
                 if error.code != errno.EEXIST:
                     raise
                 # Before Linux 6.1 macvtap refuses an ifindex that it has seen in another namespace.
-                index = random.choice(_HIGH_IFINDEX)  # noqa: S311  # no secret
-                self.request(rtnetlink.create_macvlan("macvtap", name, parent.index, parent.mtu, index))
-            show = rtnetlink.show_link(name)
-            shown = self._raise(name, parent.mtu, show) if up else self.request(show)
-        if shown is None:
-            raise ContainerGone(f"the macvtap {name} went as soon as it was made", step="macvtap")
-        return parse_link(shown)
+                self.request(create(index=random.choice(_HIGH_IFINDEX)))  # noqa: S311  # no secret
+            if up:
+                self._raise(name, parent.mtu)
 
     def create_sibling(self, parent: Interface) -> Link:
         """Make a macvlan in bridge mode beside the macvtap of this interface, up and with no address; or find it."""

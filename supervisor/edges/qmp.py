@@ -22,7 +22,7 @@ class QmpSession:
     """One connection. `on_event` is called with an event's name and data, in the order in which QEMU sent them."""
 
     def __init__(self, name: str, on_event: Callable[[str, dict[str, object]], None]) -> None:
-        self._client = QMPClient(name)
+        self._client = _Client(name)
         self._client.events.event_filter = lambda _event: False  # the default listener would keep every event
         self._client.register_listener(_Forwarder(on_event))
         # One may hang up while another still connects; qemu.qmp fails its own assertions when both undo a connection.
@@ -110,6 +110,16 @@ async def _undisturbed(change: Coroutine[None, None, None]) -> None:
             with anyio.move_on_after(_GOODBYE_S, shield=True):
                 await asyncio.wait({task})
     await task
+
+
+class _Client(QMPClient):
+    """Without a log of all messages, which qemu.qmp formats even where nobody reads it."""
+
+    def _cb_outbound(self, msg: Message) -> Message:
+        return msg
+
+    def _cb_inbound(self, msg: Message) -> Message:
+        return msg
 
 
 class _Forwarder(EventListener):

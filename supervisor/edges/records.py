@@ -28,7 +28,7 @@ class Records:
     def write(self, record: Record) -> None:
         """Make this the container's record, durably."""
         path = self._path(record.id)
-        temporary = path.with_suffix(".new")
+        temporary = self._path(record.id, "new")
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
@@ -38,7 +38,7 @@ class Records:
                 os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)
-            temporary.rename(path)
+            os.rename(temporary, path)  # noqa: PTH104  # an attach writes two records, and pathlib takes its time
         except OSError as error:
             raise Transient(f"cannot write {path}: {error.strerror}", step="record") from error
 
@@ -49,7 +49,7 @@ class Records:
         """
         path = self._path(container_id)
         try:
-            record = _decoder.decode(path.read_bytes())
+            record = _decoder.decode(Path(path).read_bytes())
         except FileNotFoundError:
             return None
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -66,9 +66,8 @@ class Records:
 
     def delete(self, container_id: ContainerId) -> None:
         """Forget the record; nothing when there is none."""
-        path = self._path(container_id)
-        path.unlink(missing_ok=True)
-        path.with_suffix(".new").unlink(missing_ok=True)
+        for kind in ("json", "new"):
+            Path(self._path(container_id, kind)).unlink(missing_ok=True)
 
     def list(self) -> list[ContainerId]:
         """The containers that have a record."""
@@ -81,5 +80,5 @@ class Records:
             if owned and not any(container.startswith(owned[1]) for container in known):
                 path.unlink(missing_ok=True)
 
-    def _path(self, container_id: ContainerId) -> Path:
-        return self._folder / f"{container_id}.json"
+    def _path(self, container_id: ContainerId, kind: str = "json") -> str:
+        return f"{self._folder}/{container_id}.{kind}"

@@ -23,6 +23,26 @@ _MAX_FRAME_BYTES = 65536 + 64
 _LINES_BYTES, _MOST_READS = 16384, 64
 
 
+def has_macvtaps(sysfs: int) -> bool:
+    """Whether there is a macvtap in the namespace of this sysfs."""
+    try:
+        directory = os.open("class/macvtap", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=sysfs)
+    except FileNotFoundError:
+        return False  # the module is not loaded
+    try:
+        return bool(os.listdir(directory))  # noqa: PTH208  # a Path has no descriptor
+    finally:
+        os.close(directory)
+
+
+def observe_index(sysfs: int, name: str) -> IfIndex:
+    """The ifindex of a link, from a sysfs of its namespace, which waits for nobody."""
+    try:
+        return IfIndex(int(_read_at(sysfs, f"class/net/{name}/ifindex")))
+    except OSError as error:
+        raise ContainerGone(f"the link {name} is gone: {error.strerror}", step="macvtap") from error
+
+
 def observe_device(sysfs: int, index: IfIndex) -> DeviceNumber:
     """The device number of the macvtap with this ifindex, from a sysfs of its namespace."""
     try:

@@ -148,7 +148,7 @@ class FakeDocker:
         each.running, each.pid = True, next(_pids)
         each.started_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         await self._tell_network("connect", container_id)
-        await self.tell("start", container_id)
+        await self.tell("start", container_id, **each.labels, name=each.name, image="test")
 
     async def kill(self, container_id: str) -> None:
         await self.tell("kill", container_id, signal="9")

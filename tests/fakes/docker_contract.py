@@ -156,7 +156,12 @@ class DockerContract:
             await engine.kill(container)
             events = await heard.until("connect", "start", "kill", "die", "disconnect")
         assert [event.signal for event in events if event.action == "kill"] == [9]
-        started_ns = next(event.time_ns for event in events if event.action == "start")
+        assert [event.network_type for event in events if event.action == "connect"] == ["bridge"]
+        started = next(event for event in events if event.action == "start")
+        assert started.name.startswith("contract-")
+        assert started.labels.items() >= {"vtapd.enable": "false", "other": "ä b"}.items()
+        assert not {"name", "image"} & started.labels.keys()
+        started_ns = started.time_ns
         assert started_ns > 10**18
         async with following(docker, container, since_s=started_ns / 1e9 + 0.001) as later:
             await later.until("die", "disconnect")

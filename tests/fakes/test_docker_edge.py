@@ -240,6 +240,16 @@ class TestEvents:
         assert event.container == "a"
         assert event.time_ns > 10**18
 
+    @pytest.mark.parametrize("signal", ["9" * 5000, "1000", "-9", "KILL", "\u0663"])
+    async def test_an_images_label_is_no_signal(self, engine: FakeDocker, docker: Docker, signal: str) -> None:
+        """Docker puts labels among what it tells of an event."""
+        async with following(docker, "a", 0) as heard:
+            await engine.await_subscriber()
+            await engine.tell("start", "a", signal=signal)
+            await engine.tell("kill", "a", signal=signal)
+            events = await heard.until("start", "kill")
+        assert [event.signal for event in events] == [None, None]
+
     async def test_cancelled_it_can_be_followed_again(self, engine: FakeDocker, docker: Docker) -> None:
         made = await engine.run({}, "kek")
         for _ in range(3):

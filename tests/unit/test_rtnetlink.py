@@ -14,6 +14,7 @@ from supervisor.core.rtnetlink import (
     delete_link,
     dump_request,
     forgo_ipv6,
+    ip_version,
     messages,
     pack,
     parse_address,
@@ -58,12 +59,20 @@ def message(kind: int, payload: bytes, *, flags: int = 2, sequence: int = 9) -> 
     return struct.pack("=IHHII", length, kind, flags, sequence, 0) + payload + bytes(-length % 4)
 
 
-@pytest.mark.parametrize(("kind", "body"), [(Kind.LINKS, 24), (Kind.ADDRESSES, 8), (Kind.ROUTES, 12)])
-def test_requests_are_whole_messages(kind: Kind, body: int) -> None:
-    request = dump_request(kind, 7)
+@pytest.mark.parametrize(
+    ("kind", "family", "body"),
+    [(Kind.LINKS, 0, bytes(16) + attribute(29, u32(8))), (Kind.ADDRESSES, 4, b"\2" + bytes(7)),
+     (Kind.ADDRESSES, 6, b"\n" + bytes(7)), (Kind.ROUTES, 4, b"\2" + bytes(11)), (Kind.ROUTES, 6, b"\n" + bytes(11))],
+)  # fmt: skip  # a line each version
+def test_requests_are_whole_messages(kind: Kind, family: int, body: bytes) -> None:
+    request = dump_request(kind, family, 7)
     length, number, flags, sequence, port = struct.unpack_from("=IHHII", request)
     assert (length, number, flags, sequence, port) == (len(request), kind, 0x301, 7, 0)
-    assert len(request) == 16 + body
+    assert request[16:] == body
+
+
+def test_the_ip_version_of_what_is_shown() -> None:
+    assert [ip_version(payload) for payload in (route(2, 24), route(10, 64), route(7, 0))] == [4, 6, None]
 
 
 def test_messages_of_one_piece() -> None:
@@ -196,8 +205,10 @@ def test_requests() -> None:
 
 
 def test_requests_by_index() -> None:
-    made, raised = messages(pack((create_macvlan("macvlan", "t", IfIndex(4), 68, 9), raise_link(IfIndex(9), 1280)), 1))
-    assert struct.unpack_from("=i", made[3], 4) == (9,)
+    create = create_macvlan("macvlan", "t", IfIndex(4), 68, mac="02:00:00:00:00:01", index=9)
+    made, raised = messages(pack((create, raise_link(IfIndex(9), 1280)), 1))
+    assert struct.unpack_from("=iII", made[3], 4) == (9, 0x200, 0x200)
+    assert attribute(1, bytes.fromhex("020000000001")) in made[3]
     assert raised == (16, 0x5, 2, set_link(9, 1, attribute(4, u32(1280))))
 
 
