@@ -35,6 +35,17 @@ def test_systemd_counts_it_with_the_container(vtapd: Service, guest: Inside) -> 
     assert vtapd.pids == [vtapd.main_pid], "and none with the daemon"
 
 
+def test_its_qemu_has_the_usual_priority(vtapd: Service, guest: Inside) -> None:
+    """Other than the daemon, which somebody waits for."""
+    assert [_nice(vtapd, pid) for pid in (vtapd.main_pid, guest.qemu())] == [-10, 0]
+
+
+def _nice(vtapd: Service, pid: int) -> int:
+    """Field 19 of /proc/<pid>/stat (man 5 proc)."""
+    stat = vtapd.machine.run("cat", f"/proc/{pid}/stat").out
+    return int(stat.rpartition(")")[2].split()[16])
+
+
 def test_it_survives_a_daemon_reload(vtapd: Service, guest: Inside) -> None:
     qemu = guest.qemu()
     vtapd.machine.run("systemctl", "daemon-reload")
