@@ -35,7 +35,7 @@ docker exec "$id" mknod -m 600 /dev/tap0 c "${number%:*}" "${number#*:}"
 """
 WHAT = "attach of one container, from Docker's start event to the last step"
 LEFT_ALONE = {"vtapd.enable": "false"}
-QUIET_S = 0.3  # what Docker still does after a start is nobody's attach
+QUIET_S = 0.3  # what Docker and the kernel still do after a start or a removal is nobody's attach
 WARM_UP = 2
 
 
@@ -44,6 +44,7 @@ def measure_attach(machine: Machine, repetitions: int) -> list[Figure]:
     containers = Containers(machine)
     with running_daemon(machine, {}) as daemon, _bare_attacher(machine) as attacher:
         for number in range(WARM_UP + repetitions):
+            time.sleep(QUIET_S)
             began_s, before_s = time.time(), cpu_s([daemon.pid])
             container = containers.run()
             attached_s = number_in(await_line(daemon, "container_attached", container.name), "after_s")

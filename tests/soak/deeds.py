@@ -67,7 +67,7 @@ def tell_guest(stage: Stage, member: Member, path: str) -> None:
 
 
 def finish(stage: Stage, member: Member, path: str) -> None:
-    """An end that counts must happen, and be seen: a power-off is told by QMP alone, to a daemon that listens by then."""
+    """An end that counts must happen, and be seen: only QMP tells of a power-off, and only who listens by then."""
     container = stage.containers[member.number].restarted()
     container.await_page(DONE_S)
     stage.daemon.await_state(container.id, "running", deadline_s=DONE_S)
