@@ -7,7 +7,7 @@ So a container without labels for vtapd is attached first; then Docker is asked,
 import math
 import time
 
-from supervisor.core.labels import PREFIX, why_left_alone
+from supervisor.core.labels import are_ours_among, why_left_alone
 from supervisor.core.model import Container, ContainerId
 from supervisor.edges import cgroups, netns
 from supervisor.edges.docker import Event
@@ -28,7 +28,7 @@ class Arrivals:
         """What stood before and behind the id in the last container's cgroup: the next one's lies beside it."""
 
     def learn(self, container_id: ContainerId, cgroup: str) -> None:
-        """Where the cgroup of a container that was asked about lies."""
+        """Where a container's cgroup lies."""
         before, _, behind = cgroup.partition(container_id)
         self._around_id = before, behind
 
@@ -52,7 +52,7 @@ class Arrivals:
         """
         if event.action != "start" or event.replayed or self._awaited.pop(event.container, None) is None:
             return None  # it may share the network of another container, or of the host
-        if any(label.startswith(PREFIX) for label in event.labels):
+        if are_ours_among(event.labels):
             return None
         pid = cgroups.find_init(event.container.join(self._around_id)) if self._around_id else None
         if pid is None or netns.is_own(pid):

@@ -6,7 +6,7 @@ is refused by name.
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TypeVar
 
@@ -30,12 +30,17 @@ _DISK = re.compile(re.escape(DISK) + r"(0|[1-9][0-9]?)")
 _MACHINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
+def are_ours_among(labels: Iterable[str]) -> bool:
+    """Whether any of these labels is for vtapd."""
+    return any(label.startswith(PREFIX) for label in labels)
+
+
 def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
     """The guest that the labels ask for, or None where they ask for none.
 
     Raises Rejected, whose message names the container, the label, its value and what is allowed.
     """
-    if not any(label.startswith(PREFIX) for label in container.labels):
+    if not are_ours_among(container.labels):
         return None
     read = _Reader(container, policy.image_labels)
     kernel = read("kernel", _path, None)

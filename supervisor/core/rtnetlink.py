@@ -240,7 +240,7 @@ def _attributes(data: bytes) -> dict[int, bytes]:
         length, kind = _ATTRIBUTE.unpack_from(data, offset)
         if length < _ATTRIBUTE.size:
             break
-        found[kind & _TYPE_BITS] = data[offset + 4 : offset + length]
+        found[kind & _TYPE_BITS] = data[offset + _ATTRIBUTE.size : offset + length]
         offset += _aligned(length)
     return found
 

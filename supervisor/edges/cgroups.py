@@ -39,12 +39,9 @@ def _read(path: str) -> str:
     """Names may be any bytes; as surrogates they lead to the same files."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        pieces = []
-        while piece := os.read(descriptor, _PIECE_BYTES):
-            pieces.append(piece)
+        return os.fsdecode(b"".join(iter(lambda: os.read(descriptor, _PIECE_BYTES), b"")))
     finally:
         os.close(descriptor)
-    return os.fsdecode(b"".join(pieces))
 
 
 def find_init(directory: str) -> Pid | None:

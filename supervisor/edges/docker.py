@@ -23,7 +23,7 @@ from aiodocker import Docker as Client
 from aiodocker.containers import DockerContainer
 from aiodocker.exceptions import DockerError
 
-from supervisor.core.labels import PREFIX
+from supervisor.core.labels import are_ours_among
 from supervisor.core.model import Container, ContainerId, Endpoint, Pid
 from supervisor.errors import ConfigError, Permanent, Transient
 
@@ -221,7 +221,7 @@ class Docker:
                 return None
             data = msgspec.convert(answer, _Inspect)
             known = _container(data)
-            if any(label.startswith(PREFIX) for label in known.labels):
+            if are_ours_among(known.labels):
                 return replace(known, image_labels=await self._image_labels(data.image, known.labels))
             return known
         except msgspec.ValidationError as error:

@@ -72,7 +72,7 @@ class Links:
 
         A macvtap stands on nothing but Ethernet: a tunnel of a VPN in the container is none of our business.
 
-        The kernel answers a dump within the call, so nothing here waits.
+        The kernel answers a dump within the call.
         """
         links = [parse_link(payload) for payload in self._dump(Kind.LINKS)]
         macvtaps = [replace(m, parent=interface_of(m, links, owners)) for m in links if m.kind == "macvtap"]
