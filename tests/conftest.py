@@ -10,6 +10,7 @@ import pytest
 from tests.integration.containers import Containers
 from tests.integration.current_daemon import CurrentDaemon
 from tests.integration.daemon import Daemon, Tables
+from tests.integration.docker_proxy import DockerProxy
 from tests.integration.footprint import await_nothing_left
 from tests.integration.machine import Machine, sweep
 
@@ -99,6 +100,23 @@ def containers(machine: Machine, current_daemon: CurrentDaemon) -> Iterator[Cont
     except AssertionError:
         current_daemon.stop()  # the next test starts from a clean daemon
         raise
+
+
+@pytest.fixture(scope="module")
+def relay(machine: Machine) -> Iterator[DockerProxy]:
+    """Before the machine's Docker; `proxy` is what a test asks for."""
+    relay = DockerProxy(machine.home / "relay.sock", machine.dockerd.socket)
+    relay.open()
+    yield relay
+    relay.close()
+
+
+@pytest.fixture
+def proxy(relay: DockerProxy, containers: Containers) -> Iterator[DockerProxy]:
+    """Between a daemon and Docker; honest again at the end of each test, before its containers are removed."""
+    del containers
+    yield relay
+    relay.behave()
 
 
 @pytest.fixture

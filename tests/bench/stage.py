@@ -20,7 +20,7 @@ RUN_DIR = Path(f"/dev/shm/vtapd-bench-{os.getpid()}")
 LOG_POLL_S = 0.02
 DEADLINE_S = 30.0
 AS_THE_UNIT = ("chrt", "--reset-on-fork", "--other", "0", "nice", "-n", "-10")
-"""Nice= and CPUSchedulingResetOnFork= in systemd/vtapd.service."""
+"""Nice= and CPUScheduling…= in systemd/vtapd.service."""
 
 Line = dict[str, object]
 

@@ -1,7 +1,5 @@
 """A container without labels for vtapd is attached as soon as it has started, before Docker answers about it."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from .chain import assert_attached
@@ -9,7 +7,6 @@ from .containers import Container, Containers
 from .current_daemon import CurrentDaemon
 from .daemon import Daemon
 from .docker_proxy import DockerProxy
-from .machine import Machine
 from .observe import netns_links
 from .waiting import eventually, holds_for
 
@@ -21,25 +18,8 @@ CONFIRMED_S = 15.0
 
 
 @pytest.fixture
-def relay(machine: Machine) -> Iterator[DockerProxy]:
-    relay = DockerProxy(machine.home / "relay.sock", machine.dockerd.socket)
-    relay.open()
-    yield relay
-    relay.close()
-
-
-@pytest.fixture
-def proxy(relay: DockerProxy, containers: Containers) -> Iterator[DockerProxy]:
-    """Between the daemon and Docker; honest again before the containers are removed."""
-    del containers
-    yield relay
-    relay.behave()
-
-
-@pytest.fixture
-def daemon(current_daemon: CurrentDaemon, relay: DockerProxy, containers: Containers, proxy: DockerProxy) -> Daemon:
+def daemon(current_daemon: CurrentDaemon, containers: Containers, proxy: DockerProxy) -> Daemon:
     """It has seen a container, and so knows where their cgroups lie; Docker answers nothing any more."""
-    del relay  # only asked for so that it is there until the containers are gone
     daemon = current_daemon.get({"docker": {"host": proxy.host, "timeout": ANSWERS_WITHIN}})
     eventually(proxy.is_followed, "the daemon follows the events")
     first = containers.run().await_attached()
@@ -92,7 +72,7 @@ def test_who_only_docker_can_tell_of_waits_for_it(daemon: Daemon, containers: Co
     proxy.hangs = False
     labelled.await_attached(CONFIRMED_S)
     for each in others:
-        eventually(lambda each=each: daemon.inspect(each.name).state == "detached", f"{each.name} is known")  # type: ignore[misc]  # as above
+        eventually(lambda each=each: daemon.inspect(each.name).state == "detached", f"{each.name} is known")  # type: ignore[misc]  # mypy cannot type a default of a lambda
         assert each.id12 not in netns_links()
     steps = [line for line in daemon.log_lines() if line.get("event") == "step_done"]
     assert not [line for line in steps if line["container"] in {each.name for each in others}]

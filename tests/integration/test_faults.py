@@ -36,8 +36,8 @@ def test_containers_that_end_in_the_middle_of_the_attach(vtapd: Daemon, containe
         thread.join()
     assert vtapd.is_running()
     for victim in victims:
-        # misc: mypy has no type for a lambda's default, which binds the loop's name.
-        eventually(lambda one=victim: one.id12 not in netns_links(), "nothing is left of it")  # type: ignore[misc]
+        # The lambda's default binds the loop's name.
+        eventually(lambda one=victim: one.id12 not in netns_links(), "nothing is left of it")  # type: ignore[misc]  # mypy cannot type such a default
         assert not qemus_of(victim.id)
     victims[0].start().await_attached()
     victims[1].start().await_page()

@@ -4,7 +4,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -22,21 +22,6 @@ OUTAGE_S = 4.0
 SET_BACK_S = 3600
 MOST_REQUESTS_A_SECOND, MOST_LINES_A_SECOND = 15.0, 30.0
 """With three containers: far less than a busy loop asks or says, more than the daemon's delays allow."""
-
-
-@pytest.fixture(scope="module")
-def relay(machine: Machine) -> Iterator[DockerProxy]:
-    relay = DockerProxy(machine.home / "relay.sock", machine.dockerd.socket)
-    relay.open()
-    yield relay
-    relay.close()
-
-
-@pytest.fixture
-def proxy(relay: DockerProxy) -> Iterator[DockerProxy]:
-    """Between the daemon and Docker; honest again at the end of each test."""
-    yield relay
-    relay.behave()
 
 
 @pytest.fixture
