@@ -21,7 +21,7 @@ def observe_network(
     interfaces = interfaces_of(uplinks, address)
     if address.address is not None:
         interfaces = interfaces[:1]
-    return network_of(interfaces, container.hostname, _names(root, container), dhcp=address.mode == "dhcp")
+    return network_of(interfaces, container, _names(root, container), dhcp=address.mode == "dhcp")
 
 
 def _names(root: int, container: Container) -> Names:

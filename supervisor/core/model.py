@@ -138,6 +138,10 @@ class Container:
     paused: bool
     network_mode: str
     hostname: str = ""
+    domainname: str = ""
+    """`--domainname`."""
+    extra_hosts: tuple[str, ...] = ()
+    """`--add-host`, each as NAME:ADDRESS."""
     labels: dict[str, str] = field(default_factory=dict, hash=False)
     memory_limit_bytes: int = 0
     """0 for none."""

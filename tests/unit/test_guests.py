@@ -10,6 +10,7 @@ from supervisor.core.guests.multiboot import has_linux_header, has_multiboot_hea
 from supervisor.errors import Rejected
 
 from .images import IPXE_VERSION, bzimage, disk, elf, elf_with_notes, image, multiboot, note, solo5
+from .things import booted
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_a_kind_that_was_asked_for_is_taken(asked: str) -> None:
 
 def test_the_form_of_a_kind_is_read_from_its_image() -> None:
     old, new = (choose_kind("unikraft", image(multiboot() + text), "/kernel").kind for text in OLD_AND_NEW)
-    assert old.boot("", None, ()) == new.boot("", None, ())
+    assert booted(old) == booted(new)
     assert old is not new
     assert choose_kind("unikraft", image(multiboot()), "/kernel").kind is new
     assert choose_kind("nanos", image(disk()), "/disk").kind.machine.boots_disk

@@ -9,15 +9,26 @@ from supervisor.core.model import Address, Route
 from supervisor.core.names import Names
 from supervisor.errors import Rejected
 
-from .things import BOTH_FAMILIES, ETH0, NETWORK, NIC, NIC1, OFF_LINK, ONLY_IPV6
+from .things import BOTH_FAMILIES, ETH0, ID, NETWORK, NIC, NIC1, OFF_LINK, ONLY_IPV6, container
 
 
 def test_the_network_is_what_the_interface_had() -> None:
-    network = network_of([ETH0], "kek", Names(("192.0.2.53",), "lan"))
+    network = network_of([ETH0], container(hostname="kek"), Names(("192.0.2.53",), "lan"))
     (nic,) = network.nics
     assert (nic.name, nic.mac, nic.mtu, nic.gateway4, nic.gateway6) == ("eth0", ETH0.mac, 1500, "172.17.0.1", None)
     assert (nic.addresses, nic.routes, network.hostname) == (ETH0.addresses, (), "kek")
     assert (network.dns, network.search, network.dhcp) == (("192.0.2.53",), "lan", False)
+
+
+def test_names_that_somebody_gave_are_known_from_dockers_own() -> None:
+    given = container(hostname="kek", domainname="example.com", extra_hosts=("db:10.0.0.5",))
+    network = network_of([ETH0], given, Names())
+    assert (network.hostname_chosen, network.domain, network.hosts) == (True, "example.com", ("db:10.0.0.5",))
+    assert not network_of([ETH0], container(hostname=ID[:12]), Names()).hostname_chosen
+    assert left_out(replace(network, hostname="", dhcp=True), Room()) == (
+        "Not passed to the guest: domain name example.com.",
+        "Not passed to the guest: host db:10.0.0.5 (docker run --add-host).",
+    )
 
 
 def test_both_families_are_taken_and_the_kernels_own_is_not() -> None:
@@ -30,7 +41,7 @@ def test_both_families_are_taken_and_the_kernels_own_is_not() -> None:
         addresses=(*ETH0.addresses, ipv6, link_local),
         routes=(*ETH0.routes, default6, of_address, on_link, via, *others),
     )
-    (nic,) = network_of([interface], "", Names()).nics
+    (nic,) = network_of([interface], container(), Names()).nics
     assert nic.of_family(6) == (ipv6,)
     assert (nic.gateway6, nic.reachable_gateway6) == ("2001:db8::1", "2001:db8::1")
     assert nic.routes == (on_link, via)
@@ -65,7 +76,7 @@ def test_everything_that_does_not_fit_is_named() -> None:
     routes = (Route(4, "192.0.2.1", 32), Route(6, "2001:db8:1::", 48, "2001:db8::9"))
     nic = replace(NIC, addresses=(*NIC.addresses, *more), routes=routes, gateway6="fe80::1")
     network = GuestNetwork((nic, NIC1), dns=("2001:db8::53", "192.0.2.53", "192.0.2.54"))
-    assert [note.removeprefix("The guest is not told of ") for note in left_out(network, Room(ipv6=True, dns=1))] == [
+    assert [note.removeprefix("Not passed to the guest: ") for note in left_out(network, Room(ipv6=True, dns=1))] == [
         "eth1.",
         "address 172.17.0.3/16 of eth0.",
         "address 2001:db8::3/64 of eth0.",

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from supervisor.core.guests.network import GuestNetwork
-from supervisor.core.guests.refusal import Env
+from supervisor.core.spec import Environment
 
 
 class Stop(Enum):
@@ -34,6 +34,36 @@ HEAD_BYTES = 32768
 
 
 @dataclass(frozen=True, slots=True)
+class Mount:
+    """A disk that the guest is to mount."""
+
+    position: int
+    """How many disks come before it."""
+    where: str
+    label: str
+    """The label that asks for it, and its value."""
+    value: str
+    file_system: str | None
+    """What the disk's content says: `ext` or `rofs`, None for anything else."""
+
+
+@dataclass(frozen=True, slots=True)
+class BootRequest:
+    """What a guest is to be given at its start, before its kind puts that into words."""
+
+    args: str = ""
+    """`vtapd.args`: for the program."""
+    kernel_args: str = ""
+    """`vtapd.kernel-args`: for the guest's own system."""
+    network: GuestNetwork | None = None
+    """None where the guest cares for its network itself, or nothing is known of it yet."""
+    env: Environment = field(default_factory=Environment)
+    mounts: tuple[Mount, ...] = ()
+    room_bytes: int | None = None
+    """How long the command line may be; None where the kind knows no limit."""
+
+
+@dataclass(frozen=True, slots=True)
 class Boot:
     """What a guest is given at its start."""
 
@@ -42,7 +72,7 @@ class Boot:
     modules: tuple[bytes, ...] = ()
     """Multiboot modules that come before the user's initrd."""
     notes: tuple[str, ...] = ()
-    """For people: what of its network and the like the guest could not be told."""
+    """For people: what of its network and the like is not passed to the guest, a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +130,8 @@ class GuestKind:
     name: str
     recognise: Callable[[Image], str | None]
     """By what an image is of this kind, in words; None where it is not."""
-    boot: Callable[[str, GuestNetwork | None, Env], Boot]
-    """From `vtapd.args`, the network and the environment; Rejected names the label that the format cannot carry."""
+    boot: Callable[[BootRequest], Boot]
+    """Raises Rejected, naming the label, for what the kind's format cannot carry."""
     stop: Stop
     machine: Machine = Machine()
     most_cards: int = 1
@@ -110,6 +140,10 @@ class GuestKind:
     """Whether it takes network cards while it runs, as a system with PCI hot plug does."""
     most_queues: int = 1
     """How many queues of a card it serves, one on each processor."""
+    room_bytes: Callable[[Image], int | None] = lambda image: None
+    """How long the command line of this image may be, in bytes without the closing zero."""
+    uses_screen: bool = False
+    """If there is a VGA card its console is on the screen alone."""
     says_dhcp: bool = False
     """Whether it can be told to ask for its addresses; one that cannot asks by itself, or has none."""
     markers: tuple[bytes, ...] = ()

@@ -10,11 +10,23 @@ Words with `=` that the kernel does not know become variables of its init (admin
 
 import re
 import struct
+from dataclasses import replace
 
-from supervisor.core.guests.kind import MANY_CARDS, MANY_QUEUES, Boot, ConsolePattern, GuestKind, Image, Stop, panic
+from supervisor.core.guests.checks import refuse_mounts, room_left
+from supervisor.core.guests.environment import check_value, spell_environment
+from supervisor.core.guests.kind import (
+    MANY_CARDS,
+    MANY_QUEUES,
+    Boot,
+    BootRequest,
+    ConsolePattern,
+    GuestKind,
+    Image,
+    Stop,
+    panic,
+)
 from supervisor.core.guests.multiboot import has_linux_header
 from supervisor.core.guests.network import GuestNetwork, Nic, Room, ipv4_of, left_out, netmask_of
-from supervisor.core.guests.refusal import ENV_LABEL, Env, check_env, refused, refused_variable
 from supervisor.core.model import Route
 
 _MAX_ENV = 30
@@ -22,6 +34,8 @@ _MAX_ENV = 30
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
 # `[    0.9] Kernel panic`, with the caller too where CONFIG_PRINTK_CALLER is set.
 _PANIC = re.compile(rb"^(?:<\d+>)?(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?Kernel panic - not syncing")
+_PROTOCOL_AT, _SAYS_CMDLINE_SIZE, _CMDLINE_SIZE_AT = 0x206, 0x206, 0x238
+_ROOM_BYTES = 2047  # arch/x86/include/asm/setup.h: COMMAND_LINE_SIZE, less the closing zero
 _VERSION_AT, _VERSION_BASE, _VERSION_BYTES = 0x20E, 0x200, 256  # Documentation/arch/x86/boot.rst: kernel_version
 
 
@@ -34,22 +48,26 @@ def _recognise(image: Image) -> str | None:
     return "Linux's boot header and a version of Linux" if b" #" in version else None
 
 
-def _boot(args: str, network: GuestNetwork | None, env: Env) -> Boot:
-    words = ["console=ttyS0", "panic=-1"]
-    if network is not None:
-        words += _ip(network)
-    words += _env(env)
-    if args:
-        words.append(args)
-    return Boot(" ".join(words), notes=left_out(network, _room(network)) if network and not network.dhcp else ())
+def _boot(request: BootRequest) -> Boot:
+    refuse_mounts(request, "the init of a linux guest mounts what it knows")
+    network = request.network
+    words = ["console=ttyS0", "panic=-1", *(_ip(network) if network else ())]
+    behind = [each for each in (request.kernel_args, request.args) if each]
+    left = room_left(request, " ".join([*words, *behind]))
+    env = spell_environment(request.env, _spell_variable, left, _MAX_ENV)
+    notes = (*(left_out(network, _room(network)) if network else ()), *env.notes)
+    return Boot(" ".join([*words, *env.words, *behind]), notes=notes)
 
 
 def _room(network: GuestNetwork) -> Room:
-    return Room(nics=len(network.nics), ipv6=True, dns=2, routes=True)
+    """The domain name has its place behind a host name without a dot."""
+    room = Room(nics=len(network.nics), ipv6=True, dns=2, routes=True, hostname=_HOSTNAME)
+    hostname = room.hostname_of(network)
+    return replace(room, domain=_HOSTNAME) if hostname and "." not in hostname else room
 
 
 def _ip(network: GuestNetwork) -> list[str]:
-    hostname = network.hostname if _HOSTNAME.fullmatch(network.hostname) else ""
+    hostname = _full_name(network)
     first, *others = network.nics
     if network.dhcp:
         return [f"ip=::::{hostname}:{first.name}:dhcp"]
@@ -79,15 +97,29 @@ def _route(route: Route) -> str:
     return f"{route.destination}/{route.prefix}:{route.gateway}"
 
 
-def _env(env: Env) -> list[str]:
-    """Only names in capitals: no parameter of the kernel's is spelt so, and none can be set this way."""
-    check_env(env, without='"')
-    for key, _ in env:
-        if key != key.upper():
-            raise refused_variable(key, "for a linux guest a name in capitals")
-    if len(env) > _MAX_ENV:
-        raise refused(ENV_LABEL, "true", f"for a linux guest at most {_MAX_ENV} variables, not {len(env)}")
-    return [f'{key}="{value}"' if " " in value else f"{key}={value}" for key, value in env]
+def _full_name(network: GuestNetwork) -> str:
+    """Return the host name; what follows its first dot becomes the kernel's domain name (net/ipv4/ipconfig.c)."""
+    room = _room(network)
+    return ".".join(filter(None, (room.hostname_of(network), room.domain_of(network))))
+
+
+def _spell_variable(name: str, value: str) -> str:
+    """Take only names in capitals: no parameter of the kernel is spelt so, and none can be set this way."""
+    check_value(value, '"')
+    if name != name.upper():
+        raise ValueError("for a linux guest its name must be in capitals")
+    return f'{name}="{value}"' if " " in value else f"{name}={value}"
+
+
+def _room_bytes(image: Image) -> int:
+    """Return what the boot header says (cmdline_size, since protocol 2.06: Documentation/arch/x86/boot.rst).
+
+    A longer line is cut by QEMU or the kernel, or ends it before its console is up.
+    """
+    if not has_linux_header(image.head) or struct.unpack_from("<H", image.head, _PROTOCOL_AT)[0] < _SAYS_CMDLINE_SIZE:
+        return _ROOM_BYTES
+    size: int = struct.unpack_from("<I", image.head, _CMDLINE_SIZE_AT)[0]
+    return size or _ROOM_BYTES
 
 
 LINUX = GuestKind(
@@ -96,6 +128,7 @@ LINUX = GuestKind(
     boot=_boot,
     stop=Stop.POWERDOWN,
     most_cards=MANY_CARDS,
+    room_bytes=_room_bytes,
     takes_cards=True,
     most_queues=MANY_QUEUES,
     says_dhcp=True,

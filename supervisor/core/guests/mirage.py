@@ -9,11 +9,13 @@ bindings/virtio/platform.c, elf_abi.h; mirage: lib/mirage/mirage_key.ml.)
 import re
 import struct
 
+from supervisor.core.guests.checks import refuse_kernel_args, refuse_mounts, room_left
 from supervisor.core.guests.elf import notes_of
-from supervisor.core.guests.kind import Boot, ConsolePattern, GuestKind, Image, Stop, exit_code, panic
+from supervisor.core.guests.environment import refuse_environment
+from supervisor.core.guests.kind import Boot, BootRequest, ConsolePattern, GuestKind, Image, Stop, exit_code, panic
 from supervisor.core.guests.multiboot import has_multiboot_header
 from supervisor.core.guests.network import GuestNetwork, Room, ipv4_of, left_out
-from supervisor.core.guests.refusal import Env, check_text, refuse_env
+from supervisor.core.guests.refusal import check_text
 
 _ABI_NOTE, _VIRTIO_TARGET = 0x31494241, 3  # "ABI1"; enum abi_target
 
@@ -25,13 +27,16 @@ def _recognise(image: Image) -> str | None:
     return "a multiboot header and Solo5's ELF note for virtio" if told else None
 
 
-def _boot(args: str, network: GuestNetwork | None, env: Env) -> Boot:
-    check_text("vtapd.args", args)
-    refuse_env(env, "mirage")
+def _boot(request: BootRequest) -> Boot:
+    check_text("vtapd.args", request.args)
+    refuse_environment(request.env, "mirage")
+    refuse_kernel_args(request, "mirage")
+    refuse_mounts(request, "a mirage guest mounts nothing by words")
+    network = request.network
     words = _network_words(network) if network else []
-    if args:
-        words.append(args)
-    return Boot(" ".join(words), notes=left_out(network, Room(ipv6=True)) if network else ())
+    line = " ".join([*words, request.args] if request.args else words)
+    room_left(request, line)
+    return Boot(line, notes=left_out(network, Room(ipv6=True)) if network else ())
 
 
 def _network_words(network: GuestNetwork) -> list[str]:

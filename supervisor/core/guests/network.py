@@ -5,11 +5,12 @@ Boot's notes say so. Only a guest that would have no usable address at all is re
 """
 
 import ipaddress
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from supervisor.core.guests.refusal import refused
-from supervisor.core.model import Address, Interface, Route
+from supervisor.core.model import Address, Container, Interface, Route, short_id
 from supervisor.core.names import Names
 from supervisor.errors import Rejected
 
@@ -59,6 +60,12 @@ class GuestNetwork:
     """The domain that short names are completed with."""
     dhcp: bool = False
     """The guest is to ask for its addresses."""
+    hostname_chosen: bool = False
+    """Somebody gave the host name; Docker's own is the container's short id."""
+    domain: str = ""
+    """`docker run --domainname`."""
+    hosts: tuple[str, ...] = ()
+    """`docker run --add-host`, each as NAME:ADDRESS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +77,41 @@ class Room:
     dns: int = 0
     routes: bool = False
     """Those through a gateway."""
+    hostname: re.Pattern[str] | None = None
+    """What a host name must be like, None where the format has no word for one."""
+    domain: re.Pattern[str] | None = None
+    """Likewise the domain name."""
+    search: bool = False
+    """The search domain is passed in place of a domain name."""
 
     def dns_of(self, network: GuestNetwork) -> tuple[str, ...]:
         """The servers that the guest is told of, of a family that it is told of."""
         return tuple(server for server in network.dns if self.ipv6 or ":" not in server)[: self.dns]
 
+    def hostname_of(self, network: GuestNetwork) -> str:
+        """The host name that the guest is given, empty for none."""
+        return network.hostname if self.hostname and self.hostname.fullmatch(network.hostname) else ""
 
-def network_of(interfaces: Sequence[Interface], hostname: str, names: Names, *, dhcp: bool = False) -> GuestNetwork:
-    """What a guest is told whose cards are on these interfaces."""
-    nics = tuple(_nic(number, interface) for number, interface in enumerate(interfaces))
-    return GuestNetwork(nics, hostname, names.servers, names.search, dhcp)
+    def domain_of(self, network: GuestNetwork) -> str:
+        """The domain name that the guest is given, empty for none."""
+        found = network.domain or (network.search if self.search else "")
+        return found if self.domain and self.domain.fullmatch(found) else ""
+
+
+def network_of(
+    interfaces: Sequence[Interface], container: Container, names: Names, *, dhcp: bool = False
+) -> GuestNetwork:
+    """Return what a guest of this container is given whose cards are on these interfaces."""
+    return GuestNetwork(
+        nics=tuple(_nic(number, interface) for number, interface in enumerate(interfaces)),
+        hostname=container.hostname,
+        dns=names.servers,
+        search=names.search,
+        dhcp=dhcp,
+        hostname_chosen=container.hostname != short_id(container.id),
+        domain=container.domainname,
+        hosts=container.extra_hosts,
+    )
 
 
 def _nic(number: int, interface: Interface) -> Nic:
@@ -115,10 +147,27 @@ def netmask_of(address: Address) -> str:
 
 
 def left_out(network: GuestNetwork, room: Room) -> tuple[str, ...]:
-    """What a guest with this much room is not told, a sentence each."""
-    told = room.dns_of(network)
-    parts = (*_parts_left_out(network, room), *(f"DNS server {each}" for each in network.dns if each not in told))
-    return tuple(f"The guest is not told of {part}." for part in parts)
+    """Return what a guest with this much room is not given, a sentence each."""
+    parts = list(_names_left_out(network, room))
+    if not network.dhcp:
+        passed = room.dns_of(network)
+        parts = [
+            *_parts_left_out(network, room),
+            *(f"DNS server {each}" for each in network.dns if each not in passed),
+            *parts,
+        ]
+    return tuple(f"Not passed to the guest: {part}." for part in parts)
+
+
+def _names_left_out(network: GuestNetwork, room: Room) -> Iterator[str]:
+    if network.hostname_chosen and network.hostname and not room.hostname_of(network):
+        yield f"host name {network.hostname}"
+    domain = room.domain_of(network)
+    if network.domain and network.domain != domain:
+        yield f"domain name {network.domain}"
+    if network.search and not network.dhcp and network.search != domain:
+        yield f"search domain {network.search}"
+    yield from (f"host {each} (docker run --add-host)" for each in network.hosts)
 
 
 def _parts_left_out(network: GuestNetwork, room: Room) -> Iterator[str]:
