@@ -96,6 +96,7 @@ LINUX = GuestKind(
     boot=_boot,
     stop=Stop.POWERDOWN,
     most_cards=MANY_CARDS,
+    ip_versions=(4, 6),
     takes_cards=True,
     most_queues=MANY_QUEUES,
     says_dhcp=True,

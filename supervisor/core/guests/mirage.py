@@ -50,6 +50,7 @@ MIRAGE = GuestKind(
     name="mirage",
     recognise=_recognise,
     boot=_boot,
+    ip_versions=(4, 6),
     stop=Stop.QUIT,
     console=(
         ConsolePattern(re.compile(rb"^Solo5: solo5_exit\((-?\d{1,9})\) called$"), exit_code),

@@ -70,9 +70,16 @@ NANOS_DISK = GuestKind(
     recognise=_recognise_disk,
     markers=(_FILE_SYSTEM, _SYSTEM),
     boot=_boot_disk,
+    ip_versions=(),
     stop=Stop.POWERDOWN,
     machine=Machine(devices=_DEVICES, boots_disk=True),
     console=(ConsolePattern(_SIGNAL, panic),),
     verdict_of_status=_verdict_of_status,
 )
-NANOS_KERNEL = replace(NANOS_DISK, recognise=_recognise_kernel, boot=_boot_kernel, machine=Machine(devices=_DEVICES))
+NANOS_KERNEL = replace(
+    NANOS_DISK,
+    recognise=_recognise_kernel,
+    boot=_boot_kernel,
+    ip_versions=(4,),
+    machine=Machine(devices=_DEVICES),
+)

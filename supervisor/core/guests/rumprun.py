@@ -63,6 +63,7 @@ RUMPRUN = GuestKind(
     boot=_boot,
     stop=Stop.QUIT,
     most_cards=MANY_CARDS,
+    ip_versions=(4, 6),
     says_dhcp=True,
     console=(
         ConsolePattern(re.compile(rb'^=== main\(\) of ".*" returned (-?\d{1,9}) ===$'), exit_code),
