@@ -1,9 +1,9 @@
 """Gathers what a guest is told of its network: from the kernel, Docker, the container's resolv.conf and the host's."""
 
 from supervisor.core.actions import Uplink
-from supervisor.core.addressing import interfaces_of
+from supervisor.core.addressing import interfaces_of, network_of
 from supervisor.core.guests.kind import GuestKind
-from supervisor.core.guests.network import GuestNetwork, network_of
+from supervisor.core.guests.network import GuestNetwork
 from supervisor.core.model import Container
 from supervisor.core.names import Names, names_of, parse_resolv
 from supervisor.core.spec import AddressPlan

@@ -10,7 +10,7 @@ from supervisor.attachment import Attachment
 from supervisor.context import Context
 from supervisor.core import qemu
 from supervisor.core.actions import Uplink
-from supervisor.core.addressing import interfaces_of, whereabouts_of
+from supervisor.core.addressing import whereabouts_of
 from supervisor.core.guests import MARKERS, choose_kind
 from supervisor.core.guests.kind import Boot, BootRequest, GuestKind
 from supervisor.core.guests.network import GuestNetwork
@@ -139,7 +139,7 @@ async def launch(
         plan.kind.name,
         tuple(arguments),
         tuple(card.slot for card in cards),
-        whereabouts=whereabouts_of(interfaces_of(uplinks, plan.spec.address)),
+        whereabouts=whereabouts_of(network, plan.kind.ip_versions or (4, 6)),
         because=plan.because,
         notes=_notes(plan, boot, log),
         terms=terms_of(plan.spec, context.config.keys_of_starts),

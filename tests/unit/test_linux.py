@@ -12,7 +12,7 @@ from supervisor.core.guests.raw import RAW
 from supervisor.core.model import Route
 from supervisor.errors import Rejected
 
-from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, OFF_LINK, ONLY_IPV6, booted
+from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, ONLY_IPV6, booted
 
 IP = "ip=172.17.0.2::172.17.0.1:255.255.0.0:kek:eth0:off"
 
@@ -97,10 +97,11 @@ def test_a_dns_server_of_ipv6_stands_in_brackets() -> None:
     assert boot.command_line.endswith(f"{IP}:[2001:db8::53]")
 
 
-@pytest.mark.parametrize("network", [ONLY_IPV6, OFF_LINK])
-def test_a_network_that_it_could_not_use_is_refused(network: GuestNetwork) -> None:
+def test_card_with_ipv6_alone_has_the_words_of_dracut_and_systemd_with_the_dns_servers() -> None:
+    boot = booted(LINUX, "", replace(ONLY_IPV6, dns=("2001:db8::53",)))
+    assert boot.command_line == "console=ttyS0 panic=-1 ip=[2001:db8::2]:::64:kek:eth0:off:[2001:db8::53]"
     with pytest.raises(Rejected, match=r"vtapd.address"):
-        booted(LINUX, "", network)
+        booted(LINUX, "", GuestNetwork((replace(NIC, addresses=()),)))
 
 
 def test_variables_are_words_before_the_users_own() -> None:

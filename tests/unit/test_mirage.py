@@ -8,7 +8,7 @@ from supervisor.core.guests.mirage import MIRAGE
 from supervisor.core.guests.network import GuestNetwork
 from supervisor.errors import Rejected
 
-from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, OFF_LINK, ONLY_IPV6, booted
+from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, ONLY_IPV6, booted
 
 
 def test_the_network_goes_by_its_own_keys() -> None:
@@ -26,21 +26,13 @@ def test_it_takes_ipv6_too_and_alone() -> None:
     assert booted(MIRAGE, "", ONLY_IPV6).command_line == "--ipv6=2001:db8::2/64"
 
 
-def test_an_ipv6_gateway_off_link_is_left_out_and_that_is_said() -> None:
-    network = GuestNetwork((replace(BOTH_FAMILIES.nics[0], gateway6="fe80::1"),))
-    boot = booted(MIRAGE, "", network)
-    assert boot.command_line.endswith("--ipv6=2001:db8::2/64")
-    assert boot.notes == ("Not passed to the guest: gateway fe80::1 of eth0, which is on no link of its.",)
-
-
 def test_a_second_card_is_left_out_and_that_is_said() -> None:
     assert booted(MIRAGE, "", GuestNetwork((NIC, NIC1))).notes == ("Not passed to the guest: eth1.",)
 
 
 def test_what_cannot_be_said_is_refused_by_its_label() -> None:
-    for network in (OFF_LINK, GuestNetwork((replace(NIC, addresses=()),))):
-        with pytest.raises(Rejected, match=r"vtapd.address"):
-            booted(MIRAGE, "", network)
+    with pytest.raises(Rejected, match=r"vtapd.address"):
+        booted(MIRAGE, "", GuestNetwork((replace(NIC, addresses=()),)))
     with pytest.raises(Rejected, match=r"vtapd.env='true'.*a mirage guest takes no environment"):
         booted(MIRAGE, "", None, (("K", "V"),))
     with pytest.raises(Rejected, match=r"vtapd.args"):

@@ -12,7 +12,7 @@ from supervisor.core.guests.network import GuestNetwork
 from supervisor.core.guests.rumprun import MAX_CONFIG_BYTES, RUMPRUN
 from supervisor.errors import Rejected
 
-from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, OFF_LINK, booted
+from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, ONLY_IPV6, booted
 
 NET = {"if": "vioif0", "type": "inet", "method": "static", "addr": "172.17.0.2", "mask": "16", "gw": "172.17.0.1"}
 
@@ -152,9 +152,11 @@ def test_kernel_args_may_not_mount_beside_the_disk_labels() -> None:
         booted(RUMPRUN, "web", mounts=(mount,), kernel_args='"blk": {}')
 
 
-def test_a_gateway_off_the_link_is_refused() -> None:
-    with pytest.raises(Rejected, match=r"vtapd.address=.*192.0.2.1 is not in eth0's 172.17.0.2/16"):
-        booted(RUMPRUN, "web", OFF_LINK)
+def test_card_with_ipv6_alone_is_configured() -> None:
+    net6 = {"if": "vioif0", "type": "inet6", "method": "static", "addr": "2001:db8::2", "mask": "64"}
+    assert config(booted(RUMPRUN, "web", ONLY_IPV6)) == {"cmdline": "web", "hostname": "kek", "net": net6}
+    with pytest.raises(Rejected, match=r"vtapd.address"):
+        booted(RUMPRUN, "web", GuestNetwork((replace(NIC, addresses=()),)))
 
 
 @pytest.mark.parametrize(

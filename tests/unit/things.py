@@ -44,7 +44,6 @@ BOTH_FAMILIES = GuestNetwork(
     (replace(NIC, addresses=(*NIC.addresses, Address(6, "2001:db8::2", 64)), gateway6="2001:db8::1"),), "kek"
 )
 ONLY_IPV6 = GuestNetwork((replace(NIC, addresses=(Address(6, "2001:db8::2", 64),), gateway4=None),), "kek")
-OFF_LINK = GuestNetwork((replace(NIC, gateway4="192.0.2.1"),), "kek")
 PROCESS = ProcessRecord(Pid(5000), 2000, spawned_at_s=100.0, kind="rumprun")
 
 

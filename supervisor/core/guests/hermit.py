@@ -24,7 +24,7 @@ from supervisor.core.guests.kind import (
     panic,
 )
 from supervisor.core.guests.multiboot import has_multiboot_header
-from supervisor.core.guests.network import GuestNetwork, Room, ipv4_of, left_out, netmask_of
+from supervisor.core.guests.network import GuestNetwork, Room, left_out, netmask_of, sayable
 from supervisor.core.guests.refusal import check_text
 
 _MARKERS = (b"hermit-loader", b"hermit_loader")
@@ -55,10 +55,10 @@ def _spell_variable(name: str, value: str) -> str:
 
 
 def _network_words(network: GuestNetwork) -> list[str]:
-    nic = network.nics[0]
-    address = ipv4_of(nic)
+    (nic,) = sayable(network, Room())
+    assert nic.ipv4 is not None, "no other card is sayable"
     # Without a gateway it takes 10.0.5.1, wherever it is; its own address is one that leads nowhere.
-    return ["-ip", address.ip, "-mask", netmask_of(address), "-gateway", nic.gateway4 or address.ip]
+    return ["-ip", nic.ipv4.ip, "-mask", netmask_of(nic.ipv4), "-gateway", nic.gateway4 or nic.ipv4.ip]
 
 
 def _verdict_of_status(status: int) -> Verdict | None:

@@ -136,6 +136,10 @@ class GuestKind:
     machine: Machine = Machine()
     most_cards: int = 1
     """On how many interfaces it can be told of its addresses; further ones stay with the container."""
+    ip_versions: tuple[int, ...] = (4,)
+    """Of which versions of IP it can be told an address. An interface that has none of these stays with the container.
+    Empty for a kind that is told nothing: it cares for every interface itself.
+    """
     takes_cards: bool = False
     """Whether it takes network cards while it runs, as a system with PCI hot plug does."""
     most_queues: int = 1

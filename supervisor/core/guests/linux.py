@@ -26,8 +26,8 @@ from supervisor.core.guests.kind import (
     panic,
 )
 from supervisor.core.guests.multiboot import has_linux_header
-from supervisor.core.guests.network import GuestNetwork, Nic, Room, ipv4_of, left_out, netmask_of
-from supervisor.core.model import Route
+from supervisor.core.guests.network import GuestNetwork, Nic, Room, left_out, netmask_of, sayable
+from supervisor.core.model import Address, Route
 
 _MAX_ENV = 30
 """The kernel's init takes 32 with HOME and TERM (CONFIG_INIT_ENV_ARG_LIMIT), and panics at more."""
@@ -68,25 +68,25 @@ def _room(network: GuestNetwork) -> Room:
 
 def _ip(network: GuestNetwork) -> list[str]:
     hostname = _full_name(network)
-    first, *others = network.nics
     if network.dhcp:
-        return [f"ip=::::{hostname}:{first.name}:dhcp"]
-    routes = [f"rd.route={_route(route)}:{nic.name}" for nic in network.nics for route in nic.routes if route.gateway]
-    ipv6 = [_ipv6(nic, hostname) for nic in network.nics if nic.of_family(6)]
+        return [f"ip=::::{hostname}:{network.nics[0].name}:dhcp"]
+    cards = sayable(network, _room(network))
+    routes = [f"rd.route={_route(route)}:{nic.name}" for nic in cards for route in nic.routes if route.gateway]
+    ipv6 = [_ipv6(nic, nic.ipv6, hostname) for nic in cards if nic.ipv6]
+    ipv4 = [_ipv4(nic, nic.ipv4, hostname) for nic in cards if nic.ipv4]
     servers = _room(network).dns_of(network)
     shown = [f"[{server}]" if ":" in server else server for server in servers]
-    return [*routes, *ipv6, *(_ipv4(nic, hostname) for nic in others), ":".join([_ipv4(first, hostname), *shown])]
+    *others, last = [*ipv6, *ipv4[1:], *ipv4[:1]]
+    return [*routes, *others, ":".join([last, *shown])]
 
 
-def _ipv4(nic: Nic, hostname: str) -> str:
+def _ipv4(nic: Nic, address: Address, hostname: str) -> str:
     """`ip=<client>:<server>:<gateway>:<netmask>:<hostname>:<device>:<autoconf>`, then `:<dns0>:<dns1>`."""
-    address = ipv4_of(nic)
     return f"ip={address.ip}::{nic.gateway4 or ''}:{netmask_of(address)}:{hostname}:{nic.name}:off"
 
 
-def _ipv6(nic: Nic, hostname: str) -> str:
-    address = nic.of_family(6)[0]
-    gateway = f"[{nic.reachable_gateway6}]" if nic.reachable_gateway6 else ""
+def _ipv6(nic: Nic, address: Address, hostname: str) -> str:
+    gateway = f"[{nic.gateway6}]" if nic.gateway6 else ""
     return f"ip=[{address.ip}]::{gateway}:{address.prefix}:{hostname}:{nic.name}:off"
 
 
@@ -128,6 +128,7 @@ LINUX = GuestKind(
     boot=_boot,
     stop=Stop.POWERDOWN,
     most_cards=MANY_CARDS,
+    ip_versions=(4, 6),
     room_bytes=_room_bytes,
     takes_cards=True,
     most_queues=MANY_QUEUES,

@@ -14,9 +14,10 @@ from supervisor.core.guests.elf import notes_of
 from supervisor.core.guests.environment import refuse_environment
 from supervisor.core.guests.kind import Boot, BootRequest, ConsolePattern, GuestKind, Image, Stop, exit_code, panic
 from supervisor.core.guests.multiboot import has_multiboot_header
-from supervisor.core.guests.network import GuestNetwork, Room, ipv4_of, left_out
+from supervisor.core.guests.network import GuestNetwork, Room, left_out, sayable
 from supervisor.core.guests.refusal import check_text
 
+_ROOM = Room(ipv6=True)
 _ABI_NOTE, _VIRTIO_TARGET = 0x31494241, 3  # "ABI1"; enum abi_target
 
 
@@ -36,25 +37,22 @@ def _boot(request: BootRequest) -> Boot:
     words = _network_words(network) if network else []
     line = " ".join([*words, request.args] if request.args else words)
     room_left(request, line)
-    return Boot(line, notes=left_out(network, Room(ipv6=True)) if network else ())
+    return Boot(line, notes=left_out(network, _ROOM) if network else ())
 
 
 def _network_words(network: GuestNetwork) -> list[str]:
-    nic = network.nics[0]
-    words = []
-    if nic.of_family(4) or not nic.of_family(6):
-        words.append(f"--ipv4={ipv4_of(nic)}")
-        words += [f"--ipv4-gateway={nic.gateway4}"] if nic.gateway4 else []
-    for address in nic.of_family(6)[:1]:
-        words.append(f"--ipv6={address}")
-        words += [f"--ipv6-gateway={nic.reachable_gateway6}"] if nic.reachable_gateway6 else []
-    return words
+    (nic,) = sayable(network, _ROOM)
+    words = [f"--ipv4={nic.ipv4}"] if nic.ipv4 else []
+    words += [f"--ipv4-gateway={nic.gateway4}"] if nic.gateway4 else []
+    words += [f"--ipv6={nic.ipv6}"] if nic.ipv6 else []
+    return words + ([f"--ipv6-gateway={nic.gateway6}"] if nic.gateway6 else [])
 
 
 MIRAGE = GuestKind(
     name="mirage",
     recognise=_recognise,
     boot=_boot,
+    ip_versions=(4, 6),
     stop=Stop.QUIT,
     console=(
         ConsolePattern(re.compile(rb"^Solo5: solo5_exit\((-?\d{1,9})\) called$"), exit_code),

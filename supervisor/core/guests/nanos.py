@@ -23,7 +23,7 @@ from supervisor.core.guests.kind import (
     panic,
 )
 from supervisor.core.guests.multiboot import is_disk, is_elf
-from supervisor.core.guests.network import Room, ipv4_of, left_out, netmask_of
+from supervisor.core.guests.network import Room, left_out, netmask_of, sayable
 from supervisor.core.guests.refusal import refused
 
 _FILE_SYSTEM, _SYSTEM = b"NVMTFS", b"Nanos\0"  # TFS_MAGIC; what uname() answers
@@ -50,10 +50,10 @@ def _boot_kernel(request: BootRequest) -> Boot:
     network = request.network
     if network is None:
         return Boot()
-    nic = network.nics[0]
-    address = ipv4_of(nic)
+    (nic,) = sayable(network, Room())
+    assert nic.ipv4 is not None, "no other card is sayable"
     card = f"en{nic.index + 1}"
-    words = [f"{card}.ipaddr={address.ip}", f"{card}.netmask={netmask_of(address)}"]
+    words = [f"{card}.ipaddr={nic.ipv4.ip}", f"{card}.netmask={netmask_of(nic.ipv4)}"]
     words += [f"{card}.gateway={nic.gateway4}"] if nic.gateway4 else []
     line = " ".join(words)
     room_left(request, line)
@@ -78,9 +78,16 @@ NANOS_DISK = GuestKind(
     recognise=_recognise_disk,
     markers=(_FILE_SYSTEM, _SYSTEM),
     boot=_boot_disk,
+    ip_versions=(),
     stop=Stop.POWERDOWN,
     machine=Machine(devices=_DEVICES, boots_disk=True),
     console=(ConsolePattern(_SIGNAL, panic),),
     verdict_of_status=_verdict_of_status,
 )
-NANOS_KERNEL = replace(NANOS_DISK, recognise=_recognise_kernel, boot=_boot_kernel, machine=Machine(devices=_DEVICES))
+NANOS_KERNEL = replace(
+    NANOS_DISK,
+    recognise=_recognise_kernel,
+    boot=_boot_kernel,
+    ip_versions=(4,),
+    machine=Machine(devices=_DEVICES),
+)

@@ -22,7 +22,7 @@ from supervisor.core.guests.kind import (
     panic,
 )
 from supervisor.core.guests.multiboot import has_multiboot_header, is_elf
-from supervisor.core.guests.network import GuestNetwork, Room, ipv4_of, left_out, netmask_of
+from supervisor.core.guests.network import GuestNetwork, Room, left_out, netmask_of, sayable
 from supervisor.core.guests.refusal import check_text, refused
 
 _MARKERS = (b"power-off-on-abort", b"_ZN3osv")
@@ -75,10 +75,11 @@ def _options(text: str) -> list[str]:
 
 def _network_words(network: GuestNetwork, room: Room) -> list[str]:
     words = []
-    for nic in network.nics:
-        address = ipv4_of(nic)
-        words.append(f"--ip={nic.name},{address.ip},{netmask_of(address)}")
-    gateway = next((nic.gateway4 for nic in network.nics if nic.gateway4), None)
+    cards = sayable(network, room)
+    for nic in cards:
+        assert nic.ipv4 is not None, "no other card is sayable"
+        words.append(f"--ip={nic.name},{nic.ipv4.ip},{netmask_of(nic.ipv4)}")
+    gateway = next((nic.gateway4 for nic in cards if nic.gateway4), None)
     words += [f"--defaultgw={gateway}"] if gateway else []
     return words + [f"--nameserver={server}" for server in room.dns_of(network)]
 

@@ -31,6 +31,7 @@ RAW = GuestKind(
     boot=_boot,
     stop=Stop.POWERDOWN,
     most_cards=MANY_CARDS,
+    ip_versions=(),
     takes_cards=True,
 )
 RAW_DISK = replace(

@@ -25,8 +25,9 @@ from supervisor.core.guests.kind import (
     panic,
 )
 from supervisor.core.guests.multiboot import has_multiboot_header
-from supervisor.core.guests.network import Nic, Room, ipv4_of, left_out
+from supervisor.core.guests.network import Nic, Room, left_out, sayable
 from supervisor.core.guests.refusal import check_text, refused
+from supervisor.core.model import Address
 
 MAX_CONFIG_BYTES = 4095
 _UNSAYABLE = '"\\'
@@ -51,7 +52,7 @@ def _boot(request: BootRequest) -> Boot:
         room = Room(nics=len(network.nics), ipv6=True, dns=1, hostname=_HOSTNAME)
         members += [_member("hostname", f'"{room.hostname_of(network)}"')] if room.hostname_of(network) else []
         members += _dns(request, room)
-        members += [_member("net", net) for nic in network.nics for net in _nets(nic, network.dhcp)]
+        members += [_member("net", net) for nic in sayable(network, room) for net in _nets(nic, network.dhcp)]
         notes += left_out(network, room)
     members += [_member("blk", _blk(mount)) for mount in request.mounts]
     members += _further_members(request)
@@ -110,14 +111,13 @@ def _further_members(request: BootRequest) -> list[str]:
 def _nets(nic: Nic, dhcp: bool) -> list[str]:
     if dhcp:
         return [f'{{"if": "vioif{nic.index}", "type": "inet", "method": "dhcp"}}']
-    address = ipv4_of(nic)
-    nets = [_net(nic, "inet", address.ip, address.prefix, nic.gateway4)]
-    nets += [_net(nic, "inet6", each.ip, each.prefix, nic.reachable_gateway6) for each in nic.of_family(6)[:1]]
-    return nets
+    nets = [_net(nic, "inet", nic.ipv4, nic.gateway4)] if nic.ipv4 else []
+    return nets + ([_net(nic, "inet6", nic.ipv6, nic.gateway6)] if nic.ipv6 else [])
 
 
-def _net(nic: Nic, family: str, ip: str, prefix: int, gateway: str | None) -> str:
-    fields = {"if": f"vioif{nic.index}", "type": family, "method": "static", "addr": ip, "mask": str(prefix)}
+def _net(nic: Nic, family: str, address: Address, gateway: str | None) -> str:
+    fields = {"if": f"vioif{nic.index}", "type": family, "method": "static", "addr": address.ip}
+    fields["mask"] = str(address.prefix)  # a prefix length, as a text
     if gateway:
         fields["gw"] = gateway
     return "{" + ", ".join(f'"{key}": "{value}"' for key, value in fields.items()) + "}"
@@ -132,6 +132,7 @@ RUMPRUN = GuestKind(
     room_bytes=lambda _image: MAX_CONFIG_BYTES,
     uses_screen=True,
     most_cards=MANY_CARDS,
+    ip_versions=(4, 6),
     says_dhcp=True,
     console=(
         ConsolePattern(re.compile(rb'^=== main\(\) of ".*" returned (-?\d{1,9}) ===$'), exit_code),

@@ -23,7 +23,7 @@ from supervisor.core.guests.kind import (
     panic,
 )
 from supervisor.core.guests.multiboot import has_multiboot_header
-from supervisor.core.guests.network import GuestNetwork, Nic, Room, ipv4_of, left_out, netmask_of
+from supervisor.core.guests.network import GuestNetwork, Nic, Room, left_out, netmask_of, sayable
 from supervisor.core.guests.refusal import check_text, refused
 
 _NAME = "vtapd"
@@ -57,7 +57,7 @@ def _boot(request: BootRequest) -> Boot:
     network = request.network
     if network is not None:
         room = Room(nics=len(network.nics), dns=2, hostname=_FIELD, domain=_FIELD, search=True)
-        cards = [_card(nic, network, room) for nic in network.nics]
+        cards = [_card(nic, network, room) for nic in sayable(network, room)]
         words.append("netdev.ip=" + (cards[0] if len(cards) == 1 else f"[ {' '.join(cards)} ]"))
         notes = left_out(network, room)
     further = _system_words(request)
@@ -80,7 +80,7 @@ def _env_word(variables: tuple[str, ...]) -> str:
 def _card(nic: Nic, network: GuestNetwork, room: Room) -> str:
     dns = [*room.dns_of(network), "", ""][: room.dns]
     names = [room.hostname_of(network), room.domain_of(network)]
-    return ":".join([str(ipv4_of(nic)), nic.gateway4 or "", *dns, *names])
+    return ":".join([str(nic.ipv4), nic.gateway4 or "", *dns, *names])
 
 
 def _boot_old(request: BootRequest) -> Boot:
@@ -88,14 +88,17 @@ def _boot_old(request: BootRequest) -> Boot:
     words = [_NAME]
     network = request.network
     if network is not None:
-        nic = network.nics[0]
-        address = ipv4_of(nic)
-        words.append(f"netdev.ipv4_addr={address.ip}")
-        words += [f"netdev.ipv4_gw_addr={nic.gateway4}"] if nic.gateway4 else []
-        words.append(f"netdev.ipv4_subnet_mask={netmask_of(address)}")
+        words += _old_network_words(network)
     line = _with_arguments([*words, *_system_words(request)], request.args)
     room_left(request, line)
     return Boot(line, notes=left_out(network, Room()) if network else ())
+
+
+def _old_network_words(network: GuestNetwork) -> list[str]:
+    (nic,) = sayable(network, Room())
+    assert nic.ipv4 is not None, "no other card is sayable"
+    gateway = [f"netdev.ipv4_gw_addr={nic.gateway4}"] if nic.gateway4 else []
+    return [f"netdev.ipv4_addr={nic.ipv4.ip}", *gateway, f"netdev.ipv4_subnet_mask={netmask_of(nic.ipv4)}"]
 
 
 def _system_words(request: BootRequest) -> list[str]:
