@@ -247,6 +247,6 @@ def test_ipxe_is_raw_and_cares_for_its_own_address(vtapd: Daemon, containers: Co
     eventually(lambda: answers_ping(machine, ADDRESS), "iPXE answers, for the container has no address now", PATIENCE_S)
     assert view.kind == "raw"
     assert "no sign of a kind" in view.kind_because
-    assert any("nothing of its network" in note for note in view.notes)
+    assert any("Nothing of its network" in note for note in view.notes)
     assert len(qemus_of(guest.id)) == 1
     assert network(guest.pid).addresses == ()
