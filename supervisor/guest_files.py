@@ -7,7 +7,7 @@ from functools import partial
 
 from supervisor.core import qemu
 from supervisor.core.disk_image import HEAD_BYTES, check_format, file_system_of
-from supervisor.core.guests.kind import Boot, GuestKind, Mount
+from supervisor.core.guests.kind import KERNEL, Boot, GuestKind, Mount
 from supervisor.core.labels import DISK
 from supervisor.core.spec import GuestSpec
 from supervisor.core.units import MIB
@@ -26,7 +26,7 @@ async def gather_boot_files(
     """
     if kind.machine.boots_disk:
         return own(owned, rootfs.open_file(root, spec.kernel, "vtapd.kernel", limit_bytes, writable=True)), ()
-    await _copy(folder, qemu.KERNEL, open_kernel(root, spec, limit_bytes), limit_bytes)
+    await _copy(folder, KERNEL, open_kernel(root, spec, limit_bytes), limit_bytes)
     names = [qemu.module_name(number) for number in range(len(boot.modules) + bool(spec.initrd))]
     for name, content in zip(names, boot.modules, strict=False):
         folder.write(name, content)

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from supervisor.core.guests.kind import Boot, Machine
+from supervisor.core.guests.kind import KERNEL, Boot, Machine
 from supervisor.core.model import ContainerId
 from supervisor.core.spec import GuestSpec
 
-KERNEL = "kernel"
-"""The name in QEMU's working directory under which it finds the kernel."""
 CONSOLE_FDSET = 1
 DISK_FDSET = 2
 FIRST_DISK_FDSET = 10

@@ -149,3 +149,20 @@ def test_all_forms_of_a_kind_end_alike(form: GuestKind) -> None:
     """A guest that another daemon started is known by its kind alone."""
     first = KINDS[form.name]
     assert (form.stop, form.console, form.verdict_of_status) == (first.stop, first.console, first.verdict_of_status)
+
+
+@pytest.mark.parametrize(
+    ("kind", "room_bytes"),
+    [
+        ("rumprun", 4094),
+        ("unikraft", 4088),
+        ("mirage", 8191),
+        ("linux", 2047),
+        ("osv", None),
+        ("nanos", None),
+        ("hermit", None),
+        ("raw", None),
+    ],
+)
+def test_room_for_the_command_line_is_what_the_source_says(kind: str, room_bytes: int | None) -> None:
+    assert {form.room_bytes(image(b"")) for form in FORMS if form.name == kind} == {room_bytes}

@@ -31,6 +31,9 @@ class Image:
 
 
 HEAD_BYTES = 32768
+KERNEL = "kernel"
+"""The name in QEMU's working directory under which it finds the kernel. QEMU puts it in front of a multiboot kernel's
+command line (hw/i386/multiboot.c)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from supervisor.core.guests.network import GuestNetwork, Room, left_out, sayable
 from supervisor.core.guests.refusal import check_text
 
 _ROOM = Room(ipv6=True)
+_ROOM_BYTES = 8191
+"""It cuts a longer line off without a word (bindings/virtio/platform.c)."""
 _ABI_NOTE, _VIRTIO_TARGET = 0x31494241, 3  # "ABI1"; enum abi_target
 
 
@@ -53,6 +55,7 @@ MIRAGE = GuestKind(
     recognise=_recognise,
     boot=_boot,
     ip_versions=(4, 6),
+    room_bytes=lambda _image: _ROOM_BYTES,
     stop=Stop.QUIT,
     console=(
         ConsolePattern(re.compile(rb"^Solo5: solo5_exit\((-?\d{1,9})\) called$"), exit_code),

@@ -29,7 +29,8 @@ from supervisor.core.guests.network import Nic, Room, left_out, sayable
 from supervisor.core.guests.refusal import check_text, refused
 from supervisor.core.model import Address
 
-MAX_CONFIG_BYTES = 4095
+MAX_CONFIG_BYTES = 4094
+"""It halts at a module of BMK_MULTIBOOT_CMDLINE_SIZE - 1 bytes or more (platform/hw/multiboot.c)."""
 _UNSAYABLE = '"\\'
 _HOSTNAME = re.compile(r"[^\"\\]{1,255}")
 _DNS_VARIABLE = "DNS_RESOLVER"

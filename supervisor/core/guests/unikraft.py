@@ -12,6 +12,7 @@ from dataclasses import replace
 from supervisor.core.guests.checks import KERNEL_ARGS, refuse_mounts, room_left
 from supervisor.core.guests.environment import check_value, refuse_environment, spell_environment
 from supervisor.core.guests.kind import (
+    KERNEL,
     MANY_CARDS,
     Boot,
     BootRequest,
@@ -30,6 +31,9 @@ _NAME = "vtapd"
 """The first word is the program's name, whatever it is."""
 _MARKERS = (b"Powered by Unikraft", b"uk_inittab", b"libkvmplat", b"libukboot")
 _OLD_WORD = b"ipv4_subnet_mask"
+_ROOM_BYTES = 4095 - len(f"{KERNEL} ")
+"""CONFIG_LIBUKBOOT_CMDLINE_MAX_LEN is 4096 unless an image is built otherwise (lib/ukboot/Config.uk). The name that
+QEMU puts in front counts, and so does the closing zero."""
 _OWN_WORDS = ("netdev.ip", "env.vars=")
 _FIELD = re.compile(r"[A-Za-z0-9.-]+")
 # `[    0.195844] CRIT: [libkvmplat] <traps.c @   83> …`, where time and place depend on the build.
@@ -125,6 +129,7 @@ UNIKRAFT = GuestKind(
     boot=_boot,
     stop=Stop.QUIT,
     most_cards=MANY_CARDS,
+    room_bytes=lambda _image: _ROOM_BYTES,
     console=(
         ConsolePattern(re.compile(_FRONT % b"CRIT" + _CRASH), panic),
         ConsolePattern(re.compile(_FRONT % b"Info" + rb"main returned (-?\d{1,9})"), exit_code),
