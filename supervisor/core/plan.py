@@ -35,6 +35,7 @@ from supervisor.core.actions import (
     Uplink,
     WriteRecord,
 )
+from supervisor.core.lifetimes import is_due
 from supervisor.core.model import (
     ContainerId,
     DeviceNumber,
@@ -93,6 +94,8 @@ class Seen:
     """The slots that the running guest has a network card on."""
     ready: bool = False
     """The container is told that its guest is ready."""
+    at_s: float = 0.0
+    """When this was seen, in seconds since boot."""
 
     def of(self, interface: str) -> SeenInterface | None:
         """One interface by name."""
@@ -108,7 +111,8 @@ def is_taken(entry: TapRecord, seen: SeenInterface | None) -> bool:
     """Whether the takeover that the record speaks of is complete in the kernel."""
     if entry.original is None or seen is None or seen.tap is None:
         return False
-    mine = {(a.family, a.ip) for a in entry.original.addresses}
+    # The container may get one with a lifetime again, by a router's next advertisement: it is not the guest's.
+    mine = {(a.family, a.ip) for a in entry.original.addresses if a.valid_until_s is None}
     theirs = {(a.family, a.ip) for a in seen.interface.addresses}
     return seen.interface.mac != entry.original.mac and seen.tap.mac == entry.original.mac and not mine & theirs
 
@@ -324,17 +328,16 @@ def _close(seen: Seen, entry: TapRecord) -> Action | None:
 def _give_back(seen: Seen, record: Record, entry: TapRecord) -> Action:
     assert entry.original is not None
     each = seen.of(entry.interface)
-    if each is None or _is_back(entry.original, each.interface):
+    if each is None or _is_back(entry.original, each.interface, seen.at_s):
         return WriteRecord(_with(record, replace(entry, original=None)))
     return GiveBack(entry.original, each.tap)
 
 
-def _is_back(original: Interface, now: Interface) -> bool:
-    return (
-        now.mac == original.mac
-        and set(original.addresses) <= set(now.addresses)
-        and set(original.routes) <= set(now.routes)
-    )
+def _is_back(original: Interface, now: Interface, at_s: float) -> bool:
+    """Whether it has all again whose lifetime has not ended by then."""
+    addresses = {address for address in original.addresses if is_due(address, at_s)}
+    routes = {route for route in original.routes if is_due(route, at_s)}
+    return now.mac == original.mac and addresses <= set(now.addresses) and routes <= set(now.routes)
 
 
 def _with(record: Record, entry: TapRecord) -> Record:
