@@ -35,7 +35,7 @@ from supervisor.core.actions import (
     Uplink,
     WriteRecord,
 )
-from supervisor.core.lifetimes import is_due
+from supervisor.core.lifetimes import is_due, static_addresses
 from supervisor.core.model import (
     ContainerId,
     DeviceNumber,
@@ -61,6 +61,8 @@ class Desired:
     """Its QEMU should run."""
     cards: int = 1
     """On how many interfaces, at the most, the guest has a network card; further ones stay the container's."""
+    ip_versions: tuple[int, ...] = ()
+    """A card needs an address of one of these that the guest can be told; empty if the guest is told none."""
     hotplug: bool = False
     """A guest that runs takes further ones."""
     ready: bool = False
@@ -120,6 +122,11 @@ def is_taken(entry: TapRecord, seen: SeenInterface | None) -> bool:
 def is_attached(seen: Seen, record: Record | None) -> bool:
     """Whether every interface has all that it should have."""
     return record is not None and record.incarnation == seen.incarnation and _attach(seen, record) is None
+
+
+def has_card(desired: Desired, seen: Seen, record: Record) -> bool:
+    """Whether a guest has a network card, or would have one if it was started."""
+    return bool(_with_cards(desired, seen, record))
 
 
 def next_action(
@@ -247,15 +254,24 @@ def _serve(desired: Desired, seen: Seen, record: Record) -> Action | None:
     if not desired.guest or not uplinks:
         return None
     if not seen.guest:
-        return StartGuest(tuple(uplinks))
+        others = [seen.of(entry.interface) for entry in record.taps if entry not in theirs]
+        return StartGuest(tuple(uplinks), tuple(each.interface for each in others if each))
     plug = next((PlugNic(uplink) for uplink in uplinks if uplink.slot not in seen.nics), None)
     return plug or (MarkReady() if desired.ready and not seen.ready else None)
 
 
 def _with_cards(desired: Desired, seen: Seen, record: Record) -> list[TapRecord]:
     """What the guest's cards are on: one that runs has those that it was started with, unless it takes more."""
-    candidates = sorted(record.taps, key=lambda t: (t.slot not in seen.nics, t.slot))
+    able = [t for t in record.taps if t.slot in seen.nics or _can_have_card(desired, seen, t)]
+    candidates = sorted(able, key=lambda t: (t.slot not in seen.nics, t.slot))
     return candidates[: desired.cards if not seen.guest or desired.hotplug else len(seen.nics)]
+
+
+def _can_have_card(desired: Desired, seen: Seen, entry: TapRecord) -> bool:
+    """Whether the guest can be told an address of this interface, if it is told any."""
+    each = seen.of(entry.interface)
+    interface = entry.original or (each.interface if each else None)
+    return not desired.ip_versions or (interface is not None and any(static_addresses(interface, desired.ip_versions)))
 
 
 def _awaited(desired: Desired, seen: Seen, record: Record) -> frozenset[int]:

@@ -10,6 +10,7 @@ from supervisor.core.guests.multiboot import has_linux_header, has_multiboot_hea
 from supervisor.errors import Rejected
 
 from .images import IPXE_VERSION, bzimage, disk, elf, elf_with_notes, image, multiboot, note, solo5
+from .things import NETWORK, ONLY_IPV6
 
 
 @pytest.mark.parametrize(
@@ -148,3 +149,16 @@ def test_all_forms_of_a_kind_end_alike(form: GuestKind) -> None:
     """A guest that another daemon started is known by its kind alone."""
     first = KINDS[form.name]
     assert (form.stop, form.console, form.verdict_of_status) == (first.stop, first.console, first.verdict_of_status)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: f"{form.name} {form.machine.type} {form.ip_versions}")
+def test_what_a_kind_says_of_its_ip_versions_is_so(form: GuestKind) -> None:
+    """By this the plan decides what is taken over; so that no guest takes an address that it is not told."""
+    told = form.boot("", NETWORK, ())
+    if form.ip_versions:
+        assert "172.17.0.2" in told.command_line or any(b"172.17.0.2" in module for module in told.modules)
+    else:
+        assert form.boot("", ONLY_IPV6, ()) == told
+    if form.ip_versions == (4,):
+        with pytest.raises(Rejected, match="no IPv4 address"):
+            form.boot("", ONLY_IPV6, ())
