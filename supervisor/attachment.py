@@ -25,6 +25,7 @@ from supervisor.core.actions import (
 )
 from supervisor.core.cgroups import Cgroup
 from supervisor.core.device_program import Rule
+from supervisor.core.lifetimes import lifetime_left
 from supervisor.core.model import DeviceNumber, IfIndex, Incarnation, Interface, Link, Record, Tap
 from supervisor.core.plan import Seen, SeenInterface
 from supervisor.edges import cgroups, ifreq, netns, rootfs, tap
@@ -33,6 +34,7 @@ from supervisor.edges.cgroup_v2 import CgroupV2Rules
 from supervisor.edges.links import Links
 from supervisor.edges.ready_mark import observe_ready_mark, set_ready_mark
 from supervisor.errors import Permanent
+from supervisor.running import boottime_s
 
 KernelStep = (
     LinkNetns
@@ -44,6 +46,7 @@ KernelStep = (
     | MakeNode
     | RemoveNode
     | TakeOver
+    | GiveBack
     | MarkReady
     | UnmarkReady
 )
@@ -108,7 +111,8 @@ class Attachment:
     def observe(self, link_name: str, record: Record | None, *, with_routes: bool) -> Seen:
         """What is there. Routes cost a dump of their own and matter only where an address is taken over."""
         recorded = record.taps if record else ()
-        interfaces, macvtaps = self._look(with_routes, {entry.tap: entry.interface for entry in recorded})
+        now_s = boottime_s()
+        interfaces, macvtaps = self._look(with_routes, {entry.tap: entry.interface for entry in recorded}, now_s)
         taps = {link.parent: self._tap(link) for link in macvtaps if link.name.startswith("vtap")}
         kept = {entry.interface for entry in recorded}
         seen = tuple(
@@ -125,13 +129,14 @@ class Attachment:
             rules=self.rules.observe(frozenset(devices)) if devices else frozenset(),
             nodes=rootfs.observe_nodes(self.dev, slots, {device.major for device in devices}),
             ready=observe_ready_mark(self.dev),
+            at_s=now_s,
         )
 
-    def _look(self, with_routes: bool, owners: dict[str, str]) -> tuple[list[Interface], list[Link]]:
+    def _look(self, with_routes: bool, owners: dict[str, str], now_s: float) -> tuple[list[Interface], list[Link]]:
         """A new container is looked at without RTNL, for which it would wait while Docker starts others."""
         if owners or tap.has_macvtaps(self.sysfs):
-            return self._links.observe(with_routes, owners)
-        return self._links.observe_new(with_routes, ifreq.show_link), []
+            return self._links.observe(with_routes, owners, now_s)
+        return self._links.observe_new(with_routes, ifreq.show_link, now_s), []
 
     def sweep(self) -> None:
         """Take away what a daemon that was killed may have left, and no record tells of."""
@@ -171,6 +176,8 @@ class Attachment:
                 return replace(seen, ready=is_ready)
             case TakeOver(original, its_tap):
                 return self._take_over(original, its_tap, seen)
+            case GiveBack(original, its_tap):
+                return self._give_back(original, its_tap, seen)
 
     def _create(self, name: str, parent: Interface, *, up: bool) -> Tap:
         mac = _random_mac()
@@ -190,19 +197,20 @@ class Attachment:
         stripped = replace(original, index=index, mac=mac, addresses=(), routes=())
         return _with_interface(seen, SeenInterface(stripped, replace(its_tap, mac=original.mac)))
 
-    async def give_back(self, step: GiveBack, seen: Seen) -> Seen:
-        """The one step that takes its time; returns what is there now."""
-        original, its_tap = step.original, step.tap
+    def _give_back(self, original: Interface, its_tap: Tap | None, seen: Seen) -> Seen:
+        """With what is left of their lifetimes; what has none left any more is not given back."""
         index = _index(seen, original)
         if its_tap is not None and its_tap.mac == original.mac:
             its_tap = replace(its_tap, mac=_random_mac())
             self._links.set_mac(its_tap.index, its_tap.mac)
         self._links.set_mac(index, original.mac)
         for address in original.addresses:
-            await self._links.add_address(index, address)
+            if lifetime := lifetime_left(address, boottime_s()):
+                self._links.add_address(index, address, lifetime)
         # A gateway must be reachable before a route may name it, so those without one come first.
         for route in sorted(original.routes, key=lambda r: r.gateway is not None):
-            await self._links.add_route(index, route)
+            if lifetime := lifetime_left(route, boottime_s()):
+                self._links.add_route(index, route, lifetime)
         return _with_interface(seen, SeenInterface(replace(original, index=index), its_tap))
 
     def _tap(self, link: Link) -> Tap:

@@ -8,6 +8,7 @@ from supervisor.core.model import Link, Pid, Whereabouts
 from supervisor.edges import netns, sibling
 from supervisor.edges.links import SIBLING, Links
 from supervisor.errors import Transient
+from supervisor.running import boottime_s
 
 
 async def answers_beside(init: Pid, where: Whereabouts, question: Question, timeout_s: float) -> bool:
@@ -34,7 +35,7 @@ async def answers_beside(init: Pid, where: Whereabouts, question: Question, time
 
 
 def _create(links: Links, interface: str) -> Link:
-    interfaces, _ = links.observe(with_routes=False, owners={})
+    interfaces, _ = links.observe(with_routes=False, owners={}, now_s=boottime_s())
     parent = next((each for each in interfaces if each.name == interface), None)
     if parent is None:
         raise Transient(f"interface {interface} is gone", step="health")

@@ -14,11 +14,12 @@ from supervisor.attachment import Attachment
 from supervisor.audience import Farewell
 from supervisor.context import Context
 from supervisor.core.guests import KINDS
+from supervisor.core.guests.network import no_address
 from supervisor.core.labels import ENABLE, parse_labels, why_left_alone, why_no_network
 from supervisor.core.lifecycle import NOT_CRASHES
 from supervisor.core.model import Container, GuestRecord, Incarnation, ProcessRecord
 from supervisor.core.pending import Pending, pending_of, terms_of
-from supervisor.core.plan import Desired
+from supervisor.core.plan import Desired, has_card
 from supervisor.core.spec import UNLIMITED, AddressPlan, GuestSpec
 from supervisor.edges import process
 from supervisor.edges.docker import Event
@@ -113,13 +114,21 @@ class ContainerRun:
         await self.steps.carry_out(self._desired)
         if self.left_alone is not None and self.keeper.session is None:
             self.keeper.plan = None
-        record = self._ledger.of(self.incarnation)
-        if self._serves() and record is not None and not record.taps:
-            said = "it has no interface with an address, which its guest could be on"
-            raise Transient(said, step="takeover", remedy="connect it to a network: docker network connect")
+        self._check_network()
         self._stop_container_when_done()
         if self.stopping and self.keeper.plan and self.keeper.session is None:
             self._end_deaf_init()
+
+    def _check_network(self) -> None:
+        """Raises Transient for a guest without an interface, and Rejected for one that can be told no address."""
+        record, seen, plan = self._ledger.of(self.incarnation), self.steps.seen, self.keeper.plan
+        if not self._serves() or record is None or seen is None or plan is None:
+            return
+        if not record.taps:
+            said = "it has no interface with an address, which its guest could be on"
+            raise Transient(said, step="takeover", remedy="connect it to a network: docker network connect")
+        if not has_card(self._desired(), seen, record):
+            raise no_address([entry.interface for entry in record.taps], plan.needed_versions)
 
     def due_s(self) -> float | None:
         """In how many seconds its guest is to be started again, if that is what it waits for."""
@@ -233,7 +242,15 @@ class ContainerRun:
         takes_over = plan.spec.address.takes_over
         # A guest that is told its addresses at its start could do nothing with those of a later card.
         hotplug = not takes_over and plan.kind.takes_cards and self.keeper.takes_cards
-        return Desired(True, takes_over, runs_on or due, plan.kind.most_cards, hotplug, self.keeper.is_ready)
+        return Desired(
+            attached=True,
+            takeover=takes_over,
+            guest=runs_on or due,
+            cards=plan.kind.most_cards,
+            ip_versions=plan.needed_versions,
+            hotplug=hotplug,
+            ready=self.keeper.is_ready,
+        )
 
     def _may_start(self) -> bool:
         """Whether a guest could be started now, were it due: not in a container that stops or is paused."""

@@ -80,7 +80,7 @@ class GuestKeeper:
         assert self.plan is not None, "a guest is started only once its image was looked at"
         queues = self.plan.kind.queues(self.plan.spec.cpus)
         cards = tuple(self._card(attachment, uplink, queues) for uplink in step.uplinks)
-        qemu = await launch(self._context, attachment, container, self.plan, step.uplinks, cards, self._paths)
+        qemu = await launch(self._context, attachment, container, self.plan, step, cards, self._paths)
         self._start_counted = False
         self.takes_cards = True
         self._follow(container, attachment, qemu)

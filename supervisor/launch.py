@@ -9,8 +9,8 @@ import anyio
 from supervisor.attachment import Attachment
 from supervisor.context import Context
 from supervisor.core import qemu
-from supervisor.core.actions import Uplink
-from supervisor.core.addressing import whereabouts_of
+from supervisor.core.actions import StartGuest
+from supervisor.core.addressing import notes_on_others, whereabouts_of
 from supervisor.core.guests import MARKERS, choose_kind
 from supervisor.core.guests.kind import Boot, BootRequest, GuestKind
 from supervisor.core.guests.network import GuestNetwork
@@ -39,6 +39,11 @@ class GuestPlan:
     """By what its kind was chosen, in words."""
     room_bytes: int | None = None
     """How long its command line may be; None for any length."""
+
+    @property
+    def needed_versions(self) -> tuple[int, ...]:
+        """Of which versions of IP the guest must be told an address on each card; empty if it is told none."""
+        return self.kind.ip_versions if self.spec.address.takes_over else ()
 
 
 async def examine(context: Context, root: int, spec: GuestSpec) -> GuestPlan:
@@ -71,7 +76,7 @@ async def launch(
     attachment: Attachment,
     container: Container,
     plan: GuestPlan,
-    uplinks: tuple[Uplink, ...],
+    step: StartGuest,
     cards: tuple[qemu.Card, ...],
     paths: SocketPaths,
 ) -> RunningQemu:
@@ -80,7 +85,7 @@ async def launch(
     The taps stay the caller's. Whatever fails, no descriptor, socket or process is left.
     """
     accel = await context.accelerator(plan.spec.accel)
-    network = observe_network(attachment.root, container, plan.spec.address, plan.kind, uplinks)
+    network = observe_network(attachment.root, container, plan.spec.address, plan.kind, step.uplinks)
     place, user = await context.confinement.place(), context.confinement.next_user()
     with ExitStack() as owned:
         folder = BootFolder()
@@ -141,7 +146,7 @@ async def launch(
         tuple(card.slot for card in cards),
         whereabouts=whereabouts_of(network, plan.kind.ip_versions or (4, 6)),
         because=plan.because,
-        notes=_notes(plan, boot, log),
+        notes=(*_notes(plan, boot, log), *notes_on_others(step.others, plan.needed_versions)),
         terms=terms_of(plan.spec, context.config.keys_of_starts),
     )
     return RunningQemu(child, record, heard, folder)

@@ -31,6 +31,7 @@ from supervisor.edges.links import Links
 from supervisor.edges.spawn import find_user
 from supervisor.errors import Permanent, Transient
 from supervisor.metrics import program_version
+from supervisor.running import boottime_s
 
 _ANSWER_S = 5.0
 _KVM = anyio.Path("/dev/kvm")
@@ -80,7 +81,7 @@ async def probe_macvtap(_: Machine) -> Finding:
     try:
         with closing(Links(handles.netlink, handles.spare)) as links:
             await links.create_pair("veth0", "veth1")
-            interfaces, _taps = links.observe(False, {})
+            interfaces, _taps = links.observe(False, {}, boottime_s())
             links.create_macvtap("vtapcheck", interfaces[0], "02:00:00:00:00:01")
             device = tap.observe_device(handles.sysfs, tap.observe_index(handles.sysfs, "vtapcheck"))
     finally:

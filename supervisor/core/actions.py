@@ -114,6 +114,8 @@ class StartGuest:
     """Start QEMU on these taps, the first interface's first."""
 
     uplinks: tuple[Uplink, ...]
+    others: tuple[Interface, ...] = ()
+    """The interfaces that it has no card on, which stay with the container."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from supervisor.core.actions import Uplink
-from supervisor.core.guests.network import GuestNetwork, Nic, is_on_link, spell_route
+from supervisor.core.guests.network import GuestNetwork, Nic, is_on_link, spell_route, why_unsayable
 from supervisor.core.lifetimes import static_addresses, why_not_static
 from supervisor.core.model import Address, Container, Interface, Route, Whereabouts, short_id
 from supervisor.core.names import Names
@@ -135,3 +135,20 @@ def whereabouts_of(network: GuestNetwork | None, ip_versions: Collection[int]) -
             for address in nic.of_family(family)[:1]:
                 return Whereabouts(address.ip, nic.mac, nic.container_name, nic.gateway(family))
     return None
+
+
+def notes_on_others(others: Iterable[Interface], ip_versions: Sequence[int]) -> tuple[str, ...]:
+    """Return a sentence for each interface that a guest has no card on.
+
+    `ip_versions`: of which versions of IP a card needs an address; empty if it needs none.
+    """
+    return tuple(
+        f"The guest has no card on {each.name}, which stays with the container: {_why_no_card(each, ip_versions)}."
+        for each in others
+    )
+
+
+def _why_no_card(interface: Interface, ip_versions: Sequence[int]) -> str:
+    if ip_versions and not any(static_addresses(interface, ip_versions)):
+        return f"it has {why_unsayable(ip_versions)}"
+    return "this kind of guest can be told of no more cards"

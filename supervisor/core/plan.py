@@ -35,6 +35,7 @@ from supervisor.core.actions import (
     Uplink,
     WriteRecord,
 )
+from supervisor.core.lifetimes import is_due, static_addresses
 from supervisor.core.model import (
     ContainerId,
     DeviceNumber,
@@ -60,6 +61,8 @@ class Desired:
     """Its QEMU should run."""
     cards: int = 1
     """On how many interfaces, at the most, the guest has a network card; further ones stay the container's."""
+    ip_versions: tuple[int, ...] = ()
+    """A card needs an address of one of these that the guest can be told; empty if the guest is told none."""
     hotplug: bool = False
     """A guest that runs takes further ones."""
     ready: bool = False
@@ -93,6 +96,8 @@ class Seen:
     """The slots that the running guest has a network card on."""
     ready: bool = False
     """The container is told that its guest is ready."""
+    at_s: float = 0.0
+    """When this was seen, in seconds since boot."""
 
     def of(self, interface: str) -> SeenInterface | None:
         """One interface by name."""
@@ -108,7 +113,8 @@ def is_taken(entry: TapRecord, seen: SeenInterface | None) -> bool:
     """Whether the takeover that the record speaks of is complete in the kernel."""
     if entry.original is None or seen is None or seen.tap is None:
         return False
-    mine = {(a.family, a.ip) for a in entry.original.addresses}
+    # The container may get one with a lifetime again, by a router's next advertisement: it is not the guest's.
+    mine = {(a.family, a.ip) for a in entry.original.addresses if a.valid_until_s is None}
     theirs = {(a.family, a.ip) for a in seen.interface.addresses}
     return seen.interface.mac != entry.original.mac and seen.tap.mac == entry.original.mac and not mine & theirs
 
@@ -116,6 +122,11 @@ def is_taken(entry: TapRecord, seen: SeenInterface | None) -> bool:
 def is_attached(seen: Seen, record: Record | None) -> bool:
     """Whether every interface has all that it should have."""
     return record is not None and record.incarnation == seen.incarnation and _attach(seen, record) is None
+
+
+def has_card(desired: Desired, seen: Seen, record: Record) -> bool:
+    """Whether a guest has a network card, or would have one if it was started."""
+    return bool(_with_cards(desired, seen, record))
 
 
 def next_action(
@@ -243,15 +254,24 @@ def _serve(desired: Desired, seen: Seen, record: Record) -> Action | None:
     if not desired.guest or not uplinks:
         return None
     if not seen.guest:
-        return StartGuest(tuple(uplinks))
+        others = [seen.of(entry.interface) for entry in record.taps if entry not in theirs]
+        return StartGuest(tuple(uplinks), tuple(each.interface for each in others if each))
     plug = next((PlugNic(uplink) for uplink in uplinks if uplink.slot not in seen.nics), None)
     return plug or (MarkReady() if desired.ready and not seen.ready else None)
 
 
 def _with_cards(desired: Desired, seen: Seen, record: Record) -> list[TapRecord]:
     """What the guest's cards are on: one that runs has those that it was started with, unless it takes more."""
-    candidates = sorted(record.taps, key=lambda t: (t.slot not in seen.nics, t.slot))
+    able = [t for t in record.taps if t.slot in seen.nics or _can_have_card(desired, seen, t)]
+    candidates = sorted(able, key=lambda t: (t.slot not in seen.nics, t.slot))
     return candidates[: desired.cards if not seen.guest or desired.hotplug else len(seen.nics)]
+
+
+def _can_have_card(desired: Desired, seen: Seen, entry: TapRecord) -> bool:
+    """Whether the guest can be told an address of this interface, if it is told any."""
+    each = seen.of(entry.interface)
+    interface = entry.original or (each.interface if each else None)
+    return not desired.ip_versions or (interface is not None and any(static_addresses(interface, desired.ip_versions)))
 
 
 def _awaited(desired: Desired, seen: Seen, record: Record) -> frozenset[int]:
@@ -324,17 +344,16 @@ def _close(seen: Seen, entry: TapRecord) -> Action | None:
 def _give_back(seen: Seen, record: Record, entry: TapRecord) -> Action:
     assert entry.original is not None
     each = seen.of(entry.interface)
-    if each is None or _is_back(entry.original, each.interface):
+    if each is None or _is_back(entry.original, each.interface, seen.at_s):
         return WriteRecord(_with(record, replace(entry, original=None)))
     return GiveBack(entry.original, each.tap)
 
 
-def _is_back(original: Interface, now: Interface) -> bool:
-    return (
-        now.mac == original.mac
-        and set(original.addresses) <= set(now.addresses)
-        and set(original.routes) <= set(now.routes)
-    )
+def _is_back(original: Interface, now: Interface, at_s: float) -> bool:
+    """Whether it has all again whose lifetime has not ended by then."""
+    addresses = {address for address in original.addresses if is_due(address, at_s)}
+    routes = {route for route in original.routes if is_due(route, at_s)}
+    return now.mac == original.mac and addresses <= set(now.addresses) and routes <= set(now.routes)
 
 
 def _with(record: Record, entry: TapRecord) -> Record:

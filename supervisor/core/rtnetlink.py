@@ -1,16 +1,21 @@
 """rtnetlink's dumps unpacked, and the requests of an attach (man 7 rtnetlink; linux/rtnetlink.h, if_link.h, if_addr.h).
 
 pyroute2 unpacks every attribute there is, and sets up a loop of its own for each namespace, which takes ten times as
-long as all the rest of a look or an attach. What is changed beyond a macvtap goes by pyroute2.
+long as all the rest of a look or an attach.
+
+A lifetime is counted down in what the kernel shows (linux/if_addr.h: ifa_cacheinfo; linux/rtnetlink.h: rta_cacheinfo).
+Here it becomes a point in time, which stays the same from one look to the next.
 """
 
 import ipaddress
 import struct
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple
 
+from supervisor.core.lifetimes import FOREVER_S, Lifetime
 from supervisor.core.model import Address, IfIndex, Link, Route
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
@@ -19,6 +24,8 @@ _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg: family, hardware type, ind
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, index
 _ROUTE = struct.Struct("=BBBBBBBBI")  # struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type, flags
 _U32 = struct.Struct("=I")
+_IFA_CACHE = struct.Struct("=II8x")  # struct ifa_cacheinfo: preferred and valid, in seconds; two time stamps
+_RTA_CACHE = struct.Struct("=8xi20x")  # struct rta_cacheinfo: expires, in ticks, among what is of no interest
 
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_DUMP_INTR = 0x10
@@ -26,7 +33,7 @@ NLM_F_DUMP_INTR = 0x10
 _NLM_F_REQUEST_DUMP = 0x301
 _TYPE_BITS = 0x3FFF  # the rest are NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
-_RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_DELADDR = 16, 17, 18, 21
+_RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_NEWADDR, _RTM_DELADDR, _RTM_NEWROUTE = 16, 17, 18, 20, 21, 24
 _NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_EXCL, _NLM_F_CREATE = 0x1, 0x4, 0x200, 0x400
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_LINKINFO = 1, 3, 4, 5, 18
@@ -35,8 +42,11 @@ _IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
 _IFLA_MACVLAN_MODE, _MACVLAN_MODE_BRIDGE = 1, 4
 _IFLA_INET6_ADDR_GEN_MODE, _IN6_ADDR_GEN_MODE_NONE = 8, 1
 _AF_INET6 = 10
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_CACHEINFO, _IFA_FLAGS = 1, 2, 4, 6, 8
+_IFA_F_NODAD, _IFA_F_PERMANENT, _IFA_F_NOPREFIXROUTE = 0x02, 0x80, 0x200
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 6, 7, 15
+_RTA_CACHEINFO, _RTA_EXPIRES = 12, 23
+_TICKS_A_SECOND = 100  # USER_HZ, asm-generic/param.h: of each machine that vtapd runs on
 _RTEXT_FILTER_SKIP_STATS = 8
 _IFF_UP, _IFF_ALLMULTI = 0x1, 0x200  # linux/if.h
 _ARPHRD_ETHER = 1
@@ -130,6 +140,44 @@ def remove_address(index: IfIndex, address: Address) -> Request:
     return Request(_RTM_DELADDR, _NLM_F_ACK, body + _attribute(_IFA_LOCAL, ip) + _attribute(_IFA_ADDRESS, ip))
 
 
+def add_address(index: IfIndex, address: Address, lifetime: Lifetime) -> Request:
+    """The link gets this address. One of IPv6 is not checked for duplicates: it was, before it was taken away."""
+    kept = address.flags & _IFA_F_NOPREFIXROUTE  # the other flags are the kernel's to set
+    flags = kept | (_IFA_F_NODAD if address.family == 6 else 0)
+    ip = ipaddress.ip_address(address.ip).packed
+    body = (
+        _ADDRESS.pack(_AF[address.family], address.prefix, flags & 0xFF, address.scope, index)
+        + _attribute(_IFA_LOCAL, ip)
+        + _attribute(_IFA_ADDRESS, ip)
+        + _optional_ip(_IFA_BROADCAST, address.broadcast)
+        + _attribute(_IFA_FLAGS, _U32.pack(flags))
+        + _attribute(_IFA_CACHEINFO, _IFA_CACHE.pack(lifetime.preferred_s, lifetime.valid_s))
+    )
+    return Request(_RTM_NEWADDR, _NLM_F_ACK | _NLM_F_CREATE | _NLM_F_EXCL, body)
+
+
+def add_route(index: IfIndex, route: Route, lifetime: Lifetime) -> Request:
+    """A route through this link. Its table has an attribute too, since the header has room for 255 of them."""
+    table = route.table if route.table <= _RT_TABLE_LOCAL else 0
+    body = (
+        _ROUTE.pack(
+            *(_AF[route.family], route.prefix, 0, 0, table, route.protocol, route.scope, route.type, route.flags)
+        )
+        + _optional_ip(_RTA_DST, route.destination)
+        + _attribute(_RTA_OIF, _U32.pack(index))
+        + _attribute(_RTA_TABLE, _U32.pack(route.table))
+        + _optional_ip(_RTA_GATEWAY, route.gateway)
+        + _optional_ip(_RTA_PREFSRC, route.source)
+        + (_attribute(_RTA_PRIORITY, _U32.pack(route.metric)) if route.metric is not None else b"")
+        + (_attribute(_RTA_EXPIRES, _U32.pack(lifetime.valid_s)) if lifetime.valid_s != FOREVER_S else b"")
+    )
+    return Request(_RTM_NEWROUTE, _NLM_F_ACK | _NLM_F_CREATE | _NLM_F_EXCL, body)
+
+
+def _optional_ip(kind: int, text: str | None) -> bytes:
+    return _attribute(kind, ipaddress.ip_address(text).packed) if text else b""
+
+
 def show_link(name: str) -> Request:
     """The link of this name, without its statistics."""
     skip_statistics = _attribute(_IFLA_EXT_MASK, _U32.pack(_RTEXT_FILTER_SKIP_STATS))
@@ -192,10 +240,22 @@ def parse_link(payload: bytes) -> Link:
     )
 
 
+def parse_address(payload: bytes, now_s: float) -> tuple[IfIndex, Address] | None:
+    """One address and whose it is; None where it is neither IPv4 nor IPv6. `now_s`: seconds since boot.
+
+    Only what is permanent is the same at each look, and worth to be remembered.
+    """
+    unpack = _unpack_address if payload[2] & _IFA_F_PERMANENT else _unpack_address.__wrapped__
+    found = unpack(payload)
+    if found is None:
+        return None
+    index, address, left = found
+    return index, left.of(address, now_s)
+
+
 @lru_cache(_REMEMBERED)
-def parse_address(payload: bytes) -> tuple[IfIndex, Address] | None:
-    """One address and whose it is; None where it is neither IPv4 nor IPv6."""
-    family, prefix, _, scope, index = _ADDRESS.unpack_from(payload)
+def _unpack_address(payload: bytes) -> tuple[IfIndex, Address, Lifetime] | None:
+    family, prefix, flags, scope, index = _ADDRESS.unpack_from(payload)
     if family not in _FAMILIES:
         return None
     found = _attributes(payload[_ADDRESS.size :])
@@ -203,12 +263,39 @@ def parse_address(payload: bytes) -> tuple[IfIndex, Address] | None:
     ip = _ip(found.get(_IFA_LOCAL, found.get(_IFA_ADDRESS)))
     if ip is None:
         return None
-    return IfIndex(index), Address(_FAMILIES[family], ip, prefix, _ip(found.get(_IFA_BROADCAST)), scope)
+    flags = _number(found.get(_IFA_FLAGS)) or flags
+    address = Address(_FAMILIES[family], ip, prefix, _ip(found.get(_IFA_BROADCAST)), scope, flags)
+    return IfIndex(index), address, _lifetime(found.get(_IFA_CACHEINFO, b""))
+
+
+def _lifetime(cache: bytes) -> Lifetime:
+    preferred_s, valid_s = _IFA_CACHE.unpack_from(cache) if len(cache) >= _IFA_CACHE.size else (FOREVER_S, FOREVER_S)
+    return Lifetime(valid_s, preferred_s)
+
+
+def parse_route(payload: bytes, now_s: float) -> tuple[IfIndex, Route] | None:
+    """One route and the link it goes through; None for one that the kernel makes by itself, with an address."""
+    ticks = _ticks_left(payload)
+    if not ticks:
+        return _unpack_route(payload)
+    found = _unpack_route.__wrapped__(payload)
+    if found is None:
+        return None
+    index, route = found
+    return index, replace(route, valid_until_s=now_s + ticks / _TICKS_A_SECOND)
+
+
+def _ticks_left(payload: bytes) -> int:
+    """How long the route still has; less than 0 where it is about to go, 0 where it stays. Only IPv6 has such."""
+    if payload[0] != _AF_INET6:
+        return 0
+    cache = _attributes(payload[_ROUTE.size :]).get(_RTA_CACHEINFO, b"")
+    ticks: int = _RTA_CACHE.unpack_from(cache)[0] if len(cache) >= _RTA_CACHE.size else 0
+    return ticks
 
 
 @lru_cache(_REMEMBERED)
-def parse_route(payload: bytes) -> tuple[IfIndex, Route] | None:
-    """One route and the link it goes through; None for one that the kernel makes by itself, with an address."""
+def _unpack_route(payload: bytes) -> tuple[IfIndex, Route] | None:
     family, prefix, _, _, table, protocol, scope, kind, flags = _ROUTE.unpack_from(payload)
     found = _attributes(payload[_ROUTE.size :])
     index = _number(found.get(_RTA_OIF))

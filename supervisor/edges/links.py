@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from supervisor.core import rtnetlink
+from supervisor.core.lifetimes import Lifetime
 from supervisor.core.model import Address, IfIndex, Interface, Link, Route
 from supervisor.core.parents import interface_of
 from supervisor.core.rtnetlink import (
@@ -35,8 +35,6 @@ from supervisor.core.rtnetlink import (
 )
 from supervisor.errors import ContainerGone, Permanent, Transient, VtapdError
 
-_IFA_F_NODAD = 0x02  # linux/if_addr.h: an address that comes back was checked for duplicates before
-_AF = {4: 2, 6: 10}
 _ANSWER_S = 5.0
 _DUMP_BYTES = 1 << 17  # the kernel sends no larger piece of a dump
 _DUMP_TRIES = 5
@@ -66,9 +64,10 @@ class Links:
         self._socket.close()
         os.close(self._spare)
 
-    def observe(self, with_routes: bool, owners: Mapping[str, str]) -> tuple[list[Interface], list[Link]]:
+    def observe(self, with_routes: bool, owners: Mapping[str, str], now_s: float) -> tuple[list[Interface], list[Link]]:
         """The Ethernet interfaces that are no macvtap, eth0 and its like first; and the macvtaps, each with the
         interface that it was made on as its parent. `owners`: by macvtap the interface that it is on record for.
+        `now_s`: seconds since boot, from which lifetimes count.
 
         A macvtap stands on nothing but Ethernet: a tunnel of a VPN in the container is none of our business.
 
@@ -76,24 +75,34 @@ class Links:
         """
         links = [parse_link(payload) for payload in self._dump(Kind.LINKS)]
         macvtaps = [replace(m, parent=interface_of(m, links, owners)) for m in links if m.kind == "macvtap"]
-        return self._interfaces(links, self._addresses(_BOTH), _BOTH if with_routes else ()), macvtaps
+        versions = _BOTH if with_routes else ()
+        return self._interfaces(links, self._addresses(_BOTH, now_s), versions, now_s), macvtaps
 
-    def observe_new(self, with_routes: bool, show: Callable[[int, IfIndex], Link | None]) -> list[Interface]:
+    def observe_new(
+        self, with_routes: bool, show: Callable[[int, IfIndex], Link | None], now_s: float
+    ) -> list[Interface]:
         """The Ethernet interfaces with addresses, where there is no macvtap: the same without RTNL.
 
         `show` tells of a link, by an ioctl on the socket that it is given; it is another edge's.
         """
-        addresses = self._addresses(_EACH)
+        addresses = self._addresses(_EACH, now_s)
         links = [show(self._socket.fileno(), index) for index in {index for index, _ in addresses}]
-        return self._interfaces([link for link in links if link], addresses, _EACH if with_routes else ())
+        versions = _EACH if with_routes else ()
+        return self._interfaces([link for link in links if link], addresses, versions, now_s)
 
-    def _addresses(self, versions: Sequence[int]) -> list[tuple[IfIndex, Address]]:
-        return [found for found in map(parse_address, self._dump_all(Kind.ADDRESSES, versions)) if found]
+    def _addresses(self, versions: Sequence[int], now_s: float) -> list[tuple[IfIndex, Address]]:
+        payloads = self._dump_all(Kind.ADDRESSES, versions)
+        return [found for payload in payloads if (found := parse_address(payload, now_s))]
 
     def _interfaces(
-        self, links: list[Link], addresses: list[tuple[IfIndex, Address]], versions_of_routes: Sequence[int]
+        self,
+        links: list[Link],
+        addresses: list[tuple[IfIndex, Address]],
+        versions_of_routes: Sequence[int],
+        now_s: float,
     ) -> list[Interface]:
-        routes = [found for found in map(parse_route, self._dump_all(Kind.ROUTES, versions_of_routes)) if found]
+        payloads = self._dump_all(Kind.ROUTES, versions_of_routes)
+        routes = [found for payload in payloads if (found := parse_route(payload, now_s))]
         interfaces = [
             Interface(
                 link.name,
@@ -234,44 +243,19 @@ class Links:
             async with self._pyroute() as pyroute:
                 await pyroute.link("add", ifname=name, kind="veth", peer={"ifname": peer})
 
-    async def add_address(self, index: IfIndex, address: Address) -> None:
+    def add_address(self, index: IfIndex, address: Address, lifetime: Lifetime) -> None:
         """Add an address; nothing when it is there."""
-        extra: dict[str, Any] = {"broadcast": address.broadcast} if address.broadcast else {}
-        if address.family == 6:
-            extra["flags"] = _IFA_F_NODAD
         with _translated("takeover", f"add {address} to link {index}"), _forgiven(errno.EEXIST):
-            async with self._pyroute() as pyroute:
-                await pyroute.addr(
-                    "add",
-                    index=index,
-                    family=_AF[address.family],
-                    address=address.ip,
-                    prefixlen=address.prefix,
-                    scope=address.scope,
-                    **extra,
-                )
+            self.request(rtnetlink.add_address(index, address, lifetime))
 
-    async def add_route(self, index: IfIndex, route: Route) -> None:
+    def add_route(self, index: IfIndex, route: Route, lifetime: Lifetime) -> None:
         """Add a route through this link; nothing when it is there."""
-        optional = {"gateway": route.gateway, "prefsrc": route.source, "priority": route.metric}
         with _translated("takeover", f"add route {route.destination or 'default'}"), _forgiven(errno.EEXIST):
-            async with self._pyroute() as pyroute:
-                await pyroute.route(
-                    "add",
-                    family=_AF[route.family],
-                    dst=f"{route.destination}/{route.prefix}" if route.destination else "default",
-                    oif=index,
-                    table=route.table,
-                    proto=route.protocol,
-                    scope=route.scope,
-                    type=route.type,
-                    flags=route.flags,
-                    **{name: value for name, value in optional.items() if value is not None},
-                )
+            self.request(rtnetlink.add_route(index, route, lifetime))
 
     @asynccontextmanager
     async def _pyroute(self) -> AsyncIterator[AsyncIPRoute]:
-        """For what is seldom done and has many attributes. None is kept: they take 25 KiB, and there are hundreds."""
+        """For what is seldom done. None is kept: they take 25 KiB, and there are hundreds."""
         pyroute = AsyncIPRoute(fileno=os.dup(self._spare), ext_ack=True)
         try:
             yield pyroute

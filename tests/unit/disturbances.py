@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from supervisor.core.lifetimes import is_due
 from supervisor.core.model import Address, IfIndex, Incarnation, Interface, Pid
 
 from .world import FOREIGN_DEVICE, FOREIGN_SLOT, World
@@ -74,6 +75,30 @@ def rename_interface(world: World, old: str, new: str) -> None:
         world.taps[new] = world.taps.pop(old)
 
 
+def advertise(world: World) -> None:
+    """A router's advertisement: each interface has its addresses with a lifetime again, also one whose guest has it."""
+    world.now_s += 100.0
+    for name, docker in world.docker.items():
+        renewed = tuple(replace(a, valid_until_s=world.now_s + 300.0) for a in docker.addresses if a.valid_until_s)
+        world.docker[name] = _with_addresses(docker, renewed)
+        if name in world.interfaces:
+            world.interfaces[name] = _with_addresses(world.interfaces[name], renewed)
+
+
+def _with_addresses(interface: Interface, addresses: tuple[Address, ...]) -> Interface:
+    others = (address for address in interface.addresses if address not in addresses)
+    return replace(interface, addresses=(*others, *addresses))
+
+
+def end_lifetimes(world: World) -> None:
+    world.now_s += 1000.0
+    for interfaces in (world.docker, world.interfaces):
+        for name, each in interfaces.items():
+            addresses = tuple(address for address in each.addresses if is_due(address, world.now_s))
+            routes = tuple(route for route in each.routes if is_due(route, world.now_s))
+            interfaces[name] = replace(each, addresses=addresses, routes=routes)
+
+
 DISTURBANCES: Mapping[str, Callable[[World], None]] = {
     each.__name__: each
     for each in (
@@ -86,5 +111,7 @@ DISTURBANCES: Mapping[str, Callable[[World], None]] = {
         delete_tap,
         connect_network,
         disconnect_network,
+        advertise,
+        end_lifetimes,
     )
 }

@@ -1,6 +1,7 @@
 """What plan.py's docstring promises, looked at in a World after every single change."""
 
-from supervisor.core.model import DeviceNumber, Interface
+from supervisor.core.lifetimes import is_due
+from supervisor.core.model import Address, DeviceNumber, Interface, Route
 from supervisor.core.plan import Desired, tap_name
 
 from .world import FOREIGN_DEVICE, FOREIGN_SLOT, World
@@ -39,10 +40,20 @@ def _check_recorded(world: World) -> None:
     assert own_nodes(world).items() <= nodes.items(), "a node that no record tells of"
     originals = {entry.interface: entry.original for entry in entries}
     for name, interface in world.interfaces.items():
-        if not is_same(interface, world.docker[name]):
+        _check_lifetimes(interface, world.docker[name])
+        if not is_same(world, interface, world.docker[name]):
             original = originals.get(name)
             assert original is not None, f"{name} was changed and no record tells what it was"
-            assert is_same(original, world.docker[name]), f"the record tells a wrong original of {name}"
+            assert is_same(world, original, world.docker[name]), f"the record tells a wrong original of {name}"
+
+
+def _check_lifetimes(now: Interface, docker: Interface) -> None:
+    """None is longer than it was."""
+    ends = {address: address.valid_until_s for address in docker.addresses if address.valid_until_s}
+    for address in now.addresses:
+        if address in ends:
+            assert address.valid_until_s is not None, f"{address} was given back as permanent"
+            assert address.valid_until_s <= ends[address], f"{address} was given back for longer"
 
 
 def _check_guest(world: World) -> None:
@@ -62,17 +73,18 @@ def _check_guest(world: World) -> None:
 
 def is_taken_over(world: World, original: Interface) -> bool:
     now, tap = world.interfaces[original.name], world.taps[original.name]
-    return tap.mac == original.mac != now.mac and not set(now.addresses) & set(original.addresses)
+    lasting = {address for address in original.addresses if address.valid_until_s is None}
+    return tap.mac == original.mac != now.mac and not set(now.addresses) & lasting
 
 
-def is_same(one: Interface, other: Interface) -> bool:
-    """The same to everybody who uses it."""
-    return (one.mac, one.mtu, set(one.addresses), set(one.routes)) == (
-        other.mac,
-        other.mtu,
-        set(other.addresses),
-        set(other.routes),
-    )
+def is_same(world: World, one: Interface, other: Interface) -> bool:
+    """The same to everybody who uses it by now."""
+
+    def due(interface: Interface) -> tuple[str, int, set[Address], set[Route]]:
+        addresses = {address for address in interface.addresses if is_due(address, world.now_s)}
+        return interface.mac, interface.mtu, addresses, {r for r in interface.routes if is_due(r, world.now_s)}
+
+    return due(one) == due(other)
 
 
 def own_rules(world: World) -> set[DeviceNumber]:
@@ -104,12 +116,12 @@ def check_reached(world: World, desired: Desired) -> None:
         if desired.takeover and (world.guest is None or name in nics):
             assert is_taken_over(world, interface)
         else:
-            assert is_same(world.interfaces[name], interface), f"{name} was not left as it was"
+            assert is_same(world, world.interfaces[name], interface), f"{name} was not left as it was"
     assert (world.guest is not None) == desired.guest
     assert world.ready == desired.ready
     for name, nic in nics.items():
         assert nic.tap.device == world.taps[name].device, "a card is on another interface's tap"
-        assert is_same(nic.original, world.docker[name]), "the guest has an address of before"
+        assert is_same(world, nic.original, world.docker[name]), "the guest has an address of before"
     if desired.guest and desired.hotplug:
         assert nics.keys() == world.docker.keys(), "an interface without a card"
 
@@ -125,4 +137,4 @@ def _check_nothing_left(world: World) -> None:
     if world.incarnation is not None:
         assert world.interfaces.keys() == world.docker.keys()
     for name, interface in world.interfaces.items():
-        assert is_same(interface, world.docker[name]), f"{name} is not as it was"
+        assert is_same(world, interface, world.docker[name]), f"{name} is not as it was"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from supervisor.core.actions import Uplink
-from supervisor.core.addressing import interfaces_of, network_of, whereabouts_of
+from supervisor.core.addressing import interfaces_of, network_of, notes_on_others, whereabouts_of
 from supervisor.core.guests.network import Nic, Room, left_out
 from supervisor.core.model import Address, Endpoint, Interface, Route, Whereabouts
 from supervisor.core.names import Names
@@ -172,3 +172,14 @@ def test_a_guest_is_asked_at_an_address_that_it_was_told() -> None:
     assert asked(ipv6, ETH1, versions=(4,)) == eth1
     assert asked(*BARE) is None
     assert whereabouts_of(None, (4, 6)) is None
+
+
+def test_each_interface_without_a_card_is_named_with_the_reason() -> None:
+    ipv6 = replace(ETH0, addresses=(DOCKERS6,))
+    stays = "which stays with the container"
+    assert notes_on_others([ipv6, ETH1], (4,)) == (
+        f"The guest has no card on eth0, {stays}: it has no IPv4 address that the guest could have for good.",
+        f"The guest has no card on eth1, {stays}: this kind of guest can be told of no more cards.",
+    )
+    assert "no more cards" in notes_on_others([ipv6], ())[0]
+    assert notes_on_others((), (4, 6)) == ()

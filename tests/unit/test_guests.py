@@ -10,7 +10,7 @@ from supervisor.core.guests.multiboot import has_linux_header, has_multiboot_hea
 from supervisor.errors import Rejected
 
 from .images import IPXE_VERSION, bzimage, disk, elf, elf_with_notes, image, multiboot, note, solo5
-from .things import booted
+from .things import NETWORK, ONLY_IPV6, booted
 
 
 @pytest.mark.parametrize(
@@ -166,3 +166,16 @@ def test_all_forms_of_a_kind_end_alike(form: GuestKind) -> None:
 )
 def test_room_for_the_command_line_is_what_the_source_says(kind: str, room_bytes: int | None) -> None:
     assert {form.room_bytes(image(b"")) for form in FORMS if form.name == kind} == {room_bytes}
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: f"{form.name} {form.machine.type} {form.ip_versions}")
+def test_what_a_kind_says_of_its_ip_versions_is_so(form: GuestKind) -> None:
+    """By this the plan decides what is taken over; so that no guest takes an address that it is not told."""
+    told = booted(form, "", NETWORK)
+    if form.ip_versions:
+        assert "172.17.0.2" in told.command_line or any(b"172.17.0.2" in module for module in told.modules)
+    else:
+        assert booted(form, "", ONLY_IPV6) == told
+    if form.ip_versions == (4,):
+        with pytest.raises(Rejected, match="no IPv4 address"):
+            booted(form, "", ONLY_IPV6)

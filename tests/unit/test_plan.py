@@ -29,7 +29,7 @@ from supervisor.core.actions import (
 )
 from supervisor.core.guests.kind import MANY_CARDS as MANY
 from supervisor.core.model import Address, DeviceNumber, IfIndex, Incarnation, Interface, Pid, Record, TapRecord
-from supervisor.core.plan import Desired, Seen, SeenInterface, is_attached, is_taken, next_action, tap_name
+from supervisor.core.plan import Desired, Seen, SeenInterface, has_card, is_attached, is_taken, next_action, tap_name
 
 from .disturbances import delete_tap, end_container, end_guest, lose_rules, rename_interface, restart_container
 from .invariants import check_reached, is_taken_over
@@ -287,6 +287,53 @@ def test_a_tap_that_is_down_or_of_another_mtu_is_raised() -> None:
     there.taps[name] = replace(there.taps[name], up=False, mtu=1280)
     assert names(there.converge(TAP)) == [RaiseTap]
     assert (there.taps[name].up, there.taps[name].mtu) == (True, there.interfaces["eth0"].mtu)
+
+
+class TestCardsThatCannotBeTold:
+    """A guest whose words carry no address of an interface: that one stays with the container, untouched."""
+
+    needs_ipv4 = replace(SERVED, ip_versions=(4,))
+    only_ipv6 = replace(ETH0, addresses=(Address(6, "fd00::2", 64), Address(4, "10.0.0.9", 24, valid_until_s=1e6)))
+
+    def test_it_has_a_tap_and_keeps_its_addresses(self) -> None:
+        there = world(self.only_ipv6, ETH1)
+        actions = there.converge(self.needs_ipv4)
+        assert names(actions) == [WriteRecord, LinkNetns, *ATTACH_ONE, *ATTACH_ONE, WriteRecord, TakeOver, RaiseTap,
+                                  StartGuest]  # fmt: skip
+        assert there.interfaces["eth0"] == self.only_ipv6
+        assert there.guest is not None
+        assert [nic.original for nic in there.guest.nics.values()] == [ETH1]
+        start = actions[-1]
+        assert isinstance(start, StartGuest)
+        assert start.others == (self.only_ipv6,)
+        there.converge(NOTHING)
+        check_reached(there, NOTHING)
+
+    def test_a_guest_is_not_started_without_a_card(self) -> None:
+        there = world(self.only_ipv6, at=self.needs_ipv4)
+        assert there.guest is None
+        assert there.record is not None
+        assert not has_card(self.needs_ipv4, there.seen(), there.record)
+        assert not has_card(self.needs_ipv4, replace(there.seen(), interfaces=()), there.record)
+        both = replace(self.needs_ipv4, ip_versions=(4, 6))
+        there.converge(both)
+        assert has_card(both, there.seen(), there.record)
+        check_reached(there, both)
+
+    def test_a_guest_that_is_told_nothing_has_each(self) -> None:
+        there = world(self.only_ipv6, ETH1, at=SERVED)
+        check_reached(there, SERVED)
+
+    def test_a_card_that_a_running_guest_has_stays(self) -> None:
+        """An earlier version started it, or the interface lost its address since."""
+        there = world(self.only_ipv6, at=SERVED)
+        assert there.next(self.needs_ipv4) is None
+
+    def test_an_interface_that_was_taken_over_counts_as_it_was(self) -> None:
+        there = world(at=self.needs_ipv4)
+        assert there.interfaces["eth0"].addresses == ()
+        end_guest(there)
+        assert names(there.converge(self.needs_ipv4)) == [StartGuest]
 
 
 class TestSurprises:

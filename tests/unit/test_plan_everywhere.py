@@ -15,7 +15,7 @@ from supervisor.core.guests.kind import MANY_CARDS as MANY
 from supervisor.core.model import Address, IfIndex, Interface, Route
 from supervisor.core.plan import Desired
 
-from .disturbances import DISTURBANCES, end_container, restart_container
+from .disturbances import DISTURBANCES, advertise, end_container, end_lifetimes, restart_container
 from .invariants import check, check_reached
 from .things import ETH0, ETH1
 from .world import World
@@ -36,12 +36,14 @@ RICH = replace(
         Address(4, "172.17.9.9", 32),
         Address(6, "2001:db8::2", 64),
         Address(6, "fe80::42:acff:fe11:2", 64, scope=253),
+        Address(6, "2001:db8:5::9", 64, valid_until_s=1300.5),
     ),
     routes=(
         Route(4, "", 0, "172.17.0.1"),
         Route(4, "10.0.0.0", 8, "172.17.0.3", source="172.17.9.9", metric=5),
         Route(4, "192.168.7.0", 24, scope=253),
         Route(6, "", 0, "2001:db8::1"),
+        Route(6, "2001:db8:6::", 48, "2001:db8::1", valid_until_s=1200.5),
     ),
 )
 DOCKER = {"eth0": RICH, "eth1": ETH1}
@@ -120,9 +122,28 @@ def test_the_container_may_restart_after_any_change(start: Desired, goal: Desire
         arrive(world, NOTHING)
 
 
+@WAYS
+def test_lifetimes_may_end_after_any_change(start: Desired, goal: Desired) -> None:
+    for world in worlds_interrupted(start, goal):
+        end_lifetimes(world)
+        arrive(world, goal)
+        arrive(world, NOTHING)
+
+
+@WAYS
+def test_a_router_may_advertise_after_any_change(start: Desired, goal: Desired) -> None:
+    for world in worlds_interrupted(start, goal):
+        advertise(world)
+        arrive(world, goal)
+        advertise(world)
+        assert world.next(goal) is None, "what comes with an advertisement changes nothing"
+        arrive(world, NOTHING)
+
+
 ADDRESSES = st.lists(
     st.builds(lambda n: Address(4, f"172.17.0.{n}", 16), st.integers(2, 250))
-    | st.builds(lambda n: Address(6, f"2001:db8::{n}", 64), st.integers(2, 250)),
+    | st.builds(lambda n: Address(6, f"2001:db8::{n}", 64), st.integers(2, 250))
+    | st.builds(lambda n: Address(6, f"2001:db8:5::{n}", 64, valid_until_s=1300.5), st.integers(2, 250)),
     min_size=1,
     max_size=3,
     unique=True,

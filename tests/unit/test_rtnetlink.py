@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supervisor.core.lifetimes import Lifetime
 from supervisor.core.model import Address, IfIndex, Link, Route
 from supervisor.core.rtnetlink import (
     Kind,
+    add_address,
+    add_route,
     create_macvlan,
     delete_link,
     dump_request,
@@ -28,6 +31,8 @@ from supervisor.core.rtnetlink import (
 )
 
 INET, INET6, BRIDGE = 2, 10, 7
+NOW_S = 1000.0
+FOREVER = 0xFFFFFFFF
 
 
 def attribute(kind: int, value: bytes) -> bytes:
@@ -106,16 +111,61 @@ def test_a_loopback_that_says_little() -> None:
 
 def test_addresses() -> None:
     payload = address(INET, 16, 4, attribute(1, ip("172.17.0.2")), attribute(2, ip("172.17.0.2")))
-    assert parse_address(payload) == (4, Address(4, "172.17.0.2", 16))
+    assert parse_address(payload, NOW_S) == (4, Address(4, "172.17.0.2", 16))
     broadcast = address(INET, 16, 4, attribute(2, ip("10.0.0.1")), attribute(4, ip("10.0.255.255")), scope=253)
-    assert parse_address(broadcast) == (4, Address(4, "10.0.0.1", 16, "10.0.255.255", 253))
+    assert parse_address(broadcast, NOW_S) == (4, Address(4, "10.0.0.1", 16, "10.0.255.255", 253))
     six = address(INET6, 64, 4, attribute(1, ip("2001:db8::2")))
-    assert parse_address(six) == (4, Address(6, "2001:db8::2", 64))
+    assert parse_address(six, NOW_S) == (4, Address(6, "2001:db8::2", 64))
+
+
+def cached(preferred_s: int, valid_s: int) -> bytes:
+    """IFA_CACHEINFO."""
+    return attribute(6, struct.pack("=IIII", preferred_s, valid_s, 77, 78))
+
+
+def test_an_address_with_a_lifetime_has_the_time_of_its_end() -> None:
+    slaac = struct.pack("=BBBBI", INET6, 64, 0, 0, 4) + attribute(1, ip("2001:db8::9"))
+    fading = slaac + cached(200, 300) + attribute(8, u32(0x100))
+    found = parse_address(fading, NOW_S)
+    assert found is not None
+    assert found[1] == Address(6, "2001:db8::9", 64), "it is the same address at each look"
+    assert (found[1].valid_until_s, found[1].preferred_until_s, found[1].flags) == (1300.0, 1200.0, 0x100)
+    later = parse_address(fading, NOW_S + 0.5)
+    assert later is not None
+    assert later[1].valid_until_s == 1300.5, "not what was remembered"
+    stays = parse_address(slaac + cached(FOREVER, FOREVER), NOW_S)
+    assert stays is not None
+    assert stays[1].valid_until_s is None
+
+
+def test_a_permanent_address_is_unpacked_once() -> None:
+    permanent = address(INET6, 64, 4, attribute(1, ip("2001:db8::7")), cached(FOREVER, FOREVER))
+    one, other = parse_address(permanent, NOW_S), parse_address(permanent, NOW_S + 30)
+    assert one is not None
+    assert other is not None
+    assert one[1] is other[1]
+    assert (one[1].valid_until_s, one[1].preferred_until_s, one[1].flags) == (None, None, 0x80)
+    deprecated = address(INET6, 64, 4, attribute(1, ip("2001:db8::7")), cached(0, FOREVER))
+    found = parse_address(deprecated, NOW_S)
+    assert found is not None
+    assert (found[1].valid_until_s, found[1].preferred_until_s) == (None, NOW_S)
+
+
+@pytest.mark.parametrize(("ticks", "until_s"), [(0, None), (12345, 1123.45), (-50, 999.5)])
+def test_a_route_with_a_lifetime_has_the_time_of_its_end(ticks: int, until_s: float | None) -> None:
+    cache = attribute(12, struct.pack("=IIiIIIII", 0, 0, ticks, 0, 0, 0, 0, 0))
+    payload = route(INET6, 0, attribute(4, u32(4)), attribute(5, ip("fe80::1")), cache, protocol=9)
+    for delay_s in (0.0, 10.0):
+        found = parse_route(payload, NOW_S + delay_s)
+        assert found is not None
+        assert found[1] == Route(6, "", 0, "fe80::1", protocol=9)
+        assert found[1].valid_until_s == (until_s + delay_s if until_s else None)
+    assert parse_route(route(INET6, 0, attribute(4, u32(4)), cache, protocol=2), NOW_S) is None
 
 
 def test_on_a_point_to_point_link_the_address_is_the_local_one() -> None:
     payload = address(INET, 32, 4, attribute(1, ip("10.0.0.9")), attribute(2, ip("10.0.0.1")))
-    assert parse_address(payload) == (4, Address(4, "10.0.0.1", 32))
+    assert parse_address(payload, NOW_S) == (4, Address(4, "10.0.0.1", 32))
 
 
 def test_a_tunnel_is_no_ethernet() -> None:
@@ -132,12 +182,12 @@ def test_a_tunnel_is_no_ethernet() -> None:
     ],
 )
 def test_what_is_no_address_of_ours(payload: bytes) -> None:
-    assert parse_address(payload) is None
+    assert parse_address(payload, NOW_S) is None
 
 
 def test_routes() -> None:
     default = route(INET, 0, attribute(4, u32(4)), attribute(5, ip("172.17.0.1")))
-    assert parse_route(default) == (4, Route(4, "", 0, "172.17.0.1"))
+    assert parse_route(default, NOW_S) == (4, Route(4, "", 0, "172.17.0.1"))
     rich = route(
         INET6,
         64,
@@ -151,7 +201,7 @@ def test_routes() -> None:
         table=252,
         flags=0x4 | 0x10,
     )
-    assert parse_route(rich) == (
+    assert parse_route(rich, NOW_S) == (
         4,
         Route(6, "2001:db8:1::", 64, "fe80::1", "2001:db8::2", 1024, table=1000, protocol=4, flags=4),
     )
@@ -169,7 +219,7 @@ def test_routes() -> None:
     ids=["the kernel's own", "local", "a cache entry", "through no link", "another family"],
 )
 def test_routes_that_nobody_need_put_back(payload: bytes) -> None:
-    assert parse_route(payload) is None
+    assert parse_route(payload, NOW_S) is None
 
 
 def test_a_torn_attribute_ends_the_list() -> None:
@@ -221,6 +271,49 @@ def test_requests_of_a_takeover() -> None:
     assert removed == (21, 0x5, 2, struct.pack("=BBBBI", 2, 24, 0, 0, 9) + attribute(2, ip) + attribute(1, ip))
     assert removed_too[3][:8] == struct.pack("=BBBBI", 10, 64, 0, 0, 9)
     assert list(messages(pack((delete_link(IfIndex(9)),), 4))) == [(17, 0x5, 4, set_link(9, 0))]
+
+
+def test_an_address_that_is_given_back() -> None:
+    four = Address(4, "10.0.0.2", 24, "10.0.0.255", scope=253, flags=0x280)
+    six = Address(6, "fd00::2", 64, flags=0x181)
+    added, fading = messages(
+        pack((add_address(IfIndex(9), four, Lifetime()), add_address(IfIndex(9), six, Lifetime(300, 200))), 1)
+    )
+    own = attribute(2, ip("10.0.0.2")) + attribute(1, ip("10.0.0.2")) + attribute(4, ip("10.0.0.255"))
+    kept = attribute(8, u32(0x200)) + attribute(6, struct.pack("=IIII", FOREVER, FOREVER, 0, 0))
+    assert added == (20, 0x605, 1, struct.pack("=BBBBI", 2, 24, 0, 253, 9) + own + kept)
+    own = attribute(2, ip("fd00::2")) + attribute(1, ip("fd00::2"))
+    left = attribute(8, u32(0x02)) + attribute(6, struct.pack("=IIII", 200, 300, 0, 0))
+    assert fading == (20, 0x605, 2, struct.pack("=BBBBI", 10, 64, 0x02, 0, 9) + own + left)
+
+
+def test_a_route_that_is_given_back() -> None:
+    rich = Route(6, "fd01::", 48, "fe80::1", "fd00::2", 1024, 1000, protocol=9, flags=4)
+    plain, faded = Route(4, "", 0, "10.0.0.1"), Lifetime(valid_s=60)
+    first, second = messages(pack((add_route(IfIndex(9), rich, faded), add_route(IfIndex(9), plain, Lifetime())), 1))
+    attributes = (
+        *(attribute(1, ip("fd01::")), attribute(4, u32(9)), attribute(15, u32(1000)), attribute(5, ip("fe80::1"))),
+        *(attribute(7, ip("fd00::2")), attribute(6, u32(1024)), attribute(23, u32(60))),
+    )
+    header = struct.pack("=BBBBBBBBI", 10, 48, 0, 0, 0, 9, 0, 1, 4)
+    assert first == (24, 0x605, 1, header + b"".join(attributes))
+    header = struct.pack("=BBBBBBBBI", 2, 0, 0, 0, 254, 3, 0, 1, 0)
+    least = attribute(4, u32(9)) + attribute(15, u32(254)) + attribute(5, ip("10.0.0.1"))
+    assert second == (24, 0x605, 2, header + least)
+
+
+@given(
+    st.sampled_from([Route(4, "10.0.0.0", 8, "10.0.0.1"), Route(6, "fd01::", 48, None, "fd00::2", 7, 1000, 9, 253)]),
+    st.integers(1, 0xFFFFFFFE),
+)
+def test_what_is_given_back_reads_as_what_was_taken(given_back: Route, valid_s: int) -> None:
+    ((_, _, _, payload),) = messages(pack((add_route(IfIndex(9), given_back, Lifetime(valid_s)),), 1))
+    assert parse_route(payload, NOW_S) == (9, given_back)
+    own = Address(6, "fd00::2", 64)
+    ((_, _, _, payload),) = messages(pack((add_address(IfIndex(9), own, Lifetime(valid_s, valid_s)),), 1))
+    found = parse_address(payload, NOW_S)
+    assert found == (9, own)
+    assert found[1].valid_until_s == NOW_S + valid_s
 
 
 def set_link(index: int, flags: int, *attributes: bytes) -> bytes:

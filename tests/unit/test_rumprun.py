@@ -61,7 +61,7 @@ def test_the_configuration_has_its_largest_size_and_no_more() -> None:
     frame = len(b'{"cmdline": ""}')
     room_bytes = RUMPRUN.room_bytes(Image(b"", frozenset()))
     assert room_bytes == MAX_CONFIG_BYTES
-    (largest,) = booted(RUMPRUN, "é" * ((MAX_CONFIG_BYTES - frame) // 2), room_bytes=room_bytes).modules
+    (largest,) = booted(RUMPRUN, "x" + "é" * ((MAX_CONFIG_BYTES - frame - 1) // 2), room_bytes=room_bytes).modules
     assert len(largest) == MAX_CONFIG_BYTES
     with pytest.raises(Rejected, match=f"label vtapd.args=.*at most {MAX_CONFIG_BYTES} bytes: it would have 4095"):
         booted(RUMPRUN, "x" * (MAX_CONFIG_BYTES - frame + 1), room_bytes=room_bytes)

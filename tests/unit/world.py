@@ -33,6 +33,7 @@ from supervisor.core.actions import (
     Uplink,
     WriteRecord,
 )
+from supervisor.core.lifetimes import lifetime_left
 from supervisor.core.model import (
     Address,
     DeviceNumber,
@@ -85,6 +86,8 @@ class World:
     """The container is told that its guest is ready."""
     minors_elsewhere: set[int] = field(default_factory=set)
     """Those that other containers' taps have."""
+    now_s: float = 1000.0
+    """Since boot."""
     disturbed: bool = False
     """Somebody else broke what was made; until it is mended, not everything holds."""
 
@@ -112,6 +115,7 @@ class World:
             self.guest is not None,
             frozenset(self.guest.nics) if self.guest else frozenset(),
             self.ready,
+            self.now_s,
         )
 
     def next(self, desired: Desired) -> Action | None:
@@ -221,11 +225,13 @@ class World:
         self._set_mac(name, original.mac)
         yield
         for address in original.addresses:
-            self._add_address(name, address)
-            yield
+            if lifetime := lifetime_left(address, self.now_s):
+                self._add_address(name, lifetime.of(address, self.now_s))
+                yield
         for route in sorted(original.routes, key=lambda r: r.gateway is not None):
-            self._add_route(name, route)
-            yield
+            if lifetime_left(route, self.now_s):
+                self._add_route(name, route)
+                yield
 
     def _set_mac(self, name: str, mac: str) -> None:
         if name in self.taps and self.taps[name].mac == mac:

@@ -137,13 +137,14 @@ def no_address(interfaces: Sequence[str], ip_versions: Sequence[int]) -> Rejecte
     """Return the refusal of a guest which can be told none of these interfaces' addresses, for the caller to raise."""
     have = "has" if len(interfaces) == 1 else "have"
     return Rejected(
-        f"label vtapd.address=takeover is refused: {' and '.join(interfaces)} {have} {_no_address(ip_versions)}",
+        f"label vtapd.address=takeover is refused: {' and '.join(interfaces)} {have} {why_unsayable(ip_versions)}",
         step="takeover",
         remedy=f"put the container on a network with {_spell(ip_versions)}, or set vtapd.address=none",
     )
 
 
-def _no_address(ip_versions: Sequence[int]) -> str:
+def why_unsayable(ip_versions: Sequence[int]) -> str:
+    """Return what an interface has that has no address for a guest which can be told only these versions of IP."""
     return f"no {_spell(ip_versions)} address that the guest could have for good"
 
 
@@ -187,7 +188,7 @@ def _parts_left_out(network: GuestNetwork, room: Room) -> Iterator[str]:
         if room.has_for(nic):
             yield from _parts_of(nic, room)
         else:
-            yield f"{nic.container_name}: it has {_no_address(room.ip_versions)}"
+            yield f"{nic.container_name}: it has {why_unsayable(room.ip_versions)}"
         yield from nic.withheld
 
 
