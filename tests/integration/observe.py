@@ -12,6 +12,7 @@ from .processes import all_pids, command_line, is_alive, run
 
 Device = tuple[int, int]
 
+FOREVER_S = 0xFFFFFFFF  # net/addrconf.h: INFINITY_LIFE_TIME
 NETNS_FOLDER = Path("/var/run/netns")
 
 
@@ -74,6 +75,14 @@ def network(pid: int, interface: str = "eth0") -> Network:
         for route in _ip(pid, "route", "show", "table", "all", "dev", interface)
     )
     return Network(link["address"], "UP" in link["flags"], tuple(addresses), tuple(routes))
+
+
+def lifetimes(pid: int, interface: str = "eth0") -> dict[str, int | None]:
+    """Seconds that its addresses and IPv6 routes still have; None for what stays."""
+    (link,) = _ip(pid, "address", "show", "dev", interface)
+    left = {f"{a['local']}/{a['prefixlen']}": int(a["valid_life_time"]) for a in link["addr_info"]}
+    routes = {route["dst"]: route.get("expires") for route in _ip(pid, "-6", "route", "show", "dev", interface)}
+    return {address: None if s == FOREVER_S else s for address, s in left.items()} | routes
 
 
 def tap_name(mac: str) -> str:
