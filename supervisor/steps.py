@@ -12,6 +12,7 @@ from supervisor.core.actions import (
     AllowDevice,
     DeleteRecord,
     DenyDevice,
+    GiveBack,
     PlugNic,
     StartGuest,
     StopGuest,
@@ -123,6 +124,9 @@ class Steps:
                 await self._tell_systemd(action, attachment)
                 seen = attachment.apply(action, self._link, seen)
                 self._log_rule(action, attachment)
+            case GiveBack():
+                seen = await self.reach().give_back(action, seen)
+                log.debug("step_done", step=type(action).__name__)
             case _:
                 seen = self.reach().apply(action, self._link, seen)
                 log.debug("step_done", step=type(action).__name__)
