@@ -8,7 +8,7 @@ src/arch/x86_64/kernel/processor.rs; loader's README.)
 import re
 import shlex
 
-from supervisor.core.guests.elf import notes_of
+from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.kind import (
     Boot,
     ConsolePattern,
@@ -20,7 +20,6 @@ from supervisor.core.guests.kind import (
     debug_exit_code,
     panic,
 )
-from supervisor.core.guests.multiboot import has_multiboot_header
 from supervisor.core.guests.network import GuestNetwork, Room, ipv4_of, left_out, netmask_of
 from supervisor.core.guests.refusal import Env, check_env, check_text
 
@@ -29,10 +28,10 @@ _WELL = 1
 
 
 def _recognise(image: Image) -> str | None:
-    if any(note.owner == b"HERMIT" for note in notes_of(image.head)):
+    if any(note.owner == b"HERMIT" for note in image.notes):
         return "Hermit's ELF note"
-    told = has_multiboot_header(image.head) and image.has(*_MARKERS)
-    return "a multiboot header and the name of Hermit's loader" if told else None
+    told = image.entry in (Entry.MULTIBOOT, Entry.PVH) and image.has(*_MARKERS)
+    return f"{image.entry.value} and the name of Hermit's loader" if told else None
 
 
 def _boot(args: str, network: GuestNetwork | None, env: Env) -> Boot:

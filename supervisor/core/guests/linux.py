@@ -9,10 +9,10 @@ Words with `=` that the kernel does not know become variables of its init (admin
 """
 
 import re
-import struct
 
+from supervisor.core.guests.bzimage import kernel_version
+from supervisor.core.guests.entry import PVH_NOTE, Entry
 from supervisor.core.guests.kind import MANY_CARDS, MANY_QUEUES, Boot, ConsolePattern, GuestKind, Image, Stop, panic
-from supervisor.core.guests.multiboot import has_linux_header
 from supervisor.core.guests.network import GuestNetwork, Nic, Room, ipv4_of, left_out, netmask_of
 from supervisor.core.guests.refusal import ENV_LABEL, Env, check_env, refused, refused_variable
 from supervisor.core.model import Route
@@ -22,16 +22,19 @@ _MAX_ENV = 30
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
 # `[    0.9] Kernel panic`, with the caller too where CONFIG_PRINTK_CALLER is set.
 _PANIC = re.compile(rb"^(?:<\d+>)?(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?Kernel panic - not syncing")
-_VERSION_AT, _VERSION_BASE, _VERSION_BYTES = 0x20E, 0x200, 256  # Documentation/arch/x86/boot.rst: kernel_version
+_BANNER = b"Linux version "  # init/version.c: linux_banner
 
 
 def _recognise(image: Image) -> str | None:
-    """By its version too (`6.1.0 (…) #1 SMP …`): iPXE's .lkrn has a Linux header and is none."""
-    if not has_linux_header(image.head):
-        return None
-    start = _VERSION_BASE + struct.unpack_from("<H", image.head.ljust(_VERSION_AT + 2), _VERSION_AT)[0]
-    version = image.head[start : start + _VERSION_BYTES].split(b"\0")[0]
-    return "Linux's boot header and a version of Linux" if b" #" in version else None
+    """A bzImage also by its version (`6.1.0 (…) #1 SMP …`): iPXE's .lkrn has Linux's boot header and is none.
+
+    A vmlinux by its note (arch/x86/platform/pvh/head.S, CONFIG_PVH) and by its banner, which a bzImage has compressed.
+    """
+    if image.entry is Entry.LINUX:
+        return "Linux's boot header and a version of Linux" if b" #" in kernel_version(image.head) else None
+    noted = any(note.owner == b"Xen" and note.type == PVH_NOTE for note in image.notes)
+    told = image.entry is Entry.PVH and noted and image.has(_BANNER)
+    return "a PVH note and Linux's banner" if told else None
 
 
 def _boot(args: str, network: GuestNetwork | None, env: Env) -> Boot:
@@ -93,6 +96,7 @@ def _env(env: Env) -> list[str]:
 LINUX = GuestKind(
     name="linux",
     recognise=_recognise,
+    markers=(_BANNER,),
     boot=_boot,
     stop=Stop.POWERDOWN,
     most_cards=MANY_CARDS,

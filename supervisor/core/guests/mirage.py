@@ -9,9 +9,8 @@ bindings/virtio/platform.c, elf_abi.h; mirage: lib/mirage/mirage_key.ml.)
 import re
 import struct
 
-from supervisor.core.guests.elf import notes_of
+from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.kind import Boot, ConsolePattern, GuestKind, Image, Stop, exit_code, panic
-from supervisor.core.guests.multiboot import has_multiboot_header
 from supervisor.core.guests.network import GuestNetwork, Room, ipv4_of, left_out
 from supervisor.core.guests.refusal import Env, check_text, refuse_env
 
@@ -20,9 +19,8 @@ _ABI_NOTE, _VIRTIO_TARGET = 0x31494241, 3  # "ABI1"; enum abi_target
 
 def _recognise(image: Image) -> str | None:
     wanted = struct.pack("<I", _VIRTIO_TARGET)
-    notes = notes_of(image.head) if has_multiboot_header(image.head) else ()
-    told = any(n.owner == b"Solo5" and n.type == _ABI_NOTE and n.content[:4] == wanted for n in notes)
-    return "a multiboot header and Solo5's ELF note for virtio" if told else None
+    told = any(n.owner == b"Solo5" and n.type == _ABI_NOTE and n.content[:4] == wanted for n in image.notes)
+    return "a multiboot header and Solo5's ELF note for virtio" if told and image.entry is Entry.MULTIBOOT else None
 
 
 def _boot(args: str, network: GuestNetwork | None, env: Env) -> Boot:

@@ -8,6 +8,7 @@ src/net/net.c, src/unix/signal.c, src/drivers/acpi.c, src/x86_64/kvm_platform.c.
 import re
 from dataclasses import replace
 
+from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.kind import (
     Boot,
     ConsolePattern,
@@ -19,7 +20,6 @@ from supervisor.core.guests.kind import (
     debug_exit_code,
     panic,
 )
-from supervisor.core.guests.multiboot import is_disk, is_elf
 from supervisor.core.guests.network import GuestNetwork, Room, ipv4_of, left_out, netmask_of
 from supervisor.core.guests.refusal import Env, refuse_env, refused
 
@@ -30,11 +30,11 @@ _BAKED_NETWORK = "The guest is told nothing of its network: it has what is baked
 
 
 def _recognise_disk(image: Image) -> str | None:
-    return "a boot sector and Nanos's file system" if is_disk(image.head) and image.has(_FILE_SYSTEM) else None
+    return "a boot sector and Nanos's file system" if image.entry is Entry.DISK and image.has(_FILE_SYSTEM) else None
 
 
 def _recognise_kernel(image: Image) -> str | None:
-    return "an ELF kernel with Nanos's names" if is_elf(image.head) and image.has(_SYSTEM) else None
+    return "a PVH note and Nanos's names" if image.entry is Entry.PVH and image.has(_SYSTEM) else None
 
 
 def _boot_disk(args: str, network: GuestNetwork | None, env: Env) -> Boot:

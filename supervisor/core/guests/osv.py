@@ -7,8 +7,8 @@ drivers/acpi.cc.)
 
 import re
 
+from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.kind import MANY_CARDS, Boot, ConsolePattern, GuestKind, Image, Stop, exit_code, panic
-from supervisor.core.guests.multiboot import has_multiboot_header, is_elf
 from supervisor.core.guests.network import GuestNetwork, Room, ipv4_of, left_out, netmask_of
 from supervisor.core.guests.refusal import Env, check_env, check_text
 
@@ -16,8 +16,9 @@ _MARKERS = (b"power-off-on-abort", b"_ZN3osv")
 
 
 def _recognise(image: Image) -> str | None:
-    told = (has_multiboot_header(image.head) or is_elf(image.head)) and image.has(*_MARKERS)
-    return "a kernel with OSv's options or symbols" if told else None
+    """Its loader.elf has a PVH note, its vmlinuz.bin Linux's boot header; loader-stripped.elf keeps the options."""
+    told = image.entry is not Entry.DISK and image.has(*_MARKERS)
+    return f"{image.entry.value} and OSv's options or symbols" if told else None
 
 
 def _boot(args: str, network: GuestNetwork | None, env: Env) -> Boot:

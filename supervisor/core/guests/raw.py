@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.kind import MANY_CARDS, Boot, GuestKind, Machine, Stop
-from supervisor.core.guests.multiboot import is_bootable, is_disk
 from supervisor.core.guests.network import GuestNetwork
 from supervisor.core.guests.refusal import Env, refuse_env, refused
 
@@ -23,7 +23,7 @@ def _boot_disk(args: str, network: GuestNetwork | None, env: Env) -> Boot:
 
 RAW = GuestKind(
     name="raw",
-    recognise=lambda image: "an image that QEMU boots" if is_bootable(image.head) else None,
+    recognise=lambda image: "an image that QEMU boots" if image.entry is not Entry.DISK else None,
     boot=_boot,
     stop=Stop.POWERDOWN,
     most_cards=MANY_CARDS,
@@ -31,7 +31,7 @@ RAW = GuestKind(
 )
 RAW_DISK = replace(
     RAW,
-    recognise=lambda image: "a disk with a boot sector" if is_disk(image.head) else None,
+    recognise=lambda image: "a disk with a boot sector" if image.entry is Entry.DISK else None,
     boot=_boot_disk,
     machine=Machine(boots_disk=True),
 )
