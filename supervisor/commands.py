@@ -208,7 +208,7 @@ def console(socket_path: Path, name: str, view: bool, log: bool, as_json: bool, 
 def screen(socket_path: Path, name: str, output: Path, as_json: bool) -> None:
     """Take a picture of a guest's screen.
 
-    Machines pc and q35 have one (VGA); others have the console alone.
+    A guest has one if its container was started with label vtapd.screen=true, on machine pc or q35.
 
     \b
     Exit codes:

@@ -26,8 +26,8 @@ class Bytes(int):
 Share = Annotated[float, msgspec.Meta(ge=0, le=0.9)]
 Steps = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Label = Literal[
-    "kernel", "guest", "initrd", "disk", "args", "machine", "memory", "cpus", "restart", "on-exit", "stop-timeout",
-    "ready", "alive", "enable", "address", "accel", "env",
+    "kernel", "guest", "initrd", "disk", "args", "kernel-args", "machine", "screen", "memory", "cpus", "restart",
+    "on-exit", "stop-timeout", "ready", "alive", "enable", "address", "accel", "env",
 ]  # fmt: skip
 _OF_THE_RUNNER = ("address", "accel", "env")
 """These reach beyond the container: onto its network, to the host's KVM, onto a command line that all may read."""

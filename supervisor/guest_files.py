@@ -2,10 +2,12 @@
 
 import os
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 
 from supervisor.core import qemu
-from supervisor.core.guests.kind import Boot, GuestKind
+from supervisor.core.disk_image import HEAD_BYTES, check_format, file_system_of
+from supervisor.core.guests.kind import KERNEL, Boot, GuestKind, Mount
 from supervisor.core.labels import DISK
 from supervisor.core.spec import GuestSpec
 from supervisor.core.units import MIB
@@ -24,7 +26,7 @@ async def gather_boot_files(
     """
     if kind.machine.boots_disk:
         return own(owned, rootfs.open_file(root, spec.kernel, "vtapd.kernel", limit_bytes, writable=True)), ()
-    await _copy(folder, qemu.KERNEL, open_kernel(root, spec, limit_bytes), limit_bytes)
+    await _copy(folder, KERNEL, open_kernel(root, spec, limit_bytes), limit_bytes)
     names = [qemu.module_name(number) for number in range(len(boot.modules) + bool(spec.initrd))]
     for name, content in zip(names, boot.modules, strict=False):
         folder.write(name, content)
@@ -44,19 +46,26 @@ def open_initrd(root: int, spec: GuestSpec, path: str, limit_bytes: int) -> int:
     return rootfs.open_file(root, path, "vtapd.initrd", _most_initrd_bytes(spec, limit_bytes))
 
 
-def open_disks(owned: ExitStack, root: int, spec: GuestSpec) -> tuple[qemu.DiskFile, ...]:
-    """The container's own files, never copies. Raises Rejected, naming the label, where one cannot be used."""
-    return tuple(
-        qemu.DiskFile(
-            disk.number,
-            own(
-                owned,
-                rootfs.open_file(root, disk.path, f"{DISK}{disk.number}", _NO_LIMIT, writable=not disk.read_only),
-            ),
-            disk.read_only,
-        )
-        for disk in spec.disks
-    )
+@dataclass(frozen=True, slots=True)
+class Disks:
+    """A guest's further disks, opened and looked at."""
+
+    files: tuple[qemu.DiskFile, ...]
+    mounts: tuple[Mount, ...]
+
+
+def open_disks(owned: ExitStack, root: int, spec: GuestSpec) -> Disks:
+    """Open the container's own files, never copies. Raises Rejected, naming the label, if one cannot be used."""
+    files, mounts = [], []
+    for position, disk in enumerate(spec.disks):
+        label = f"{DISK}{disk.number}"
+        file = own(owned, rootfs.open_file(root, disk.path, label, _NO_LIMIT, writable=not disk.read_only))
+        head = rootfs.read_head(file, label, HEAD_BYTES)
+        check_format(label, str(disk), disk.format, head)
+        files.append(qemu.DiskFile(disk.number, file, disk.read_only, disk.format))
+        if disk.mount is not None:
+            mounts.append(Mount(position, disk.mount, label, str(disk), file_system_of(head)))
+    return Disks(tuple(files), tuple(mounts))
 
 
 def _most_initrd_bytes(spec: GuestSpec, limit_bytes: int) -> int:

@@ -1,9 +1,9 @@
 """Gathers what a guest is told of its network: from the kernel, Docker, the container's resolv.conf and the host's."""
 
 from supervisor.core.actions import Uplink
-from supervisor.core.addressing import interfaces_of
+from supervisor.core.addressing import interfaces_of, network_of
 from supervisor.core.guests.kind import GuestKind
-from supervisor.core.guests.network import GuestNetwork, network_of
+from supervisor.core.guests.network import GuestNetwork
 from supervisor.core.model import Container
 from supervisor.core.names import Names, names_of, parse_resolv
 from supervisor.core.spec import AddressPlan
@@ -21,7 +21,7 @@ def observe_network(
     interfaces = interfaces_of(uplinks, address)
     if address.address is not None:
         interfaces = interfaces[:1]
-    return network_of(interfaces, container.hostname, _names(root, container), dhcp=address.mode == "dhcp")
+    return network_of(interfaces, container, _names(root, container), dhcp=address.mode == "dhcp")
 
 
 def _names(root: int, container: Container) -> Names:

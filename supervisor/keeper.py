@@ -87,6 +87,8 @@ class GuestKeeper:
         started = after_start(guest, qemu.record)
         self.audience.note("the guest starts")
         log.info("guest_started", pid=qemu.process.pid, kind=self.plan.kind.name, restarts=started.restarts)
+        for note in qemu.record.notes:
+            log.info("guest_note", note=note)
         return started
 
     async def plug(self, attachment: Attachment, uplink: Uplink, guest: GuestRecord) -> GuestRecord:

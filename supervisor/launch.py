@@ -1,6 +1,5 @@
 """Starts one guest: gathers its files, sockets and descriptors, spawns QEMU in the container, closes them again."""
 
-import re
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,9 +10,9 @@ from supervisor.attachment import Attachment
 from supervisor.context import Context
 from supervisor.core import qemu
 from supervisor.core.actions import Uplink
-from supervisor.core.addressing import interfaces_of, whereabouts_of
-from supervisor.core.guests import MARKERS, choose_kind
-from supervisor.core.guests.kind import Boot, GuestKind
+from supervisor.core.addressing import whereabouts_of
+from supervisor.core.guests import MARKERS, choose_kind, require_bootable
+from supervisor.core.guests.kind import Boot, BootRequest, GuestKind
 from supervisor.core.guests.network import GuestNetwork
 from supervisor.core.guests.refusal import refused
 from supervisor.core.model import Container, ProcessRecord
@@ -21,13 +20,12 @@ from supervisor.core.pending import terms_of
 from supervisor.core.spec import GuestSpec
 from supervisor.edges import cgroups, console, netns, process, rootfs, sockets, spawn, thread, vhost
 from supervisor.edges.boot_folder import BootFolder
-from supervisor.errors import Rejected, Transient
-from supervisor.guest_files import gather_boot_files, open_disks, open_initrd, open_kernel, own
+from supervisor.errors import Transient
+from supervisor.guest_files import Disks, gather_boot_files, open_disks, open_initrd, open_kernel, own
 from supervisor.guest_network import observe_network
 from supervisor.running import RunningQemu, SocketPaths, boottime_s
 
 _ENDS_S = 1.0
-_VARIABLE = re.compile(r"label vtapd\.env=['\"]([^=]*)=.*(?= is refused)")
 NAMESPACES = {"net": netns.CLONE_NEWNET, "pid": netns.CLONE_NEWPID}
 
 
@@ -39,6 +37,8 @@ class GuestPlan:
     kind: GuestKind
     because: str = ""
     """By what its kind was chosen, in words."""
+    room_bytes: int | None = None
+    """How long its command line may be; None for any length."""
 
 
 async def examine(context: Context, root: int, spec: GuestSpec) -> GuestPlan:
@@ -51,13 +51,15 @@ async def examine(context: Context, root: int, spec: GuestSpec) -> GuestPlan:
         kernel = own(owned, open_kernel(root, spec, limit))
         if spec.initrd:
             own(owned, open_initrd(root, spec, spec.initrd, limit))
-        open_disks(owned, root, spec)
-        image = await thread.run_in_thread(partial(rootfs.read_image, kernel, MARKERS, limit))
+        disks = open_disks(owned, root, spec)
+        examined = await thread.run_in_thread(partial(rootfs.read_image, kernel, MARKERS, limit))
+    image = require_bootable(examined, spec.kernel)
     kind, because = choose_kind(spec.kind, image, spec.kernel)
-    _boot(kind, spec, None)
+    room_bytes = kind.room_bytes(image)
+    kind.boot(_request(spec, None, disks, room_bytes))
     if spec.initrd and kind.machine.boots_disk:
         raise refused("vtapd.initrd", spec.initrd, "nothing: the image is a disk, which is booted without modules")
-    return GuestPlan(spec, kind, because)
+    return GuestPlan(spec, kind, because, room_bytes)
 
 
 def _with_vhost(owned: ExitStack, card: qemu.Card) -> qemu.Card:
@@ -80,19 +82,20 @@ async def launch(
     """
     accel = await context.accelerator(plan.spec.accel)
     network = observe_network(attachment.root, container, plan.spec.address, plan.kind, uplinks)
-    boot = _boot(plan.kind, plan.spec, network)
     place, user = await context.confinement.place(), context.confinement.next_user()
     with ExitStack() as owned:
         folder = BootFolder()
         undone = owned.enter_context(ExitStack())
         undone.callback(folder.close)
         limit = context.config.limits.kernel
+        disks = open_disks(owned, attachment.root, plan.spec)
+        boot = plan.kind.boot(_request(plan.spec, network, disks, plan.room_bytes))
         boot_disk, modules = await gather_boot_files(owned, folder, attachment.root, plan.spec, plan.kind, boot, limit)
         log = console.open_log(container.pid)
         descriptors = qemu.Descriptors(
             boot_disk=boot_disk,
             modules=modules,
-            disks=open_disks(owned, attachment.root, plan.spec),
+            disks=disks.files,
             cards=tuple(_with_vhost(owned, card) for card in cards) if accel == "kvm" else cards,
             qmp=own(owned, sockets.listen(paths.qmp)),
             console=own(owned, sockets.listen(paths.console)),
@@ -137,18 +140,26 @@ async def launch(
         plan.kind.name,
         tuple(arguments),
         tuple(card.slot for card in cards),
-        whereabouts=whereabouts_of(interfaces_of(uplinks, plan.spec.address)),
+        whereabouts=whereabouts_of(network, plan.kind.ip_versions or (4, 6)),
         because=plan.because,
-        notes=boot.notes,
+        notes=_notes(plan, boot, log),
         terms=terms_of(plan.spec, context.config.keys_of_starts),
     )
     return RunningQemu(child, record, heard, folder)
 
 
-def _boot(kind: GuestKind, spec: GuestSpec, network: GuestNetwork | None) -> Boot:
-    """What the kind makes of it. A refusal names a variable of the environment, and does not show its value."""
-    try:
-        return kind.boot(spec.args, network, spec.env)
-    except Rejected as error:
-        error.message = _VARIABLE.sub(r"label vtapd.env: variable \1", error.message)
-        raise
+def _request(spec: GuestSpec, network: GuestNetwork | None, disks: Disks, room_bytes: int | None) -> BootRequest:
+    return BootRequest(spec.args, spec.kernel_args, network, spec.env, disks.mounts, room_bytes)
+
+
+def _notes(plan: GuestPlan, boot: Boot, log: int | None) -> tuple[str, ...]:
+    """Return what an operator should know of this start, a sentence each."""
+    notes = list(boot.notes)
+    if log is None:
+        notes.append("The guest's console is in no log: the container's init has no pipe or terminal as its output.")
+    if plan.spec.screen and plan.kind.uses_screen:
+        notes.append(
+            f"With vtapd.screen=true the console of a {plan.kind.name} guest is on its screen: "
+            "docker logs stays empty, and only vtapd.alive notices that the guest has ended."
+        )
+    return tuple(notes)

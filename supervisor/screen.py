@@ -21,7 +21,7 @@ async def capture_screen(worker: Worker) -> bytes:
     if run.container.paused:
         raise _none(worker, "it is paused", "docker unpause")
     if not has_screen(session.record.command):
-        remedy = "machines pc and q35 have one; a guest that an earlier vtapd started gets it by vtapd restart"
+        remedy = "start the container with label vtapd.screen=true, on a machine that can have one (pc, q35)"
         raise _none(worker, "its QEMU was started without a VGA card", remedy)
     try:
         with closing(Scratch()) as picture:

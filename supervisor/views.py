@@ -148,6 +148,8 @@ def _guest(worker: Worker) -> GuestShape | None:
         "kernel": plan.spec.kernel,
         "initrd": plan.spec.initrd,
         "args": plan.spec.args,
+        "kernel_args": plan.spec.kernel_args,
+        "screen": plan.spec.screen,
         "memory_mib": plan.spec.memory_mib,
         "cpus": plan.spec.cpus,
         "accel": accelerator_of(guest.process.command) if guest.process else plan.spec.accel,

@@ -1,20 +1,22 @@
-"""Whose addresses a guest has: the container's interfaces as `vtapd.address` has it be told of them."""
+"""What a guest is told of its network: of the container's addresses and routes, as `vtapd.address` has it, what lasts.
 
-from collections.abc import Iterable, Sequence
+Docker's own address comes first, so that a kind with room for one is told that one; and a gateway is told only if it
+is on the link of the address that it is told with.
+"""
+
+import ipaddress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from supervisor.core.actions import Uplink
-from supervisor.core.model import Interface, Route, Whereabouts
+from supervisor.core.guests.network import GuestNetwork, Nic, is_on_link, spell_route
+from supervisor.core.lifetimes import static_addresses, why_not_static
+from supervisor.core.model import Address, Container, Interface, Route, Whereabouts, short_id
+from supervisor.core.names import Names
 from supervisor.core.spec import AddressPlan
 
-
-def whereabouts_of(interfaces: Iterable[Interface]) -> Whereabouts | None:
-    """Where a guest on these can be asked; None where nobody knows."""
-    for interface in interfaces:
-        for family in (4, 6):
-            if (address := interface.address(family)) is not None:
-                return Whereabouts(address.ip, interface.mac, interface.name, interface.gateway(family))
-    return None
+_MAIN_TABLE, _BY_KERNEL, _UNICAST = 254, 2, 1  # linux/rtnetlink.h: RT_TABLE_MAIN, RTPROT_KERNEL, RTN_UNICAST
+_GLOBAL = 0  # linux/rtnetlink.h: RT_SCOPE_UNIVERSE
 
 
 def interfaces_of(uplinks: Sequence[Uplink], plan: AddressPlan) -> tuple[Interface, ...]:
@@ -26,3 +28,110 @@ def interfaces_of(uplinks: Sequence[Uplink], plan: AddressPlan) -> tuple[Interfa
         routes = (Route(4, "", 0, plan.gateway),) if plan.gateway else ()
         bare[0] = replace(bare[0], addresses=(plan.address,), routes=routes)
     return tuple(bare)
+
+
+def network_of(
+    interfaces: Sequence[Interface], container: Container, names: Names, *, dhcp: bool = False
+) -> GuestNetwork:
+    """Return what a guest of this container is given whose cards are on these interfaces."""
+    dockers = {_normal(ip): gateway for endpoint in container.endpoints for ip, _, gateway in endpoint.addresses}
+    return GuestNetwork(
+        nics=tuple(_nic(number, interface, dockers) for number, interface in enumerate(interfaces)),
+        hostname=container.hostname,
+        dns=names.servers,
+        search=names.search,
+        dhcp=dhcp,
+        hostname_chosen=container.hostname != short_id(container.id),
+        domain=container.domainname,
+        hosts=container.extra_hosts,
+    )
+
+
+def _nic(number: int, interface: Interface, dockers: Mapping[str, str]) -> Nic:
+    """`dockers`: the addresses that Docker gave the container, each with Docker's gateway or an empty text."""
+    addresses = sorted(static_addresses(interface), key=lambda address: address.ip not in dockers)
+    routes = [route for route in interface.routes if _is_of_its_own(route)]
+    withheld = [*_withheld_addresses(interface), *_withheld_routes(interface, routes)]
+    gateways: dict[int, str | None] = {}
+    for family in (4, 6):
+        address = next((each for each in addresses if each.family == family), None)
+        if address is not None:
+            defaults = _defaults(interface, family)
+            gateways[family] = _gateway_of(defaults, address, dockers.get(address.ip))
+            withheld += _withheld_gateways(interface, defaults, address, gateways[family])
+    return Nic(
+        number,
+        interface.mac,
+        interface.mtu,
+        tuple(addresses),
+        gateways.get(4),
+        gateways.get(6),
+        tuple(route for route in routes if why_not_static(route) is None),
+        interface.name,
+        tuple(withheld),
+    )
+
+
+def _defaults(interface: Interface, family: int) -> list[Route]:
+    """Return the default routes through a gateway, the one that the kernel prefers first."""
+    found = [r for r in interface.routes if r.family == family and r.prefix == 0 and r.gateway and _is_plain(r)]
+    return sorted(found, key=lambda route: route.metric or 0)
+
+
+def _gateway_of(defaults: Sequence[Route], address: Address, dockers: str | None) -> str | None:
+    """Return the gateway on this address's link: Docker's, else that of the best default route that stays.
+
+    Without a default route there is none: Docker names a gateway for each network, and uses that of one.
+    """
+    stay = [route.gateway for route in defaults if why_not_static(route) is None]
+    candidates = [dockers, *stay] if defaults else []
+    return next((gateway for gateway in candidates if gateway and is_on_link(gateway, address)), None)
+
+
+def _withheld_addresses(interface: Interface) -> Iterator[str]:
+    for address in interface.addresses:
+        if address.scope == _GLOBAL and (why := why_not_static(address)):
+            yield f"address {address} of {interface.name}: {why}"
+
+
+def _withheld_routes(interface: Interface, routes: Iterable[Route]) -> Iterator[str]:
+    for route in routes:
+        if why := why_not_static(route):
+            yield f"{spell_route(route, interface.name)}: {why}"
+
+
+def _withheld_gateways(
+    interface: Interface, defaults: Iterable[Route], address: Address, told: str | None
+) -> Iterator[str]:
+    """Yield the default routes' gateways other than the one that is told with this address."""
+    for gateway in dict.fromkeys(route.gateway for route in defaults):
+        if gateway and gateway != told:
+            beside = f"it is told of {told}" if told else "its route has a lifetime"
+            why = beside if is_on_link(gateway, address) else f"it is not on the link of {address}"
+            yield f"gateway {gateway} of {interface.name}: {why}"
+
+
+def _is_plain(route: Route) -> bool:
+    return route.table == _MAIN_TABLE and route.type == _UNICAST
+
+
+def _is_of_its_own(route: Route) -> bool:
+    """Neither the default route nor one that the kernel made for an address."""
+    return _is_plain(route) and route.prefix > 0 and route.protocol != _BY_KERNEL
+
+
+def _normal(ip: str) -> str:
+    """Return Docker's spelling of an address as netlink's is spelt here."""
+    return str(ipaddress.ip_address(ip))
+
+
+def whereabouts_of(network: GuestNetwork | None, ip_versions: Collection[int]) -> Whereabouts | None:
+    """Return where a guest with this network can be asked, or None if vtapd does not know.
+
+    `ip_versions`: of which versions of IP it is told an address; that of the lowest version is the one to ask at.
+    """
+    for nic in network.nics if network else ():
+        for family in sorted(ip_versions):
+            for address in nic.of_family(family)[:1]:
+                return Whereabouts(address.ip, nic.mac, nic.container_name, nic.gateway(family))
+    return None

@@ -13,7 +13,8 @@ from typing import TypeVar
 from supervisor.core.guests import KINDS
 from supervisor.core.health import parse_alive, parse_ready
 from supervisor.core.model import Address, Container
-from supervisor.core.spec import AddressPlan, Disk, GuestPolicy, GuestSpec, RestartPolicy
+from supervisor.core.qemu import has_vga
+from supervisor.core.spec import AddressPlan, Disk, Environment, GuestPolicy, GuestSpec, RestartPolicy
 from supervisor.core.units import MIB, parse_duration, parse_size
 from supervisor.errors import Rejected
 
@@ -27,6 +28,7 @@ _RESTART = re.compile(r"(no|always|unless-stopped|on-failure)(?::(\d{1,6}))?")
 _OWN_ADDRESS = re.compile(r"(?P<own>[0-9.]{7,15}/[0-9]{1,2})(?:,(?P<gateway>[0-9.]{7,15}))?")
 DISK = PREFIX + "disk."
 _DISK = re.compile(re.escape(DISK) + r"(0|[1-9][0-9]?)")
+_DISK_FORM = "/path[:ro][,mount=/where][,format=raw|qcow2]"
 _MACHINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -52,6 +54,8 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
         initrd=read("initrd", _path, None),
         disks=_disks(container, read),
         args=read("args", _plain, ""),
+        kernel_args=read("kernel-args", _plain, ""),
+        screen=read("screen", _one_of("true", "false"), "false") == "true",
         cpus=read("cpus", _count, 1),
         address=read("address", _address_plan, AddressPlan()),
         restart=read("restart", _restart_policy, RestartPolicy()),
@@ -61,7 +65,7 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
         machine=read("machine", _machine, None),
         ready=read("ready", parse_ready, None),
         alive=read("alive", parse_alive, None),
-        env=container.env if read("env", _one_of("true", "false"), "false") == "true" else (),
+        env=read("env", _environment_of(container), Environment()),
     )
     read("enable", _one_of("true", "false"), "true")
     read.refuse_unknown()
@@ -69,6 +73,7 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
         return None
     _check_cpus(container, policy, spec.cpus)
     _check_disks(container, policy, spec.disks)
+    _check_screen(container, spec)
     _check_questions(container, spec)
     return replace(spec, memory_mib=_memory_mib(container, policy, memory_bytes))
 
@@ -177,15 +182,34 @@ def _disks(container: Container, read: "_Reader") -> tuple[Disk, ...]:
     return tuple(Disk(number, *disk) for number, disk in found if disk is not None)
 
 
-def _disk(text: str) -> tuple[str, bool]:
-    path = text.removesuffix(":ro")
-    return _path(path), path != text
+def _disk(text: str) -> tuple[str, bool, str | None, str]:
+    """Return path, read-only, mount point and format."""
+    file, *words = text.split(",")
+    options = dict(word.partition("=")[::2] for word in words)
+    if len(options) < len(words) or not options.keys() <= {"mount", "format"}:
+        raise ValueError(_DISK_FORM)
+    path = file.removesuffix(":ro")
+    mount, disk_format = options.get("mount"), options.get("format", "raw")
+    if disk_format not in ("raw", "qcow2"):
+        raise ValueError(_DISK_FORM)
+    return _path(path), path != file, None if mount is None else _path(mount), disk_format
 
 
 def _check_disks(container: Container, policy: GuestPolicy, disks: tuple[Disk, ...]) -> None:
     if len(disks) > policy.max_disks:
         label = f"{DISK}{disks[-1].number}"
         raise _refused(container, label, container.labels[label], f"up to {policy.max_disks} disks ([limits] disks)")
+    for label, disk in ((f"{DISK}{disk.number}", disk) for disk in disks):
+        if disk.format != "raw" and label in container.image_labels:
+            allowed = "format=raw from an image; format=qcow2 must come from docker run --label"
+            raise _refused(container, label, container.labels[label], allowed)
+
+
+def _check_screen(container: Container, spec: GuestSpec) -> None:
+    if spec.screen and spec.machine is not None and not has_vga(spec.machine):
+        raise _refused(
+            container, PREFIX + "screen", "true", f"false with vtapd.machine={spec.machine}, which has no VGA"
+        )
 
 
 def _check_questions(container: Container, spec: GuestSpec) -> None:
@@ -197,6 +221,20 @@ def _check_questions(container: Container, spec: GuestSpec) -> None:
         label = PREFIX + name
         allowed = f"console:REGEX or none for vtapd.ready, and no vtapd.alive, with vtapd.address={spec.address.mode}"
         raise _refused(container, label, container.labels[label], f"{allowed}: vtapd does not know where to ask")
+
+
+def _environment_of(container: Container) -> Callable[[str], Environment]:
+    def parse(text: str) -> Environment:
+        if text in ("true", "false"):
+            return Environment(container.env) if text == "true" else Environment()
+        chosen = tuple(text.split(","))
+        lacking = set(chosen) - {name for name, _ in container.env}
+        if lacking or len(set(chosen)) < len(chosen):
+            shown = f"; it has no {min(lacking)!a}" if lacking else ""
+            raise ValueError(f"true, false, or names of the container's variables with commas between them{shown}")
+        return Environment(tuple(each for each in container.env if each[0] in chosen), chosen)
+
+    return parse
 
 
 def _accel(asked: str, allowed: tuple[str, ...]) -> str:

@@ -39,6 +39,12 @@ class Address:
     prefix: int
     broadcast: str | None = None
     scope: int = 0
+    flags: int = field(default=0, compare=False)
+    """IFA_F_ bits of linux/if_addr.h, as they were when it was read."""
+    valid_until_s: float | None = field(default=None, compare=False)
+    """When Linux removes it, in seconds since boot; None if never."""
+    preferred_until_s: float | None = field(default=None, compare=False)
+    """When it becomes deprecated, in seconds since boot; None if never."""
 
     def __str__(self) -> str:
         return f"{self.ip}/{self.prefix}"
@@ -60,6 +66,8 @@ class Route:
     scope: int = 0
     type: int = 1
     flags: int = 0
+    valid_until_s: float | None = field(default=None, compare=False)
+    """When Linux removes it, in seconds since boot; None if never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +104,6 @@ class Interface:
         defaults = [r for r in self.routes if r.family == family and r.prefix == 0 and r.gateway]
         best = min(defaults, key=lambda r: r.metric or 0, default=None)
         return best.gateway if best else None
-
-    def address(self, family: int = 4) -> Address | None:
-        """The first address of global scope."""
-        return next((a for a in self.addresses if a.family == family and a.scope == 0), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,10 @@ class Container:
     paused: bool
     network_mode: str
     hostname: str = ""
+    domainname: str = ""
+    """`--domainname`."""
+    extra_hosts: tuple[str, ...] = ()
+    """`--add-host`, each as NAME:ADDRESS."""
     labels: dict[str, str] = field(default_factory=dict, hash=False)
     memory_limit_bytes: int = 0
     """0 for none."""

@@ -1,23 +1,22 @@
 """QEMU's argument vector, as data: every input is a value, descriptor numbers too. Nothing is started here."""
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from supervisor.core.guests.kind import Boot, Machine
+from supervisor.core.guests.kind import KERNEL, Boot, Machine
 from supervisor.core.model import ContainerId
 from supervisor.core.spec import GuestSpec
 
-KERNEL = "kernel"
-"""The name in QEMU's working directory under which it finds the kernel."""
 CONSOLE_FDSET = 1
 DISK_FDSET = 2
 FIRST_DISK_FDSET = 10
 _RAW_FILE = "format=raw,auto-read-only=off,file.locking=on"
-"""Never guessed by its content, which the guest writes. Without auto-read-only=off QEMU opens a file for reading first,
-and finds no such descriptor in the set. Locked by its open file description, so that no two guests write to one, and
-none reads what another writes."""
+"""The format is never guessed by the content, which the guest writes. Without auto-read-only=off QEMU opens a file for
+reading first, and finds no such descriptor in the set. The file is locked by its open file description, so that no two
+guests write to one, and none reads what another writes."""
 TB_SIZE_MIB = 32
 """TCG's translation cache, part of what `[guest] overhead` stands for; QEMU's own default is a gigabyte."""
 
@@ -62,6 +61,7 @@ class DiskFile:
     file: int
     """Open for reading, and for writing where it is not read-only."""
     read_only: bool
+    format: str = "raw"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +152,20 @@ def build_arguments(
         *("-chardev", f"socket,id=qmp,fd={fds.qmp},server=on,wait=off"),
         *("-mon", "chardev=qmp,mode=control"),
         *(word for device in machine.devices for word in ("-device", device)),
-        *_screen(spec.machine or machine.type),
+        *(_screen() if spec.screen else ()),
         *("-action", "reboot=shutdown,shutdown=poweroff,panic=shutdown"),
         *SANDBOX,
     ]
 
 
-def _screen(machine: str) -> list[str]:
-    """Behind all else on the bus, so that cards are where they would be without; others have no PCI, or no VGA."""
-    return ["-device", f"VGA,vgamem_mb={VGA_MIB}"] if _WITH_VGA.fullmatch(machine) else []
+def _screen() -> list[str]:
+    """Behind all else on the bus, so that other cards are where they would be without it."""
+    return ["-device", f"VGA,vgamem_mb={VGA_MIB}"]
+
+
+def has_vga(machine: str) -> bool:
+    """Return whether a machine of this type can have a VGA card: the others have no PCI, or no VGA."""
+    return _WITH_VGA.fullmatch(machine) is not None
 
 
 def _accelerator(accel: str) -> list[str]:
@@ -187,10 +192,14 @@ def _boot_disk(disk: int) -> list[str]:
 
 def _further_disk(disk: DiskFile) -> list[str]:
     fdset, name = FIRST_DISK_FDSET + disk.number, f"disk{disk.number}"
-    options = f"if=none,id={name},{_RAW_FILE},file.filename=/dev/fdset/{fdset}"
+    read_only = {"read-only": disk.read_only, "auto-read-only": False}
+    file = {"driver": "file", "filename": f"/dev/fdset/{fdset}", "locking": "on", **read_only}
+    node = {"driver": disk.format, "node-name": name, **read_only, "file": file}
+    if disk.format == "qcow2":
+        node["backing"] = None  # whatever the header says by now
     return [
         *("-add-fd", f"fd={disk.file},set={fdset}"),
-        *("-drive", f"{options},readonly={'on' if disk.read_only else 'off'}"),
+        *("-blockdev", json.dumps(node)),
         *("-device", f"virtio-blk-pci,drive={name}"),
     ]
 

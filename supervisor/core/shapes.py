@@ -59,6 +59,8 @@ class GuestShape(TypedDict):
     kernel: str
     initrd: str | None
     args: str
+    kernel_args: str
+    screen: bool
     memory_mib: int
     cpus: int
     accel: str

@@ -33,11 +33,35 @@ class AddressPlan:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """`vtapd.disk.N`: a file of the container's."""
+    """`vtapd.disk.N`: a file of the container."""
 
     number: int
     path: str
     read_only: bool = False
+    mount: str | None = None
+    """Where the guest mounts it, if its kind can be given that in words."""
+    format: str = "raw"
+    """`raw` or `qcow2`."""
+
+    def __str__(self) -> str:
+        """Return it as its label says it."""
+        mount = f",mount={self.mount}" if self.mount else ""
+        return f"{self.path}{':ro' if self.read_only else ''}{mount}{',format=qcow2' if self.format == 'qcow2' else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The variables that a guest is to have."""
+
+    variables: tuple[tuple[str, str], ...] = ()
+    """Names and values, in Docker's order; a name may come twice."""
+    chosen: tuple[str, ...] = ()
+    """What `vtapd.env` names one by one: none of these may be left out. Empty: all that the kind can carry."""
+
+    @property
+    def label(self) -> str:
+        """The value of the label that asked for it."""
+        return ",".join(self.chosen) or "true"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +75,11 @@ class GuestSpec:
     disks: tuple[Disk, ...] = ()
     """By number."""
     args: str = ""
+    """For the guest's program."""
+    kernel_args: str = ""
+    """For the guest's own system."""
+    screen: bool = False
+    """It gets a VGA card."""
     cpus: int = 1
     address: AddressPlan = AddressPlan()
     restart: RestartPolicy = RestartPolicy()
@@ -61,8 +90,7 @@ class GuestSpec:
     ready: Readiness | None = None
     """None: it counts as running, and as no more."""
     alive: Aliveness | None = None
-    env: tuple[tuple[str, str], ...] = ()
-    """The container's environment, where the guest is to have it."""
+    env: Environment = Environment()
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,7 @@ class _State(msgspec.Struct, rename="pascal"):
 
 class _Config(msgspec.Struct, rename="pascal"):
     hostname: str = ""
+    domainname: str = ""
     labels: dict[str, str] | None = None
     stop_signal: str = ""
     env: list[str] | None = None
@@ -103,6 +104,7 @@ class _HostConfig(msgspec.Struct, rename="pascal"):
     devices: list[_Device] | None = None
     dns: list[str] | None = None
     dns_search: list[str] | None = None
+    extra_hosts: list[str] | None = None
 
 
 class _Endpoint(msgspec.Struct, rename="pascal"):
@@ -302,6 +304,8 @@ def _container(data: _Inspect) -> Container:
         paused=data.state.paused,
         network_mode=data.host_config.network_mode,
         hostname=data.config.hostname,
+        domainname=data.config.domainname,
+        extra_hosts=tuple(data.host_config.extra_hosts or ()),
         labels=data.config.labels or {},
         memory_limit_bytes=data.host_config.memory,
         stop_signal=_signal_number(data.config.stop_signal),

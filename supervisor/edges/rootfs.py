@@ -132,6 +132,18 @@ def read_image(descriptor: int, markers: frozenset[bytes], limit_bytes: int) -> 
         ) from error
 
 
+def read_head(descriptor: int, label: str, size: int) -> bytes:
+    """Return the beginning of a file. Raises Rejected, naming the label, if it cannot be read."""
+    try:
+        return os.pread(descriptor, size, 0)
+    except OSError as error:
+        raise Rejected(
+            f"label {label}: the file cannot be read: {error.strerror}",
+            step="kernel",
+            remedy="name a regular file of the container's own file system",
+        ) from error
+
+
 def _read_image(descriptor: int, markers: frozenset[bytes], limit_bytes: int) -> Image | Unbootable:
     head, size = os.pread(descriptor, HEAD_BYTES, 0), os.fstat(descriptor).st_size
     examination = examine(head, size, _find_markers(descriptor, markers, limit_bytes))

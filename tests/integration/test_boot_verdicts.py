@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.guests import MARKERS, choose_kind
+from supervisor.core.guests import MARKERS, require_bootable
 from supervisor.edges import rootfs
 from supervisor.errors import Rejected
 from tests.unit.images import (
@@ -162,7 +162,7 @@ def vtapds_verdict(kernel: Path) -> str:
     with kernel.open("rb") as opened:
         image = rootfs.read_image(opened.fileno(), MARKERS, LIMIT_BYTES)
     try:
-        choose_kind("auto", image, "/kernel")
+        require_bootable(image, "/kernel")
     except Rejected as refusal:
         return str(refusal)
     return BOOTS

@@ -5,7 +5,7 @@ import pytest
 from .containers import Container, Containers
 from .daemon import Daemon
 from .machine import Machine
-from .processes import open_files
+from .processes import open_files, run
 from .test_linux_network import get
 from .waiting import eventually
 
@@ -61,6 +61,57 @@ def test_two_guests_cannot_write_one_disk(machine: Machine, vtapd: Daemon, conta
     first.remove()
     second.await_page(BOOT_S)
     assert get(machine, second.address, "/cgi-bin/disk?vda").startswith(b"shared.")
+
+
+def converted(machine: Machine, disk_format: str) -> bytes:
+    """A disk of a mebibyte that begins with some words, in this format."""
+    source, made = machine.home / "source.img", machine.home / "made.img"
+    source.write_bytes(b"in a container format".ljust(1 << 20, b"."))
+    run(["qemu-img", "convert", "-f", "raw", "-O", disk_format, str(source), str(made)])
+    return made.read_bytes()
+
+
+def on_top_of(machine: Machine, backing: str) -> bytes:
+    """A qcow2 image whose header names a backing file."""
+    made = machine.home / "made.img"
+    run(["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", backing, "-F", "raw", str(made), "1M"])
+    return made.read_bytes()
+
+
+def test_qcow2_disk_is_read_and_written_as_such(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+    container = with_disks(machine, containers, disk_0="/data.qcow2,format=qcow2")
+    machine.put(converted(machine, "qcow2"), container.id, "/data.qcow2")
+    guest = container.start()
+    guest.await_page(BOOT_S)
+    assert get(machine, guest.address, "/cgi-bin/disk?vda") == b"in a container f"
+    assert b"written" in get(machine, guest.address, "/cgi-bin/disk?vda", body=b"by the guest    ")
+    assert get(machine, guest.address, "/cgi-bin/disk?vda") == b"by the guest    "
+    assert guest.exec("head", "-c", "3", "/data.qcow2") == "QFI"
+    assert vtapd.inspect(guest.name).only_guest.restarts == 0
+
+
+@pytest.mark.parametrize(
+    ("disk_format", "asked", "said"),
+    [
+        ("qcow2", "", "format=qcow2 behind the path. The file is a qcow2 image"),
+        ("qcow2", ":ro,format=raw", "The file is a qcow2 image"),
+        ("vmdk", "", "qemu-img convert -O raw. The file is a vmdk image"),
+        ("vdi", "", "The file is a vdi image"),
+        ("raw", ",format=qcow2", "the file is no qcow2 image"),
+        ("backed", ",format=qcow2", "without a backing file"),
+    ],
+)
+def test_disk_of_another_format_is_refused_before_anything_is_touched(
+    machine: Machine, vtapd: Daemon, containers: Containers, disk_format: str, asked: str, said: str
+) -> None:
+    container = with_disks(machine, containers, disk_0=f"/data.disk{asked}")
+    content = on_top_of(machine, "/etc/passwd") if disk_format == "backed" else converted(machine, disk_format)
+    machine.put(content, container.id, "/data.disk")
+    view = vtapd.await_state(container.start().name, "rejected")
+    assert view.reason is not None
+    assert "label vtapd.disk.0=" in view.reason
+    assert said in view.reason
+    assert container.is_untouched()
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,8 @@ def test_the_guest_is_told_the_containers_network(vtapd: Daemon, containers: Con
     assert (told["addr"], told["mask"], told["gw"]) == (endpoint.address, str(endpoint.prefix), endpoint.gateway)
     assert (told["mac"], told["mtu"]) == (endpoint.mac, 1500)
     assert "one two=3" in told["cmdline"]
-    assert told["env"] == [], "the environment is for guests that ask for it"
+    servers = [each for each in told["env"] if each.startswith("DNS_RESOLVER=")]
+    assert told["env"] == servers, "the environment is for guests that ask for it"
 
 
 def test_the_container_gave_its_identity_away(vtapd: Daemon, containers: Containers) -> None:

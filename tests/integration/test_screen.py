@@ -22,7 +22,7 @@ def taken(vtapd: Daemon, guest: Container, tmp_path: Path) -> Picture:
 
 def test_the_guests_greeting_is_on_it(vtapd: Daemon, containers: Containers, tmp_path: Path) -> None:
     """Black letters on purple; the guest writes it once it serves."""
-    guest = containers.serving_guest()
+    guest = containers.serving_guest(screen="true")
 
     def is_drawn() -> Picture | None:
         picture = taken(vtapd, guest, tmp_path)
@@ -45,7 +45,7 @@ def near(picture: Picture) -> tuple[int, int, int]:
 
 def test_a_guest_that_is_adopted_and_many_pictures(vtapd: Daemon, containers: Containers, tmp_path: Path) -> None:
     """Neither the daemon nor QEMU keeps anything of them."""
-    guest = containers.serving_guest()
+    guest = containers.serving_guest(screen="true")
     vtapd.kill()
     vtapd.start()
     vtapd.await_state(guest.name, "running")
@@ -59,22 +59,29 @@ def test_a_guest_that_is_adopted_and_many_pictures(vtapd: Daemon, containers: Co
 
 
 def test_of_another_machine(vtapd: Daemon, containers: Containers, tmp_path: Path) -> None:
-    guest = containers.serving_guest(machine="q35")
+    guest = containers.serving_guest(machine="q35", screen="true")
     assert (taken(vtapd, guest, tmp_path).width, vtapd.inspect(guest.name).state) == (720, "running")
 
 
 def test_as_json_and_to_a_pipe(vtapd: Daemon, containers: Containers, tmp_path: Path) -> None:
-    guest, file = containers.serving_guest(), tmp_path / "screen.png"
+    guest, file = containers.serving_guest(screen="true"), tmp_path / "screen.png"
     told = json.loads(vtapd.command("screen", guest.name, "-o", str(file), "--json").stdout)
     assert told == {"name": guest.name, "file": str(file), "width": 720, "height": 400}
     assert vtapd.command("screen", guest.name, "-o", "/nowhere/at.png", check=False).returncode == 1
 
 
 def test_where_there_is_no_screen(vtapd: Daemon, containers: Containers, tmp_path: Path) -> None:
-    plain, paused = containers.run().await_attached(), containers.serving_guest()
+    plain, paused = containers.run().await_attached(), containers.serving_guest(screen="true")
+    without = containers.serving_guest()
     vtapd.await_state(plain.name, "attached")
     vtapd.machine.docker("pause", paused.id)
-    for name, words in ((plain.name, "no guest"), (paused.name, "docker unpause"), ("nobody", "vtapd ps")):
+    cases = (
+        (plain.name, "no guest"),
+        (without.name, "start the container with label vtapd.screen=true"),
+        (paused.name, "docker unpause"),
+        ("nobody", "vtapd ps"),
+    )
+    for name, words in cases:
         eventually(partial(refused, vtapd, name, words, tmp_path), f"{name}: {words}")
 
 

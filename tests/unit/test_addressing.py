@@ -2,12 +2,16 @@
 
 from dataclasses import replace
 
+import pytest
+
 from supervisor.core.actions import Uplink
-from supervisor.core.addressing import interfaces_of, whereabouts_of
-from supervisor.core.model import Address, Route, Whereabouts
+from supervisor.core.addressing import interfaces_of, network_of, whereabouts_of
+from supervisor.core.guests.network import Nic, Room, left_out
+from supervisor.core.model import Address, Endpoint, Interface, Route, Whereabouts
+from supervisor.core.names import Names
 from supervisor.core.spec import AddressPlan
 
-from .things import ETH0, ETH1, TAP0
+from .things import ETH0, ETH1, ID, TAP0, container
 
 OWN = Address(4, "172.17.0.200", 16, "172.17.255.255")
 TAP1 = replace(TAP0, name="vtap120005", mac="5e:00:00:00:00:02")
@@ -33,9 +37,138 @@ def test_none_but_the_cards_own_macs() -> None:
     assert interfaces_of(UPLINKS, AddressPlan("dhcp")) == BARE
 
 
-def test_where_it_can_be_asked() -> None:
-    ipv6 = replace(ETH0, addresses=(Address(6, "fe80::2", 64, scope=253), Address(6, "2001:db8::2", 64)))
-    assert whereabouts_of([ETH0, ETH1]) == Whereabouts("172.17.0.2", ETH0.mac, "eth0", "172.17.0.1")
-    assert whereabouts_of([BARE[0], ETH1]) == Whereabouts("172.18.0.5", ETH1.mac, "eth1")
-    assert whereabouts_of([ipv6, ETH1]) == Whereabouts("2001:db8::2", ETH0.mac, "eth0")
-    assert whereabouts_of(BARE) is None
+def test_the_network_is_what_the_interface_had() -> None:
+    network = network_of([ETH0], container(hostname="kek"), Names(("192.0.2.53",), "lan"))
+    (nic,) = network.nics
+    assert (nic.name, nic.mac, nic.mtu, nic.gateway4, nic.gateway6) == ("eth0", ETH0.mac, 1500, "172.17.0.1", None)
+    assert (nic.addresses, nic.routes, network.hostname) == (ETH0.addresses, (), "kek")
+    assert (network.dns, network.search, network.dhcp) == (("192.0.2.53",), "lan", False)
+
+
+def test_names_that_somebody_gave_are_known_from_dockers_own() -> None:
+    given = container(hostname="kek", domainname="example.com", extra_hosts=("db:10.0.0.5",))
+    network = network_of([ETH0], given, Names())
+    assert (network.hostname_chosen, network.domain, network.hosts) == (True, "example.com", ("db:10.0.0.5",))
+    assert not network_of([ETH0], container(hostname=ID[:12]), Names()).hostname_chosen
+    assert left_out(replace(network, hostname="", dhcp=True), Room()) == (
+        "Not passed to the guest: domain name example.com.",
+        "Not passed to the guest: host db:10.0.0.5 (docker run --add-host).",
+    )
+
+
+def test_both_families_are_taken_and_the_kernels_own_is_not() -> None:
+    ipv6, link_local = Address(6, "2001:db8::2", 64), Address(6, "fe80::42", 64, scope=253)
+    default6, of_address = Route(6, "", 0, "2001:db8::1"), Route(4, "172.17.0.0", 16, protocol=2)
+    on_link, via = Route(4, "192.0.2.1", 32), Route(4, "198.51.100.0", 24, "172.17.0.9")
+    others = (Route(4, "203.0.113.0", 24, table=100), Route(4, "203.0.113.0", 24, type=7))
+    interface = replace(
+        ETH0,
+        addresses=(*ETH0.addresses, ipv6, link_local),
+        routes=(*ETH0.routes, default6, of_address, on_link, via, *others),
+    )
+    (nic,) = network_of([interface], container(), Names()).nics
+    assert nic.of_family(6) == (ipv6,)
+    assert nic.gateway6 == "2001:db8::1"
+    assert nic.routes == (on_link, via)
+
+
+DOCKERS4, DOCKERS6 = ETH0.addresses[0], Address(6, "fd00::2", 64)
+ENDPOINT = Endpoint("net", ETH0.mac, (("172.17.0.2", 16, "172.17.0.1"), ("fd00:0::2", 64, "fd00::1")))
+BRIDGED = container(endpoints=(ENDPOINT,))
+DEFAULT6 = Route(6, "", 0, "fd00::1", metric=1024)
+
+
+def nic_on(*addresses: Address, routes: tuple[Route, ...] = ()) -> Nic:
+    (nic,) = network_of([replace(ETH0, addresses=addresses, routes=routes)], BRIDGED, Names()).nics
+    return nic
+
+
+def test_of_several_addresses_dockers_own_comes_first() -> None:
+    newer4, newer6 = Address(4, "10.0.0.9", 24), Address(6, "2001:db8::9", 64)
+    nic = nic_on(newer4, DOCKERS4, newer6, DOCKERS6)
+    assert nic.of_family(4) == (DOCKERS4, newer4)
+    assert nic.of_family(6) == (DOCKERS6, newer6)
+
+
+@pytest.mark.parametrize(
+    ("routes", "gateway"),
+    [
+        ((), None),
+        ((DEFAULT6,), "fd00::1"),
+        ((Route(6, "", 0, "fd00::5", metric=1), DEFAULT6), "fd00::1"),
+        ((Route(6, "", 0, "fe80::1", metric=1),), "fd00::1"),
+        ((Route(6, "", 0, "fd00::5", table=100),), None),
+        ((Route(6, "", 0, "fd00::5", type=7),), None),
+        ((Route(6, "", 0),), None),
+    ],
+    ids=[
+        "no default",
+        "Docker's",
+        "Docker's of two",
+        "a router's link-local one",
+        "another table",
+        "no way",
+        "on link",
+    ],
+)
+def test_dockers_gateway_goes_with_dockers_address(routes: tuple[Route, ...], gateway: str | None) -> None:
+    """As long as the container has a default route here: Docker names a gateway for each network."""
+    assert nic_on(Address(6, "2001:db8::9", 64), DOCKERS6, routes=routes).gateway(6) == gateway
+
+
+@pytest.mark.parametrize(
+    ("routes", "gateway", "withheld"),
+    [
+        ([Route(4, "", 0, "10.0.0.1")], "10.0.0.1", []),
+        ([Route(4, "", 0, "10.0.0.1", metric=9), Route(4, "", 0, "10.0.0.3", metric=5)], "10.0.0.3",
+         ["gateway 10.0.0.1 of eth0: it is told of 10.0.0.3"]),
+        ([Route(4, "", 0, "192.0.2.1"), Route(4, "", 0, "10.0.0.1", metric=9)], "10.0.0.1",
+         ["gateway 192.0.2.1 of eth0: it is not on the link of 10.0.0.9/24"]),
+        ([Route(4, "", 0, "192.0.2.1")], None,
+         ["gateway 192.0.2.1 of eth0: it is not on the link of 10.0.0.9/24"]),
+        ([Route(4, "", 0, "10.0.0.1", valid_until_s=9.0)], None,
+         ["gateway 10.0.0.1 of eth0: its route has a lifetime"]),
+    ],
+)  # fmt: skip  # a case each
+def test_the_gateway_is_on_the_link_of_the_address_that_is_told(
+    routes: list[Route], gateway: str | None, withheld: list[str]
+) -> None:
+    nic = nic_on(Address(4, "10.0.0.9", 24), routes=tuple(routes))
+    assert (nic.gateway4, list(nic.withheld)) == (gateway, withheld)
+
+
+def test_what_does_not_stay_is_not_told() -> None:
+    slaac = Address(6, "2001:db8::42:acff:fe11:2", 64, flags=0x100, valid_until_s=300.0, preferred_until_s=200.0)
+    deprecated, doubled = Address(6, "fd00::8", 64, flags=0xA0), Address(6, "fd00::9", 64, flags=0xC8)
+    fading, stays = Route(6, "2001:db8:1::", 48, "fe80::1", valid_until_s=60.0), Route(6, "fd01::", 64, "fd00::9")
+    local = Address(6, "fe80::2", 64, scope=253, valid_until_s=300.0)
+    nic = nic_on(slaac, deprecated, doubled, local, DOCKERS6, routes=(fading, stays))
+    assert (nic.addresses, nic.routes) == ((DOCKERS6,), (stays,))
+    lifetime = "it has a lifetime, after which the guest would still use it"
+    assert nic.withheld == (
+        f"address {slaac} of eth0: {lifetime}",
+        "address fd00::8/64 of eth0: it is deprecated",
+        "address fd00::9/64 of eth0: another machine on its network has it too",
+        f"route 2001:db8:1::/48 via fe80::1 of eth0: {lifetime}",
+    )
+
+
+def test_an_address_that_linux_still_checks_for_duplicates_is_told() -> None:
+    tentative = Address(6, "fd00::7", 64, flags=0xC0)
+    assert nic_on(tentative).addresses == (tentative,)
+
+
+def test_a_guest_is_asked_at_an_address_that_it_was_told() -> None:
+    fading = Address(6, "2001:db8::9", 64, valid_until_s=9.0)
+    ipv6 = replace(ETH0, name="wan0", addresses=(fading, Address(6, "fe80::2", 64, scope=253), DOCKERS6))
+
+    def asked(*interfaces: Interface, versions: tuple[int, ...] = (4, 6)) -> Whereabouts | None:
+        return whereabouts_of(network_of(interfaces, BRIDGED, Names()), versions)
+
+    eth1 = Whereabouts("172.18.0.5", ETH1.mac, "eth1")
+    assert asked(ETH0, ETH1) == Whereabouts("172.17.0.2", ETH0.mac, "eth0", "172.17.0.1")
+    assert asked(BARE[0], ETH1) == eth1
+    assert asked(ipv6, ETH1) == Whereabouts("fd00::2", ETH0.mac, "wan0")
+    assert asked(ipv6, ETH1, versions=(4,)) == eth1
+    assert asked(*BARE) is None
+    assert whereabouts_of(None, (4, 6)) is None

@@ -14,8 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from supervisor.core.console import MAX_LINE_BYTES, ConsoleScanner
-from supervisor.core.guests import FORMS, KINDS, MARKERS, choose_kind
-from supervisor.core.guests.kind import GuestKind
+from supervisor.core.guests import FORMS, KINDS, MARKERS, choose_kind, require_bootable
+from supervisor.core.guests.kind import BootRequest, GuestKind, Mount
 from supervisor.core.labels import parse_labels
 from supervisor.core.model import GuestRecord, Record
 from supervisor.core.qemu import Card, Descriptors, build_arguments
@@ -39,11 +39,12 @@ JSON = st.recursive(
 
 NAMES = st.sampled_from(
     ["kernel", "guest", "initrd", "args", "memory", "cpus", "address", "restart", "on-exit", "stop-timeout", "accel",
-     "machine", "env", "enable"],
+     "machine", "env", "enable", "kernel-args", "disk.0", "screen"],
 ) | st.text(max_size=12)  # fmt: skip
 VALUES = st.text(max_size=60) | st.sampled_from(
     ["/k", "auto", *KINDS, "64M", "999999999999999G", "2", "10.0.0.2/24", "10.0.0.2/24,10.0.0.1", "on-failure:3",
-     "true", "keep", "1e309s", "5s", "pc", "kvm", "/../../etc/shadow", "/k,readonly=on", "²", "0x10", "٣"]
+     "true", "keep", "1e309s", "5s", "pc", "kvm", "/../../etc/shadow", "/k,readonly=on", "/d,mount=/x",
+     "/d:ro,format=qcow2", '"a": 1', "--x", "K", "²", "0x10", "٣"]
 )  # fmt: skip
 ENV = st.lists(st.tuples(st.text(max_size=8), st.text(max_size=12)), max_size=3)
 
@@ -61,7 +62,9 @@ def test_labels(labels: dict[str, str], env: list[tuple[str, str]], limit: int, 
         assert spec is not None or not labels.get("kernel", "/k")
         if spec is None:
             return
-        words = build_arguments("qemu", ID, spec, "tcg", kind.machine, kind.boot(spec.args, NETWORK, spec.env), FDS)
+        mounts = tuple(Mount(n, d.mount, "vtapd.disk", str(d), "ext") for n, d in enumerate(spec.disks) if d.mount)
+        boot = kind.boot(BootRequest(spec.args, spec.kernel_args, NETWORK, spec.env, mounts, room_bytes=2047))
+        words = build_arguments("qemu", ID, spec, "tcg", kind.machine, boot, FDS)
     except Rejected as refusal:
         said = str(refusal)
         words = []
@@ -102,7 +105,7 @@ WHOLE_IMAGES = st.sampled_from([pvh(), multiboot(), multiboot_elf(), bzimage(), 
 def test_images(head: bytes, markers: list[bytes], asked: str) -> None:
     said = ""
     try:
-        choice = choose_kind(asked, examined(head + b"".join(markers)), "/k")
+        choice = choose_kind(asked, require_bootable(examined(head + b"".join(markers)), "/k"), "/k")
         assert choice.kind in FORMS
     except Rejected as refusal:
         said = str(refusal)

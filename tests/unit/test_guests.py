@@ -2,7 +2,7 @@
 
 import pytest
 
-from supervisor.core.guests import FORMS, KINDS, choose_kind
+from supervisor.core.guests import FORMS, KINDS, Choice, choose_kind, require_bootable
 from supervisor.core.guests.kind import GuestKind
 from supervisor.errors import Rejected
 
@@ -22,6 +22,12 @@ from .images import (
     pvh_note,
     solo5,
 )
+from .things import booted
+
+
+def choose(asked: str, content: bytes, path: str) -> Choice:
+    """What is chosen for an image, once it is known that QEMU boots it."""
+    return choose_kind(asked, require_bootable(examined(content), path), path)
 
 
 @pytest.mark.parametrize(
@@ -67,13 +73,13 @@ from .images import (
     ],
 )
 def test_auto_recognises_the_kind_by_the_image(content: bytes, kind: str) -> None:
-    chosen, because = choose_kind("auto", examined(content), "/kernel")
+    chosen, because = choose("auto", content, "/kernel")
     assert chosen.name == kind
     assert because
 
 
 def test_an_image_that_could_be_two_kinds_is_raw_and_both_are_named() -> None:
-    chosen, because = choose_kind("auto", examined(multiboot() + b"rumprun, libukboot"), "/kernel")
+    chosen, because = choose("auto", multiboot() + b"rumprun, libukboot", "/kernel")
     assert chosen is KINDS["raw"]
     assert "in doubt" in because
     assert "(rumprun)" in because
@@ -81,10 +87,10 @@ def test_an_image_that_could_be_two_kinds_is_raw_and_both_are_named() -> None:
 
 
 def test_why_nothing_was_recognised_is_said() -> None:
-    assert choose_kind("auto", examined(multiboot()), "/kernel").because == (
+    assert choose("auto", multiboot(), "/kernel").because == (
         "an image that QEMU boots, with no sign of a kind that vtapd knows"
     )
-    assert "a disk with a boot sector" in choose_kind("auto", examined(disk()), "/disk").because
+    assert "a disk with a boot sector" in choose("auto", disk(), "/disk").because
 
 
 KERNEL_KINDS = sorted({form.name for form in FORMS if not form.machine.boots_disk})
@@ -92,18 +98,18 @@ KERNEL_KINDS = sorted({form.name for form in FORMS if not form.machine.boots_dis
 
 @pytest.mark.parametrize("asked", KERNEL_KINDS)
 def test_a_kind_that_was_asked_for_is_taken(asked: str) -> None:
-    chosen, because = choose_kind(asked, examined(multiboot()), "/kernel")
+    chosen, because = choose(asked, multiboot(), "/kernel")
     assert chosen.name == asked
     assert not chosen.machine.boots_disk
     assert because == "label vtapd.guest says so"
 
 
 def test_the_form_of_a_kind_is_read_from_its_image() -> None:
-    old, new = (choose_kind("unikraft", examined(multiboot() + text), "/kernel").kind for text in OLD_AND_NEW)
-    assert old.boot("", None, ()) == new.boot("", None, ())
+    old, new = (choose("unikraft", multiboot() + text, "/kernel").kind for text in OLD_AND_NEW)
+    assert booted(old) == booted(new)
     assert old is not new
-    assert choose_kind("unikraft", examined(multiboot()), "/kernel").kind is new
-    assert choose_kind("nanos", examined(disk()), "/disk").kind.machine.boots_disk
+    assert choose("unikraft", multiboot(), "/kernel").kind is new
+    assert choose("nanos", disk(), "/disk").kind.machine.boots_disk
 
 
 OLD_AND_NEW = (b"libukboot ipv4_subnet_mask", b"libukboot")
@@ -112,21 +118,21 @@ OLD_AND_NEW = (b"libukboot ipv4_subnet_mask", b"libukboot")
 @pytest.mark.parametrize("asked", sorted(set(KINDS) - {"raw", "nanos"}))
 def test_a_disk_is_no_kernel(asked: str) -> None:
     with pytest.raises(Rejected, match=f"vtapd.guest={asked}.*'/disk.img' is a disk"):
-        choose_kind(asked, examined(disk()), "/disk.img")
+        choose(asked, disk(), "/disk.img")
 
 
 @pytest.mark.parametrize("asked", ["auto", *sorted(KINDS)])
 @pytest.mark.parametrize("content", [b"", b"\x7fEL", b"#!/bin/sh\n", b"rumprun" * 99, multiboot(checksum_error=1)])
 def test_what_qemu_cannot_boot_is_rejected_whatever_was_asked(asked: str, content: bytes) -> None:
     with pytest.raises(Rejected, match="'/etc/passwd' cannot be booted: it is neither a multiboot image nor") as caught:
-        choose_kind(asked, examined(content), "/etc/passwd")
+        choose(asked, content, "/etc/passwd")
     assert caught.value.step == "kernel"
     assert "vtapd.kernel" in caught.value.remedy
 
 
 def test_a_path_from_outside_is_shown_escaped() -> None:
     with pytest.raises(Rejected, match=r"'/\\x1b\[2J'"):
-        choose_kind("auto", examined(b""), "/\x1b[2J")
+        choose("auto", b"", "/\x1b[2J")
 
 
 def test_every_kind_is_listed_under_its_name() -> None:
@@ -139,3 +145,21 @@ def test_all_forms_of_a_kind_end_alike(form: GuestKind) -> None:
     """A guest that another daemon started is known by its kind alone."""
     first = KINDS[form.name]
     assert (form.stop, form.console, form.verdict_of_status) == (first.stop, first.console, first.verdict_of_status)
+
+
+@pytest.mark.parametrize(
+    ("kind", "room_bytes"),
+    [
+        ("rumprun", 4094),
+        ("unikraft", 4088),
+        ("mirage", 8191),
+        ("linux", 2047),
+        ("osv", None),
+        ("nanos", None),
+        ("hermit", None),
+        ("raw", None),
+    ],
+)
+def test_room_for_the_command_line_is_what_the_source_says(kind: str, room_bytes: int | None) -> None:
+    image = require_bootable(examined(multiboot()), "/kernel")
+    assert {form.room_bytes(image) for form in FORMS if form.name == kind} == {room_bytes}

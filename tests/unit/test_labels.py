@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from supervisor.core.guests import KINDS
 from supervisor.core.labels import parse_labels, why_left_alone
 from supervisor.core.model import Address, Container
-from supervisor.core.spec import AddressPlan, Disk, GuestPolicy, GuestSpec, RestartPolicy
+from supervisor.core.spec import AddressPlan, Disk, Environment, GuestPolicy, GuestSpec, RestartPolicy
 from supervisor.core.units import MIB
 from supervisor.errors import Rejected
 
@@ -35,11 +35,12 @@ def test_every_label_has_its_field() -> None:
     asked = labelled(
         kernel=KERNEL, guest="rumprun", initrd="/boot/initrd", args="web -p 80", memory="128M", cpus="2",
         address="takeover", restart="on-failure:5", on_exit="keep", stop_timeout="1500ms", accel="tcg",
-        machine="microvm", enable="true",
+        machine="microvm", enable="true", kernel_args="panic=0",
     )  # fmt: skip
     assert spec_of(asked) == GuestSpec(
         kernel=KERNEL, memory_mib=128, kind="rumprun", initrd="/boot/initrd", args="web -p 80", cpus=2,
         restart=RestartPolicy("on-failure", 5), on_exit="keep", stop_timeout_s=1.5, accel="tcg", machine="microvm",
+        kernel_args="panic=0",
     )  # fmt: skip
 
 
@@ -59,11 +60,31 @@ def test_addresses(label: str, plan: AddressPlan) -> None:
 
 
 def test_the_environment_is_for_guests_that_ask_for_it() -> None:
-    asks = labelled(kernel=KERNEL, env="true")
-    variables = (("PATH", "/bin"), ("K", "V"))
-    assert spec_of(replace(asks, env=variables)).env == variables
+    variables = (("PATH", "/bin"), ("K", "V"), ("L", "W"), ("K", "2"))
+    asks = replace(labelled(kernel=KERNEL, env="true"), env=variables)
+    assert spec_of(asks).env == Environment(variables)
+    assert spec_of(asks).env.label == "true"
     for labels in (labelled(kernel=KERNEL), labelled(kernel=KERNEL, env="false")):
-        assert spec_of(replace(labels, env=variables)).env == ()
+        assert spec_of(replace(labels, env=variables)).env == Environment()
+    chosen = spec_of(replace(labelled(kernel=KERNEL, env="L,K"), env=variables)).env
+    assert chosen == Environment((("K", "V"), ("L", "W"), ("K", "2")), ("L", "K"))
+    assert chosen.label == "L,K"
+
+
+@pytest.mark.parametrize(("text", "said"), [("K,L", "it has no 'L'"), ("K,K", "commas between them"), ("", "no ''")])
+def test_variable_that_the_container_lacks_cannot_be_chosen(text: str, said: str) -> None:
+    with pytest.raises(
+        Rejected, match=f"label vtapd.env='{text}' is refused; allowed is true, false, or names.*{said}"
+    ):
+        parse_labels(replace(labelled(kernel=KERNEL, env=text), env=(("K", "V"),)), POLICY)
+
+
+def test_screen_needs_a_machine_with_vga() -> None:
+    assert not spec_of(labelled(kernel=KERNEL)).screen
+    assert spec_of(labelled(kernel=KERNEL, screen="true")).screen
+    assert spec_of(labelled(kernel=KERNEL, screen="true", machine="q35")).screen
+    with pytest.raises(Rejected, match=r"vtapd.screen='true' is refused; allowed is false with vtapd.machine=microvm"):
+        parse_labels(labelled(kernel=KERNEL, screen="true", machine="microvm"), POLICY)
 
 
 @pytest.mark.parametrize(("label", "value"), [("ready", "tcp:80"), ("ready", "ping"), ("alive", "ping")])
@@ -79,6 +100,49 @@ def test_disks() -> None:
     asked = labelled(kernel=KERNEL)
     labels = asked.labels | {"vtapd.disk.10": "/b:ro", "vtapd.disk.2": "/a"}
     assert spec_of(replace(asked, labels=labels)).disks == (Disk(2, "/a"), Disk(10, "/b", read_only=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "disk"),
+    [
+        ("/a,mount=/data", Disk(0, "/a", mount="/data")),
+        ("/a:ro,mount=/data", Disk(0, "/a", read_only=True, mount="/data")),
+        ("/a,format=qcow2", Disk(0, "/a", format="qcow2")),
+        ("/a:ro,mount=/d,format=qcow2", Disk(0, "/a", True, "/d", "qcow2")),
+    ],
+)
+def test_disk_options(text: str, disk: Disk) -> None:
+    asked = labelled(kernel=KERNEL)
+    spec = spec_of(replace(asked, labels=asked.labels | {"vtapd.disk.0": text}))
+    assert spec.disks == (disk,)
+    assert str(disk) == text
+    (raw,) = spec_of(replace(asked, labels=asked.labels | {"vtapd.disk.0": "/a,format=raw"})).disks
+    assert raw == Disk(0, "/a")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/a,ro",
+        "/a,format=vmdk",
+        "/a,format=",
+        "/a,mount=data",
+        "/a,mount=",
+        "/a,mount=/x,mount=/y",
+        "/a,",
+        "a,mount=/x",
+    ],
+)
+def test_disk_options_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(Rejected, match=r"label vtapd.disk.0="):
+        parse_labels(container(labels={"vtapd.kernel": KERNEL, "vtapd.disk.0": text}), POLICY)
+
+
+def test_image_may_not_say_that_a_disk_is_qcow2() -> None:
+    labels = {"vtapd.kernel": KERNEL, "vtapd.disk.0": "/a,format=qcow2"}
+    parse_labels(container(labels=labels, image_labels=frozenset({"vtapd.kernel"})), POLICY)
+    with pytest.raises(Rejected, match=r"label vtapd.disk.0=.*format=qcow2 must come from docker run --label"):
+        parse_labels(container(labels=labels, image_labels=frozenset(labels)), POLICY)
 
 
 def test_more_disks_than_the_configuration_allows_are_refused() -> None:
@@ -161,7 +225,7 @@ WRONG = [
     ("restart", "on-failure:", "on-failure:N"),
     ("restart", "on-failure:-1", "on-failure:N"),
     ("on-exit", "reboot", "stop or keep"),
-    ("env", "yes", "true or false"),
+    ("env", "yes", "true, false, or names"),
     ("stop-timeout", "10", "10s"),
     ("accel", "xen", "auto or kvm or tcg"),
     ("machine", "pc,accel=kvm", "q35"),

@@ -5,47 +5,48 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.console import ConsoleScanner
-from supervisor.core.guests.kind import Boot, Stop, Verdict
+from supervisor.core.guests.entry import Entry
+from supervisor.core.guests.kind import Boot, Image, Mount, Stop, Verdict
 from supervisor.core.guests.linux import LINUX
 from supervisor.core.guests.network import GuestNetwork, Nic
 from supervisor.core.guests.raw import RAW
 from supervisor.core.model import Route
 from supervisor.errors import Rejected
 
-from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, OFF_LINK, ONLY_IPV6
+from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, ONLY_IPV6, booted
 
 IP = "ip=172.17.0.2::172.17.0.1:255.255.0.0:kek:eth0:off"
 
 
 def test_the_network_goes_by_the_kernels_own_words() -> None:
-    boot = LINUX.boot("quiet init=/bin/web", NETWORK, ())
+    boot = booted(LINUX, "quiet init=/bin/web", NETWORK)
     assert boot.command_line == f"console=ttyS0 panic=-1 {IP} quiet init=/bin/web"
     assert boot.modules == ()
 
 
 def test_without_network_or_arguments_nothing_is_added() -> None:
-    assert LINUX.boot("", None, ()).command_line == "console=ttyS0 panic=-1"
+    assert booted(LINUX).command_line == "console=ttyS0 panic=-1"
 
 
 def test_without_gateway_its_field_is_empty() -> None:
-    assert "ip=172.17.0.2:::255.255.0.0:kek:eth0:off" in LINUX.boot("", NO_GATEWAY, ()).command_line
+    assert "ip=172.17.0.2:::255.255.0.0:kek:eth0:off" in booted(LINUX, "", NO_GATEWAY).command_line
 
 
 @pytest.mark.parametrize("hostname", ["kek", "c0ffee123456", "db-1.example.org", "A", "x" * 64])
 def test_a_hostname_is_passed_on(hostname: str) -> None:
-    assert f":255.255.0.0:{hostname}:eth0:off" in LINUX.boot("", replace(NETWORK, hostname=hostname), ()).command_line
+    assert f":255.255.0.0:{hostname}:eth0:off" in booted(LINUX, "", replace(NETWORK, hostname=hostname)).command_line
 
 
 @pytest.mark.parametrize(
     "hostname", ["", "a b", "a:b", "a\nb", "a\n", "-a", "a-", ".", "x" * 65, "k\N{LATIN SMALL LETTER E WITH ACUTE}k"]
 )
 def test_a_hostname_that_is_none_is_left_out(hostname: str) -> None:
-    assert ":255.255.0.0::eth0:off" in LINUX.boot("", replace(NETWORK, hostname=hostname), ()).command_line
+    assert ":255.255.0.0::eth0:off" in booted(LINUX, "", replace(NETWORK, hostname=hostname)).command_line
 
 
 @given(st.text(max_size=40) | st.from_regex(r"[a-z:. =]{0,20}"))
 def test_no_hostname_adds_a_word_or_a_field(hostname: str) -> None:
-    words = LINUX.boot("", replace(NETWORK, hostname=hostname), ()).command_line.split(" ")
+    words = booted(LINUX, "", replace(NETWORK, hostname=hostname)).command_line.split(" ")
     assert words[:2] == ["console=ttyS0", "panic=-1"]
     (ip,) = words[2:]
     fields = ip.removeprefix("ip=").split(":")
@@ -54,13 +55,13 @@ def test_no_hostname_adds_a_word_or_a_field(hostname: str) -> None:
 
 
 def test_dns_servers_have_two_places() -> None:
-    boot = LINUX.boot("", replace(NETWORK, dns=("192.0.2.53", "192.0.2.54", "192.0.2.55")), ())
+    boot = booted(LINUX, "", replace(NETWORK, dns=("192.0.2.53", "192.0.2.54", "192.0.2.55")))
     assert boot.command_line.endswith(f"{IP}:192.0.2.53:192.0.2.54")
-    assert boot.notes == ("The guest is not told of DNS server 192.0.2.55.",)
+    assert boot.notes == ("Not passed to the guest: DNS server 192.0.2.55.",)
 
 
 def test_ipv6_goes_by_the_words_of_dracut_and_systemd_before_the_kernels_own() -> None:
-    boot = LINUX.boot("", BOTH_FAMILIES, ())
+    boot = booted(LINUX, "", BOTH_FAMILIES)
     assert boot.command_line == f"console=ttyS0 panic=-1 ip=[2001:db8::2]::[2001:db8::1]:64:kek:eth0:off {IP}"
     without = replace(BOTH_FAMILIES.nics[0], gateway6=None)
     assert "ip=[2001:db8::2]:::64:kek:eth0:off" in told_of(without)
@@ -68,7 +69,7 @@ def test_ipv6_goes_by_the_words_of_dracut_and_systemd_before_the_kernels_own() -
 
 
 def told_of(*nics: Nic) -> str:
-    return LINUX.boot("", replace(NETWORK, nics=nics), ()).command_line
+    return booted(LINUX, "", replace(NETWORK, nics=nics)).command_line
 
 
 def test_several_cards_have_a_word_each_and_the_first_the_last() -> None:
@@ -81,46 +82,116 @@ def test_routes_through_a_gateway_are_told_and_those_on_link_are_left_out() -> N
         Route(6, "2001:db8:9::", 48, "2001:db8::9"),
         Route(4, "192.0.2.1", 32),
     )
-    boot = LINUX.boot("", replace(NETWORK, nics=(replace(NIC, routes=routes),)), ())
+    boot = booted(LINUX, "", replace(NETWORK, nics=(replace(NIC, routes=routes),)))
     words = "rd.route=198.51.100.0/24:172.17.0.9:eth0 rd.route=[2001:db8:9::/48]:[2001:db8::9]:eth0"
     assert boot.command_line == f"console=ttyS0 panic=-1 {words} {IP}"
-    assert boot.notes == ("The guest is not told of route 192.0.2.1/32 on-link of eth0.",)
+    assert boot.notes == ("Not passed to the guest: route 192.0.2.1/32 on-link of eth0.",)
 
 
 def test_it_can_be_told_to_ask() -> None:
-    boot = LINUX.boot("", replace(NETWORK, nics=(replace(NIC, addresses=()),), dhcp=True), ())
+    boot = booted(LINUX, "", replace(NETWORK, nics=(replace(NIC, addresses=()),), dhcp=True))
     assert boot == Boot("console=ttyS0 panic=-1 ip=::::kek:eth0:dhcp")
 
 
 def test_a_dns_server_of_ipv6_stands_in_brackets() -> None:
-    boot = LINUX.boot("", replace(NETWORK, dns=("2001:db8::53",)), ())
+    boot = booted(LINUX, "", replace(NETWORK, dns=("2001:db8::53",)))
     assert boot.command_line.endswith(f"{IP}:[2001:db8::53]")
 
 
-@pytest.mark.parametrize("network", [ONLY_IPV6, OFF_LINK])
-def test_a_network_that_it_could_not_use_is_refused(network: GuestNetwork) -> None:
+def test_card_with_ipv6_alone_has_the_words_of_dracut_and_systemd_with_the_dns_servers() -> None:
+    boot = booted(LINUX, "", replace(ONLY_IPV6, dns=("2001:db8::53",)))
+    assert boot.command_line == "console=ttyS0 panic=-1 ip=[2001:db8::2]:::64:kek:eth0:off:[2001:db8::53]"
     with pytest.raises(Rejected, match=r"vtapd.address"):
-        LINUX.boot("", network, ())
+        booted(LINUX, "", GuestNetwork((replace(NIC, addresses=()),)))
 
 
 def test_variables_are_words_before_the_users_own() -> None:
-    boot = LINUX.boot("quiet -- a", None, (("GREETING", "hiya, gump"), ("EMPTY", "")))
+    boot = booted(LINUX, "quiet -- a", None, (("GREETING", "hiya, gump"), ("EMPTY", "")))
     assert boot.command_line == 'console=ttyS0 panic=-1 GREETING="hiya, gump" EMPTY= quiet -- a'
 
 
+def test_kernel_args_stand_beside_the_users_own() -> None:
+    boot = booted(LINUX, "quiet", None, (("K", "V"),), kernel_args="mitigations=off")
+    assert boot.command_line == "console=ttyS0 panic=-1 K=V mitigations=off quiet"
+
+
+def test_domain_name_follows_the_host_name() -> None:
+    assert ":kek.example.com:eth0" in booted(LINUX, "", replace(NETWORK, domain="example.com")).command_line
+    whole = replace(NETWORK, hostname="a.b", hostname_chosen=True, domain="example.com")
+    assert ":a.b:eth0" in booted(LINUX, "", whole).command_line
+    assert booted(LINUX, "", whole).notes == ("Not passed to the guest: domain name example.com.",)
+
+
+def test_names_without_a_word_are_noted() -> None:
+    network = replace(
+        NETWORK,
+        hostname="my_app",
+        hostname_chosen=True,
+        domain="example.com",
+        search="example.org",
+        hosts=("db:10.0.0.5",),
+    )
+    assert booted(LINUX, "", network).notes == (
+        "Not passed to the guest: host name my_app.",
+        "Not passed to the guest: domain name example.com.",
+        "Not passed to the guest: search domain example.org.",
+        "Not passed to the guest: host db:10.0.0.5 (docker run --add-host).",
+    )
+
+
+def bzimage(protocol: int, cmdline_size: int) -> Image:
+    head = bytearray(0x400)
+    head[0x1FE:0x206] = b"\x55\xaa\0\0HdrS"
+    head[0x206:0x208] = protocol.to_bytes(2, "little")
+    head[0x238:0x23C] = cmdline_size.to_bytes(4, "little")
+    return Image(bytes(head), frozenset(), Entry.LINUX)
+
+
 @pytest.mark.parametrize(
-    ("key", "value"), [("root", "/dev/vda"), ("Path", "x"), ("K", 'a"b'), ("K", "a\nb"), ("A.B", "x"), ("", "x")]
+    ("image", "room_bytes"),
+    [
+        (bzimage(0x20F, 2047), 2047),
+        (bzimage(0x206, 255), 255),
+        (bzimage(0x20F, 0), 2047),
+        (bzimage(0x205, 255), 2047),
+        (Image(bytes(bzimage(0x20F, 255).head), frozenset(), Entry.PVH), 2047),
+    ],
 )
-def test_a_variable_that_the_kernel_would_take_otherwise_is_refused(key: str, value: str) -> None:
-    with pytest.raises(Rejected, match=r"label vtapd.env="):
-        LINUX.boot("", None, ((key, value),))
+def test_room_is_what_the_boot_header_says(image: Image, room_bytes: int) -> None:
+    assert LINUX.room_bytes(image) == room_bytes
 
 
-def test_more_variables_than_its_init_takes_are_refused() -> None:
+def test_line_that_is_longer_than_the_kernel_takes_is_refused() -> None:
+    frame = len(booted(LINUX, "", NETWORK).command_line) + 1
+    assert len(booted(LINUX, "x" * (2047 - frame), NETWORK, room_bytes=2047).command_line) == 2047
+    with pytest.raises(Rejected, match=r"label vtapd.args=.*at most 2047 bytes: it would have 2048"):
+        booted(LINUX, "x" * (2048 - frame), NETWORK, room_bytes=2047)
+    with pytest.raises(Rejected, match=r"words for the guest's network are too long"):
+        booted(LINUX, "", NETWORK, room_bytes=40)
+
+
+def test_disk_is_not_mounted() -> None:
+    with pytest.raises(Rejected, match=r"label vtapd.disk.0='/d,mount=/data' .*disk without mount="):
+        booted(LINUX, mounts=(Mount(0, "/data", "vtapd.disk.0", "/d,mount=/data", "ext"),))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("http_proxy", "x"), ("root", "/dev/vda"), ("Path", "x"), ("K", 'a"b'), ("K", "a\nb"), ("A.B", "x"), ("", "x")],
+)
+def test_variable_that_the_kernel_would_take_otherwise_is_left_out(key: str, value: str) -> None:
+    boot = booted(LINUX, "", None, ((key, value),))
+    assert boot.command_line == "console=ttyS0 panic=-1"
+    (note,) = boot.notes
+    assert note.startswith(f"Not passed to the guest: variable {key!r}: ")
+
+
+def test_more_variables_than_its_init_takes_are_left_out() -> None:
     variables = tuple((f"V{number}", "x") for number in range(31))
-    assert LINUX.boot("", None, variables[:30]).command_line.endswith("V29=x")
-    with pytest.raises(Rejected, match="at most 30 variables, not 31"):
-        LINUX.boot("", None, variables)
+    assert booted(LINUX, "", None, variables[:30]).command_line.endswith("V29=x")
+    boot = booted(LINUX, "", None, variables)
+    assert boot.command_line.endswith("V29=x")
+    assert boot.notes == ("Not passed to the guest: variable 'V30': the guest takes at most 30 variables.",)
 
 
 @pytest.mark.parametrize(

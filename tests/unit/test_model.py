@@ -33,18 +33,6 @@ def test_a_default_route_without_gateway_has_none() -> None:
     assert dataclasses.replace(ETH0, routes=()).gateway() is None
 
 
-def test_the_address_is_the_first_of_global_scope_in_its_family() -> None:
-    local, first, second = (
-        Address(6, "fe80::2", 64, scope=253),
-        Address(6, "2001:db8::2", 64),
-        Address(6, "2001:db8::3", 64),
-    )
-    interface = dataclasses.replace(ETH0, addresses=(*ETH0.addresses, local, first, second))
-    assert interface.address(6) == first
-    assert interface.address(4) == ETH0.addresses[0]
-    assert dataclasses.replace(ETH0, addresses=(local,)).address(4) is None
-
-
 def test_a_record_knows_its_entries_by_interface() -> None:
     entry = TapRecord(0, "eth0", "vtap110002")
     noted = dataclasses.replace(record(), taps=(entry,))

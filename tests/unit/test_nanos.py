@@ -1,38 +1,37 @@
 import pytest
 
 from supervisor.core.console import ConsoleScanner
-from supervisor.core.guests.kind import GuestKind, Verdict, debug_exit_code
+from supervisor.core.guests.kind import GuestKind, Mount, Verdict, debug_exit_code
 from supervisor.core.guests.nanos import NANOS_DISK, NANOS_KERNEL
 from supervisor.errors import Rejected
 
-from .things import BOTH_FAMILIES, NETWORK, NO_GATEWAY, OFF_LINK, ONLY_IPV6
+from .things import BOTH_FAMILIES, NETWORK, NO_GATEWAY, ONLY_IPV6, booted
 
 
 def test_a_disk_is_told_nothing_and_that_is_said() -> None:
     for network in (NETWORK, ONLY_IPV6):
-        boot = NANOS_DISK.boot("", network, ())
+        boot = booted(NANOS_DISK, "", network)
         assert (boot.command_line, boot.modules) == ("", ())
         assert "baked into its image" in boot.notes[0]
-    assert NANOS_DISK.boot("", None, ()).notes == ()
+    assert booted(NANOS_DISK).notes == ()
 
 
 def test_a_kernel_is_told_its_address() -> None:
-    boot = NANOS_KERNEL.boot("", BOTH_FAMILIES, ())
+    boot = booted(NANOS_KERNEL, "", BOTH_FAMILIES)
     assert boot.command_line == "en1.ipaddr=172.17.0.2 en1.netmask=255.255.0.0 en1.gateway=172.17.0.1"
-    assert boot.notes == ("The guest is not told of address 2001:db8::2/64 of eth0.",)
-    assert "gateway" not in NANOS_KERNEL.boot("", NO_GATEWAY, ()).command_line
-    assert NANOS_KERNEL.boot("", None, ()).command_line == ""
-    for network in (ONLY_IPV6, OFF_LINK):
-        with pytest.raises(Rejected, match=r"vtapd.address"):
-            NANOS_KERNEL.boot("", network, ())
+    assert boot.notes == ("Not passed to the guest: address 2001:db8::2/64 of eth0.",)
+    assert "gateway" not in booted(NANOS_KERNEL, "", NO_GATEWAY).command_line
+    assert booted(NANOS_KERNEL).command_line == ""
+    with pytest.raises(Rejected, match=r"vtapd.address"):
+        booted(NANOS_KERNEL, "", ONLY_IPV6)
 
 
 @pytest.mark.parametrize("form", [NANOS_DISK, NANOS_KERNEL])
 def test_what_is_baked_in_is_refused(form: GuestKind) -> None:
     with pytest.raises(Rejected, match=r"vtapd.args='web'"):
-        form.boot("web", None, ())
+        booted(form, "web")
     with pytest.raises(Rejected, match=r"vtapd.env"):
-        form.boot("", None, (("K", "V"),))
+        booted(form, "", None, (("K", "V"),))
 
 
 def test_only_the_disk_is_a_disk_and_both_have_the_exit_device() -> None:
@@ -60,3 +59,10 @@ def test_what_a_line_tells(line: str, verdict: Verdict | None) -> None:
     scanner = ConsoleScanner(NANOS_DISK.console)
     assert not scanner.feed(f"{line}\n".encode()), "QEMU ends by itself"
     assert scanner.verdict == verdict
+
+
+def test_words_for_its_system_and_mounts_are_refused_by_their_labels() -> None:
+    with pytest.raises(Rejected, match=r"label vtapd.kernel-args='x' .*the system of a nanos guest takes no words"):
+        booted(NANOS_DISK, kernel_args="x")
+    with pytest.raises(Rejected, match=r"label vtapd.disk.0='/d,mount=/x' .*a disk without mount="):
+        booted(NANOS_DISK, mounts=(Mount(0, "/x", "vtapd.disk.0", "/d,mount=/x", "ext"),))

@@ -4,54 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.core.guests.network import GuestNetwork, Room, ipv4_of, left_out, netmask_of, network_of
+from supervisor.core.guests.network import GuestNetwork, Room, left_out, netmask_of, sayable
 from supervisor.core.model import Address, Route
-from supervisor.core.names import Names
 from supervisor.errors import Rejected
 
-from .things import BOTH_FAMILIES, ETH0, NETWORK, NIC, NIC1, OFF_LINK, ONLY_IPV6
+from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, ONLY_IPV6
 
 
-def test_the_network_is_what_the_interface_had() -> None:
-    network = network_of([ETH0], "kek", Names(("192.0.2.53",), "lan"))
-    (nic,) = network.nics
-    assert (nic.name, nic.mac, nic.mtu, nic.gateway4, nic.gateway6) == ("eth0", ETH0.mac, 1500, "172.17.0.1", None)
-    assert (nic.addresses, nic.routes, network.hostname) == (ETH0.addresses, (), "kek")
-    assert (network.dns, network.search, network.dhcp) == (("192.0.2.53",), "lan", False)
-
-
-def test_both_families_are_taken_and_the_kernels_own_is_not() -> None:
-    ipv6, link_local = Address(6, "2001:db8::2", 64), Address(6, "fe80::42", 64, scope=253)
-    default6, of_address = Route(6, "", 0, "2001:db8::1"), Route(4, "172.17.0.0", 16, protocol=2)
-    on_link, via = Route(4, "192.0.2.1", 32), Route(4, "198.51.100.0", 24, "172.17.0.9")
-    others = (Route(4, "203.0.113.0", 24, table=100), Route(4, "203.0.113.0", 24, type=7))
-    interface = replace(
-        ETH0,
-        addresses=(*ETH0.addresses, ipv6, link_local),
-        routes=(*ETH0.routes, default6, of_address, on_link, via, *others),
-    )
-    (nic,) = network_of([interface], "", Names()).nics
-    assert nic.of_family(6) == (ipv6,)
-    assert (nic.gateway6, nic.reachable_gateway6) == ("2001:db8::1", "2001:db8::1")
-    assert nic.routes == (on_link, via)
-
-
-def test_a_card_has_an_address_with_its_gateway_on_link() -> None:
-    assert str(ipv4_of(NIC)) == "172.17.0.2/16"
-    assert netmask_of(ipv4_of(NIC)) == "255.255.0.0"
-    assert str(ipv4_of(NIC1)) == "172.18.0.5/24"
-
-
-@pytest.mark.parametrize(
-    ("network", "said"),
-    [(ONLY_IPV6, "eth0 has no IPv4 address"), (OFF_LINK, "192.0.2.1 is not in eth0's 172.17.0.2/16")],
-)
-def test_a_card_without_one_is_refused_by_the_labels_name(network: GuestNetwork, said: str) -> None:
-    with pytest.raises(Rejected) as caught:
-        ipv4_of(network.nics[0])
-    assert "vtapd.address" in str(caught.value)
-    assert said in str(caught.value)
-    assert caught.value.step == "takeover"
+def test_first_address_of_a_family_is_the_one_to_give() -> None:
+    assert (str(NIC.ipv4), NIC.ipv6) == ("172.17.0.2/16", None)
+    assert str(BOTH_FAMILIES.nics[0].ipv6) == "2001:db8::2/64"
+    assert netmask_of(NIC.addresses[0]) == "255.255.0.0"
 
 
 def test_nothing_is_said_of_a_network_that_fits() -> None:
@@ -63,16 +26,45 @@ def test_nothing_is_said_of_a_network_that_fits() -> None:
 def test_everything_that_does_not_fit_is_named() -> None:
     more = (Address(4, "172.17.0.3", 16), Address(6, "2001:db8::2", 64), Address(6, "2001:db8::3", 64))
     routes = (Route(4, "192.0.2.1", 32), Route(6, "2001:db8:1::", 48, "2001:db8::9"))
-    nic = replace(NIC, addresses=(*NIC.addresses, *more), routes=routes, gateway6="fe80::1")
+    nic = replace(NIC, addresses=(*NIC.addresses, *more), routes=routes)
     network = GuestNetwork((nic, NIC1), dns=("2001:db8::53", "192.0.2.53", "192.0.2.54"))
-    assert [note.removeprefix("The guest is not told of ") for note in left_out(network, Room(ipv6=True, dns=1))] == [
+    assert [note.removeprefix("Not passed to the guest: ") for note in left_out(network, Room(ipv6=True, dns=1))] == [
         "eth1.",
         "address 172.17.0.3/16 of eth0.",
         "address 2001:db8::3/64 of eth0.",
-        "gateway fe80::1 of eth0, which is on no link of its.",
         "route 192.0.2.1/32 on-link of eth0.",
         "route 2001:db8:1::/48 via 2001:db8::9 of eth0.",
         "DNS server 192.0.2.53.",
         "DNS server 192.0.2.54.",
     ]
     assert Room(dns=1).dns_of(network) == ("192.0.2.53",)
+
+
+MORE = GuestNetwork((NIC, replace(NIC1, addresses=(Address(6, "2001:db8::5", 64),), interface="wan0")))
+
+
+def test_a_card_without_a_sayable_address_is_left_out_with_a_note() -> None:
+    assert sayable(MORE, Room(nics=2)) == MORE.nics[:1]
+    assert left_out(MORE, Room(nics=2)) == (
+        "Not passed to the guest: wan0: it has no IPv4 address that the guest could have for good.",
+    )
+    assert sayable(MORE, Room(nics=2, ipv6=True)) == MORE.nics
+    assert sayable(MORE, Room(ipv6=True)) == MORE.nics[:1]
+    assert left_out(MORE, Room(nics=2, ipv6=True)) == ()
+
+
+def test_only_a_guest_without_any_card_is_refused() -> None:
+    assert sayable(ONLY_IPV6, Room(ipv6=True)) == ONLY_IPV6.nics
+    with pytest.raises(Rejected, match=r"eth0 has no IPv4 address that the guest could have for good") as caught:
+        sayable(ONLY_IPV6, Room())
+    assert caught.value.step == "takeover"
+    bare = GuestNetwork((replace(NIC, addresses=()), replace(NIC1, addresses=())))
+    with pytest.raises(Rejected, match=r"eth0 and eth1 have no IPv4 or IPv6 address"):
+        sayable(bare, Room(nics=2, ipv6=True))
+    assert sayable(replace(bare, dhcp=True), Room(nics=2)) == bare.nics
+
+
+def test_what_no_guest_is_told_is_named_with_its_reason() -> None:
+    nic = replace(NIC, withheld=("address 2001:db8::9/64 of eth0: it is deprecated",))
+    notes = ("Not passed to the guest: address 2001:db8::9/64 of eth0: it is deprecated.",)
+    assert left_out(GuestNetwork((nic,)), Room()) == notes

@@ -3,47 +3,72 @@ from dataclasses import replace
 import pytest
 
 from supervisor.core.console import ConsoleScanner
-from supervisor.core.guests.kind import Verdict
+from supervisor.core.guests.kind import Mount, Verdict
 from supervisor.core.guests.network import GuestNetwork
 from supervisor.core.guests.osv import OSV
 from supervisor.errors import Rejected
 
-from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, OFF_LINK, ONLY_IPV6
+from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, ONLY_IPV6, booted
 
 
 def test_options_come_before_the_program() -> None:
-    boot = OSV.boot("/web -p 80", replace(NETWORK, dns=("192.0.2.53", "192.0.2.54")), (("K", "V"), ("L", "")))
+    boot = booted(OSV, "/web -p 80", replace(NETWORK, dns=("192.0.2.53", "192.0.2.54")), (("K", "V"), ("L", "")))
     assert boot.command_line == (
         "--ip=eth0,172.17.0.2,255.255.0.0 --defaultgw=172.17.0.1 --nameserver=192.0.2.53 --env=K=V --env=L= /web -p 80"
     )
-    assert boot.notes == ("The guest is not told of DNS server 192.0.2.54.",)
-    assert OSV.boot("/web", None, ()).command_line == "/web"
-    assert OSV.boot("", None, ()).command_line == ""
+    assert boot.notes == ("Not passed to the guest: DNS server 192.0.2.54.",)
+    assert booted(OSV, "/web").command_line == "/web"
+    assert booted(OSV).command_line == ""
 
 
 def test_several_cards_and_their_one_gateway() -> None:
-    assert OSV.boot("", GuestNetwork((NIC1, NIC)), ()).command_line == (
+    assert booted(OSV, "", GuestNetwork((NIC1, NIC))).command_line == (
         "--ip=eth1,172.18.0.5,255.255.255.0 --ip=eth0,172.17.0.2,255.255.0.0 --defaultgw=172.17.0.1"
     )
-    assert "defaultgw" not in OSV.boot("", GuestNetwork((NIC1,)), ()).command_line
+    assert "defaultgw" not in booted(OSV, "", GuestNetwork((NIC1,))).command_line
 
 
 def test_ipv6_is_left_out_where_there_is_ipv4() -> None:
-    assert OSV.boot("", BOTH_FAMILIES, ()).notes == ("The guest is not told of address 2001:db8::2/64 of eth0.",)
-    for network in (ONLY_IPV6, OFF_LINK):
-        with pytest.raises(Rejected, match=r"vtapd.address"):
-            OSV.boot("", network, ())
+    assert booted(OSV, "", BOTH_FAMILIES).notes == ("Not passed to the guest: address 2001:db8::2/64 of eth0.",)
+    with pytest.raises(Rejected, match=r"vtapd.address"):
+        booted(OSV, "", ONLY_IPV6)
 
 
 @pytest.mark.parametrize("value", ["a b", 'a"b', "a'b", "a\\", "\t", "\n"])
-def test_a_variable_that_would_be_more_than_one_word_is_refused(value: str) -> None:
-    with pytest.raises(Rejected, match=r"label vtapd.env=.*blanks"):
-        OSV.boot("", None, (("K", value),))
+def test_variable_that_would_be_more_than_one_word_is_left_out(value: str) -> None:
+    boot = booted(OSV, "/web", None, (("K", value),))
+    assert boot.command_line == "/web"
+    (note,) = boot.notes
+    assert note.startswith("Not passed to the guest: variable 'K': its value may have no ")
+
+
+def test_kernel_args_are_options_before_the_program() -> None:
+    boot = booted(OSV, "/web", kernel_args="--verbose --rootfs=rofs")
+    assert boot.command_line == "--verbose --rootfs=rofs /web"
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [("/bin/x", "each beginning with --"), ("--cwd /", "each beginning"), ("--ip=eth0,a,b", "other than")],
+)
+def test_kernel_args_that_are_no_options_or_are_written_by_vtapd_are_refused(text: str, allowed: str) -> None:
+    with pytest.raises(Rejected, match=rf"label vtapd.kernel-args=.*{allowed}"):
+        booted(OSV, "/web", kernel_args=text)
+
+
+def test_disks_are_mounted_with_the_file_system_that_they_hold() -> None:
+    mounts = (Mount(0, "/data", "vtapd.disk.0", "/a", "ext"), Mount(1, "/www", "vtapd.disk.1", "/b", "rofs"))
+    words = booted(OSV, "/web", mounts=mounts).command_line
+    assert words == "--mount-fs=ext,/dev/vblk0,/data --mount-fs=rofs,/dev/vblk1,/www /web"
+    with pytest.raises(Rejected, match=r"label vtapd.disk.0='/a' .*an ext or rofs file system"):
+        booted(OSV, mounts=(replace(mounts[0], file_system=None),))
+    with pytest.raises(Rejected, match=r"label vtapd.disk.0='/a,b' is refused"):
+        booted(OSV, mounts=(replace(mounts[0], where="/a,b"),))
 
 
 def test_arguments_with_control_characters_are_refused() -> None:
     with pytest.raises(Rejected, match=r"label vtapd.args="):
-        OSV.boot("/web\n--verbose", None, ())
+        booted(OSV, "/web\n--verbose")
 
 
 def test_a_crash_is_told_by_its_backtrace_which_may_be_finished() -> None:

@@ -16,6 +16,7 @@ from supervisor.core.qemu import (
     build_arguments,
     guest_name,
     has_screen,
+    has_vga,
     module_name,
     slots_of,
 )
@@ -51,7 +52,6 @@ qemu-system-x86_64
 -chardev socket,id=qmp,fd=12,server=on,wait=off
 -mon chardev=qmp,mode=control
 -device pvpanic
--device VGA,vgamem_mb=4
 -action reboot=shutdown,shutdown=poweroff,panic=shutdown
 -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
 """
@@ -79,7 +79,6 @@ LINUX_BY_KVM = f"""\
 -chardev socket,id=qmp,fd=12,server=on,wait=off
 -mon chardev=qmp,mode=control
 -device pvpanic
--device VGA,vgamem_mb=4
 -action reboot=shutdown,shutdown=poweroff,panic=shutdown
 -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
 """
@@ -117,12 +116,19 @@ def test_linux_by_kvm_without_a_log() -> None:
     assert lines(arguments) == LINUX_BY_KVM
 
 
+def test_screen_is_there_if_it_is_asked_for() -> None:
+    assert not has_screen(told())
+    arguments = told(replace(SPEC, screen=True))
+    assert has_screen(arguments)
+    assert "-device pvpanic\n-device VGA,vgamem_mb=4\n-action" in lines(arguments)
+
+
 @pytest.mark.parametrize(
     ("machine", "shows"),
     [("pc", True), ("q35", True), ("pc-i440fx-7.2", True), ("pc-q35-9.0", True), ("microvm", False), ("isapc", False)],
 )
 def test_machines_with_a_screen(machine: str, shows: bool) -> None:
-    assert has_screen(told(replace(SPEC, machine=machine))) == shows
+    assert has_vga(machine) == shows
 
 
 def test_a_disk_is_a_drive_by_descriptor_and_no_kernel() -> None:
@@ -182,16 +188,19 @@ def test_a_card_has_a_queue_for_each_processor_and_vhost_for_each_queue() -> Non
     assert slots_of(arguments) == (0,)
 
 
-def test_disks_are_raw_locked_and_come_by_descriptor() -> None:
-    disks = (DiskFile(0, 20, read_only=False), DiskFile(3, 21, read_only=True))
+def test_disks_are_locked_of_the_format_asked_for_and_come_by_descriptor() -> None:
+    disks = (DiskFile(0, 20, read_only=False), DiskFile(3, 21, read_only=True, format="qcow2"))
     arguments = lines(told(fds=replace(FDS, disks=disks)))
     assert (
         """\
 -add-fd fd=20,set=10
--drive if=none,id=disk0,format=raw,auto-read-only=off,file.locking=on,file.filename=/dev/fdset/10,readonly=off
+-blockdev {"driver": "raw", "node-name": "disk0", "read-only": false, "auto-read-only": false, "file": \
+{"driver": "file", "filename": "/dev/fdset/10", "locking": "on", "read-only": false, "auto-read-only": false}}
 -device virtio-blk-pci,drive=disk0
 -add-fd fd=21,set=13
--drive if=none,id=disk3,format=raw,auto-read-only=off,file.locking=on,file.filename=/dev/fdset/13,readonly=on
+-blockdev {"driver": "qcow2", "node-name": "disk3", "read-only": true, "auto-read-only": false, "file": \
+{"driver": "file", "filename": "/dev/fdset/13", "locking": "on", "read-only": true, "auto-read-only": false}, \
+"backing": null}
 -device virtio-blk-pci,drive=disk3
 """
         in arguments

@@ -1,33 +1,40 @@
 import pytest
 
-from supervisor.core.guests.kind import Boot, GuestKind, Stop
+from supervisor.core.guests.kind import Boot, GuestKind, Mount, Stop
 from supervisor.core.guests.raw import RAW, RAW_DISK
 from supervisor.errors import Rejected
 
-from .things import NETWORK, ONLY_IPV6
+from .things import NETWORK, ONLY_IPV6, booted
 
 
 def test_nothing_is_added_to_what_the_user_wrote() -> None:
-    boot = RAW.boot('any "thing", really', NETWORK, ())
+    boot = booted(RAW, 'any "thing", really', NETWORK)
     assert (boot.command_line, boot.modules) == ('any "thing", really', ())
-    assert RAW.boot("", None, ()) == RAW_DISK.boot("", None, ()) == Boot()
+    assert booted(RAW) == booted(RAW_DISK) == Boot()
 
 
 @pytest.mark.parametrize("form", [RAW, RAW_DISK])
 def test_that_it_is_told_no_network_is_said(form: GuestKind) -> None:
     for network in (NETWORK, ONLY_IPV6):
-        assert form.boot("", network, ()).notes == (
-            "The guest is told nothing of its network: it cares for its addresses itself.",
+        assert booted(form, "", network).notes == (
+            "Nothing of its network is passed to the guest: it cares for its addresses itself.",
         )
 
 
 def test_what_cannot_reach_it_is_refused() -> None:
     with pytest.raises(Rejected, match=r"vtapd.env"):
-        RAW.boot("", None, (("K", "V"),))
+        booted(RAW, "", None, (("K", "V"),))
     with pytest.raises(Rejected, match=r"vtapd.args='a b' .*disk"):
-        RAW_DISK.boot("a b", None, ())
+        booted(RAW_DISK, "a b")
 
 
 def test_it_may_have_a_power_button() -> None:
     assert RAW.stop is Stop.POWERDOWN
     assert RAW.console == ()
+
+
+def test_words_for_its_system_and_mounts_are_refused_by_their_labels() -> None:
+    with pytest.raises(Rejected, match=r"label vtapd.kernel-args='x' .*the system of a raw guest takes no words"):
+        booted(RAW, kernel_args="x")
+    with pytest.raises(Rejected, match=r"label vtapd.disk.0='/d,mount=/x' .*a disk without mount="):
+        booted(RAW, mounts=(Mount(0, "/x", "vtapd.disk.0", "/d,mount=/x", "ext"),))

@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.console import ConsoleScanner
-from supervisor.core.guests.kind import Boot, Verdict
+from supervisor.core.guests.entry import Entry
+from supervisor.core.guests.kind import Boot, Image, Mount, Verdict
 from supervisor.core.guests.network import GuestNetwork
 from supervisor.core.guests.rumprun import MAX_CONFIG_BYTES, RUMPRUN
 from supervisor.errors import Rejected
 
-from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, OFF_LINK
+from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, ONLY_IPV6, booted
 
 NET = {"if": "vioif0", "type": "inet", "method": "static", "addr": "172.17.0.2", "mask": "16", "gw": "172.17.0.1"}
 
@@ -23,23 +24,23 @@ def config(boot: Boot) -> object:
 
 
 def test_the_configuration_goes_by_module_and_not_by_the_command_line() -> None:
-    boot = RUMPRUN.boot("web -p 80", NETWORK, ())
+    boot = booted(RUMPRUN, "web -p 80", NETWORK)
     assert boot.command_line == ""
     assert boot.modules == (
-        b'{"cmdline": "web -p 80", "net": {"if": "vioif0", "type": "inet", "method": "static", '
+        b'{"cmdline": "web -p 80", "hostname": "kek", "net": {"if": "vioif0", "type": "inet", "method": "static", '
         b'"addr": "172.17.0.2", "mask": "16", "gw": "172.17.0.1"}}',
     )
 
 
 def test_without_a_network_or_a_gateway_it_is_not_mentioned() -> None:
-    assert config(RUMPRUN.boot("web", None, ())) == {"cmdline": "web"}
+    assert config(booted(RUMPRUN, "web")) == {"cmdline": "web"}
     without = {name: value for name, value in NET.items() if name != "gw"}
-    assert config(RUMPRUN.boot("web", NO_GATEWAY, ())) == {"cmdline": "web", "net": without}
+    assert config(booted(RUMPRUN, "web", NO_GATEWAY)) == {"cmdline": "web", "hostname": "kek", "net": without}
 
 
 @pytest.mark.parametrize("blank", ["", "   "])
 def test_a_command_line_there_is_always(blank: str) -> None:
-    assert config(RUMPRUN.boot(blank, None, ())) == {"cmdline": "guest"}
+    assert config(booted(RUMPRUN, blank)) == {"cmdline": "guest"}
 
 
 SAYABLE = st.characters(exclude_characters='"\\', exclude_categories=("C", "Zl", "Zp"))
@@ -47,26 +48,29 @@ SAYABLE = st.characters(exclude_characters='"\\', exclude_categories=("C", "Zl",
 
 @given(st.text(SAYABLE, max_size=300))
 def test_every_printable_text_arrives_as_it_was_written(args: str) -> None:
-    assert config(RUMPRUN.boot(args, NETWORK, ())) == {"cmdline": args if args.strip() else "guest", "net": NET}
+    words = args if args.strip() else "guest"
+    assert config(booted(RUMPRUN, args, NETWORK)) == {"cmdline": words, "hostname": "kek", "net": NET}
 
 
 @given(st.text(max_size=20), st.sampled_from(['"', "\\", "\0", "\n", "\x1b", "\x7f"]), st.text(max_size=20))
 def test_what_its_parser_cannot_read_back_is_refused(before: str, bad: str, after: str) -> None:
-    with pytest.raises(Rejected, match=r"label vtapd.args=.*quotes, backslashes, control characters"):
-        RUMPRUN.boot("x" + before + bad + after + "x", NETWORK, ())
+    with pytest.raises(Rejected, match=r"label vtapd.args=.*quotes, backslashes or control characters"):
+        booted(RUMPRUN, "x" + before + bad + after + "x", NETWORK)
 
 
 def test_the_configuration_has_its_largest_size_and_no_more() -> None:
     frame = len(b'{"cmdline": ""}')
-    (largest,) = RUMPRUN.boot("é" * ((MAX_CONFIG_BYTES - frame) // 2), None, ()).modules
+    room_bytes = RUMPRUN.room_bytes(Image(b"", frozenset(), Entry.MULTIBOOT))
+    assert room_bytes == MAX_CONFIG_BYTES
+    (largest,) = booted(RUMPRUN, "é" * ((MAX_CONFIG_BYTES - frame) // 2), room_bytes=room_bytes).modules
     assert len(largest) == MAX_CONFIG_BYTES
-    with pytest.raises(Rejected, match=f"{MAX_CONFIG_BYTES} bytes of configuration.* 4096"):
-        RUMPRUN.boot("x" * (MAX_CONFIG_BYTES - frame + 1), None, ())
+    with pytest.raises(Rejected, match=f"label vtapd.args=.*at most {MAX_CONFIG_BYTES} bytes: it would have 4095"):
+        booted(RUMPRUN, "x" * (MAX_CONFIG_BYTES - frame + 1), room_bytes=room_bytes)
 
 
 def test_every_card_and_both_families_are_told() -> None:
     network = GuestNetwork((*BOTH_FAMILIES.nics, NIC1))
-    (module,) = RUMPRUN.boot("web", network, ()).modules
+    (module,) = booted(RUMPRUN, "web", network).modules
     nets = [value for key, value in json.loads(module, object_pairs_hook=list) if key == "net"]
     net6 = {"if": "vioif0", "type": "inet6", "method": "static", "addr": "2001:db8::2", "mask": "64"}
     net1 = {"if": "vioif1", "type": "inet", "method": "static", "addr": "172.18.0.5", "mask": "24"}
@@ -74,30 +78,86 @@ def test_every_card_and_both_families_are_told() -> None:
 
 
 def test_variables_are_a_key_that_repeats() -> None:
-    (module,) = RUMPRUN.boot("web", None, (("K", "V"), ("SPACE", "a b=c"))).modules
+    (module,) = booted(RUMPRUN, "web", None, (("K", "V"), ("SPACE", "a b=c"))).modules
     assert module == b'{"cmdline": "web", "env": "K=V", "env": "SPACE=a b=c"}'
 
 
 @pytest.mark.parametrize("variable", [("K", 'a"b'), ("K", "a\\"), ("K", "\n"), ("a-b", "c")])
-def test_a_variable_that_cannot_be_said_is_refused(variable: tuple[str, str]) -> None:
-    with pytest.raises(Rejected, match=r"label vtapd.env="):
-        RUMPRUN.boot("web", None, (variable,))
+def test_variable_that_json_cannot_carry_is_left_out_by_name(variable: tuple[str, str]) -> None:
+    boot = booted(RUMPRUN, "web", None, (variable, ("L", "V")))
+    assert boot.modules == (b'{"cmdline": "web", "env": "L=V"}',)
+    (note,) = boot.notes
+    assert note.startswith(f"Not passed to the guest: variable {variable[0]!r}: its ")
 
 
-def test_variables_that_are_too_many_are_refused() -> None:
-    with pytest.raises(Rejected, match=f"label vtapd.env='true' .*{MAX_CONFIG_BYTES} bytes"):
-        RUMPRUN.boot("web", None, (("K", "x" * MAX_CONFIG_BYTES),))
+def test_variable_that_has_no_room_left_is_left_out() -> None:
+    boot = booted(RUMPRUN, "web", None, (("LONG", "x" * 60), ("K", "V")), room_bytes=64)
+    assert boot.modules == (b'{"cmdline": "web", "env": "K=V"}',)
+    assert boot.notes == ("Not passed to the guest: variable 'LONG': no room is left for it.",)
 
 
-def test_a_gateway_off_the_link_is_refused() -> None:
-    with pytest.raises(Rejected, match=r"vtapd.address=.*192.0.2.1 is not in eth0's 172.17.0.2/16"):
-        RUMPRUN.boot("web", OFF_LINK, ())
+def test_resolver_is_the_first_dns_server_unless_the_user_sets_it() -> None:
+    network = GuestNetwork((NIC,), dns=("192.0.2.53", "192.0.2.54"))
+    boot = booted(RUMPRUN, "web", network)
+    assert config(boot) == {"cmdline": "web", "env": "DNS_RESOLVER=192.0.2.53", "net": NET}
+    assert boot.notes == ("Not passed to the guest: DNS server 192.0.2.54.",)
+    own = booted(RUMPRUN, "web", network, (("DNS_RESOLVER", "203.0.113.1"),))
+    assert config(own) == {"cmdline": "web", "env": "DNS_RESOLVER=203.0.113.1", "net": NET}
 
 
-def test_dns_servers_are_left_out_and_that_is_said() -> None:
-    assert RUMPRUN.boot("web", GuestNetwork((NIC,), dns=("192.0.2.53",)), ()).notes == (
-        "The guest is not told of DNS server 192.0.2.53.",
-    )
+def test_disks_are_mounted_by_their_position() -> None:
+    mounts = (Mount(0, "/data", "vtapd.disk.3", "/a,mount=/data", None), Mount(2, "/www", "vtapd.disk.9", "/b", "ext"))
+    (module,) = booted(RUMPRUN, "web", mounts=mounts).modules
+    pairs = json.loads(module, object_pairs_hook=list)
+    blk = {"source": "dev", "path": "/dev/ld0a", "fstype": "blk", "mountpoint": "/data"}
+    assert [dict(value) for key, value in pairs if key == "blk"] == [
+        blk, blk | {"path": "/dev/ld2a", "mountpoint": "/www"},
+    ]  # fmt: skip
+
+
+def test_mount_point_that_json_cannot_carry_is_refused_by_its_label() -> None:
+    with pytest.raises(Rejected, match=r"label vtapd.disk.0='/a\"b' is refused"):
+        booted(RUMPRUN, "web", mounts=(Mount(0, '/a"b', "vtapd.disk.0", "/disk", None),))
+
+
+@pytest.mark.parametrize(
+    "text", ['"rc_TESTING": [{"bin": "a"}], "blk": {}', ' {"rc_TESTING": [{"bin": "a"}], "blk": {}} ']
+)
+def test_kernel_args_are_further_members_with_or_without_braces(text: str) -> None:
+    (module,) = booted(RUMPRUN, "web", kernel_args=text).modules
+    assert module == b'{"cmdline": "web", "rc_TESTING": [{"bin": "a"}], "blk": {}}'
+    for nothing in ("", " ", "{ }"):
+        assert booted(RUMPRUN, "web", kernel_args=nothing).modules == (b'{"cmdline": "web"}',)
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        ("rc", "further members"),
+        ('"a": 1}, {"b": 2', "further members"),
+        ('"a": ' + "[" * 2000, "further members"),
+        ('"a": "\\n"', "without backslashes"),
+        ('"net": {}', "other than cmdline, env, hostname, net, which"),
+        ('"a": 1, "cmdline": "x"', "other than cmdline"),
+        ('"c": "x"', "other than cmdline"),
+    ],
+)
+def test_kernel_args_that_are_no_members_or_are_written_by_vtapd_are_refused(text: str, allowed: str) -> None:
+    with pytest.raises(Rejected, match=rf"label vtapd.kernel-args=.* is refused; allowed is .*{allowed}"):
+        booted(RUMPRUN, "web", kernel_args=text)
+
+
+def test_kernel_args_may_not_mount_beside_the_disk_labels() -> None:
+    mount = Mount(0, "/data", "vtapd.disk.0", "/disk", None)
+    with pytest.raises(Rejected, match="other than blk, cmdline"):
+        booted(RUMPRUN, "web", mounts=(mount,), kernel_args='"blk": {}')
+
+
+def test_card_with_ipv6_alone_is_configured() -> None:
+    net6 = {"if": "vioif0", "type": "inet6", "method": "static", "addr": "2001:db8::2", "mask": "64"}
+    assert config(booted(RUMPRUN, "web", ONLY_IPV6)) == {"cmdline": "web", "hostname": "kek", "net": net6}
+    with pytest.raises(Rejected, match=r"vtapd.address"):
+        booted(RUMPRUN, "web", GuestNetwork((replace(NIC, addresses=()),)))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +213,8 @@ def test_the_kind_cannot_be_asked_to_end() -> None:
 
 
 def test_it_can_be_told_to_ask() -> None:
-    boot = RUMPRUN.boot("web", replace(NETWORK, dhcp=True), ())
+    boot = booted(RUMPRUN, "web", replace(NETWORK, dhcp=True, dns=("192.0.2.53",), search="example.org"))
     (config,) = (json.loads(module) for module in boot.modules)
     assert config["net"] == {"if": "vioif0", "type": "inet", "method": "dhcp"}
+    assert "env" not in config
     assert boot.notes == ()

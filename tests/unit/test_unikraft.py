@@ -5,77 +5,133 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.console import ConsoleScanner
-from supervisor.core.guests.kind import GuestKind, Verdict
+from supervisor.core.guests.kind import GuestKind, Mount, Verdict
 from supervisor.core.guests.network import GuestNetwork
 from supervisor.core.guests.unikraft import UNIKRAFT, UNIKRAFT_OLD
 from supervisor.errors import Rejected
 
-from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, OFF_LINK, ONLY_IPV6
+from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, ONLY_IPV6, booted
 
 
 def test_the_network_is_one_word_before_the_arguments() -> None:
-    boot = UNIKRAFT.boot("-p 80", NETWORK, ())
+    boot = booted(UNIKRAFT, "-p 80", NETWORK)
     assert boot.command_line == "vtapd netdev.ip=172.17.0.2/16:172.17.0.1:::kek: -- -p 80"
     assert (boot.modules, boot.notes) == ((), ())
 
 
 def test_every_field_has_its_place() -> None:
     network = replace(NETWORK, dns=("192.0.2.53", "2001:db8::53", "192.0.2.54"), search="example.org")
-    boot = UNIKRAFT.boot("", network, ())
+    boot = booted(UNIKRAFT, "", network)
     assert boot.command_line == "vtapd netdev.ip=172.17.0.2/16:172.17.0.1:192.0.2.53:192.0.2.54:kek:example.org --"
-    assert boot.notes == ("The guest is not told of DNS server 2001:db8::53.",)
+    assert boot.notes == ("Not passed to the guest: DNS server 2001:db8::53.",)
+
+
+def test_domain_name_comes_before_the_search_domain() -> None:
+    network = replace(NETWORK, domain="example.com", search="example.org")
+    boot = booted(UNIKRAFT, "", network)
+    assert boot.command_line.endswith(":kek:example.com --")
+    assert boot.notes == ("Not passed to the guest: search domain example.org.",)
+
+
+def test_name_that_a_field_cannot_hold_is_noted() -> None:
+    boot = booted(UNIKRAFT, "", replace(NETWORK, hostname="my_app", hostname_chosen=True, domain="a_b"))
+    assert boot.command_line == "vtapd netdev.ip=172.17.0.2/16:172.17.0.1:::: --"
+    assert boot.notes == ("Not passed to the guest: host name my_app.", "Not passed to the guest: domain name a_b.")
+
+
+@pytest.mark.parametrize("form", [UNIKRAFT, UNIKRAFT_OLD])
+def test_kernel_args_stand_before_the_programs_own(form: GuestKind) -> None:
+    fstab = 'vfs.fstab=[ "initrd0:/:extract::ramfs=1:" ]'
+    assert booted(form, "-p 80", kernel_args=fstab).command_line == f"vtapd {fstab} -- -p 80"
+    both = booted(form, "web", NETWORK, kernel_args=fstab).command_line
+    assert both == booted(form, "web", NETWORK).command_line.replace(" --", f" {fstab} --")
+
+
+@pytest.mark.parametrize("form", [UNIKRAFT, UNIKRAFT_OLD])
+@pytest.mark.parametrize(
+    "text", ["a -- b", "--", "x netdev.ip=1.2.3.4/5", "netdev.ipv4_addr=1.2.3.4", 'env.vars=[ "A=b" ]']
+)
+def test_kernel_args_that_vtapd_writes_are_refused(form: GuestKind, text: str) -> None:
+    with pytest.raises(Rejected, match=r"label vtapd.kernel-args=.*words other than -- and netdev.ip, env.vars="):
+        booted(form, "", kernel_args=text)
+
+
+@pytest.mark.parametrize("form", [UNIKRAFT, UNIKRAFT_OLD])
+def test_disk_is_not_mounted(form: GuestKind) -> None:
+    with pytest.raises(
+        Rejected, match=r"label vtapd.disk.0='/d,mount=/data' .*no file system for a disk.*vtapd.initrd"
+    ):
+        booted(form, "", mounts=(Mount(0, "/data", "vtapd.disk.0", "/d,mount=/data", "ext"),))
+
+
+def test_command_line_that_is_too_long_is_refused_by_the_longer_label() -> None:
+    assert len(booted(UNIKRAFT, "x" * 60, room_bytes=88).command_line) <= 88
+    with pytest.raises(Rejected, match=r"label vtapd.args=.*at most 40 bytes: it would have 73"):
+        booted(UNIKRAFT, "x" * 60, kernel_args="abc", room_bytes=40)
+    with pytest.raises(Rejected, match=r"label vtapd.kernel-args="):
+        booted(UNIKRAFT_OLD, "a", kernel_args="x" * 60, room_bytes=40)
 
 
 def test_fields_may_be_empty() -> None:
-    assert UNIKRAFT.boot("", GuestNetwork(NO_GATEWAY.nics), ()).command_line == "vtapd netdev.ip=172.17.0.2/16::::: --"
-    assert UNIKRAFT.boot("web", None, ()).command_line == "vtapd -- web"
+    assert booted(UNIKRAFT, "", GuestNetwork(NO_GATEWAY.nics)).command_line == "vtapd netdev.ip=172.17.0.2/16::::: --"
+    assert booted(UNIKRAFT, "web").command_line == "vtapd -- web"
 
 
 def test_several_cards_are_a_list() -> None:
-    words = UNIKRAFT.boot("", GuestNetwork((NIC, NIC1)), ()).command_line
+    words = booted(UNIKRAFT, "", GuestNetwork((NIC, NIC1))).command_line
     assert words == "vtapd netdev.ip=[ 172.17.0.2/16:172.17.0.1:::: 172.18.0.5/24::::: ] --"
 
 
 def test_variables_are_a_list_in_quotes() -> None:
-    words = UNIKRAFT.boot("web", None, (("K", "V"), ("SPACE", "a b"))).command_line
+    words = booted(UNIKRAFT, "web", None, (("K", "V"), ("SPACE", "a b"))).command_line
     assert words == 'vtapd env.vars=[ "K=V" "SPACE=a b" ] -- web'
 
 
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_no_name_of_the_container_adds_a_word_or_a_field(hostname: str, search: str) -> None:
-    words = UNIKRAFT.boot("", replace(NETWORK, hostname=hostname, search=search), ()).command_line.split(" ")
+    words = booted(UNIKRAFT, "", replace(NETWORK, hostname=hostname, search=search)).command_line.split(" ")
     assert len(words) == 3
     assert words[1].count(":") == 5
 
 
 def test_before_0_16_it_was_three_words() -> None:
-    boot = UNIKRAFT_OLD.boot("-p 80", replace(NETWORK, dns=("192.0.2.53",)), ())
+    boot = booted(UNIKRAFT_OLD, "-p 80", replace(NETWORK, dns=("192.0.2.53",)))
     assert boot.command_line == (
         "vtapd netdev.ipv4_addr=172.17.0.2 netdev.ipv4_gw_addr=172.17.0.1 netdev.ipv4_subnet_mask=255.255.0.0 -- -p 80"
     )
-    assert boot.notes == ("The guest is not told of DNS server 192.0.2.53.",)
-    assert UNIKRAFT_OLD.boot("", NO_GATEWAY, ()).command_line == (
+    assert boot.notes == ("Not passed to the guest: DNS server 192.0.2.53.",)
+    assert booted(UNIKRAFT_OLD, "", NO_GATEWAY).command_line == (
         "vtapd netdev.ipv4_addr=172.17.0.2 netdev.ipv4_subnet_mask=255.255.0.0 --"
     )
-    assert UNIKRAFT_OLD.boot("", None, ()).command_line == "vtapd --"
+    assert booted(UNIKRAFT_OLD).command_line == "vtapd --"
 
 
 @pytest.mark.parametrize("form", [UNIKRAFT, UNIKRAFT_OLD])
 def test_ipv6_is_left_out_where_there_is_ipv4(form: GuestKind) -> None:
-    boot = form.boot("", BOTH_FAMILIES, ())
-    assert boot.command_line == form.boot("", NETWORK, ()).command_line
-    assert boot.notes == ("The guest is not told of address 2001:db8::2/64 of eth0.",)
-    for network in (ONLY_IPV6, OFF_LINK):
-        with pytest.raises(Rejected, match=r"vtapd.address"):
-            form.boot("", network, ())
+    boot = booted(form, "", BOTH_FAMILIES)
+    assert boot.command_line == booted(form, "", NETWORK).command_line
+    assert boot.notes == ("Not passed to the guest: address 2001:db8::2/64 of eth0.",)
+    with pytest.raises(Rejected, match=r"vtapd.address"):
+        booted(form, "", ONLY_IPV6)
 
 
 @pytest.mark.parametrize("form", [UNIKRAFT, UNIKRAFT_OLD])
 def test_what_cannot_be_said_is_refused_by_its_label(form: GuestKind) -> None:
     with pytest.raises(Rejected, match=r"label vtapd.args="):
-        form.boot("a\nb", None, ())
-    with pytest.raises(Rejected, match=r"label vtapd.env="):
-        form.boot("", None, (("K", 'a"b'),))
+        booted(form, "a\nb")
+    with pytest.raises(Rejected, match=r"label vtapd.kernel-args="):
+        booted(form, "", kernel_args="a\nb")
+
+
+def test_variable_with_a_quote_is_left_out() -> None:
+    boot = booted(UNIKRAFT, "", None, (("K", 'a"b'),))
+    assert boot.command_line == "vtapd --"
+    assert boot.notes == ("Not passed to the guest: variable 'K': its value may have no double quotes, backslashes.",)
+
+
+def test_old_form_takes_no_environment() -> None:
+    with pytest.raises(Rejected, match=r"label vtapd.env='true' .*a unikraft \(older than 0.16\) guest takes no"):
+        booted(UNIKRAFT_OLD, "", None, (("K", "V"),))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """A container, its interfaces and its guest, as most tests want them; each test says only what it changes."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from supervisor.core.guests.kind import Boot, BootRequest, GuestKind
 from supervisor.core.guests.network import GuestNetwork, Nic
 from supervisor.core.model import (
     Address,
@@ -17,6 +19,7 @@ from supervisor.core.model import (
     Route,
     Tap,
 )
+from supervisor.core.spec import Environment
 
 ID = ContainerId("c0ffee" + "0" * 58)
 NAME = "kek"
@@ -41,7 +44,6 @@ BOTH_FAMILIES = GuestNetwork(
     (replace(NIC, addresses=(*NIC.addresses, Address(6, "2001:db8::2", 64)), gateway6="2001:db8::1"),), "kek"
 )
 ONLY_IPV6 = GuestNetwork((replace(NIC, addresses=(Address(6, "2001:db8::2", 64),), gateway4=None),), "kek")
-OFF_LINK = GuestNetwork((replace(NIC, gateway4="192.0.2.1"),), "kek")
 PROCESS = ProcessRecord(Pid(5000), 2000, spawned_at_s=100.0, kind="rumprun")
 
 
@@ -54,6 +56,18 @@ def container(**changes: object) -> Container:
 def labelled(**labels: str) -> Container:
     """`labelled(stop_timeout="5s")` has the label vtapd.stop-timeout."""
     return container(labels={f"vtapd.{name.replace('_', '-')}": value for name, value in labels.items()})
+
+
+def booted(
+    kind: GuestKind,
+    args: str = "",
+    network: GuestNetwork | None = None,
+    env: Sequence[tuple[str, str]] = (),
+    **more: object,
+) -> Boot:
+    """What a guest of this kind is given."""
+    request = BootRequest(args=args, network=network, env=Environment(tuple(env)))
+    return kind.boot(replace(request, **more))  # type: ignore[arg-type]  # replace checks the names, the tests the types
 
 
 def record() -> Record:

@@ -36,13 +36,18 @@ class Choice(NamedTuple):
     because: str
 
 
-def choose_kind(asked: str, image: Image | Unbootable, path: str) -> Choice:
-    """The kind that was asked for, or for `auto` the only one that recognises the image; raw where that is in doubt.
-
-    Raises Rejected when QEMU could not boot the image at all, or not as what was asked.
-    """
+def require_bootable(image: Image | Unbootable, path: str) -> Image:
+    """Return the image. Raises Rejected, saying what it lacks, if QEMU does not boot it."""
     if isinstance(image, Unbootable):
         raise Rejected(f"{path!a} cannot be booted: {image.reason}", step="kernel", remedy=image.remedy)
+    return image
+
+
+def choose_kind(asked: str, image: Image, path: str) -> Choice:
+    """The kind that was asked for, or for `auto` the only one that recognises the image; raw where that is in doubt.
+
+    Raises Rejected when the image cannot be booted as what was asked for.
+    """
     forms = [form for form in FORMS if form.machine.boots_disk == (image.entry is Entry.DISK)]
     return _recognise(forms, image) if asked == "auto" else _take(asked, forms, image, path)
 

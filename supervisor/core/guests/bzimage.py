@@ -11,8 +11,8 @@ _MAGIC_AT, _MAGIC = 0x202, b"HdrS"
 _SECTOR_BYTES, _PARAGRAPH_BYTES = 512, 16
 _HEADER_BYTES = 0x250
 _USUAL_SETUP_SECTORS = 4
-_HAS_SYSSIZE, _HAS_PAYLOAD = 0x204, 0x208
-"""Protocol versions: before 2.04 syssize cannot be trusted, before 2.08 there is no payload_offset."""
+_HAS_SYSSIZE, _HAS_COMMAND_LINE, _HAS_PAYLOAD = 0x204, 0x206, 0x208
+"""Versions of the protocol, since which syssize can be trusted, and cmdline_size and payload_offset exist."""
 
 
 def has_linux_header(head: bytes) -> bool:
@@ -25,9 +25,8 @@ def bytes_of_bzimage(head: bytes) -> int:
 
     syssize counts paragraphs of 16 bytes, and the last one need not be whole: iPXE's and memtest86+'s are not.
     """
-    head = head.ljust(_HEADER_BYTES, b"\0")
+    head, version = _whole(head)
     (syssize,) = struct.unpack_from("<I", head, 0x1F4)
-    (version,) = struct.unpack_from("<H", head, 0x206)
     payload_offset, payload_bytes = struct.unpack_from("<II", head, 0x248)
     setup = ((head[0x1F1] or _USUAL_SETUP_SECTORS) + 1) * _SECTOR_BYTES
     code = syssize * _PARAGRAPH_BYTES - (_PARAGRAPH_BYTES - 1) if version >= _HAS_SYSSIZE else 0
@@ -37,6 +36,20 @@ def bytes_of_bzimage(head: bytes) -> int:
 
 def kernel_version(head: bytes) -> bytes:
     """Return the text that the header's kernel_version points to; empty if there is none."""
-    (pointer,) = struct.unpack_from("<H", head.ljust(_HEADER_BYTES, b"\0"), 0x20E)
+    (pointer,) = struct.unpack_from("<H", _whole(head)[0], 0x20E)
     start = 0x200 + pointer
     return head[start : start + 256].split(b"\0")[0]
+
+
+def command_line_bytes(head: bytes) -> int:
+    """Return how long the kernel's command line may be (cmdline_size); 0 if the header does not say it."""
+    head, version = _whole(head)
+    size: int = struct.unpack_from("<I", head, 0x238)[0]
+    return size if version >= _HAS_COMMAND_LINE else 0
+
+
+def _whole(head: bytes) -> tuple[bytes, int]:
+    """Return the beginning of an image with all of the header, and the header's version of the protocol."""
+    head = head.ljust(_HEADER_BYTES, b"\0")
+    version: int = struct.unpack_from("<H", head, 0x206)[0]
+    return head, version

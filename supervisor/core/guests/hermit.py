@@ -8,9 +8,12 @@ src/arch/x86_64/kernel/processor.rs; loader's README.)
 import re
 import shlex
 
+from supervisor.core.guests.checks import refuse_kernel_args, refuse_mounts, room_left
 from supervisor.core.guests.entry import Entry
+from supervisor.core.guests.environment import spell_environment
 from supervisor.core.guests.kind import (
     Boot,
+    BootRequest,
     ConsolePattern,
     GuestKind,
     Image,
@@ -20,8 +23,8 @@ from supervisor.core.guests.kind import (
     debug_exit_code,
     panic,
 )
-from supervisor.core.guests.network import GuestNetwork, Room, ipv4_of, left_out, netmask_of
-from supervisor.core.guests.refusal import Env, check_env, check_text
+from supervisor.core.guests.network import GuestNetwork, Room, left_out, netmask_of, sayable
+from supervisor.core.guests.refusal import check_text
 
 _MARKERS = (b"hermit-loader", b"hermit_loader")
 _WELL = 1
@@ -34,21 +37,27 @@ def _recognise(image: Image) -> str | None:
     return f"{image.entry.value} and the name of Hermit's loader" if told else None
 
 
-def _boot(args: str, network: GuestNetwork | None, env: Env) -> Boot:
-    check_text("vtapd.args", args)
-    check_env(env)
+def _boot(request: BootRequest) -> Boot:
+    check_text("vtapd.args", request.args)
+    refuse_kernel_args(request, "hermit")
+    refuse_mounts(request, "a hermit guest mounts nothing by words")
+    network = request.network
     words = _network_words(network) if network else []
-    words += [shlex.quote(f"env={key}={value}") for key, value in env]
-    if args:
-        words += ["--", args]
-    return Boot(" ".join(words), notes=left_out(network, Room()) if network else ())
+    program = ["--", request.args] if request.args else []
+    env = spell_environment(request.env, _spell_variable, room_left(request, " ".join([*words, *program])))
+    notes = (*(left_out(network, Room()) if network else ()), *env.notes)
+    return Boot(" ".join([*words, *env.words, *program]), notes=notes)
+
+
+def _spell_variable(name: str, value: str) -> str:
+    return shlex.quote(f"env={name}={value}")
 
 
 def _network_words(network: GuestNetwork) -> list[str]:
-    nic = network.nics[0]
-    address = ipv4_of(nic)
+    (nic,) = sayable(network, Room())
+    assert nic.ipv4 is not None, "no other card is sayable"
     # Without a gateway it takes 10.0.5.1, wherever it is; its own address is one that leads nowhere.
-    return ["-ip", address.ip, "-mask", netmask_of(address), "-gateway", nic.gateway4 or address.ip]
+    return ["-ip", nic.ipv4.ip, "-mask", netmask_of(nic.ipv4), "-gateway", nic.gateway4 or nic.ipv4.ip]
 
 
 def _verdict_of_status(status: int) -> Verdict | None:

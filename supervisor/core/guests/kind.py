@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from supervisor.core.guests.elf import Note
 from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.network import GuestNetwork
-from supervisor.core.guests.refusal import Env
+from supervisor.core.spec import Environment
 
 
 class Stop(Enum):
@@ -37,6 +37,39 @@ class Image:
 
 
 HEAD_BYTES = 32768
+KERNEL = "kernel"
+"""The name in QEMU's working directory under which it finds the kernel. QEMU puts it in front of a multiboot kernel's
+command line (hw/i386/multiboot.c)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A disk that the guest is to mount."""
+
+    position: int
+    """How many disks come before it."""
+    where: str
+    label: str
+    """The label that asks for it, and its value."""
+    value: str
+    file_system: str | None
+    """What the disk's content says: `ext` or `rofs`, None for anything else."""
+
+
+@dataclass(frozen=True, slots=True)
+class BootRequest:
+    """What a guest is to be given at its start, before its kind puts that into words."""
+
+    args: str = ""
+    """`vtapd.args`: for the program."""
+    kernel_args: str = ""
+    """`vtapd.kernel-args`: for the guest's own system."""
+    network: GuestNetwork | None = None
+    """None where the guest cares for its network itself, or nothing is known of it yet."""
+    env: Environment = field(default_factory=Environment)
+    mounts: tuple[Mount, ...] = ()
+    room_bytes: int | None = None
+    """How long the command line may be; None where the kind knows no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +81,7 @@ class Boot:
     modules: tuple[bytes, ...] = ()
     """Multiboot modules that come before the user's initrd."""
     notes: tuple[str, ...] = ()
-    """For people: what of its network and the like the guest could not be told."""
+    """For people: what of its network and the like is not passed to the guest, a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +139,24 @@ class GuestKind:
     name: str
     recognise: Callable[[Image], str | None]
     """By what an image is of this kind, in words; None where it is not."""
-    boot: Callable[[str, GuestNetwork | None, Env], Boot]
-    """From `vtapd.args`, the network and the environment; Rejected names the label that the format cannot carry."""
+    boot: Callable[[BootRequest], Boot]
+    """Raises Rejected, naming the label, for what the kind's format cannot carry."""
     stop: Stop
     machine: Machine = Machine()
     most_cards: int = 1
     """On how many interfaces it can be told of its addresses; further ones stay with the container."""
+    ip_versions: tuple[int, ...] = (4,)
+    """Of which versions of IP it can be told an address. An interface that has none of these stays with the container.
+    Empty for a kind that is told nothing: it cares for every interface itself.
+    """
     takes_cards: bool = False
     """Whether it takes network cards while it runs, as a system with PCI hot plug does."""
     most_queues: int = 1
     """How many queues of a card it serves, one on each processor."""
+    room_bytes: Callable[[Image], int | None] = lambda image: None
+    """How long the command line of this image may be, in bytes without the closing zero."""
+    uses_screen: bool = False
+    """If there is a VGA card its console is on the screen alone."""
     says_dhcp: bool = False
     """Whether it can be told to ask for its addresses; one that cannot asks by itself, or has none."""
     markers: tuple[bytes, ...] = ()

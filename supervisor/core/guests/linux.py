@@ -9,13 +9,25 @@ Words with `=` that the kernel does not know become variables of its init (admin
 """
 
 import re
+from dataclasses import replace
 
-from supervisor.core.guests.bzimage import kernel_version
+from supervisor.core.guests.bzimage import command_line_bytes, kernel_version
+from supervisor.core.guests.checks import refuse_mounts, room_left
 from supervisor.core.guests.entry import PVH_NOTE, Entry
-from supervisor.core.guests.kind import MANY_CARDS, MANY_QUEUES, Boot, ConsolePattern, GuestKind, Image, Stop, panic
-from supervisor.core.guests.network import GuestNetwork, Nic, Room, ipv4_of, left_out, netmask_of
-from supervisor.core.guests.refusal import ENV_LABEL, Env, check_env, refused, refused_variable
-from supervisor.core.model import Route
+from supervisor.core.guests.environment import check_value, spell_environment
+from supervisor.core.guests.kind import (
+    MANY_CARDS,
+    MANY_QUEUES,
+    Boot,
+    BootRequest,
+    ConsolePattern,
+    GuestKind,
+    Image,
+    Stop,
+    panic,
+)
+from supervisor.core.guests.network import GuestNetwork, Nic, Room, left_out, netmask_of, sayable
+from supervisor.core.model import Address, Route
 
 _MAX_ENV = 30
 """The kernel's init takes 32 with HOME and TERM (CONFIG_INIT_ENV_ARG_LIMIT), and panics at more."""
@@ -23,6 +35,7 @@ _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
 # `[    0.9] Kernel panic`, with the caller too where CONFIG_PRINTK_CALLER is set.
 _PANIC = re.compile(rb"^(?:<\d+>)?(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?Kernel panic - not syncing")
 _BANNER = b"Linux version "  # init/version.c: linux_banner
+_ROOM_BYTES = 2047  # arch/x86/include/asm/setup.h: COMMAND_LINE_SIZE, less the closing zero
 
 
 def _recognise(image: Image) -> str | None:
@@ -37,41 +50,45 @@ def _recognise(image: Image) -> str | None:
     return "a PVH note and Linux's banner" if told else None
 
 
-def _boot(args: str, network: GuestNetwork | None, env: Env) -> Boot:
-    words = ["console=ttyS0", "panic=-1"]
-    if network is not None:
-        words += _ip(network)
-    words += _env(env)
-    if args:
-        words.append(args)
-    return Boot(" ".join(words), notes=left_out(network, _room(network)) if network and not network.dhcp else ())
+def _boot(request: BootRequest) -> Boot:
+    refuse_mounts(request, "the init of a linux guest mounts what it knows")
+    network = request.network
+    words = ["console=ttyS0", "panic=-1", *(_ip(network) if network else ())]
+    behind = [each for each in (request.kernel_args, request.args) if each]
+    left = room_left(request, " ".join([*words, *behind]))
+    env = spell_environment(request.env, _spell_variable, left, _MAX_ENV)
+    notes = (*(left_out(network, _room(network)) if network else ()), *env.notes)
+    return Boot(" ".join([*words, *env.words, *behind]), notes=notes)
 
 
 def _room(network: GuestNetwork) -> Room:
-    return Room(nics=len(network.nics), ipv6=True, dns=2, routes=True)
+    """The domain name has its place behind a host name without a dot."""
+    room = Room(nics=len(network.nics), ipv6=True, dns=2, routes=True, hostname=_HOSTNAME)
+    hostname = room.hostname_of(network)
+    return replace(room, domain=_HOSTNAME) if hostname and "." not in hostname else room
 
 
 def _ip(network: GuestNetwork) -> list[str]:
-    hostname = network.hostname if _HOSTNAME.fullmatch(network.hostname) else ""
-    first, *others = network.nics
+    hostname = _full_name(network)
     if network.dhcp:
-        return [f"ip=::::{hostname}:{first.name}:dhcp"]
-    routes = [f"rd.route={_route(route)}:{nic.name}" for nic in network.nics for route in nic.routes if route.gateway]
-    ipv6 = [_ipv6(nic, hostname) for nic in network.nics if nic.of_family(6)]
+        return [f"ip=::::{hostname}:{network.nics[0].name}:dhcp"]
+    cards = sayable(network, _room(network))
+    routes = [f"rd.route={_route(route)}:{nic.name}" for nic in cards for route in nic.routes if route.gateway]
+    ipv6 = [_ipv6(nic, nic.ipv6, hostname) for nic in cards if nic.ipv6]
+    ipv4 = [_ipv4(nic, nic.ipv4, hostname) for nic in cards if nic.ipv4]
     servers = _room(network).dns_of(network)
     shown = [f"[{server}]" if ":" in server else server for server in servers]
-    return [*routes, *ipv6, *(_ipv4(nic, hostname) for nic in others), ":".join([_ipv4(first, hostname), *shown])]
+    *others, last = [*ipv6, *ipv4[1:], *ipv4[:1]]
+    return [*routes, *others, ":".join([last, *shown])]
 
 
-def _ipv4(nic: Nic, hostname: str) -> str:
+def _ipv4(nic: Nic, address: Address, hostname: str) -> str:
     """`ip=<client>:<server>:<gateway>:<netmask>:<hostname>:<device>:<autoconf>`, then `:<dns0>:<dns1>`."""
-    address = ipv4_of(nic)
     return f"ip={address.ip}::{nic.gateway4 or ''}:{netmask_of(address)}:{hostname}:{nic.name}:off"
 
 
-def _ipv6(nic: Nic, hostname: str) -> str:
-    address = nic.of_family(6)[0]
-    gateway = f"[{nic.reachable_gateway6}]" if nic.reachable_gateway6 else ""
+def _ipv6(nic: Nic, address: Address, hostname: str) -> str:
+    gateway = f"[{nic.gateway6}]" if nic.gateway6 else ""
     return f"ip=[{address.ip}]::{gateway}:{address.prefix}:{hostname}:{nic.name}:off"
 
 
@@ -82,15 +99,26 @@ def _route(route: Route) -> str:
     return f"{route.destination}/{route.prefix}:{route.gateway}"
 
 
-def _env(env: Env) -> list[str]:
-    """Only names in capitals: no parameter of the kernel's is spelt so, and none can be set this way."""
-    check_env(env, without='"')
-    for key, _ in env:
-        if key != key.upper():
-            raise refused_variable(key, "for a linux guest a name in capitals")
-    if len(env) > _MAX_ENV:
-        raise refused(ENV_LABEL, "true", f"for a linux guest at most {_MAX_ENV} variables, not {len(env)}")
-    return [f'{key}="{value}"' if " " in value else f"{key}={value}" for key, value in env]
+def _full_name(network: GuestNetwork) -> str:
+    """Return the host name; what follows its first dot becomes the kernel's domain name (net/ipv4/ipconfig.c)."""
+    room = _room(network)
+    return ".".join(filter(None, (room.hostname_of(network), room.domain_of(network))))
+
+
+def _spell_variable(name: str, value: str) -> str:
+    """Take only names in capitals: no parameter of the kernel is spelt so, and none can be set this way."""
+    check_value(value, '"')
+    if name != name.upper():
+        raise ValueError("for a linux guest its name must be in capitals")
+    return f'{name}="{value}"' if " " in value else f"{name}={value}"
+
+
+def _room_bytes(image: Image) -> int:
+    """Return what the boot header says, or the usual.
+
+    A longer line is cut by QEMU or the kernel, or ends it before its console is up.
+    """
+    return (command_line_bytes(image.head) if image.entry is Entry.LINUX else 0) or _ROOM_BYTES
 
 
 LINUX = GuestKind(
@@ -100,6 +128,8 @@ LINUX = GuestKind(
     boot=_boot,
     stop=Stop.POWERDOWN,
     most_cards=MANY_CARDS,
+    ip_versions=(4, 6),
+    room_bytes=_room_bytes,
     takes_cards=True,
     most_queues=MANY_QUEUES,
     says_dhcp=True,

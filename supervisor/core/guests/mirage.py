@@ -9,11 +9,16 @@ bindings/virtio/platform.c, elf_abi.h; mirage: lib/mirage/mirage_key.ml.)
 import re
 import struct
 
+from supervisor.core.guests.checks import refuse_kernel_args, refuse_mounts, room_left
 from supervisor.core.guests.entry import Entry
-from supervisor.core.guests.kind import Boot, ConsolePattern, GuestKind, Image, Stop, exit_code, panic
-from supervisor.core.guests.network import GuestNetwork, Room, ipv4_of, left_out
-from supervisor.core.guests.refusal import Env, check_text, refuse_env
+from supervisor.core.guests.environment import refuse_environment
+from supervisor.core.guests.kind import Boot, BootRequest, ConsolePattern, GuestKind, Image, Stop, exit_code, panic
+from supervisor.core.guests.network import GuestNetwork, Room, left_out, sayable
+from supervisor.core.guests.refusal import check_text
 
+_ROOM = Room(ipv6=True)
+_ROOM_BYTES = 8191
+"""It cuts a longer line off without a word (bindings/virtio/platform.c)."""
 _ABI_NOTE, _VIRTIO_TARGET = 0x31494241, 3  # "ABI1"; enum abi_target
 
 
@@ -23,31 +28,32 @@ def _recognise(image: Image) -> str | None:
     return "a multiboot header and Solo5's ELF note for virtio" if told and image.entry is Entry.MULTIBOOT else None
 
 
-def _boot(args: str, network: GuestNetwork | None, env: Env) -> Boot:
-    check_text("vtapd.args", args)
-    refuse_env(env, "mirage")
+def _boot(request: BootRequest) -> Boot:
+    check_text("vtapd.args", request.args)
+    refuse_environment(request.env, "mirage")
+    refuse_kernel_args(request, "mirage")
+    refuse_mounts(request, "a mirage guest mounts nothing by words")
+    network = request.network
     words = _network_words(network) if network else []
-    if args:
-        words.append(args)
-    return Boot(" ".join(words), notes=left_out(network, Room(ipv6=True)) if network else ())
+    line = " ".join([*words, request.args] if request.args else words)
+    room_left(request, line)
+    return Boot(line, notes=left_out(network, _ROOM) if network else ())
 
 
 def _network_words(network: GuestNetwork) -> list[str]:
-    nic = network.nics[0]
-    words = []
-    if nic.of_family(4) or not nic.of_family(6):
-        words.append(f"--ipv4={ipv4_of(nic)}")
-        words += [f"--ipv4-gateway={nic.gateway4}"] if nic.gateway4 else []
-    for address in nic.of_family(6)[:1]:
-        words.append(f"--ipv6={address}")
-        words += [f"--ipv6-gateway={nic.reachable_gateway6}"] if nic.reachable_gateway6 else []
-    return words
+    (nic,) = sayable(network, _ROOM)
+    words = [f"--ipv4={nic.ipv4}"] if nic.ipv4 else []
+    words += [f"--ipv4-gateway={nic.gateway4}"] if nic.gateway4 else []
+    words += [f"--ipv6={nic.ipv6}"] if nic.ipv6 else []
+    return words + ([f"--ipv6-gateway={nic.gateway6}"] if nic.gateway6 else [])
 
 
 MIRAGE = GuestKind(
     name="mirage",
     recognise=_recognise,
     boot=_boot,
+    ip_versions=(4, 6),
+    room_bytes=lambda _image: _ROOM_BYTES,
     stop=Stop.QUIT,
     console=(
         ConsolePattern(re.compile(rb"^Solo5: solo5_exit\((-?\d{1,9})\) called$"), exit_code),

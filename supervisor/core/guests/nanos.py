@@ -8,9 +8,12 @@ src/net/net.c, src/unix/signal.c, src/drivers/acpi.c, src/x86_64/kvm_platform.c.
 import re
 from dataclasses import replace
 
+from supervisor.core.guests.checks import refuse_kernel_args, refuse_mounts, room_left
 from supervisor.core.guests.entry import Entry
+from supervisor.core.guests.environment import refuse_environment
 from supervisor.core.guests.kind import (
     Boot,
+    BootRequest,
     ConsolePattern,
     GuestKind,
     Image,
@@ -20,13 +23,13 @@ from supervisor.core.guests.kind import (
     debug_exit_code,
     panic,
 )
-from supervisor.core.guests.network import GuestNetwork, Room, ipv4_of, left_out, netmask_of
-from supervisor.core.guests.refusal import Env, refuse_env, refused
+from supervisor.core.guests.network import Room, left_out, netmask_of, sayable
+from supervisor.core.guests.refusal import refused
 
 _FILE_SYSTEM, _SYSTEM = b"NVMTFS", b"Nanos\0"  # TFS_MAGIC; what uname() answers
 _DEVICES = ("pvpanic", "isa-debug-exit,iobase=0x501,iosize=0x2")
 _SIGNAL = re.compile(rb"^(?:\*\*\* )?signal \d{1,2} received by tid \d+, errno -?\d+, code -?\d+$")
-_BAKED_NETWORK = "The guest is told nothing of its network: it has what is baked into its image, or asks DHCP."
+_BAKED_NETWORK = "Nothing of its network is passed to the guest: it has what is baked into its image, or asks DHCP."
 
 
 def _recognise_disk(image: Image) -> str | None:
@@ -37,27 +40,32 @@ def _recognise_kernel(image: Image) -> str | None:
     return "a PVH note and Nanos's names" if image.entry is Entry.PVH and image.has(_SYSTEM) else None
 
 
-def _boot_disk(args: str, network: GuestNetwork | None, env: Env) -> Boot:
-    _refuse_baked(args, env)
-    return Boot(notes=(_BAKED_NETWORK,) if network else ())
+def _boot_disk(request: BootRequest) -> Boot:
+    _refuse_baked(request)
+    return Boot(notes=(_BAKED_NETWORK,) if request.network else ())
 
 
-def _boot_kernel(args: str, network: GuestNetwork | None, env: Env) -> Boot:
-    _refuse_baked(args, env)
+def _boot_kernel(request: BootRequest) -> Boot:
+    _refuse_baked(request)
+    network = request.network
     if network is None:
         return Boot()
-    nic = network.nics[0]
-    address = ipv4_of(nic)
+    (nic,) = sayable(network, Room())
+    assert nic.ipv4 is not None, "no other card is sayable"
     card = f"en{nic.index + 1}"
-    words = [f"{card}.ipaddr={address.ip}", f"{card}.netmask={netmask_of(address)}"]
+    words = [f"{card}.ipaddr={nic.ipv4.ip}", f"{card}.netmask={netmask_of(nic.ipv4)}"]
     words += [f"{card}.gateway={nic.gateway4}"] if nic.gateway4 else []
-    return Boot(" ".join(words), notes=left_out(network, Room()))
+    line = " ".join(words)
+    room_left(request, line)
+    return Boot(line, notes=left_out(network, Room()))
 
 
-def _refuse_baked(args: str, env: Env) -> None:
-    refuse_env(env, "nanos")
-    if args:
-        raise refused("vtapd.args", args, "nothing: a nanos guest's arguments are baked into its image")
+def _refuse_baked(request: BootRequest) -> None:
+    refuse_environment(request.env, "nanos")
+    refuse_kernel_args(request, "nanos")
+    refuse_mounts(request, "what a nanos guest mounts is baked into its image")
+    if request.args:
+        raise refused("vtapd.args", request.args, "nothing: a nanos guest's arguments are baked into its image")
 
 
 def _verdict_of_status(status: int) -> Verdict | None:
@@ -70,9 +78,16 @@ NANOS_DISK = GuestKind(
     recognise=_recognise_disk,
     markers=(_FILE_SYSTEM, _SYSTEM),
     boot=_boot_disk,
+    ip_versions=(),
     stop=Stop.POWERDOWN,
     machine=Machine(devices=_DEVICES, boots_disk=True),
     console=(ConsolePattern(_SIGNAL, panic),),
     verdict_of_status=_verdict_of_status,
 )
-NANOS_KERNEL = replace(NANOS_DISK, recognise=_recognise_kernel, boot=_boot_kernel, machine=Machine(devices=_DEVICES))
+NANOS_KERNEL = replace(
+    NANOS_DISK,
+    recognise=_recognise_kernel,
+    boot=_boot_kernel,
+    ip_versions=(4,),
+    machine=Machine(devices=_DEVICES),
+)

@@ -5,15 +5,12 @@ Boot's notes say so. Only a guest that would have no usable address at all is re
 """
 
 import ipaddress
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from supervisor.core.guests.refusal import refused
-from supervisor.core.model import Address, Interface, Route
-from supervisor.core.names import Names
+from supervisor.core.model import Address, Route
 from supervisor.errors import Rejected
-
-_MAIN_TABLE, _BY_KERNEL, _UNICAST = 254, 2, 1  # linux/rtnetlink.h: RT_TABLE_MAIN, RTPROT_KERNEL, RTN_UNICAST
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,26 +22,44 @@ class Nic:
     mac: str
     mtu: int
     addresses: tuple[Address, ...] = ()
-    """Of global scope, both families."""
+    """Those that the guest can keep: of global scope, both families, Docker's own first."""
     gateway4: str | None = None
     gateway6: str | None = None
+    """Both are on the link of the first address of their family."""
     routes: tuple[Route, ...] = ()
     """Beyond the default ones and those that addresses bring; one without gateway is on-link."""
+    interface: str = ""
+    """The container's name for it; empty if that is the guest's too."""
+    withheld: tuple[str, ...] = ()
+    """What no kind of guest is told of it, each with the reason."""
 
     @property
     def name(self) -> str:
-        """As the container calls it."""
+        """As a guest calls it that counts its cards from eth0."""
         return f"eth{self.index}"
+
+    @property
+    def container_name(self) -> str:
+        """As the container calls it."""
+        return self.interface or self.name
 
     def of_family(self, family: int) -> tuple[Address, ...]:
         """Its IPv4 (4) or IPv6 (6) addresses."""
         return tuple(address for address in self.addresses if address.family == family)
 
     @property
-    def reachable_gateway6(self) -> str | None:
-        """The IPv6 gateway, unless no address of the card has it on its link."""
-        on_link = self.gateway6 and any(_is_on_link(self.gateway6, each) for each in self.of_family(6))
-        return self.gateway6 if on_link else None
+    def ipv4(self) -> Address | None:
+        """The IPv4 address that a kind with room for one is given."""
+        return next(iter(self.of_family(4)), None)
+
+    @property
+    def ipv6(self) -> Address | None:
+        """Likewise the IPv6 address."""
+        return next(iter(self.of_family(6)), None)
+
+    def gateway(self, family: int) -> str | None:
+        """Its IPv4 (4) or IPv6 (6) gateway."""
+        return self.gateway4 if family == 4 else self.gateway6
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +74,12 @@ class GuestNetwork:
     """The domain that short names are completed with."""
     dhcp: bool = False
     """The guest is to ask for its addresses."""
+    hostname_chosen: bool = False
+    """Somebody gave the host name; Docker's own is the container's short id."""
+    domain: str = ""
+    """`docker run --domainname`."""
+    hosts: tuple[str, ...] = ()
+    """`docker run --add-host`, each as NAME:ADDRESS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,43 +91,64 @@ class Room:
     dns: int = 0
     routes: bool = False
     """Those through a gateway."""
+    hostname: re.Pattern[str] | None = None
+    """What a host name must be like, None where the format has no word for one."""
+    domain: re.Pattern[str] | None = None
+    """Likewise the domain name."""
+    search: bool = False
+    """The search domain is passed in place of a domain name."""
+
+    @property
+    def ip_versions(self) -> tuple[int, ...]:
+        """Of which versions of IP it carries an address."""
+        return (4, 6) if self.ipv6 else (4,)
+
+    def has_for(self, nic: Nic) -> bool:
+        """Whether it carries one of the card's addresses."""
+        return any(nic.of_family(version) for version in self.ip_versions)
 
     def dns_of(self, network: GuestNetwork) -> tuple[str, ...]:
         """The servers that the guest is told of, of a family that it is told of."""
         return tuple(server for server in network.dns if self.ipv6 or ":" not in server)[: self.dns]
 
+    def hostname_of(self, network: GuestNetwork) -> str:
+        """The host name that the guest is given, empty for none."""
+        return network.hostname if self.hostname and self.hostname.fullmatch(network.hostname) else ""
 
-def network_of(interfaces: Sequence[Interface], hostname: str, names: Names, *, dhcp: bool = False) -> GuestNetwork:
-    """What a guest is told whose cards are on these interfaces."""
-    nics = tuple(_nic(number, interface) for number, interface in enumerate(interfaces))
-    return GuestNetwork(nics, hostname, names.servers, names.search, dhcp)
-
-
-def _nic(number: int, interface: Interface) -> Nic:
-    addresses = tuple(address for address in interface.addresses if address.scope == 0)
-    routes = tuple(route for route in interface.routes if _is_of_its_own(route))
-    return Nic(number, interface.mac, interface.mtu, addresses, interface.gateway(4), interface.gateway(6), routes)
+    def domain_of(self, network: GuestNetwork) -> str:
+        """The domain name that the guest is given, empty for none."""
+        found = network.domain or (network.search if self.search else "")
+        return found if self.domain and self.domain.fullmatch(found) else ""
 
 
-def _is_of_its_own(route: Route) -> bool:
-    """Neither the default route nor one that the kernel made for an address."""
-    plain = route.table == _MAIN_TABLE and route.type == _UNICAST
-    return plain and route.prefix > 0 and route.protocol != _BY_KERNEL
+def sayable(network: GuestNetwork, room: Room) -> tuple[Nic, ...]:
+    """Return the cards that a guest with this much room can be told an address of; `left_out` names the others.
+
+    A guest that asks DHCP needs no address. Raises Rejected if no card is left.
+    """
+    cards = network.nics[: room.nics]
+    found = cards if network.dhcp else tuple(nic for nic in cards if room.has_for(nic))
+    if not found:
+        raise no_address([nic.container_name for nic in cards], room.ip_versions)
+    return found
 
 
-def ipv4_of(nic: Nic) -> Address:
-    """The card's IPv4 address, whose link its gateway is on. Raises Rejected where there is none or it is not."""
-    address = next(iter(nic.of_family(4)), None)
-    if address is None:
-        raise Rejected(
-            f"label vtapd.address=takeover is refused: {nic.name} has no IPv4 address that the guest could have",
-            step="takeover",
-            remedy="put the container on a network with IPv4",
-        )
-    if nic.gateway4 and not _is_on_link(nic.gateway4, address):
-        said = f"a gateway on the link: {nic.gateway4} is not in {nic.name}'s {address}"
-        raise refused("vtapd.address", "takeover", said, step="takeover")
-    return address
+def no_address(interfaces: Sequence[str], ip_versions: Sequence[int]) -> Rejected:
+    """Return the refusal of a guest which can be told none of these interfaces' addresses, for the caller to raise."""
+    have = "has" if len(interfaces) == 1 else "have"
+    return Rejected(
+        f"label vtapd.address=takeover is refused: {' and '.join(interfaces)} {have} {_no_address(ip_versions)}",
+        step="takeover",
+        remedy=f"put the container on a network with {_spell(ip_versions)}, or set vtapd.address=none",
+    )
+
+
+def _no_address(ip_versions: Sequence[int]) -> str:
+    return f"no {_spell(ip_versions)} address that the guest could have for good"
+
+
+def _spell(ip_versions: Sequence[int]) -> str:
+    return " or ".join(f"IPv{version}" for version in ip_versions)
 
 
 def netmask_of(address: Address) -> str:
@@ -115,26 +157,54 @@ def netmask_of(address: Address) -> str:
 
 
 def left_out(network: GuestNetwork, room: Room) -> tuple[str, ...]:
-    """What a guest with this much room is not told, a sentence each."""
-    told = room.dns_of(network)
-    parts = (*_parts_left_out(network, room), *(f"DNS server {each}" for each in network.dns if each not in told))
-    return tuple(f"The guest is not told of {part}." for part in parts)
+    """Return what a guest with this much room is not given, a sentence each."""
+    parts = list(_names_left_out(network, room))
+    if not network.dhcp:
+        passed = room.dns_of(network)
+        parts = [
+            *_parts_left_out(network, room),
+            *(f"DNS server {each}" for each in network.dns if each not in passed),
+            *parts,
+        ]
+    return tuple(f"Not passed to the guest: {part}." for part in parts)
+
+
+def _names_left_out(network: GuestNetwork, room: Room) -> Iterator[str]:
+    if network.hostname_chosen and network.hostname and not room.hostname_of(network):
+        yield f"host name {network.hostname}"
+    domain = room.domain_of(network)
+    if network.domain and network.domain != domain:
+        yield f"domain name {network.domain}"
+    if network.search and not network.dhcp and network.search != domain:
+        yield f"search domain {network.search}"
+    yield from (f"host {each} (docker run --add-host)" for each in network.hosts)
 
 
 def _parts_left_out(network: GuestNetwork, room: Room) -> Iterator[str]:
     for nic in network.nics[room.nics :]:
-        yield nic.name
+        yield nic.container_name
     for nic in network.nics[: room.nics]:
-        more = (*nic.of_family(4)[1:], *nic.of_family(6)[1 if room.ipv6 else 0 :])
-        yield from (f"address {address} of {nic.name}" for address in more)
-        if room.ipv6 and nic.gateway6 != nic.reachable_gateway6:
-            yield f"gateway {nic.gateway6} of {nic.name}, which is on no link of its"
-        for route in nic.routes:
-            if room.routes and route.gateway and (room.ipv6 or route.family == 4):
-                continue
-            way = f"via {route.gateway}" if route.gateway else "on-link"
-            yield f"route {route.destination}/{route.prefix} {way} of {nic.name}"
+        if room.has_for(nic):
+            yield from _parts_of(nic, room)
+        else:
+            yield f"{nic.container_name}: it has {_no_address(room.ip_versions)}"
+        yield from nic.withheld
 
 
-def _is_on_link(gateway: str, address: Address) -> bool:
+def _parts_of(nic: Nic, room: Room) -> Iterator[str]:
+    more = (*nic.of_family(4)[1:], *nic.of_family(6)[1 if room.ipv6 else 0 :])
+    yield from (f"address {address} of {nic.container_name}" for address in more)
+    for route in nic.routes:
+        if not (room.routes and route.gateway and route.family in room.ip_versions):
+            yield spell_route(route, nic.container_name)
+
+
+def spell_route(route: Route, interface: str) -> str:
+    """Return the words that notes have for a route of this interface."""
+    way = f"via {route.gateway}" if route.gateway else "on-link"
+    return f"route {route.destination}/{route.prefix} {way} of {interface}"
+
+
+def is_on_link(gateway: str, address: Address) -> bool:
+    """Return whether the address reaches the gateway without another gateway."""
     return ipaddress.ip_address(gateway) in ipaddress.ip_network(f"{address.ip}/{address.prefix}", strict=False)

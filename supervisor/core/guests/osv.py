@@ -7,12 +7,26 @@ drivers/acpi.cc.)
 
 import re
 
+from supervisor.core.guests.checks import KERNEL_ARGS, room_left
 from supervisor.core.guests.entry import Entry
-from supervisor.core.guests.kind import MANY_CARDS, Boot, ConsolePattern, GuestKind, Image, Stop, exit_code, panic
-from supervisor.core.guests.network import GuestNetwork, Room, ipv4_of, left_out, netmask_of
-from supervisor.core.guests.refusal import Env, check_env, check_text
+from supervisor.core.guests.environment import check_value, spell_environment
+from supervisor.core.guests.kind import (
+    MANY_CARDS,
+    Boot,
+    BootRequest,
+    ConsolePattern,
+    GuestKind,
+    Image,
+    Mount,
+    Stop,
+    exit_code,
+    panic,
+)
+from supervisor.core.guests.network import GuestNetwork, Room, left_out, netmask_of, sayable
+from supervisor.core.guests.refusal import check_text, refused
 
 _MARKERS = (b"power-off-on-abort", b"_ZN3osv")
+_OWN_OPTIONS = ("--ip", "--defaultgw", "--nameserver", "--env")
 
 
 def _recognise(image: Image) -> str | None:
@@ -21,23 +35,52 @@ def _recognise(image: Image) -> str | None:
     return f"{image.entry.value} and OSv's options or symbols" if told else None
 
 
-def _boot(args: str, network: GuestNetwork | None, env: Env) -> Boot:
-    check_text("vtapd.args", args)
-    check_env(env, without=" \"'\\")
+def _boot(request: BootRequest) -> Boot:
+    check_text("vtapd.args", request.args)
+    network = request.network
     room = Room(nics=len(network.nics) if network else 0, dns=1)
     words = _network_words(network, room) if network else []
-    words += [f"--env={key}={value}" for key, value in env]
-    if args:
-        words.append(args)
-    return Boot(" ".join(words), notes=left_out(network, room) if network else ())
+    words += [f"--mount-fs={_mount(mount)}" for mount in request.mounts]
+    words += _options(request.kernel_args)
+    program = [request.args] if request.args else []
+    env = spell_environment(request.env, _spell_variable, room_left(request, " ".join([*words, *program])))
+    notes = (*(left_out(network, room) if network else ()), *env.notes)
+    return Boot(" ".join([*words, *env.words, *program]), notes=notes)
+
+
+def _spell_variable(name: str, value: str) -> str:
+    check_value(value, " \"'\\")
+    return f"--env={name}={value}"
+
+
+def _mount(mount: Mount) -> str:
+    check_text(mount.label, mount.where, " ,\"'\\")
+    if mount.file_system is None:
+        raise refused(
+            mount.label, mount.value, "for OSv to mount a disk with an ext or rofs file system and no partitions"
+        )
+    return f"{mount.file_system},/dev/vblk{mount.position},{mount.where}"
+
+
+def _options(text: str) -> list[str]:
+    """Return what `vtapd.kernel-args` adds; the first word that is no option would be taken for the program."""
+    check_text(KERNEL_ARGS, text)
+    words = text.split()
+    if not all(word.startswith("--") for word in words):
+        raise refused(KERNEL_ARGS, text, "OSv's own options, each beginning with --")
+    if any(word.partition("=")[0] in _OWN_OPTIONS for word in words):
+        own = ", ".join(_OWN_OPTIONS)
+        raise refused(KERNEL_ARGS, text, f"options other than {own}, which vtapd writes itself")
+    return words
 
 
 def _network_words(network: GuestNetwork, room: Room) -> list[str]:
     words = []
-    for nic in network.nics:
-        address = ipv4_of(nic)
-        words.append(f"--ip={nic.name},{address.ip},{netmask_of(address)}")
-    gateway = next((nic.gateway4 for nic in network.nics if nic.gateway4), None)
+    cards = sayable(network, room)
+    for nic in cards:
+        assert nic.ipv4 is not None, "no other card is sayable"
+        words.append(f"--ip={nic.name},{nic.ipv4.ip},{netmask_of(nic.ipv4)}")
+    gateway = next((nic.gateway4 for nic in cards if nic.gateway4), None)
     words += [f"--defaultgw={gateway}"] if gateway else []
     return words + [f"--nameserver={server}" for server in room.dns_of(network)]
 

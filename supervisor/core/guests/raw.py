@@ -2,23 +2,27 @@
 
 from dataclasses import replace
 
+from supervisor.core.guests.checks import refuse_kernel_args, refuse_mounts
 from supervisor.core.guests.entry import Entry
-from supervisor.core.guests.kind import MANY_CARDS, Boot, GuestKind, Machine, Stop
-from supervisor.core.guests.network import GuestNetwork
-from supervisor.core.guests.refusal import Env, refuse_env, refused
+from supervisor.core.guests.environment import refuse_environment
+from supervisor.core.guests.kind import MANY_CARDS, Boot, BootRequest, GuestKind, Machine, Stop
+from supervisor.core.guests.refusal import refused
 
-_OWN_NETWORK = "The guest is told nothing of its network: it cares for its addresses itself."
-
-
-def _boot(args: str, network: GuestNetwork | None, env: Env) -> Boot:
-    refuse_env(env, "raw")
-    return Boot(args, notes=(_OWN_NETWORK,) if network else ())
+_OWN_NETWORK = "Nothing of its network is passed to the guest: it cares for its addresses itself."
 
 
-def _boot_disk(args: str, network: GuestNetwork | None, env: Env) -> Boot:
-    if args:
-        raise refused("vtapd.args", args, "nothing: the image is a disk, which is booted without a command line")
-    return _boot(args, network, env)
+def _boot(request: BootRequest) -> Boot:
+    refuse_environment(request.env, "raw")
+    refuse_kernel_args(request, "raw")
+    refuse_mounts(request, "vtapd does not know how a raw guest mounts one")
+    return Boot(request.args, notes=(_OWN_NETWORK,) if request.network else ())
+
+
+def _boot_disk(request: BootRequest) -> Boot:
+    if request.args:
+        allowed = "nothing: the image is a disk, which is booted without a command line"
+        raise refused("vtapd.args", request.args, allowed)
+    return _boot(request)
 
 
 RAW = GuestKind(
@@ -27,6 +31,7 @@ RAW = GuestKind(
     boot=_boot,
     stop=Stop.POWERDOWN,
     most_cards=MANY_CARDS,
+    ip_versions=(),
     takes_cards=True,
 )
 RAW_DISK = replace(

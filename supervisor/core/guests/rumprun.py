@@ -1,20 +1,40 @@
 """Rumprun: NetBSD's drivers under one program, booted by multiboot.
 
 It is configured by a JSON text in multiboot module 0, which wins over the command line and arrives byte for byte. Its
-parser undoes no escapes, so a value with a quote, a backslash or a control character cannot be said at all. It wants
-a legacy (transitional) virtio NIC. A program that returns, exits or traps only halts: QEMU lives on and the console
-alone tells. (rumprun: lib/librumprun_base/config.c, lib/libbmk_core.)
+parser undoes no escapes, so a value with a quote, a backslash or a control character cannot be passed at all. It wants
+a legacy (transitional) virtio NIC. A program that returns, exits or traps only halts: QEMU lives on, and only the
+console shows it. With a VGA card the console is on its screen, and the serial port stays silent.
+(rumprun: lib/librumprun_base/config.c, lib/libbmk_core, platform/hw/arch/x86/cons.c.)
 """
 
+import json
 import re
 
-from supervisor.core.guests.kind import MANY_CARDS, Boot, ConsolePattern, GuestKind, Image, Stop, exit_code, panic
+from supervisor.core.guests.checks import KERNEL_ARGS, room_left
+from supervisor.core.guests.environment import check_value, spell_environment
+from supervisor.core.guests.kind import (
+    MANY_CARDS,
+    Boot,
+    BootRequest,
+    ConsolePattern,
+    GuestKind,
+    Image,
+    Mount,
+    Stop,
+    exit_code,
+    panic,
+)
 from supervisor.core.guests.multiboot import has_multiboot_header
-from supervisor.core.guests.network import GuestNetwork, Nic, Room, ipv4_of, left_out
-from supervisor.core.guests.refusal import ENV_LABEL, Env, check_env, check_text, refused
+from supervisor.core.guests.network import Nic, Room, left_out, sayable
+from supervisor.core.guests.refusal import check_text, refused
+from supervisor.core.model import Address
 
-MAX_CONFIG_BYTES = 4095
+MAX_CONFIG_BYTES = 4094
+"""It halts at a module of BMK_MULTIBOOT_CMDLINE_SIZE - 1 bytes or more (platform/hw/multiboot.c)."""
 _UNSAYABLE = '"\\'
+_HOSTNAME = re.compile(r"[^\"\\]{1,255}")
+_DNS_VARIABLE = "DNS_RESOLVER"
+_OWN_MEMBERS = {"cmdline", "env", "hostname", "net"}
 _MARKERS = (b"rumprun", b"rumpuser")
 
 
@@ -23,34 +43,82 @@ def _recognise(image: Image) -> str | None:
     return "a multiboot header and rumprun's names" if told else None
 
 
-def _boot(args: str, network: GuestNetwork | None, env: Env) -> Boot:
-    check_text("vtapd.args", args, _UNSAYABLE)
-    check_env(env, _UNSAYABLE)
-    if not args.strip():
-        args = "guest"  # argv[0]; rumprun wants a command line
-    # A key may repeat, so this is no dict.
-    members = [("cmdline", f'"{args}"'), *(("env", f'"{key}={value}"') for key, value in env)]
-    nics, dhcp = (network.nics, network.dhcp) if network else ((), False)
-    members += [("net", net) for nic in nics for net in _nets(nic, dhcp)]
-    config = ("{" + ", ".join(f'"{key}": {value}' for key, value in members) + "}").encode()
-    if len(config) > MAX_CONFIG_BYTES:
-        said = f"at most {MAX_CONFIG_BYTES} bytes of configuration; this would be {len(config)}"
-        raise refused(ENV_LABEL, "true", said) if env else refused("vtapd.args", args, said)
-    notes = left_out(network, Room(nics=len(nics), ipv6=True)) if network and not dhcp else ()
-    return Boot(modules=(config,), notes=notes)
+def _boot(request: BootRequest) -> Boot:
+    check_text("vtapd.args", request.args, _UNSAYABLE)
+    network = request.network
+    # rumprun wants a command line: its first word is argv[0]. A key may repeat, so this is no dict.
+    members = [_member("cmdline", f'"{request.args}"' if request.args.strip() else '"guest"')]
+    notes: list[str] = []
+    if network is not None:
+        room = Room(nics=len(network.nics), ipv6=True, dns=1, hostname=_HOSTNAME)
+        members += [_member("hostname", f'"{room.hostname_of(network)}"')] if room.hostname_of(network) else []
+        members += _dns(request, room)
+        members += [_member("net", net) for nic in sayable(network, room) for net in _nets(nic, network.dhcp)]
+        notes += left_out(network, room)
+    members += [_member("blk", _blk(mount)) for mount in request.mounts]
+    members += _further_members(request)
+    left = room_left(request, "{" + ", ".join(members) + "}")
+    env = spell_environment(request.env, _spell_variable, left)
+    return Boot(modules=(("{" + ", ".join([*members, *env.words]) + "}").encode(),), notes=(*notes, *env.notes))
+
+
+def _member(key: str, value: str) -> str:
+    return f'"{key}": {value}'
+
+
+def _spell_variable(name: str, value: str) -> str:
+    check_value(value, _UNSAYABLE)
+    return _member("env", f'"{name}={value}"')
+
+
+def _dns(request: BootRequest, room: Room) -> list[str]:
+    """Return the variable by which the resolver of a rumprun image finds its server, unless the user sets it."""
+    if (
+        request.network is None
+        or request.network.dhcp
+        or any(name == _DNS_VARIABLE for name, _ in request.env.variables)
+    ):
+        return []
+    return [_member("env", f'"{_DNS_VARIABLE}={server}"') for server in room.dns_of(request.network)]
+
+
+def _blk(mount: Mount) -> str:
+    check_text(mount.label, mount.where, _UNSAYABLE)
+    fields = {"source": "dev", "path": f"/dev/ld{mount.position}a", "fstype": "blk", "mountpoint": mount.where}
+    return json.dumps(fields, ensure_ascii=False)
+
+
+def _further_members(request: BootRequest) -> list[str]:
+    """Return what `vtapd.kernel-args` adds to the JSON, byte for byte.
+
+    rumprun takes a key for a member that begins with it (T_STREQ in config.c), so `"c"` would be a second command line.
+    """
+    text = request.kernel_args.strip()
+    if text.startswith("{") and text.endswith("}"):
+        text = text[1:-1].strip()
+    check_text(KERNEL_ARGS, text, "\\")
+    own = _OWN_MEMBERS | ({"blk"} if request.mounts else set())
+    try:
+        members: list[tuple[str, object]] = json.loads("{" + text + "}", object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        example = '"blk": {"source": "etfs", "path": "sda1"}'
+        raise refused(KERNEL_ARGS, text, f"further members of rumprun's JSON, such as {example}") from None
+    for key, _ in members:
+        if any(member.startswith(key) for member in own):
+            raise refused(KERNEL_ARGS, text, f"members other than {', '.join(sorted(own))}, which vtapd writes itself")
+    return [text] if members else []
 
 
 def _nets(nic: Nic, dhcp: bool) -> list[str]:
     if dhcp:
         return [f'{{"if": "vioif{nic.index}", "type": "inet", "method": "dhcp"}}']
-    address = ipv4_of(nic)
-    nets = [_net(nic, "inet", address.ip, address.prefix, nic.gateway4)]
-    nets += [_net(nic, "inet6", each.ip, each.prefix, nic.reachable_gateway6) for each in nic.of_family(6)[:1]]
-    return nets
+    nets = [_net(nic, "inet", nic.ipv4, nic.gateway4)] if nic.ipv4 else []
+    return nets + ([_net(nic, "inet6", nic.ipv6, nic.gateway6)] if nic.ipv6 else [])
 
 
-def _net(nic: Nic, family: str, ip: str, prefix: int, gateway: str | None) -> str:
-    fields = {"if": f"vioif{nic.index}", "type": family, "method": "static", "addr": ip, "mask": str(prefix)}
+def _net(nic: Nic, family: str, address: Address, gateway: str | None) -> str:
+    fields = {"if": f"vioif{nic.index}", "type": family, "method": "static", "addr": address.ip}
+    fields["mask"] = str(address.prefix)  # a prefix length, as a text
     if gateway:
         fields["gw"] = gateway
     return "{" + ", ".join(f'"{key}": "{value}"' for key, value in fields.items()) + "}"
@@ -62,7 +130,10 @@ RUMPRUN = GuestKind(
     markers=_MARKERS,
     boot=_boot,
     stop=Stop.QUIT,
+    room_bytes=lambda _image: MAX_CONFIG_BYTES,
+    uses_screen=True,
     most_cards=MANY_CARDS,
+    ip_versions=(4, 6),
     says_dhcp=True,
     console=(
         ConsolePattern(re.compile(rb'^=== main\(\) of ".*" returned (-?\d{1,9}) ===$'), exit_code),

@@ -9,16 +9,33 @@ exits with 0: the console alone tells a crash. (unikraft: lib/uknetdev, lib/ukli
 import re
 from dataclasses import replace
 
-from supervisor.core.guests.kind import MANY_CARDS, Boot, ConsolePattern, GuestKind, Image, Stop, exit_code, panic
+from supervisor.core.guests.checks import KERNEL_ARGS, refuse_mounts, room_left
+from supervisor.core.guests.environment import check_value, refuse_environment, spell_environment
+from supervisor.core.guests.kind import (
+    KERNEL,
+    MANY_CARDS,
+    Boot,
+    BootRequest,
+    ConsolePattern,
+    GuestKind,
+    Image,
+    Stop,
+    exit_code,
+    panic,
+)
 from supervisor.core.guests.multiboot import has_multiboot_header
-from supervisor.core.guests.network import GuestNetwork, Nic, Room, ipv4_of, left_out, netmask_of
-from supervisor.core.guests.refusal import Env, check_env, check_text, refuse_env
+from supervisor.core.guests.network import GuestNetwork, Nic, Room, left_out, netmask_of, sayable
+from supervisor.core.guests.refusal import check_text, refused
 
 _NAME = "vtapd"
 """The first word is the program's name, whatever it is."""
 _MARKERS = (b"Powered by Unikraft", b"uk_inittab", b"libkvmplat", b"libukboot")
 _OLD_WORD = b"ipv4_subnet_mask"
-_FIELD = re.compile(r"[A-Za-z0-9.-]*")
+_ROOM_BYTES = 4095 - len(f"{KERNEL} ")
+"""CONFIG_LIBUKBOOT_CMDLINE_MAX_LEN is 4096 unless an image is built otherwise (lib/ukboot/Config.uk). The name that
+QEMU puts in front counts, and so does the closing zero."""
+_OWN_WORDS = ("netdev.ip", "env.vars=")
+_FIELD = re.compile(r"[A-Za-z0-9.-]+")
 # `[    0.195844] CRIT: [libkvmplat] <traps.c @   83> …`, where time and place depend on the build.
 _FRONT = rb"^(?:\[ *\d+\.\d+\] )?%s: (?:<[^>]*> )?\[\w+\] (?:<[^>]*> )?"
 _CRASH = rb"(?:Unhandled Trap \d|Assertion failure|.*abort called)"
@@ -38,41 +55,67 @@ def _recognise_old(image: Image) -> str | None:
     return "a multiboot header, Unikraft's names and its network words from before 0.16" if told else None
 
 
-def _boot(args: str, network: GuestNetwork | None, env: Env) -> Boot:
-    check_text("vtapd.args", args)
-    check_env(env, without='"\\')
+def _boot(request: BootRequest) -> Boot:
     words = [_NAME]
     notes: tuple[str, ...] = ()
+    network = request.network
     if network is not None:
-        room = Room(nics=len(network.nics), dns=2)
-        cards = [_card(nic, network, room) for nic in network.nics]
+        room = Room(nics=len(network.nics), dns=2, hostname=_FIELD, domain=_FIELD, search=True)
+        cards = [_card(nic, network, room) for nic in sayable(network, room)]
         words.append("netdev.ip=" + (cards[0] if len(cards) == 1 else f"[ {' '.join(cards)} ]"))
         notes = left_out(network, room)
-    if env:
-        variables = " ".join(f'"{key}={value}"' for key, value in env)
-        words.append(f"env.vars=[ {variables} ]")
-    return Boot(_with_arguments(words, args), notes=notes)
+    further = _system_words(request)
+    frame = [_env_word(())] if request.env.variables else []
+    left = room_left(request, _with_arguments([*words, *frame, *further], request.args))
+    env = spell_environment(request.env, _spell_variable, left)
+    words += [_env_word(env.words)] if env.words else []
+    return Boot(_with_arguments([*words, *further], request.args), notes=(*notes, *env.notes))
+
+
+def _spell_variable(name: str, value: str) -> str:
+    check_value(value, '"\\')
+    return f'"{name}={value}"'
+
+
+def _env_word(variables: tuple[str, ...]) -> str:
+    return f"env.vars=[ {' '.join(variables)} ]"
 
 
 def _card(nic: Nic, network: GuestNetwork, room: Room) -> str:
-    address = ipv4_of(nic)
     dns = [*room.dns_of(network), "", ""][: room.dns]
-    # What Docker calls the container may hold what a field cannot; nobody wrote it for this guest.
-    names = [name if _FIELD.fullmatch(name) else "" for name in (network.hostname, network.search)]
-    return ":".join([str(address), nic.gateway4 or "", *dns, *names])
+    names = [room.hostname_of(network), room.domain_of(network)]
+    return ":".join([str(nic.ipv4), nic.gateway4 or "", *dns, *names])
 
 
-def _boot_old(args: str, network: GuestNetwork | None, env: Env) -> Boot:
-    check_text("vtapd.args", args)
-    refuse_env(env, "unikraft (older than 0.16)")
+def _boot_old(request: BootRequest) -> Boot:
+    refuse_environment(request.env, "unikraft (older than 0.16)")
     words = [_NAME]
+    network = request.network
     if network is not None:
-        nic = network.nics[0]
-        address = ipv4_of(nic)
-        words.append(f"netdev.ipv4_addr={address.ip}")
-        words += [f"netdev.ipv4_gw_addr={nic.gateway4}"] if nic.gateway4 else []
-        words.append(f"netdev.ipv4_subnet_mask={netmask_of(address)}")
-    return Boot(_with_arguments(words, args), notes=left_out(network, Room()) if network else ())
+        words += _old_network_words(network)
+    line = _with_arguments([*words, *_system_words(request)], request.args)
+    room_left(request, line)
+    return Boot(line, notes=left_out(network, Room()) if network else ())
+
+
+def _old_network_words(network: GuestNetwork) -> list[str]:
+    (nic,) = sayable(network, Room())
+    assert nic.ipv4 is not None, "no other card is sayable"
+    gateway = [f"netdev.ipv4_gw_addr={nic.gateway4}"] if nic.gateway4 else []
+    return [f"netdev.ipv4_addr={nic.ipv4.ip}", *gateway, f"netdev.ipv4_subnet_mask={netmask_of(nic.ipv4)}"]
+
+
+def _system_words(request: BootRequest) -> list[str]:
+    """Return the words for Unikraft's own libraries, which stand before `--`."""
+    refuse_mounts(request, "Unikraft has no file system for a disk; give its files as vtapd.initrd, and in "
+                  'vtapd.kernel-args vfs.fstab=[ "initrd0:/:extract::ramfs=1:" ]')  # fmt: skip
+    check_text("vtapd.args", request.args)
+    check_text(KERNEL_ARGS, request.kernel_args)
+    words = request.kernel_args.split()
+    if "--" in words or any(word.startswith(_OWN_WORDS) for word in words):
+        own = ", ".join(_OWN_WORDS)
+        raise refused(KERNEL_ARGS, request.kernel_args, f"words other than -- and {own}, which vtapd writes itself")
+    return [request.kernel_args] if words else []
 
 
 def _with_arguments(words: list[str], args: str) -> str:
@@ -86,6 +129,7 @@ UNIKRAFT = GuestKind(
     boot=_boot,
     stop=Stop.QUIT,
     most_cards=MANY_CARDS,
+    room_bytes=lambda _image: _ROOM_BYTES,
     console=(
         ConsolePattern(re.compile(_FRONT % b"CRIT" + _CRASH), panic),
         ConsolePattern(re.compile(_FRONT % b"Info" + rb"main returned (-?\d{1,9})"), exit_code),

@@ -1,0 +1,43 @@
+"""What of a request a kind cannot carry at all: words for its system, mounts, or a command line of such a length."""
+
+from supervisor.core.guests.kind import BootRequest
+from supervisor.core.guests.refusal import refused
+from supervisor.errors import Rejected
+
+ARGS, KERNEL_ARGS = "vtapd.args", "vtapd.kernel-args"
+
+
+def refuse_kernel_args(request: BootRequest, kind: str) -> None:
+    """Raise Rejected if a guest of a kind whose system takes no words was to get some."""
+    if request.kernel_args:
+        allowed = f"nothing: the system of a {kind} guest takes no words of its own"
+        raise refused(KERNEL_ARGS, request.kernel_args, allowed)
+
+
+def refuse_mounts(request: BootRequest, why: str) -> None:
+    """Raise Rejected if a guest of a kind that mounts nothing by words was to mount a disk."""
+    for mount in request.mounts:
+        raise refused(mount.label, mount.value, f"a disk without mount=: {why}")
+
+
+def room_left(request: BootRequest, line: str) -> int | None:
+    """Return how many bytes the command line may still grow by, None for any number.
+
+    Raises Rejected, naming the longer of the labels that it is made of, if it is too long already.
+    """
+    if request.room_bytes is None:
+        return None
+    left = request.room_bytes - len(line.encode())
+    if left >= 0:
+        return left
+    allowed = (
+        f"so much that the command line has at most {request.room_bytes} bytes: it would have {len(line.encode())}"
+    )
+    label, value = max((ARGS, request.args), (KERNEL_ARGS, request.kernel_args), key=lambda each: len(each[1]))
+    if value:
+        raise refused(label, value, allowed)
+    raise Rejected(
+        "the words for the guest's network are too long",
+        step="kernel",
+        remedy=f"connect the container to fewer networks; allowed is {allowed}",
+    )

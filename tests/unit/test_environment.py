@@ -1,0 +1,47 @@
+"""The container's environment in a kind's spelling: what cannot be carried is named, and no value is ever shown."""
+
+import pytest
+
+from supervisor.core.guests.environment import check_value, refuse_environment, spell_environment
+from supervisor.core.spec import Environment
+from supervisor.errors import Rejected
+
+PHRASE = "correct horse battery staple"
+SECRET = Environment((("PASSWORD", PHRASE), ("PASS-WORD", PHRASE), ("K", "V")))
+
+
+def spell(name: str, value: str) -> str:
+    check_value(value, " ")
+    return f"{name}={value}"
+
+
+def test_what_cannot_be_carried_is_left_out_by_name() -> None:
+    spelt = spell_environment(SECRET, spell)
+    assert spelt.words == ("K=V",)
+    assert spelt.notes == (
+        "Not passed to the guest: variable 'PASSWORD': its value may have no blanks.",
+        "Not passed to the guest: variable 'PASS-WORD': its name must be of letters, digits and _.",
+    )
+
+
+def test_chosen_variable_that_cannot_be_carried_is_refused_without_its_value() -> None:
+    with pytest.raises(Rejected) as caught:
+        spell_environment(Environment(SECRET.variables[:1], ("PASSWORD",)), spell)
+    assert "label vtapd.env='PASSWORD' is refused" in str(caught.value)
+    assert "variable 'PASSWORD': its value may have no blanks" in str(caught.value)
+    assert "horse" not in str(caught.value)
+
+
+def test_room_is_given_in_their_order() -> None:
+    env = Environment((("A", "1"), ("LONG", "x" * 20), ("B", "2")))
+    spelt = spell_environment(env, spell, room_bytes=10)
+    assert spelt.words == ("A=1", "B=2")
+    assert spelt.notes == ("Not passed to the guest: variable 'LONG': no room is left for it.",)
+    assert spell_environment(env, spell, most=1).words == ("A=1",)
+
+
+def test_kind_without_an_environment_refuses_one_and_shows_none_of_it() -> None:
+    refuse_environment(Environment(), "raw")
+    with pytest.raises(Rejected, match="a raw guest takes no environment") as caught:
+        refuse_environment(SECRET, "raw")
+    assert "horse" not in str(caught.value)
