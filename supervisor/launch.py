@@ -11,7 +11,7 @@ from supervisor.context import Context
 from supervisor.core import qemu
 from supervisor.core.actions import StartGuest
 from supervisor.core.addressing import notes_on_others, whereabouts_of
-from supervisor.core.guests import MARKERS, choose_kind
+from supervisor.core.guests import MARKERS, choose_kind, require_bootable
 from supervisor.core.guests.kind import Boot, BootRequest, GuestKind
 from supervisor.core.guests.network import GuestNetwork
 from supervisor.core.guests.refusal import refused
@@ -57,7 +57,8 @@ async def examine(context: Context, root: int, spec: GuestSpec) -> GuestPlan:
         if spec.initrd:
             own(owned, open_initrd(root, spec, spec.initrd, limit))
         disks = open_disks(owned, root, spec)
-        image = await thread.run_in_thread(partial(rootfs.read_image, kernel, MARKERS, limit))
+        examined = await thread.run_in_thread(partial(rootfs.read_image, kernel, MARKERS, limit))
+    image = require_bootable(examined, spec.kernel)
     kind, because = choose_kind(spec.kind, image, spec.kernel)
     room_bytes = kind.room_bytes(image)
     kind.boot(_request(spec, None, disks, room_bytes))

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.console import ConsoleScanner
+from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.kind import Boot, Image, Mount, Verdict
 from supervisor.core.guests.network import GuestNetwork
 from supervisor.core.guests.rumprun import MAX_CONFIG_BYTES, RUMPRUN
@@ -59,7 +60,7 @@ def test_what_its_parser_cannot_read_back_is_refused(before: str, bad: str, afte
 
 def test_the_configuration_has_its_largest_size_and_no_more() -> None:
     frame = len(b'{"cmdline": ""}')
-    room_bytes = RUMPRUN.room_bytes(Image(b"", frozenset()))
+    room_bytes = RUMPRUN.room_bytes(Image(b"", frozenset(), Entry.MULTIBOOT))
     assert room_bytes == MAX_CONFIG_BYTES
     (largest,) = booted(RUMPRUN, "x" + "é" * ((MAX_CONFIG_BYTES - frame - 1) // 2), room_bytes=room_bytes).modules
     assert len(largest) == MAX_CONFIG_BYTES

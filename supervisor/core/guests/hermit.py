@@ -9,7 +9,7 @@ import re
 import shlex
 
 from supervisor.core.guests.checks import refuse_kernel_args, refuse_mounts, room_left
-from supervisor.core.guests.elf import notes_of
+from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.environment import spell_environment
 from supervisor.core.guests.kind import (
     Boot,
@@ -23,7 +23,6 @@ from supervisor.core.guests.kind import (
     debug_exit_code,
     panic,
 )
-from supervisor.core.guests.multiboot import has_multiboot_header
 from supervisor.core.guests.network import GuestNetwork, Room, left_out, netmask_of, sayable
 from supervisor.core.guests.refusal import check_text
 
@@ -32,10 +31,10 @@ _WELL = 1
 
 
 def _recognise(image: Image) -> str | None:
-    if any(note.owner == b"HERMIT" for note in notes_of(image.head)):
+    if any(note.owner == b"HERMIT" for note in image.notes):
         return "Hermit's ELF note"
-    told = has_multiboot_header(image.head) and image.has(*_MARKERS)
-    return "a multiboot header and the name of Hermit's loader" if told else None
+    told = image.entry in (Entry.MULTIBOOT, Entry.PVH) and image.has(*_MARKERS)
+    return f"{image.entry.value} and the name of Hermit's loader" if told else None
 
 
 def _boot(request: BootRequest) -> Boot:

@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 
 from supervisor.core.guests.checks import refuse_kernel_args, refuse_mounts, room_left
+from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.environment import refuse_environment
 from supervisor.core.guests.kind import (
     Boot,
@@ -22,7 +23,6 @@ from supervisor.core.guests.kind import (
     debug_exit_code,
     panic,
 )
-from supervisor.core.guests.multiboot import is_disk, is_elf
 from supervisor.core.guests.network import Room, left_out, netmask_of, sayable
 from supervisor.core.guests.refusal import refused
 
@@ -33,11 +33,11 @@ _BAKED_NETWORK = "Nothing of its network is passed to the guest: it has what is 
 
 
 def _recognise_disk(image: Image) -> str | None:
-    return "a boot sector and Nanos's file system" if is_disk(image.head) and image.has(_FILE_SYSTEM) else None
+    return "a boot sector and Nanos's file system" if image.entry is Entry.DISK and image.has(_FILE_SYSTEM) else None
 
 
 def _recognise_kernel(image: Image) -> str | None:
-    return "an ELF kernel with Nanos's names" if is_elf(image.head) and image.has(_SYSTEM) else None
+    return "a PVH note and Nanos's names" if image.entry is Entry.PVH and image.has(_SYSTEM) else None
 
 
 def _boot_disk(request: BootRequest) -> Boot:

@@ -8,6 +8,7 @@ drivers/acpi.cc.)
 import re
 
 from supervisor.core.guests.checks import KERNEL_ARGS, room_left
+from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.environment import check_value, spell_environment
 from supervisor.core.guests.kind import (
     MANY_CARDS,
@@ -21,7 +22,6 @@ from supervisor.core.guests.kind import (
     exit_code,
     panic,
 )
-from supervisor.core.guests.multiboot import has_multiboot_header, is_elf
 from supervisor.core.guests.network import GuestNetwork, Room, left_out, netmask_of, sayable
 from supervisor.core.guests.refusal import check_text, refused
 
@@ -30,8 +30,9 @@ _OWN_OPTIONS = ("--ip", "--defaultgw", "--nameserver", "--env")
 
 
 def _recognise(image: Image) -> str | None:
-    told = (has_multiboot_header(image.head) or is_elf(image.head)) and image.has(*_MARKERS)
-    return "a kernel with OSv's options or symbols" if told else None
+    """Its loader.elf has a PVH note, its vmlinuz.bin Linux's boot header; loader-stripped.elf keeps the options."""
+    told = image.entry is not Entry.DISK and image.has(*_MARKERS)
+    return f"{image.entry.value} and OSv's options or symbols" if told else None
 
 
 def _boot(request: BootRequest) -> Boot:
