@@ -1,5 +1,6 @@
 """Starts one guest: gathers its files, sockets and descriptors, spawns QEMU in the container, closes them again."""
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,14 +16,14 @@ from supervisor.core.guests import MARKERS, choose_kind, require_bootable
 from supervisor.core.guests.kind import Boot, BootRequest, GuestKind
 from supervisor.core.guests.network import GuestNetwork
 from supervisor.core.guests.refusal import refused
-from supervisor.core.model import Container, ProcessRecord
+from supervisor.core.model import Container, Interface, ProcessRecord
 from supervisor.core.pending import terms_of
 from supervisor.core.spec import GuestSpec
 from supervisor.edges import cgroups, console, netns, process, rootfs, sockets, spawn, thread, vhost
 from supervisor.edges.boot_folder import BootFolder
 from supervisor.errors import Transient
 from supervisor.guest_files import Disks, gather_boot_files, open_disks, open_initrd, open_kernel, own
-from supervisor.guest_network import observe_network
+from supervisor.guest_network import expect_network, observe_network
 from supervisor.running import RunningQemu, SocketPaths, boottime_s
 
 _ENDS_S = 1.0
@@ -46,10 +47,13 @@ class GuestPlan:
         return self.kind.ip_versions if self.spec.address.takes_over else ()
 
 
-async def examine(context: Context, root: int, spec: GuestSpec) -> GuestPlan:
-    """Look at the image before anything of the container is touched.
+async def examine(
+    context: Context, root: int, spec: GuestSpec, container: Container, interfaces: Iterable[Interface]
+) -> GuestPlan:
+    """Look at the image, and put into words what its guest would be given, before anything of the container is touched.
 
-    Raises Rejected when its files cannot be used or its kind cannot be given its arguments.
+    `interfaces`: the container's, as Docker made them. Raises Rejected if its files cannot be used, or if its kind
+    cannot be given its arguments and its network.
     """
     limit = context.config.limits.kernel
     with ExitStack() as owned:
@@ -61,7 +65,8 @@ async def examine(context: Context, root: int, spec: GuestSpec) -> GuestPlan:
     image = require_bootable(examined, spec.kernel)
     kind, because = choose_kind(spec.kind, image, spec.kernel)
     room_bytes = kind.room_bytes(image)
-    kind.boot(_request(spec, None, disks, room_bytes))
+    network = expect_network(root, container, spec.address, kind, interfaces)
+    kind.boot(_request(spec, network, disks, room_bytes))
     if spec.initrd and kind.machine.boots_disk:
         raise refused("vtapd.initrd", spec.initrd, "nothing: the image is a disk, which is booted without modules")
     return GuestPlan(spec, kind, because, room_bytes)
@@ -86,7 +91,8 @@ async def launch(
     The taps stay the caller's. Whatever fails, no descriptor, socket or process is left.
     """
     accel = await context.accelerator(plan.spec.accel)
-    network = observe_network(attachment.root, container, plan.spec.address, plan.kind, step.uplinks)
+    on = [(uplink.original, uplink.tap.mac) for uplink in step.uplinks]
+    network = observe_network(attachment.root, container, plan.spec.address, plan.kind, on)
     place, user = await context.confinement.place(), context.confinement.next_user()
     with ExitStack() as owned:
         folder = BootFolder()

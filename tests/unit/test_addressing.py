@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.core.actions import Uplink
 from supervisor.core.addressing import interfaces_of, network_of, notes_on_others, whereabouts_of
 from supervisor.core.guests.network import Nic, Room, left_out
 from supervisor.core.model import Address, Endpoint, Interface, Route, Whereabouts
@@ -15,7 +14,7 @@ from .things import ETH0, ETH1, ID, TAP0, container
 
 OWN = Address(4, "172.17.0.200", 16, "172.17.255.255")
 TAP1 = replace(TAP0, name="vtap120005", mac="5e:00:00:00:00:02")
-UPLINKS = (Uplink(ETH0, TAP0, 0), Uplink(ETH1, TAP1, 1))
+CARDS = ((ETH0, TAP0.mac), (ETH1, TAP1.mac))
 BARE = (
     replace(ETH0, mac=TAP0.mac, addresses=(), routes=()),
     replace(ETH1, mac=TAP1.mac, addresses=(), routes=()),
@@ -23,18 +22,18 @@ BARE = (
 
 
 def test_the_containers_own() -> None:
-    assert interfaces_of(UPLINKS, AddressPlan()) == (ETH0, ETH1)
+    assert interfaces_of(CARDS, AddressPlan()) == (ETH0, ETH1)
 
 
 def test_one_of_its_own_is_on_the_first_card() -> None:
-    told = interfaces_of(UPLINKS, AddressPlan("static", OWN, "172.17.0.1"))
+    told = interfaces_of(CARDS, AddressPlan("static", OWN, "172.17.0.1"))
     assert told == (replace(BARE[0], addresses=(OWN,), routes=(Route(4, "", 0, "172.17.0.1"),)), BARE[1])
     assert told[0].gateway() == "172.17.0.1"
-    assert interfaces_of(UPLINKS, AddressPlan("static", OWN))[0].routes == ()
+    assert interfaces_of(CARDS, AddressPlan("static", OWN))[0].routes == ()
 
 
 def test_none_but_the_cards_own_macs() -> None:
-    assert interfaces_of(UPLINKS, AddressPlan("dhcp")) == BARE
+    assert interfaces_of(CARDS, AddressPlan("dhcp")) == BARE
 
 
 def test_the_network_is_what_the_interface_had() -> None:
