@@ -60,7 +60,7 @@ async def examine(
         kernel = own(owned, open_kernel(root, spec, limit))
         if spec.initrd:
             own(owned, open_initrd(root, spec, spec.initrd, limit))
-        disks = open_disks(owned, root, spec)
+        disks = await open_disks(owned, root, spec)
         examined = await thread.run_in_thread(partial(rootfs.read_image, kernel, MARKERS, limit))
     image = require_bootable(examined, spec.kernel)
     kind, because = choose_kind(spec.kind, image, spec.kernel)
@@ -99,7 +99,7 @@ async def launch(
         undone = owned.enter_context(ExitStack())
         undone.callback(folder.close)
         limit = context.config.limits.kernel
-        disks = open_disks(owned, attachment.root, plan.spec)
+        disks = await open_disks(owned, attachment.root, plan.spec)
         boot = plan.kind.boot(_request(plan.spec, network, disks, plan.room_bytes))
         boot_disk, modules = await gather_boot_files(owned, folder, attachment.root, plan.spec, plan.kind, boot, limit)
         log = console.open_log(container.pid)

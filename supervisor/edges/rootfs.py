@@ -133,7 +133,10 @@ def read_image(descriptor: int, markers: frozenset[bytes], limit_bytes: int) -> 
 
 
 def read_head(descriptor: int, label: str, size: int) -> bytes:
-    """Return the beginning of a file. Raises Rejected, naming the label, if it cannot be read."""
+    """Return the beginning of a file. It may wait for a disk or a network: call it in a thread.
+
+    Raises Rejected, naming the label, if it cannot be read.
+    """
     try:
         return os.pread(descriptor, size, 0)
     except OSError as error:
