@@ -28,6 +28,7 @@ from supervisor.core.device_program import Rule
 from supervisor.core.lifetimes import lifetime_left
 from supervisor.core.model import DeviceNumber, IfIndex, Incarnation, Interface, Link, Record, Tap
 from supervisor.core.plan import Seen, SeenInterface
+from supervisor.core.rtnetlink import oldest_first
 from supervisor.edges import cgroups, ifreq, netns, rootfs, tap
 from supervisor.edges.cgroup_v1 import CgroupV1Rules
 from supervisor.edges.cgroup_v2 import CgroupV2Rules
@@ -205,7 +206,7 @@ class Attachment:
             its_tap = replace(its_tap, mac=_random_mac())
             self._links.set_mac(its_tap.index, its_tap.mac)
         self._links.set_mac(index, original.mac)
-        for address in original.addresses:
+        for address in oldest_first(original.addresses):
             if lifetime := lifetime_left(address, boottime_s()):
                 await self._links.add_address(index, address, lifetime)
         # A gateway must be reachable before a route may name it, so those without one come first.

@@ -230,6 +230,14 @@ def _unpack_address(payload: bytes) -> tuple[IfIndex, Address, Lifetime] | None:
     return IfIndex(index), address, _lifetime(found.get(_IFA_CACHEINFO, b""))
 
 
+def oldest_first(addresses: Sequence[Address]) -> list[Address]:
+    """The order in which an interface must get them to show them in this order again.
+
+    Linux shows IPv4's oldest first, and IPv6's newest (net/ipv6/addrconf.c: ipv6_link_dev_addr).
+    """
+    return [a for a in addresses if a.family == 4] + [a for a in reversed(addresses) if a.family == 6]
+
+
 def _lifetime(cache: bytes) -> Lifetime:
     preferred_s, valid_s = _IFA_CACHE.unpack_from(cache) if len(cache) >= _IFA_CACHE.size else (FOREVER_S, FOREVER_S)
     return Lifetime(valid_s, preferred_s)

@@ -16,6 +16,7 @@ from supervisor.core.rtnetlink import (
     forgo_ipv6,
     ip_version,
     messages,
+    oldest_first,
     pack,
     parse_address,
     parse_error,
@@ -146,6 +147,14 @@ def test_a_permanent_address_is_unpacked_once() -> None:
     found = parse_address(deprecated, NOW_S)
     assert found is not None
     assert (found[1].valid_until_s, found[1].preferred_until_s) == (None, NOW_S)
+
+
+def test_addresses_are_made_in_the_order_in_which_they_were() -> None:
+    four, newer4, six, newer6 = (
+        *(Address(4, f"10.0.0.{n}", 24) for n in (1, 2)),
+        *(Address(6, f"fd00::{n}", 64) for n in (1, 2)),
+    )
+    assert oldest_first((four, newer4, newer6, six)) == [four, newer4, six, newer6]
 
 
 @pytest.mark.parametrize(("ticks", "until_s"), [(0, None), (12345, 1123.45), (-50, 999.5)])
