@@ -31,3 +31,8 @@ def test_what_cannot_reach_it_is_refused() -> None:
 def test_it_may_have_a_power_button() -> None:
     assert RAW.stop is Stop.POWERDOWN
     assert RAW.console == ()
+
+
+@pytest.mark.parametrize("form", [RAW, RAW_DISK])
+def test_what_its_firmware_prints_is_in_the_containers_log(form: GuestKind) -> None:
+    assert form.machine.firmware_on_serial
