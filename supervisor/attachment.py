@@ -28,6 +28,7 @@ from supervisor.core.device_program import Rule
 from supervisor.core.lifetimes import lifetime_left
 from supervisor.core.model import DeviceNumber, IfIndex, Incarnation, Interface, Link, Record, Tap
 from supervisor.core.plan import Seen, SeenInterface
+from supervisor.core.rtnetlink import oldest_first
 from supervisor.edges import cgroups, ifreq, netns, rootfs, tap
 from supervisor.edges.cgroup_v1 import CgroupV1Rules
 from supervisor.edges.cgroup_v2 import CgroupV2Rules
@@ -46,7 +47,6 @@ KernelStep = (
     | MakeNode
     | RemoveNode
     | TakeOver
-    | GiveBack
     | MarkReady
     | UnmarkReady
 )
@@ -176,8 +176,6 @@ class Attachment:
                 return replace(seen, ready=is_ready)
             case TakeOver(original, its_tap):
                 return self._take_over(original, its_tap, seen)
-            case GiveBack(original, its_tap):
-                return self._give_back(original, its_tap, seen)
 
     def _create(self, name: str, parent: Interface, *, up: bool) -> Tap:
         mac = _random_mac()
@@ -197,20 +195,24 @@ class Attachment:
         stripped = replace(original, index=index, mac=mac, addresses=(), routes=())
         return _with_interface(seen, SeenInterface(stripped, replace(its_tap, mac=original.mac)))
 
-    def _give_back(self, original: Interface, its_tap: Tap | None, seen: Seen) -> Seen:
-        """With what is left of their lifetimes; what has none left any more is not given back."""
+    async def give_back(self, step: GiveBack, seen: Seen) -> Seen:
+        """Take the one step that takes its time, and return what is there now.
+
+        Addresses and routes get what is left of their lifetimes; what has none left is not given back.
+        """
+        original, its_tap = step.original, step.tap
         index = _index(seen, original)
         if its_tap is not None and its_tap.mac == original.mac:
             its_tap = replace(its_tap, mac=_random_mac())
             self._links.set_mac(its_tap.index, its_tap.mac)
         self._links.set_mac(index, original.mac)
-        for address in original.addresses:
+        for address in oldest_first(original.addresses):
             if lifetime := lifetime_left(address, boottime_s()):
-                self._links.add_address(index, address, lifetime)
+                await self._links.add_address(index, address, lifetime)
         # A gateway must be reachable before a route may name it, so those without one come first.
         for route in sorted(original.routes, key=lambda r: r.gateway is not None):
             if lifetime := lifetime_left(route, boottime_s()):
-                self._links.add_route(index, route, lifetime)
+                await self._links.add_route(index, route, lifetime)
         return _with_interface(seen, SeenInterface(replace(original, index=index), its_tap))
 
     def _tap(self, link: Link) -> Tap:

@@ -10,7 +10,6 @@ from dataclasses import replace
 import anyio.abc
 import structlog
 
-from supervisor.attachment import Attachment
 from supervisor.audience import Farewell
 from supervisor.context import Context
 from supervisor.core.guests import KINDS
@@ -186,7 +185,7 @@ class ContainerRun:
             self._planned = self.keeper.session is None
             if self.left_alone is None and self._planned:
                 spec = parse_labels(self.container, self._context.config.policy)
-                self.keeper.plan = await examine(self._context, self.steps.reach().root, spec) if spec else None
+                self.keeper.plan = await self._examine(spec) if spec else None
             self._decided = True
         except BaseException:
             self._decided, self._undecided = False, True
@@ -206,19 +205,23 @@ class ContainerRun:
         if guest.process is None or self.keeper.session is not None:
             return
         attachment = self.steps.reach()
-        plan = await self._plan_of_running(guest.process, attachment)
+        plan = await self._plan_of_running(guest.process)
         self._ledger.note_guest(self.incarnation, self.keeper.adopt(self.container, attachment, plan, guest))
 
-    async def _plan_of_running(self, running: ProcessRecord, attachment: Attachment) -> GuestPlan:
+    async def _plan_of_running(self, running: ProcessRecord) -> GuestPlan:
         """The limits of today's configuration are for guests that start today."""
         try:
             spec = parse_labels(replace(self.container, memory_limit_bytes=0), UNLIMITED)
             if spec is not None and not running.kind:
-                return await examine(self._context, attachment.root, spec)
+                return await self._examine(spec)
         except Rejected:
             spec = None
         kind = KINDS.get(running.kind, KINDS["raw"])
         return GuestPlan(spec or self._spec_of_old(), kind, running.because)
+
+    async def _examine(self, spec: GuestSpec) -> GuestPlan:
+        root = self.steps.reach().root
+        return await examine(self._context, root, spec, self.container, self.steps.observe_originals())
 
     def _spec_of_old(self) -> GuestSpec:
         """Of a guest whose labels an earlier version understood: it keeps the addresses that it has."""

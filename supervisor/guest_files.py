@@ -54,13 +54,13 @@ class Disks:
     mounts: tuple[Mount, ...]
 
 
-def open_disks(owned: ExitStack, root: int, spec: GuestSpec) -> Disks:
+async def open_disks(owned: ExitStack, root: int, spec: GuestSpec) -> Disks:
     """Open the container's own files, never copies. Raises Rejected, naming the label, if one cannot be used."""
     files, mounts = [], []
     for position, disk in enumerate(spec.disks):
         label = f"{DISK}{disk.number}"
         file = own(owned, rootfs.open_file(root, disk.path, label, _NO_LIMIT, writable=not disk.read_only))
-        head = rootfs.read_head(file, label, HEAD_BYTES)
+        head = await thread.run_in_thread(partial(rootfs.read_head, file, label, HEAD_BYTES))
         check_format(label, str(disk), disk.format, head)
         files.append(qemu.DiskFile(disk.number, file, disk.read_only, disk.format))
         if disk.mount is not None:

@@ -1,5 +1,6 @@
 """Starts one guest: gathers its files, sockets and descriptors, spawns QEMU in the container, closes them again."""
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,18 +12,18 @@ from supervisor.context import Context
 from supervisor.core import qemu
 from supervisor.core.actions import StartGuest
 from supervisor.core.addressing import notes_on_others, whereabouts_of
-from supervisor.core.guests import MARKERS, choose_kind
+from supervisor.core.guests import MARKERS, choose_kind, require_bootable
 from supervisor.core.guests.kind import Boot, BootRequest, GuestKind
 from supervisor.core.guests.network import GuestNetwork
 from supervisor.core.guests.refusal import refused
-from supervisor.core.model import Container, ProcessRecord
+from supervisor.core.model import Container, Interface, ProcessRecord
 from supervisor.core.pending import terms_of
 from supervisor.core.spec import GuestSpec
 from supervisor.edges import cgroups, console, netns, process, rootfs, sockets, spawn, thread, vhost
 from supervisor.edges.boot_folder import BootFolder
 from supervisor.errors import Transient
 from supervisor.guest_files import Disks, gather_boot_files, open_disks, open_initrd, open_kernel, own
-from supervisor.guest_network import observe_network
+from supervisor.guest_network import expect_network, observe_network
 from supervisor.running import RunningQemu, SocketPaths, boottime_s
 
 _ENDS_S = 1.0
@@ -46,21 +47,26 @@ class GuestPlan:
         return self.kind.ip_versions if self.spec.address.takes_over else ()
 
 
-async def examine(context: Context, root: int, spec: GuestSpec) -> GuestPlan:
-    """Look at the image before anything of the container is touched.
+async def examine(
+    context: Context, root: int, spec: GuestSpec, container: Container, interfaces: Iterable[Interface]
+) -> GuestPlan:
+    """Look at the image, and put into words what its guest would be given, before anything of the container is touched.
 
-    Raises Rejected when its files cannot be used or its kind cannot be given its arguments.
+    `interfaces`: the container's, as Docker made them. Raises Rejected if its files cannot be used, or if its kind
+    cannot be given its arguments and its network.
     """
     limit = context.config.limits.kernel
     with ExitStack() as owned:
         kernel = own(owned, open_kernel(root, spec, limit))
         if spec.initrd:
             own(owned, open_initrd(root, spec, spec.initrd, limit))
-        disks = open_disks(owned, root, spec)
-        image = await thread.run_in_thread(partial(rootfs.read_image, kernel, MARKERS, limit))
+        disks = await open_disks(owned, root, spec)
+        examined = await thread.run_in_thread(partial(rootfs.read_image, kernel, MARKERS, limit))
+    image = require_bootable(examined, spec.kernel)
     kind, because = choose_kind(spec.kind, image, spec.kernel)
     room_bytes = kind.room_bytes(image)
-    kind.boot(_request(spec, None, disks, room_bytes))
+    network = expect_network(root, container, spec.address, kind, interfaces)
+    kind.boot(_request(spec, network, disks, room_bytes))
     if spec.initrd and kind.machine.boots_disk:
         raise refused("vtapd.initrd", spec.initrd, "nothing: the image is a disk, which is booted without modules")
     return GuestPlan(spec, kind, because, room_bytes)
@@ -85,14 +91,15 @@ async def launch(
     The taps stay the caller's. Whatever fails, no descriptor, socket or process is left.
     """
     accel = await context.accelerator(plan.spec.accel)
-    network = observe_network(attachment.root, container, plan.spec.address, plan.kind, step.uplinks)
+    on = [(uplink.original, uplink.tap.mac) for uplink in step.uplinks]
+    network = observe_network(attachment.root, container, plan.spec.address, plan.kind, on)
     place, user = await context.confinement.place(), context.confinement.next_user()
     with ExitStack() as owned:
         folder = BootFolder()
         undone = owned.enter_context(ExitStack())
         undone.callback(folder.close)
         limit = context.config.limits.kernel
-        disks = open_disks(owned, attachment.root, plan.spec)
+        disks = await open_disks(owned, attachment.root, plan.spec)
         boot = plan.kind.boot(_request(plan.spec, network, disks, plan.room_bytes))
         boot_disk, modules = await gather_boot_files(owned, folder, attachment.root, plan.spec, plan.kind, boot, limit)
         log = console.open_log(container.pid)

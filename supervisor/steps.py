@@ -12,6 +12,7 @@ from supervisor.core.actions import (
     AllowDevice,
     DeleteRecord,
     DenyDevice,
+    GiveBack,
     PlugNic,
     StartGuest,
     StopGuest,
@@ -20,7 +21,7 @@ from supervisor.core.actions import (
     WriteRecord,
 )
 from supervisor.core.device_program import RUNC_DEFAULTS, Rule, parse_rule
-from supervisor.core.model import Container, GuestRecord, Incarnation, short_id
+from supervisor.core.model import Container, GuestRecord, Incarnation, Interface, short_id
 from supervisor.core.plan import Desired, Seen, is_attached, next_action
 from supervisor.edges import netns, rootfs
 from supervisor.errors import Permanent, Transient
@@ -92,6 +93,13 @@ class Steps:
         seen = attachment.observe(self._link, self._ledger.of(self.incarnation), with_routes=with_routes)
         return self._with_guest(seen)
 
+    def observe_originals(self) -> tuple[Interface, ...]:
+        """Return the container's interfaces with routes, as they were before any takeover."""
+        record = self._ledger.of(self.incarnation)
+        seen = self.reach().observe(self._link, record, with_routes=True)
+        entries = [(each.interface, record.tap_of(each.interface.name) if record else None) for each in seen.interfaces]
+        return tuple(entry.original if entry and entry.original else interface for interface, entry in entries)
+
     def _with_guest(self, seen: Seen) -> Seen:
         session = self._keeper.session
         return replace(seen, guest=session is not None, nics=frozenset(session.record.slots if session else ()))
@@ -123,6 +131,9 @@ class Steps:
                 await self._tell_systemd(action, attachment)
                 seen = attachment.apply(action, self._link, seen)
                 self._log_rule(action, attachment)
+            case GiveBack():
+                seen = await self.reach().give_back(action, seen)
+                log.debug("step_done", step=type(action).__name__)
             case _:
                 seen = self.reach().apply(action, self._link, seen)
                 log.debug("step_done", step=type(action).__name__)

@@ -91,14 +91,15 @@ def details(worker: Worker) -> Details:
 
 
 def _address(worker: Worker) -> str | None:
-    """The guest's own, or the first interface's, whoever has it now."""
-    plan = worker.current.keeper.plan if worker.current else None
+    """The guest's own or the one that it was told, or the first interface's, whoever has it now."""
+    run = worker.current
+    plan = run.keeper.plan if run else None
     if plan is not None and plan.spec.address.address is not None:
         return str(plan.spec.address.address)
-    for each in _interfaces(worker):
-        for address in each["addresses"]:
-            return str(address)
-    return None
+    process = run.guest.process if run else None
+    told = process.whereabouts.ip if process and process.whereabouts else None
+    addresses = [address for each in _interfaces(worker) for address in each["addresses"]]
+    return next((a for a in addresses if a.partition("/")[0] == told), next(iter(addresses), None))
 
 
 def _interfaces(worker: Worker) -> list[InterfaceShape]:

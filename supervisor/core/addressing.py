@@ -8,7 +8,6 @@ import ipaddress
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from supervisor.core.actions import Uplink
 from supervisor.core.guests.network import GuestNetwork, Nic, is_on_link, spell_route, why_unsayable
 from supervisor.core.lifetimes import static_addresses, why_not_static
 from supervisor.core.model import Address, Container, Interface, Route, Whereabouts, short_id
@@ -19,11 +18,14 @@ _MAIN_TABLE, _BY_KERNEL, _UNICAST = 254, 2, 1  # linux/rtnetlink.h: RT_TABLE_MAI
 _GLOBAL = 0  # linux/rtnetlink.h: RT_SCOPE_UNIVERSE
 
 
-def interfaces_of(uplinks: Sequence[Uplink], plan: AddressPlan) -> tuple[Interface, ...]:
-    """Each card's interface, with the MAC that the card has; an address of the guest's own is on the first."""
+def interfaces_of(cards: Sequence[tuple[Interface, str]], plan: AddressPlan) -> tuple[Interface, ...]:
+    """Return each card's interface, with the MAC that the card has; an address of the guest's own is on the first.
+
+    `cards`: the interface that each is on, as Docker made it, and the card's MAC.
+    """
     if plan.takes_over:
-        return tuple(uplink.original for uplink in uplinks)
-    bare = [replace(each.original, mac=each.tap.mac, addresses=(), routes=()) for each in uplinks]
+        return tuple(original for original, _ in cards)
+    bare = [replace(original, mac=mac, addresses=(), routes=()) for original, mac in cards]
     if plan.address is not None:
         routes = (Route(4, "", 0, plan.gateway),) if plan.gateway else ()
         bare[0] = replace(bare[0], addresses=(plan.address,), routes=routes)

@@ -61,6 +61,11 @@ class ConsoleScanner:
         self._look()
         self._line.clear()
 
+    @property
+    def _has_panicked(self) -> bool:
+        """What comes after a panic adds nothing: rumprun's abort() goes on to _exit(1)."""
+        return self.verdict is not None and self.verdict.reason == "guest-panic"
+
     def _append(self, part: bytes) -> None:
         room = MAX_LINE_BYTES - len(self._line)
         self._line += part[:room]
@@ -73,7 +78,7 @@ class ConsoleScanner:
             match = pattern.regex.search(line)
             if match is None:
                 continue
-            if pattern.verdict is not None:
+            if pattern.verdict is not None and not self._has_panicked:
                 self.verdict = pattern.verdict(match)
                 self.last_line = line.decode("utf-8", "replace")
             if pattern.final and not self.ended:

@@ -8,16 +8,18 @@ import errno
 import os
 import random
 import socket
+import struct
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from supervisor.core import rtnetlink
-from supervisor.core.lifetimes import Lifetime
+from supervisor.core.lifetimes import FOREVER_S, Lifetime
 from supervisor.core.model import Address, IfIndex, Interface, Link, Route
 from supervisor.core.parents import interface_of
 from supervisor.core.rtnetlink import (
@@ -35,6 +37,9 @@ from supervisor.core.rtnetlink import (
 )
 from supervisor.errors import ContainerGone, Permanent, Transient, VtapdError
 
+_IFA_F_NODAD, _IFA_F_NOPREFIXROUTE = 0x02, 0x200  # linux/if_addr.h
+_AF = {4: 2, 6: 10}
+_U32 = struct.Struct("=I")
 _ANSWER_S = 5.0
 _DUMP_BYTES = 1 << 17  # the kernel sends no larger piece of a dump
 _DUMP_TRIES = 5
@@ -243,19 +248,50 @@ class Links:
             async with self._pyroute() as pyroute:
                 await pyroute.link("add", ifname=name, kind="veth", peer={"ifname": peer})
 
-    def add_address(self, index: IfIndex, address: Address, lifetime: Lifetime) -> None:
-        """Add an address; nothing when it is there."""
-        with _translated("takeover", f"add {address} to link {index}"), _forgiven(errno.EEXIST):
-            self.request(rtnetlink.add_address(index, address, lifetime))
+    async def add_address(self, index: IfIndex, address: Address, lifetime: Lifetime) -> None:
+        """Add an address; nothing when it is there.
 
-    def add_route(self, index: IfIndex, route: Route, lifetime: Lifetime) -> None:
+        One of IPv6 is not checked for duplicates: it was, before it was taken away.
+        """
+        flags = address.flags & _IFA_F_NOPREFIXROUTE | (_IFA_F_NODAD if address.family == 6 else 0)
+        optional = {"broadcast": address.broadcast, "flags": flags}
+        with _translated("takeover", f"add {address} to link {index}"), _forgiven(errno.EEXIST):
+            async with self._pyroute() as pyroute:
+                await pyroute.addr(
+                    "add",
+                    index=index,
+                    family=_AF[address.family],
+                    address=address.ip,
+                    prefixlen=address.prefix,
+                    scope=address.scope,
+                    preferred_lft=lifetime.preferred_s,
+                    valid_lft=lifetime.valid_s,
+                    **{name: value for name, value in optional.items() if value},
+                )
+
+    async def add_route(self, index: IfIndex, route: Route, lifetime: Lifetime) -> None:
         """Add a route through this link; nothing when it is there."""
+        optional: dict[str, Any] = {"gateway": route.gateway, "prefsrc": route.source, "priority": route.metric}
+        if lifetime.valid_s != FOREVER_S:
+            optional["expires"] = _U32.pack(lifetime.valid_s)  # RTA_EXPIRES, of which pyroute2 knows no type
         with _translated("takeover", f"add route {route.destination or 'default'}"), _forgiven(errno.EEXIST):
-            self.request(rtnetlink.add_route(index, route, lifetime))
+            async with self._pyroute() as pyroute:
+                await pyroute.route(
+                    "add",
+                    family=_AF[route.family],
+                    dst=f"{route.destination}/{route.prefix}" if route.destination else "default",
+                    oif=index,
+                    table=route.table,
+                    proto=route.protocol,
+                    scope=route.scope,
+                    type=route.type,
+                    flags=route.flags,
+                    **{name: value for name, value in optional.items() if value is not None},
+                )
 
     @asynccontextmanager
     async def _pyroute(self) -> AsyncIterator[AsyncIPRoute]:
-        """For what is seldom done. None is kept: they take 25 KiB, and there are hundreds."""
+        """For what is seldom done and has many attributes. None is kept: they take 25 KiB, and there are hundreds."""
         pyroute = AsyncIPRoute(fileno=os.dup(self._spare), ext_ack=True)
         try:
             yield pyroute

@@ -11,6 +11,8 @@ import stat
 import struct
 from pathlib import Path
 
+from supervisor.core.guests.entry import Unbootable
+from supervisor.core.guests.examination import examine
 from supervisor.core.guests.kind import HEAD_BYTES, Image
 from supervisor.core.model import DeviceNumber, Pid
 from supervisor.errors import ContainerGone, Permanent, Rejected, Transient
@@ -114,8 +116,8 @@ def _refused(path: str, label: str, problem: str) -> Rejected:
     )
 
 
-def read_image(descriptor: int, markers: frozenset[bytes], limit_bytes: int) -> Image:
-    """The head of a kernel image, and which markers occur in it. Reads the whole file: call it in a thread.
+def read_image(descriptor: int, markers: frozenset[bytes], limit_bytes: int) -> Image | Unbootable:
+    """Return what tells the kind of a kernel image. Reads the whole file for the markers: call it in a thread.
 
     Raises Rejected where it cannot be read; a file of /sys, say, is a regular one only by its looks. Likewise where it
     has grown beyond the limit since it was opened.
@@ -131,7 +133,10 @@ def read_image(descriptor: int, markers: frozenset[bytes], limit_bytes: int) -> 
 
 
 def read_head(descriptor: int, label: str, size: int) -> bytes:
-    """Return the beginning of a file. Raises Rejected, naming the label, if it cannot be read."""
+    """Return the beginning of a file. It may wait for a disk or a network: call it in a thread.
+
+    Raises Rejected, naming the label, if it cannot be read.
+    """
     try:
         return os.pread(descriptor, size, 0)
     except OSError as error:
@@ -142,20 +147,31 @@ def read_head(descriptor: int, label: str, size: int) -> bytes:
         ) from error
 
 
-def _read_image(descriptor: int, markers: frozenset[bytes], limit_bytes: int) -> Image:
-    head = os.pread(descriptor, HEAD_BYTES, 0)
+def _read_image(descriptor: int, markers: frozenset[bytes], limit_bytes: int) -> Image | Unbootable:
+    head, size = os.pread(descriptor, HEAD_BYTES, 0), os.fstat(descriptor).st_size
+    examination = examine(head, size, _find_markers(descriptor, markers, limit_bytes))
+    try:
+        span = next(examination)
+        while True:
+            span = examination.send(os.pread(descriptor, span.size, span.offset))
+    except StopIteration as done:
+        examined: Image | Unbootable = done.value
+        return examined
+
+
+def _find_markers(descriptor: int, markers: frozenset[bytes], limit_bytes: int) -> frozenset[bytes]:
     overlap = max((len(m) for m in markers), default=1) - 1
     found: set[bytes] = set()
     offset, tail = 0, b""
     while chunk := os.pread(descriptor, _CHUNK_BYTES, offset):
         window = tail + chunk
-        found.update(m for m in markers if m in window)
+        found.update(marker for marker in markers - found if marker in window)
         offset, tail = offset + len(chunk), window[-overlap:] if overlap else b""
         if offset > limit_bytes:
             raise Rejected(
                 "label vtapd.kernel: the file grows while it is read", step="kernel", remedy="leave it alone"
             )
-    return Image(head, frozenset(found))
+    return frozenset(found)
 
 
 def observe_nodes(dev: int, slots: set[int], majors: set[int]) -> tuple[tuple[int, DeviceNumber], ...]:

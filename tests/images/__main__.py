@@ -2,7 +2,7 @@
 
 import sys
 
-from . import container, ipxe, linux_guest, prometheus
+from . import container, ipxe, linux_guest, prometheus, vmlinux
 from .cache import ImageError
 
 BUILDERS = {
@@ -10,6 +10,7 @@ BUILDERS = {
     "ipxe": ipxe.build,
     "linux": linux_guest.build,
     "prometheus": prometheus.build,
+    "vmlinux": vmlinux.build,
 }
 
 

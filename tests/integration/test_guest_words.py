@@ -98,3 +98,9 @@ def test_kernel_args_that_a_kind_does_not_take_are_refused(vtapd: Daemon, contai
     assert "the system of a mirage guest takes no words of its own" in rejection_of(vtapd, mirage)
     rumprun = containers.guest(kernel_args='"net": {}')
     assert "members other than cmdline, env, hostname, net" in rejection_of(vtapd, rumprun)
+
+
+def test_words_for_the_network_count_before_anything_is_touched(vtapd: Daemon, containers: Containers) -> None:
+    """Without them the line would fit."""
+    guest = containers.run(labels={"vtapd.args": "x" * 1990}, image=vtapd.machine.linux_image)
+    assert "the command line has at most 2047 bytes" in rejection_of(vtapd, guest)

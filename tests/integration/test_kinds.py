@@ -198,12 +198,13 @@ def test_an_adopted_guest_is_still_known_for_what_it_is(vtapd: Daemon, boot: Boo
     await_end(vtapd, guest, "guest-panic", None, old)
 
 
-def test_a_nanos_kernel_is_told_its_address(vtapd: Daemon, containers: Containers) -> None:
+def test_nanos_kernel_gets_no_words_since_it_reads_none(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.guest(kernel="/hello-nanos.bin", guest="nanos")
-    guest.await_page(PATIENCE_S)
-    assert guest.info()["addr"] == guest.address
+    vtapd.await_state(guest.name, "running", deadline_s=PATIENCE_S)
     view = vtapd.inspect(guest.name).only_guest
     assert (view.kind, view.kind_because) == ("nanos", "label vtapd.guest says so")
+    assert "-append" not in view.command
+    assert any("baked into its image" in note for note in view.notes)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from .containers import Container, Containers
 from .daemon import Daemon
-from .machine import Machine
+from .machine import Machine, built
 from .observe import network, qemus_of
 from .processes import is_alive
 from .waiting import eventually
@@ -53,6 +53,25 @@ def test_it_is_recognised_and_its_init_has_the_containers_environment(
     assert json.loads(guest.get("/cgi-bin/info").body)["greeting"] == "hiya,  gump"
     view = vtapd.inspect(guest.name).only_guest
     assert (view.kind, view.kind_because) == ("linux", "the image has Linux's boot header and a version of Linux")
+
+
+def test_a_vmlinux_is_recognised_and_boots_and_comes_back(
+    machine: Machine, vtapd: Daemon, containers: Containers
+) -> None:
+    """The ELF file that Debian's bzImage has within; QEMU starts it by its PVH note."""
+    labels = {"vtapd.kernel": "/vmlinux", "vtapd.guest": "auto", "vtapd.memory": "160M"}
+    guest = containers.create(labels=labels, image=machine.linux_image)
+    machine.put(built("vmlinux")[0].read_bytes(), guest.id, "/vmlinux")
+    guest.start()
+    guest.await_page(BOOT_S)
+    view = vtapd.inspect(guest.name).only_guest
+    assert (view.kind, view.kind_because) == ("linux", "the image has a PVH note and Linux's banner")
+    told = json.loads(guest.get("/cgi-bin/info").body)
+    assert (told["mac"], told["mtu"]) == (guest.endpoint.mac, 1500)
+    eventually(lambda: "linux-guest: serving" in guest.logs(), "its console is in docker logs")
+    guest.tell("/cgi-bin/crash")
+    eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted after the panic", BOOT_S)
+    guest.await_page(BOOT_S)
 
 
 def test_power_off_is_a_clean_end(machine: Machine, vtapd: Daemon, containers: Containers) -> None:

@@ -87,6 +87,33 @@ def test_detached_guest_has_the_network_that_docker_made(
     assert network(guest.pid) == before
 
 
+def test_a_record_from_before_lifetimes_were_noted(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers
+) -> None:
+    """As version 0.1 wrote it."""
+    daemon = current_daemon.get({})
+    daemon.stop()
+    guest = containers.guest()
+    before = network(guest.pid)
+    daemon.start()
+    guest.await_page()
+    daemon.kill()
+    path = _record(daemon, guest)
+    record = json.loads(path.read_text())
+    (entry,) = record["taps"]
+    for each in (*entry["original"]["addresses"], *entry["original"]["routes"]):
+        del each["valid_until_s"]
+    for address in entry["original"]["addresses"]:
+        del address["flags"], address["preferred_until_s"]
+    path.write_text(json.dumps(record))
+    qemu = guest.qemu()
+    daemon.start()
+    daemon.await_state(guest.name, "running")
+    assert guest.qemu() == qemu
+    daemon.command("detach", guest.name)
+    assert network(guest.pid) == before
+
+
 def test_all_records_and_sockets_are_deleted(
     no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers
 ) -> None:

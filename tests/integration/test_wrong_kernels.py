@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.images import ARM64, LOAD, X86_64, bzimage, elf, multiboot_elf, note, notes, pvh_note
+
 from .containers import Containers
 from .daemon import Daemon
-from .machine import REPOSITORY
+from .machine import REPOSITORY, Machine
 from .observe import network, qemus_of
 from .waiting import eventually, holds_for
 
@@ -44,6 +46,31 @@ def test_an_absolute_symlink_never_leads_to_the_host(vtapd: Daemon, containers: 
         holds_for(lambda: not qemus_of(container.id), "the host's file is not booted", 0.5)
     finally:
         HOST_KERNEL.unlink()
+
+
+UNBOOTABLE = {
+    "a 64-bit multiboot ELF file": (multiboot_elf(machine=X86_64), "x86-64 ELF file whose multiboot header"),
+    "an ELF file without an entry": (elf(LOAD), "64-bit ELF file with neither a multiboot header nor a PVH note"),
+    "a vmlinux without CONFIG_PVH": (elf(LOAD, notes(note(b"Linux", 0x100, bytes(4)))), "CONFIG_PVH"),
+    "a Hermit program without its loader": (elf(LOAD, notes(note(b"HERMIT", 0x5A00, b"\1"))), "Hermit's loader"),
+    "an ELF file for arm64": (elf(LOAD, notes(pvh_note()), machine=ARM64), "ELF file for arm64"),
+    "a bzImage cut short": (bzimage()[:-64], "bzImage cut short: it has 2560 bytes, and its header tells of 2624"),
+}
+
+
+@pytest.mark.parametrize("name", UNBOOTABLE)
+def test_what_qemu_does_not_boot_is_refused_before_anything_is_touched(
+    machine: Machine, vtapd: Daemon, containers: Containers, name: str
+) -> None:
+    content, lacks = UNBOOTABLE[name]
+    container = containers.create(labels={"vtapd.kernel": "/image"})
+    machine.put(content, container.id, "/image")
+    container.start()
+    message = vtapd.await_state(container.name, "rejected").message
+    assert lacks in message
+    assert "'/image' cannot be booted: it is" in message
+    assert container.is_untouched()
+    assert network(container.pid).addresses
 
 
 def test_a_missing_initrd(vtapd: Daemon, containers: Containers) -> None:

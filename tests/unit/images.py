@@ -1,32 +1,117 @@
-"""The smallest images that are what they pretend to be."""
+"""The smallest images that are what they pretend to be: what QEMU boots here ends QEMU with status BOOTED.
+
+tests/integration/test_boot_verdicts.py boots them.
+"""
 
 import struct
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TypeVar
 
 from supervisor.core.guests import MARKERS
+from supervisor.core.guests.elf import Elf, Span, read_elf
+from supervisor.core.guests.entry import Unbootable
+from supervisor.core.guests.examination import examine
 from supervisor.core.guests.kind import HEAD_BYTES, Image
 
 LINUX_VERSION = b"6.1.0-18-amd64 (debian-kernel@lists.debian.org) #1 SMP PREEMPT_DYNAMIC Debian 6.1.76-1"
+LINUX_BANNER = b"Linux version " + LINUX_VERSION
 IPXE_VERSION = b"1.0.0+git-20190125.36a4c85-5.1"
 
+# mov $0x15, %al; out %al, $0xf4; hlt; and again. In 16, 32 and 64 bits alike; isa-debug-exit ends QEMU.
+CODE = b"\xb0\x15\xe6\xf4\xf4\xeb\xfd"
+EXIT_PORT = 0xF4
+BOOTED = 0x15 << 1 | 1
+MIB = 1 << 20
+"""Where all of them are loaded."""
+PT_LOAD, PT_NOTE = 1, 4
+I386, ARM, X86_64, ARM64 = 3, 40, 62, 183
 
-def multiboot(offset: int = 0, flags: int = 3, checksum_error: int = 0) -> bytes:
+Answer = TypeVar("Answer")
+
+
+def multiboot_header(
+    flags: int = 3, addresses: tuple[int, int, int, int, int] | None = None, checksum_error: int = 0
+) -> bytes:
+    """Addresses: of the header, of what is loaded, of its end, of its bss's end, of the entry point."""
+    flags |= 1 << 16 if addresses else 0
     checksum = (-(0x1BADB002 + flags) + checksum_error) & 0xFFFFFFFF
-    return bytes(offset) + struct.pack("<III", 0x1BADB002, flags, checksum) + bytes(64)
+    return struct.pack("<III", 0x1BADB002, flags, checksum) + struct.pack("<5I", *(addresses or (0, 0, 0, 0, 0)))
 
 
-def bzimage(version: bytes = LINUX_VERSION) -> bytes:
-    """Its version stands where the header's word at 0x20E says."""
-    head = bytes(0x1FE) + b"\x55\xaa" + b"\xeb\x66" + b"HdrS" + bytes(8) + struct.pack("<H", 0x100)
-    return head.ljust(0x300, b"\0") + version + b"\0" + bytes(64)
+def multiboot(offset: int = 0, checksum_error: int = 0) -> bytes:
+    """A flat image, which is loaded by the addresses of its header at this offset."""
+    header = multiboot_header(3, (MIB + offset, MIB, 0, 0, MIB + offset + 32), checksum_error)
+    return bytes(offset) + header + CODE + bytes(64)
+
+
+def multiboot2_header() -> bytes:
+    return struct.pack("<IIII", 0xE85250D6, 0, 24, -(0xE85250D6 + 24) & 0xFFFFFFFF) + struct.pack("<HHI", 0, 0, 8)
+
+
+def bzimage(version: bytes = LINUX_VERSION, protocol: int = 0x20F) -> bytes:
+    """Five sectors of setup, whose header points to this version, and 64 bytes of kernel."""
+    head = bytes(0x1F1) + struct.pack("<BHIHHH", 4, 0, 4, 0, 0, 0) + b"\x55\xaa" + b"\xeb\x66" + b"HdrS"
+    head += struct.pack("<H", protocol) + bytes(6) + struct.pack("<H", 0x100)
+    head = head.ljust(0x248, b"\0") + struct.pack("<II", 16, 48)
+    head = (head.ljust(0x268, b"\0") + CODE).ljust(0x300, b"\0") + version
+    return head.ljust(5 * 512, b"\0") + bytes(64)
 
 
 def disk() -> bytes:
     """A boot sector, and another sector."""
-    return b"\xfa".ljust(0x1FE, b"\0") + b"\x55\xaa" + bytes(512)
+    return CODE.ljust(0x1FE, b"\0") + b"\x55\xaa" + bytes(512)
 
 
-def elf() -> bytes:
-    return b"\x7fELF\x02\x01\x01" + bytes(57)
+@dataclass(frozen=True)
+class Part:
+    """A segment of an ELF file; its header may lie about where it is and how large."""
+
+    type: int
+    content: bytes = b""
+    align: int = 4
+    address: int = MIB
+    offset: int | None = None
+    size: int | None = None
+    memory: int | None = None
+
+
+LOAD = Part(PT_LOAD, CODE)
+
+
+def elf(
+    *parts: Part,
+    wide: bool = True,
+    machine: int = X86_64,
+    little_endian: bool = True,
+    flags: int = 0,
+    kind: int = 2,
+    table: int | None = None,
+    count: int | None = None,
+) -> bytes:
+    """Its header, its program headers, and the parts one behind the other."""
+    order = "<" if little_endian else ">"
+    header, entry = (64, 56) if wide else (52, 32)
+    front = header + entry * len(parts)
+    table = header if table is None else table
+    count = len(parts) if count is None else count
+    ident = b"\x7fELF" + bytes([2 if wide else 1, 1 if little_endian else 2, 1]).ljust(12, b"\0")
+    words = "HHIQQQIHHHHHH" if wide else "HHIIIIIHHHHHH"
+    head = ident + struct.pack(order + words, kind, machine, 1, MIB, table, 0, flags, header, entry, count, 0, 0, 0)
+    body = b""
+    for part in parts:
+        body += bytes(-(front + len(body)) % 16)
+        offset = front + len(body) if part.offset is None else part.offset
+        size = len(part.content) if part.size is None else part.size
+        memory = size if part.memory is None else part.memory
+        if wide:
+            numbers = (part.type, 7, offset, part.address, part.address, size, memory, part.align)
+            head += struct.pack(f"{order}IIQQQQQQ", *numbers)
+        else:
+            numbers = (part.type, offset, part.address, part.address, size, memory, 7, part.align)
+            head += struct.pack(f"{order}IIIIIIII", *numbers)
+        body += part.content
+    return head + body
 
 
 def note(owner: bytes, kind: int, content: bytes) -> bytes:
@@ -36,25 +121,53 @@ def note(owner: bytes, kind: int, content: bytes) -> bytes:
     return struct.pack("<III", len(named), len(content), kind) + b"".join(padded)
 
 
-def elf_with_notes(notes: bytes, *, wide: bool = True) -> bytes:
-    """An ELF file of one or the other width, with one program header, for these notes."""
-    if wide:
-        head = b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + struct.pack(
-            "<HHIQQQIHHHHHH", 2, 62, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0
-        )
-        return head + struct.pack("<IIQQQQQQ", 4, 4, 120, 0, 0, len(notes), len(notes), 4) + notes
-    head = b"\x7fELF\x01\x01\x01".ljust(16, b"\0") + struct.pack(
-        "<HHIIIIIHHHHHH", 2, 3, 1, 0, 52, 0, 0, 52, 32, 1, 0, 0, 0
-    )
-    return head + struct.pack("<IIIIIIII", 4, 84, 0, 0, len(notes), len(notes), 4, 4) + notes
+def pvh_note(entry: int = MIB, owner: bytes = b"Xen", size: int = 8) -> bytes:
+    return note(owner, 18, entry.to_bytes(size, "little"))
 
 
-def solo5(target: int = 3) -> bytes:
-    """An image of Solo5 for one of its targets; 3 is virtio."""
-    notes = note(b"Solo5", 0x31494241, struct.pack("<IIII", target, 1, 0, 0))
-    return elf_with_notes(note(b"OpenBSD", 1, bytes(4)) + notes) + multiboot()
+def notes(*contents: bytes, align: int = 4, offset: int | None = None, size: int | None = None) -> Part:
+    return Part(PT_NOTE, b"".join(contents), align, 0, offset, size)
 
 
-def image(content: bytes) -> Image:
+def pvh(*more: bytes) -> bytes:
+    """A 64-bit ELF file that is booted by its note; more notes stand before that."""
+    return elf(LOAD, notes(*more, pvh_note()))
+
+
+def multiboot_elf(*more: Part, wide: bool = False, machine: int = I386, little_endian: bool = True) -> bytes:
+    """An ELF file with a multiboot header that leaves its addresses to ELF."""
+    code = Part(PT_LOAD, CODE.ljust(8, b"\0") + multiboot_header())
+    return elf(code, *more, wide=wide, machine=machine, little_endian=little_endian)
+
+
+def solo5(target: int = 3, text_bytes: int = 0) -> bytes:
+    """An image of Solo5 for one of its targets; 3 is virtio. Its notes lie behind its text (bindings/solo5_*.lds)."""
+    size = 32 + len(CODE) + text_bytes
+    text = multiboot_header(3, (MIB, MIB, MIB + size, 0, MIB + 32)) + CODE + bytes(text_bytes)
+    abi = note(b"Solo5", 0x31494241, struct.pack("<IIII", target, 1, 0, 0))
+    return elf(Part(PT_LOAD, text), notes(note(b"OpenBSD", 1, bytes(4))), notes(abi))
+
+
+def answered(asking: Generator[Span, bytes, Answer], content: bytes) -> Answer:
+    """What comes of it if it is given the parts of this content that it asks for."""
+    try:
+        span = next(asking)
+        while True:
+            assert span.offset + span.size <= len(content), "only what the file has is asked for"
+            span = asking.send(content[span.offset : span.offset + span.size])
+    except StopIteration as done:
+        answer: Answer = done.value
+        return answer
+
+
+def read(content: bytes) -> Elf:
+    """What an ELF file says of itself."""
+    said = answered(read_elf(content[:HEAD_BYTES], len(content)), content)
+    assert said is not None
+    return said
+
+
+def examined(content: bytes) -> Image | Unbootable:
     """As the daemon reads it from a file."""
-    return Image(content[:HEAD_BYTES], frozenset(marker for marker in MARKERS if marker in content))
+    markers = frozenset(marker for marker in MARKERS if marker in content)
+    return answered(examine(content[:HEAD_BYTES], len(content), markers), content)

@@ -1,10 +1,12 @@
 """Whose addresses a guest is told of."""
 
+import ipaddress
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from supervisor.core.actions import Uplink
 from supervisor.core.addressing import interfaces_of, network_of, notes_on_others, whereabouts_of
 from supervisor.core.guests.network import Nic, Room, left_out
 from supervisor.core.model import Address, Endpoint, Interface, Route, Whereabouts
@@ -15,7 +17,7 @@ from .things import ETH0, ETH1, ID, TAP0, container
 
 OWN = Address(4, "172.17.0.200", 16, "172.17.255.255")
 TAP1 = replace(TAP0, name="vtap120005", mac="5e:00:00:00:00:02")
-UPLINKS = (Uplink(ETH0, TAP0, 0), Uplink(ETH1, TAP1, 1))
+CARDS = ((ETH0, TAP0.mac), (ETH1, TAP1.mac))
 BARE = (
     replace(ETH0, mac=TAP0.mac, addresses=(), routes=()),
     replace(ETH1, mac=TAP1.mac, addresses=(), routes=()),
@@ -23,18 +25,18 @@ BARE = (
 
 
 def test_the_containers_own() -> None:
-    assert interfaces_of(UPLINKS, AddressPlan()) == (ETH0, ETH1)
+    assert interfaces_of(CARDS, AddressPlan()) == (ETH0, ETH1)
 
 
 def test_one_of_its_own_is_on_the_first_card() -> None:
-    told = interfaces_of(UPLINKS, AddressPlan("static", OWN, "172.17.0.1"))
+    told = interfaces_of(CARDS, AddressPlan("static", OWN, "172.17.0.1"))
     assert told == (replace(BARE[0], addresses=(OWN,), routes=(Route(4, "", 0, "172.17.0.1"),)), BARE[1])
     assert told[0].gateway() == "172.17.0.1"
-    assert interfaces_of(UPLINKS, AddressPlan("static", OWN))[0].routes == ()
+    assert interfaces_of(CARDS, AddressPlan("static", OWN))[0].routes == ()
 
 
 def test_none_but_the_cards_own_macs() -> None:
-    assert interfaces_of(UPLINKS, AddressPlan("dhcp")) == BARE
+    assert interfaces_of(CARDS, AddressPlan("dhcp")) == BARE
 
 
 def test_the_network_is_what_the_interface_had() -> None:
@@ -72,6 +74,7 @@ def test_both_families_are_taken_and_the_kernels_own_is_not() -> None:
     assert nic.routes == (on_link, via)
 
 
+OCTETS = st.integers(1, 4)
 DOCKERS4, DOCKERS6 = ETH0.addresses[0], Address(6, "fd00::2", 64)
 ENDPOINT = Endpoint("net", ETH0.mac, (("172.17.0.2", 16, "172.17.0.1"), ("fd00:0::2", 64, "fd00::1")))
 BRIDGED = container(endpoints=(ENDPOINT,))
@@ -135,6 +138,40 @@ def test_the_gateway_is_on_the_link_of_the_address_that_is_told(
 ) -> None:
     nic = nic_on(Address(4, "10.0.0.9", 24), routes=tuple(routes))
     assert (nic.gateway4, list(nic.withheld)) == (gateway, withheld)
+
+
+ENDS = st.none() | st.floats(1.0, 9.0)
+SOME_ADDRESSES = st.lists(
+    st.builds(
+        lambda n, p, end: Address(4, f"10.0.{n}.9", p, valid_until_s=end), OCTETS, st.sampled_from([16, 24, 32]), ENDS
+    )
+    | st.builds(lambda n, end: Address(6, f"fd00:0:0:{n}::9", 64, valid_until_s=end), OCTETS, ENDS),
+    unique_by=str,
+)
+SOME_DEFAULTS = st.lists(
+    st.builds(lambda n, end: Route(4, "", 0, f"10.0.{n}.1", valid_until_s=end), OCTETS, ENDS)
+    | st.builds(lambda n, end: Route(6, "", 0, f"fd00:0:0:{n}::1", metric=n, valid_until_s=end), OCTETS, ENDS)
+)
+
+
+@given(SOME_ADDRESSES, SOME_DEFAULTS, st.sets(OCTETS))
+def test_whatever_an_interface_has_a_guest_is_told_what_fits_together(
+    addresses: list[Address], routes: list[Route], dockers: set[int]
+) -> None:
+    own = [(f"10.0.{n}.9", 16, f"10.0.{n}.1") for n in dockers] + [(f"fd00:0:0:{n}::9", 64, "") for n in dockers]
+    interface = replace(ETH0, addresses=tuple(addresses), routes=tuple(routes))
+    (nic,) = network_of([interface], "", Names(), [Endpoint("net", ETH0.mac, tuple(own))]).nics
+    assert all(address.valid_until_s is None for address in nic.addresses)
+    for family in (4, 6):
+        first = next(iter(nic.of_family(family)), None)
+        if any(address.ip in {ip for ip, _, _ in own} for address in nic.of_family(family)):
+            assert first is not None
+            assert first.ip in {ip for ip, _, _ in own}
+        if gateway := nic.gateway(family):
+            assert first is not None
+            assert ipaddress.ip_address(gateway) in ipaddress.ip_interface(str(first)).network
+    told = {*nic.addresses, *(part.split()[1] for part in nic.withheld)}
+    assert all(address in told or str(address) in told for address in addresses), "or it is said why not"
 
 
 def test_what_does_not_stay_is_not_told() -> None:

@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.guests.elf import Note, notes_of
+from supervisor.core.guests.elf import MAX_NOTE_BYTES, MAX_SEGMENTS, Note, read_elf
 
-from .images import elf, elf_with_notes, note
+from .images import LOAD, PT_NOTE, Part, answered, elf, multiboot, note, notes, read
 
 NOTES = note(b"Solo5", 7, b"abcde") + note(b"X", 1, b"")
 READ = (Note(b"Solo5", 7, b"abcde"), Note(b"X", 1, b""))
@@ -12,23 +12,81 @@ READ = (Note(b"Solo5", 7, b"abcde"), Note(b"X", 1, b""))
 
 @pytest.mark.parametrize("wide", [True, False])
 def test_notes_are_read_in_both_widths(wide: bool) -> None:
-    assert notes_of(elf_with_notes(NOTES, wide=wide)) == READ
+    assert read(elf(notes(NOTES), wide=wide)).notes == READ
 
 
-def test_what_has_none_has_none() -> None:
-    assert notes_of(elf()) == notes_of(b"") == notes_of(b"\x7fELF") == notes_of(b"MZ" + bytes(100)) == ()
-    load = bytearray(elf_with_notes(NOTES))
-    load[64] = 1  # PT_LOAD
-    assert notes_of(bytes(load)) == ()
+@pytest.mark.parametrize("wide", [True, False])
+def test_notes_are_read_wherever_they_are(wide: bool) -> None:
+    text = Part(1, bytes(5_000_000))
+    said = read(elf(notes(NOTES), text, notes(NOTES), wide=wide))
+    assert said.notes_by_segment == (READ, READ)
+    assert said.notes == READ + READ
+    assert [segment.memory_bytes for segment in said.loads] == [5_000_000]
+    assert said.note_segments[1].file.offset > 5_000_000
 
 
-def test_what_lies_past_the_beginning_is_not_read() -> None:
-    whole = elf_with_notes(NOTES)
-    assert notes_of(whole[:100]) == ()
-    assert notes_of(whole[: len(whole) - len(note(b"X", 1, b""))]) == READ[:1]
+def test_what_is_no_elf_file_is_none() -> None:
+    for content in (b"", b"\x7fELF", b"\x7fELF\x02".ljust(63), b"\x7fELF\x01".ljust(51), b"MZ".ljust(100), multiboot()):
+        assert answered(read_elf(content, len(content)), content) is None
+
+
+def test_what_has_no_notes_has_none() -> None:
+    assert read(elf()).notes == read(elf(LOAD)).notes == read(elf(notes(b"short"))).notes == ()
+
+
+def test_what_the_file_lacks_is_not_read() -> None:
+    whole = elf(notes(NOTES))
+    assert read(whole[:100]).notes == ()
+    assert read(whole[: len(whole) - len(note(b"X", 1, b""))]).notes == READ[:1]
+
+
+@pytest.mark.parametrize("offset", [1 << 20, (1 << 64) - 8])
+def test_what_lies_beyond_the_file_is_not_asked_for(offset: int) -> None:
+    """`answered` sees to it."""
+    said = read(elf(notes(NOTES, offset=offset, size=(1 << 64) - 1), table=64))
+    assert said.notes == ()
+    assert said.note_segments[0].file.is_beyond(1 << 63)
+    assert read(elf(notes(NOTES), table=offset)).segments == ()
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_read_as_far_as_it_is_there() -> None:
+    whole = elf(notes(NOTES))
+    reading = read_elf(whole, len(whole))
+    assert next(reading).size == 56
+    with pytest.raises(StopIteration) as done:
+        reading.send(b"")
+    assert done.value.value.segments == ()
+
+
+@pytest.mark.parametrize(("align", "padded"), [(4, 4), (0, 4), (1, 1), (8, 8)])
+def test_notes_are_padded_to_their_segments_alignment(align: int, padded: int) -> None:
+    """As QEMU does it; 0 is of nobody's meaning, and taken as the usual 4."""
+    first = (4).to_bytes(4, "little") + (5).to_bytes(4, "little") + bytes([9, 0, 0, 0])
+    first += b"abc\0".ljust(-(-4 // padded) * padded, b"\0") + b"12345".ljust(-(-5 // padded) * padded, b"\0")
+    second = bytes(8) + bytes([7, 0, 0, 0])
+    assert read(elf(notes(first, second, align=align))).notes == (Note(b"abc", 9, b"12345"), Note(b"", 7, b""))
+
+
+def test_its_own_size_of_an_entry_does_not_count() -> None:
+    whole = bytearray(elf(notes(NOTES)))
+    whole[54:56] = (99).to_bytes(2, "little")
+    assert read(bytes(whole)).notes == READ
+
+
+def test_a_file_is_read_within_bounds_however_much_it_claims() -> None:
+    many = elf(*[notes(bytes(12) * 1000)] * 200)
+    said = read(many)
+    assert len(said.segments) == MAX_SEGMENTS
+    assert said.segment_count == 200
+    assert len(said.notes) * 12 <= MAX_NOTE_BYTES
+    assert len(said.notes) * 12 > MAX_NOTE_BYTES - 12 * MAX_SEGMENTS
+    overlapping = elf(*[Part(PT_NOTE, offset=0, size=1 << 40)] * 100) + bytes(1 << 20)
+    assert len(read(overlapping).notes) * 12 <= MAX_NOTE_BYTES
 
 
 @given(st.binary(max_size=200), st.integers(0, 200), st.booleans())
 def test_any_bytes_can_be_looked_at(noise: bytes, at: int, wide: bool) -> None:
-    whole = elf_with_notes(NOTES, wide=wide)
-    assert isinstance(notes_of(whole[:at] + noise + whole[at + len(noise) :]), tuple)
+    whole = elf(notes(NOTES), wide=wide)
+    spoiled = whole[:at] + noise + whole[at + len(noise) :]
+    said = answered(read_elf(spoiled, len(spoiled)), spoiled)
+    assert said is None or len(said.segments) <= MAX_SEGMENTS

@@ -14,8 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from supervisor.core.console import MAX_LINE_BYTES, ConsoleScanner
-from supervisor.core.guests import FORMS, KINDS, MARKERS, choose_kind
-from supervisor.core.guests.kind import BootRequest, GuestKind, Image, Mount
+from supervisor.core.guests import FORMS, KINDS, MARKERS, choose_kind, require_bootable
+from supervisor.core.guests.kind import BootRequest, GuestKind, Mount
 from supervisor.core.labels import parse_labels
 from supervisor.core.model import GuestRecord, Record
 from supervisor.core.qemu import Card, Descriptors, build_arguments
@@ -24,6 +24,7 @@ from supervisor.edges.qmp import QmpSession
 from supervisor.edges.records import Records
 from supervisor.errors import Permanent, Rejected, Transient
 
+from .images import bzimage, examined, multiboot, multiboot_elf, pvh, solo5
 from .things import ID, NETWORK, PROCESS, container, record
 
 ANSWER_S = 20.0
@@ -90,13 +91,25 @@ HEADS = st.binary(max_size=600) | st.builds(
 )
 
 
-@given(HEADS, st.sets(st.sampled_from(sorted(MARKERS))), st.sampled_from(["auto", *KINDS]))
-def test_images(head: bytes, markers: set[bytes], asked: str) -> None:
+def _spoiled(whole: bytes) -> st.SearchStrategy[bytes]:
+    """Some bytes of it are others, some are missing."""
+    return st.tuples(st.integers(0, len(whole)), st.integers(0, 8), st.binary(max_size=8)).map(
+        lambda cut: whole[: cut[0]] + cut[2] + whole[cut[0] + cut[1] :]
+    )
+
+
+WHOLE_IMAGES = st.sampled_from([pvh(), multiboot(), multiboot_elf(), bzimage(), solo5()]).flatmap(_spoiled)
+
+
+@given(HEADS | WHOLE_IMAGES, st.lists(st.sampled_from(sorted(MARKERS))), st.sampled_from(["auto", *KINDS]))
+def test_images(head: bytes, markers: list[bytes], asked: str) -> None:
+    said = ""
     try:
-        choice = choose_kind(asked, Image(head, frozenset(markers)), "/k")
-    except Rejected:
-        return
-    assert choice.kind in FORMS
+        choice = choose_kind(asked, require_bootable(examined(head + b"".join(markers)), "/k"), "/k")
+        assert choice.kind in FORMS
+    except Rejected as refusal:
+        said = str(refusal)
+    assert said.isprintable(), "for people, on one line"
 
 
 # The console
@@ -146,13 +159,6 @@ def test_a_record_that_nests_without_end(folder: Path) -> None:
     (folder / f"{ID}.json").write_bytes(b'{"x":' + b"[" * 200_000)
     with pytest.raises(Permanent):
         Records(folder).read(ID)
-
-
-def _spoiled(whole: bytes) -> st.SearchStrategy[bytes]:
-    """Some bytes of it are others, some are missing."""
-    return st.tuples(st.integers(0, len(whole)), st.integers(0, 8), st.binary(max_size=8)).map(
-        lambda cut: whole[: cut[0]] + cut[2] + whole[cut[0] + cut[1] :]
-    )
 
 
 # QMP

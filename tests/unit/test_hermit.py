@@ -1,4 +1,5 @@
 import shlex
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,17 @@ def test_options_come_before_the_programs_own() -> None:
     boot = booted(HERMIT, "-p 80", NETWORK, (("K", "V"),))
     assert boot.command_line == "-ip 172.17.0.2 -mask 255.255.0.0 -gateway 172.17.0.1 env=K=V -- -p 80"
     assert booted(HERMIT).command_line == ""
+
+
+def test_dns_servers_go_by_variables_unless_the_user_sets_them() -> None:
+    one = replace(NETWORK, dns=("192.0.2.53",))
+    words = "-ip 172.17.0.2 -mask 255.255.0.0 -gateway 172.17.0.1"
+    assert booted(HERMIT, "", one).command_line == f"{words} env=HERMIT_DNS1=192.0.2.53 env=HERMIT_DNS2=192.0.2.53"
+    two = replace(NETWORK, dns=("192.0.2.53", "2001:db8::53", "192.0.2.54"))
+    assert booted(HERMIT, "", two).command_line.endswith("env=HERMIT_DNS1=192.0.2.53 env=HERMIT_DNS2=192.0.2.54")
+    assert booted(HERMIT, "", two).notes == ("Not passed to the guest: DNS server 2001:db8::53.",)
+    own = booted(HERMIT, "", one, (("HERMIT_DNS1", "203.0.113.1"),))
+    assert own.command_line == f"{words} env=HERMIT_DNS1=203.0.113.1"
 
 
 def test_without_a_gateway_it_is_given_one_that_leads_nowhere() -> None:
@@ -49,6 +61,9 @@ def test_control_characters_are_refused_by_their_label() -> None:
         ("[            ][0][PANIC] panicked at src/main.rs:3:5:", Verdict("guest-panic")),
         ("[0][!!!PANIC!!!] panicked at 'x'", Verdict("guest-panic")),
         ("[0][INFO] Shutting down system", None),
+        ("[   0.1][0][ERROR hermit    ] Invalid Opcode (#UD) Exception: 0x0", Verdict("guest-panic")),
+        ("[0][ERROR] Page fault (#PF)!", Verdict("guest-panic")),
+        ("[0][ERROR] cannot open #PF", None),
         ("GET /[0][PANIC] HTTP/1.1", None),
     ],
 )

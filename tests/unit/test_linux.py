@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.console import ConsoleScanner
+from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.kind import Boot, Image, Mount, Stop, Verdict
 from supervisor.core.guests.linux import LINUX
 from supervisor.core.guests.network import GuestNetwork, Nic
@@ -143,7 +144,7 @@ def bzimage(protocol: int, cmdline_size: int) -> Image:
     head[0x1FE:0x206] = b"\x55\xaa\0\0HdrS"
     head[0x206:0x208] = protocol.to_bytes(2, "little")
     head[0x238:0x23C] = cmdline_size.to_bytes(4, "little")
-    return Image(bytes(head), frozenset())
+    return Image(bytes(head), frozenset(), Entry.LINUX)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def bzimage(protocol: int, cmdline_size: int) -> Image:
         (bzimage(0x206, 255), 255),
         (bzimage(0x20F, 0), 2047),
         (bzimage(0x205, 255), 2047),
-        (Image(b"\x7fELF", frozenset()), 2047),
+        (Image(bytes(bzimage(0x20F, 255).head), frozenset(), Entry.PVH), 2047),
     ],
 )
 def test_room_is_what_the_boot_header_says(image: Image, room_bytes: int) -> None:

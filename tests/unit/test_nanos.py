@@ -5,25 +5,17 @@ from supervisor.core.guests.kind import GuestKind, Mount, Verdict, debug_exit_co
 from supervisor.core.guests.nanos import NANOS_DISK, NANOS_KERNEL
 from supervisor.errors import Rejected
 
-from .things import BOTH_FAMILIES, NETWORK, NO_GATEWAY, ONLY_IPV6, booted
+from .things import NETWORK, ONLY_IPV6, booted
 
 
-def test_a_disk_is_told_nothing_and_that_is_said() -> None:
+@pytest.mark.parametrize("form", [NANOS_DISK, NANOS_KERNEL])
+def test_nothing_is_passed_and_that_is_noted(form: GuestKind) -> None:
     for network in (NETWORK, ONLY_IPV6):
-        boot = booted(NANOS_DISK, "", network)
+        boot = booted(form, "", network)
         assert (boot.command_line, boot.modules) == ("", ())
         assert "baked into its image" in boot.notes[0]
-    assert booted(NANOS_DISK).notes == ()
-
-
-def test_a_kernel_is_told_its_address() -> None:
-    boot = booted(NANOS_KERNEL, "", BOTH_FAMILIES)
-    assert boot.command_line == "en1.ipaddr=172.17.0.2 en1.netmask=255.255.0.0 en1.gateway=172.17.0.1"
-    assert boot.notes == ("Not passed to the guest: address 2001:db8::2/64 of eth0.",)
-    assert "gateway" not in booted(NANOS_KERNEL, "", NO_GATEWAY).command_line
-    assert booted(NANOS_KERNEL).command_line == ""
-    with pytest.raises(Rejected, match=r"vtapd.address"):
-        booted(NANOS_KERNEL, "", ONLY_IPV6)
+    assert booted(form).notes == ()
+    assert form.ip_versions == ()
 
 
 @pytest.mark.parametrize("form", [NANOS_DISK, NANOS_KERNEL])

@@ -84,6 +84,10 @@ def test_a_crash_is_told_by_its_backtrace_which_may_be_finished() -> None:
     [
         ("program /web returned 7", Verdict("guest-exit", 7)),
         ("the program /web returned 7 pages", None),
+        ("unrecognized option: x", Verdict("guest-exit", 1)),
+        ("duplicate option: --cwd", Verdict("guest-exit", 1)),
+        ("the required argument for option '--cwd' is missing", Verdict("guest-exit", 1)),
+        ("an unrecognized option: x", None),
         ("GET /[backtrace] HTTP/1.1", None),
     ],
 )

@@ -7,18 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.lifetimes import Lifetime
 from supervisor.core.model import Address, IfIndex, Link, Route
 from supervisor.core.rtnetlink import (
     Kind,
-    add_address,
-    add_route,
     create_macvlan,
     delete_link,
     dump_request,
     forgo_ipv6,
     ip_version,
     messages,
+    oldest_first,
     pack,
     parse_address,
     parse_error,
@@ -151,6 +149,14 @@ def test_a_permanent_address_is_unpacked_once() -> None:
     assert (found[1].valid_until_s, found[1].preferred_until_s) == (None, NOW_S)
 
 
+def test_addresses_are_made_in_the_order_in_which_they_were() -> None:
+    four, newer4, six, newer6 = (
+        *(Address(4, f"10.0.0.{n}", 24) for n in (1, 2)),
+        *(Address(6, f"fd00::{n}", 64) for n in (1, 2)),
+    )
+    assert oldest_first((four, newer4, newer6, six)) == [four, newer4, six, newer6]
+
+
 @pytest.mark.parametrize(("ticks", "until_s"), [(0, None), (12345, 1123.45), (-50, 999.5)])
 def test_a_route_with_a_lifetime_has_the_time_of_its_end(ticks: int, until_s: float | None) -> None:
     cache = attribute(12, struct.pack("=IIiIIIII", 0, 0, ticks, 0, 0, 0, 0, 0))
@@ -271,49 +277,6 @@ def test_requests_of_a_takeover() -> None:
     assert removed == (21, 0x5, 2, struct.pack("=BBBBI", 2, 24, 0, 0, 9) + attribute(2, ip) + attribute(1, ip))
     assert removed_too[3][:8] == struct.pack("=BBBBI", 10, 64, 0, 0, 9)
     assert list(messages(pack((delete_link(IfIndex(9)),), 4))) == [(17, 0x5, 4, set_link(9, 0))]
-
-
-def test_an_address_that_is_given_back() -> None:
-    four = Address(4, "10.0.0.2", 24, "10.0.0.255", scope=253, flags=0x280)
-    six = Address(6, "fd00::2", 64, flags=0x181)
-    added, fading = messages(
-        pack((add_address(IfIndex(9), four, Lifetime()), add_address(IfIndex(9), six, Lifetime(300, 200))), 1)
-    )
-    own = attribute(2, ip("10.0.0.2")) + attribute(1, ip("10.0.0.2")) + attribute(4, ip("10.0.0.255"))
-    kept = attribute(8, u32(0x200)) + attribute(6, struct.pack("=IIII", FOREVER, FOREVER, 0, 0))
-    assert added == (20, 0x605, 1, struct.pack("=BBBBI", 2, 24, 0, 253, 9) + own + kept)
-    own = attribute(2, ip("fd00::2")) + attribute(1, ip("fd00::2"))
-    left = attribute(8, u32(0x02)) + attribute(6, struct.pack("=IIII", 200, 300, 0, 0))
-    assert fading == (20, 0x605, 2, struct.pack("=BBBBI", 10, 64, 0x02, 0, 9) + own + left)
-
-
-def test_a_route_that_is_given_back() -> None:
-    rich = Route(6, "fd01::", 48, "fe80::1", "fd00::2", 1024, 1000, protocol=9, flags=4)
-    plain, faded = Route(4, "", 0, "10.0.0.1"), Lifetime(valid_s=60)
-    first, second = messages(pack((add_route(IfIndex(9), rich, faded), add_route(IfIndex(9), plain, Lifetime())), 1))
-    attributes = (
-        *(attribute(1, ip("fd01::")), attribute(4, u32(9)), attribute(15, u32(1000)), attribute(5, ip("fe80::1"))),
-        *(attribute(7, ip("fd00::2")), attribute(6, u32(1024)), attribute(23, u32(60))),
-    )
-    header = struct.pack("=BBBBBBBBI", 10, 48, 0, 0, 0, 9, 0, 1, 4)
-    assert first == (24, 0x605, 1, header + b"".join(attributes))
-    header = struct.pack("=BBBBBBBBI", 2, 0, 0, 0, 254, 3, 0, 1, 0)
-    least = attribute(4, u32(9)) + attribute(15, u32(254)) + attribute(5, ip("10.0.0.1"))
-    assert second == (24, 0x605, 2, header + least)
-
-
-@given(
-    st.sampled_from([Route(4, "10.0.0.0", 8, "10.0.0.1"), Route(6, "fd01::", 48, None, "fd00::2", 7, 1000, 9, 253)]),
-    st.integers(1, 0xFFFFFFFE),
-)
-def test_what_is_given_back_reads_as_what_was_taken(given_back: Route, valid_s: int) -> None:
-    ((_, _, _, payload),) = messages(pack((add_route(IfIndex(9), given_back, Lifetime(valid_s)),), 1))
-    assert parse_route(payload, NOW_S) == (9, given_back)
-    own = Address(6, "fd00::2", 64)
-    ((_, _, _, payload),) = messages(pack((add_address(IfIndex(9), own, Lifetime(valid_s, valid_s)),), 1))
-    found = parse_address(payload, NOW_S)
-    assert found == (9, own)
-    assert found[1].valid_until_s == NOW_S + valid_s
 
 
 def set_link(index: int, flags: int, *attributes: bytes) -> bytes:

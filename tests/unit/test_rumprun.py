@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.console import ConsoleScanner
+from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.kind import Boot, Image, Mount, Verdict
 from supervisor.core.guests.network import GuestNetwork
 from supervisor.core.guests.rumprun import MAX_CONFIG_BYTES, RUMPRUN
+from supervisor.core.model import Address
 from supervisor.errors import Rejected
 
 from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, ONLY_IPV6, booted
@@ -59,7 +61,7 @@ def test_what_its_parser_cannot_read_back_is_refused(before: str, bad: str, afte
 
 def test_the_configuration_has_its_largest_size_and_no_more() -> None:
     frame = len(b'{"cmdline": ""}')
-    room_bytes = RUMPRUN.room_bytes(Image(b"", frozenset()))
+    room_bytes = RUMPRUN.room_bytes(Image(b"", frozenset(), Entry.MULTIBOOT))
     assert room_bytes == MAX_CONFIG_BYTES
     (largest,) = booted(RUMPRUN, "x" + "é" * ((MAX_CONFIG_BYTES - frame - 1) // 2), room_bytes=room_bytes).modules
     assert len(largest) == MAX_CONFIG_BYTES
@@ -74,6 +76,25 @@ def test_every_card_and_both_families_are_told() -> None:
     net6 = {"if": "vioif0", "type": "inet6", "method": "static", "addr": "2001:db8::2", "mask": "64"}
     net1 = {"if": "vioif1", "type": "inet", "method": "static", "addr": "172.18.0.5", "mask": "24"}
     assert [dict(net) for net in nets] == [NET, net6 | {"gw": "2001:db8::1"}, net1]
+
+
+def test_ipv6_prefix_that_ends_it_is_left_out() -> None:
+    odd = replace(BOTH_FAMILIES.nics[0], addresses=(*NIC.addresses, Address(6, "2001:db8::2", 60)))
+    boot = booted(RUMPRUN, "web", GuestNetwork((odd,)))
+    assert config(boot) == {"cmdline": "web", "net": NET}
+    note = "Not passed to the guest: address 2001:db8::2/60 of eth0: its prefix is no multiple of 8."
+    assert boot.notes == (note,)
+
+
+def test_second_gateway_of_a_family_that_ends_it_is_left_out() -> None:
+    network = GuestNetwork((*BOTH_FAMILIES.nics, replace(NIC1, gateway4="172.18.0.1")))
+    boot = booted(RUMPRUN, "web", network)
+    nets = [value for key, value in json.loads(boot.modules[0], object_pairs_hook=list) if key == "net"]
+    assert [dict(net).get("gw") for net in nets] == ["172.17.0.1", "2001:db8::1", None]
+    assert boot.notes == ("Not passed to the guest: gateway 172.18.0.1 of eth1: it takes one of each family.",)
+    other = replace(NIC1, addresses=(Address(6, "2001:db8:1::2", 64),), gateway6="2001:db8:1::1")
+    boot = booted(RUMPRUN, "web", GuestNetwork((*BOTH_FAMILIES.nics, other)))
+    assert boot.notes == ("Not passed to the guest: gateway 2001:db8:1::1 of eth1: it takes one of each family.",)
 
 
 def test_variables_are_a_key_that_repeats() -> None:
@@ -179,6 +200,8 @@ def test_a_line_that_only_looks_like_an_end_is_none(line: str) -> None:
         ("_lwpabort() called", Verdict("guest-panic")),
         ("FATAL TRAP: 6 at 0x1000", Verdict("guest-panic")),
         ("=== bootstrap failed", Verdict("guest-panic")),
+        ("PANIC: command line too long, increase BMK_MULTIBOOT_CMDLINE_SIZE", Verdict("guest-panic")),
+        ("DONT PANIC: it is a guide", None),
         ('=== calling "web" main() ===', None),
         ("it halted", None),
         ("A FATAL TRAP: not at the start", None),
@@ -204,6 +227,13 @@ def test_a_clean_end_is_told_by_the_console_alone() -> None:
     assert scanner.feed(b"rump kernel halting...\nhalted\n")
     assert scanner.verdict == Verdict("guest-exit", 0)
     assert scanner.last_line == "=== _exit(0) called ==="
+
+
+def test_abort_is_a_panic_though_it_goes_on_to_exit() -> None:
+    scanner = ConsoleScanner(RUMPRUN.console)
+    assert scanner.feed(b"_lwpabort() called\n=== ERROR: _exit(1) called ===\nhalted\n")
+    assert scanner.verdict == Verdict("guest-panic")
+    assert scanner.last_line == "_lwpabort() called"
 
 
 def test_the_kind_cannot_be_asked_to_end() -> None:

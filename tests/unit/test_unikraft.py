@@ -129,6 +129,35 @@ def test_variable_with_a_quote_is_left_out() -> None:
     assert boot.notes == ("Not passed to the guest: variable 'K': its value may have no double quotes, backslashes.",)
 
 
+def test_value_that_would_end_the_list_is_left_out() -> None:
+    boot = booted(UNIKRAFT, "", None, (("K", "[a]"), ("L", "b")))
+    assert boot.command_line == 'vtapd env.vars=[ "L=b" ] --'
+    (note,) = boot.notes
+    assert note == "Not passed to the guest: variable 'K': its value may not end with ], which would end the list."
+
+
+def test_more_variables_than_most_images_take_are_noted() -> None:
+    variables = tuple((f"V{number}", "a b") for number in range(9))
+    assert booted(UNIKRAFT, "", None, variables[:8]).notes == ()
+    boot = booted(UNIKRAFT, "", None, variables)
+    assert boot.command_line.count("V") == 9
+    assert boot.notes == ("A Unikraft image takes 8 variables, unless it was built for more.",)
+
+
+@pytest.mark.parametrize("form", [UNIKRAFT, UNIKRAFT_OLD])
+def test_more_words_than_it_reads_are_refused_by_the_longer_label(form: GuestKind) -> None:
+    assert booted(form, " ".join(["x"] * 57)).command_line.count("x") == 57
+    with pytest.raises(Rejected, match=r"label vtapd.args=.*at most 59 words: it would have 60"):
+        booted(form, " ".join(["x"] * 58))
+    assert booted(form, '"' + " ".join(["x"] * 80) + '"').command_line.count("x") == 80
+
+
+def test_variables_beyond_the_last_word_are_left_out() -> None:
+    boot = booted(UNIKRAFT, " ".join(["x"] * 54), None, (("A", "1"), ("B", "2")))
+    assert 'env.vars=[ "A=1" ]' in boot.command_line
+    assert boot.notes == ("Not passed to the guest: variable 'B': the guest takes at most 1 variables.",)
+
+
 def test_old_form_takes_no_environment() -> None:
     with pytest.raises(Rejected, match=r"label vtapd.env='true' .*a unikraft \(older than 0.16\) guest takes no"):
         booted(UNIKRAFT_OLD, "", None, (("K", "V"),))
@@ -146,6 +175,8 @@ def test_old_form_takes_no_environment() -> None:
         ("\x1b[0m\x1b[32m[    0.1]\x1b[0m \x1b[1;31mCRIT:\x1b[0m [libmusl] abort called", Verdict("guest-panic")),
         ("[    0.123456] Info: [libukboot] <boot.c @  544> main returned 7, halting system", Verdict("guest-exit", 7)),
         ("[    0.195844] ERR:  [libposix_process] Unsupported resource 6", None),
+        ("CRIT: [libkvmplat] <traps.c @  113> Crashing", Verdict("guest-panic")),
+        ("ERR:  [libukboot] <boot.c @  321> Init function at 0x12a0 returned error -22", Verdict("guest-panic")),
         ("GET /CRIT: [libmusl] abort called HTTP/1.1", None),
         ("main returned 3", None),
         ("abort called", None),

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from supervisor.core.guests.entry import Entry, Unbootable
 from supervisor.core.guests.hermit import HERMIT
 from supervisor.core.guests.kind import GuestKind, Image
 from supervisor.core.guests.linux import LINUX
 from supervisor.core.guests.mirage import MIRAGE
-from supervisor.core.guests.multiboot import is_bootable, is_disk
 from supervisor.core.guests.nanos import NANOS_DISK, NANOS_KERNEL
 from supervisor.core.guests.osv import OSV
 from supervisor.core.guests.raw import RAW, RAW_DISK
@@ -36,19 +36,19 @@ class Choice(NamedTuple):
     because: str
 
 
+def require_bootable(image: Image | Unbootable, path: str) -> Image:
+    """Return the image. Raises Rejected, saying what it lacks, if QEMU does not boot it."""
+    if isinstance(image, Unbootable):
+        raise Rejected(f"{path!a} cannot be booted: {image.reason}", step="kernel", remedy=image.remedy)
+    return image
+
+
 def choose_kind(asked: str, image: Image, path: str) -> Choice:
     """The kind that was asked for, or for `auto` the only one that recognises the image; raw where that is in doubt.
 
-    Raises Rejected when QEMU could not boot the image at all, or not as what was asked.
+    Raises Rejected when the image cannot be booted as what was asked for.
     """
-    from_disk = is_disk(image.head)
-    if not from_disk and not is_bootable(image.head):
-        raise Rejected(
-            f"{path!a} is no kernel: neither a multiboot image nor a Linux bzImage nor an ELF file nor a bootable disk",
-            step="kernel",
-            remedy="name a bootable image in label vtapd.kernel",
-        )
-    forms = [form for form in FORMS if form.machine.boots_disk == from_disk]
+    forms = [form for form in FORMS if form.machine.boots_disk == (image.entry is Entry.DISK)]
     return _recognise(forms, image) if asked == "auto" else _take(asked, forms, image, path)
 
 

@@ -23,20 +23,23 @@ def refuse_mounts(request: BootRequest, why: str) -> None:
 def room_left(request: BootRequest, line: str) -> int | None:
     """Return how many bytes the command line may still grow by, None for any number.
 
-    Raises Rejected, naming the longer of the labels that it is made of, if it is too long already.
+    Raises Rejected if it is too long already.
     """
     if request.room_bytes is None:
         return None
-    left = request.room_bytes - len(line.encode())
-    if left >= 0:
-        return left
-    allowed = (
-        f"so much that the command line has at most {request.room_bytes} bytes: it would have {len(line.encode())}"
-    )
+    found = len(line.encode())
+    if found > request.room_bytes:
+        raise too_long(request, f"{request.room_bytes} bytes", found)
+    return request.room_bytes - found
+
+
+def too_long(request: BootRequest, most: str, found: int) -> Rejected:
+    """Return the error to raise for a command line of more than `most`, naming the longer of its labels."""
+    allowed = f"so much that the command line has at most {most}: it would have {found}"
     label, value = max((ARGS, request.args), (KERNEL_ARGS, request.kernel_args), key=lambda each: len(each[1]))
     if value:
-        raise refused(label, value, allowed)
-    raise Rejected(
+        return refused(label, value, allowed)
+    return Rejected(
         "the words for the guest's network are too long",
         step="kernel",
         remedy=f"connect the container to fewer networks; allowed is {allowed}",

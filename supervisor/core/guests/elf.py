@@ -1,55 +1,145 @@
-"""As much of ELF (man 5 elf) as tells one kernel from another: its notes. Any bytes can be looked at."""
+"""As much of ELF (man 5 elf) as QEMU looks at: the machine, the segments, the notes.
+
+What QEMU does decides, not what the standard says (include/hw/elf_ops.h.inc, hw/core/loader.c): it finds notes by
+program headers alone, so notes that only a section header tells of do not count; it takes an entry of that table to be
+as large as its own, whatever e_phentsize says; and it pads a note's name and content to the segment's p_align.
+Every byte comes from outside. The parts of a file that are asked for lie within it, and are few.
+"""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
-_PT_NOTE = 4
-_CLASS_64 = 2
-_PHDR_32, _PHDR_64 = struct.Struct("<IIIIIIII"), struct.Struct("<IIQQQQQQ")
+MAX_SEGMENTS = 128
+"""Real kernels have five to twelve; QEMU compares each of them with each other."""
+MAX_NOTE_BYTES = 65536
+"""Of all notes together; Linux has half a kilobyte, a Solo5 image with many devices some kilobytes."""
+_PT_LOAD, _PT_NOTE = 1, 4
+_CLASS_64, _LITTLE_ENDIAN = 2, 1
+_HEADER_32, _HEADER_64 = struct.Struct("<16sHHIIIIIHHHHHH"), struct.Struct("<16sHHIQQQIHHHHHH")
+_SEGMENT_32, _SEGMENT_64 = struct.Struct("<IIIIIIII"), struct.Struct("<IIQQQQQQ")
 _NOTE = struct.Struct("<III")
-_MAX_HEADERS = 64
+_USUAL_ALIGN = 4
+
+
+class Span(NamedTuple):
+    """Some bytes of a file."""
+
+    offset: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """The offset of the first byte behind it; 0 if it has no bytes at all."""
+        return self.offset + self.size if self.size else 0
+
+    def is_beyond(self, size: int) -> bool:
+        """Return whether a file of this size lacks some of it."""
+        return self.end > size
+
+
+class Segment(NamedTuple):
+    """One entry of the program header table."""
+
+    type: int
+    file: Span
+    memory_bytes: int
+    align: int
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One note: who wrote it, what it is, what it says."""
+    """One note: its owner, its type and its content."""
 
     owner: bytes
     type: int
     content: bytes
 
 
-def notes_of(head: bytes) -> tuple[Note, ...]:
-    """The notes of a little-endian ELF file, as far as they lie within this beginning of it."""
-    return tuple(note for start, size in _note_segments(head) for note in _notes_in(head[start : start + size]))
+@dataclass(frozen=True, slots=True)
+class Elf:
+    """What an ELF file says of itself."""
+
+    wide: bool
+    """It is of the 64-bit class."""
+    little_endian: bool
+    machine: int
+    """e_machine: 3 is i386, 62 is x86-64."""
+    flags: int
+    table: Span
+    """Where the file says that its program headers are."""
+    segment_count: int
+    """How many program headers there are by e_phnum."""
+    segments: tuple[Segment, ...]
+    """The program headers, as far as the file has them; at most MAX_SEGMENTS."""
+    notes_by_segment: tuple[tuple[Note, ...], ...]
+    """The notes of each note segment, as far as the file has them; at most MAX_NOTE_BYTES in all."""
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """The notes of all segments."""
+        return tuple(note for notes in self.notes_by_segment for note in notes)
+
+    @property
+    def loads(self) -> tuple[Segment, ...]:
+        """The segments that are put into memory."""
+        return tuple(segment for segment in self.segments if segment.type == _PT_LOAD)
+
+    @property
+    def note_segments(self) -> tuple[Segment, ...]:
+        """The segments that hold notes."""
+        return tuple(segment for segment in self.segments if segment.type == _PT_NOTE)
 
 
-def _note_segments(head: bytes) -> Iterator[tuple[int, int]]:
-    """Offset and size of each."""
-    if head[:4] != b"\x7fELF" or len(head) < 64:
-        return
-    wide = head[4] == _CLASS_64
-    start = struct.unpack_from("<Q", head, 32)[0] if wide else struct.unpack_from("<I", head, 28)[0]
-    size, count = struct.unpack_from("<HH", head, 54 if wide else 42)
-    layout = _PHDR_64 if wide else _PHDR_32
-    for at in range(start, start + size * min(count, _MAX_HEADERS), size or 1):
-        if at + layout.size > len(head):
-            return
-        fields = layout.unpack_from(head, at)
-        if fields[0] == _PT_NOTE:
-            yield (fields[2], fields[5]) if wide else (fields[1], fields[4])
+def read_elf(head: bytes, size: int) -> Generator[Span, bytes, Elf | None]:
+    """Return what the file of this beginning and size says, or None if it is no ELF file.
+
+    Yields each part of the file that is needed, and wants its bytes sent back, or fewer if the file lacks them.
+    """
+    wide = head[4:5] == bytes([_CLASS_64])
+    header = _HEADER_64 if wide else _HEADER_32
+    if head[:4] != b"\x7fELF" or len(head) < header.size:
+        return None
+    ident, _, machine, _, _, table_offset, _, flags, _, _, count, _, _, _ = header.unpack_from(head)
+    layout = _SEGMENT_64 if wide else _SEGMENT_32
+    table = Span(table_offset, count * layout.size)
+    content = yield _within(Span(table_offset, min(count, MAX_SEGMENTS) * layout.size), size)
+    whole = content[: len(content) // layout.size * layout.size]
+    segments = tuple(_segment(wide, fields) for fields in layout.iter_unpack(whole))
+    notes: list[tuple[Note, ...]] = []
+    room = MAX_NOTE_BYTES
+    for segment in segments:
+        if segment.type == _PT_NOTE:
+            span = _within(segment.file, size)
+            content = yield span._replace(size=min(span.size, room))
+            room -= len(content)
+            notes.append(tuple(_notes(content, segment.align or _USUAL_ALIGN)))
+    return Elf(wide, ident[5] == _LITTLE_ENDIAN, machine, flags, table, count, segments, tuple(notes))
 
 
-def _notes_in(segment: bytes) -> Iterator[Note]:
+def _within(span: Span, size: int) -> Span:
+    offset = min(span.offset, size)
+    return Span(offset, min(span.size, size - offset))
+
+
+def _segment(wide: bool, fields: tuple[int, ...]) -> Segment:
+    if wide:
+        kind, _, offset, _, _, file_bytes, memory_bytes, align = fields
+    else:
+        kind, offset, _, _, file_bytes, memory_bytes, _, align = fields
+    return Segment(kind, Span(offset, file_bytes), memory_bytes, align)
+
+
+def _notes(segment: bytes, align: int) -> Iterator[Note]:
     at = 0
     while at + _NOTE.size <= len(segment):
-        owner_size, size, kind = _NOTE.unpack_from(segment, at)
+        owner_bytes, content_bytes, kind = _NOTE.unpack_from(segment, at)
         owner = at + _NOTE.size
-        content = owner + _aligned(owner_size)
-        yield Note(segment[owner : owner + owner_size].rstrip(b"\0"), kind, segment[content : content + size])
-        at = content + _aligned(size)
+        content = owner + _padded(owner_bytes, align)
+        yield Note(segment[owner : owner + owner_bytes].rstrip(b"\0"), kind, segment[content : content + content_bytes])
+        at = content + _padded(content_bytes, align)
 
 
-def _aligned(size: int) -> int:
-    return (size + 3) & ~3
+def _padded(size: int, align: int) -> int:
+    return -(-size // align) * align

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from supervisor.core.guests.elf import Note
+from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.network import GuestNetwork
 from supervisor.core.spec import Environment
 
@@ -18,12 +20,16 @@ class Stop(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """The part of a kernel image that tells its kind."""
+    """What tells the kind of an image that QEMU boots."""
 
     head: bytes
     """Its first HEAD_BYTES."""
     markers: frozenset[bytes]
     """Those of the kinds' markers that occur anywhere in it."""
+    entry: Entry
+    """How QEMU starts it."""
+    notes: tuple[Note, ...] = ()
+    """The notes of an ELF file, wherever in it they are."""
 
     def has(self, *markers: bytes) -> bool:
         """Whether any of these occurs in it."""

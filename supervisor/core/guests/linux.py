@@ -9,10 +9,11 @@ Words with `=` that the kernel does not know become variables of its init (admin
 """
 
 import re
-import struct
 from dataclasses import replace
 
+from supervisor.core.guests.bzimage import command_line_bytes, kernel_version
 from supervisor.core.guests.checks import refuse_mounts, room_left
+from supervisor.core.guests.entry import PVH_NOTE, Entry
 from supervisor.core.guests.environment import check_value, spell_environment
 from supervisor.core.guests.kind import (
     MANY_CARDS,
@@ -25,7 +26,6 @@ from supervisor.core.guests.kind import (
     Stop,
     panic,
 )
-from supervisor.core.guests.multiboot import has_linux_header
 from supervisor.core.guests.network import GuestNetwork, Nic, Room, left_out, netmask_of, sayable
 from supervisor.core.model import Address, Route
 
@@ -34,18 +34,20 @@ _MAX_ENV = 30
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
 # `[    0.9] Kernel panic`, with the caller too where CONFIG_PRINTK_CALLER is set.
 _PANIC = re.compile(rb"^(?:<\d+>)?(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?Kernel panic - not syncing")
-_PROTOCOL_AT, _SAYS_CMDLINE_SIZE, _CMDLINE_SIZE_AT = 0x206, 0x206, 0x238
+_BANNER = b"Linux version "  # init/version.c: linux_banner
 _ROOM_BYTES = 2047  # arch/x86/include/asm/setup.h: COMMAND_LINE_SIZE, less the closing zero
-_VERSION_AT, _VERSION_BASE, _VERSION_BYTES = 0x20E, 0x200, 256  # Documentation/arch/x86/boot.rst: kernel_version
 
 
 def _recognise(image: Image) -> str | None:
-    """By its version too (`6.1.0 (…) #1 SMP …`): iPXE's .lkrn has a Linux header and is none."""
-    if not has_linux_header(image.head):
-        return None
-    start = _VERSION_BASE + struct.unpack_from("<H", image.head.ljust(_VERSION_AT + 2), _VERSION_AT)[0]
-    version = image.head[start : start + _VERSION_BYTES].split(b"\0")[0]
-    return "Linux's boot header and a version of Linux" if b" #" in version else None
+    """A bzImage also by its version (`6.1.0 (…) #1 SMP …`): iPXE's .lkrn has Linux's boot header and is none.
+
+    A vmlinux by its note (arch/x86/platform/pvh/head.S, CONFIG_PVH) and by its banner, which a bzImage has compressed.
+    """
+    if image.entry is Entry.LINUX:
+        return "Linux's boot header and a version of Linux" if b" #" in kernel_version(image.head) else None
+    noted = any(note.owner == b"Xen" and note.type == PVH_NOTE for note in image.notes)
+    told = image.entry is Entry.PVH and noted and image.has(_BANNER)
+    return "a PVH note and Linux's banner" if told else None
 
 
 def _boot(request: BootRequest) -> Boot:
@@ -112,19 +114,17 @@ def _spell_variable(name: str, value: str) -> str:
 
 
 def _room_bytes(image: Image) -> int:
-    """Return what the boot header says (cmdline_size, since protocol 2.06: Documentation/arch/x86/boot.rst).
+    """Return what the boot header says, or the usual.
 
     A longer line is cut by QEMU or the kernel, or ends it before its console is up.
     """
-    if not has_linux_header(image.head) or struct.unpack_from("<H", image.head, _PROTOCOL_AT)[0] < _SAYS_CMDLINE_SIZE:
-        return _ROOM_BYTES
-    size: int = struct.unpack_from("<I", image.head, _CMDLINE_SIZE_AT)[0]
-    return size or _ROOM_BYTES
+    return (command_line_bytes(image.head) if image.entry is Entry.LINUX else 0) or _ROOM_BYTES
 
 
 LINUX = GuestKind(
     name="linux",
     recognise=_recognise,
+    markers=(_BANNER,),
     boot=_boot,
     stop=Stop.POWERDOWN,
     most_cards=MANY_CARDS,

@@ -10,10 +10,9 @@ import re
 import struct
 
 from supervisor.core.guests.checks import refuse_kernel_args, refuse_mounts, room_left
-from supervisor.core.guests.elf import notes_of
+from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.environment import refuse_environment
 from supervisor.core.guests.kind import Boot, BootRequest, ConsolePattern, GuestKind, Image, Stop, exit_code, panic
-from supervisor.core.guests.multiboot import has_multiboot_header
 from supervisor.core.guests.network import GuestNetwork, Room, left_out, sayable
 from supervisor.core.guests.refusal import check_text
 
@@ -25,9 +24,8 @@ _ABI_NOTE, _VIRTIO_TARGET = 0x31494241, 3  # "ABI1"; enum abi_target
 
 def _recognise(image: Image) -> str | None:
     wanted = struct.pack("<I", _VIRTIO_TARGET)
-    notes = notes_of(image.head) if has_multiboot_header(image.head) else ()
-    told = any(n.owner == b"Solo5" and n.type == _ABI_NOTE and n.content[:4] == wanted for n in notes)
-    return "a multiboot header and Solo5's ELF note for virtio" if told else None
+    told = any(n.owner == b"Solo5" and n.type == _ABI_NOTE and n.content[:4] == wanted for n in image.notes)
+    return "a multiboot header and Solo5's ELF note for virtio" if told and image.entry is Entry.MULTIBOOT else None
 
 
 def _boot(request: BootRequest) -> Boot:

@@ -1,40 +1,73 @@
-"""The boot protocols by which QEMU's -kernel recognises an image."""
+"""Multiboot 1 as QEMU reads it (hw/i386/multiboot.c: load_multiboot).
+
+The header must begin within the first 8144 bytes: QEMU leaves room for all 48 bytes that one may have, where the
+specification (0.6.96, 3.1) asks for 12 within 8192. If bit 16 of its flags is set, its own addresses say what is loaded
+from where, and the file may have any format. Otherwise QEMU loads it as an ELF file, and refuses one for x86-64.
+QEMU knows nothing of multiboot 2.
+"""
 
 import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-_MULTIBOOT_MAGIC = 0x1BADB002
-_MULTIBOOT_WINDOW = 8192
-"""The header lies within the first 8 KiB, aligned to 4 (Multiboot Specification 0.6.96, 3.1)."""
+_MAGIC = struct.pack("<I", 0x1BADB002)
+_MAGIC_2 = struct.pack("<I", 0xE85250D6)
+_HEADER = struct.Struct("<III")
+_ADDRESSES = struct.Struct("<IIII")
+_HAS_ADDRESSES = 1 << 16
+_WINDOW_BYTES = 8192 - 48
+_MEMORY_BYTES = 1 << 32
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A multiboot header with a right checksum."""
+
+    offset: int
+    addresses: tuple[int, int, int, int] | None
+    """header_addr, load_addr, load_end_addr and bss_end_addr; None if it leaves them to ELF."""
+
+
+def find_header(head: bytes) -> Header | None:
+    """Return the multiboot header that QEMU finds in the beginning of a file."""
+    return next((header for header in _headers(head) if header.offset < _WINDOW_BYTES), None)
 
 
 def has_multiboot_header(head: bytes) -> bool:
-    """Whether a multiboot header with a right checksum is there."""
-    window = head[:_MULTIBOOT_WINDOW]
-    for offset in range(0, len(window) - 11, 4):
-        magic, flags, checksum = struct.unpack_from("<III", window, offset)
-        if magic == _MULTIBOOT_MAGIC and (magic + flags + checksum) & 0xFFFFFFFF == 0:
-            return True
-    return False
+    """Return whether there is a multiboot header that QEMU finds."""
+    return find_header(head) is not None
 
 
-def has_linux_header(head: bytes) -> bool:
-    """Whether this is a bzImage (Documentation/arch/x86/boot.rst: boot_flag at 0x1FE, header at 0x202)."""
-    return head[0x1FE:0x200] == b"\x55\xaa" and head[0x202:0x206] == b"HdrS"
+def overlooked_header(head: bytes) -> str | None:
+    """Return in words which header there is that QEMU does not find."""
+    for header in _headers(head):
+        return f"its multiboot header is at byte {header.offset}, and QEMU looks for one before byte {_WINDOW_BYTES}"
+    return "it has a multiboot 2 header, and QEMU knows only multiboot 1" if _MAGIC_2 in head else None
 
 
-def is_elf(head: bytes) -> bool:
-    """Whether this is an ELF image; QEMU boots one that has a PVH note and says itself when it has none."""
-    return head[:4] == b"\x7fELF"
+def _headers(head: bytes) -> Iterator[Header]:
+    at = head.find(_MAGIC)
+    while at >= 0:
+        magic, flags, checksum = _HEADER.unpack(head[at : at + _HEADER.size].ljust(_HEADER.size, b"\0"))
+        if at % 4 == 0 and (magic + flags + checksum) % _MEMORY_BYTES == 0:
+            rest = head[at + _HEADER.size : at + _HEADER.size + _ADDRESSES.size].ljust(_ADDRESSES.size, b"\0")
+            yield Header(at, _ADDRESSES.unpack(rest) if flags & _HAS_ADDRESSES else None)
+        at = head.find(_MAGIC, at + 1)
 
 
-def is_bootable(head: bytes) -> bool:
-    """Whether QEMU's -kernel would try to boot this, were it no disk."""
-    return has_multiboot_header(head) or has_linux_header(head) or is_elf(head)
-
-
-def is_disk(head: bytes) -> bool:
-    """Whether this begins as a disk that a PC's firmware boots: the mark 55 AA ends the first sector.
-
-    So does a bzImage's. A kernel may lie near a disk's beginning, so a multiboot header makes it no kernel.
-    """
-    return head[0x1FE:0x200] == b"\x55\xaa" and not (has_linux_header(head) or is_elf(head))
+def problem_of_addresses(offset: int, addresses: tuple[int, int, int, int], size: int) -> str | None:
+    """Return why QEMU cannot load a file of this size by a header at this offset with these addresses."""
+    header_at, load, load_end, bss_end = addresses
+    if not 0 <= header_at - load <= offset:
+        return f"the multiboot header's load_addr 0x{load:x} does not fit its header_addr 0x{header_at:x}"
+    if load_end and load_end < load:
+        return f"the multiboot header's load_end_addr 0x{load_end:x} is below its load_addr 0x{load:x}"
+    start = offset - (header_at - load)
+    length = load_end - load if load_end else size - start
+    if load + length >= _MEMORY_BYTES:
+        return f"by its multiboot header it reaches beyond 4 GiB: {length} bytes at 0x{load:x}"
+    if bss_end and bss_end < load + length:
+        return f"the multiboot header's bss_end_addr 0x{bss_end:x} is below the end of what is loaded"
+    if start + length > size:
+        return f"it is cut short: it has {size} bytes, and its multiboot header tells of {start + length}"
+    return None

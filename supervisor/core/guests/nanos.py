@@ -1,14 +1,16 @@
 """Nanos: a disk with boot loader, kernel and program, whose arguments, environment and network are baked in.
 
-A kernel alone is booted directly, where QEMU can do that (its PVH entry), and then takes an address as words. Crash
-and clean end alike end QEMU; the exit device's value is the program's code. The power button shuts it down. (nanos:
-src/net/net.c, src/unix/signal.c, src/drivers/acpi.c, src/x86_64/kvm_platform.c.)
+A kernel alone is booted directly, if QEMU can do that (its PVH entry). It reads no command line then, so it takes no
+words either (pvh_start in platform/pc/service.c). Crash and clean end alike end QEMU; the exit device's value is the
+program's code. The power button shuts it down. (nanos: src/net/net.c, src/unix/signal.c, src/drivers/acpi.c,
+src/x86_64/kvm_platform.c.)
 """
 
 import re
 from dataclasses import replace
 
-from supervisor.core.guests.checks import refuse_kernel_args, refuse_mounts, room_left
+from supervisor.core.guests.checks import refuse_kernel_args, refuse_mounts
+from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.environment import refuse_environment
 from supervisor.core.guests.kind import (
     Boot,
@@ -22,8 +24,6 @@ from supervisor.core.guests.kind import (
     debug_exit_code,
     panic,
 )
-from supervisor.core.guests.multiboot import is_disk, is_elf
-from supervisor.core.guests.network import Room, left_out, netmask_of, sayable
 from supervisor.core.guests.refusal import refused
 
 _FILE_SYSTEM, _SYSTEM = b"NVMTFS", b"Nanos\0"  # TFS_MAGIC; what uname() answers
@@ -33,31 +33,16 @@ _BAKED_NETWORK = "Nothing of its network is passed to the guest: it has what is 
 
 
 def _recognise_disk(image: Image) -> str | None:
-    return "a boot sector and Nanos's file system" if is_disk(image.head) and image.has(_FILE_SYSTEM) else None
+    return "a boot sector and Nanos's file system" if image.entry is Entry.DISK and image.has(_FILE_SYSTEM) else None
 
 
 def _recognise_kernel(image: Image) -> str | None:
-    return "an ELF kernel with Nanos's names" if is_elf(image.head) and image.has(_SYSTEM) else None
+    return "a PVH note and Nanos's names" if image.entry is Entry.PVH and image.has(_SYSTEM) else None
 
 
-def _boot_disk(request: BootRequest) -> Boot:
+def _boot(request: BootRequest) -> Boot:
     _refuse_baked(request)
     return Boot(notes=(_BAKED_NETWORK,) if request.network else ())
-
-
-def _boot_kernel(request: BootRequest) -> Boot:
-    _refuse_baked(request)
-    network = request.network
-    if network is None:
-        return Boot()
-    (nic,) = sayable(network, Room())
-    assert nic.ipv4 is not None, "no other card is sayable"
-    card = f"en{nic.index + 1}"
-    words = [f"{card}.ipaddr={nic.ipv4.ip}", f"{card}.netmask={netmask_of(nic.ipv4)}"]
-    words += [f"{card}.gateway={nic.gateway4}"] if nic.gateway4 else []
-    line = " ".join(words)
-    room_left(request, line)
-    return Boot(line, notes=left_out(network, Room()))
 
 
 def _refuse_baked(request: BootRequest) -> None:
@@ -77,7 +62,7 @@ NANOS_DISK = GuestKind(
     name="nanos",
     recognise=_recognise_disk,
     markers=(_FILE_SYSTEM, _SYSTEM),
-    boot=_boot_disk,
+    boot=_boot,
     ip_versions=(),
     stop=Stop.POWERDOWN,
     machine=Machine(devices=_DEVICES, boots_disk=True),
@@ -87,7 +72,5 @@ NANOS_DISK = GuestKind(
 NANOS_KERNEL = replace(
     NANOS_DISK,
     recognise=_recognise_kernel,
-    boot=_boot_kernel,
-    ip_versions=(4,),
     machine=Machine(devices=_DEVICES),
 )

@@ -1,13 +1,14 @@
 """OSv: one Linux program on a kernel of its own, its options in front of the program's path on the command line.
 
-A clean end powers off and QEMU exits with 0. After a crash QEMU lives on: the console shows a backtrace, and pvpanic
-tells QEMU where the build has its driver. Nobody listens to the power button. (osv: loader.cc, runtime.cc, core/app.cc,
-drivers/acpi.cc.)
+A clean end powers off and QEMU exits with 0, and so does an option that it does not know. After a crash QEMU lives on:
+the console shows a backtrace, and pvpanic tells QEMU if the build has its driver. The power button shuts it down.
+(osv: loader.cc, runtime.cc, core/app.cc, core/options.cc, drivers/acpi.cc.)
 """
 
 import re
 
 from supervisor.core.guests.checks import KERNEL_ARGS, room_left
+from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.environment import check_value, spell_environment
 from supervisor.core.guests.kind import (
     MANY_CARDS,
@@ -18,20 +19,24 @@ from supervisor.core.guests.kind import (
     Image,
     Mount,
     Stop,
+    Verdict,
     exit_code,
     panic,
 )
-from supervisor.core.guests.multiboot import has_multiboot_header, is_elf
 from supervisor.core.guests.network import GuestNetwork, Room, left_out, netmask_of, sayable
 from supervisor.core.guests.refusal import check_text, refused
 
 _MARKERS = (b"power-off-on-abort", b"_ZN3osv")
+_WRONG_OPTION = (
+    rb"^(?:unrecognized option|not an option|duplicate option): |^the required argument for option '--.*' is missing$"
+)
 _OWN_OPTIONS = ("--ip", "--defaultgw", "--nameserver", "--env")
 
 
 def _recognise(image: Image) -> str | None:
-    told = (has_multiboot_header(image.head) or is_elf(image.head)) and image.has(*_MARKERS)
-    return "a kernel with OSv's options or symbols" if told else None
+    """Its loader.elf has a PVH note, its vmlinuz.bin Linux's boot header; loader-stripped.elf keeps the options."""
+    told = image.entry is not Entry.DISK and image.has(*_MARKERS)
+    return f"{image.entry.value} and OSv's options or symbols" if told else None
 
 
 def _boot(request: BootRequest) -> Boot:
@@ -89,10 +94,11 @@ OSV = GuestKind(
     recognise=_recognise,
     markers=_MARKERS,
     boot=_boot,
-    stop=Stop.QUIT,
+    stop=Stop.POWERDOWN,
     most_cards=MANY_CARDS,
     console=(
-        ConsolePattern(re.compile(rb"^program .* returned (-?\d{1,9})$"), exit_code),
+        ConsolePattern(re.compile(rb"^program .* returned (-?\d{1,9})$"), exit_code),  # printed with --verbose alone
+        ConsolePattern(re.compile(_WRONG_OPTION), lambda _match: Verdict("guest-exit", 1)),
         ConsolePattern(re.compile(rb"^\[backtrace\]$"), panic, final=True, last_words_s=0.5),
     ),
 )

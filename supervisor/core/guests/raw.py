@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from supervisor.core.guests.checks import refuse_kernel_args, refuse_mounts
+from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.environment import refuse_environment
 from supervisor.core.guests.kind import MANY_CARDS, Boot, BootRequest, GuestKind, Machine, Stop
-from supervisor.core.guests.multiboot import is_bootable, is_disk
 from supervisor.core.guests.refusal import refused
 
 _OWN_NETWORK = "Nothing of its network is passed to the guest: it cares for its addresses itself."
@@ -27,7 +27,7 @@ def _boot_disk(request: BootRequest) -> Boot:
 
 RAW = GuestKind(
     name="raw",
-    recognise=lambda image: "an image that QEMU boots" if is_bootable(image.head) else None,
+    recognise=lambda image: "an image that QEMU boots" if image.entry is not Entry.DISK else None,
     boot=_boot,
     stop=Stop.POWERDOWN,
     most_cards=MANY_CARDS,
@@ -36,7 +36,7 @@ RAW = GuestKind(
 )
 RAW_DISK = replace(
     RAW,
-    recognise=lambda image: "a disk with a boot sector" if is_disk(image.head) else None,
+    recognise=lambda image: "a disk with a boot sector" if image.entry is Entry.DISK else None,
     boot=_boot_disk,
     machine=Machine(boots_disk=True),
 )

@@ -9,6 +9,7 @@ console shows it. With a VGA card the console is on its screen, and the serial p
 
 import json
 import re
+from dataclasses import replace
 
 from supervisor.core.guests.checks import KERNEL_ARGS, room_left
 from supervisor.core.guests.environment import check_value, spell_environment
@@ -25,7 +26,7 @@ from supervisor.core.guests.kind import (
     panic,
 )
 from supervisor.core.guests.multiboot import has_multiboot_header
-from supervisor.core.guests.network import Nic, Room, left_out, sayable
+from supervisor.core.guests.network import GuestNetwork, Nic, Room, left_out, sayable
 from supervisor.core.guests.refusal import check_text, refused
 from supervisor.core.model import Address
 
@@ -50,6 +51,7 @@ def _boot(request: BootRequest) -> Boot:
     members = [_member("cmdline", f'"{request.args}"' if request.args.strip() else '"guest"')]
     notes: list[str] = []
     if network is not None:
+        network = _carried(network)
         room = Room(nics=len(network.nics), ipv6=True, dns=1, hostname=_HOSTNAME)
         members += [_member("hostname", f'"{room.hostname_of(network)}"')] if room.hostname_of(network) else []
         members += _dns(request, room)
@@ -60,6 +62,33 @@ def _boot(request: BootRequest) -> Boot:
     left = room_left(request, "{" + ", ".join(members) + "}")
     env = spell_environment(request.env, _spell_variable, left)
     return Boot(modules=(("{" + ", ".join([*members, *env.words]) + "}").encode(),), notes=(*notes, *env.notes))
+
+
+def _carried(network: GuestNetwork) -> GuestNetwork:
+    """Return what of the network does not keep it from booting.
+
+    It ends at an IPv6 prefix that is no multiple of 8, and at a second default route of one family
+    (buildrump.sh: brlib/libnetconfig/netconfig.c).
+    """
+    nics = [_with_whole_prefixes(nic) for nic in network.nics]
+    for family in (4, 6):
+        others = [nic for nic in nics if nic.gateway(family)][1:]
+        nics = [_without_gateway(nic, family) if nic in others else nic for nic in nics]
+    return replace(network, nics=tuple(nics))
+
+
+def _with_whole_prefixes(nic: Nic) -> Nic:
+    odd = [address for address in nic.addresses if address.family == 6 and address.prefix % 8]
+    notes = (f"address {each} of {nic.container_name}: its prefix is no multiple of 8" for each in odd)
+    kept = tuple(address for address in nic.addresses if address not in odd)
+    nic = replace(nic, addresses=kept, withheld=(*nic.withheld, *notes))
+    return nic if nic.ipv6 else replace(nic, gateway6=None)
+
+
+def _without_gateway(nic: Nic, family: int) -> Nic:
+    note = f"gateway {nic.gateway(family)} of {nic.container_name}: it takes one of each family"
+    nic = replace(nic, withheld=(*nic.withheld, note))
+    return replace(nic, gateway4=None) if family == 4 else replace(nic, gateway6=None)
 
 
 def _member(key: str, value: str) -> str:
@@ -138,6 +167,8 @@ RUMPRUN = GuestKind(
     console=(
         ConsolePattern(re.compile(rb'^=== main\(\) of ".*" returned (-?\d{1,9}) ===$'), exit_code),
         ConsolePattern(re.compile(rb"^=== (?:ERROR: )?_exit\((-?\d{1,9})\) called ===$"), exit_code),
+        # A halt with a reason: an assertion, a panic of NetBSD's kernel, too little memory (platform/hw/kernel.c).
+        ConsolePattern(re.compile(rb"^PANIC: "), panic),
         # It starts no line of its own, so it may stand behind what the program printed last.
         ConsolePattern(re.compile(rb"_lwpabort\(\) called$"), panic),
         ConsolePattern(re.compile(rb"^FATAL TRAP: "), panic, final=True),

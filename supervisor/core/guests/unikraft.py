@@ -9,11 +9,10 @@ exits with 0: the console alone tells a crash. (unikraft: lib/uknetdev, lib/ukli
 import re
 from dataclasses import replace
 
-from supervisor.core.guests.checks import KERNEL_ARGS, refuse_mounts, room_left
+from supervisor.core.guests.checks import KERNEL_ARGS, refuse_mounts, room_left, too_long
 from supervisor.core.guests.environment import check_value, refuse_environment, spell_environment
 from supervisor.core.guests.kind import (
     KERNEL,
-    MANY_CARDS,
     Boot,
     BootRequest,
     ConsolePattern,
@@ -34,11 +33,17 @@ _OLD_WORD = b"ipv4_subnet_mask"
 _ROOM_BYTES = 4095 - len(f"{KERNEL} ")
 """CONFIG_LIBUKBOOT_CMDLINE_MAX_LEN is 4096 unless an image is built otherwise (lib/ukboot/Config.uk). The name that
 QEMU puts in front counts, and so does the closing zero."""
+_MOST_WORDS = 60 - 1
+"""CONFIG_LIBUKBOOT_MAXNBARGS, less the name that QEMU puts in front."""
+_WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
+_USUAL_VARIABLES = 8
+"""CONFIG_LIBPOSIX_ENVIRON_LIBPARAM_MAXCOUNT; it drops further ones without a message."""
+_USUAL_CARDS = 4
+"""CONFIG_LIBUKNETDEV_EINFO_LIBPARAM_MAXCOUNT; a further card asks DHCP."""
 _OWN_WORDS = ("netdev.ip", "env.vars=")
 _FIELD = re.compile(r"[A-Za-z0-9.-]+")
 # `[    0.195844] CRIT: [libkvmplat] <traps.c @   83> …`, where time and place depend on the build.
-_FRONT = rb"^(?:\[ *\d+\.\d+\] )?%s: (?:<[^>]*> )?\[\w+\] (?:<[^>]*> )?"
-_CRASH = rb"(?:Unhandled Trap \d|Assertion failure|.*abort called)"
+_FRONT = rb"^(?:\[ *\d+\.\d+\] )?%s: +(?:<[^>]*> )?\[\w+\] (?:<[^>]*> )?"
 
 
 def _is_unikraft(image: Image) -> bool:
@@ -66,14 +71,29 @@ def _boot(request: BootRequest) -> Boot:
         notes = left_out(network, room)
     further = _system_words(request)
     frame = [_env_word(())] if request.env.variables else []
-    left = room_left(request, _with_arguments([*words, *frame, *further], request.args))
-    env = spell_environment(request.env, _spell_variable, left)
+    line = _with_arguments([*words, *frame, *further], request.args)
+    env = spell_environment(request.env, _spell_variable, room_left(request, line), _words_left(request, line))
     words += [_env_word(env.words)] if env.words else []
+    if len(env.words) > _USUAL_VARIABLES:
+        notes = (*notes, f"A Unikraft image takes {_USUAL_VARIABLES} variables, unless it was built for more.")
     return Boot(_with_arguments([*words, *further], request.args), notes=(*notes, *env.notes))
+
+
+def _words_left(request: BootRequest, line: str) -> int:
+    """Return how many words may follow. Raises Rejected, naming the longer label, if there are too many already.
+
+    It cuts off what is beyond without a message; without the `--` it takes no word for its own (lib/ukargparse).
+    """
+    left = _MOST_WORDS - len(_WORD.findall(line))
+    if left < 0:
+        raise too_long(request, f"{_MOST_WORDS} words", _MOST_WORDS - left)
+    return left
 
 
 def _spell_variable(name: str, value: str) -> str:
     check_value(value, '"\\')
+    if value.endswith("]"):
+        raise ValueError("its value may not end with ], which would end the list")
     return f'"{name}={value}"'
 
 
@@ -95,6 +115,7 @@ def _boot_old(request: BootRequest) -> Boot:
         words += _old_network_words(network)
     line = _with_arguments([*words, *_system_words(request)], request.args)
     room_left(request, line)
+    _words_left(request, line)
     return Boot(line, notes=left_out(network, Room()) if network else ())
 
 
@@ -128,10 +149,12 @@ UNIKRAFT = GuestKind(
     markers=_MARKERS,
     boot=_boot,
     stop=Stop.QUIT,
-    most_cards=MANY_CARDS,
+    most_cards=_USUAL_CARDS,
     room_bytes=lambda _image: _ROOM_BYTES,
     console=(
-        ConsolePattern(re.compile(_FRONT % b"CRIT" + _CRASH), panic),
+        # Every critical message of its sources is the last one, or leads to the end: a trap, an assertion, an abort.
+        ConsolePattern(re.compile(_FRONT % b"CRIT"), panic),
+        ConsolePattern(re.compile(_FRONT % b"ERR" + rb"Init function at .* returned error"), panic),
         ConsolePattern(re.compile(_FRONT % b"Info" + rb"main returned (-?\d{1,9})"), exit_code),
     ),
 )

@@ -1,0 +1,55 @@
+"""Linux's boot protocol for x86 (Documentation/arch/x86/boot.rst): the header of a bzImage.
+
+QEMU looks for `HdrS` at 0x202 before anything else, and at no boot flag 55 AA (x86_load_linux in hw/i386/x86-common.c,
+in older versions x86.c). It compares only the setup part with the file's size. What is missing of the kernel behind it
+the guest alone can notice, and it stays silent for ever.
+"""
+
+import struct
+
+_MAGIC_AT, _MAGIC = 0x202, b"HdrS"
+_SECTOR_BYTES, _PARAGRAPH_BYTES = 512, 16
+_HEADER_BYTES = 0x250
+_USUAL_SETUP_SECTORS = 4
+_HAS_SYSSIZE, _HAS_COMMAND_LINE, _HAS_PAYLOAD = 0x204, 0x206, 0x208
+"""Versions of the protocol, since which syssize can be trusted, and cmdline_size and payload_offset exist."""
+
+
+def has_linux_header(head: bytes) -> bool:
+    """Return whether QEMU takes this for a bzImage."""
+    return head[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] == _MAGIC
+
+
+def bytes_of_bzimage(head: bytes) -> int:
+    """Return how many bytes a bzImage must have by its own header.
+
+    syssize counts paragraphs of 16 bytes, and the last one need not be whole: iPXE's and memtest86+'s are not.
+    """
+    head, version = _whole(head)
+    (syssize,) = struct.unpack_from("<I", head, 0x1F4)
+    payload_offset, payload_bytes = struct.unpack_from("<II", head, 0x248)
+    setup = ((head[0x1F1] or _USUAL_SETUP_SECTORS) + 1) * _SECTOR_BYTES
+    code = syssize * _PARAGRAPH_BYTES - (_PARAGRAPH_BYTES - 1) if version >= _HAS_SYSSIZE else 0
+    payload = payload_offset + payload_bytes if version >= _HAS_PAYLOAD else 0
+    return setup + max(0, code, payload)
+
+
+def kernel_version(head: bytes) -> bytes:
+    """Return the text that the header's kernel_version points to; empty if there is none."""
+    (pointer,) = struct.unpack_from("<H", _whole(head)[0], 0x20E)
+    start = 0x200 + pointer
+    return head[start : start + 256].split(b"\0")[0]
+
+
+def command_line_bytes(head: bytes) -> int:
+    """Return how long the kernel's command line may be (cmdline_size); 0 if the header does not say it."""
+    head, version = _whole(head)
+    size: int = struct.unpack_from("<I", head, 0x238)[0]
+    return size if version >= _HAS_COMMAND_LINE else 0
+
+
+def _whole(head: bytes) -> tuple[bytes, int]:
+    """Return the beginning of an image with all of the header, and the header's version of the protocol."""
+    head = head.ljust(_HEADER_BYTES, b"\0")
+    version: int = struct.unpack_from("<H", head, 0x206)[0]
+    return head, version
