@@ -1,6 +1,7 @@
 """Starts the test guest under QEMU for its own tests, and asks it over HTTP by a port on loopback."""
 
 import http.client
+import json
 import shlex
 import socket
 import subprocess
@@ -9,10 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 SOURCE = Path(__file__).parent
-KERNEL = SOURCE.parent.parent / "build/guest/hello.bin"
+BUILT = SOURCE.parent.parent / "build/guest"
 DEADLINE_S = 10.0
+COLUMNS, ROWS, SCREEN_AT = 80, 25, 0xB8000
 FLAGS = "-M pc -accel tcg -nodefaults -no-user-config -display none -vga none -m 8 -no-reboot -serial stdio"
 NET = '{"if":"vioif0","type":"inet","method":"static","addr":"10.0.2.15","mask":"24","gw":"10.0.2.2"}'
 CONFIG = f'{{"cmdline": "web a b", "env": "K=V", "env": "SPACE=a b", "net": {NET}}}'
@@ -36,6 +39,7 @@ class Guest:
     process: subprocess.Popen[bytes]
     console_file: Path
     port: int
+    qmp: Path
 
     def console(self) -> str:
         return self.console_file.read_bytes().decode("latin-1").replace("\r\n", "\n")
@@ -57,27 +61,49 @@ class Guest:
         assert status == 200, (path, status, body)
         return body
 
+    def info(self) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(self.get("/info"))
+        return told
+
+    def screen(self) -> list[tuple[str, set[int]]]:
+        """The VGA text screen: of each row its text, and the colours of its cells."""
+        saved = self.qmp.with_name("screen")
+        with socket.socket(socket.AF_UNIX) as monitor, monitor.makefile("rw") as lines:
+            monitor.connect(str(self.qmp))
+            size = COLUMNS * ROWS * 2
+            where = {"val": SCREEN_AT, "size": size, "filename": str(saved)}
+            for command in ({"execute": "qmp_capabilities"}, {"execute": "pmemsave", "arguments": where}):
+                lines.write(json.dumps(command))
+                lines.flush()
+                while '"return"' not in (answer := lines.readline()):
+                    assert '"error"' not in answer, answer
+        cells = saved.read_bytes()
+        rows = [cells[at : at + COLUMNS * 2] for at in range(0, size, COLUMNS * 2)]
+        return [(row[::2].decode("cp437").rstrip(), set(row[1::2])) for row in rows]
+
 
 @contextmanager
-def booted(directory: Path, *more: str, nic: str = "romfile=", netdev: str = "") -> Iterator[Guest]:
-    """A guest with `more` arguments; it is killed at the end, by its handle."""
-    port, console = free_port(), directory / "console"
+def booted(
+    directory: Path, *more: str, image: str = "hello.bin", nic: str = "romfile=", netdev: str = ""
+) -> Iterator[Guest]:
+    """A guest with `more` arguments, from a disk where there is no image; it is killed at the end, by its handle."""
+    port, console, qmp = free_port(), directory / "console", directory / "qmp"
     net = (
         "-netdev",
         netdev or f"user,id=n,hostfwd=tcp:127.0.0.1:{port}-:80",
         "-device",
         f"virtio-net-pci,netdev=n,{nic}",
     )
-    flags = shlex.split(FLAGS)
+    flags = (*shlex.split(FLAGS), "-qmp", f"unix:{qmp},server=on,wait=off")
     with console.open("wb") as out:
         process = subprocess.Popen(
-            ["qemu-system-x86_64", *flags, "-kernel", str(KERNEL), *net, *more],
+            ["qemu-system-x86_64", *flags, *(("-kernel", str(BUILT / image)) if image else ()), *net, *more],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
         )
     try:
-        yield Guest(process, console, port)
+        yield Guest(process, console, port, qmp)
     finally:
         process.kill()
         process.wait(DEADLINE_S)

@@ -1,13 +1,13 @@
-/* The configuration, in the terms that all kinds share. Each kind reads it from words of its own, by what is here; all
-   are strict, so that a supervisor's mistake is seen and not papered over. */
+/* The configuration, in the terms that all kinds share. Each kind reads it from words of its own, by what is here, and
+   refuses what that kind refuses, so that a supervisor's mistake shows. */
 #include "guest.h"
 
 enum { HAS_CMDLINE = 1 << 2, HAS_MODULES = 1 << 3, FLAGS = 0, CMDLINE = 4, MODULE_COUNT = 5, MODULES = 6 };
 
-static char copy[CONFIG_MAX_BYTES + 1];
-struct config config = { .source = "none", .cmdline = { "hello", 5 } };
+static char copy[TEXT_MAX];
+struct config config;
 
-bool config_ip(struct text t, uint32_t *out)
+static bool read_ip(struct text t, uint32_t *out)
 {
     uint32_t ip = 0, octet;
     for (int left = 4; left; left--) {
@@ -24,70 +24,95 @@ bool config_ip(struct text t, uint32_t *out)
     return true;
 }
 
-bool config_mask(struct text t, uint32_t *prefix)
+static bool read_mask(struct text t, uint32_t *prefix)
 {
     uint32_t mask;
-    if (!config_ip(t, &mask) || (~mask & (~mask + 1)))
+    if (!read_ip(t, &mask) || (~mask & (~mask + 1)))
         return false;
     for (*prefix = 0; mask; mask <<= 1)
         ++*prefix;
     return true;
 }
 
-void config_env(struct text variable)
+static bool take_address(struct text ip, uint32_t prefix)
 {
-    if (config.env_count == ENV_MAX)
-        bootstrap_failed("config: too many env entries");
-    config.env[config.env_count++] = variable;
+    if (!read_ip(ip, &config.ip4.addr))
+        return false;
+    config.ip4.prefix = prefix;
+    return config.ip4.has_address = true;
 }
 
-/* With a prefix length or a dotted mask; a gateway that is no text is none. */
-void config_static(struct text addr, struct text prefix, struct text mask, struct text gw)
+bool config_address(struct text ip, struct text prefix)
 {
-    config.wants_network = true;
-    config.has_gw = gw.at && gw.len;
-    if (!config_ip(addr, &config.addr) || (config.has_gw && !config_ip(gw, &config.gw))
-        || !(mask.at ? config_mask(mask, &config.prefix) : text_number(prefix, 32, &config.prefix)))
-        bootstrap_failed("net: bad static address, mask or gateway");
-    uint32_t bits = config.prefix ? ~0u << (32 - config.prefix) : 0;
-    if (config.has_gw && ((config.addr ^ config.gw) & bits))
-        bootstrap_failed("net: the gateway is not on the link");
+    uint32_t bits;
+    return text_number(prefix, 32, &bits) && take_address(ip, bits);
+}
+
+bool config_address_masked(struct text ip, struct text mask)
+{
+    uint32_t bits;
+    return read_mask(mask, &bits) && take_address(ip, bits);
+}
+
+bool config_gateway(struct text gw)
+{
+    if (!read_ip(gw, &config.ip4.gw))
+        return false;
+    return config.ip4.has_gw = true;
+}
+
+bool config_gateway_is_on_link(void)
+{
+    uint32_t bits = config.ip4.prefix ? ~0u << (32 - config.ip4.prefix) : 0;
+    return !((config.ip4.addr ^ config.ip4.gw) & bits);
+}
+
+void list_add(struct list *list, struct text item)
+{
+    if (list->count == LIST_MAX)
+        kind_failed("hello: this test guest has no room for so many entries");
+    list->items[list->count++] = item;
 }
 
 /* The text is copied: the memory that the loader used is given away afterwards. */
-static struct text copied(const char *at, unsigned len)
+static struct text copied(const char *source, const char *at, unsigned len)
 {
-    if (len > CONFIG_MAX_BYTES)
-        bootstrap_failed("config: too long");
+    if (len > sizeof copy)
+        kind_failed("hello: this test guest has no room for so long a text");
     memcpy(copy, at, len);
+    config.source = source;
     return (struct text){ copy, len };
+}
+
+bool config_has_module(const uint32_t *multiboot)
+{
+    return multiboot[FLAGS] & HAS_MODULES && multiboot[MODULE_COUNT];
 }
 
 struct text config_module(const uint32_t *multiboot)
 {
-    if (!(multiboot[FLAGS] & HAS_MODULES) || !multiboot[MODULE_COUNT])
-        return (struct text){ 0 };
     const uint32_t *module = (const uint32_t *)multiboot[MODULES];
-    config.source = "module";
-    return copied((const char *)module[0], module[1] - module[0]);
+    return copied("module", (const char *)module[0], module[1] - module[0]);
 }
 
-/* QEMU puts the kernel's path first. */
-struct text config_command_line(const uint32_t *multiboot)
+struct text config_command_line(const uint32_t *multiboot, unsigned *path_bytes)
 {
+    *path_bytes = 0;
     if (!(multiboot[FLAGS] & HAS_CMDLINE))
         return (struct text){ 0 };
     const char *at = (const char *)multiboot[CMDLINE];
     struct text all = { at, strlen(at) };
     cut(&all, ' ');
-    config.source = "command line";
-    return copied(all.at, all.len);
+    *path_bytes = all.at - at;
+    return copied("command line", all.at, all.len);
 }
 
 void config_read(const uint32_t *multiboot)
 {
+    config.source = "none";
+    config.cmdline = (struct text){ "hello", 5 };
     kind_configure(multiboot);
     say("config: %s\ncmdline: %T\n", config.source, &config.cmdline);
-    for (unsigned i = 0; i < config.env_count; i++)
-        say("env: %T\n", &config.env[i]);
+    for (unsigned i = 0; i < config.env.count; i++)
+        say("env: %T\n", &config.env.items[i]);
 }

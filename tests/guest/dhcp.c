@@ -1,12 +1,12 @@
 /* A DHCP client (RFC 2131) for "method": "dhcp": discover, request, done. It takes address, mask and the first router,
-   and never renews: a test guest does not outlive its lease. */
+   and never renews: a test guest does not outlive its lease. How often it asks is its kind's. */
 #include "net.h"
 
 enum {
     BOOTP_BYTES = 236, COOKIE = 0x63825363, OPTIONS_AT = BOOTP_BYTES + 4, MESSAGE_BYTES = 300, UDP_BYTES = 8,
     SERVER_PORT = 67, CLIENT_PORT = 68, MASK = 1, ROUTER = 3, WANTED_ADDRESS = 50, KIND = 53, SERVER = 54,
     WANTED_OPTIONS = 55, END = 255, DISCOVER = 1, OFFER = 2, REQUEST = 3, ACCEPTED = 5, REFUSED = 6,
-    TRIES_MAX = 10, RETRY_TICKS = 1000 / TICK_MS
+    RETRY_TICKS = 1000 / TICK_MS
 };
 
 static uint8_t waits_for;                                   /* OFFER, ACCEPTED or 0 */
@@ -69,8 +69,8 @@ void dhcp_tick(void)
     if (!waits_for || ++ticks < RETRY_TICKS)
         return;
     ticks = 0;
-    if (++tries == TRIES_MAX)
-        bootstrap_failed("net: no answer by DHCP");
+    if (++tries == kind.dhcp_tries)
+        kind_failed("configuring dhcp for vioif0 failed: 49");      /* EADDRNOTAVAIL */
     ask();
 }
 

@@ -10,11 +10,6 @@ void stop_cpu(void)
         __asm__ volatile("cli; hlt");
 }
 
-void bootstrap_failed(const char *why)
-{
-    kind_failed(why);
-}
-
 void fatal_trap(uint32_t vector, const uint32_t *stack)
 {
     bool has_code = vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
@@ -63,9 +58,9 @@ void end_panic(uint32_t code)
 /* The I/O base of the ACPI power management block: PIIX4 (-M pc) or ICH9 (-M q35); 0 if there is neither. */
 uint16_t acpi_pm_base(void)
 {
-    uint32_t device = pci_find(0x8086, 0x7113);
+    uint32_t device = pci_find(0x8086, 0x7113, 0);
     if (device == PCI_NONE)
-        device = pci_find(0x8086, 0x2918);
+        device = pci_find(0x8086, 0x2918, 0);
     return device == PCI_NONE ? 0 : pci_read(device, 0x40) & 0xff80;
 }
 

@@ -1,151 +1,121 @@
-/* A strict JSON reader over text in place. Like rumprun it never unescapes: a string is its raw bytes. The first
-   error sets `bad`, and from then on every call fails. Nesting is bounded, because so is the stack. */
+/* JSON in tokens, by the rules of jsmn without JSMN_STRICT, which is rumprun's reader (lib/libbmk_core/jsmn.c). It wants
+   brackets that match and strings that end; whether keys have values is its caller's business. Nothing is unescaped. */
 #include "guest.h"
 
-enum { DEPTH_MAX = 16 };
+enum { OPEN = 0xffffffff };                     /* the length of what is not closed yet */
+#define NOBODY 0xffffffffu
 
-static bool fail(struct json *j)
+struct reader {
+    struct text rest;
+    struct token *tokens;
+    unsigned count, parent;                     /* parent: whose size the next token adds to */
+};
+
+static void take(struct reader *r, unsigned n)
 {
-    j->bad = true;
-    return false;
+    r->rest = (struct text){ r->rest.at + n, r->rest.len - n };
 }
 
-static char peek(struct json *j)
+static unsigned innermost_open(const struct reader *r)
 {
-    while (j->at < j->end && (*j->at == ' ' || *j->at == '\t' || *j->at == '\n' || *j->at == '\r'))
-        j->at++;
-    return j->at < j->end && !j->bad ? *j->at : 0;
+    unsigned i = r->count;
+    while (i && r->tokens[i - 1].text.len != OPEN)
+        i--;
+    return i ? i - 1 : NOBODY;
 }
 
-static bool take(struct json *j, char c)
+static void add(struct reader *r, enum json_type type, struct text text)
 {
-    if (!c || peek(j) != c)
+    if (r->parent != NOBODY)
+        r->tokens[r->parent].size++;
+    r->tokens[r->count++] = (struct token){ type, 0, text };
+}
+
+static void open(struct reader *r)
+{
+    add(r, *r->rest.at == '{' ? JSON_OBJECT : JSON_ARRAY, (struct text){ r->rest.at, OPEN });
+    r->parent = r->count - 1;
+    take(r, 1);
+}
+
+static bool close(struct reader *r)
+{
+    unsigned last = innermost_open(r);
+    if (last == NOBODY || r->tokens[last].type != (*r->rest.at == '}' ? JSON_OBJECT : JSON_ARRAY))
         return false;
-    j->at++;
+    take(r, 1);
+    r->tokens[last].text.len = r->rest.at - r->tokens[last].text.at;
+    r->parent = innermost_open(r);
     return true;
 }
 
-static bool is_hex(char c)
+/* How many bytes the escape at the front has, or 0. */
+static unsigned escape_bytes(struct text t)
 {
-    return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'f');
+    if (t.len < 2 || !is_in(t.at[1], "\"\\/bfnrtu"))
+        return 0;
+    unsigned n = t.at[1] == 'u' ? 6 : 2;
+    for (unsigned i = 2; i < n; i++)
+        if (i >= t.len || !is_in(t.at[i], "0123456789abcdefABCDEF"))
+            return 0;
+    return n;
 }
 
-static bool take_escape(struct json *j)
+static bool string(struct reader *r)
 {
-    if (++j->at >= j->end)
-        return false;
-    if (*j->at == 'u') {
-        for (int i = 0; i < 4; i++)
-            if (++j->at >= j->end || !is_hex(*j->at))
-                return false;
-        return true;
+    take(r, 1);
+    struct text s = { r->rest.at, 0 };
+    while (r->rest.len && *r->rest.at != '"') {
+        unsigned n = *r->rest.at == '\\' ? escape_bytes(r->rest) : 1;
+        if (!n)
+            return false;
+        take(r, n);
     }
-    for (const char *ok = "\"\\/bfnrt"; *ok; ok++)
-        if (*j->at == *ok)
-            return true;
-    return false;
-}
-
-bool json_string(struct json *j, struct text *out)
-{
-    if (!take(j, '"'))
-        return fail(j);
-    const char *start = j->at;
-    for (; j->at < j->end && *j->at != '"'; j->at++)
-        if ((uint8_t)*j->at < 0x20 || (*j->at == '\\' && !take_escape(j)))
-            return fail(j);
-    if (j->at >= j->end)
-        return fail(j);
-    *out = (struct text){ start, j->at++ - start };
+    if (!r->rest.len)
+        return false;
+    s.len = r->rest.at - s.at;
+    take(r, 1);
+    add(r, JSON_STRING, s);
     return true;
 }
 
-static bool take_digits(struct json *j)
+/* Whatever else it is, up to where something can follow. */
+static bool primitive(struct reader *r)
 {
-    const char *start = j->at;
-    while (j->at < j->end && *j->at >= '0' && *j->at <= '9')
-        j->at++;
-    return j->at > start;
-}
-
-static bool take_char(struct json *j, char a, char b)
-{
-    if (j->at >= j->end || (*j->at != a && *j->at != b))
-        return false;
-    j->at++;
+    struct text p = { r->rest.at, 0 };
+    for (; r->rest.len && !is_in(*r->rest.at, "\t\r\n :,]}"); take(r, 1))
+        if ((uint8_t)*r->rest.at < 32 || (uint8_t)*r->rest.at >= 127)
+            return false;
+    p.len = r->rest.at - p.at;
+    add(r, JSON_PRIMITIVE, p);
     return true;
 }
 
-static bool take_number(struct json *j)
+static bool step(struct reader *r)
 {
-    take_char(j, '-', '-');
-    if (!take_char(j, '0', '0') && !take_digits(j))
-        return false;
-    if (take_char(j, '.', '.') && !take_digits(j))
-        return false;
-    if (take_char(j, 'e', 'E')) {
-        take_char(j, '+', '-');
-        return take_digits(j);
-    }
-    return true;
-}
-
-static bool take_word(struct json *j, const char *word)
-{
-    unsigned n = strlen(word);
-    if ((size_t)(j->end - j->at) < n || memcmp(j->at, word, n))
-        return false;
-    j->at += n;
-    return true;
-}
-
-bool json_open_object(struct json *j)
-{
-    return take(j, '{') || fail(j);
-}
-
-/* Moves to the next key of the object; false at its end, or on an error (then `bad`). */
-bool json_next_key(struct json *j, bool first, struct text *key)
-{
-    if (take(j, '}'))
-        return false;
-    if (!first && !take(j, ','))
-        return fail(j);
-    return json_string(j, key) && (take(j, ':') || fail(j));
-}
-
-static bool skip(struct json *j, unsigned depth)
-{
-    struct text unused;
-    bool first = true;
-    char c = peek(j);
-    if (!depth)
-        return fail(j);
+    char c = *r->rest.at;
     if (c == '"')
-        return json_string(j, &unused);
-    if (c == '{') {
-        for (j->at++; json_next_key(j, first, &unused); first = false)
-            skip(j, depth - 1);
-        return !j->bad;
-    }
-    if (c == '[') {
-        for (j->at++; !take(j, ']'); first = false)
-            if ((!first && !take(j, ',')) || !skip(j, depth - 1))
-                return fail(j);
-        return true;
-    }
-    if (c == 't' || c == 'f' || c == 'n')
-        return take_word(j, "true") || take_word(j, "false") || take_word(j, "null") || fail(j);
-    return (c && take_number(j)) || fail(j);
+        return string(r);
+    if (is_in(c, "}]"))
+        return close(r);
+    if (!is_in(c, "{[\t\r\n :,"))
+        return primitive(r);
+    if (is_in(c, "{["))
+        return open(r), true;
+    if (c == ':')
+        r->parent = r->count - 1;
+    else if (c == ',' && (r->parent == NOBODY || r->tokens[r->parent].text.len != OPEN))
+        r->parent = innermost_open(r);
+    take(r, 1);
+    return true;
 }
 
-/* Steps over one value of any kind. */
-void json_skip(struct json *j)
+/* How many tokens there are, 0 where the text is no JSON. `tokens` has room for as many as the text has bytes. */
+unsigned json_read(struct text t, struct token *tokens)
 {
-    skip(j, DEPTH_MAX);
-}
-
-bool json_at_end(struct json *j)
-{
-    return !peek(j) && j->at == j->end && !j->bad;
+    struct reader r = { t, tokens, 0, NOBODY };
+    while (r.rest.len)
+        if (!step(&r))
+            return 0;
+    return innermost_open(&r) == NOBODY ? r.count : 0;
 }

@@ -12,7 +12,7 @@ void *memory_take(size_t bytes, size_t align)
 {
     uintptr_t at = (memory_next + align - 1) & ~(align - 1);
     if (bytes > memory_end || at > memory_end - bytes)
-        bootstrap_failed("memory: too little");
+        kind_failed("memory: too little");
     memory_next = at + bytes;
     return (void *)at;
 }
@@ -24,24 +24,26 @@ static uint32_t pm_timer(void)
     return base ? inl(base + 8) & 0xffffff : 0;
 }
 
+/* The greeting is drawn over the console's lines, so it comes when there will be no more of them by itself. */
 static void announce(void)
 {
-    char where[64];
-    if (!interface.up)
-        return;
-    where[format(where, sizeof where - 1, "hello: serving on %I:%u", interface.addr, HTTP_PORT)] = 0;
-    say("%s\n", where);
-    vga_greeting(where + strlen("hello: "));
+    static bool said, drawn;
+    static char where[64];
+    if (interface.up && !said) {
+        said = true;
+        where[format(where, sizeof where - 1, "hello: serving on %I:%u", interface.addr, HTTP_PORT)] = 0;
+        say("%s\n", where);
+    }
+    if (said && !drawn && (interface.gw_known || !interface.has_gw)) {
+        drawn = true;
+        vga_greeting(where + strlen("hello: "));
+    }
 }
 
 static void serve(void)
 {
-    bool announced = false;
     for (;;) {
-        if (interface.up && !announced) {
-            announced = true;
-            announce();
-        }
+        announce();
         nic_poll();
         if (cpu_tick_taken()) {
             tcp_tick();
@@ -60,15 +62,15 @@ void guest_main(uint32_t magic, const uint32_t *multiboot)
     console_start();
     cpu_start();
     console_listen();
-    say("hello: vtapd's test guest, configured as %s is\n", kind_name);
+    say("hello: vtapd's test guest, configured as %s is\n", kind.name);
     if (magic != MULTIBOOT_LOADED || !(multiboot[0] & HAS_MEMORY))
-        bootstrap_failed("not booted by multiboot 1");
+        kind_failed("not booted by multiboot 1");
     memory_next = (uintptr_t)image_end;
     memory_end = MIB + multiboot[2] * 1024;
     memory_bytes = memory_end;
     config_read(multiboot);
     conns_start();
-    if (kind_hears_button)
+    if (kind.hears_button)
         button_start();
     net_start();
     firmware_ms = began / PM_TICKS_PER_MS;

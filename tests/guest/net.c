@@ -171,15 +171,15 @@ void net_configure(uint32_t addr, uint32_t prefix, bool has_gw, uint32_t gw)
 
 void net_start(void)
 {
-    bool found = nic_start();
-    if (!found && config.wants_network)
-        bootstrap_failed("net: no legacy virtio network card (vioif0)");
-    if (found)
-        say("mac: %M\nmtu: %u\n", nic_mac, nic_mtu);
-    if (config.dhcp)
+    if (!nic_start()) {
+        say("net: no legacy virtio network card\n");
+        return;
+    }
+    say("mac: %M\nmtu: %u\n", nic_mac, nic_mtu);
+    if (config.ip4.has_address)
+        net_configure(config.ip4.addr, config.ip4.prefix, config.ip4.has_gw, config.ip4.gw);
+    else if (config.dhcp)
         dhcp_start();
-    else if (config.wants_network)
-        net_configure(config.addr, config.prefix, config.has_gw, config.gw);
     else
         say("net: no address\n");
 }

@@ -66,29 +66,6 @@ static void lines_on_console(struct conn *c, struct text query)
     http_reply_text(c, "200 OK", "written\n");
 }
 
-/* Strings of the configuration were never unescaped, so they are still valid inside quotes. */
-static unsigned add_quoted(char *out, unsigned size, struct text t, bool first)
-{
-    return t.len ? format(out, size, "%s\"%T\"", first ? "" : ",", &t) : 0;
-}
-
-static void show_info(struct conn *c, struct text query)
-{
-    static char env[CONFIG_MAX_BYTES + 4 * ENV_MAX], dns[64];
-    unsigned n = 0, m = 0;
-    (void)query;
-    for (unsigned i = 0; i < config.env_count; i++)
-        n += add_quoted(env + n, sizeof env - n, config.env[i], !i);
-    for (unsigned i = 0; i < DNS_MAX; i++)
-        m += add_quoted(dns + m, sizeof dns - m, config.dns[i], !m);
-    struct text all = { env, n }, servers = { dns, m };
-    http_reply_text(c, "200 OK",
-        "{\"config\":\"%s\",\"cmdline\":\"%T\",\"env\":[%T],\"dns\":[%T],\"hostname\":\"%T\",\"mac\":\"%M\",\"addr\":\"%I\",\"mask\":\"%u\",\"gw\":\"%I\","
-        "\"gw_mac\":\"%M\",\"mtu\":%u,\"firmware_ms\":%u,\"boot_ms\":%u,\"requests\":%u,\"memory_bytes\":%u}\n",
-        config.source, &config.cmdline, &all, &servers, &config.hostname, nic_mac, interface.addr, interface.prefix,
-        interface.gw, interface.gw_mac, nic_mtu, firmware_ms, boot_ms, http_requests, memory_bytes);
-}
-
 static void end_after_reply(struct conn *c, const char *word, void (*run)(uint32_t), uint32_t code)
 {
     http_reply_text(c, "200 OK", "%s\n", word);

@@ -3,7 +3,6 @@
 Nothing here knows vtapd. QEMU's user network is forwarded to loopback, so neither root nor KVM is needed.
 """
 
-import json
 import random
 import socket
 import time
@@ -32,7 +31,7 @@ def test_the_page_is_purple(serving: Guest) -> None:
 
 
 def test_configuration_from_the_command_line(serving: Guest) -> None:
-    info = json.loads(serving.get("/info"))
+    info = serving.info()
     expected = {"config": "command line", "cmdline": "web a b", "env": ["K=V", "SPACE=a b"], "addr": "10.0.2.15"}
     assert expected.items() <= info.items()
     assert (info["mask"], info["gw"], info["mtu"]) == ("24", "10.0.2.2", 1500)
@@ -47,13 +46,15 @@ def test_module_wins_over_command_line_and_mtu_is_taken(tmp_path: Path) -> None:
     config.write_text(CONFIG.replace("web a b", "from module") + "\n")
     with booted(tmp_path, "-initrd", str(config), "-append", CONFIG, nic="romfile=,host_mtu=1400") as guest:
         guest.wait_for("serving on")
-        info = json.loads(guest.get("/info"))
+        info = guest.info()
         assert (info["config"], info["cmdline"], info["mtu"]) == ("module", "from module", 1400)
         assert "mtu: 1400" in guest.console()
 
 
 def test_dhcp(tmp_path: Path) -> None:
-    with booted(tmp_path, "-append", '{"net": {"if":"vioif0","type":"inet","method":"dhcp"}}') as guest:
+    with booted(
+        tmp_path, "-append", '{"cmdline": "web", "net": {"if":"vioif0","type":"inet","method":"dhcp"}}'
+    ) as guest:
         guest.wait_for("serving on 10.0.2.15:80")
         assert b"Hiya" in guest.get("/")
 
@@ -89,14 +90,16 @@ def test_console_gets_raw_bytes(serving: Guest) -> None:
     wait_until(lambda: raw in serving.console_file.read_bytes(), serving.console)
 
 
+HALTED = "rump kernel halting...\nhalted\n"
+
+
 @pytest.mark.parametrize(
     ("path", "last"),
     [
-        ("/exit", '=== main() of "web" returned 0 ===\nhalted\n'),
-        ("/exit?code=0", '=== main() of "web" returned 0 ===\nhalted\n'),
-        ("/exit?code=7", "=== ERROR: _exit(7) called ===\nhalted\n"),
-        ("/abort", "_lwpabort() called\nhalted\n"),
-        ("/trap", "FATAL TRAP: exception 6 at 0x"),
+        ("/exit", f'\n=== main() of "web" returned 0 ===\n\n=== _exit(0) called ===\n{HALTED}'),
+        ("/exit?code=7", f"\n=== ERROR: _exit(7) called ===\n{HALTED}"),
+        ("/abort", f"_lwpabort() called\n\n=== ERROR: _exit(1) called ===\n{HALTED}"),
+        ("/trap", "FATAL TRAP: invalid opcode at 0x"),
         ("/panic", "FATAL TRAP: panic, and nothing ended the guest\n"),
         ("/hang", ""),
     ],
@@ -125,30 +128,3 @@ def test_endings_that_end_qemu(tmp_path: Path, path: str, more: tuple[str, ...])
         assert guest.get(path).endswith(b"\n")
         assert guest.process.wait(DEADLINE_S) == 0
         assert "halted" not in guest.console()
-
-
-NO_CARD = "romfile=,disable-legacy=on"
-
-
-@pytest.mark.parametrize(
-    ("config", "nic"),
-    [
-        (CONFIG, NO_CARD),
-        (CONFIG[:-1], ""),
-        (CONFIG + "x", ""),
-        (CONFIG.replace("web a b", "a\tb"), ""),
-        ('{"cmdline": "web",}', ""),
-        ('{"cmdline": 7}', ""),
-        ("{" + '"a":[' * 40, ""),
-        (CONFIG.replace('"24"', '"33"'), ""),
-        (CONFIG.replace('"24"', "24"), ""),
-        (CONFIG.replace("10.0.2.2", "10.1.2.2"), ""),
-        (CONFIG.replace("10.0.2.15", "10.0.2.256"), ""),
-        (CONFIG.replace("vioif0", "xenif0"), ""),
-        (CONFIG.replace("web a b", "x" * 4096), ""),
-    ],
-)
-def test_bootstrap_fails(tmp_path: Path, config: str, nic: str) -> None:
-    with booted(tmp_path, "-append", config, nic=nic or "romfile=") as guest:
-        guest.wait_for("=== bootstrap failed\nhalted\n")
-        assert guest.process.poll() is None

@@ -43,6 +43,13 @@ bool text_is(struct text t, const char *word)
     return t.len == strlen(word) && !memcmp(t.at, word, t.len);
 }
 
+bool is_in(char c, const char *set)
+{
+    while (*set && *set != c)
+        set++;
+    return *set;
+}
+
 /* The whole text is a decimal number of at most `max`. */
 bool text_number(struct text t, uint32_t max, uint32_t *out)
 {
@@ -93,6 +100,23 @@ static void put_mac(struct sink *s, const uint8_t *mac)
     }
 }
 
+/* In quotes, with what JSON has to have escaped. */
+static void put_json(struct sink *s, const struct text *t)
+{
+    put(s, "\"", 1);
+    for (unsigned i = 0; i < t->len; i++) {
+        uint8_t c = t->at[i];
+        if (c < 0x20) {
+            put(s, "\\u00", 4);
+            put_number(s, c, 16, 2);
+            continue;
+        }
+        put(s, "\\", c == '"' || c == '\\');
+        put(s, t->at + i, 1);
+    }
+    put(s, "\"", 1);
+}
+
 unsigned vformat(char *out, unsigned size, const char *p, va_list args)
 {
     struct sink s = { out, size, 0 };
@@ -104,6 +128,7 @@ unsigned vformat(char *out, unsigned size, const char *p, va_list args)
         switch (*++p) {
         case 's': { const char *v = va_arg(args, const char *); put(&s, v, strlen(v)); break; }
         case 'T': { const struct text *v = va_arg(args, const struct text *); put(&s, v->at, v->len); break; }
+        case 'J': put_json(&s, va_arg(args, const struct text *)); break;
         case 'c': { char v = va_arg(args, int); put(&s, &v, 1); break; }
         case 'u': put_number(&s, va_arg(args, uint32_t), 10, 1); break;
         case 'x': put_number(&s, va_arg(args, uint32_t), 16, 1); break;

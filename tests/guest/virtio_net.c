@@ -89,7 +89,7 @@ static void acknowledge(void)
 
 bool nic_start(void)
 {
-    uint32_t device = pci_find(0x1af4, 0x1000);
+    uint32_t device = pci_find(VIRTIO, VIRTIO_NET, 0);
     if (device == PCI_NONE || !(pci_read(device, 0x10) & 1))
         return false;
     port = pci_read(device, 0x10) & 0xfffc;
