@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import count
 
 from supervisor.core.model import Address, IfIndex, Incarnation, Interface, Pid
 
@@ -50,6 +51,12 @@ def delete_tap(world: World) -> None:
         world.disturbed = True
 
 
+def lose_neighbours_tap(world: World) -> None:
+    """Another container deletes its own tap: the number goes to the next one, and its rule stays until it is found."""
+    used = {tap.device.minor for tap in world.taps.values()} | world.minors_elsewhere
+    world.stale_elsewhere.add(next(minor for minor in count(1) if minor not in used))
+
+
 def connect_network(world: World) -> None:
     """docker network connect: one more interface, behind the others."""
     if world.incarnation is None or "eth8" in world.interfaces:
@@ -84,6 +91,7 @@ DISTURBANCES: Mapping[str, Callable[[World], None]] = {
         lose_node,
         lose_link,
         delete_tap,
+        lose_neighbours_tap,
         connect_network,
         disconnect_network,
     )
