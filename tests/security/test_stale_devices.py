@@ -1,0 +1,93 @@
+"""A container that deletes its own tap, and the next container's tap, which the kernel gives the same device number."""
+
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from tests.integration.containers import Container, Containers
+from tests.integration.daemon import Daemon
+from tests.integration.device_numbers import take_lower_numbers
+from tests.integration.device_programs import DevicePrograms
+from tests.integration.observe import node
+from tests.integration.patient_daemon import PATIENT
+from tests.integration.processes import run
+from tests.integration.waiting import eventually
+
+from .stale_devices import TRIES, attack, delete_tap, denials, nothing, prove_closed
+
+BUSY_S = 30.0
+RARE_RESYNC = pytest.mark.vtapd_config(attach={"resync": "10m"})
+"""It cannot be what helps."""
+
+
+@RARE_RESYNC
+@pytest.mark.both_cgroups
+def test_a_container_that_deletes_its_tap_cannot_open_its_neighbours(vtapd: Daemon, containers: Containers) -> None:
+    """The kernel gives the neighbour's tap the same device number."""
+    attacker, victim = attack(vtapd, containers, nothing, nothing)
+    prove_closed(attacker, victim)
+    assert (attacker.name, victim.name) in denials(vtapd)
+
+
+@RARE_RESYNC
+@pytest.mark.both_cgroups
+@pytest.mark.parametrize("end", [Daemon.stop, Daemon.kill], ids=["stopped", "killed"])
+def test_nor_after_the_daemon_was_down(
+    vtapd: Daemon, containers: Containers, monkeypatch: pytest.MonkeyPatch, end: Callable[[Daemon], object]
+) -> None:
+    """The next daemon makes the neighbour's tap before it knows more of the attacker than its record."""
+    monkeypatch.setattr(vtapd, "program", PATIENT)
+    attacker, victim = attack(vtapd, containers, lambda _: end(vtapd), vtapd.start)
+    prove_closed(attacker, victim)
+    assert (attacker.name, victim.name) in denials(vtapd)
+
+
+@RARE_RESYNC
+@pytest.mark.both_cgroups
+def test_a_node_that_cannot_be_removed_opens_nothing(vtapd: Daemon, containers: Containers) -> None:
+    def make_dev_unwritable(attacker: Container) -> None:
+        run(["nsenter", "-m", "-p", "-t", str(attacker.pid), "mount", "-o", "remount,ro", "/dev"])
+
+    attacker, victim = attack(vtapd, containers, make_dev_unwritable, nothing)
+    assert (attacker.name, victim.name) in denials(vtapd)
+    found = node(attacker.pid)
+    assert found is not None
+    assert found.device == victim.tap_device()
+    assert not attacker.opens("/dev/tap0")
+
+
+@RARE_RESYNC
+@pytest.mark.only_v2
+def test_a_container_that_cannot_be_denied_a_device_keeps_the_next_tap_down(
+    vtapd: Daemon, containers: Containers
+) -> None:
+    """Its program is vtapd's own, and the kernel does not show what it opens, as with bpf_jit_harden=2."""
+    ktime_get_ns, allow = (0x85, 0, 0, 5), ((0xB4, 0, 0, 1), (0x95, 0, 0, 0))
+    hidden = b"".join(struct.pack("<BBhi", *instruction) for instruction in (ktime_get_ns, *allow))
+    for _ in range(TRIES):
+        attacker = containers.run("--cap-add", "NET_ADMIN").await_attached()
+        vtapd.command("attach", attacker.name)  # returns when it is not looked at any more
+        number = attacker.tap_device()
+        DevicePrograms(attacker.pid).attach_beside(hidden, b"vtapd")
+        take_lower_numbers(attacker, number)
+        delete_tap(attacker)
+        victim = containers.run()
+        eventually(lambda victim=victim: victim.macvtap(), "its tap is made")  # type: ignore[misc]  # mypy cannot type a default of a lambda
+        if victim.tap_device() == number:
+            break
+    else:
+        raise AssertionError(f"other taps took the number {TRIES} times: nothing is proven")
+    view = eventually(lambda: said_by(vtapd, victim), "it is said why the victim is not attached")
+    assert attacker.name in view
+    assert victim.name in view
+    assert f"docker restart {attacker.name}" in view
+    assert not victim.macvtap().up
+    assert node(victim.pid) is None
+    attacker.machine.docker("restart", "-t", "0", attacker.id)
+    victim.await_attached(BUSY_S)
+
+
+def said_by(daemon: Daemon, container: Container) -> str:
+    message = daemon.inspect(container.name).message
+    return message if "cannot be denied" in message else ""
