@@ -42,7 +42,7 @@ test: need-test lint test-unit test-images  ## run all tests, in Dockers of thei
 
 .PHONY: test-images
 test-images: need-test $(VENV)/.dev  # before tests that run side by side would each build them
-	@cd tests && for image in container linux vmlinux ipxe prometheus; do $(SUDO) ../$(PY) -m images $$image >/dev/null || exit 1; done
+	@cd tests && for image in container linux vmlinux linux-generic ipxe prometheus; do $(SUDO) ../$(PY) -m images $$image >/dev/null || exit 1; done
 
 .PHONY: test-systemd
 test-systemd: need-systemd $(VENV)/.dev  ## test the package, and the service under a real systemd in a machine that is booted

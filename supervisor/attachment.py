@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Protocol
 
 from supervisor.core.actions import (
     AllowDevice,
@@ -29,12 +28,10 @@ from supervisor.core.lifetimes import lifetime_left
 from supervisor.core.model import DeviceNumber, IfIndex, Incarnation, Interface, Link, Record, Tap
 from supervisor.core.plan import Seen, SeenInterface
 from supervisor.core.rtnetlink import oldest_first
+from supervisor.device_access import DeviceRules, open_rules
 from supervisor.edges import cgroups, ifreq, netns, rootfs, tap
-from supervisor.edges.cgroup_v1 import CgroupV1Rules
-from supervisor.edges.cgroup_v2 import CgroupV2Rules
 from supervisor.edges.links import Links
 from supervisor.edges.ready_mark import observe_ready_mark, set_ready_mark
-from supervisor.errors import Permanent
 from supervisor.running import boottime_s
 
 KernelStep = (
@@ -52,18 +49,6 @@ KernelStep = (
 )
 
 
-class DeviceRules(Protocol):
-    """Who may open what, in one container; the same shape for both versions of cgroups."""
-
-    note: str | None
-
-    def close(self) -> None: ...
-    def deny_all(self) -> None: ...
-    def observe(self, devices: frozenset[DeviceNumber]) -> frozenset[DeviceNumber]: ...
-    def allow(self, device: DeviceNumber) -> None: ...
-    def deny(self, device: DeviceNumber) -> None: ...
-
-
 class Attachment:
     """Descriptors into one incarnation's namespaces; `close` gives them all back."""
 
@@ -74,7 +59,7 @@ class Attachment:
         root: int,
         dev: int,
         cgroup: Cgroup,
-        rules: "DeviceRules",
+        rules: DeviceRules,
     ) -> None:
         self.incarnation = incarnation
         self.cgroup = cgroup
@@ -96,7 +81,7 @@ class Attachment:
             owned.callback(os.close, root)
             dev = rootfs.open_dev(root)
             owned.callback(os.close, dev)
-            rules = _open_rules(cgroup, own_rules)
+            rules = open_rules(cgroup, own_rules)
             owned.callback(rules.close)
             handles = netns.open_netns(incarnation.pid)
             owned.pop_all()
@@ -148,8 +133,8 @@ class Attachment:
             case LinkNetns():
                 netns.link_netns(link_name, self.incarnation.pid)
                 return replace(seen, netns_link=self.incarnation.pid)
-            case CreateTap(interface, name, up):
-                return _with_interface(seen, SeenInterface(interface, self._create(name, interface, up=up)))
+            case CreateTap(interface, name):
+                return _with_interface(seen, SeenInterface(interface, self._create(name, interface), fresh=True))
             case RaiseTap(low, mtu):
                 self._links.raise_link(low.index, mtu)
                 owner = next(s for s in seen.interfaces if s.tap == low)
@@ -177,11 +162,11 @@ class Attachment:
             case TakeOver(original, its_tap):
                 return self._take_over(original, its_tap, seen)
 
-    def _create(self, name: str, parent: Interface, *, up: bool) -> Tap:
+    def _create(self, name: str, parent: Interface) -> Tap:
         mac = _random_mac()
-        self._links.create_macvtap(name, parent, mac, up=up)
+        self._links.create_macvtap(name, parent, mac)
         index = tap.observe_index(self.sysfs, name)
-        return Tap(name, index, mac, parent.mtu, up, tap.observe_device(self.sysfs, index))
+        return Tap(name, index, mac, parent.mtu, False, tap.observe_device(self.sysfs, index))
 
     def _take_over(self, original: Interface, its_tap: Tap, seen: Seen) -> Seen:
         """Addresses first, then the MACs: a macvtap is refused the MAC that its parent has (EADDRINUSE)."""
@@ -218,19 +203,6 @@ class Attachment:
     def _tap(self, link: Link) -> Tap:
         device = tap.observe_device(self.sysfs, link.index)
         return Tap(link.name, link.index, link.mac, link.mtu, link.up, device)
-
-
-def _open_rules(cgroup: Cgroup, own_rules: Callable[[], tuple[Rule, ...]]) -> DeviceRules:
-    """v1 or v2 by where the container has a cgroup that decides over devices; a hybrid machine has both mounted."""
-    if "devices" in cgroup.v1:
-        return CgroupV1Rules(cgroup.v1["devices"])
-    if cgroup.v2:
-        return CgroupV2Rules(cgroup.v2, own_rules)
-    raise Permanent(
-        "it has no cgroup that vtapd can see",
-        step="device_rule",
-        remedy="vtapd must see the cgroup file system that Docker uses: run it on the host itself",
-    )
 
 
 def _with_interface(seen: Seen, changed: SeenInterface) -> Seen:

@@ -27,6 +27,7 @@ from supervisor.keeper import GuestKeeper
 from supervisor.launch import GuestPlan, examine
 from supervisor.ledger import Ledger
 from supervisor.recovery import recover_guest, recover_record
+from supervisor.revocation import deny_unrecorded
 from supervisor.running import SocketPaths, boottime_s
 from supervisor.steps import Steps
 
@@ -60,6 +61,8 @@ class ContainerRun:
         self.steps = Steps(context, ledger, self.keeper, container, incarnation, on_attached)
         self._wanted = True
         self._recovered = not context.leftovers.may_concern(incarnation)
+        if self._recovered:
+            context.leftovers.note_recovered(container.id)
         self._decided = False
         """Whether it was decided what it is to have; that holds until it is decided anew."""
         self._undecided = True
@@ -170,10 +173,15 @@ class ContainerRun:
         """Once, for a run that an earlier daemon may have begun."""
         found = self._context.leftovers.take_guests(self.container.id, self.incarnation.pid)
         if why_no_network(self.container.network_mode) is None:
-            attachment = self.steps.reach()
-            attachment.sweep()
-            recover_record(self.container, self.incarnation, attachment, self._ledger)
+            try:
+                attachment = self.steps.reach()
+                attachment.sweep()
+                recover_record(self.container, self.incarnation, attachment, self._ledger)
+            finally:
+                await deny_unrecorded(self._context, self.container, self.incarnation, self._ledger)
+                self._context.leftovers.note_recovered(self.container.id)
             await recover_guest(self.container, self.incarnation, attachment, self._ledger, found)
+        self._context.leftovers.note_recovered(self.container.id)
         self._recovered = True
 
     async def _decide(self) -> None:

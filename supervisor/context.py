@@ -14,7 +14,7 @@ from supervisor.confinement import Confinement
 from supervisor.core.model import User
 from supervisor.edges.docker import Docker
 from supervisor.edges.kvm import kvm_works
-from supervisor.edges.records import Records
+from supervisor.ledger import Ledgers
 from supervisor.metrics import Counters
 from supervisor.recovery import Leftovers
 
@@ -30,7 +30,7 @@ class Context:
 
     config: Config
     docker: Docker
-    records: Records
+    ledgers: Ledgers
     user: User
     counters: Counters
     leftovers: Leftovers

@@ -26,6 +26,7 @@ from supervisor.edges.notify import notify, watchdog_interval_s
 from supervisor.edges.records import Records
 from supervisor.edges.spawn import find_user, forbid_core_dumps, keep_descriptors
 from supervisor.errors import ConfigError, Transient
+from supervisor.ledger import Ledgers
 from supervisor.metrics import Counters, program_version
 from supervisor.metrics_page import Page
 from supervisor.metrics_server import serve_metrics
@@ -55,7 +56,8 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
                 confinement.note(pid)
             if config.guest.sandbox == "required":
                 await confinement.place()  # or the daemon does not start
-            context = Context(config, docker, Records(config.run_dir), user, counters, leftovers, confinement)
+            ledgers = Ledgers(Records(config.run_dir))
+            context = Context(config, docker, ledgers, user, counters, leftovers, confinement)
             await _reach_systemd(context)
             reconciler = Reconciler(context)
             page = Page(counters.registry, reconciler.state)

@@ -4,11 +4,13 @@ A plan's own notes must be on disk before the step that they announce. What is n
 or its end, is true whether or not the disk takes it: that is kept in memory and written as soon as it can be.
 """
 
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 import structlog
 
-from supervisor.core.model import ContainerId, GuestRecord, Incarnation, Record
+from supervisor.core.device_index import DeviceIndex
+from supervisor.core.model import ContainerId, DeviceNumber, GuestRecord, Incarnation, Record
 from supervisor.edges.records import Records
 from supervisor.errors import Permanent
 
@@ -20,9 +22,14 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class Ledger:
     """`load` it before anything else."""
 
-    def __init__(self, records: Records, container_id: ContainerId) -> None:
+    def __init__(self, records: Records, index: DeviceIndex, container_id: ContainerId) -> None:
         self.record: Record | None = None
+        self.revocations = 0
+        """How often a device was taken off the record because another container's tap got its number."""
+        self.on_revoked: Callable[[], object] = lambda: None
+        """Is called after each time: the container has to be looked at again."""
         self._records = records
+        self._index = index
         self._id = container_id
         self._loaded = self._owes = False
 
@@ -36,6 +43,7 @@ class Ledger:
             log.error("record_unreadable", error=str(error))
             self._records.delete(self._id)
         self._loaded = True
+        self._index.note(self._id, self.record)
 
     def of(self, incarnation: Incarnation | None) -> Record | None:
         """The record, if it is about this run of the container."""
@@ -50,6 +58,7 @@ class Ledger:
         """Durably, or raises Transient and notes nothing."""
         self._records.write(record)
         self.record, self._owes = record, False
+        self._index.note(self._id, record)
 
     def note_guest(self, incarnation: Incarnation | None, guest: GuestRecord) -> None:
         """At once in memory. Raises Transient where the disk is to be tried again, by `settle`."""
@@ -68,3 +77,47 @@ class Ledger:
         """Forget it; nothing when there is none."""
         self._records.delete(self._id)
         self.record, self._owes = None, False
+        self._index.note(self._id, None)
+
+    def claimed(self, devices: Iterable[DeviceNumber]) -> frozenset[DeviceNumber]:
+        """Return those of these devices that another container has on record."""
+        return frozenset(device for device in devices if self._index.others(device, self._id))
+
+    def revoke(self, device: DeviceNumber) -> None:
+        """Note that the container's tap of this number is gone. Raises Transient, as `write` does."""
+        if self.record is None:
+            return
+        taps = tuple(replace(tap, device=None) if tap.device == device else tap for tap in self.record.taps)
+        self.write(replace(self.record, taps=taps))
+        self.revocations += 1
+        self.on_revoked()
+
+
+class Ledgers:
+    """The ledgers of all containers, and the index of the device numbers in them."""
+
+    def __init__(self, records: Records) -> None:
+        self.index = DeviceIndex()
+        self._records = records
+        self._ledgers: dict[ContainerId, Ledger] = {}
+
+    def of(self, container_id: ContainerId) -> Ledger:
+        """The one ledger of this container."""
+        if container_id not in self._ledgers:
+            self._ledgers[container_id] = Ledger(self._records, self.index, container_id)
+        return self._ledgers[container_id]
+
+    def load_all(self) -> list[ContainerId]:
+        """Read every record that is on disk, so that the index is complete; the containers that have a file."""
+        found = self._records.list()
+        for container_id in found:
+            self.of(container_id).load()
+        return found
+
+    def forget(self, container_id: ContainerId) -> None:
+        """Nothing is left of the container, nor of its record."""
+        self._ledgers.pop(container_id, None)
+
+    def sweep(self, known: Collection[ContainerId]) -> None:
+        """Remove what a killed daemon left on disk of containers that are not among these."""
+        self._records.sweep(known)

@@ -14,13 +14,13 @@ from pathlib import Path
 import anyio
 
 from supervisor import client
-from supervisor.attachment import DeviceRules
 from supervisor.config import Config
 from supervisor.confinement import Confinement
 from supervisor.core import findings
 from supervisor.core.findings import Finding
 from supervisor.core.model import DeviceNumber, Pid, User
 from supervisor.core.qemu import SANDBOX
+from supervisor.device_access import DeviceRules
 from supervisor.edges import cgroups, host, netns, tap, thread, vhost
 from supervisor.edges.cgroup_v1 import CgroupV1Rules
 from supervisor.edges.cgroup_v2 import CgroupV2Rules

@@ -19,6 +19,7 @@ from supervisor.edges.docker import Event
 from supervisor.errors import Permanent, Transient
 from supervisor.metrics import StateCollector
 from supervisor.metrics_page import sample
+from supervisor.revocation import revoke_contested
 from supervisor.worker import Worker
 
 _FIRST_RECONNECT_S, _LAST_RECONNECT_S = 0.1, 5.0
@@ -47,14 +48,23 @@ class Reconciler:
     async def run(self, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """For ever. Reports itself started once every container that was there has its worker."""
         async with anyio.create_task_group() as self._tasks:
-            for container_id in self._context.records.list():
+            recorded = await self._take_stock()
+            for container_id in dict.fromkeys((*recorded, *self._listed)):
                 self.mark(container_id)
-            await self._mark_all()
             netns.unlink_dangling()
-            self._context.records.sweep(self.workers)
+            self._context.ledgers.sweep(self.workers)
             self._tasks.start_soon(self._follow_docker)
             self._tasks.start_soon(self._resync)
             task_status.started()
+
+    async def _take_stock(self) -> list[ContainerId]:
+        """Learn what earlier daemons did before the first tap is made; the containers that have a record on disk."""
+        ledgers = self._context.ledgers
+        recorded = ledgers.load_all()
+        await revoke_contested(self._context)
+        self._listed = await self._context.docker.list_running()
+        self._context.leftovers.expect(each for each in self._listed if ledgers.of(each).record is None)
+        return recorded
 
     def mark(self, container_id: ContainerId, event: Event | None = None) -> None:
         """Have a container looked at, and Docker asked about it; one that has just started may be attached before."""
@@ -94,6 +104,7 @@ class Reconciler:
     async def _work(self, worker: Worker) -> None:
         await worker.run()
         del self.workers[worker.id]
+        self._context.ledgers.forget(worker.id)
         if worker.is_marked():
             self.mark(worker.id)
 

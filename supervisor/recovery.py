@@ -7,6 +7,8 @@ starts. Anybody can take that name; but only a process of the container itself i
 
 import contextlib
 import os
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 
 import anyio
@@ -22,6 +24,8 @@ from supervisor.errors import ContainerGone, Transient
 from supervisor.ledger import Ledger
 
 _ENDS_S = 5.0
+_RECOVERY_S = 10.0
+"""So long after the daemon's start taps wait for containers that run without a record."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -32,6 +36,32 @@ class Leftovers:
     def __init__(self) -> None:
         self._began = process.start_ticks(Pid(os.getpid()))
         self._named = process.find_named(NAME_PREFIX)
+        self._unrecovered: set[ContainerId] = set()
+        self._until_s = 0.0
+        """So long they are waited for, on the loop's clock."""
+        self._recovered = anyio.Event()
+
+    def expect(self, unrecorded: Iterable[ContainerId]) -> None:
+        """These run without a record. What an earlier daemon opened for them is unknown until each is recovered."""
+        self._unrecovered = set(unrecorded)
+        self._until_s = anyio.current_time() + _RECOVERY_S
+
+    def note_recovered(self, container_id: ContainerId) -> None:
+        """This container can open no device any more that is not on its record."""
+        self._unrecovered.discard(container_id)
+        if not self._unrecovered:
+            self._recovered.set()
+
+    async def wait_recovered(self) -> None:
+        """Before a tap is made: return when all are recovered, or have had their time. Mostly at once."""
+        if not self._unrecovered:
+            return
+        with anyio.CancelScope(deadline=self._until_s):
+            await self._recovered.wait()
+        if self._unrecovered:
+            log.warning("recovery_not_awaited", containers=sorted(map(short_id, self._unrecovered)))
+            self._unrecovered.clear()
+            self._recovered.set()
 
     def may_concern(self, incarnation: Incarnation) -> bool:
         """Whether another daemon can have known this run of a container; what began later is on record here."""
@@ -52,7 +82,8 @@ def recover_record(container: Container, incarnation: Incarnation, attachment: A
     if ledger.of(incarnation) is not None:
         return
     seen = attachment.observe(short_id(container.id), None, with_routes=False)
-    record = rebuild(container, incarnation, seen)
+    claimed = ledger.claimed(each.tap.device for each in seen.interfaces if each.tap)
+    record = rebuild(container, incarnation, replace(seen, claimed=claimed))
     if record is not None:
         log.warning("record_rebuilt", taps=[entry.tap for entry in record.taps])
         ledger.write(record)

@@ -5,15 +5,17 @@ from dataclasses import replace
 
 import structlog
 
-from supervisor.attachment import Attachment
+from supervisor.attachment import Attachment, KernelStep
 from supervisor.context import Context
 from supervisor.core.actions import (
     Action,
     AllowDevice,
+    CreateTap,
     DeleteRecord,
     DenyDevice,
     GiveBack,
     PlugNic,
+    RevokeDevice,
     StartGuest,
     StopGuest,
     UnlinkNetns,
@@ -23,10 +25,12 @@ from supervisor.core.actions import (
 from supervisor.core.device_program import RUNC_DEFAULTS, Rule, parse_rule
 from supervisor.core.model import Container, GuestRecord, Incarnation, Interface, short_id
 from supervisor.core.plan import Desired, Seen, is_attached, next_action
+from supervisor.device_access import tell_systemd
 from supervisor.edges import netns, rootfs
 from supervisor.errors import Permanent, Transient
 from supervisor.keeper import GuestKeeper
 from supervisor.ledger import Ledger
+from supervisor.revocation import revoke_device
 from supervisor.running import SocketPaths
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -57,6 +61,8 @@ class Steps:
         self._keeper = keeper
         self._link = short_id(container.id)
         self._on_attached = on_attached
+        self._revocations = ledger.revocations
+        """How many there were at the last look."""
 
     @property
     def guest(self) -> GuestRecord:
@@ -70,11 +76,13 @@ class Steps:
 
     async def carry_out(self, desired: Callable[[], Desired]) -> None:
         """Until nothing differs; what is desired is asked anew before each step, since a step may take its time."""
-        seen = await self._observe(desired())
+        seen = self._observe(desired())
         container = self.container
         while action := next_action(container.id, container.name, desired(), seen, self._ledger.record):
             self._note_attached(seen)
             seen = await self._apply(action, seen)
+            if self._is_outdated():
+                seen = self._observe(desired())
         self.seen = seen
         self.attached = self._note_attached(seen)
 
@@ -85,13 +93,22 @@ class Steps:
         self._on_attached(first)
         return True
 
-    async def _observe(self, desired: Desired) -> Seen:
+    def _is_outdated(self) -> bool:
+        """Whether a device was taken from the container since the last look, while a step took its time."""
+        return self._ledger.revocations != self._revocations
+
+    def _observe(self, desired: Desired) -> Seen:
+        self._revocations = self._ledger.revocations
         if self._ledger.record is None and not desired.attached:
             return Seen(self.incarnation, netns.observe_link(self._link))
         with_routes = self.attached or self._keeper.plan is not None
         attachment = self.reach()
         seen = attachment.observe(self._link, self._ledger.of(self.incarnation), with_routes=with_routes)
-        return self._with_guest(seen)
+        return self._with_guest(self._with_claims(seen))
+
+    def _with_claims(self, seen: Seen) -> Seen:
+        claimed = self._ledger.claimed(each.tap.device for each in seen.interfaces if each.tap)
+        return replace(seen, claimed=claimed)
 
     def observe_originals(self) -> tuple[Interface, ...]:
         """Return the container's interfaces with routes, as they were before any takeover."""
@@ -126,17 +143,26 @@ class Steps:
                 if again:
                     self._ledger.note_guest(self.incarnation, replace(self.guest, done=None))
                 return self._with_guest(seen)
+            case CreateTap():
+                await self._context.leftovers.wait_recovered()
+                return self._with_claims(self._take(action, seen))
+            case RevokeDevice(device):
+                await revoke_device(self._context, device, self.container.id, self.container.name)
+                # Until now another container could open the tap, and may have done so.
+                old = tuple(replace(each, fresh=False) for each in seen.interfaces)
+                return self._with_claims(replace(seen, interfaces=old))
             case AllowDevice() | DenyDevice():
-                attachment = self.reach()
-                await self._tell_systemd(action, attachment)
-                seen = attachment.apply(action, self._link, seen)
-                self._log_rule(action, attachment)
+                return await self._change_rule(action, seen)
             case GiveBack():
                 seen = await self.reach().give_back(action, seen)
                 log.debug("step_done", step=type(action).__name__)
             case _:
-                seen = self.reach().apply(action, self._link, seen)
-                log.debug("step_done", step=type(action).__name__)
+                return self._take(action, seen)
+        return seen
+
+    def _take(self, step: KernelStep, seen: Seen) -> Seen:
+        seen = self.reach().apply(step, self._link, seen)
+        log.debug("step_done", step=type(step).__name__)
         return seen
 
     async def _start_guest(self, step: StartGuest) -> None:
@@ -149,20 +175,17 @@ class Steps:
             self.guest_trouble = error
         self._ledger.note_guest(self.incarnation, guest)
 
-    async def _tell_systemd(self, action: AllowDevice | DenyDevice, attachment: Attachment) -> None:
-        """Under Docker's systemd driver: so that the programs that systemd makes by itself say the same.
-
-        Told first: a program of systemd's that was replaced behind its back is one that it never takes away again.
-        """
-        systemd, scope = self._context.systemd, attachment.cgroup.scope
-        if systemd is None or scope is None:
-            return
-        try:
-            tell = systemd.allow_device if isinstance(action, AllowDevice) else systemd.deny_device
-            await tell(scope, action.device)
-        except Transient as error:
-            # The rule holds without it; it is only lost for a moment at systemd's next reload.
-            log.warning("systemd_not_told", scope=scope, error=str(error))
+    async def _change_rule(self, action: AllowDevice | DenyDevice, seen: Seen) -> Seen:
+        """Change nothing, and tell systemd so, if a device was taken from the container while systemd answered."""
+        attachment, systemd = self.reach(), self._context.systemd
+        allowed = isinstance(action, AllowDevice)
+        await tell_systemd(systemd, attachment.cgroup, action.device, allowed=allowed)
+        if self._is_outdated():
+            await tell_systemd(systemd, attachment.cgroup, action.device, allowed=False)
+            return seen
+        seen = attachment.apply(action, self._link, seen)
+        self._log_rule(action, attachment)
+        return seen
 
     def _log_rule(self, action: AllowDevice | DenyDevice, attachment: Attachment) -> None:
         was_open = self.seen is not None and action.device in self.seen.rules

@@ -20,7 +20,6 @@ from supervisor.core.plan import Desired, Seen, next_action
 from supervisor.edges import netns, process
 from supervisor.edges.docker import Event
 from supervisor.errors import ContainerGone, Permanent, Rejected, Transient, VtapdError
-from supervisor.ledger import Ledger
 from supervisor.logs import NameInLog
 from supervisor.running import SocketPaths
 from supervisor.steps import forget
@@ -40,7 +39,8 @@ class Worker:
         """As Docker described it last, or as its start told; None before that, and once Docker knows it no more."""
         self.current: ContainerRun | None = None
         """While it runs."""
-        self.ledger = Ledger(context.records, container_id)
+        self.ledger = context.ledgers.of(container_id)
+        self.ledger.on_revoked = self.mark
         self.trouble: VtapdError | None = None
         """What went wrong last. A Permanent one holds until the container changes."""
         self._context = context
@@ -249,6 +249,7 @@ class Worker:
         if incarnation != (self.current.incarnation if self.current else None):
             await self._turn_over(incarnation)
         if self.current is None:
+            self._context.leftovers.note_recovered(self.id)  # nothing of it is left that could open a device
             self._forget()
         else:
             await self.current.converge(wanted=not isinstance(self.trouble, Permanent))

@@ -11,7 +11,7 @@ from tests.integration.containers import Containers
 from tests.integration.current_daemon import CurrentDaemon
 from tests.integration.daemon import Daemon, Tables
 from tests.integration.docker_proxy import DockerProxy
-from tests.integration.footprint import await_nothing_left
+from tests.integration.footprint import containers_that_leave_nothing
 from tests.integration.machine import Machine, sweep
 
 HERE = Path(__file__).parent
@@ -86,20 +86,9 @@ def current_daemon(machine: Machine) -> Iterator[CurrentDaemon]:
 
 @pytest.fixture
 def containers(machine: Machine, current_daemon: CurrentDaemon) -> Iterator[Containers]:
-    """Removes the test's containers at its end; the daemon must then leave nothing behind, and still run."""
-    made = Containers(machine)
-    yield made
-    made.remove_all()
-    daemon = current_daemon.daemon
-    if daemon is None:
-        return
-    try:
-        assert daemon.is_running(), f"the daemon ended with its container:\n{daemon.log_tail()}"
-        assert not daemon.bugs(), "\n".join(daemon.bugs())
-        await_nothing_left(machine, daemon)
-    except AssertionError:
-        current_daemon.stop()  # the next test starts from a clean daemon
-        raise
+    """The containers of one test; they are removed at its end, and the daemon must then leave nothing behind."""
+    with containers_that_leave_nothing(machine, current_daemon) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -29,14 +29,10 @@ class UnlinkNetns:
 
 @dataclass(frozen=True, slots=True)
 class CreateTap:
-    """Make the macvtap of this name on the interface."""
+    """Make the macvtap of this name on the interface. It is down: whoever opens it already gets nothing from it."""
 
     interface: Interface
     name: str
-    up: bool = True
-    """Whether it comes up at once. One that gets another MAC comes up afterwards: the kernel has whoever sets the MAC
-    of a macvlan that is up wait for an RCU grace period, 5 to 15 ms (macvlan_hash_del in drivers/net/macvlan.c).
-    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +48,13 @@ class DeleteTap:
     """Delete the macvtap."""
 
     tap: Tap
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeDevice:
+    """Deny this device to every other container that has it on record, from a tap that is gone, and note it there."""
+
+    device: DeviceNumber
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +161,7 @@ Action = (
     | CreateTap
     | RaiseTap
     | DeleteTap
+    | RevokeDevice
     | AllowDevice
     | DenyDevice
     | MakeNode

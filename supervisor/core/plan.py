@@ -7,6 +7,10 @@ Invariants, held at every moment and for every prefix of every plan (tests/unit/
 3. No guest without tap, rule, node and address; no address given back while a guest still runs; none called ready that
    the daemon has not found so, or that it is about to end.
 4. What is undone is exactly what the record says was done.
+5. No tap is on record, up or under another interface's MAC before it is certain that no other container ever had the
+   means to open it: its number was looked up among all records while it was down. A tap that is found without a number
+   on record has an unknown history, since the kernel gives the number of a deleted tap to the next one. It is deleted
+   and made again.
 """
 
 from dataclasses import dataclass, replace
@@ -26,6 +30,7 @@ from supervisor.core.actions import (
     PlugNic,
     RaiseTap,
     RemoveNode,
+    RevokeDevice,
     StartGuest,
     StopGuest,
     TakeOver,
@@ -75,6 +80,8 @@ class SeenInterface:
 
     interface: Interface
     tap: Tap | None = None
+    fresh: bool = False
+    """The tap was made a moment ago, and when it was made no other container had its number on record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,8 @@ class Seen:
     """The container is told that its guest is ready."""
     at_s: float = 0.0
     """When this was seen, in seconds since boot."""
+    claimed: frozenset[DeviceNumber] = frozenset()
+    """The numbers of the taps that another container has on record: its own tap of that number is gone."""
 
     def of(self, interface: str) -> SeenInterface | None:
         """One interface by name."""
@@ -222,9 +231,9 @@ def _attach_interface(seen: Seen, record: Record, each: SeenInterface, awaited: 
         name = entry.tap if entry.original else _free_name(each.interface, record)
         if name != entry.tap:
             return WriteRecord(_with(record, replace(entry, tap=name)))
-        return CreateTap(each.interface, entry.tap, up=entry.slot not in awaited)
+        return CreateTap(each.interface, entry.tap)
     if entry.device is None:
-        return WriteRecord(_with(record, replace(entry, device=each.tap.device)))
+        return _check_history(seen, record, entry, each.tap, fresh=each.fresh)
     if (not each.tap.up or each.tap.mtu != each.interface.mtu) and entry.slot not in awaited:
         return RaiseTap(each.tap, each.interface.mtu)
     if each.tap.device not in seen.rules:
@@ -232,6 +241,16 @@ def _attach_interface(seen: Seen, record: Record, each: SeenInterface, awaited: 
     if (entry.slot, each.tap.device) not in seen.nodes:
         return MakeNode(entry.slot, each.tap.device)
     return None
+
+
+def _check_history(seen: Seen, record: Record, entry: TapRecord, tap: Tap, *, fresh: bool) -> Action:
+    """Note the tap's number, or get rid of a tap that somebody else may have open.
+
+    That comes to an end: each RevokeDevice takes a number off a record, and only fresh taps bring one onto a record.
+    """
+    if tap.device in seen.claimed:
+        return RevokeDevice(tap.device)
+    return WriteRecord(_with(record, replace(entry, device=tap.device))) if fresh else DeleteTap(tap)
 
 
 def _serve(desired: Desired, seen: Seen, record: Record) -> Action | None:

@@ -141,7 +141,7 @@ def build_arguments(
         *("-name", guest_name(container_id)),
         *("-nodefaults", "-no-user-config"),
         *("-display", "none"),
-        *("-machine", spec.machine or machine.type),
+        *("-machine", (spec.machine or machine.type) + (",graphics=off" if machine.firmware_on_serial else "")),
         *_accelerator(accel),
         *("-m", f"{spec.memory_mib}M"),
         *("-smp", str(spec.cpus)),

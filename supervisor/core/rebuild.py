@@ -3,11 +3,15 @@
 Docker remembers each endpoint's MAC and addresses, and a macvtap's name has the last six digits of the MAC that its
 interface once had: by these the two are matched, whatever a takeover has done to the MACs since. What only the record
 knew, such as routes that somebody had added by hand, is lost.
+
+A tap comes up, and the container gets a rule for it, only after its number was found to be nobody else's and was
+recorded. So a tap that is up or has a rule keeps its number. Another one may be somebody else's to open: it gets none
+on record, and the plan has it deleted and made again.
 """
 
 import ipaddress
 
-from supervisor.core.model import Address, Container, Endpoint, Incarnation, Interface, Record, Route, TapRecord
+from supervisor.core.model import Address, Container, Endpoint, Incarnation, Interface, Record, Route, Tap, TapRecord
 from supervisor.core.plan import Seen, SeenInterface, slot_of, tap_name
 
 _PROTO_BOOT, _IPV6_METRIC = 3, 1024
@@ -20,9 +24,14 @@ def rebuild(container: Container, incarnation: Incarnation, seen: Seen) -> Recor
     for number, each in enumerate(seen.interfaces):
         if each.tap is not None:
             slot = slot_of(each.interface.name, number, record)
-            entry = TapRecord(slot, each.interface.name, each.tap.name, each.tap.device, _original(container, each))
+            device = each.tap.device if _is_known(each.tap, seen) else None
+            entry = TapRecord(slot, each.interface.name, each.tap.name, device, _original(container, each))
             record = Record(record.id, record.name, incarnation, (*record.taps, entry))
     return record if record.taps or seen.netns_link == incarnation.pid else None
+
+
+def _is_known(tap: Tap, seen: Seen) -> bool:
+    return (tap.up or tap.device in seen.rules) and tap.device not in seen.claimed
 
 
 def _original(container: Container, each: SeenInterface) -> Interface | None:

@@ -6,7 +6,7 @@ Reference: Documentation/admin-guide/cgroup-v1/devices.rst.
 import errno
 import os
 
-from supervisor.core.device_rules import allows, format_rule, has_own_rule
+from supervisor.core.device_rules import allows, exact_devices, format_rule, has_own_rule
 from supervisor.core.model import DeviceNumber
 from supervisor.errors import ContainerGone, Permanent, Transient, VtapdError
 
@@ -28,6 +28,10 @@ class CgroupV1Rules:
         """Which of these devices the container may open."""
         listing = self._listing()
         return frozenset(device for device in devices if allows(listing, device))
+
+    def observe_own(self) -> frozenset[DeviceNumber]:
+        """The devices of rules like ours. Some of them may be Docker's, which look the same."""
+        return exact_devices(self._listing())
 
     def allow(self, device: DeviceNumber) -> None:
         """Open exactly this device. Idempotent."""

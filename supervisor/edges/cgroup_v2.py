@@ -13,7 +13,15 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from supervisor.core.device_program import Rule, build_program, is_reusable, opens, with_device, without_device
+from supervisor.core.device_program import (
+    Rule,
+    allowed_devices,
+    build_program,
+    is_reusable,
+    opens,
+    with_device,
+    without_device,
+)
 from supervisor.core.model import DeviceNumber
 from supervisor.errors import ContainerGone, Permanent, Transient
 
@@ -25,11 +33,13 @@ _F_ALLOW_MULTI, _F_REPLACE = 2, 4
 _QUERY = struct.Struct("<IIIIQI")  # target_fd, attach_type, query_flags, attach_flags, prog_ids, prog_cnt
 _LOAD = struct.Struct("<IIQQIIQII16s")  # prog_type, insn_cnt, insns, license, log_level, …, prog_name
 _ATTACH = struct.Struct("<IIIII")  # target_fd, attach_bpf_fd, attach_type, attach_flags, replace_bpf_fd
-_INFO_XLATED_LENGTH, _INFO_XLATED_INSTRUCTIONS, _INFO_BYTES = 20, 32, 232  # struct bpf_prog_info
+_INFO_XLATED_LENGTH, _INFO_XLATED_INSTRUCTIONS, _INFO_NAME, _INFO_BYTES = 20, 32, 64, 232  # struct bpf_prog_info
 _ATTR_BYTES = 144
 """What the newest kernel knows of union bpf_attr; zeros behind what an older one knows. 6.17 wants a query whole."""
 _MAX_PROGRAMS = 64  # BPF_CGROUP_MAX_PROGS
 _LOAD_TRIES = 5
+_PROGRAM_NAME = b"vtapd"
+_NAME_BYTES = 16  # BPF_OBJ_NAME_LEN
 _LICENSE = ctypes.create_string_buffer(b"Apache-2.0")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -62,6 +72,11 @@ class CgroupV2Rules:
             self._programs, self._verdicts = {}, {}  # some were exchanged; ids are not used again, but memory is
         return frozenset(device for device in devices if all(self._opens(number, device) for number in ids))
 
+    def observe_own(self) -> frozenset[DeviceNumber]:
+        """The devices that were opened by `allow`, in any program."""
+        _, ids = self._query()
+        return frozenset(device for number in ids for device in allowed_devices(self._read(number)))
+
     def allow(self, device: DeviceNumber) -> None:
         """Open exactly this device, in every program that is attached. Idempotent."""
         flags, ids = self._query()
@@ -75,10 +90,17 @@ class CgroupV2Rules:
             self._exchange(number, flags, with_device(program, device))
 
     def deny(self, device: DeviceNumber) -> None:
-        """Take the rule away again: each program is byte for byte what it was before."""
+        """Take the rule away again: each program is byte for byte what it was before.
+
+        Raises Permanent where the kernel does not show a program that `allow` made, so that nobody knows what it opens.
+        """
         flags, ids = self._query()
         for number in ids:
             program = self._read(number)
+            if not is_reusable(program) and _is_ours(number):
+                said = "the kernel does not show the device program of the container's cgroup, which vtapd made"
+                remedy = "set net.core.bpf_jit_harden to 0 or 1"
+                raise Permanent(said, step="device_rule", remedy=remedy)
             before = without_device(program, device)
             if before != program:
                 self._exchange(number, flags, before)
@@ -140,16 +162,29 @@ def _dump(descriptor: int) -> bytes:
     return program.raw if length and _info(descriptor, length, ctypes.addressof(program)) == length else b""
 
 
+def _is_ours(number: int) -> bool:
+    """Whether the program was loaded by `_load`, in this daemon or an earlier one."""
+    with _program(number) as descriptor:
+        info = _describe(descriptor, 0, 0)
+    return info[_INFO_NAME : _INFO_NAME + _NAME_BYTES].rstrip(b"\0") == _PROGRAM_NAME
+
+
 def _info(descriptor: int, length: int, address: int) -> int:
+    info = _describe(descriptor, length, address)
+    if address and not struct.unpack_from("<Q", info, _INFO_XLATED_INSTRUCTIONS)[0]:
+        return 0  # the kernel hides it (bpf_jit_harden, or missing rights)
+    found: int = struct.unpack_from("<I", info, _INFO_XLATED_LENGTH)[0]
+    return found
+
+
+def _describe(descriptor: int, length: int, address: int) -> bytes:
+    """struct bpf_prog_info of a program, whose instructions are put at the address."""
     info = ctypes.create_string_buffer(_INFO_BYTES)
     struct.pack_into("<I", info, _INFO_XLATED_LENGTH, length)
     struct.pack_into("<Q", info, _INFO_XLATED_INSTRUCTIONS, address)
     attr = _attr(struct.pack("<IIQ", descriptor, _INFO_BYTES, ctypes.addressof(info)))
     _bpf(_OBJ_GET_INFO_BY_FD, attr, "read a program")
-    if address and not struct.unpack_from("<Q", info, _INFO_XLATED_INSTRUCTIONS)[0]:
-        return 0  # the kernel hides it (bpf_jit_harden, or missing rights)
-    found: int = struct.unpack_from("<I", info, _INFO_XLATED_LENGTH)[0]
-    return found
+    return info.raw
 
 
 def _load(program: bytes) -> int:
@@ -160,7 +195,7 @@ def _load(program: bytes) -> int:
         ctypes.addressof(instructions),
         ctypes.addressof(_LICENSE),
         *(0, 0, 0, 0, 0),
-        b"vtapd",
+        _PROGRAM_NAME,
     )
     for _ in range(_LOAD_TRIES - 1):
         try:

@@ -156,8 +156,8 @@ class Links:
                     return whole, payloads
                 payloads.append(payload)
 
-    def create_macvtap(self, name: str, parent: Interface, mac: str, *, up: bool = True) -> None:
-        """Make a macvtap in bridge mode with the parent's MTU.
+    def create_macvtap(self, name: str, parent: Interface, mac: str) -> None:
+        """Make a macvtap in bridge mode with the parent's MTU. It is down: nobody gets anything from it yet.
 
         All multicast is let through, for the guest's IPv6 neighbour discovery.
         """
@@ -170,8 +170,6 @@ class Links:
                     raise
                 # Before Linux 6.1 macvtap refuses an ifindex that it has seen in another namespace.
                 self.request(create(index=random.choice(_HIGH_IFINDEX)))  # noqa: S311  # no secret
-            if up:
-                self._raise(name, parent.mtu)
 
     def create_sibling(self, parent: Interface) -> Link:
         """Make a macvlan in bridge mode beside the macvtap of this interface, up and with no address; or find it."""

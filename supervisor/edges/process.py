@@ -156,6 +156,19 @@ def observe_incarnation(pid: Pid) -> Incarnation | None:
     return Incarnation(pid, int(fields[19]))
 
 
+def has_ended(incarnation: Incarnation) -> bool:
+    """Whether this init has ended, and with it all other processes of its pid namespace.
+
+    One that is about to end has not: the others are killed only after it has given up its memory and files
+    (do_exit in kernel/exit.c).
+    """
+    try:
+        fields = _stat_fields(incarnation.pid)
+    except ContainerGone:
+        return True
+    return fields[0] in "ZX" or int(fields[19]) != incarnation.start_ticks
+
+
 def observe_user(pid: Pid) -> int | None:
     """Its real uid; None when it has ended."""
     try:

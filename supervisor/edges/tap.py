@@ -12,6 +12,7 @@ import os
 import struct
 from collections.abc import Collection
 from contextlib import ExitStack
+from pathlib import Path
 
 from supervisor.core.model import DeviceNumber, IfIndex, Pid
 from supervisor.core.netdev import Traffic, parse_net_dev
@@ -33,6 +34,12 @@ def has_macvtaps(sysfs: int) -> bool:
         return bool(os.listdir(directory))  # noqa: PTH208  # a Path has no descriptor
     finally:
         os.close(directory)
+
+
+def observe_major() -> int | None:
+    """The major number of all macvtaps (man 5 proc, /proc/devices); None while the module is not loaded."""
+    lines = (line.split() for line in Path("/proc/devices").read_text().splitlines())
+    return next((int(words[0]) for words in lines if words[1:] == ["macvtap"]), None)
 
 
 def observe_index(sysfs: int, name: str) -> IfIndex:

@@ -9,6 +9,7 @@ BUILDERS = {
     "container": container.build,
     "ipxe": ipxe.build,
     "linux": linux_guest.build,
+    "linux-generic": linux_guest.build_generic,
     "prometheus": prometheus.build,
     "vmlinux": vmlinux.build,
 }

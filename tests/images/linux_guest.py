@@ -1,4 +1,4 @@
-"""A guest that nobody here wrote: Debian's (or Ubuntu's) own kernel, with a busybox initramfs around linux/init.
+"""Guests that nobody here wrote: the kernels of Debian (or Ubuntu), with a busybox initramfs around linux/init.
 
 The distributions build the virtio drivers as modules, so they are put into the initramfs, each after the ones it
 needs; that is read from the modules themselves (`depends=` in .modinfo), since depmod has not run on a package.
@@ -8,13 +8,17 @@ import lzma
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import newc, packages
 from .cache import BUILD, SOURCES, ImageError, cached, sources
 
-# Small ones first; Ubuntu calls them otherwise and keeps the modules in a package of their own.
-META_PACKAGES = ("linux-image-cloud-amd64", "linux-image-amd64", "linux-image-virtual", "linux-image-generic")
+# Packages that depend on the newest kernel, the preferred one first: Debian's name, then Ubuntu's, which keeps the
+# modules in a package of their own.
+FOR_CLOUDS = ("linux-image-cloud-amd64", "linux-image-virtual")
+GENERIC = ("linux-image-amd64", "linux-image-generic")
+SMALLEST = (*FOR_CLOUDS, *GENERIC)
 CONCRETE = r"linux-(image|modules)-\d.*"
 
 # virtio_net for the network, button and evdev for `docker stop`, pvpanic so that QEMU hears of a panic.
@@ -23,20 +27,20 @@ MODULES = ("virtio_pci", "virtio_net", "virtio_blk", "button", "evdev", "pvpanic
 FOLDERS = ("bin", "dev", "etc", "proc", "sys", "tmp", "modules", "www", "www/cgi-bin")
 
 
-def _kernel_packages() -> list[str]:
-    for package in META_PACKAGES:
+def _concrete_packages(meta_packages: Sequence[str]) -> list[str]:
+    for package in meta_packages:
         if found := packages.depends(package, CONCRETE):
             return found
     return []
 
 
-def _fetch() -> list[Path]:
-    names = _kernel_packages()
+def _fetch(meta_packages: Sequence[str]) -> list[Path]:
+    names = _concrete_packages(meta_packages)
     if not names:
         packages.refresh_lists()
-        names = _kernel_packages()
+        names = _concrete_packages(meta_packages)
     if not names:
-        raise ImageError(f"apt knows none of {', '.join(META_PACKAGES)}: enable the distribution's main archive")
+        raise ImageError(f"apt knows none of {', '.join(meta_packages)}: enable the distribution's main archive")
     return [packages.unpacked(name) for name in names]
 
 
@@ -96,15 +100,25 @@ def _initramfs(busybox: Path, modules: dict[str, bytes]) -> bytes:
     return newc.archive(nodes)
 
 
-def build() -> list[Path]:
+def _build(name: str, meta_packages: Sequence[str]) -> list[Path]:
     """Kernel and initramfs. The kernel stays the one first fetched until build/ is removed."""
     busybox, made_by = packages.static_busybox(), [*sources()]
-    kernel, initrd = BUILD / "linux" / "vmlinuz", BUILD / "linux" / "initrd"
+    kernel, initrd = BUILD / name / "vmlinuz", BUILD / name / "initrd"
 
     def write_kernel(target: Path) -> None:
-        shutil.copyfile(_one(_fetch(), "**/boot/vmlinuz-*"), target)
+        shutil.copyfile(_one(_fetch(meta_packages), "**/boot/vmlinuz-*"), target)
 
     def write_initrd(target: Path) -> None:
-        target.write_bytes(_initramfs(busybox, _in_load_order(_fetch())))
+        target.write_bytes(_initramfs(busybox, _in_load_order(_fetch(meta_packages))))
 
     return [cached(kernel, made_by, write_kernel), cached(initrd, [busybox, *made_by], write_initrd)]
+
+
+def build() -> list[Path]:
+    """The smallest kernel that the distribution has for virtual machines."""
+    return _build("linux", SMALLEST)
+
+
+def build_generic() -> list[Path]:
+    """The kernel that the distribution installs on every machine; what the small one has built in is a module here."""
+    return _build("linux-generic", GENERIC)

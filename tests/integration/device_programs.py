@@ -44,15 +44,16 @@ class DevicePrograms:
         """The instructions of every program that is attached."""
         return [self._read(number) for number in self.ids()]
 
-    def attach_beside(self, program: bytes) -> None:
+    def attach_beside(self, program: bytes, name: bytes = b"") -> None:
         """What systemd does on daemon-reload: a program of its own, beside those that are there."""
         code, licence = ctypes.create_string_buffer(program, len(program)), ctypes.create_string_buffer(b"GPL")
         attr = struct.pack(
-            "<IIQQ",
+            "<IIQQ24x16s",
             PROG_TYPE_CGROUP_DEVICE,
             len(program) // 8,
             ctypes.addressof(code),
             ctypes.addressof(licence),
+            name,
         )
         loaded, _ = bpf(LOAD, attr)
         cgroup = os.open(self.directory, os.O_RDONLY)

@@ -1,8 +1,12 @@
 """All that the daemon puts into the world for this machine's containers, as one value to compare."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from .containers import Containers
+from .current_daemon import CurrentDaemon
 from .daemon import Daemon
 from .machine import Machine
 from .observe import macvtaps, netns_links, qemus
@@ -58,6 +62,24 @@ def await_nothing_left(machine: Machine, daemon: Daemon) -> None:
         eventually(clean, "nothing is left of the test's containers")
     except AssertionError as error:
         raise AssertionError(f"{error}\n{left}\n{daemon.log_tail()}") from None
+
+
+@contextmanager
+def containers_that_leave_nothing(machine: Machine, current_daemon: CurrentDaemon) -> Iterator[Containers]:
+    """Remove all containers at the end. The daemon must then leave nothing behind, and still run."""
+    made = Containers(machine)
+    yield made
+    made.remove_all()
+    daemon = current_daemon.daemon
+    if daemon is None:
+        return
+    try:
+        assert daemon.is_running(), f"the daemon ended with its container:\n{daemon.log_tail()}"
+        assert not daemon.bugs(), "\n".join(daemon.bugs())
+        await_nothing_left(machine, daemon)
+    except AssertionError:
+        current_daemon.stop()  # the next test starts from a clean daemon
+        raise
 
 
 def descriptor_count(pid: int) -> int:

@@ -10,6 +10,7 @@ from .footprint import await_nothing_left
 from .machine import Machine
 from .observe import cgroup_lines, network, qemus_of
 from .processes import open_files
+from .tap_thief import Thief
 from .waiting import eventually
 
 GUEST = {"kernel": "/hello.bin", "memory": "16M"}
@@ -26,6 +27,8 @@ class Stage:
     before: Insides
     qemu: int = 0
     """Its QEMU before the daemon was killed."""
+    neighbour: Container | None = None
+    """Another container, which once had the device number that this one's tap gets."""
     asked: threading.Thread | None = None
     """Docker, about something that takes its time."""
 
@@ -40,6 +43,8 @@ class Bench:
         self.daemon = KillingDaemon(machine)
         self.daemon.start()
         self.idle_files = self.files()
+        self.thief: Thief | None = None
+        """In the neighbour of the stage."""
 
     def started(self, **labels: str) -> Stage:
         """A container that the daemon, which is held, has not seen yet."""
@@ -52,6 +57,15 @@ class Bench:
         stage = self.started()
         self.daemon.go_on()
         stage.container.await_attached()
+        return stage
+
+    def beside_a_thief(self) -> Stage:
+        """A container that the daemon has not seen yet, and one with a process that opens its own tap all the time."""
+        neighbour = self.attached().container
+        self.daemon.order("attach", neighbour)  # returns when it is not looked at any more
+        self.thief = Thief(neighbour, neighbour.tap_device())
+        stage = self.started()
+        stage.neighbour = neighbour
         return stage
 
     def serving(self, **labels: str) -> Stage:
@@ -97,6 +111,20 @@ class Bench:
         assert container.opens("/dev/tap0")
         assert not network(container.pid, container.tap_name).addresses, "the host's side of a tap has none of its own"
 
+    def prove_alone(self, stage: Stage) -> None:
+        """It is attached, and so is its neighbour, which can open no tap but its own and has no other open."""
+        self.prove_attached(stage)
+        neighbour, device = stage.neighbour, stage.container.tap_device()
+        assert neighbour is not None
+        assert self.thief is not None
+        eventually(lambda: neighbour.tap_device() != device, "the neighbour has a tap again")
+        self.prove_attached(Stage(neighbour, stage.before))
+        loot = self.thief.end()
+        assert stage.container.tap_name not in loot.alive
+        assert stage.container.tap_name not in loot.frames
+        neighbour.exec("mknod", "/tmp/neighbours", "c", *map(str, device))
+        assert not neighbour.opens("/tmp/neighbours")
+
     def prove_serves(self, stage: Stage) -> None:
         """On its address, with exactly one QEMU, which is where it belongs."""
         container = stage.container
@@ -122,7 +150,9 @@ class Bench:
         """The container removed, the daemon holds and the machine shows nothing of it."""
         if stage.asked is not None:
             stage.asked.join()
-        stage.container.remove()
+        self.end_thief()
+        for container in filter(None, (stage.container, stage.neighbour)):
+            container.remove()
         await_nothing_left(self.machine, self.daemon)
         eventually(lambda: self.files() == self.idle_files, "the daemon has nothing of it open either")
         assert not self.daemon.bugs(), "\n".join(self.daemon.bugs())
@@ -131,8 +161,14 @@ class Bench:
         """What the daemon has open but for sockets, of which it keeps a few towards Docker for a while."""
         return sorted(path for path in open_files(self.daemon.pid).values() if not path.startswith("socket:"))
 
+    def end_thief(self) -> None:
+        if self.thief is not None:
+            self.thief.kill()
+            self.thief = None
+
     def start_again(self) -> None:
         """After a failure: a machine without containers, and another daemon."""
+        self.end_thief()
         self.daemon.kill()
         self.containers.remove_containers()
         self.daemon.start()

@@ -4,6 +4,7 @@ from tests.integration.views import GuestView
 
 from .containers import Container, Containers
 from .daemon import Daemon
+from .machine import Machine
 from .waiting import eventually
 
 PHRASE = 'correct "horse'
@@ -104,3 +105,35 @@ def test_words_for_the_network_count_before_anything_is_touched(vtapd: Daemon, c
     """Without them the line would fit."""
     guest = containers.run(labels={"vtapd.args": "x" * 1990}, image=vtapd.machine.linux_image)
     assert "the command line has at most 2047 bytes" in rejection_of(vtapd, guest)
+
+
+def test_words_for_its_own_system_reach_the_guest(vtapd: Daemon, containers: Containers) -> None:
+    unikraft = containers.serving_guest(kernel="/hello-unikraft.bin", kernel_args="app.debug=1", args="web -p 80")
+    assert unikraft.info()["words"] == ["app.debug=1"]
+    assert unikraft.info()["cmdline"].endswith("web -p 80")
+    osv = containers.serving_guest(kernel="/hello-osv.bin", kernel_args="--verbose")
+    assert osv.info()["words"] == ["--verbose"]
+
+
+def test_disks_are_mounted_by_words(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+    """The disks have an ext2 superblock's mark; what their guest makes of it is the real guest's own affair."""
+    content = bytearray(1 << 20)
+    content[0x438:0x43A] = b"\x53\xef"
+    for kernel, words in (
+        ("/hello.bin", "/dev/ld0a"),
+        ("/hello-osv.bin", "ext,/dev/vblk0,/data"),
+    ):
+        labels = {"vtapd.kernel": kernel, "vtapd.disk.3": "/data.img,mount=/data"}
+        guest = containers.create(labels=labels)
+        machine.put(bytes(content), guest.id, "/data.img")
+        guest = guest.start()
+        guest.await_page()
+        (mount,) = guest.info()["mounts"]
+        assert words in mount
+        assert "/data" in mount
+    unikraft = containers.create(
+        labels={"vtapd.kernel": "/hello-unikraft.bin", "vtapd.disk.3": "/data.img,mount=/data"}
+    )
+    machine.put(bytes(content), unikraft.id, "/data.img")
+    unikraft.start()
+    assert "Unikraft has no file system for a disk" in rejection_of(vtapd, unikraft)

@@ -1,7 +1,7 @@
 """Every kind of guest, booted: recognised by its image, told its network in its own words, ended in its own ways.
 
 The test guest is built once as each kind (tests/guest/kind_*.c) and reads and says what that kind does, so that what
-vtapd tells and understands is tried by a second reader of the same sources. iPXE knows nothing of either.
+vtapd tells and understands is tried by a second reader of the same sources.
 """
 
 from collections.abc import Callable
@@ -11,9 +11,8 @@ import pytest
 
 from .containers import Container, Containers
 from .daemon import Daemon
-from .machine import REPOSITORY, Machine, built
-from .observe import network, qemus_of
-from .pings import answers_ping
+from .machine import REPOSITORY, Machine
+from .observe import qemus_of
 from .processes import is_alive
 from .waiting import eventually
 
@@ -232,21 +231,3 @@ def test_variable_that_a_kind_cannot_carry_is_left_out_with_a_note(
     guest = containers.serving_guest("-e", f"GREETING={value}", kernel=image, env="true")
     assert not any("GREETING" in each for each in guest.info()["env"])
     assert any("variable 'GREETING'" in note for note in vtapd.inspect(guest.name).only_guest.notes)
-
-
-def test_ipxe_is_raw_and_cares_for_its_own_address(vtapd: Daemon, containers: Containers, machine: Machine) -> None:
-    """It has Linux's boot header, so nothing but its version tells it from Linux. Below 66 MB it ignores its script."""
-    (kernel,) = built("ipxe")
-    labels = {"vtapd.kernel": "/ipxe.lkrn", "vtapd.initrd": "/script", "vtapd.memory": "80M"}
-    guest = containers.create("--network", containers.network("--subnet", SUBNET), "--ip", ADDRESS, labels=labels)
-    address = f"set net0/ip {ADDRESS}\nset net0/netmask 255.255.255.0\nset net0/gateway 10.213.7.1\n"
-    machine.put(kernel.read_bytes(), guest.id, "/ipxe.lkrn")
-    machine.put(f"#!ipxe\nifopen net0\n{address}echo ipxe has its address\nsleep 600\n".encode(), guest.id, "/script")
-    machine.docker("start", guest.id)
-    view = vtapd.await_state(guest.name, "running", deadline_s=PATIENCE_S).only_guest
-    eventually(lambda: answers_ping(machine, ADDRESS), "iPXE answers, for the container has no address now", PATIENCE_S)
-    assert view.kind == "raw"
-    assert "no sign of a kind" in view.kind_because
-    assert any("Nothing of its network" in note for note in view.notes)
-    assert len(qemus_of(guest.id)) == 1
-    assert network(guest.pid).addresses == ()

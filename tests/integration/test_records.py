@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from .chain import assert_attached
 from .containers import Container, Containers
 from .current_daemon import CurrentDaemon
 from .daemon import Daemon
+from .device_numbers import await_free, take_lower_numbers
+from .doomed import insides
 from .footprint import footprint
 from .machine import Machine
 from .observe import netns_links, network, node
-from .processes import is_alive, kill_and_await
+from .patient_daemon import LATE, PATIENT
+from .processes import is_alive, kill_and_await, run
 from .waiting import eventually
 
 
@@ -181,3 +185,114 @@ def test_a_process_that_only_has_a_guests_name(
     assert listed == [0, 1]
     kill_and_await(qemu)
     victim.await_page()
+
+
+RARE_RESYNC = {"attach": {"resync": "10m"}}
+PATIENCE_S = 20.0
+
+
+def await_whole(container: Container) -> None:
+    def is_whole() -> bool:
+        assert_attached(container)
+        return True
+
+    eventually(is_whole, f"{container.name} is attached", PATIENCE_S)
+
+
+def delete_tap(container: Container) -> None:
+    run(["nsenter", f"--net=/proc/{container.pid}/ns/net", "ip", "link", "delete", container.tap_name])
+
+
+@pytest.mark.both_cgroups
+def test_devices_of_a_lost_record_are_denied_before_any_tap_is_made(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker answers about the container late, and the other one waits for that."""
+    daemon = current_daemon.get(RARE_RESYNC)
+    loser = containers.run(labels=LATE).await_attached()
+    major, minor = loser.tap_device()
+    daemon.kill()
+    _record(daemon, loser).unlink()
+    delete_tap(loser)
+    other = containers.run()
+    monkeypatch.setattr(daemon, "program", PATIENT)
+    daemon.start()
+    for container in (other, loser):
+        await_whole(container)
+    facts = [
+        (line.get("event"), line.get("step"), line.get("device"), line.get("container")) for line in daemon.log_lines()
+    ]
+    denied = facts.index(("unrecorded_device_denied", None, f"{major}:{minor}", loser.name))
+    assert denied < facts.index(("step_done", "CreateTap", None, other.name))
+    loser.exec("mknod", "/tmp/neighbours", "c", *map(str, other.tap_device()))
+    assert not loser.opens("/tmp/neighbours")
+
+
+@pytest.mark.both_cgroups
+@pytest.mark.parametrize("minor", ["200", "*"])
+def test_rules_that_docker_made_stay_when_the_record_is_lost(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, minor: str
+) -> None:
+    daemon = current_daemon.get(RARE_RESYNC)
+    major, _ = containers.run().await_attached().tap_device()
+    daemon.stop()
+    container = containers.run("--device-cgroup-rule", f"c {major}:{minor} rwm")
+    before = insides(container)
+    daemon.start()
+    await_whole_but_rule(container)
+    daemon.kill()
+    _record(daemon, container).unlink()
+    daemon.start()
+    daemon.await_state(container.name, "attached")
+    daemon.command("detach", container.name)
+    after = insides(container)
+    assert (sorted(after.rules), after.programs) == (sorted(before.rules), before.programs)
+
+
+def await_whole_but_rule(container: Container) -> None:
+    """A container that may open all taps by itself gets no rule."""
+    container.await_attached()
+    eventually(lambda: container.opens("/dev/tap0"), f"{container.name} opens its tap")
+
+
+def test_a_number_of_a_container_that_has_ended_is_free_before_docker_answers(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = current_daemon.get(RARE_RESYNC)
+    ended = containers.run(labels=LATE).await_attached()
+    daemon.command("attach", ended.name)
+    device = ended.tap_device()
+    daemon.kill()
+    other = containers.run()
+    take_lower_numbers(other, device)
+    ended.stop()
+    await_free(other, device)
+    monkeypatch.setattr(daemon, "program", PATIENT)
+    daemon.start()
+    await_whole(other)
+    if other.tap_device() != device:
+        pytest.skip("another test's tap has got the number")
+    assert "stale_device_denied" not in [line.get("event") for line in daemon.log_lines()]
+    assert daemon.command("detach", other.name).returncode == 0
+
+
+@pytest.mark.both_cgroups
+def test_a_number_on_two_records_is_nobodys(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers
+) -> None:
+    """As an earlier version may have left it: one of the two may have the other one's tap open."""
+    daemon = current_daemon.get(RARE_RESYNC)
+    one, two = containers.run().await_attached(), containers.run().await_attached()
+    for container in (one, two):
+        daemon.command("attach", container.name)
+    before = two.macvtap()
+    daemon.kill()
+    delete_tap(one)
+    record = json.loads(_record(daemon, one).read_text())
+    record["taps"][0]["device"] = dict(zip(("major", "minor"), two.tap_device(), strict=True))
+    _record(daemon, one).write_text(json.dumps(record))
+    daemon.start()
+    for container in (one, two):
+        await_whole(container)
+    assert two.macvtap().ifindex != before.ifindex, "it was made again"
+    assert one.tap_device() != two.tap_device()

@@ -90,3 +90,28 @@ def refused(vtapd: Daemon, name: str, words: str, tmp_path: Path) -> bool:
     assert answer.returncode == 1
     assert not (tmp_path / "none.png").exists()
     return words in answer.stderr
+
+
+def test_rumprun_guest_with_a_screen_has_an_empty_log_and_a_note(vtapd: Daemon, containers: Containers) -> None:
+    """Rumprun writes to the screen if there is one, so only a question over the network notices its end."""
+    guest = containers.serving_guest(screen="true", alive="tcp:80,every=300ms,fails=3")
+    assert guest.logs() == ""
+    notes = vtapd.inspect(guest.name).only_guest.notes
+    assert any("docker logs stays empty, and only vtapd.alive notices" in note for note in notes)
+    guest.tell("/abort")
+    eventually(lambda: vtapd.metrics().exits(guest.name, "hang") == 1, "its end is noticed as a hang", 30.0)
+
+
+def test_guest_without_a_screen_has_its_log_and_its_crash_is_noticed(vtapd: Daemon, containers: Containers) -> None:
+    guest = containers.serving_guest()
+    assert "hello: serving" in guest.logs()
+    assert not any("screen" in note for note in vtapd.inspect(guest.name).only_guest.notes)
+    guest.tell("/abort")
+    eventually(lambda: vtapd.metrics().exits(guest.name, "guest-panic") == 1, "its end is noticed")
+    guest.await_page()
+
+
+def test_unikraft_guest_with_a_screen_keeps_its_log(vtapd: Daemon, containers: Containers) -> None:
+    guest = containers.serving_guest(kernel="/hello-unikraft.bin", screen="true")
+    assert "hello: serving" in guest.logs()
+    assert not any("screen" in note for note in vtapd.inspect(guest.name).only_guest.notes)

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from .device_numbers import take_lower_numbers
 from .doomed import insides
 from .observe import qemus_of
 from .processes import run
@@ -131,6 +132,15 @@ def disconnect(bench: Bench, stage: Stage) -> None:
     bench.machine.docker("network", "disconnect", bench.second, stage.container.id)
 
 
+def give_number_away(bench: Bench, stage: Stage) -> None:
+    """The neighbour deletes its tap, and the next one that is made gets its number."""
+    assert stage.neighbour is not None
+    neighbour = stage.neighbour
+    take_lower_numbers(neighbour, neighbour.tap_device())
+    run(["nsenter", f"--net=/proc/{neighbour.pid}/ns/net", "ip", "link", "delete", neighbour.tap_name])
+    bench.daemon.go_on()
+
+
 def stop(bench: Bench, stage: Stage) -> None:
     bench.ask_docker(stage, "stop", "-t", str(DOCKERS_PATIENCE_S))
 
@@ -164,6 +174,7 @@ def adopted(bench: Bench, stage: Stage) -> None:
 WAYS = {
     "attach": Way(Bench.started, see, Bench.prove_attached, Over.REACHED, exact=True),
     "takeover": Way(lambda bench: bench.started(**GUEST), see, Bench.prove_serves, Over.REACHED, exact=True),
+    "stale number": Way(Bench.beside_a_thief, give_number_away, Bench.prove_alone, Over.REACHED, exact=True),
     "restart": Way(Bench.serving, crash, restarted, Over.REACHED),
     "detach": Way(Bench.serving, detach, Bench.prove_detached, Over.ACTED),
     "attach again": Way(detached, attach, attached_again, Over.ACTED, exact=True),

@@ -1,8 +1,9 @@
-"""What a container does to its files while the daemon looks at them."""
+"""What a container does to its files while the daemon looks at them, and with the device in its /dev."""
 
 import os
+import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,21 @@ import pytest
 from supervisor.edges import rootfs
 from supervisor.edges.boot_folder import BootFolder
 from supervisor.errors import Rejected
-from tests.integration.containers import Containers
+from tests.integration.containers import Container, Containers
 from tests.integration.daemon import Daemon
+from tests.integration.device_programs import DevicePrograms
 from tests.integration.observe import node, qemus_of
+from tests.integration.patient_daemon import PATIENT
+from tests.integration.processes import run
 from tests.integration.waiting import eventually
+
+from .stale_devices import attack, delete_tap, denials, nothing, prove_closed
 
 BUSY_S = 30.0
 LIMIT_BYTES = 8 << 20
 REFUSED = ("failed", "rejected")
+RARE_RESYNC = pytest.mark.vtapd_config(attach={"resync": "10m"})
+"""It cannot be what helps."""
 
 
 @pytest.mark.vtapd_config(limits={"kernel": "64M"})
@@ -136,3 +144,71 @@ def test_output_that_is_no_log_does_not_keep_its_guest_from_booting(vtapd: Daemo
         labels={"vtapd.kernel": "/hello.bin"}, command=("/bin/sh", "-c", "exec 1>/dev/full; exec sleep 1000")
     )
     container.await_page(BUSY_S)
+
+
+@RARE_RESYNC
+@pytest.mark.both_cgroups
+def test_a_container_that_deletes_its_tap_cannot_open_its_neighbours(vtapd: Daemon, containers: Containers) -> None:
+    """The kernel gives the neighbour's tap the same device number."""
+    attacker, victim = attack(vtapd, containers, nothing, nothing)
+    prove_closed(attacker, victim)
+    assert (attacker.name, victim.name) in denials(vtapd)
+
+
+@RARE_RESYNC
+@pytest.mark.both_cgroups
+@pytest.mark.parametrize("end", [Daemon.stop, Daemon.kill], ids=["stopped", "killed"])
+def test_nor_after_the_daemon_was_down(
+    vtapd: Daemon, containers: Containers, monkeypatch: pytest.MonkeyPatch, end: Callable[[Daemon], object]
+) -> None:
+    """The next daemon makes the neighbour's tap before it knows more of the attacker than its record."""
+    monkeypatch.setattr(vtapd, "program", PATIENT)
+    attacker, victim = attack(vtapd, containers, lambda _: end(vtapd), vtapd.start)
+    prove_closed(attacker, victim)
+    assert (attacker.name, victim.name) in denials(vtapd)
+
+
+@RARE_RESYNC
+@pytest.mark.both_cgroups
+def test_a_node_that_cannot_be_removed_opens_nothing(vtapd: Daemon, containers: Containers) -> None:
+    def make_dev_unwritable(attacker: Container) -> None:
+        run(["nsenter", "-m", "-p", "-t", str(attacker.pid), "mount", "-o", "remount,ro", "/dev"])
+
+    attacker, victim = attack(vtapd, containers, make_dev_unwritable, nothing)
+    assert (attacker.name, victim.name) in denials(vtapd)
+    found = node(attacker.pid)
+    assert found is not None
+    assert found.device == victim.tap_device()
+    assert not attacker.opens("/dev/tap0")
+
+
+@RARE_RESYNC
+@pytest.mark.only_v2
+def test_a_container_that_cannot_be_denied_a_device_keeps_the_next_tap_down(
+    vtapd: Daemon, containers: Containers
+) -> None:
+    """Its program is vtapd's own, and the kernel does not show what it opens, as with bpf_jit_harden=2."""
+    ktime_get_ns, allow = (0x85, 0, 0, 5), ((0xB4, 0, 0, 1), (0x95, 0, 0, 0))
+    hidden = b"".join(struct.pack("<BBhi", *instruction) for instruction in (ktime_get_ns, *allow))
+    attacker = containers.run("--cap-add", "NET_ADMIN").await_attached()
+    vtapd.command("attach", attacker.name)
+    number = attacker.tap_device()
+    DevicePrograms(attacker.pid).attach_beside(hidden, b"vtapd")
+    delete_tap(attacker)
+    victim = containers.run()
+    eventually(lambda: victim.macvtap(), "its tap is made")
+    if victim.tap_device() != number:
+        pytest.skip("another test's tap has got the number")
+    view = eventually(lambda: said_by(vtapd, victim), "it is said why the victim is not attached")
+    assert attacker.name in view
+    assert victim.name in view
+    assert f"docker restart {attacker.name}" in view
+    assert not victim.macvtap().up
+    assert node(victim.pid) is None
+    attacker.machine.docker("restart", "-t", "0", attacker.id)
+    victim.await_attached(BUSY_S)
+
+
+def said_by(daemon: Daemon, container: Container) -> str:
+    message = daemon.inspect(container.name).message
+    return message if "cannot be denied" in message else ""

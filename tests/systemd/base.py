@@ -106,11 +106,11 @@ def _codename() -> str:
 def _kernel_package() -> str:
     """The smallest kernel that the distribution has for virtual machines."""
     for _ in range(2):
-        for name in linux_guest.META_PACKAGES:
+        for name in linux_guest.SMALLEST:
             if packages.depends(name, linux_guest.CONCRETE):
                 return name
         packages.refresh_lists()
-    raise AssertionError(f"apt knows none of {', '.join(linux_guest.META_PACKAGES)}")
+    raise AssertionError(f"apt knows none of {', '.join(linux_guest.SMALLEST)}")
 
 
 def _make_tree(tree: Path, sources: list[Path]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import count
 
 from supervisor.core.lifetimes import is_due
 from supervisor.core.model import Address, IfIndex, Incarnation, Interface, Pid
@@ -49,6 +50,12 @@ def delete_tap(world: World) -> None:
     if world.taps:
         del world.taps[min(world.taps)]
         world.disturbed = True
+
+
+def lose_neighbours_tap(world: World) -> None:
+    """Another container deletes its own tap: the number goes to the next one, and its rule stays until it is found."""
+    used = {tap.device.minor for tap in world.taps.values()} | world.minors_elsewhere
+    world.stale_elsewhere.add(next(minor for minor in count(1) if minor not in used))
 
 
 def connect_network(world: World) -> None:
@@ -109,6 +116,7 @@ DISTURBANCES: Mapping[str, Callable[[World], None]] = {
         lose_node,
         lose_link,
         delete_tap,
+        lose_neighbours_tap,
         connect_network,
         disconnect_network,
         advertise,

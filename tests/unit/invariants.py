@@ -11,6 +11,7 @@ def check(world: World) -> None:
     """What holds at every moment."""
     _check_foreign(world)
     _check_recorded(world)
+    _check_unwatched(world)
     if world.disturbed:
         return
     devices = {tap.device for tap in world.taps.values()}
@@ -54,6 +55,16 @@ def _check_lifetimes(now: Interface, docker: Interface) -> None:
         if address in ends:
             assert address.valid_until_s is not None, f"{address} was given back as permanent"
             assert address.valid_until_s <= ends[address], f"{address} was given back for longer"
+
+
+def _check_unwatched(world: World) -> None:
+    """A tap that another container has open is of no use to anybody."""
+    macs = {each.mac for each in world.docker.values()}
+    for tap in world.taps.values():
+        if tap.index in world.watched:
+            assert not tap.up, "a tap is up that another container has open"
+            assert tap.mac not in macs, "a tap has its guest's address and another container has it open"
+            assert tap.device not in world.rules, "a rule for a tap that another container has open"
 
 
 def _check_guest(world: World) -> None:
@@ -108,7 +119,9 @@ def check_reached(world: World, desired: Desired) -> None:
     assert {name: tap.name for name, tap in world.taps.items()} == {
         name: tap_name(interface.mac) for name, interface in world.docker.items()
     }
+    assert not {tap.index for tap in world.taps.values()} & world.watched, "another container has a tap open"
     devices = {tap.device for tap in world.taps.values()}
+    assert not {device.minor for device in devices} & world.stale_elsewhere, "another container may open a tap"
     assert own_rules(world) == devices
     assert own_nodes(world) == {int(name.removeprefix("eth")): tap.device for name, tap in world.taps.items()}
     nics = {nic.original.name: nic for nic in world.guest.nics.values()} if world.guest else {}

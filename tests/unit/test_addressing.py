@@ -160,7 +160,8 @@ def test_whatever_an_interface_has_a_guest_is_told_what_fits_together(
 ) -> None:
     own = [(f"10.0.{n}.9", 16, f"10.0.{n}.1") for n in dockers] + [(f"fd00:0:0:{n}::9", 64, "") for n in dockers]
     interface = replace(ETH0, addresses=tuple(addresses), routes=tuple(routes))
-    (nic,) = network_of([interface], "", Names(), [Endpoint("net", ETH0.mac, tuple(own))]).nics
+    docked = container(endpoints=(Endpoint("net", ETH0.mac, tuple(own)),))
+    (nic,) = network_of([interface], docked, Names()).nics
     assert all(address.valid_until_s is None for address in nic.addresses)
     for family in (4, 6):
         first = next(iter(nic.of_family(family)), None)

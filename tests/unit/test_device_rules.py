@@ -1,4 +1,4 @@
-from supervisor.core.device_rules import allows, format_rule, has_own_rule
+from supervisor.core.device_rules import allows, exact_devices, format_rule, granted_devices, has_own_rule
 from supervisor.core.model import DeviceNumber
 
 DEVICE = DeviceNumber(246, 1)
@@ -29,3 +29,13 @@ def test_a_number_that_only_begins_alike_is_another_device() -> None:
 def test_where_everything_is_open_there_is_no_rule_to_undo() -> None:
     assert allows("a *:* rwm\n", DEVICE)
     assert not has_own_rule("a *:* rwm\n", DEVICE)
+
+
+def test_only_rules_like_ours_are_exact() -> None:
+    listing = DOCKER_DEFAULT + "c 246:1 rwm\nc 246:* rwm\nc 246:2 rw\nb 246:3 rwm\na *:* rwm\n"
+    assert exact_devices(listing) == {DeviceNumber(1, 3), DEVICE}
+
+
+def test_docker_grants_single_devices_by_rules_of_any_access() -> None:
+    rules = ["c 246:1 rw", "a 246:2 rwm", "b 246:3 rwm", "c 246:* rwm", "c *:4 rwm"]
+    assert granted_devices(rules) == {DEVICE, DeviceNumber(246, 2)}

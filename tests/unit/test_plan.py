@@ -18,6 +18,7 @@ from supervisor.core.actions import (
     PlugNic,
     RaiseTap,
     RemoveNode,
+    RevokeDevice,
     StartGuest,
     StopGuest,
     TakeOver,
@@ -31,7 +32,15 @@ from supervisor.core.guests.kind import MANY_CARDS as MANY
 from supervisor.core.model import Address, DeviceNumber, IfIndex, Incarnation, Interface, Pid, Record, TapRecord
 from supervisor.core.plan import Desired, Seen, SeenInterface, has_card, is_attached, is_taken, next_action, tap_name
 
-from .disturbances import delete_tap, end_container, end_guest, lose_rules, rename_interface, restart_container
+from .disturbances import (
+    delete_tap,
+    end_container,
+    end_guest,
+    lose_neighbours_tap,
+    lose_rules,
+    rename_interface,
+    restart_container,
+)
 from .invariants import check_reached, is_taken_over
 from .things import DEVICE, ETH0, ETH1, ID, INCARNATION, NAME, TAP0, record
 from .world import Guest, World
@@ -41,7 +50,7 @@ BACKOFF, SERVED = Desired(True, takeover=True, cards=MANY), Desired(True, takeov
 READY = replace(SERVED, ready=True)
 HOTPLUG, OWN_ADDRESS = replace(SERVED, hotplug=True), Desired(True, guest=True, cards=MANY)
 
-ATTACH_ONE = [CreateTap, WriteRecord, AllowDevice, MakeNode]
+ATTACH_ONE = [CreateTap, WriteRecord, RaiseTap, AllowDevice, MakeNode]
 DETACH_ONE = [RemoveNode, DenyDevice, DeleteTap, WriteRecord]
 
 
@@ -298,8 +307,9 @@ class TestCardsThatCannotBeTold:
     def test_it_has_a_tap_and_keeps_its_addresses(self) -> None:
         there = world(self.only_ipv6, ETH1)
         actions = there.converge(self.needs_ipv4)
-        assert names(actions) == [WriteRecord, LinkNetns, *ATTACH_ONE, *ATTACH_ONE, WriteRecord, TakeOver, RaiseTap,
-                                  StartGuest]  # fmt: skip
+        attach_guests = [step for step in ATTACH_ONE if step is not RaiseTap]
+        take_over = [WriteRecord, TakeOver, RaiseTap]
+        assert names(actions) == [WriteRecord, LinkNetns, *ATTACH_ONE, *attach_guests, *take_over, StartGuest]
         assert there.interfaces["eth0"] == self.only_ipv6
         assert there.guest is not None
         assert [nic.original for nic in there.guest.nics.values()] == [ETH1]
@@ -389,7 +399,7 @@ class TestSurprises:
         there = world(at=HOTPLUG)
         there.docker["eth1"] = there.interfaces["eth1"] = ETH1
         assert names(there.converge(HOTPLUG)) == [
-            *(WriteRecord, *ATTACH_ONE),
+            *(WriteRecord, *(step for step in ATTACH_ONE if step is not RaiseTap)),
             *(WriteRecord, TakeOver, RaiseTap, PlugNic),
         ]
         check_reached(there, HOTPLUG)
@@ -436,3 +446,37 @@ def test_a_new_tap_may_get_the_number_that_another_entry_still_has_on_record() -
     there.minors_elsewhere.add(1)
     there.converge(TAP)
     check_reached(there, TAP)
+
+
+class TestNumbersOfOthers:
+    """The kernel gives a new tap the number of one that another container has deleted, and may still open."""
+
+    def test_the_other_container_is_denied_the_number_and_the_tap_is_made_again(self) -> None:
+        there = world()
+        lose_neighbours_tap(there)
+        assert names(there.converge(TAP)) == [
+            *(WriteRecord, LinkNetns, CreateTap, RevokeDevice, DeleteTap),
+            *ATTACH_ONE,
+        ]
+        check_reached(there, TAP)
+
+    def test_a_tap_that_a_killed_daemon_made_is_made_again(self) -> None:
+        there = world()
+        for action in there.advance(TAP):
+            if isinstance(action, CreateTap):
+                break
+        assert names(there.converge(TAP)) == [DeleteTap, *ATTACH_ONE]
+
+    def test_so_is_one_that_the_container_made_itself(self) -> None:
+        there = world(at=TAP)
+        there.taps["eth0"] = replace(TAP0, index=IfIndex(77), device=DeviceNumber(246, 77))
+        assert names(there.converge(TAP)) == [RemoveNode, DenyDevice, WriteRecord, DeleteTap, *ATTACH_ONE]
+
+    def test_a_guest_on_a_tap_that_became_suspect_is_started_again_on_a_new_one(self) -> None:
+        there = world(at=SERVED)
+        assert there.record is not None
+        (entry,) = there.record.taps
+        there.record = replace(there.record, taps=(replace(entry, device=None),))
+        taken = names(there.converge(SERVED))
+        assert taken.index(StopGuest) < taken.index(DeleteTap) < taken.index(CreateTap) < taken.index(StartGuest)
+        check_reached(there, SERVED)

@@ -147,6 +147,13 @@ def test_a_label_goes_before_the_kinds_machine() -> None:
     assert "-machine q35\n" in lines(told(replace(SPEC, machine="q35"), machine=machine))
 
 
+def test_firmware_prints_on_the_serial_port_without_graphics_and_with_a_screen() -> None:
+    machine = Machine(firmware_on_serial=True)
+    assert "-machine pc,graphics=off\n" in lines(told(machine=machine))
+    assert "-machine q35,graphics=off\n" in lines(told(replace(SPEC, machine="q35"), machine=machine))
+    assert has_screen(told(replace(SPEC, screen=True), machine=machine))
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_no_kind_takes_the_legacy_interface_away(form: GuestKind) -> None:
     text = lines(told(machine=form.machine))

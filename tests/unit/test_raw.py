@@ -38,3 +38,8 @@ def test_words_for_its_system_and_mounts_are_refused_by_their_labels() -> None:
         booted(RAW, kernel_args="x")
     with pytest.raises(Rejected, match=r"label vtapd.disk.0='/d,mount=/x' .*a disk without mount="):
         booted(RAW, mounts=(Mount(0, "/x", "vtapd.disk.0", "/d,mount=/x", "ext"),))
+
+
+@pytest.mark.parametrize("form", [RAW, RAW_DISK])
+def test_what_its_firmware_prints_is_in_the_containers_log(form: GuestKind) -> None:
+    assert form.machine.firmware_on_serial

@@ -61,6 +61,17 @@ def test_the_guests_address_is_known_again() -> None:
     assert there.next(SERVED) is None
 
 
+@pytest.mark.parametrize(("up", "claimed"), [(False, False), (True, True)])
+def test_a_tap_of_unknown_history_has_no_number(up: bool, claimed: bool) -> None:
+    """It was never brought up, or another container has its number on record."""
+    interfaces = (SeenInterface(ETH0, replace(TAP0, up=up)),)
+    record = rebuild(
+        DOCKERS, INCARNATION, Seen(INCARNATION, None, interfaces, claimed=frozenset({TAP0.device} if claimed else ()))
+    )
+    assert record is not None
+    assert [(entry.tap, entry.device) for entry in record.taps] == [(TAP0.name, None)]
+
+
 def test_where_nothing_was_done_nothing_is_on_record() -> None:
     assert rebuild(DOCKERS, INCARNATION, Seen(INCARNATION, None, (SeenInterface(ETH0), SeenInterface(ETH1)))) is None
 

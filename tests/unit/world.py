@@ -24,6 +24,7 @@ from supervisor.core.actions import (
     PlugNic,
     RaiseTap,
     RemoveNode,
+    RevokeDevice,
     StartGuest,
     StopGuest,
     TakeOver,
@@ -88,6 +89,12 @@ class World:
     """Those that other containers' taps have."""
     now_s: float = 1000.0
     """Since boot."""
+    stale_elsewhere: set[int] = field(default_factory=set)
+    """Those that other containers have on record, with a rule, from taps that are gone."""
+    watched: set[IfIndex] = field(default_factory=set)
+    """The taps that another container could open, and so has open."""
+    fresh: set[IfIndex] = field(default_factory=set)
+    """The taps that the daemon that works now has made, with a number that nobody else had on record."""
     disturbed: bool = False
     """Somebody else broke what was made; until it is mended, not everything holds."""
 
@@ -106,7 +113,7 @@ class World:
             self.incarnation,
             self.netns_link,
             tuple(
-                SeenInterface(each, self.taps.get(name))
+                SeenInterface(each, tap := self.taps.get(name), tap is not None and tap.index in self.fresh)
                 for name, each in sorted(self.interfaces.items())
                 if each.addresses or name in self.taps or name in recorded
             ),
@@ -116,6 +123,7 @@ class World:
             frozenset(self.guest.nics) if self.guest else frozenset(),
             self.ready,
             self.now_s,
+            frozenset(tap.device for tap in self.taps.values() if tap.device.minor in self.stale_elsewhere),
         )
 
     def next(self, desired: Desired) -> Action | None:
@@ -123,6 +131,7 @@ class World:
 
     def advance(self, desired: Desired) -> Iterator[Action]:
         """Work towards what is desired; yields after each single change. Stop asking, and the daemon was killed."""
+        self.fresh.clear()
         for _ in range(MAX_ACTIONS):
             action = self.next(desired)
             if action is None:
@@ -145,13 +154,8 @@ class World:
                 self._take_on_host(action)
             case StartGuest() | StopGuest() | PlugNic() | UnplugNic() | MarkReady() | UnmarkReady():
                 self._take_guest(action)
-            case CreateTap(interface, name, up):
-                self._create_tap(interface, name, up)
-            case RaiseTap(tap, mtu):
-                name = next(name for name, each in self.taps.items() if each == tap)
-                self.taps[name] = replace(tap, up=True, mtu=mtu)
-            case DeleteTap(tap):
-                del self.taps[next(name for name, each in self.taps.items() if each == tap)]
+            case CreateTap() | RaiseTap() | DeleteTap() | RevokeDevice():
+                self._take_tap(action)
             case AllowDevice(device):
                 self.rules.add(device)
             case DenyDevice(device):
@@ -180,6 +184,20 @@ class World:
             case UnlinkNetns():
                 self.netns_link = None
 
+    def _take_tap(self, action: CreateTap | RaiseTap | DeleteTap | RevokeDevice) -> None:
+        match action:
+            case CreateTap(interface, name):
+                self._create_tap(interface, name)
+            case RaiseTap(tap, mtu):
+                name = next(name for name, each in self.taps.items() if each == tap)
+                self.taps[name] = replace(tap, up=True, mtu=mtu)
+            case DeleteTap(tap):
+                del self.taps[next(name for name, each in self.taps.items() if each == tap)]
+            case RevokeDevice(device):
+                assert device.minor in self.stale_elsewhere, "nobody else has it"
+                self.fresh -= {tap.index for tap in self.taps.values() if tap.device == device}
+                self.stale_elsewhere.remove(device.minor)
+
     def _take_guest(self, action: StartGuest | StopGuest | PlugNic | UnplugNic | MarkReady | UnmarkReady) -> None:
         nics = self.guest.nics if self.guest else {}
         match action:
@@ -199,13 +217,14 @@ class World:
                 assert self.ready != isinstance(action, MarkReady), "nothing changes"
                 self.ready = isinstance(action, MarkReady)
 
-    def _create_tap(self, interface: Interface, name: str, up: bool) -> None:
+    def _create_tap(self, interface: Interface, name: str) -> None:
         if name in {tap.name for tap in self.taps.values()}:
             raise KernelRefusesError(f"EEXIST: {name}")
         used = {tap.device.minor for tap in self.taps.values()} | self.minors_elsewhere
         minor = next(n for n in count(1) if n not in used)  # minors are reused at once
         index = IfIndex(next(_indexes))
-        self.taps[interface.name] = Tap(name, index, next(_macs), interface.mtu, up, DeviceNumber(MAJOR, minor))
+        self.taps[interface.name] = Tap(name, index, next(_macs), interface.mtu, False, DeviceNumber(MAJOR, minor))
+        (self.watched if minor in self.stale_elsewhere else self.fresh).add(index)
 
     def _take_over(self, original: Interface, tap: Tap) -> Iterator[None]:
         name = original.name

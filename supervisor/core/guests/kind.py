@@ -94,6 +94,8 @@ class Machine:
     devices: tuple[str, ...] = ("pvpanic",)
     boots_disk: bool = False
     """The image is a whole disk that the firmware boots, and no kernel for -kernel."""
+    firmware_on_serial: bool = False
+    """Whether text that the guest prints by means of the firmware (BIOS interrupt 0x10) goes to the serial port too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,8 @@
-"""Raw: an image of which vtapd knows nothing but that QEMU boots it. It cares for its own network."""
+"""Raw: an image of which vtapd knows nothing but that QEMU boots it. It cares for its own network.
+
+Boot loaders and iPXE print by means of the firmware, which writes to the screen. When QEMU reports that the machine has
+no graphics, SeaBIOS writes the same to the serial port too (SeaBIOS, src/sercon.c), so it is in the container's log.
+"""
 
 from dataclasses import replace
 
@@ -30,6 +34,7 @@ RAW = GuestKind(
     recognise=lambda image: "an image that QEMU boots" if image.entry is not Entry.DISK else None,
     boot=_boot,
     stop=Stop.POWERDOWN,
+    machine=Machine(firmware_on_serial=True),
     most_cards=MANY_CARDS,
     ip_versions=(),
     takes_cards=True,
@@ -38,5 +43,5 @@ RAW_DISK = replace(
     RAW,
     recognise=lambda image: "a disk with a boot sector" if image.entry is Entry.DISK else None,
     boot=_boot_disk,
-    machine=Machine(boots_disk=True),
+    machine=replace(RAW.machine, boots_disk=True),
 )

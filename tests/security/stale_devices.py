@@ -1,0 +1,80 @@
+"""A container that deletes its own tap and goes for the tap of the next container, which gets the same device number.
+
+Device numbers are one for the machine, and other tests make taps: where one of these was quicker, the attack is tried
+again.
+"""
+
+from collections.abc import Callable
+
+from tests.integration.chain import assert_attached
+from tests.integration.containers import Container, Containers
+from tests.integration.daemon import Daemon
+from tests.integration.device_numbers import take_lower_numbers
+from tests.integration.patient_daemon import LATE
+from tests.integration.tap_thief import NODE, Thief
+from tests.integration.waiting import eventually
+
+TRIES = 4
+REQUESTS = 60
+BUSY_S = 30.0
+
+
+def nothing(*_: object) -> None:
+    """For a daemon that runs all the time."""
+
+
+def delete_tap(container: Container) -> None:
+    """As its owner does it, who has no other right beyond those that Docker gives every container."""
+    container.exec("ip", "link", "delete", container.tap_name)
+
+
+def attack(
+    daemon: Daemon, containers: Containers, before: Callable[[Container], object], after: Callable[[], object]
+) -> tuple[Container, Container]:
+    """The attacker deletes its tap, and a guest starts: it must get all its packets. Returns attacker and victim.
+
+    `before` is called before the tap is deleted, and `after` when the guest's container has started.
+    """
+    for _ in range(TRIES):
+        attacker = containers.run("--cap-add", "NET_ADMIN", labels=LATE).await_attached()
+        daemon.command("attach", attacker.name)  # returns when it is not looked at any more
+        number = attacker.tap_device()
+        thief = Thief(attacker, number)
+        try:
+            before(attacker)
+            take_lower_numbers(attacker, number)
+            delete_tap(attacker)
+            victim = containers.guest(memory="16M")
+            after()
+            victim.await_page(BUSY_S)
+            met = victim.tap_device() == number
+            for _ in range(REQUESTS if met else 0):
+                assert victim.get("/info").status == 200
+            loot = thief.end()
+        finally:
+            thief.kill()
+        if met:
+            assert victim.tap_name not in loot.frames
+            assert victim.tap_name not in loot.alive
+            return attacker, victim
+    raise AssertionError(f"other taps took the number {TRIES} times: nothing is proven")
+
+
+def prove_closed(attacker: Container, victim: Container) -> None:
+    """The attacker has a tap of its own again, and can open no other."""
+    device = victim.tap_device()
+    eventually(lambda: attacker.tap_device() != device, f"{attacker.name} has a tap again", BUSY_S)
+    eventually(lambda: is_attached(attacker), f"{attacker.name} is attached", BUSY_S)
+    assert not attacker.opens(NODE)
+    assert attacker.opens("/dev/tap0")
+
+
+def is_attached(container: Container) -> bool:
+    assert_attached(container)
+    return True
+
+
+def denials(daemon: Daemon) -> list[tuple[object, object]]:
+    """By the log: the containers that were denied a device, each with the one whose tap it is now."""
+    lines = [line for line in daemon.log_lines() if line.get("event") == "stale_device_denied"]
+    return [(line["held_by"], line["container"]) for line in lines if line["level"] == "warning"]
