@@ -44,6 +44,6 @@ def test_garbage_does_no_harm(tmp_path: Path) -> None:
                 if number % 20 == 0:
                     wire.ping(64)
             wire.ping(1472)
-            time.sleep(4)  # slots of half-open connections are given away after some seconds of silence
+            time.sleep(9)  # as long as it may take until slots of half-open connections are given away (conn.c)
             assert b"Hiya, Gump!" in wire.get(5000, "/")
             assert "TRAP" not in guest.console()
