@@ -3,7 +3,7 @@
 #include "guest.h"
 
 enum { OPEN = 0xffffffff };                     /* the length of what is not closed yet */
-#define NOBODY 0xffffffffu
+#define NO_TOKEN 0xffffffffu
 
 struct reader {
     struct text rest;
@@ -21,12 +21,12 @@ static unsigned innermost_open(const struct reader *r)
     unsigned i = r->count;
     while (i && r->tokens[i - 1].text.len != OPEN)
         i--;
-    return i ? i - 1 : NOBODY;
+    return i ? i - 1 : NO_TOKEN;
 }
 
 static void add(struct reader *r, enum json_type type, struct text text)
 {
-    if (r->parent != NOBODY)
+    if (r->parent != NO_TOKEN)
         r->tokens[r->parent].size++;
     r->tokens[r->count++] = (struct token){ type, 0, text };
 }
@@ -41,7 +41,7 @@ static void open(struct reader *r)
 static bool close(struct reader *r)
 {
     unsigned last = innermost_open(r);
-    if (last == NOBODY || r->tokens[last].type != (*r->rest.at == '}' ? JSON_OBJECT : JSON_ARRAY))
+    if (last == NO_TOKEN || r->tokens[last].type != (*r->rest.at == '}' ? JSON_OBJECT : JSON_ARRAY))
         return false;
     take(r, 1);
     r->tokens[last].text.len = r->rest.at - r->tokens[last].text.at;
@@ -104,7 +104,7 @@ static bool step(struct reader *r)
         return open(r), true;
     if (c == ':')
         r->parent = r->count - 1;
-    else if (c == ',' && (r->parent == NOBODY || r->tokens[r->parent].text.len != OPEN))
+    else if (c == ',' && (r->parent == NO_TOKEN || r->tokens[r->parent].text.len != OPEN))
         r->parent = innermost_open(r);
     take(r, 1);
     return true;
@@ -113,9 +113,9 @@ static bool step(struct reader *r)
 /* How many tokens there are, 0 where the text is no JSON. `tokens` has room for as many as the text has bytes. */
 unsigned json_read(struct text t, struct token *tokens)
 {
-    struct reader r = { t, tokens, 0, NOBODY };
+    struct reader r = { t, tokens, 0, NO_TOKEN };
     while (r.rest.len)
         if (!step(&r))
             return 0;
-    return innermost_open(&r) == NOBODY ? r.count : 0;
+    return innermost_open(&r) == NO_TOKEN ? r.count : 0;
 }
