@@ -64,6 +64,8 @@ def boot(vtapd: Daemon, containers: Containers, machine: Machine) -> Boot:
 
     def start(kind: Kind, *options: str, **labels: str) -> Container:
         asked = {"vtapd.kernel": kind.image} | {f"vtapd.{k.replace('_', '-')}": v for k, v in labels.items()}
+        if kind.name == "osv":
+            asked["vtapd.kernel-args"] = "--verbose"  # or it does not print its exit code
         if kind.name != "nanos":
             container = containers.run(*options, labels=asked)
         else:
