@@ -171,7 +171,7 @@ class ContainerRun:
 
     async def _recover(self) -> None:
         """Once, for a run that an earlier daemon may have begun."""
-        found = self._context.leftovers.take_guests(self.container.id, self.incarnation.pid)
+        leftovers = self._context.leftovers
         if why_no_network(self.container.network_mode) is None:
             try:
                 attachment = self.steps.reach()
@@ -179,9 +179,10 @@ class ContainerRun:
                 recover_record(self.container, self.incarnation, attachment, self._ledger)
             finally:
                 await deny_unrecorded(self._context, self.container, self.incarnation, self._ledger)
-                self._context.leftovers.note_recovered(self.container.id)
+            leftovers.note_recovered(self.container.id)
+            found = leftovers.guests_of(self.container.id, self.incarnation.pid)
             await recover_guest(self.container, self.incarnation, attachment, self._ledger, found)
-        self._context.leftovers.note_recovered(self.container.id)
+        leftovers.forget(self.container.id)
         self._recovered = True
 
     async def _decide(self) -> None:

@@ -1,6 +1,7 @@
 """Gathers what a guest is given of its network: from the kernel, Docker, the container's resolv.conf and the host's."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from supervisor.core.addressing import interfaces_of, network_of
 from supervisor.core.guests.kind import GuestKind
@@ -23,6 +24,8 @@ def observe_network(
     """
     if address.mode == "none" or (address.mode == "dhcp" and not kind.says_dhcp):
         return None
+    if not address.takes_over:
+        container = replace(container, endpoints=())  # Docker's gateway is for Docker's address
     interfaces = interfaces_of(cards, address)
     if address.address is not None:
         interfaces = interfaces[:1]

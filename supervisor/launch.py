@@ -11,12 +11,13 @@ from supervisor.attachment import Attachment
 from supervisor.context import Context
 from supervisor.core import qemu
 from supervisor.core.actions import StartGuest
-from supervisor.core.addressing import notes_on_others, whereabouts_of
+from supervisor.core.addressing import network_of, notes_on_others, whereabouts_of
 from supervisor.core.guests import MARKERS, choose_kind, require_bootable
 from supervisor.core.guests.kind import Boot, BootRequest, GuestKind
-from supervisor.core.guests.network import GuestNetwork
+from supervisor.core.guests.network import GuestNetwork, names_left_out
 from supervisor.core.guests.refusal import refused
 from supervisor.core.model import Container, Interface, ProcessRecord
+from supervisor.core.names import Names
 from supervisor.core.pending import terms_of
 from supervisor.core.spec import GuestSpec
 from supervisor.edges import cgroups, console, netns, process, rootfs, sockets, spawn, thread, vhost
@@ -103,6 +104,8 @@ async def launch(
         boot = plan.kind.boot(_request(plan.spec, network, disks, plan.room_bytes))
         boot_disk, modules = await gather_boot_files(owned, folder, attachment.root, plan.spec, plan.kind, boot, limit)
         log = console.open_log(container.pid)
+        if log is not None:
+            own(owned, log)
         descriptors = qemu.Descriptors(
             boot_disk=boot_disk,
             modules=modules,
@@ -110,7 +113,7 @@ async def launch(
             cards=tuple(_with_vhost(owned, card) for card in cards) if accel == "kvm" else cards,
             qmp=own(owned, sockets.listen(paths.qmp)),
             console=own(owned, sockets.listen(paths.console)),
-            log=own(owned, log) if log is not None else None,
+            log=log,
         )
         arguments = qemu.build_arguments(
             context.config.guest.qemu,
@@ -151,9 +154,9 @@ async def launch(
         plan.kind.name,
         tuple(arguments),
         tuple(card.slot for card in cards),
-        whereabouts=whereabouts_of(network, plan.kind.ip_versions or (4, 6)),
+        whereabouts=whereabouts_of(boot.network or network, plan.kind.ip_versions or (4, 6)),
         because=plan.because,
-        notes=(*_notes(plan, boot, log), *notes_on_others(step.others, plan.needed_versions)),
+        notes=(*_notes(plan, boot, container, network, log), *notes_on_others(step.others, plan.needed_versions)),
         terms=terms_of(plan.spec, context.config.keys_of_starts),
     )
     return RunningQemu(child, record, heard, folder)
@@ -163,9 +166,11 @@ def _request(spec: GuestSpec, network: GuestNetwork | None, disks: Disks, room_b
     return BootRequest(spec.args, spec.kernel_args, network, spec.env, disks.mounts, room_bytes)
 
 
-def _notes(plan: GuestPlan, boot: Boot, log: int | None) -> tuple[str, ...]:
+def _notes(
+    plan: GuestPlan, boot: Boot, container: Container, network: GuestNetwork | None, log: int | None
+) -> tuple[str, ...]:
     """Return what an operator should know of this start, a sentence each."""
-    notes = list(boot.notes)
+    notes = [*boot.notes, *(names_left_out(network_of((), container, Names())) if network is None else ())]
     if log is None:
         notes.append("The guest's console is in no log: the container's init has no pipe or terminal as its output.")
     if plan.spec.screen and plan.kind.uses_screen:

@@ -10,9 +10,9 @@ from dataclasses import replace
 import structlog
 
 from supervisor.core.device_index import DeviceIndex
-from supervisor.core.model import ContainerId, DeviceNumber, GuestRecord, Incarnation, Record
+from supervisor.core.model import ContainerId, DeviceNumber, GuestRecord, Incarnation, Record, short_id
 from supervisor.edges.records import Records
-from supervisor.errors import Permanent
+from supervisor.errors import Permanent, Transient
 
 _NO_GUEST = GuestRecord()
 
@@ -20,7 +20,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Ledger:
-    """`load` it before anything else."""
+    """Call `load` before anything else."""
 
     def __init__(self, records: Records, index: DeviceIndex, container_id: ContainerId) -> None:
         self.record: Record | None = None
@@ -108,10 +108,16 @@ class Ledgers:
         return self._ledgers[container_id]
 
     def load_all(self) -> list[ContainerId]:
-        """Read every record that is on disk, so that the index is complete; the containers that have a file."""
+        """Read every record that is on disk, so that the index is complete. Return the containers that have a file.
+
+        What the disk does not give now, the container's worker asks for again.
+        """
         found = self._records.list()
         for container_id in found:
-            self.of(container_id).load()
+            try:
+                self.of(container_id).load()
+            except Transient as error:
+                log.warning("record_not_read", container=short_id(container_id), error=str(error))
         return found
 
     def forget(self, container_id: ContainerId) -> None:

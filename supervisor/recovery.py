@@ -71,10 +71,15 @@ class Leftovers:
         """Every process that may be a guest's QEMU."""
         return [pid for pids in self._named.values() for pid in pids]
 
-    def take_guests(self, container_id: ContainerId, init: Pid) -> list[Pid]:
-        """The QEMUs of this container, oldest first; only once."""
-        named = self._named.pop(guest_name(container_id), [])
+    def guests_of(self, container_id: ContainerId, init: Pid) -> list[Pid]:
+        """Return the QEMUs of this container, oldest first."""
+        named = self._named.get(guest_name(container_id), [])
         return [pid for pid in named if process.shares_pid_namespace(pid, init)]
+
+    def forget(self, container_id: ContainerId) -> None:
+        """This container is recovered: what is found of it from now on was made by this daemon."""
+        self._named.pop(guest_name(container_id), None)
+        self.note_recovered(container_id)
 
 
 def recover_record(container: Container, incarnation: Incarnation, attachment: Attachment, ledger: Ledger) -> None:

@@ -1,6 +1,6 @@
 """Takes device numbers away from containers whose taps of these numbers are gone.
 
-The kernel gives the number of a deleted macvtap to the next one, whoever makes that. A container that deletes its own
+The kernel gives the number of a deleted macvtap to the next one on the machine. A container that deletes its own
 tap (CAP_NET_ADMIN is enough) still has the rule and the node for it, and could open a neighbour's tap by them. So a new
 tap stays down until every other container that has its number on record was denied it; then it is deleted and made
 again, since one of them may have opened it meanwhile. The rule is what protects; a node that cannot be removed opens
@@ -46,7 +46,7 @@ async def revoke_device(context: Context, device: DeviceNumber, owner: Container
 
 
 async def revoke_contested(context: Context) -> None:
-    """At the daemon's start: of a number on several records nobody knows whose it is, so each of them loses it.
+    """At the daemon's start: it is not known whose a number on several records is, so each of them loses it.
 
     An earlier version gave a number to a container while another one still had it. Their taps are made again.
     """
@@ -55,7 +55,7 @@ async def revoke_contested(context: Context) -> None:
             try:
                 await _tell_systemd(context, context.ledgers.of(holder), device)
                 _revoke(context.ledgers.of(holder), device)
-            except VtapdError as error:
+            except (VtapdError, OSError) as error:
                 log.error("contested_device_not_denied", container=short_id(holder), error=str(error))
 
 

@@ -91,7 +91,7 @@ def details(worker: Worker) -> Details:
 
 
 def _address(worker: Worker) -> str | None:
-    """The guest's own or the one that it was told, or the first interface's, whoever has it now."""
+    """The guest's own or the one that it was given, or the first interface's."""
     run = worker.current
     plan = run.keeper.plan if run else None
     if plan is not None and plan.spec.address.address is not None:

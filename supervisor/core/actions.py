@@ -29,7 +29,7 @@ class UnlinkNetns:
 
 @dataclass(frozen=True, slots=True)
 class CreateTap:
-    """Make the macvtap of this name on the interface. It is down: whoever opens it already gets nothing from it."""
+    """Make the macvtap of this name on the interface. It is down, so it gets no packet yet."""
 
     interface: Interface
     name: str

@@ -1,4 +1,4 @@
-"""What a guest is told of its network: of the container's addresses and routes, as `vtapd.address` has it, what lasts.
+"""Decides which of a container's addresses and routes a guest is given: those that last, as `vtapd.address` asks.
 
 Docker's own address comes first, so that a kind with room for one is told that one; and a gateway is told only if it
 is on the link of the address that it is told with.
@@ -108,7 +108,7 @@ def _withheld_gateways(
     """Yield the default routes' gateways other than the one that is told with this address."""
     for gateway in dict.fromkeys(route.gateway for route in defaults):
         if gateway and gateway != told:
-            beside = f"it is told of {told}" if told else "its route has a lifetime"
+            beside = f"the guest is given {told}" if told else "its route has a lifetime"
             why = beside if is_on_link(gateway, address) else f"it is not on the link of {address}"
             yield f"gateway {gateway} of {interface.name}: {why}"
 
@@ -153,4 +153,4 @@ def notes_on_others(others: Iterable[Interface], ip_versions: Sequence[int]) -> 
 def _why_no_card(interface: Interface, ip_versions: Sequence[int]) -> str:
     if ip_versions and not any(static_addresses(interface, ip_versions)):
         return f"it has {why_unsayable(ip_versions)}"
-    return "this kind of guest can be told of no more cards"
+    return "a guest of this kind can be given no more cards"

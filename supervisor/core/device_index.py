@@ -9,7 +9,7 @@ from supervisor.core.model import ContainerId, DeviceNumber, Record
 
 
 class DeviceIndex:
-    """Kept up to date by whoever writes records: `note` each change."""
+    """The writer of records keeps it up to date by `note`."""
 
     def __init__(self) -> None:
         self._holders: dict[DeviceNumber, set[ContainerId]] = {}

@@ -37,10 +37,9 @@ def check_format(label: str, value: str, asked: str, head: bytes) -> None:
     """Raise Rejected, naming the label, if a disk that begins so is not of the format that was asked for."""
     found = _format_of(head)
     if asked == "raw" and found != "raw":
-        remedy = "format=qcow2 behind the path" if found == "qcow2" else "a raw image: qemu-img convert -O raw"
-        raise refused(
-            label, value, f"{remedy}. The file is a {found} image, which a guest would destroy as raw", step="kernel"
-        )
+        remedy = ",format=qcow2 added to it" if found == "qcow2" else "a raw image: qemu-img convert -O raw"
+        why = f"The file is a {found} image: given as raw, its guest would write over its header"
+        raise refused(label, value, f"{remedy}. {why}", step="kernel")
     if asked == "qcow2":
         _check_qcow2(label, value, head, found)
 

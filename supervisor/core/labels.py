@@ -230,8 +230,11 @@ def _environment_of(container: Container) -> Callable[[str], Environment]:
         chosen = tuple(text.split(","))
         lacking = set(chosen) - {name for name, _ in container.env}
         if lacking or len(set(chosen)) < len(chosen):
-            shown = f"; it has no {min(lacking)!a}" if lacking else ""
-            raise ValueError(f"true, false, or names of the container's variables with commas between them{shown}")
+            # What stands behind a `=` is a value, which may be a password.
+            names = [name.partition("=")[0] for name in chosen]
+            why = f"; it has no {min(lacking).partition('=')[0]!a}" if lacking else ", each once"
+            allowed = f"true, false, or names of the container's variables with commas between them{why}"
+            raise _refused(container, PREFIX + "env", ",".join(names), allowed)
         return Environment(tuple(each for each in container.env if each[0] in chosen), chosen)
 
     return parse

@@ -244,7 +244,7 @@ def _attach_interface(seen: Seen, record: Record, each: SeenInterface, awaited: 
 
 
 def _check_history(seen: Seen, record: Record, entry: TapRecord, tap: Tap, *, fresh: bool) -> Action:
-    """Note the tap's number, or get rid of a tap that somebody else may have open.
+    """Note the tap's number, or get rid of a tap that another container may have open.
 
     That comes to an end: each RevokeDevice takes a number off a record, and only fresh taps bring one onto a record.
     """

@@ -4,9 +4,9 @@ Docker remembers each endpoint's MAC and addresses, and a macvtap's name has the
 interface once had: by these the two are matched, whatever a takeover has done to the MACs since. What only the record
 knew, such as routes that somebody had added by hand, is lost.
 
-A tap comes up, and the container gets a rule for it, only after its number was found to be nobody else's and was
-recorded. So a tap that is up or has a rule keeps its number. Another one may be somebody else's to open: it gets none
-on record, and the plan has it deleted and made again.
+A tap comes up, and the container gets a rule for it, only after its number was found on no other record and was
+recorded. So a tap that is up or has a rule keeps its number. Another container may be able to open any other: such a
+tap gets none on record, and the plan has it deleted and made again.
 """
 
 import ipaddress

@@ -92,7 +92,7 @@ class CgroupV2Rules:
     def deny(self, device: DeviceNumber) -> None:
         """Take the rule away again: each program is byte for byte what it was before.
 
-        Raises Permanent where the kernel does not show a program that `allow` made, so that nobody knows what it opens.
+        Raises Permanent if the kernel does not show a program that `allow` made: it is not known what that one opens.
         """
         flags, ids = self._query()
         for number in ids:

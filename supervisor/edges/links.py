@@ -157,7 +157,7 @@ class Links:
                 payloads.append(payload)
 
     def create_macvtap(self, name: str, parent: Interface, mac: str) -> None:
-        """Make a macvtap in bridge mode with the parent's MTU. It is down: nobody gets anything from it yet.
+        """Make a macvtap in bridge mode with the parent's MTU. It is down: no process gets anything from it yet.
 
         All multicast is let through, for the guest's IPv6 neighbour discovery.
         """

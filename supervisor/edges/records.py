@@ -45,13 +45,15 @@ class Records:
     def read(self, container_id: ContainerId) -> Record | None:
         """The container's record, or None when there is none.
 
-        Raises Permanent when there is one that cannot be understood.
+        Raises Permanent when there is one that cannot be understood, Transient when the disk does not give it.
         """
         path = self._path(container_id)
         try:
             record = _decoder.decode(Path(path).read_bytes())
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise Transient(f"cannot read {path}: {error.strerror}", step="record") from error
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Permanent(
                 f"record {path} cannot be read: {error}", step="record", remedy="it is built anew"
@@ -67,7 +69,11 @@ class Records:
     def delete(self, container_id: ContainerId) -> None:
         """Forget the record; nothing when there is none."""
         for kind in ("json", "new"):
-            Path(self._path(container_id, kind)).unlink(missing_ok=True)
+            path = self._path(container_id, kind)
+            try:
+                Path(path).unlink(missing_ok=True)
+            except OSError as error:
+                raise Transient(f"cannot remove {path}: {error.strerror}", step="record") from error
 
     def list(self) -> list[ContainerId]:
         """The containers that have a record."""

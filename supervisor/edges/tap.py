@@ -38,7 +38,10 @@ def has_macvtaps(sysfs: int) -> bool:
 
 def observe_major() -> int | None:
     """The major number of all macvtaps (man 5 proc, /proc/devices); None while the module is not loaded."""
-    lines = (line.split() for line in Path("/proc/devices").read_text().splitlines())
+    try:
+        lines = [line.split() for line in Path("/proc/devices").read_text().splitlines()]
+    except OSError as error:
+        raise Transient(f"cannot read /proc/devices: {error.strerror}", step="tap") from error
     return next((int(words[0]) for words in lines if words[1:] == ["macvtap"]), None)
 
 

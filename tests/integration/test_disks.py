@@ -93,7 +93,7 @@ def test_qcow2_disk_is_read_and_written_as_such(machine: Machine, vtapd: Daemon,
 @pytest.mark.parametrize(
     ("disk_format", "asked", "said"),
     [
-        ("qcow2", "", "format=qcow2 behind the path. The file is a qcow2 image"),
+        ("qcow2", "", ",format=qcow2 added to it. The file is a qcow2 image"),
         ("qcow2", ":ro,format=raw", "The file is a qcow2 image"),
         ("vmdk", "", "qemu-img convert -O raw. The file is a vmdk image"),
         ("vdi", "", "The file is a vdi image"),

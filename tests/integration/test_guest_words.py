@@ -91,7 +91,7 @@ def test_console_that_is_in_no_log_is_noted(vtapd: Daemon, containers: Container
 def test_line_that_is_longer_than_the_linux_kernel_takes_is_refused(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.run(labels={"vtapd.args": "x" * 2048}, image=vtapd.machine.linux_image)
     assert "label vtapd.args='xxx" in (refused := rejection_of(vtapd, guest))
-    assert "the command line has at most 2047 bytes" in refused
+    assert "the image takes at most 2047 bytes" in refused
 
 
 def test_kernel_args_that_a_kind_does_not_take_are_refused(vtapd: Daemon, containers: Containers) -> None:
@@ -104,7 +104,7 @@ def test_kernel_args_that_a_kind_does_not_take_are_refused(vtapd: Daemon, contai
 def test_words_for_the_network_count_before_anything_is_touched(vtapd: Daemon, containers: Containers) -> None:
     """Without them the line would fit."""
     guest = containers.run(labels={"vtapd.args": "x" * 1990}, image=vtapd.machine.linux_image)
-    assert "the command line has at most 2047 bytes" in rejection_of(vtapd, guest)
+    assert "the image takes at most 2047 bytes" in rejection_of(vtapd, guest)
 
 
 def test_words_for_its_own_system_reach_the_guest(vtapd: Daemon, containers: Containers) -> None:

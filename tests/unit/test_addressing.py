@@ -124,7 +124,7 @@ def test_dockers_gateway_goes_with_dockers_address(routes: tuple[Route, ...], ga
     [
         ([Route(4, "", 0, "10.0.0.1")], "10.0.0.1", []),
         ([Route(4, "", 0, "10.0.0.1", metric=9), Route(4, "", 0, "10.0.0.3", metric=5)], "10.0.0.3",
-         ["gateway 10.0.0.1 of eth0: it is told of 10.0.0.3"]),
+         ["gateway 10.0.0.1 of eth0: the guest is given 10.0.0.3"]),
         ([Route(4, "", 0, "192.0.2.1"), Route(4, "", 0, "10.0.0.1", metric=9)], "10.0.0.1",
          ["gateway 192.0.2.1 of eth0: it is not on the link of 10.0.0.9/24"]),
         ([Route(4, "", 0, "192.0.2.1")], None,
@@ -217,7 +217,7 @@ def test_each_interface_without_a_card_is_named_with_the_reason() -> None:
     stays = "which stays with the container"
     assert notes_on_others([ipv6, ETH1], (4,)) == (
         f"The guest has no card on eth0, {stays}: it has no IPv4 address that the guest could have for good.",
-        f"The guest has no card on eth1, {stays}: this kind of guest can be told of no more cards.",
+        f"The guest has no card on eth1, {stays}: a guest of this kind can be given no more cards.",
     )
     assert "no more cards" in notes_on_others([ipv6], ())[0]
     assert notes_on_others((), (4, 6)) == ()

@@ -48,7 +48,7 @@ def test_container_format_given_as_raw_is_refused_with_the_remedy(head: bytes, n
 def test_qcow2_is_accepted_only_if_it_is_asked_for() -> None:
     for version in (2, 3):
         check("qcow2", qcow2(version))
-        with pytest.raises(Rejected, match=r"allowed is format=qcow2 behind the path.*which a guest would destroy"):
+        with pytest.raises(Rejected, match=r"allowed is ,format=qcow2 added to it. .* would write over"):
             check("raw", qcow2(version))
 
 

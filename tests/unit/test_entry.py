@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from supervisor.core.guests.bzimage import bytes_of_bzimage, has_linux_header
 from supervisor.core.guests.entry import Entry, Unbootable
 from supervisor.core.guests.kind import Image
-from supervisor.core.guests.multiboot import has_multiboot_header
+from supervisor.core.guests.multiboot import find_header
 
 from .images import (
     ARM,
@@ -100,7 +100,7 @@ def test_the_first_protocol_that_an_image_has_decides(content: bytes, entry: Ent
         (multiboot_elf(machine=ARM), "it is an ELF file for arm$"),
         (multiboot_elf(little_endian=False), "it is an ELF file for a big-endian machine"),
         (elf(Part(7, multiboot_header()), wide=False, machine=I386), "it is an ELF file without a segment to load"),
-        (multiboot_elf()[:-1], r"it is an ELF file cut short: it has 135 bytes, and its headers tell of 136"),
+        (multiboot_elf()[:-1], r"it is an ELF file cut short: it has 135 bytes, and by its headers it needs 136"),
         (elf(LOAD), "it is a 64-bit ELF file with neither a multiboot header nor a PVH note that names an entry point"),
         (elf(LOAD, wide=False, machine=I386), "it is a 32-bit ELF file with neither"),
         (elf(Part(PT_LOAD, multiboot2_header())), "it is a 64-bit ELF file with neither .*; it has a multiboot 2"),
@@ -113,7 +113,7 @@ def test_the_first_protocol_that_an_image_has_decides(content: bytes, entry: Ent
         (elf(LOAD, notes(pvh_note()), machine=ARM64), "it is an ELF file for arm64"),
         (elf(LOAD, notes(pvh_note()), machine=99), "it is an ELF file for machine 99"),
         (elf(LOAD, notes(pvh_note()), little_endian=False), "it is an ELF file for a big-endian machine"),
-        (elf(LOAD, notes(pvh_note()), table=1 << 20), "it is an ELF file cut short: .* tell of 1048688"),
+        (elf(LOAD, notes(pvh_note()), table=1 << 20), "it is an ELF file cut short: .* needs 1048688"),
         (elf(LOAD, notes(pvh_note()), count=5000), "it is an ELF file cut short"),
         (elf(*[LOAD] * 200, notes(pvh_note())), "it has 201 program headers; vtapd reads at most 128"),
         (elf(LOAD, notes(pvh_note(), size=1000)), "it is an ELF file cut short"),
@@ -145,18 +145,18 @@ def test_the_remedy_is_that_of_the_images_owner(owner: bytes, remedy: str) -> No
 
 @pytest.mark.parametrize("offset", [0, 4, 4096, 8140])
 def test_a_multiboot_header_counts_within_qemus_window(offset: int) -> None:
-    assert has_multiboot_header(multiboot(offset))
+    assert find_header(multiboot(offset))
 
 
 @pytest.mark.parametrize("offset", [2, 8144, 8192 - 12, 8192 - 8, 8192, 16384])
 def test_a_multiboot_header_unaligned_or_past_the_window_does_not_count(offset: int) -> None:
-    assert not has_multiboot_header(multiboot(offset))
+    assert not find_header(multiboot(offset))
 
 
 def test_a_broken_header_does_not_hide_the_next_one() -> None:
-    assert has_multiboot_header(multiboot_header(checksum_error=1) + multiboot())
-    assert has_multiboot_header(b"xx" + multiboot_header()[:10] + multiboot())
-    assert not has_multiboot_header(multiboot()[:11])
+    assert find_header(multiboot_header(checksum_error=1) + multiboot())
+    assert find_header(b"xx" + multiboot_header()[:10] + multiboot())
+    assert not find_header(multiboot()[:11])
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_broken_header_does_not_hide_the_next_one() -> None:
         ((MIB - 1, MIB, 0, 0), "load_addr 0x100000 does not fit its header_addr 0xfffff"),
         ((MIB + 1, MIB, 0, 0), "load_addr 0x100000 does not fit its header_addr 0x100001"),
         ((MIB, MIB, MIB - 1, 0), "load_end_addr 0xfffff is below its load_addr 0x100000"),
-        ((MIB, MIB, MIB + 104, 0), "it is cut short: it has 103 bytes, and its multiboot header tells of 104"),
+        ((MIB, MIB, MIB + 104, 0), "it is cut short: it has 103 bytes, and by its multiboot header it needs 104"),
         ((MIB, MIB, 0, MIB + 9), "bss_end_addr 0x100009 is below the end of what is loaded"),
         (((1 << 32) - 104,) * 2 + (0, 0), None),
         (((1 << 32) - 103,) * 2 + (0, 0), "reaches beyond 4 GiB: 103 bytes at 0xffffff99"),
@@ -189,7 +189,9 @@ def test_the_headers_own_addresses_must_fit_the_file(addresses: tuple[int, int, 
 def test_a_bzimage_cut_short_is_refused(missing: int) -> None:
     whole = bzimage()
     refusal = refusal_of(whole[:-missing])
-    assert refusal.reason == f"it is a bzImage cut short: it has {2624 - missing} bytes, and its header tells of 2624"
+    assert (
+        refusal.reason == f"it is a bzImage cut short: it has {2624 - missing} bytes, and by its header it needs 2624"
+    )
     assert "whole file" in refusal.remedy
 
 
@@ -218,7 +220,7 @@ def test_no_setup_sectors_are_four() -> None:
 
 @given(st.binary(max_size=64))
 def test_any_bytes_can_be_looked_at(content: bytes) -> None:
-    assert has_multiboot_header(multiboot() + content)
+    assert find_header(multiboot() + content)
     assert has_linux_header(content) is False
     assert examined(content)
     assert bytes_of_bzimage(content) >= 1024

@@ -164,7 +164,7 @@ def test_room_is_what_the_boot_header_says(image: Image, room_bytes: int) -> Non
 def test_line_that_is_longer_than_the_kernel_takes_is_refused() -> None:
     frame = len(booted(LINUX, "", NETWORK).command_line) + 1
     assert len(booted(LINUX, "x" * (2047 - frame), NETWORK, room_bytes=2047).command_line) == 2047
-    with pytest.raises(Rejected, match=r"label vtapd.args=.*at most 2047 bytes: it would have 2048"):
+    with pytest.raises(Rejected, match=r"label vtapd.args=.*would have 2048, and the image takes at most 2047 bytes"):
         booted(LINUX, "x" * (2048 - frame), NETWORK, room_bytes=2047)
     with pytest.raises(Rejected, match=r"words for the guest's network are too long"):
         booted(LINUX, "", NETWORK, room_bytes=40)

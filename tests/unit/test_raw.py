@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from supervisor.core.guests.kind import Boot, GuestKind, Mount, Stop
@@ -19,6 +21,19 @@ def test_that_it_is_told_no_network_is_said(form: GuestKind) -> None:
         assert booted(form, "", network).notes == (
             "Nothing of its network is passed to the guest: it cares for its addresses itself.",
         )
+
+
+def test_names_that_do_not_reach_it_are_noted() -> None:
+    named = replace(NETWORK, hostname="web", hostname_chosen=True, hosts=("db:192.0.2.5",))
+    assert booted(RAW, "", named).notes[1:] == (
+        "Not passed to the guest: host name web.",
+        "Not passed to the guest: host db:192.0.2.5 (docker run --add-host).",
+    )
+
+
+def test_command_line_is_no_longer_than_its_image_takes() -> None:
+    with pytest.raises(Rejected, match=r"label vtapd.args=.*would have 5, and the image takes at most 4 bytes"):
+        booted(RAW, "x" * 5, room_bytes=4)
 
 
 def test_what_cannot_reach_it_is_refused() -> None:

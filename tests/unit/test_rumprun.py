@@ -65,7 +65,7 @@ def test_the_configuration_has_its_largest_size_and_no_more() -> None:
     assert room_bytes == MAX_CONFIG_BYTES
     (largest,) = booted(RUMPRUN, "x" + "é" * ((MAX_CONFIG_BYTES - frame - 1) // 2), room_bytes=room_bytes).modules
     assert len(largest) == MAX_CONFIG_BYTES
-    with pytest.raises(Rejected, match=f"label vtapd.args=.*at most {MAX_CONFIG_BYTES} bytes: it would have 4095"):
+    with pytest.raises(Rejected, match=r"label vtapd.args=.*would have 4095, and the image takes at most 4094 bytes"):
         booted(RUMPRUN, "x" * (MAX_CONFIG_BYTES - frame + 1), room_bytes=room_bytes)
 
 
@@ -82,8 +82,18 @@ def test_ipv6_prefix_that_ends_it_is_left_out() -> None:
     odd = replace(BOTH_FAMILIES.nics[0], addresses=(*NIC.addresses, Address(6, "2001:db8::2", 60)))
     boot = booted(RUMPRUN, "web", GuestNetwork((odd,)))
     assert config(boot) == {"cmdline": "web", "net": NET}
+    assert boot.network is not None
+    assert boot.network.nics[0].ipv6 is None
     note = "Not passed to the guest: address 2001:db8::2/60 of eth0: its prefix is no multiple of 8."
     assert boot.notes == (note,)
+
+
+def test_link_local_gateway_is_left_out() -> None:
+    there = replace(BOTH_FAMILIES.nics[0], gateway6="fe80::1")
+    boot = booted(RUMPRUN, "web", GuestNetwork((there,)))
+    nets = [value for key, value in json.loads(boot.modules[0], object_pairs_hook=list) if key == "net"]
+    assert [dict(net).get("gw") for net in nets] == ["172.17.0.1", None]
+    assert boot.notes[0].startswith("Not passed to the guest: gateway fe80::1 of eth0: it has no word")
 
 
 def test_second_gateway_of_a_family_that_ends_it_is_left_out() -> None:
@@ -125,6 +135,11 @@ def test_resolver_is_the_first_dns_server_unless_the_user_sets_it() -> None:
     assert config(own) == {"cmdline": "web", "env": "DNS_RESOLVER=203.0.113.1", "net": NET}
 
 
+def test_resolver_of_the_user_that_cannot_be_carried_does_not_replace_the_containers() -> None:
+    boot = booted(RUMPRUN, "web", GuestNetwork((NIC,), dns=("192.0.2.53",)), (("DNS_RESOLVER", '"'),))
+    assert config(boot) == {"cmdline": "web", "env": "DNS_RESOLVER=192.0.2.53", "net": NET}
+
+
 def test_disks_are_mounted_by_their_position() -> None:
     mounts = (Mount(0, "/data", "vtapd.disk.3", "/a,mount=/data", None), Mount(2, "/www", "vtapd.disk.9", "/b", "ext"))
     (module,) = booted(RUMPRUN, "web", mounts=mounts).modules
@@ -136,7 +151,7 @@ def test_disks_are_mounted_by_their_position() -> None:
 
 
 def test_mount_point_that_json_cannot_carry_is_refused_by_its_label() -> None:
-    with pytest.raises(Rejected, match=r"label vtapd.disk.0='/a\"b' is refused"):
+    with pytest.raises(Rejected, match=r"label vtapd.disk.0='/disk' is refused; allowed is a mount point"):
         booted(RUMPRUN, "web", mounts=(Mount(0, '/a"b', "vtapd.disk.0", "/disk", None),))
 
 
@@ -247,3 +262,9 @@ def test_it_can_be_told_to_ask() -> None:
     assert config["net"] == {"if": "vioif0", "type": "inet", "method": "dhcp"}
     assert "env" not in config
     assert boot.notes == ()
+
+
+def test_long_mount_is_named_if_the_configuration_is_too_long() -> None:
+    mount = Mount(0, "/" + "m" * 60, "vtapd.disk.0", "/disk,mount=/" + "m" * 60, None)
+    with pytest.raises(Rejected, match=r"label vtapd.disk.0='/disk,mount=/mmm"):
+        booted(RUMPRUN, "web", mounts=(mount,), room_bytes=40)

@@ -1,7 +1,7 @@
 """What of a request a kind cannot carry at all: words for its system, mounts, or a command line of such a length."""
 
-from supervisor.core.guests.kind import BootRequest
-from supervisor.core.guests.refusal import refused
+from supervisor.core.guests.kind import BootRequest, Mount
+from supervisor.core.guests.refusal import has_unsayable, refused, spelt_out
 from supervisor.errors import Rejected
 
 ARGS, KERNEL_ARGS = "vtapd.args", "vtapd.kernel-args"
@@ -34,13 +34,18 @@ def room_left(request: BootRequest, line: str) -> int | None:
 
 
 def too_long(request: BootRequest, most: str, found: int) -> Rejected:
-    """Return the error to raise for a command line of more than `most`, naming the longer of its labels."""
-    allowed = f"so much that the command line has at most {most}: it would have {found}"
-    label, value = max((ARGS, request.args), (KERNEL_ARGS, request.kernel_args), key=lambda each: len(each[1]))
+    """Return the error to raise for a command line of more than `most`, naming the longest of its labels."""
+    allowed = f"less: the command line would have {found}, and the image takes at most {most}"
+    mounts = ((mount.label, mount.value) for mount in request.mounts)
+    candidates = ((ARGS, request.args), (KERNEL_ARGS, request.kernel_args), *mounts)
+    label, value = max(candidates, key=lambda each: len(each[1]))
     if value:
         return refused(label, value, allowed)
-    return Rejected(
-        "the words for the guest's network are too long",
-        step="kernel",
-        remedy=f"connect the container to fewer networks; allowed is {allowed}",
-    )
+    remedy = f"connect the container to fewer networks; allowed is {allowed}"
+    return Rejected("the words for the guest's network are too long", step="kernel", remedy=remedy)
+
+
+def check_mount(mount: Mount, without: str) -> None:
+    """Raise Rejected, naming the label, for a mount point with control characters or any of those in `without`."""
+    if has_unsayable(mount.where) or any(char in without for char in mount.where):
+        raise refused(mount.label, mount.value, f"a mount point without {spelt_out(without)} or control characters")

@@ -1,7 +1,7 @@
 """As much of ELF (man 5 elf) as QEMU looks at: the machine, the segments, the notes.
 
 What QEMU does decides, not what the standard says (include/hw/elf_ops.h.inc, hw/core/loader.c): it finds notes by
-program headers alone, so notes that only a section header tells of do not count; it takes an entry of that table to be
+program headers alone, so notes that only a section header names do not count; it takes an entry of that table to be
 as large as its own, whatever e_phentsize says; and it pads a note's name and content to the segment's p_align.
 Every byte comes from outside. The parts of a file that are asked for lie within it, and are few.
 """

@@ -85,7 +85,7 @@ def _problem_of_bzimage(head: bytes, size: int) -> Unbootable | None:
     needed = bytes_of_bzimage(head)
     if size >= needed:
         return None
-    return Unbootable(f"it is a bzImage cut short: it has {size} bytes, and its header tells of {needed}", _WHOLE)
+    return Unbootable(f"it is a bzImage cut short: it has {size} bytes, and by its header it needs {needed}", _WHOLE)
 
 
 def _problem_of_multiboot(header: Header, size: int, elf: Elf | None) -> Unbootable | None:
@@ -145,7 +145,7 @@ def _problem_of_loading(elf: Elf, size: int) -> Unbootable | None:
 def _cut_short(elf: Elf, size: int) -> Unbootable:
     parts = (elf.table, *(segment.file for segment in (*elf.loads, *elf.note_segments)))
     end = max(part.end for part in parts)
-    return Unbootable(f"it is an ELF file cut short: it has {size} bytes, and its headers tell of {end}", _WHOLE)
+    return Unbootable(f"it is an ELF file cut short: it has {size} bytes, and by its headers it needs {end}", _WHOLE)
 
 
 def _joined(reason: str, more: str | None) -> str:

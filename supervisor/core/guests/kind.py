@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from supervisor.core.guests.bzimage import command_line_bytes
 from supervisor.core.guests.elf import Note
 from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.network import GuestNetwork
@@ -31,12 +32,27 @@ class Image:
     notes: tuple[Note, ...] = ()
     """The notes of an ELF file, wherever in it they are."""
 
+    @property
+    def room_bytes(self) -> int:
+        """How long a command line may be for the way in which QEMU starts it, without the closing zero.
+
+        A longer one is cut off or kills the guest before it can say so (QEMU: pc-bios/optionrom/pvh_main.c for PVH).
+        """
+        if self.entry is Entry.LINUX:
+            return command_line_bytes(self.head) or LINUX_ROOM_BYTES
+        return _PVH_ROOM_BYTES if self.entry is Entry.PVH else _ARGUMENT_BYTES
+
     def has(self, *markers: bytes) -> bool:
         """Whether any of these occurs in it."""
         return not self.markers.isdisjoint(markers)
 
 
 HEAD_BYTES = 32768
+LINUX_ROOM_BYTES = 2047
+"""What a Linux kernel takes that does not say it (arch/x86/include/asm/setup.h: COMMAND_LINE_SIZE)."""
+_PVH_ROOM_BYTES = 4095
+_ARGUMENT_BYTES = 131071
+"""No program can be started with a longer argument (man 2 execve: MAX_ARG_STRLEN)."""
 KERNEL = "kernel"
 """The name in QEMU's working directory under which it finds the kernel. QEMU puts it in front of a multiboot kernel's
 command line (hw/i386/multiboot.c)."""
@@ -80,6 +96,8 @@ class Boot:
     """QEMU's -append."""
     modules: tuple[bytes, ...] = ()
     """Multiboot modules that come before the user's initrd."""
+    network: GuestNetwork | None = None
+    """What of the network the guest is given, if that is not all of it."""
     notes: tuple[str, ...] = ()
     """For people: what of its network and the like is not passed to the guest, a sentence each."""
 
@@ -155,8 +173,8 @@ class GuestKind:
     """Whether it takes network cards while it runs, as a system with PCI hot plug does."""
     most_queues: int = 1
     """How many queues of a card it serves, one on each processor."""
-    room_bytes: Callable[[Image], int | None] = lambda image: None
-    """How long the command line of this image may be, in bytes without the closing zero."""
+    most_bytes: int | None = None
+    """How long a command line or configuration the guest itself takes, None if it knows no limit of its own."""
     uses_screen: bool = False
     """If there is a VGA card its console is on the screen alone."""
     says_dhcp: bool = False
@@ -165,6 +183,15 @@ class GuestKind:
     console: tuple[ConsolePattern, ...] = ()
     verdict_of_status: Callable[[int], Verdict | None] | None = None
     """What QEMU's own exit status tells, where the guest sets it by an exit device."""
+
+    def room_bytes(self, image: Image) -> int:
+        """Return how long the command line or configuration may be, in bytes without a closing zero.
+
+        A bzImage says itself what its kernel takes.
+        """
+        if image.entry is Entry.LINUX or self.most_bytes is None:
+            return image.room_bytes
+        return min(image.room_bytes, self.most_bytes)
 
     def queues(self, cpus: int) -> int:
         """Of each card, for a guest with so many processors."""

@@ -11,11 +11,12 @@ Words with `=` that the kernel does not know become variables of its init (admin
 import re
 from dataclasses import replace
 
-from supervisor.core.guests.bzimage import command_line_bytes, kernel_version
+from supervisor.core.guests.bzimage import kernel_version
 from supervisor.core.guests.checks import refuse_mounts, room_left
 from supervisor.core.guests.entry import PVH_NOTE, Entry
 from supervisor.core.guests.environment import check_value, spell_environment
 from supervisor.core.guests.kind import (
+    LINUX_ROOM_BYTES,
     MANY_CARDS,
     MANY_QUEUES,
     Boot,
@@ -35,7 +36,6 @@ _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
 # `[    0.9] Kernel panic`, with the caller too where CONFIG_PRINTK_CALLER is set.
 _PANIC = re.compile(rb"^(?:<\d+>)?(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?Kernel panic - not syncing")
 _BANNER = b"Linux version "  # init/version.c: linux_banner
-_ROOM_BYTES = 2047  # arch/x86/include/asm/setup.h: COMMAND_LINE_SIZE, less the closing zero
 
 
 def _recognise(image: Image) -> str | None:
@@ -113,14 +113,6 @@ def _spell_variable(name: str, value: str) -> str:
     return f'{name}="{value}"' if " " in value else f"{name}={value}"
 
 
-def _room_bytes(image: Image) -> int:
-    """Return what the boot header says, or the usual.
-
-    A longer line is cut by QEMU or the kernel, or ends it before its console is up.
-    """
-    return (command_line_bytes(image.head) if image.entry is Entry.LINUX else 0) or _ROOM_BYTES
-
-
 LINUX = GuestKind(
     name="linux",
     recognise=_recognise,
@@ -129,7 +121,7 @@ LINUX = GuestKind(
     stop=Stop.POWERDOWN,
     most_cards=MANY_CARDS,
     ip_versions=(4, 6),
-    room_bytes=_room_bytes,
+    most_bytes=LINUX_ROOM_BYTES,
     takes_cards=True,
     most_queues=MANY_QUEUES,
     says_dhcp=True,

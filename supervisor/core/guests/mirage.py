@@ -53,7 +53,7 @@ MIRAGE = GuestKind(
     recognise=_recognise,
     boot=_boot,
     ip_versions=(4, 6),
-    room_bytes=lambda _image: _ROOM_BYTES,
+    most_bytes=_ROOM_BYTES,
     stop=Stop.QUIT,
     console=(
         ConsolePattern(re.compile(rb"^Solo5: solo5_exit\((-?\d{1,9})\) called$"), exit_code),

@@ -33,11 +33,6 @@ def find_header(head: bytes) -> Header | None:
     return next((header for header in _headers(head) if header.offset < _WINDOW_BYTES), None)
 
 
-def has_multiboot_header(head: bytes) -> bool:
-    """Return whether there is a multiboot header that QEMU finds."""
-    return find_header(head) is not None
-
-
 def overlooked_header(head: bytes) -> str | None:
     """Return in words which header there is that QEMU does not find."""
     for header in _headers(head):
@@ -69,5 +64,5 @@ def problem_of_addresses(offset: int, addresses: tuple[int, int, int, int], size
     if bss_end and bss_end < load + length:
         return f"the multiboot header's bss_end_addr 0x{bss_end:x} is below the end of what is loaded"
     if start + length > size:
-        return f"it is cut short: it has {size} bytes, and its multiboot header tells of {start + length}"
+        return f"it is cut short: it has {size} bytes, and by its multiboot header it needs {start + length}"
     return None

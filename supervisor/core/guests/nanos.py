@@ -24,6 +24,7 @@ from supervisor.core.guests.kind import (
     debug_exit_code,
     panic,
 )
+from supervisor.core.guests.network import names_left_out
 from supervisor.core.guests.refusal import refused
 
 _FILE_SYSTEM, _SYSTEM = b"NVMTFS", b"Nanos\0"  # TFS_MAGIC; what uname() answers
@@ -42,7 +43,7 @@ def _recognise_kernel(image: Image) -> str | None:
 
 def _boot(request: BootRequest) -> Boot:
     _refuse_baked(request)
-    return Boot(notes=(_BAKED_NETWORK,) if request.network else ())
+    return Boot(notes=(_BAKED_NETWORK, *names_left_out(request.network)) if request.network else ())
 
 
 def _refuse_baked(request: BootRequest) -> None:

@@ -31,7 +31,7 @@ class Nic:
     interface: str = ""
     """The container's name for it; empty if that is the guest's too."""
     withheld: tuple[str, ...] = ()
-    """What no kind of guest is told of it, each with the reason."""
+    """What of it no guest is given, each with the reason."""
 
     @property
     def name(self) -> str:
@@ -75,7 +75,7 @@ class GuestNetwork:
     dhcp: bool = False
     """The guest is to ask for its addresses."""
     hostname_chosen: bool = False
-    """Somebody gave the host name; Docker's own is the container's short id."""
+    """The operator gave the host name; Docker's own is the container's short id."""
     domain: str = ""
     """`docker run --domainname`."""
     hosts: tuple[str, ...] = ()
@@ -159,15 +159,24 @@ def netmask_of(address: Address) -> str:
 
 def left_out(network: GuestNetwork, room: Room) -> tuple[str, ...]:
     """Return what a guest with this much room is not given, a sentence each."""
-    parts = list(_names_left_out(network, room))
-    if not network.dhcp:
-        passed = room.dns_of(network)
-        parts = [
-            *_parts_left_out(network, room),
-            *(f"DNS server {each}" for each in network.dns if each not in passed),
-            *parts,
-        ]
-    return tuple(f"Not passed to the guest: {part}." for part in parts)
+    if network.dhcp:
+        return names_left_out(network, room)
+    passed = room.dns_of(network)
+    servers = (f"DNS server {each}" for each in network.dns if each not in passed)
+    return (*map(_sentence, (*_parts_left_out(network, room), *servers)), *names_left_out(network, room))
+
+
+NO_ROOM = Room()
+"""For a guest whose kind has no word for any name."""
+
+
+def names_left_out(network: GuestNetwork, room: Room = NO_ROOM) -> tuple[str, ...]:
+    """Return which names a guest with this much room is not given, a sentence each."""
+    return tuple(map(_sentence, _names_left_out(network, room)))
+
+
+def _sentence(part: str) -> str:
+    return f"Not passed to the guest: {part}."
 
 
 def _names_left_out(network: GuestNetwork, room: Room) -> Iterator[str]:
@@ -208,4 +217,5 @@ def spell_route(route: Route, interface: str) -> str:
 
 def is_on_link(gateway: str, address: Address) -> bool:
     """Return whether the address reaches the gateway without another gateway."""
-    return ipaddress.ip_address(gateway) in ipaddress.ip_network(f"{address.ip}/{address.prefix}", strict=False)
+    there = ipaddress.ip_address(gateway)
+    return there.is_link_local or there in ipaddress.ip_network(f"{address.ip}/{address.prefix}", strict=False)

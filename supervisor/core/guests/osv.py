@@ -7,7 +7,7 @@ the console shows a backtrace, and pvpanic tells QEMU if the build has its drive
 
 import re
 
-from supervisor.core.guests.checks import KERNEL_ARGS, room_left
+from supervisor.core.guests.checks import KERNEL_ARGS, check_mount, room_left
 from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.environment import check_value, spell_environment
 from supervisor.core.guests.kind import (
@@ -58,11 +58,9 @@ def _spell_variable(name: str, value: str) -> str:
 
 
 def _mount(mount: Mount) -> str:
-    check_text(mount.label, mount.where, " ,\"'\\")
+    check_mount(mount, " ,\"'\\")
     if mount.file_system is None:
-        raise refused(
-            mount.label, mount.value, "for OSv to mount a disk with an ext or rofs file system and no partitions"
-        )
+        raise refused(mount.label, mount.value, "a disk that has an ext or rofs file system and no partition table")
     return f"{mount.file_system},/dev/vblk{mount.position},{mount.where}"
 
 

@@ -6,10 +6,11 @@ no graphics, SeaBIOS writes the same to the serial port too (SeaBIOS, src/sercon
 
 from dataclasses import replace
 
-from supervisor.core.guests.checks import refuse_kernel_args, refuse_mounts
+from supervisor.core.guests.checks import refuse_kernel_args, refuse_mounts, room_left
 from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.environment import refuse_environment
 from supervisor.core.guests.kind import MANY_CARDS, Boot, BootRequest, GuestKind, Machine, Stop
+from supervisor.core.guests.network import names_left_out
 from supervisor.core.guests.refusal import refused
 
 _OWN_NETWORK = "Nothing of its network is passed to the guest: it cares for its addresses itself."
@@ -19,7 +20,8 @@ def _boot(request: BootRequest) -> Boot:
     refuse_environment(request.env, "raw")
     refuse_kernel_args(request, "raw")
     refuse_mounts(request, "vtapd does not know how a raw guest mounts one")
-    return Boot(request.args, notes=(_OWN_NETWORK,) if request.network else ())
+    room_left(request, request.args)
+    return Boot(request.args, notes=(_OWN_NETWORK, *names_left_out(request.network)) if request.network else ())
 
 
 def _boot_disk(request: BootRequest) -> Boot:

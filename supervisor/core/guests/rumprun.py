@@ -7,11 +7,13 @@ console shows it. With a VGA card the console is on its screen, and the serial p
 (rumprun: lib/librumprun_base/config.c, lib/libbmk_core, platform/hw/arch/x86/cons.c.)
 """
 
+import ipaddress
 import json
 import re
 from dataclasses import replace
 
-from supervisor.core.guests.checks import KERNEL_ARGS, room_left
+from supervisor.core.guests.checks import KERNEL_ARGS, check_mount, room_left
+from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.environment import check_value, spell_environment
 from supervisor.core.guests.kind import (
     MANY_CARDS,
@@ -25,7 +27,6 @@ from supervisor.core.guests.kind import (
     exit_code,
     panic,
 )
-from supervisor.core.guests.multiboot import has_multiboot_header
 from supervisor.core.guests.network import GuestNetwork, Nic, Room, left_out, sayable
 from supervisor.core.guests.refusal import check_text, refused
 from supervisor.core.model import Address
@@ -40,7 +41,7 @@ _MARKERS = (b"rumprun", b"rumpuser")
 
 
 def _recognise(image: Image) -> str | None:
-    told = has_multiboot_header(image.head) and image.has(*_MARKERS)
+    told = image.entry is Entry.MULTIBOOT and image.has(*_MARKERS)
     return "a multiboot header and rumprun's names" if told else None
 
 
@@ -50,8 +51,9 @@ def _boot(request: BootRequest) -> Boot:
     # rumprun wants a command line: its first word is argv[0]. A key may repeat, so this is no dict.
     members = [_member("cmdline", f'"{request.args}"' if request.args.strip() else '"guest"')]
     notes: list[str] = []
+    given: GuestNetwork | None = None
     if network is not None:
-        network = _carried(network)
+        network = given = _carried(network)
         room = Room(nics=len(network.nics), ipv6=True, dns=1, hostname=_HOSTNAME)
         members += [_member("hostname", f'"{room.hostname_of(network)}"')] if room.hostname_of(network) else []
         members += _dns(request, room)
@@ -61,7 +63,8 @@ def _boot(request: BootRequest) -> Boot:
     members += _further_members(request)
     left = room_left(request, "{" + ", ".join(members) + "}")
     env = spell_environment(request.env, _spell_variable, left)
-    return Boot(modules=(("{" + ", ".join([*members, *env.words]) + "}").encode(),), notes=(*notes, *env.notes))
+    config = "{" + ", ".join([*members, *env.words]) + "}"
+    return Boot(modules=(config.encode(),), notes=(*notes, *env.notes), network=given)
 
 
 def _carried(network: GuestNetwork) -> GuestNetwork:
@@ -82,6 +85,9 @@ def _with_whole_prefixes(nic: Nic) -> Nic:
     notes = (f"address {each} of {nic.container_name}: its prefix is no multiple of 8" for each in odd)
     kept = tuple(address for address in nic.addresses if address not in odd)
     nic = replace(nic, addresses=kept, withheld=(*nic.withheld, *notes))
+    if nic.gateway6 and ipaddress.ip_address(nic.gateway6).is_link_local:
+        note = f"gateway {nic.gateway6} of {nic.container_name}: it has no word for the link of a link-local address"
+        nic = replace(nic, gateway6=None, withheld=(*nic.withheld, note))
     return nic if nic.ipv6 else replace(nic, gateway6=None)
 
 
@@ -105,14 +111,14 @@ def _dns(request: BootRequest, room: Room) -> list[str]:
     if (
         request.network is None
         or request.network.dhcp
-        or any(name == _DNS_VARIABLE for name, _ in request.env.variables)
+        or any(name == _DNS_VARIABLE and not set(value) & set(_UNSAYABLE) for name, value in request.env.variables)
     ):
         return []
     return [_member("env", f'"{_DNS_VARIABLE}={server}"') for server in room.dns_of(request.network)]
 
 
 def _blk(mount: Mount) -> str:
-    check_text(mount.label, mount.where, _UNSAYABLE)
+    check_mount(mount, _UNSAYABLE)
     fields = {"source": "dev", "path": f"/dev/ld{mount.position}a", "fstype": "blk", "mountpoint": mount.where}
     return json.dumps(fields, ensure_ascii=False)
 
@@ -159,7 +165,7 @@ RUMPRUN = GuestKind(
     markers=_MARKERS,
     boot=_boot,
     stop=Stop.QUIT,
-    room_bytes=lambda _image: MAX_CONFIG_BYTES,
+    most_bytes=MAX_CONFIG_BYTES,
     uses_screen=True,
     most_cards=MANY_CARDS,
     ip_versions=(4, 6),

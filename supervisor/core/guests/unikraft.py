@@ -10,6 +10,7 @@ import re
 from dataclasses import replace
 
 from supervisor.core.guests.checks import KERNEL_ARGS, refuse_mounts, room_left, too_long
+from supervisor.core.guests.entry import Entry
 from supervisor.core.guests.environment import check_value, refuse_environment, spell_environment
 from supervisor.core.guests.kind import (
     KERNEL,
@@ -22,7 +23,6 @@ from supervisor.core.guests.kind import (
     exit_code,
     panic,
 )
-from supervisor.core.guests.multiboot import has_multiboot_header
 from supervisor.core.guests.network import GuestNetwork, Nic, Room, left_out, netmask_of, sayable
 from supervisor.core.guests.refusal import check_text, refused
 
@@ -47,7 +47,7 @@ _FRONT = rb"^(?:\[ *\d+\.\d+\] )?%s: +(?:<[^>]*> )?\[\w+\] (?:<[^>]*> )?"
 
 
 def _is_unikraft(image: Image) -> bool:
-    return has_multiboot_header(image.head) and image.has(*_MARKERS)
+    return image.entry is Entry.MULTIBOOT and image.has(*_MARKERS)
 
 
 def _recognise(image: Image) -> str | None:
@@ -132,7 +132,9 @@ def _system_words(request: BootRequest) -> list[str]:
                   'vtapd.kernel-args vfs.fstab=[ "initrd0:/:extract::ramfs=1:" ]')  # fmt: skip
     check_text("vtapd.args", request.args)
     check_text(KERNEL_ARGS, request.kernel_args)
-    words = request.kernel_args.split()
+    if request.kernel_args.count('"') % 2:
+        raise refused(KERNEL_ARGS, request.kernel_args, "words in which every quote is closed")
+    words = request.kernel_args.replace('"', "").split()
     if "--" in words or any(word.startswith(_OWN_WORDS) for word in words):
         own = ", ".join(_OWN_WORDS)
         raise refused(KERNEL_ARGS, request.kernel_args, f"words other than -- and {own}, which vtapd writes itself")
@@ -150,7 +152,7 @@ UNIKRAFT = GuestKind(
     boot=_boot,
     stop=Stop.QUIT,
     most_cards=_USUAL_CARDS,
-    room_bytes=lambda _image: _ROOM_BYTES,
+    most_bytes=_ROOM_BYTES,
     console=(
         # Every critical message of its sources is the last one, or leads to the end: a trap, an assertion, an abort.
         ConsolePattern(re.compile(_FRONT % b"CRIT"), panic),
