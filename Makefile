@@ -38,7 +38,7 @@ test: need-test lint test-unit test-images  ## run all tests, in Dockers of thei
 	# Two at once may disturb each other; what failed beside another test must pass by itself.
 	$(SUDO) $(PY) -m pytest -n 2 --dist loadfile -m "not alone" $(TESTS) || \
 		$(SUDO) $(PY) -m pytest --last-failed --last-failed-no-failures none -m "not alone" $(TESTS)
-	$(SUDO) $(PY) -m pytest -m alone tests/integration
+	$(SUDO) $(PY) -m pytest -m alone tests/integration tests/security
 
 .PHONY: test-images
 test-images: need-test $(VENV)/.dev  # before tests that run side by side would each build them

@@ -256,6 +256,7 @@ def await_whole_but_rule(container: Container) -> None:
     eventually(lambda: container.opens("/dev/tap0"), f"{container.name} opens its tap")
 
 
+@pytest.mark.alone  # taps of other tests would take the number
 def test_a_number_of_a_container_that_has_ended_is_free_before_docker_answers(
     no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,8 @@ import json
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.png import Picture, read_png
 
 from .containers import Container, Containers
@@ -92,6 +94,7 @@ def refused(vtapd: Daemon, name: str, words: str, tmp_path: Path) -> bool:
     return words in answer.stderr
 
 
+@pytest.mark.vtapd_config(guest={"hang_after": "3s"})
 def test_rumprun_guest_with_a_screen_has_an_empty_log_and_a_note(vtapd: Daemon, containers: Containers) -> None:
     """Rumprun writes to the screen if there is one, so only a question over the network notices its end."""
     guest = containers.serving_guest(screen="true", alive="tcp:80,every=300ms,fails=3")

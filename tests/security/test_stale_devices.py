@@ -16,6 +16,7 @@ from tests.integration.waiting import eventually
 
 from .stale_devices import TRIES, attack, delete_tap, denials, nothing, prove_closed
 
+pytestmark = pytest.mark.alone  # taps of other tests would take the number
 BUSY_S = 30.0
 RARE_RESYNC = pytest.mark.vtapd_config(attach={"resync": "10m"})
 """It cannot be what helps."""
