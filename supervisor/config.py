@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
-from supervisor.core.lifecycle import RestartCurve
-from supervisor.core.spec import GuestPolicy
+from supervisor.core.guest.restart import RestartCurve
+from supervisor.core.guest.spec import GuestPolicy
 from supervisor.core.units import MIB, parse_duration, parse_size
 from supervisor.errors import ConfigError
 

@@ -17,21 +17,21 @@ from pathlib import Path
 import anyio
 import structlog
 
+from supervisor.api.control_server import serve_control
+from supervisor.api.metrics_page import Page
+from supervisor.api.metrics_server import serve_metrics
 from supervisor.config import Config
-from supervisor.confinement import Confinement
-from supervisor.context import Context
-from supervisor.control import serve_control
+from supervisor.container.context import Context
+from supervisor.container.reconciler import Reconciler
+from supervisor.container.record import Ledgers
+from supervisor.container.recovery import Leftovers
 from supervisor.edges.docker import Docker
-from supervisor.edges.notify import notify, watchdog_interval_s
+from supervisor.edges.qemu.spawn import find_user, forbid_core_dumps, keep_descriptors
 from supervisor.edges.records import Records
-from supervisor.edges.spawn import find_user, forbid_core_dumps, keep_descriptors
+from supervisor.edges.systemd.notify import notify, watchdog_interval_s
 from supervisor.errors import ConfigError, Transient
-from supervisor.ledger import Ledgers
-from supervisor.metrics import Counters, program_version
-from supervisor.metrics_page import Page
-from supervisor.metrics_server import serve_metrics
-from supervisor.reconcile import Reconciler
-from supervisor.recovery import Leftovers
+from supervisor.guest.confinement import Confinement
+from supervisor.observability.metrics import Counters, program_version
 from supervisor.reload import Reloading
 
 _BUS_RETRY_S = 5.0
@@ -121,7 +121,7 @@ async def _reach_systemd(context: Context) -> None:
     """Connect to systemd, where it is the machine's init (man 3 sd_booted)."""
     if not await _SYSTEMD_RUNS.is_dir():
         return
-    from supervisor.edges.systemd import Systemd  # a sixth of the start-up time, needed nowhere else
+    from supervisor.edges.systemd.dbus import Systemd  # a sixth of the start-up time, needed nowhere else
 
     try:
         context.systemd = await Systemd.connect()

@@ -13,15 +13,15 @@ from typing import Any
 import msgspec
 import structlog
 
+from supervisor.api.control_server import give_to_group
+from supervisor.api.metrics_server import MetricsServer
 from supervisor.config import Config, load_config
-from supervisor.context import Context
-from supervisor.control import give_to_group
-from supervisor.edges.notify import notify
-from supervisor.edges.spawn import find_user
+from supervisor.container.context import Context
+from supervisor.container.reconciler import Reconciler
+from supervisor.edges.qemu.spawn import find_user
+from supervisor.edges.systemd.notify import notify
 from supervisor.errors import VtapdError
-from supervisor.logs import configure_logs
-from supervisor.metrics_server import MetricsServer
-from supervisor.reconcile import Reconciler
+from supervisor.observability.log_setup import configure_logs
 
 FIXED = ("docker.host", "attach.run_dir")
 """Where the daemon's containers and its records are: another one's are not to be taken for them."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any  # Docker's JSON
 from urllib.parse import quote
 
-from supervisor.core import rtnetlink
+from supervisor.core.formats import rtnetlink
 from supervisor.core.model import IfIndex
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h

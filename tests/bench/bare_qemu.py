@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from supervisor.core.model import Pid
-from supervisor.edges import cgroups
+from supervisor.edges.kernel import cgroups
 from tests.integration.chain import guest_network
 from tests.integration.containers import Container
 from tests.integration.processes import command_line

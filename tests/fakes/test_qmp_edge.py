@@ -12,8 +12,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from supervisor.edges.qmp import QmpSession
-from supervisor.edges.sockets import listen
+from supervisor.edges.qemu.qmp import QmpSession
+from supervisor.edges.unix_sockets import listen
 from supervisor.errors import Transient
 
 from .qmp import FakeQmp, fake_qmp

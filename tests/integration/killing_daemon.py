@@ -23,11 +23,12 @@ from typing import Any  # arguments of whatever is wrapped
 
 from pyroute2 import AsyncIPRoute
 
-from supervisor import cli, steps, worker
-from supervisor.edges import cgroup_v2
+from supervisor.cli.main import main as vtapd
+from supervisor.container import executor, worker
 from supervisor.edges.docker import Docker
-from supervisor.edges.links import Links
-from supervisor.edges.qmp import QmpSession
+from supervisor.edges.kernel import device_rules_v2
+from supervisor.edges.kernel.links import Links
+from supervisor.edges.qemu.qmp import QmpSession
 
 PLAIN: tuple[tuple[Any, str], ...] = (
     *((os, name) for name in ("mkdir", "mknod", "symlink", "rename", "unlink", "chmod", "fchmod", "chown")),
@@ -154,10 +155,10 @@ def main() -> None:
         count_awaited(fate, owner, call)
     count(fate, os, "open", opening)
     count(fate, socket.socket, "bind", lambda _, path: "bind" if path else None)  # without one it goes with the process
-    count(fate, cgroup_v2, "_bpf", lambda command, *_: BPF_CHANGES.get(command))
-    for module in (steps, worker):
+    count(fate, device_rules_v2, "_bpf", lambda command, *_: BPF_CHANGES.get(command))
+    for module in (executor, worker):
         trace_actions(fate, module)
-    cli.main()
+    vtapd()
 
 
 if __name__ == "__main__":

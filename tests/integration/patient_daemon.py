@@ -7,7 +7,7 @@ import sys
 
 import anyio
 
-from supervisor import cli
+from supervisor.cli import main
 from supervisor.core.model import Container, ContainerId
 from supervisor.edges.docker import Docker
 
@@ -27,4 +27,4 @@ async def inspect_late(self: Docker, container_id: ContainerId) -> Container | N
 
 if __name__ == "__main__":
     Docker.inspect = inspect_late  # type: ignore[method-assign]  # the product is the same but for this
-    cli.main()
+    main.main()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.guests import MARKERS, require_bootable
-from supervisor.edges import rootfs
+from supervisor.core.kinds import MARKERS, require_bootable
+from supervisor.edges.kernel import rootfs
 from supervisor.errors import Rejected
 from tests.unit.images import (
     ARM,

@@ -4,7 +4,7 @@ import typing
 
 import pytest
 
-from supervisor.core.actions import Action
+from supervisor.core.attach.actions import Action
 
 from .containers import Containers
 from .killing_daemon import BEGIN, END, FAILED

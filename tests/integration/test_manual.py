@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from supervisor.cli import main
+from supervisor.cli.main import main
 
 from .daemon import COMMAND, environment
 from .processes import run
@@ -16,7 +16,7 @@ COMMANDS = sorted(name for name, command in main.commands.items() if not command
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return run([sys.executable, "-m", "supervisor.manual"], env=environment(SOURCE_DATE_EPOCH="1700000000")).stdout
+    return run([sys.executable, "-m", "supervisor.cli.manpage"], env=environment(SOURCE_DATE_EPOCH="1700000000")).stdout
 
 
 @pytest.mark.parametrize("name", COMMANDS)

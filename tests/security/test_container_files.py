@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.edges import rootfs
-from supervisor.edges.boot_folder import BootFolder
+from supervisor.edges.kernel import rootfs
+from supervisor.edges.qemu.boot_folder import BootFolder
 from supervisor.errors import Rejected
 from tests.integration.containers import Containers
 from tests.integration.daemon import Daemon

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import count
 
-from supervisor.core.lifetimes import is_due
+from supervisor.core.attach.lifetimes import is_due
 from supervisor.core.model import Address, IfIndex, Incarnation, Interface, Pid
 
 from .world import FOREIGN_DEVICE, FOREIGN_SLOT, World

@@ -8,11 +8,11 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from supervisor.core.guests import MARKERS
-from supervisor.core.guests.elf import Elf, Span, read_elf
-from supervisor.core.guests.entry import Unbootable
-from supervisor.core.guests.examination import examine
-from supervisor.core.guests.kind import HEAD_BYTES, Image
+from supervisor.core.kinds import MARKERS
+from supervisor.core.kinds.elf import Elf, Span, read_elf
+from supervisor.core.kinds.entry import Unbootable
+from supervisor.core.kinds.examination import examine
+from supervisor.core.kinds.kind import HEAD_BYTES, Image
 
 LINUX_VERSION = b"6.1.0-18-amd64 (debian-kernel@lists.debian.org) #1 SMP PREEMPT_DYNAMIC Debian 6.1.76-1"
 LINUX_BANNER = b"Linux version " + LINUX_VERSION

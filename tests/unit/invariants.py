@@ -1,8 +1,8 @@
 """What plan.py's docstring promises, looked at in a World after every single change."""
 
-from supervisor.core.lifetimes import is_due
+from supervisor.core.attach.lifetimes import is_due
+from supervisor.core.attach.plan import Desired, tap_name
 from supervisor.core.model import Address, DeviceNumber, Interface, Route
-from supervisor.core.plan import Desired, tap_name
 
 from .world import FOREIGN_DEVICE, FOREIGN_SLOT, World
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.backlog import Backlog, Tail
+from supervisor.core.report.backlog import Backlog, Tail
 
 ITEMS: st.SearchStrategy[list[bytes | str]] = st.lists(st.one_of(st.binary(max_size=50), st.text(max_size=10)))
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.cgroups import Cgroup, parse_cgroup, parse_mounts
+from supervisor.core.formats.proc_cgroup import Cgroup, parse_cgroup, parse_mounts
 
 V1 = "/docker/c0ffee"
 HYBRID_MOUNTS = """\

@@ -11,19 +11,19 @@ from pathlib import Path
 SUPERVISOR = Path(__file__).parents[2] / "supervisor"
 
 READERS = {
-    ("worker.py", "time.time_ns"): "how long an attach took, which is a metric",
+    ("container/worker.py", "time.time_ns"): "how long an attach took, which is a metric",
     (
-        "reconcile.py",
+        "container/reconciler.py",
         "time.time",
     ): "from when on Docker tells events again; the resync makes good what it misses",
     (
         "edges/docker.py",
         "time.time_ns",
     ): "which events are told again; one of an earlier run may be taken for one of this",
-    ("keeper.py", "time.time"): "which lines of a log are of the guest that is adopted",
-    ("keeper.py", "datetime.now"): "when a guest ended, for people",
-    ("events.py", "datetime.now"): "when something happened, for people",
-    ("manual.py", "time.time"): "the manual page's date, where the package does not say it",
+    ("guest/controller.py", "time.time"): "which lines of a log are of the guest that is adopted",
+    ("guest/controller.py", "datetime.now"): "when a guest ended, for people",
+    ("observability/event_stream.py", "datetime.now"): "when something happened, for people",
+    ("cli/manpage.py", "time.time"): "the manual page's date, where the package does not say it",
 }
 WALL_CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
 

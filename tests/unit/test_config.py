@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from supervisor.config import Config, load_config, parse_listen, parse_uids
-from supervisor.core.lifecycle import RestartCurve
-from supervisor.core.spec import GuestPolicy
+from supervisor.core.guest.restart import RestartCurve
+from supervisor.core.guest.spec import GuestPolicy
 from supervisor.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[2] / "config" / "vtapd.toml"

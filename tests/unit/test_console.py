@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.console import MAX_LINE_BYTES, ConsoleScanner
-from supervisor.core.guests import KINDS
-from supervisor.core.guests.kind import ConsolePattern, Verdict
-from supervisor.core.guests.rumprun import RUMPRUN
+from supervisor.core.guest.console_scanner import MAX_LINE_BYTES, ConsoleScanner
+from supervisor.core.kinds import KINDS
+from supervisor.core.kinds.kind import ConsolePattern, Verdict
+from supervisor.core.kinds.rumprun import RUMPRUN
 
 LINES = st.sampled_from(
     [

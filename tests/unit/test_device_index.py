@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.device_index import DeviceIndex
+from supervisor.core.devices.index import DeviceIndex
 from supervisor.core.model import ContainerId, DeviceNumber, Record, TapRecord
 
 from .things import INCARNATION

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.bpf import R0, R1, R2, Op, instruction, run
-from supervisor.core.device_program import (
+from supervisor.core.devices.bpf import R0, R1, R2, Op, instruction, run
+from supervisor.core.devices.bpf_rules import (
     BLOCK_BYTES,
     RUNC_DEFAULTS,
     Rule,

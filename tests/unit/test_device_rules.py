@@ -1,4 +1,4 @@
-from supervisor.core.device_rules import allows, exact_devices, format_rule, granted_devices, has_own_rule
+from supervisor.core.devices.v1_rules import allows, exact_devices, format_rule, granted_devices, has_own_rule
 from supervisor.core.model import DeviceNumber
 
 DEVICE = DeviceNumber(246, 1)

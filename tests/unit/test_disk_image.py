@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from supervisor.core.disk_image import check_format, file_system_of
+from supervisor.core.formats.disk_image import check_format, file_system_of
 from supervisor.errors import Rejected
 
 LABEL, VALUE = "vtapd.disk.0", "/disk.img"

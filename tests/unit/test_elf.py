@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.guests.elf import MAX_NOTE_BYTES, MAX_SEGMENTS, Note, read_elf
+from supervisor.core.kinds.elf import MAX_NOTE_BYTES, MAX_SEGMENTS, Note, read_elf
 
 from .images import LOAD, PT_NOTE, Part, answered, elf, multiboot, note, notes, read
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.guests.bzimage import bytes_of_bzimage, has_linux_header
-from supervisor.core.guests.entry import Entry, Unbootable
-from supervisor.core.guests.kind import Image
-from supervisor.core.guests.multiboot import find_header
+from supervisor.core.kinds.bzimage import bytes_of_bzimage, has_linux_header
+from supervisor.core.kinds.entry import Entry, Unbootable
+from supervisor.core.kinds.kind import Image
+from supervisor.core.kinds.multiboot import find_header
 
 from .images import (
     ARM,

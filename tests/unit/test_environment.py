@@ -2,8 +2,8 @@
 
 import pytest
 
-from supervisor.core.guests.environment import check_value, refuse_environment, spell_environment
-from supervisor.core.spec import Environment
+from supervisor.core.guest.spec import Environment
+from supervisor.core.kinds.environment import check_value, refuse_environment, spell_environment
 from supervisor.errors import Rejected
 
 PHRASE = "correct horse battery staple"

@@ -5,8 +5,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.events import Waiting, describe_event, format_event
-from supervisor.core.shapes import EventShape
+from supervisor.core.report.events import Waiting, describe_event, format_event
+from supervisor.core.report.schema import EventShape
 
 EVENT = {"container": "web", "event": "guest_exited", "level": "info", "reason": "hang"}
 NOW = "2026-01-02T03:04:05.678+00:00"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from supervisor.core import findings
-from supervisor.core.cgroups import file_system_of, mount_of, parse_mounts
-from supervisor.core.findings import Finding, can_attach
+from supervisor.core.formats.proc_cgroup import file_system_of, mount_of, parse_mounts
+from supervisor.core.report import findings
+from supervisor.core.report.findings import Finding, can_attach
 
 ALL_RIGHTS = sum(1 << bit for bit in findings.CAPABILITIES)
 QEMU = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)\nCopyright"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.frames import Target, arp_probe, is_arp_reply, is_syn_ack, tcp_syn
+from supervisor.core.formats.frames import Target, arp_probe, is_arp_reply, is_syn_ack, tcp_syn
 
 GUEST = Target("02:42:c0:a8:5a:02", "192.168.90.2")
 ASKING = "5e:00:00:00:00:01"

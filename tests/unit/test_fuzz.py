@@ -13,14 +13,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from supervisor.core.console import MAX_LINE_BYTES, ConsoleScanner
-from supervisor.core.guests import FORMS, KINDS, MARKERS, choose_kind, require_bootable
-from supervisor.core.guests.kind import BootRequest, GuestKind, Mount
-from supervisor.core.labels import parse_labels
+from supervisor.core.guest.console_scanner import MAX_LINE_BYTES, ConsoleScanner
+from supervisor.core.guest.labels import parse_labels
+from supervisor.core.guest.qemu_argv import Card, Descriptors, build_arguments
+from supervisor.core.guest.spec import GuestPolicy
+from supervisor.core.kinds import FORMS, KINDS, MARKERS, choose_kind, require_bootable
+from supervisor.core.kinds.kind import BootRequest, GuestKind, Mount
 from supervisor.core.model import GuestRecord, Record
-from supervisor.core.qemu import Card, Descriptors, build_arguments
-from supervisor.core.spec import GuestPolicy
-from supervisor.edges.qmp import QmpSession
+from supervisor.edges.qemu.qmp import QmpSession
 from supervisor.edges.records import Records
 from supervisor.errors import Permanent, Rejected, Transient
 

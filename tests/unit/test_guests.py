@@ -2,8 +2,8 @@
 
 import pytest
 
-from supervisor.core.guests import FORMS, KINDS, Choice, choose_kind, require_bootable
-from supervisor.core.guests.kind import GuestKind
+from supervisor.core.kinds import FORMS, KINDS, Choice, choose_kind, require_bootable
+from supervisor.core.kinds.kind import GuestKind
 from supervisor.errors import Rejected
 
 from .images import (

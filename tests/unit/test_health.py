@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.console import MAX_LINE_BYTES, ConsoleSearch
-from supervisor.core.health import Aliveness, Question, Readiness, parse_alive, parse_ready
-from supervisor.core.patterns import compile_pattern
+from supervisor.core.guest.console_scanner import MAX_LINE_BYTES, ConsoleSearch
+from supervisor.core.guest.health_spec import Aliveness, Question, Readiness, parse_alive, parse_ready
+from supervisor.core.guest.regex import compile_pattern
 
 
 @pytest.mark.parametrize(

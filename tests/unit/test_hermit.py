@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.console import ConsoleScanner
-from supervisor.core.guests.hermit import HERMIT
-from supervisor.core.guests.kind import Mount, Verdict
+from supervisor.core.guest.console_scanner import ConsoleScanner
+from supervisor.core.kinds.hermit import HERMIT
+from supervisor.core.kinds.kind import Mount, Verdict
 from supervisor.errors import Rejected
 
 from .things import BOTH_FAMILIES, NETWORK, NO_GATEWAY, ONLY_IPV6, booted

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.journal import format_entry, format_line
+from supervisor.core.formats.journald import format_entry, format_line
 
 NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 

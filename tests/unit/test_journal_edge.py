@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.edges.journal import Journal, stderr_is_journal
+from supervisor.edges.systemd.journal import Journal, stderr_is_journal
 
 ENTRY, LINE = b"MESSAGE=x\n", b"<6>x\n"
 HUGE = b"MESSAGE=" + b"x" * (4 << 20) + b"\n"

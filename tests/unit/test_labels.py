@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.guests import KINDS
-from supervisor.core.labels import parse_labels, why_left_alone
+from supervisor.core.guest.labels import parse_labels, why_left_alone
+from supervisor.core.guest.spec import AddressPlan, Disk, Environment, GuestPolicy, GuestSpec, RestartPolicy
+from supervisor.core.kinds import KINDS
 from supervisor.core.model import Address, Container
-from supervisor.core.spec import AddressPlan, Disk, Environment, GuestPolicy, GuestSpec, RestartPolicy
 from supervisor.core.units import MIB
 from supervisor.errors import Rejected
 

@@ -4,9 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.guests import KINDS
-from supervisor.core.guests.kind import Verdict
-from supervisor.core.lifecycle import (
+from supervisor.core.guest.restart import (
     MAX_EXITS,
     NOT_CRASHES,
     Evidence,
@@ -18,8 +16,10 @@ from supervisor.core.lifecycle import (
     describe_end,
     is_clean,
 )
+from supervisor.core.guest.spec import RestartPolicy
+from supervisor.core.kinds import KINDS
+from supervisor.core.kinds.kind import Verdict
 from supervisor.core.model import Exit, GuestRecord
-from supervisor.core.spec import RestartPolicy
 
 from .things import PROCESS
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.lifetimes import FOREVER_S, Lifetime, is_due, lifetime_left
+from supervisor.core.attach.lifetimes import FOREVER_S, Lifetime, is_due, lifetime_left
 from supervisor.core.model import Address, Route
 
 ADDRESS = Address(6, "2001:db8::9", 64)

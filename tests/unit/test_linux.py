@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.console import ConsoleScanner
-from supervisor.core.guests.entry import Entry
-from supervisor.core.guests.kind import Boot, Image, Mount, Stop, Verdict
-from supervisor.core.guests.linux import LINUX
-from supervisor.core.guests.network import GuestNetwork, Nic
-from supervisor.core.guests.raw import RAW
+from supervisor.core.guest.console_scanner import ConsoleScanner
+from supervisor.core.kinds.entry import Entry
+from supervisor.core.kinds.kind import Boot, Image, Mount, Stop, Verdict
+from supervisor.core.kinds.linux import LINUX
+from supervisor.core.kinds.network import GuestNetwork, Nic
+from supervisor.core.kinds.raw import RAW
 from supervisor.core.model import Route
 from supervisor.errors import Rejected
 

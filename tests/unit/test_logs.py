@@ -10,8 +10,8 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.events import BROADCAST
-from supervisor.logs import configure_logs
+from supervisor.observability.event_stream import BROADCAST
+from supervisor.observability.log_setup import configure_logs
 
 FORGED = '\n{"event": "forged"}'
 

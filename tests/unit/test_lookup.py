@@ -2,8 +2,8 @@
 
 import pytest
 
-from supervisor.core.lookup import find_container
 from supervisor.core.model import ContainerId
+from supervisor.core.report.lookup import find_container
 from supervisor.errors import Permanent
 
 WEB, DB, CHEAT = ContainerId("c0ffee" + "0" * 58), ContainerId("c0ffee" + "1" * 58), ContainerId("a" * 64)

@@ -9,9 +9,9 @@ from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from supervisor.core.netdev import Traffic
-from supervisor.metrics import GUEST_STATES, Counters, GuestSample, StateCollector, Usage
-from supervisor.metrics_page import Page
+from supervisor.api.metrics_page import Page
+from supervisor.core.formats.net_dev import Traffic
+from supervisor.observability.metrics import GUEST_STATES, Counters, GuestSample, StateCollector, Usage
 
 KEK = GuestSample(
     container="kek", guest="rumprun", state="running", up=True, restarts=3, exits={"guest-panic": 2, "guest-exit": 1},

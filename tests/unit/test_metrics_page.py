@@ -5,10 +5,10 @@ import time
 
 import anyio
 
+from supervisor.api.metrics_page import Page, observe_usage
 from supervisor.core.model import Incarnation, Pid
-from supervisor.edges.process import start_ticks
-from supervisor.metrics import Counters, GuestSample, StateCollector, Usage
-from supervisor.metrics_page import Page, observe_usage
+from supervisor.edges.kernel.process import start_ticks
+from supervisor.observability.metrics import Counters, GuestSample, StateCollector, Usage
 
 GUESTS = 200
 BEAT_S = 0.001

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.core.console import ConsoleScanner
-from supervisor.core.guests.kind import Mount, Verdict
-from supervisor.core.guests.mirage import MIRAGE
-from supervisor.core.guests.network import GuestNetwork
+from supervisor.core.guest.console_scanner import ConsoleScanner
+from supervisor.core.kinds.kind import Mount, Verdict
+from supervisor.core.kinds.mirage import MIRAGE
+from supervisor.core.kinds.network import GuestNetwork
 from supervisor.errors import Rejected
 
 from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, ONLY_IPV6, booted

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.names import Names, Resolv, names_of, parse_resolv
+from supervisor.core.kinds.dns import Names, Resolv, names_of, parse_resolv
 
 EMPTY = parse_resolv("")
 HOST = parse_resolv("nameserver 192.0.2.53\nsearch example.com corp.example.com\n")

@@ -1,8 +1,8 @@
 import pytest
 
-from supervisor.core.console import ConsoleScanner
-from supervisor.core.guests.kind import GuestKind, Mount, Verdict, debug_exit_code
-from supervisor.core.guests.nanos import NANOS_DISK, NANOS_KERNEL
+from supervisor.core.guest.console_scanner import ConsoleScanner
+from supervisor.core.kinds.kind import GuestKind, Mount, Verdict, debug_exit_code
+from supervisor.core.kinds.nanos import NANOS_DISK, NANOS_KERNEL
 from supervisor.errors import Rejected
 
 from .things import NETWORK, ONLY_IPV6, booted

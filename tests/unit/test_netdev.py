@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.netdev import Traffic, parse_net_dev
+from supervisor.core.formats.net_dev import Traffic, parse_net_dev
 
 TABLE = """\
 Inter-|   Receive                                                |  Transmit

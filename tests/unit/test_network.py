@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.core.guests.network import GuestNetwork, Room, left_out, netmask_of, sayable
+from supervisor.core.kinds.network import GuestNetwork, Room, left_out, netmask_of, sayable
 from supervisor.core.model import Address, Route
 from supervisor.errors import Rejected
 

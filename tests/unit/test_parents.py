@@ -2,8 +2,8 @@
 
 import pytest
 
+from supervisor.core.attach.macvtap_parent import interface_of
 from supervisor.core.model import IfIndex, Link
-from supervisor.core.parents import interface_of
 
 
 def link(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.patterns import MAX_LENGTH, compile_pattern
+from supervisor.core.guest.regex import MAX_LENGTH, compile_pattern
 
 LINE = 1024
 WORST = [

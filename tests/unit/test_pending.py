@@ -1,7 +1,7 @@
 """What a running guest and one started now differ by."""
 
-from supervisor.core.pending import Pending, pending_of, terms_of
-from supervisor.core.spec import GuestSpec
+from supervisor.core.guest.pending import Pending, pending_of, terms_of
+from supervisor.core.guest.spec import GuestSpec
 
 SPEC = GuestSpec(kernel="/app", memory_mib=64)
 KEYS = {"guest.user": "vtapd-guest", "guest.hang_after": "30s"}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.picture import png_of_ppm, size_of_png
+from supervisor.core.formats.png import png_of_ppm, size_of_png
 from supervisor.errors import Transient
 from tests.png import read_png
 

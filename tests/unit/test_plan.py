@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.core.actions import (
+from supervisor.core.attach.actions import (
     Action,
     AllowDevice,
     CreateTap,
@@ -28,9 +28,18 @@ from supervisor.core.actions import (
     Uplink,
     WriteRecord,
 )
-from supervisor.core.guests.kind import MANY_CARDS as MANY
+from supervisor.core.attach.plan import (
+    Desired,
+    Seen,
+    SeenInterface,
+    has_card,
+    is_attached,
+    is_taken,
+    next_action,
+    tap_name,
+)
+from supervisor.core.kinds.kind import MANY_CARDS as MANY
 from supervisor.core.model import Address, DeviceNumber, IfIndex, Incarnation, Interface, Pid, Record, TapRecord
-from supervisor.core.plan import Desired, Seen, SeenInterface, has_card, is_attached, is_taken, next_action, tap_name
 
 from .disturbances import (
     delete_tap,

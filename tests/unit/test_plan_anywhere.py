@@ -5,10 +5,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.actions import Uplink
-from supervisor.core.guests.kind import MANY_CARDS as MANY
+from supervisor.core.attach.actions import Uplink
+from supervisor.core.attach.plan import Desired, is_attached, is_taken
+from supervisor.core.kinds.kind import MANY_CARDS as MANY
 from supervisor.core.model import DeviceNumber, IfIndex, Incarnation, Interface, Pid, Record, Tap, TapRecord
-from supervisor.core.plan import Desired, is_attached, is_taken
 
 from .things import ETH0, ETH1, ID, INCARNATION, NAME
 from .world import FOREIGN_DEVICE, FOREIGN_SLOT, MAJOR, Guest, World

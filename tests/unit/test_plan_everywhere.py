@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.guests.kind import MANY_CARDS as MANY
+from supervisor.core.attach.plan import Desired
+from supervisor.core.kinds.kind import MANY_CARDS as MANY
 from supervisor.core.model import Address, IfIndex, Interface, Route
-from supervisor.core.plan import Desired
 
 from .disturbances import DISTURBANCES, advertise, end_container, end_lifetimes, restart_container
 from .invariants import check, check_reached

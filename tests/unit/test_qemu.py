@@ -6,9 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.guests import FORMS
-from supervisor.core.guests.kind import Boot, GuestKind, Machine
-from supervisor.core.qemu import (
+from supervisor.core.guest.qemu_argv import (
     Card,
     Descriptors,
     DiskFile,
@@ -20,7 +18,9 @@ from supervisor.core.qemu import (
     module_name,
     slots_of,
 )
-from supervisor.core.spec import GuestSpec
+from supervisor.core.guest.spec import GuestSpec
+from supervisor.core.kinds import FORMS
+from supervisor.core.kinds.kind import Boot, GuestKind, Machine
 
 from .things import ID
 

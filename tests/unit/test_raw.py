@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.core.guests.kind import Boot, GuestKind, Mount, Stop
-from supervisor.core.guests.raw import RAW, RAW_DISK
+from supervisor.core.kinds.kind import Boot, GuestKind, Mount, Stop
+from supervisor.core.kinds.raw import RAW, RAW_DISK
 from supervisor.errors import Rejected
 
 from .things import NETWORK, ONLY_IPV6, booted

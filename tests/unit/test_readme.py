@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core import shapes
-from supervisor.metrics import Counters, StateCollector
+from supervisor.core.report import schema
+from supervisor.observability.metrics import Counters, StateCollector
 
 from .test_metrics import AS_IT_HAPPENS, KEK, OF_STATE
 
@@ -48,15 +48,15 @@ def test_its_alerts_are_those_there_are() -> None:
 
 JSON = README.partition("\n### JSON\n")[2].partition("\n## ")[0]
 SHAPES = {
-    "`vtapd ps --json`": shapes.Summary,
-    "`vtapd inspect --json`": shapes.Details,
-    "An interface": shapes.InterfaceShape,
-    "A tap": shapes.TapShape,
-    "The guest": shapes.GuestShape,
-    "An exit": shapes.ExitShape,
-    "`vtapd events --json`": shapes.EventShape,
-    "`vtapd screen NAME -o FILE --json`": shapes.ScreenShape,
-    "`vtapd console NAME --log --json`": shapes.ConsoleShape,
+    "`vtapd ps --json`": schema.Summary,
+    "`vtapd inspect --json`": schema.Details,
+    "An interface": schema.InterfaceShape,
+    "A tap": schema.TapShape,
+    "The guest": schema.GuestShape,
+    "An exit": schema.ExitShape,
+    "`vtapd events --json`": schema.EventShape,
+    "`vtapd screen NAME -o FILE --json`": schema.ScreenShape,
+    "`vtapd console NAME --log --json`": schema.ConsoleShape,
 }
 
 

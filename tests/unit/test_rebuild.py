@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from supervisor.core.attach.plan import Desired, Seen, SeenInterface
+from supervisor.core.attach.rebuild import rebuild
 from supervisor.core.model import Endpoint, IfIndex, Tap
-from supervisor.core.plan import Desired, Seen, SeenInterface
-from supervisor.core.rebuild import rebuild
 
 from .things import ETH0, ETH1, ID, INCARNATION, NAME, TAP0, container
 from .world import World

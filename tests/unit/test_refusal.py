@@ -2,7 +2,7 @@
 
 import pytest
 
-from supervisor.core.guests.refusal import check_text, refused
+from supervisor.core.kinds.refusal import check_text, refused
 from supervisor.errors import Rejected
 
 

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.model import Address, IfIndex, Link, Route
-from supervisor.core.rtnetlink import (
+from supervisor.core.formats.rtnetlink import (
     Kind,
     create_macvlan,
     delete_link,
@@ -27,6 +26,7 @@ from supervisor.core.rtnetlink import (
     set_mac,
     show_link,
 )
+from supervisor.core.model import Address, IfIndex, Link, Route
 
 INET, INET6, BRIDGE = 2, 10, 7
 NOW_S = 1000.0

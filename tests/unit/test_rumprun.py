@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.console import ConsoleScanner
-from supervisor.core.guests.entry import Entry
-from supervisor.core.guests.kind import Boot, Image, Mount, Verdict
-from supervisor.core.guests.network import GuestNetwork
-from supervisor.core.guests.rumprun import MAX_CONFIG_BYTES, RUMPRUN
+from supervisor.core.guest.console_scanner import ConsoleScanner
+from supervisor.core.kinds.entry import Entry
+from supervisor.core.kinds.kind import Boot, Image, Mount, Verdict
+from supervisor.core.kinds.network import GuestNetwork
+from supervisor.core.kinds.rumprun import MAX_CONFIG_BYTES, RUMPRUN
 from supervisor.core.model import Address
 from supervisor.errors import Rejected
 

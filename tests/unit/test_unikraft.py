@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.console import ConsoleScanner
-from supervisor.core.guests.kind import GuestKind, Mount, Verdict
-from supervisor.core.guests.network import GuestNetwork
-from supervisor.core.guests.unikraft import UNIKRAFT, UNIKRAFT_OLD
+from supervisor.core.guest.console_scanner import ConsoleScanner
+from supervisor.core.kinds.kind import GuestKind, Mount, Verdict
+from supervisor.core.kinds.network import GuestNetwork
+from supervisor.core.kinds.unikraft import UNIKRAFT, UNIKRAFT_OLD
 from supervisor.errors import Rejected
 
 from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, ONLY_IPV6, booted

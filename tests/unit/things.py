@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from supervisor.core.guests.kind import Boot, BootRequest, GuestKind
-from supervisor.core.guests.network import GuestNetwork, Nic
+from supervisor.core.guest.spec import Environment
+from supervisor.core.kinds.kind import Boot, BootRequest, GuestKind
+from supervisor.core.kinds.network import GuestNetwork, Nic
 from supervisor.core.model import (
     Address,
     Container,
@@ -19,7 +20,6 @@ from supervisor.core.model import (
     Route,
     Tap,
 )
-from supervisor.core.spec import Environment
 
 ID = ContainerId("c0ffee" + "0" * 58)
 NAME = "kek"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import assert_never
 
-from supervisor.core.actions import (
+from supervisor.core.attach.actions import (
     Action,
     AllowDevice,
     CreateTap,
@@ -34,7 +34,8 @@ from supervisor.core.actions import (
     Uplink,
     WriteRecord,
 )
-from supervisor.core.lifetimes import lifetime_left
+from supervisor.core.attach.lifetimes import lifetime_left
+from supervisor.core.attach.plan import Desired, Seen, SeenInterface, next_action
 from supervisor.core.model import (
     Address,
     DeviceNumber,
@@ -46,7 +47,6 @@ from supervisor.core.model import (
     Route,
     Tap,
 )
-from supervisor.core.plan import Desired, Seen, SeenInterface, next_action
 
 from .things import ID, INCARNATION, NAME
 

@@ -1,0 +1,66 @@
+"""The page that Prometheus scrapes, on an address that may change while the daemon runs."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import hdrs, web
+
+from supervisor.api.http import Factory, served
+from supervisor.api.metrics_page import Page
+from supervisor.config import Config
+from supervisor.errors import ConfigError, Transient
+
+_BACKLOG = 128
+_SCRAPE_S = 30.0
+
+
+class MetricsServer:
+    """At most one address at a time."""
+
+    def __init__(self, factory: Factory) -> None:
+        self._factory = factory
+        self._server: asyncio.Server | None = None
+
+    async def listen(self, config: Config) -> asyncio.Server | None:
+        """Answer there, too; None where the configuration says nowhere. The caller owns it until `turn_to`."""
+        address = config.metrics_address
+        if address is None:
+            return None
+        try:
+            return await asyncio.get_running_loop().create_server(self._factory, *address, backlog=_BACKLOG)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {config.metrics.listen}: {os.strerror(error.errno or 0)}",
+                remedy="choose another address in [metrics] listen",
+            ) from error
+
+    def turn_to(self, server: asyncio.Server | None) -> None:
+        """Answer there alone."""
+        if self._server is not None:
+            self._server.close()
+        self._server = server
+
+
+@asynccontextmanager
+async def serve_metrics(config: Config, page: Page) -> AsyncIterator[MetricsServer]:
+    """Answer /metrics over TCP, where the configuration says so, as long as the context lasts."""
+
+    async def metrics(request: web.Request) -> web.Response:
+        asked = request.headers
+        try:
+            body, headers = await page.render(asked.get(hdrs.ACCEPT, ""), asked.get(hdrs.ACCEPT_ENCODING, ""))
+        except Transient as error:
+            return web.Response(status=503, text=f"{error}\n")
+        return web.Response(body=body, headers=headers)
+
+    app = web.Application()
+    app.router.add_get("/metrics", metrics)
+    async with served(app, _SCRAPE_S) as factory:
+        server = MetricsServer(factory)
+        server.turn_to(await server.listen(config))
+        try:
+            yield server
+        finally:
+            server.turn_to(None)

@@ -1,0 +1,120 @@
+"""`vtapd check`: runs the probes, one after the other, and prints what was found.
+
+A probe that fails is a finding; one that breaks or hangs is a finding as well, and ends nothing.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import anyio
+from rich.console import Console
+from rich.text import Text
+
+from supervisor.cli import check_probes
+from supervisor.config import DEFAULT_PATH, Config, load_config
+from supervisor.core.report.findings import Finding, Level, can_attach
+from supervisor.core.text import escape_controls
+from supervisor.errors import ConfigError, VtapdError
+from supervisor.observability.log_setup import silence_logs
+
+_DEADLINE_S = 30.0
+_STYLES: dict[Level, str] = {"ok": "green", "warn": "yellow", "FAIL": "bold red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One of check_probes.py."""
+
+    what: str
+    look: Callable[[check_probes.Machine], Awaitable[Finding]]
+    failed: Level
+    """What it means when that does not work."""
+    as_root: bool = False
+    """It is not tried without the daemon's rights."""
+
+
+PROBES = (
+    Probe("kernel", check_probes.probe_kernel, "FAIL"),
+    Probe("rights", check_probes.probe_rights, "FAIL"),
+    Probe("docker", check_probes.probe_docker, "FAIL"),
+    Probe("macvtap", check_probes.probe_macvtap, "FAIL", as_root=True),
+    Probe("device rule", check_probes.probe_device_rule, "FAIL", as_root=True),
+    Probe("netns folder", check_probes.probe_netns_dir, "FAIL"),
+    Probe("run-time folder", check_probes.probe_run_dir, "FAIL"),
+    Probe("guest user", check_probes.probe_user, "FAIL"),
+    Probe("guest uids", check_probes.probe_uids, "warn"),
+    Probe("qemu", check_probes.probe_qemu, "warn"),
+    Probe("sandbox", check_probes.probe_sandbox, "warn", as_root=True),
+    Probe("kvm", check_probes.probe_kvm, "warn", as_root=True),
+    Probe("vhost-net", check_probes.probe_vhost, "warn", as_root=True),
+    Probe("systemd", check_probes.probe_systemd, "warn"),
+    Probe("daemon", check_probes.probe_daemon, "warn"),
+    Probe("descriptors", check_probes.probe_descriptors, "warn"),
+)
+
+
+def check(config: Path | None, *, as_json: bool) -> bool:
+    """Print the report; whether containers can be attached."""
+    silence_logs()
+    console = Console(highlight=False, soft_wrap=True)
+    show = (lambda finding: None) if as_json else (lambda finding: print_finding(console, finding))
+    found = anyio.run(_check_all, config, show)
+    possible = can_attach(found)
+    if as_json:
+        json.dump({"can_attach": possible, "findings": [asdict(finding) for finding in found]}, sys.stdout, indent=2)
+        sys.stdout.write(os.linesep)
+    return possible
+
+
+def print_finding(console: Console, finding: Finding) -> None:
+    """One line, and under it what to do; colours on a terminal only, and not with NO_COLOR."""
+    for line in _lines(finding):
+        console.print(line)
+
+
+def _lines(finding: Finding) -> Iterator[Text]:
+    level = Text(f"{finding.level:<5}", style=_STYLES[finding.level])
+    yield level + Text(f"{finding.what:<16} {escape_controls(finding.detail)}")
+    if finding.remedy:
+        yield Text(f"{'':<22}{escape_controls(finding.remedy)}", style="dim")
+
+
+async def _check_all(path: Path | None, show: Callable[[Finding], None]) -> list[Finding]:
+    config, first = _check_config(path)
+    show(first)
+    found = [first]
+    machine = check_probes.Machine(config)
+    for probe in PROBES:
+        finding = await _look(probe, machine)
+        show(finding)
+        found.append(finding)
+    return found
+
+
+def _check_config(path: Path | None) -> tuple[Config, Finding]:
+    """The rest is checked with the defaults where it is wrong."""
+    where = path or (DEFAULT_PATH if DEFAULT_PATH.exists() else None)
+    try:
+        config = load_config(path)
+    except ConfigError as error:
+        return Config(), Finding("config", "FAIL", error.message, error.remedy)
+    return config, Finding("config", "ok", f"{where} is right" if where else "no file: all defaults")
+
+
+async def _look(probe: Probe, machine: check_probes.Machine) -> Finding:
+    if probe.as_root and not machine.is_root_enough:
+        return Finding(probe.what, "warn", "not tried without the daemon's rights", "run it as root: sudo vtapd check")
+    try:
+        with anyio.fail_after(_DEADLINE_S):
+            return await probe.look(machine)
+    except VtapdError as error:
+        return Finding(probe.what, probe.failed, error.message, error.remedy)
+    except TimeoutError:
+        return Finding(probe.what, probe.failed, f"no end of it within {_DEADLINE_S:g} s", "try again; see dmesg")
+    except Exception as error:  # a probe that is broken must not hide what the others found
+        said = f"this probe broke: {type(error).__name__}: {error}"
+        return Finding(probe.what, probe.failed, said, "report it, with this line")

@@ -1,0 +1,1 @@
+"""One container: observe it, plan, and apply one action at a time."""

@@ -1,0 +1,227 @@
+"""The daemon's hands in one run of a container: looks at what is there, and takes the steps that touch the kernel.
+
+It decides nothing. What a step changed is returned as the new picture, so that a plan of many steps needs one look.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+
+from supervisor.container.device_access import DeviceRules, open_rules
+from supervisor.core.attach.actions import (
+    AllowDevice,
+    CreateTap,
+    DeleteTap,
+    DenyDevice,
+    GiveBack,
+    LinkNetns,
+    MakeNode,
+    MarkReady,
+    RaiseTap,
+    RemoveNode,
+    TakeOver,
+    UnmarkReady,
+)
+from supervisor.core.attach.lifetimes import lifetime_left
+from supervisor.core.attach.plan import Seen, SeenInterface
+from supervisor.core.devices.bpf_rules import Rule
+from supervisor.core.formats.proc_cgroup import Cgroup
+from supervisor.core.formats.rtnetlink import oldest_first
+from supervisor.core.model import DeviceNumber, IfIndex, Incarnation, Interface, Link, Record, Tap
+from supervisor.edges.kernel import cgroups, ifreq, netns, rootfs, tap
+from supervisor.edges.kernel.links import Links
+from supervisor.edges.kernel.ready_mark import observe_ready_mark, set_ready_mark
+from supervisor.guest.qemu_process import boottime_s
+
+KernelStep = (
+    LinkNetns
+    | CreateTap
+    | RaiseTap
+    | DeleteTap
+    | AllowDevice
+    | DenyDevice
+    | MakeNode
+    | RemoveNode
+    | TakeOver
+    | MarkReady
+    | UnmarkReady
+)
+
+
+class Attachment:
+    """Descriptors into one incarnation's namespaces; `close` gives them all back."""
+
+    def __init__(
+        self,
+        incarnation: Incarnation,
+        handles: netns.NetnsHandles,
+        root: int,
+        dev: int,
+        cgroup: Cgroup,
+        rules: DeviceRules,
+    ) -> None:
+        self.incarnation = incarnation
+        self.cgroup = cgroup
+        self.rules = rules
+        self.root = root
+        self.dev = dev
+        self.sysfs = handles.sysfs
+        self._links = Links(handles.netlink, handles.spare)
+
+    @classmethod
+    def open(cls, incarnation: Incarnation, own_rules: Callable[[], tuple[Rule, ...]]) -> "Attachment":
+        """Reach into the container. Raises ContainerGone when it ended meanwhile.
+
+        `own_rules` is asked for the container's own device rules where its program cannot be read.
+        """
+        cgroup = cgroups.observe_cgroup(incarnation.pid)
+        with ExitStack() as owned:
+            root = rootfs.open_root(incarnation.pid)
+            owned.callback(os.close, root)
+            dev = rootfs.open_dev(root)
+            owned.callback(os.close, dev)
+            rules = open_rules(cgroup, own_rules)
+            owned.callback(rules.close)
+            handles = netns.open_netns(incarnation.pid)
+            owned.pop_all()
+        return cls(incarnation, handles, root, dev, cgroup, rules)
+
+    def close(self) -> None:
+        self._links.close()
+        self.rules.close()
+        for descriptor in (self.sysfs, self.dev, self.root):
+            os.close(descriptor)
+
+    def observe(self, link_name: str, record: Record | None, *, with_routes: bool) -> Seen:
+        """What is there. Routes cost a dump of their own and matter only where an address is taken over."""
+        recorded = record.taps if record else ()
+        now_s = boottime_s()
+        interfaces, macvtaps = self._look(with_routes, {entry.tap: entry.interface for entry in recorded}, now_s)
+        taps = {link.parent: self._tap(link) for link in macvtaps if link.name.startswith("vtap")}
+        kept = {entry.interface for entry in recorded}
+        seen = tuple(
+            SeenInterface(interface, taps.get(interface.index))
+            for interface in interfaces
+            if interface.addresses or interface.index in taps or interface.name in kept
+        )
+        devices = {t.device for t in taps.values()} | {e.device for e in recorded if e.device}
+        slots = {entry.slot for entry in recorded}
+        return Seen(
+            incarnation=self.incarnation,
+            netns_link=netns.observe_link(link_name),
+            interfaces=seen,
+            rules=self.rules.observe(frozenset(devices)) if devices else frozenset(),
+            nodes=rootfs.observe_nodes(self.dev, slots, {device.major for device in devices}),
+            ready=observe_ready_mark(self.dev),
+            at_s=now_s,
+        )
+
+    def _look(self, with_routes: bool, owners: dict[str, str], now_s: float) -> tuple[list[Interface], list[Link]]:
+        """A new container is looked at without RTNL, for which it would wait while Docker starts others."""
+        if owners or tap.has_macvtaps(self.sysfs):
+            return self._links.observe(with_routes, owners, now_s)
+        return self._links.observe_new(with_routes, ifreq.show_link, now_s), []
+
+    def sweep(self) -> None:
+        """Take away what a daemon that was killed may have left, and no record tells of."""
+        self._links.delete_sibling()
+
+    def apply(self, step: KernelStep, link_name: str, seen: Seen) -> Seen:
+        """Take one step, within the call, and return what is there now."""
+        match step:
+            case LinkNetns():
+                netns.link_netns(link_name, self.incarnation.pid)
+                return replace(seen, netns_link=self.incarnation.pid)
+            case CreateTap(interface, name):
+                return _with_interface(seen, SeenInterface(interface, self._create(name, interface), fresh=True))
+            case RaiseTap(low, mtu):
+                self._links.raise_link(low.index, mtu)
+                owner = next(s for s in seen.interfaces if s.tap == low)
+                return _with_interface(seen, SeenInterface(owner.interface, replace(low, up=True, mtu=mtu)))
+            case DeleteTap(gone):
+                self._links.delete_link(gone.index)
+                owner = next(s for s in seen.interfaces if s.tap == gone)
+                return _with_interface(seen, SeenInterface(owner.interface))
+            case AllowDevice(device):
+                self.rules.allow(device)
+                return replace(seen, rules=seen.rules | {device})
+            case DenyDevice(device):
+                self.rules.deny(device)
+                return replace(seen, rules=seen.rules - {device})
+            case MakeNode(slot, device):
+                rootfs.make_node(self.dev, slot, device)
+                return replace(seen, nodes=(*_other_nodes(seen, slot), (slot, device)))
+            case RemoveNode(slot, device):
+                rootfs.remove_node(self.dev, slot, device)
+                return replace(seen, nodes=_other_nodes(seen, slot))
+            case MarkReady() | UnmarkReady():
+                is_ready = isinstance(step, MarkReady)
+                set_ready_mark(self.dev, is_ready)
+                return replace(seen, ready=is_ready)
+            case TakeOver(original, its_tap):
+                return self._take_over(original, its_tap, seen)
+
+    def _create(self, name: str, parent: Interface) -> Tap:
+        mac = _random_mac()
+        self._links.create_macvtap(name, parent, mac)
+        index = tap.observe_index(self.sysfs, name)
+        return Tap(name, index, mac, parent.mtu, False, tap.observe_device(self.sysfs, index))
+
+    def _take_over(self, original: Interface, its_tap: Tap, seen: Seen) -> Seen:
+        """Addresses first, then the MACs: a macvtap is refused the MAC that its parent has (EADDRINUSE)."""
+        index = _index(seen, original)
+        for address in original.addresses:
+            self._links.remove_address(index, address)
+        mac = _random_mac()
+        self._links.set_mac(index, mac)
+        if its_tap.mac != original.mac:
+            self._links.set_mac(its_tap.index, original.mac)
+        stripped = replace(original, index=index, mac=mac, addresses=(), routes=())
+        return _with_interface(seen, SeenInterface(stripped, replace(its_tap, mac=original.mac)))
+
+    async def give_back(self, step: GiveBack, seen: Seen) -> Seen:
+        """Take the one step that takes its time, and return what is there now.
+
+        Addresses and routes get what is left of their lifetimes; what has none left is not given back.
+        """
+        original, its_tap = step.original, step.tap
+        index = _index(seen, original)
+        if its_tap is not None and its_tap.mac == original.mac:
+            its_tap = replace(its_tap, mac=_random_mac())
+            self._links.set_mac(its_tap.index, its_tap.mac)
+        self._links.set_mac(index, original.mac)
+        for address in oldest_first(original.addresses):
+            if lifetime := lifetime_left(address, boottime_s()):
+                await self._links.add_address(index, address, lifetime)
+        # A gateway must be reachable before a route may name it, so those without one come first.
+        for route in sorted(original.routes, key=lambda r: r.gateway is not None):
+            if lifetime := lifetime_left(route, boottime_s()):
+                await self._links.add_route(index, route, lifetime)
+        return _with_interface(seen, SeenInterface(replace(original, index=index), its_tap))
+
+    def _tap(self, link: Link) -> Tap:
+        device = tap.observe_device(self.sysfs, link.index)
+        return Tap(link.name, link.index, link.mac, link.mtu, link.up, device)
+
+
+def _with_interface(seen: Seen, changed: SeenInterface) -> Seen:
+    name = changed.interface.name
+    return replace(seen, interfaces=tuple(changed if s.interface.name == name else s for s in seen.interfaces))
+
+
+def _other_nodes(seen: Seen, slot: int) -> tuple[tuple[int, DeviceNumber], ...]:
+    return tuple(node for node in seen.nodes if node[0] != slot)
+
+
+def _index(seen: Seen, original: Interface) -> IfIndex:
+    """Where the interface is now: one that was disconnected and connected again has another number."""
+    now = seen.of(original.name)
+    return now.interface.index if now else original.index
+
+
+def _random_mac() -> str:
+    """A locally administered unicast address (IEEE 802, bits 1 and 0 of the first octet)."""
+    octets = bytearray(os.urandom(6))
+    octets[0] = octets[0] & 0xFC | 0x02
+    return octets.hex(":")

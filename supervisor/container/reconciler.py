@@ -1,0 +1,179 @@
+"""Keeps one worker for each container, and marks it whenever something may have changed.
+
+Docker's events, the resync and the list after a broken stream all come down to the same: a mark.
+"""
+
+import math
+import time
+from collections import deque
+
+import anyio
+import anyio.abc
+import structlog
+
+from supervisor.api.metrics_page import sample
+from supervisor.container.context import Context
+from supervisor.container.revocation import revoke_contested
+from supervisor.container.worker import Worker
+from supervisor.core.model import Container, ContainerId
+from supervisor.core.report.lookup import find_container
+from supervisor.edges.docker import Event
+from supervisor.edges.kernel import netns
+from supervisor.errors import Permanent, Transient
+from supervisor.observability.metrics import StateCollector
+
+_FIRST_RECONNECT_S, _LAST_RECONNECT_S = 0.1, 5.0
+_LOOK_BACK_S = 1.0
+"""How far before the list the stream begins: events may come twice, none may be missed."""
+
+_REMEMBERED = 256
+"""So many events are known again when they are told twice."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Reconciler:
+    """All containers of one Docker daemon."""
+
+    def __init__(self, context: Context) -> None:
+        self.workers: dict[ContainerId, Worker] = {}
+        self._context = context
+        self._tasks: anyio.abc.TaskGroup
+        self._listed: dict[ContainerId, int] = {}
+        """What Docker's list said last."""
+        self._connected = False
+        self._reconsidered = anyio.Event()
+        self._heard: deque[tuple[ContainerId, str, int]] = deque(maxlen=_REMEMBERED)
+
+    async def run(self, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """For ever. Reports itself started once every container that was there has its worker."""
+        async with anyio.create_task_group() as self._tasks:
+            recorded = await self._take_stock()
+            for container_id in dict.fromkeys((*recorded, *self._listed)):
+                self.mark(container_id)
+            netns.unlink_dangling()
+            self._context.ledgers.sweep(self.workers)
+            self._tasks.start_soon(self._follow_docker)
+            self._tasks.start_soon(self._resync)
+            task_status.started()
+
+    async def _take_stock(self) -> list[ContainerId]:
+        """Learn what earlier daemons did before the first tap is made; the containers that have a record on disk."""
+        ledgers = self._context.ledgers
+        recorded = ledgers.load_all()
+        await revoke_contested(self._context)
+        self._listed = await self._context.docker.list_running()
+        self._context.leftovers.expect(each for each in self._listed if ledgers.of(each).record is None)
+        return recorded
+
+    def mark(self, container_id: ContainerId, event: Event | None = None) -> None:
+        """Have a container looked at, and Docker asked about it; one that has just started may be attached before."""
+        worker = self.workers.get(container_id)
+        if worker is None:
+            worker = Worker(self._context, container_id, self._assume(event) if event is not None else None)
+            self.workers[container_id] = worker
+            worker.mark(event, inspect=True)
+            self._tasks.start_soon(self._work, worker)
+        else:
+            worker.mark(event, inspect=True)
+
+    def look_again(self) -> None:
+        """Have every container looked at that has a worker, without asking Docker."""
+        for worker in self.workers.values():
+            worker.mark()
+
+    def reconsider(self) -> None:
+        """The configuration says something new: have everything decided again."""
+        for worker in self.workers.values():
+            worker.reconsider()
+        self._reconsidered.set()
+
+    def find(self, asked: str) -> Worker:
+        """By id, name, or the beginning of an id. Raises Permanent where none or several are meant."""
+        return self.workers[find_container(asked, {each.id: each.name for each in self.workers.values()})]
+
+    def state(self) -> StateCollector:
+        """All of it, for a scrape."""
+        samples = (sample(worker) for worker in self.workers.values() if worker.container is not None)
+        attached = sum(worker.attached for worker in self.workers.values())
+        return StateCollector(attached, [each for each in samples if each is not None])
+
+    def _assume(self, event: Event) -> Container | None:
+        return self._context.arrivals.take(event, self._context.config.attach.containers)
+
+    async def _work(self, worker: Worker) -> None:
+        await worker.run()
+        del self.workers[worker.id]
+        self._context.ledgers.forget(worker.id)
+        if worker.is_marked():
+            self.mark(worker.id)
+
+    async def _mark_all(self) -> None:
+        self._listed = await self._context.docker.list_running()
+        for container_id in {*self._listed, *self.workers}:
+            self.mark(container_id)
+
+    async def _check_all(self) -> None:
+        """At leisure. Docker is asked of a container only where its list says something new of it."""
+        before = self._listed
+        try:
+            self._listed = await self._context.docker.list_running()
+        except (Transient, Permanent) as error:
+            log.debug("list_unknown", error=str(error))
+            for worker in self.workers.values():
+                worker.check(inspect=False)
+            return
+        for container_id in {*self._listed, *self.workers}:
+            if container_id in self.workers:
+                changed = self._listed.get(container_id) != before.get(container_id)
+                self.workers[container_id].check(inspect=changed)
+            else:
+                self.mark(container_id)
+
+    async def _follow_docker(self) -> None:
+        delay_s = _FIRST_RECONNECT_S
+        while True:
+            if await self._follow_once() > _LAST_RECONNECT_S:
+                delay_s = _FIRST_RECONNECT_S
+            await anyio.sleep(delay_s)
+            delay_s = min(delay_s * 2, _LAST_RECONNECT_S)
+
+    async def _follow_once(self) -> float:
+        """Until Docker is lost; how many seconds it had been followed. One that breaks at once is as good as none."""
+        since_s, began_s = time.time() - _LOOK_BACK_S, math.inf
+        try:
+            await self._mark_all()
+            self._note_connected(True)
+            began_s = time.monotonic()
+            await self._context.docker.follow(since_s, self._take_event)
+        except (Transient, Permanent) as error:
+            self._note_connected(False, str(error))
+        return time.monotonic() - began_s
+
+    def _take_event(self, event: Event) -> None:
+        self._context.counters.docker_events.labels(event.action).inc()
+        heard = (event.container, event.action, event.time_ns)
+        if heard in self._heard:
+            self.mark(event.container)
+            return
+        self._heard.append(heard)
+        if event.action == "connect" and event.container not in self.workers:
+            self._context.arrivals.expect(event)  # and Docker's answer about it would come only once it has started
+            return
+        self.mark(event.container, event)
+
+    def _note_connected(self, connected: bool, error: str = "") -> None:
+        if connected and not self._connected:
+            log.info("docker_connected", host=self._context.docker.host)
+        elif self._connected and not connected:
+            log.warning("docker_stream_lost", error=error)
+        self._connected = connected
+        self._context.counters.docker_connected.set(connected)
+
+    async def _resync(self) -> None:
+        while True:
+            self._reconsidered = anyio.Event()
+            with anyio.move_on_after(self._context.config.attach.resync):
+                await self._reconsidered.wait()
+                continue  # it may be due at another time now
+            await self._check_all()

@@ -1,0 +1,67 @@
+"""A record that is lost is rebuilt from what the kernel shows and Docker knows, so that it can be undone exactly.
+
+Docker remembers each endpoint's MAC and addresses, and a macvtap's name has the last six digits of the MAC that its
+interface once had: by these the two are matched, whatever a takeover has done to the MACs since. What only the record
+knew, such as routes that somebody had added by hand, is lost.
+
+A tap comes up, and the container gets a rule for it, only after its number was found on no other record and was
+recorded. So a tap that is up or has a rule keeps its number. Another container may be able to open any other: such a
+tap gets none on record, and the plan has it deleted and made again.
+"""
+
+import ipaddress
+
+from supervisor.core.attach.plan import Seen, SeenInterface, slot_of, tap_name
+from supervisor.core.model import Address, Container, Endpoint, Incarnation, Interface, Record, Route, Tap, TapRecord
+
+_PROTO_BOOT, _IPV6_METRIC = 3, 1024
+"""How libnetwork makes a default route (linux/rtnetlink.h), and what the kernel adds to one of IPv6."""
+
+
+def rebuild(container: Container, incarnation: Incarnation, seen: Seen) -> Record | None:
+    """What an earlier daemon must have done to this container, or None where nothing of it is there."""
+    record = Record(container.id, container.name, incarnation)
+    for number, each in enumerate(seen.interfaces):
+        if each.tap is not None:
+            slot = slot_of(each.interface.name, number, record)
+            device = each.tap.device if _is_known(each.tap, seen) else None
+            entry = TapRecord(slot, each.interface.name, each.tap.name, device, _original(container, each))
+            record = Record(record.id, record.name, incarnation, (*record.taps, entry))
+    return record if record.taps or seen.netns_link == incarnation.pid else None
+
+
+def _is_known(tap: Tap, seen: Seen) -> bool:
+    return (tap.up or tap.device in seen.rules) and tap.device not in seen.claimed
+
+
+def _original(container: Container, each: SeenInterface) -> Interface | None:
+    """The interface as Docker made it, where it is that no more."""
+    assert each.tap is not None, "only what has a tap was touched"
+    endpoint = next((e for e in container.endpoints if e.mac and tap_name(e.mac) == each.tap.name), None)
+    if endpoint is None:
+        return None
+    now = each.interface
+    present = {address.ip for address in now.addresses}
+    if now.mac == endpoint.mac and all(ip in present for ip, _, _ in endpoint.addresses):
+        return None
+    return Interface(now.name, now.index, endpoint.mac, now.mtu, _addresses(endpoint), _routes(endpoint))
+
+
+def _addresses(endpoint: Endpoint) -> tuple[Address, ...]:
+    addresses = []
+    for ip, prefix, _ in endpoint.addresses:
+        network = ipaddress.ip_network(f"{ip}/{prefix}", strict=False)
+        broadcast = str(network.broadcast_address) if network.version == 4 else None
+        addresses.append(Address(network.version, ip, prefix, broadcast))
+    return tuple(addresses)
+
+
+def _routes(endpoint: Endpoint) -> tuple[Route, ...]:
+    """The default routes; those to the networks themselves the kernel makes with the addresses."""
+    routes = []
+    for ip, _, gateway in endpoint.addresses:
+        family = ipaddress.ip_address(ip).version
+        if gateway:
+            metric = _IPV6_METRIC if family == 6 else None
+            routes.append(Route(family, "", 0, gateway, metric=metric, protocol=_PROTO_BOOT))
+    return tuple(routes)

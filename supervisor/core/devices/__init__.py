@@ -1,0 +1,1 @@
+"""Device rules and the BPF programs for them, as data."""

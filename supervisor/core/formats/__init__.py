@@ -1,0 +1,1 @@
+"""Formats of the kernel, of Docker and of files: parsed and built."""

@@ -1,0 +1,1 @@
+"""A guest's specification, argument vector, end and restart."""

@@ -1,0 +1,156 @@
+"""Decides which of a container's addresses and routes a guest is given: those that last, as `vtapd.address` asks.
+
+Docker's own address comes first, so that a kind with room for one is told that one; and a gateway is told only if it
+is on the link of the address that it is told with.
+"""
+
+import ipaddress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from supervisor.core.attach.lifetimes import static_addresses, why_not_static
+from supervisor.core.guest.spec import AddressPlan
+from supervisor.core.kinds.dns import Names
+from supervisor.core.kinds.network import GuestNetwork, Nic, is_on_link, spell_route, why_unsayable
+from supervisor.core.model import Address, Container, Interface, Route, Whereabouts, short_id
+
+_MAIN_TABLE, _BY_KERNEL, _UNICAST = 254, 2, 1  # linux/rtnetlink.h: RT_TABLE_MAIN, RTPROT_KERNEL, RTN_UNICAST
+_GLOBAL = 0  # linux/rtnetlink.h: RT_SCOPE_UNIVERSE
+
+
+def interfaces_of(cards: Sequence[tuple[Interface, str]], plan: AddressPlan) -> tuple[Interface, ...]:
+    """Return each card's interface, with the MAC that the card has; an address of the guest's own is on the first.
+
+    `cards`: the interface that each is on, as Docker made it, and the card's MAC.
+    """
+    if plan.takes_over:
+        return tuple(original for original, _ in cards)
+    bare = [replace(original, mac=mac, addresses=(), routes=()) for original, mac in cards]
+    if plan.address is not None:
+        routes = (Route(4, "", 0, plan.gateway),) if plan.gateway else ()
+        bare[0] = replace(bare[0], addresses=(plan.address,), routes=routes)
+    return tuple(bare)
+
+
+def network_of(
+    interfaces: Sequence[Interface], container: Container, names: Names, *, dhcp: bool = False
+) -> GuestNetwork:
+    """Return what a guest of this container is given whose cards are on these interfaces."""
+    dockers = {_normal(ip): gateway for endpoint in container.endpoints for ip, _, gateway in endpoint.addresses}
+    return GuestNetwork(
+        nics=tuple(_nic(number, interface, dockers) for number, interface in enumerate(interfaces)),
+        hostname=container.hostname,
+        dns=names.servers,
+        search=names.search,
+        dhcp=dhcp,
+        hostname_chosen=container.hostname != short_id(container.id),
+        domain=container.domainname,
+        hosts=container.extra_hosts,
+    )
+
+
+def _nic(number: int, interface: Interface, dockers: Mapping[str, str]) -> Nic:
+    """`dockers`: the addresses that Docker gave the container, each with Docker's gateway or an empty text."""
+    addresses = sorted(static_addresses(interface), key=lambda address: address.ip not in dockers)
+    routes = [route for route in interface.routes if _is_of_its_own(route)]
+    withheld = [*_withheld_addresses(interface), *_withheld_routes(interface, routes)]
+    gateways: dict[int, str | None] = {}
+    for family in (4, 6):
+        address = next((each for each in addresses if each.family == family), None)
+        if address is not None:
+            defaults = _defaults(interface, family)
+            gateways[family] = _gateway_of(defaults, address, dockers.get(address.ip))
+            withheld += _withheld_gateways(interface, defaults, address, gateways[family])
+    return Nic(
+        number,
+        interface.mac,
+        interface.mtu,
+        tuple(addresses),
+        gateways.get(4),
+        gateways.get(6),
+        tuple(route for route in routes if why_not_static(route) is None),
+        interface.name,
+        tuple(withheld),
+    )
+
+
+def _defaults(interface: Interface, family: int) -> list[Route]:
+    """Return the default routes through a gateway, the one that the kernel prefers first."""
+    found = [r for r in interface.routes if r.family == family and r.prefix == 0 and r.gateway and _is_plain(r)]
+    return sorted(found, key=lambda route: route.metric or 0)
+
+
+def _gateway_of(defaults: Sequence[Route], address: Address, dockers: str | None) -> str | None:
+    """Return the gateway on this address's link: Docker's, else that of the best default route that stays.
+
+    Without a default route there is none: Docker names a gateway for each network, and uses that of one.
+    """
+    stay = [route.gateway for route in defaults if why_not_static(route) is None]
+    candidates = [dockers, *stay] if defaults else []
+    return next((gateway for gateway in candidates if gateway and is_on_link(gateway, address)), None)
+
+
+def _withheld_addresses(interface: Interface) -> Iterator[str]:
+    for address in interface.addresses:
+        if address.scope == _GLOBAL and (why := why_not_static(address)):
+            yield f"address {address} of {interface.name}: {why}"
+
+
+def _withheld_routes(interface: Interface, routes: Iterable[Route]) -> Iterator[str]:
+    for route in routes:
+        if why := why_not_static(route):
+            yield f"{spell_route(route, interface.name)}: {why}"
+
+
+def _withheld_gateways(
+    interface: Interface, defaults: Iterable[Route], address: Address, told: str | None
+) -> Iterator[str]:
+    """Yield the default routes' gateways other than the one that is told with this address."""
+    for gateway in dict.fromkeys(route.gateway for route in defaults):
+        if gateway and gateway != told:
+            beside = f"the guest is given {told}" if told else "its route has a lifetime"
+            why = beside if is_on_link(gateway, address) else f"it is not on the link of {address}"
+            yield f"gateway {gateway} of {interface.name}: {why}"
+
+
+def _is_plain(route: Route) -> bool:
+    return route.table == _MAIN_TABLE and route.type == _UNICAST
+
+
+def _is_of_its_own(route: Route) -> bool:
+    """Neither the default route nor one that the kernel made for an address."""
+    return _is_plain(route) and route.prefix > 0 and route.protocol != _BY_KERNEL
+
+
+def _normal(ip: str) -> str:
+    """Return Docker's spelling of an address as netlink's is spelt here."""
+    return str(ipaddress.ip_address(ip))
+
+
+def whereabouts_of(network: GuestNetwork | None, ip_versions: Collection[int]) -> Whereabouts | None:
+    """Return where a guest with this network can be asked, or None if vtapd does not know.
+
+    `ip_versions`: of which versions of IP it is told an address; that of the lowest version is the one to ask at.
+    """
+    for nic in network.nics if network else ():
+        for family in sorted(ip_versions):
+            for address in nic.of_family(family)[:1]:
+                return Whereabouts(address.ip, nic.mac, nic.container_name, nic.gateway(family))
+    return None
+
+
+def notes_on_others(others: Iterable[Interface], ip_versions: Sequence[int]) -> tuple[str, ...]:
+    """Return a sentence for each interface that a guest has no card on.
+
+    `ip_versions`: of which versions of IP a card needs an address; empty if it needs none.
+    """
+    return tuple(
+        f"The guest has no card on {each.name}, which stays with the container: {_why_no_card(each, ip_versions)}."
+        for each in others
+    )
+
+
+def _why_no_card(interface: Interface, ip_versions: Sequence[int]) -> str:
+    if ip_versions and not any(static_addresses(interface, ip_versions)):
+        return f"it has {why_unsayable(ip_versions)}"
+    return "a guest of this kind can be given no more cards"

@@ -1,0 +1,229 @@
+"""QEMU's argument vector, as data: every input is a value, descriptor numbers too. Nothing is started here."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from supervisor.core.guest.spec import GuestSpec
+from supervisor.core.kinds.kind import KERNEL, Boot, Machine
+from supervisor.core.model import ContainerId
+
+CONSOLE_FDSET = 1
+DISK_FDSET = 2
+FIRST_DISK_FDSET = 10
+_RAW_FILE = "format=raw,auto-read-only=off,file.locking=on"
+"""The format is never guessed by the content, which the guest writes. Without auto-read-only=off QEMU opens a file for
+reading first, and finds no such descriptor in the set. The file is locked by its open file description, so that no two
+guests write to one, and none reads what another writes."""
+TB_SIZE_MIB = 32
+"""TCG's translation cache, part of what `[guest] overhead` stands for; QEMU's own default is a gigabyte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One network card, on a tap of which QEMU was handed a descriptor for each queue."""
+
+    slot: int
+    """N of /dev/tapN, by which the card is named."""
+    queues: tuple[int, ...]
+    mac: str
+    mtu: int
+    vhosts: tuple[int, ...] = ()
+    """One of /dev/vhost-net for each queue, where the kernel is to move the packets."""
+
+    @property
+    def netdev(self) -> str:
+        return netdev_name(self.slot)
+
+    @property
+    def device(self) -> str:
+        return device_name(self.slot)
+
+
+def netdev_name(slot: int) -> str:
+    """QEMU's name of the host's side of a card."""
+    return f"net{slot}"
+
+
+def device_name(slot: int) -> str:
+    """QEMU's name of the card itself."""
+    return f"nic{slot}"
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFile:
+    """One disk beside what is booted: a file as it stands, byte for byte."""
+
+    number: int
+    """N of vtapd.disk.N."""
+    file: int
+    """Open for reading, and for writing where it is not read-only."""
+    read_only: bool
+    format: str = "raw"
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptors:
+    """What QEMU was handed, by number; the rest lies in its working directory, by name."""
+
+    boot_disk: int | None
+    """The disk that is booted, open for reading and writing; None where a kernel is."""
+    modules: tuple[str, ...]
+    """Names, in the order in which the kernel gets them."""
+    disks: tuple[DiskFile, ...]
+    cards: tuple[Card, ...]
+    qmp: int
+    """A listening Unix socket."""
+    console: int
+    """A listening Unix socket."""
+    log: int | None
+    """The container's standard output; None where it cannot be written to."""
+
+    def all(self) -> tuple[int, ...]:
+        """What the process inherits, and nothing else."""
+        optional = tuple(each for each in (self.boot_disk, self.log) if each is not None)
+        disks = (disk.file for disk in self.disks)
+        cards = (descriptor for card in self.cards for descriptor in (*card.queues, *card.vhosts))
+        return (*disks, *cards, self.qmp, self.console, *optional)
+
+
+SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
+VGA_MIB = 4
+"""Enough for 1024x768 in true colour; a part of what `[guest] overhead` stands for, as far as a guest draws."""
+_WITH_VGA = re.compile(r"q35|pc(-.*)?")
+NAME_PREFIX = "vtapd-"
+_NETDEV = re.compile(r"tap,id=net(\d{1,4}),.*")
+
+
+def module_name(number: int) -> str:
+    """The name in QEMU's working directory of the kernel's module of this number."""
+    return f"module{number}"
+
+
+def guest_name(container_id: ContainerId) -> str:
+    """What `-name` says: by this a guest of this container is recognised."""
+    return NAME_PREFIX + container_id
+
+
+def accelerator_of(command: Sequence[str]) -> str:
+    """kvm or tcg, from an argument vector that `build_arguments` made."""
+    return command[command.index("-accel") + 1].split(",")[0] if "-accel" in command[:-1] else "tcg"
+
+
+def slots_of(command: Sequence[str]) -> tuple[int, ...]:
+    """The slots that it was started with cards on, from an argument vector that `build_arguments` made."""
+    netdevs = (value for option, value in pairwise(command) if option == "-netdev")
+    return tuple(int(match[1]) for match in map(_NETDEV.fullmatch, netdevs) if match)
+
+
+def has_screen(command: Sequence[str]) -> bool:
+    """Whether a picture can be taken, from an argument vector that `build_arguments` made."""
+    return any(option == "-device" and value.startswith("VGA,") for option, value in pairwise(command))
+
+
+def build_arguments(
+    binary: str,
+    container_id: ContainerId,
+    spec: GuestSpec,
+    accel: str,
+    machine: Machine,
+    boot: Boot,
+    fds: Descriptors,
+) -> list[str]:
+    """The whole argument vector. `accel` is what was chosen: kvm or tcg.
+
+    Reference: qemu-system-x86_64(1), valid for QEMU 6.2 to 10.
+    """
+    return [
+        binary,
+        *("-name", guest_name(container_id)),
+        *("-nodefaults", "-no-user-config"),
+        *("-display", "none"),
+        *("-machine", (spec.machine or machine.type) + (",graphics=off" if machine.firmware_on_serial else "")),
+        *_accelerator(accel),
+        *("-m", f"{spec.memory_mib}M"),
+        *("-smp", str(spec.cpus)),
+        *(_kernel(boot, fds) if fds.boot_disk is None else _boot_disk(fds.boot_disk)),
+        *(argument for disk in fds.disks for argument in _further_disk(disk)),
+        *(argument for card in fds.cards for argument in _card(machine, card)),
+        *_console(fds),
+        *("-chardev", f"socket,id=qmp,fd={fds.qmp},server=on,wait=off"),
+        *("-mon", "chardev=qmp,mode=control"),
+        *(word for device in machine.devices for word in ("-device", device)),
+        *(_screen() if spec.screen else ()),
+        *("-action", "reboot=shutdown,shutdown=poweroff,panic=shutdown"),
+        *SANDBOX,
+    ]
+
+
+def _screen() -> list[str]:
+    """Behind all else on the bus, so that other cards are where they would be without it."""
+    return ["-device", f"VGA,vgamem_mb={VGA_MIB}"]
+
+
+def has_vga(machine: str) -> bool:
+    """Return whether a machine of this type can have a VGA card: the others have no PCI, or no VGA."""
+    return _WITH_VGA.fullmatch(machine) is not None
+
+
+def _accelerator(accel: str) -> list[str]:
+    if accel == "kvm":
+        return ["-accel", "kvm", "-cpu", "host"]
+    return ["-accel", f"tcg,tb-size={TB_SIZE_MIB}", "-cpu", "max"]
+
+
+def _kernel(boot: Boot, fds: Descriptors) -> list[str]:
+    arguments = ["-kernel", KERNEL]
+    if fds.modules:
+        arguments += ["-initrd", ",".join(fds.modules)]
+    if boot.command_line:
+        arguments += ["-append", boot.command_line]
+    return arguments
+
+
+def _boot_disk(disk: int) -> list[str]:
+    return [
+        *("-add-fd", f"fd={disk},set={DISK_FDSET}"),
+        *("-drive", f"if=virtio,{_RAW_FILE},file.filename=/dev/fdset/{DISK_FDSET}"),
+    ]
+
+
+def _further_disk(disk: DiskFile) -> list[str]:
+    fdset, name = FIRST_DISK_FDSET + disk.number, f"disk{disk.number}"
+    read_only = {"read-only": disk.read_only, "auto-read-only": False}
+    file = {"driver": "file", "filename": f"/dev/fdset/{fdset}", "locking": "on", **read_only}
+    node = {"driver": disk.format, "node-name": name, **read_only, "file": file}
+    if disk.format == "qcow2":
+        node["backing"] = None  # whatever the header says by now
+    return [
+        *("-add-fd", f"fd={disk.file},set={fdset}"),
+        *("-blockdev", json.dumps(node)),
+        *("-device", f"virtio-blk-pci,drive={name}"),
+    ]
+
+
+def _card(machine: Machine, card: Card) -> list[str]:
+    backend = f"tap,id={card.netdev},{_plural('fd', card.queues)}"
+    if card.vhosts:
+        backend += f",vhost=on,{_plural('vhostfd', card.vhosts)}"
+    device = f"{machine.nic},id={card.device},netdev={card.netdev},mac={card.mac},host_mtu={card.mtu},romfile="
+    if len(card.queues) > 1:
+        device += f",mq=on,vectors={2 * len(card.queues) + 2}"
+    return ["-netdev", backend, "-device", device]
+
+
+def _plural(key: str, descriptors: tuple[int, ...]) -> str:
+    """QEMU has a word for one and another for several."""
+    return f"{key}{'s' if len(descriptors) > 1 else ''}={':'.join(map(str, descriptors))}"
+
+
+def _console(fds: Descriptors) -> list[str]:
+    # It waits for whoever reads along, who has connected before it was started: not a line may be missed.
+    chardev = f"socket,id=console,fd={fds.console},server=on,wait=on"
+    arguments = []
+    if fds.log is not None:
+        arguments += ["-add-fd", f"fd={fds.log},set={CONSOLE_FDSET}"]
+        chardev += f",logfile=/dev/fdset/{CONSOLE_FDSET},logappend=on"
+    return [*arguments, "-chardev", chardev, "-serial", "chardev:console"]

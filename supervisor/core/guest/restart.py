@@ -1,0 +1,159 @@
+"""What ended a guest, and whether and when it comes back."""
+
+import math
+import signal
+from dataclasses import dataclass, replace
+
+from supervisor.core.guest.spec import RestartPolicy
+from supervisor.core.kinds.kind import GuestKind, Verdict
+from supervisor.core.model import Exit, GuestRecord, ProcessRecord
+
+MAX_EXITS = 20
+"""How many ends a record remembers."""
+
+NOT_CRASHES = frozenset({"stopped", "container-gone"})
+
+_SHUTDOWN_REASONS = {
+    "guest-shutdown": ("guest-exit", 0),
+    "guest-reset": ("guest-reset", None),
+    "subsystem-reset": ("guest-reset", None),
+    "guest-panic": ("guest-panic", None),
+    "host-signal": ("qemu-signal", int(signal.SIGTERM)),
+}
+"""QMP's ShutdownCause (qapi/run-state.json) → a reason and its code; others say nothing of the guest."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestartCurve:
+    """Delays grow geometrically from first_s to max_s within `steps` restarts, then stay there."""
+
+    first_s: float = 0.1
+    max_s: float = 60.0
+    steps: int = 8
+    jitter: float = 0.1
+    """A share of the delay, either way."""
+    reset_after_s: float = 60.0
+    """A guest that ran this long was healthy: the next crash starts the curve again."""
+
+    def delay_s(self, crashes: int, chance: float) -> float:
+        """What to wait after this many crashes in a row; `chance` in [0, 1) spreads it over ± jitter."""
+        climbed = min(crashes - 1, self.steps) / self.steps
+        return self.first_s * math.pow(self.max_s / self.first_s, climbed) * (1 + self.jitter * (2 * chance - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that was seen of one run of QEMU by the time it had ended."""
+
+    status: int | None = None
+    """Exit code, or minus the signal; None where it was not our child and nobody can know."""
+    shutdown: str | None = None
+    """The reason in QMP's SHUTDOWN event."""
+    panicked: bool = False
+    """QMP's GUEST_PANICKED came."""
+    verdict: Verdict | None = None
+    """What the console told."""
+    asked: str | None = None
+    """`stopped` or `hang`, when it was the daemon that ended it for that reason."""
+    oom: bool = False
+    container_gone: bool = False
+    complaint: str = ""
+    """QEMU's own last words on standard error. After an error its exit status is its own, and no guest's."""
+    detail: str = ""
+    """A line of QEMU's own, or of the guest's console."""
+
+
+def classify(evidence: Evidence, kind: GuestKind) -> Exit:
+    """The one reason of this end. Who caused it comes before what it looked like."""
+    reason, code = _reason(evidence, kind)
+    return Exit(reason, code, evidence.detail)
+
+
+def _reason(evidence: Evidence, kind: GuestKind) -> tuple[str, int | None]:
+    if evidence.asked:
+        return evidence.asked, None
+    if evidence.container_gone:
+        return "container-gone", None
+    if evidence.oom:
+        return "oom-kill", None
+    if evidence.verdict:
+        return evidence.verdict.reason, evidence.verdict.code
+    if evidence.panicked:
+        return "guest-panic", None
+    if told := _verdict_of_status(evidence, kind):
+        return told.reason, told.code
+    if evidence.shutdown in _SHUTDOWN_REASONS:
+        return _SHUTDOWN_REASONS[evidence.shutdown]
+    if evidence.status is not None and evidence.status < 0:
+        return "qemu-signal", -evidence.status
+    return "qemu-exit", evidence.status
+
+
+def _verdict_of_status(evidence: Evidence, kind: GuestKind) -> Verdict | None:
+    """What the guest said by an exit device, which since QEMU 8.2 looks like a power-off beside its status."""
+    failed_itself = evidence.complaint and "warning: " not in evidence.complaint
+    if kind.verdict_of_status is None or evidence.status is None or failed_itself:
+        return None
+    return kind.verdict_of_status(evidence.status)
+
+
+def describe_end(exit: Exit) -> str:
+    """For whoever watched the guest."""
+    code = "" if exit.code is None else f" {exit.code}"
+    comes = "none follows" if exit.delay_s is None else f"the next one starts in {exit.delay_s:g} s"
+    return f"the guest ended ({exit.reason}{code}); {comes}"
+
+
+def is_clean(exit: Exit) -> bool:
+    """Whether the guest was done, by its own will."""
+    return exit.reason == "guest-exit" and exit.code == 0
+
+
+def afresh(guest: GuestRecord) -> GuestRecord:
+    """The record once an operator wants it started: at once, and from the start of the curve."""
+    return replace(guest, done=None, crashes=0, not_before_s=0.0)
+
+
+def after_start(guest: GuestRecord, process: ProcessRecord) -> GuestRecord:
+    """The record once QEMU was started."""
+    started_before = bool(guest.exits)
+    return replace(guest, process=process, restarts=guest.restarts + started_before, not_before_s=0.0, done=None)
+
+
+def after_end(
+    guest: GuestRecord, exit: Exit, policy: RestartPolicy, curve: RestartCurve, now_s: float, chance: float
+) -> GuestRecord:
+    """The record once QEMU has ended: a next start that is due at some time, or `done`.
+
+    `now_s` is in seconds since boot, `chance` in [0, 1).
+    """
+    uptime_s = now_s - guest.process.spawned_at_s if guest.process else 0.0
+    crashed = not is_clean(exit) and exit.reason not in NOT_CRASHES
+    before = 0 if uptime_s >= curve.reset_after_s else guest.crashes
+    starts_again = _starts_again(policy, exit, before, crashed)
+    # A clean end under `always` waits as a crash does, or a guest that is done at once would spin.
+    crashes = before + 1 if crashed or starts_again else 0
+    delay_s = curve.delay_s(crashes, chance) if starts_again else None
+    ended = replace(exit, uptime_s=round(uptime_s, 3), delay_s=None if delay_s is None else round(delay_s, 3))
+    counts = guest.exit_counts | {exit.reason: guest.exit_counts.get(exit.reason, 0) + 1}
+    return replace(
+        guest,
+        process=None,
+        crashes=crashes,
+        not_before_s=0.0 if delay_s is None else now_s + delay_s,
+        done=None if starts_again else ("failed" if crashed else "exited"),
+        exits=(*guest.exits, ended)[-MAX_EXITS:],
+        exit_counts=counts,
+    )
+
+
+def _starts_again(policy: RestartPolicy, exit: Exit, crashes_before: int, crashed: bool) -> bool:
+    if exit.reason in NOT_CRASHES:
+        return False
+    match policy.mode:
+        case "no":
+            return False
+        case "on-failure":
+            return crashed and (policy.limit is None or crashes_before < policy.limit)
+        case _:
+            return True

@@ -1,0 +1,114 @@
+"""What one container asks for, and how far it may go: what `labels` makes of labels, and the rest of vtapd goes by."""
+
+from dataclasses import dataclass
+
+from supervisor.core.guest.health_spec import Aliveness, Readiness
+from supervisor.core.model import Address
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """Docker's words: no, on-failure, always, unless-stopped; `limit` is N of on-failure:N, None for no limit."""
+
+    mode: str = "on-failure"
+    limit: int | None = None
+
+    def __str__(self) -> str:
+        return self.mode if self.limit is None else f"{self.mode}:{self.limit}"
+
+
+@dataclass(frozen=True, slots=True)
+class AddressPlan:
+    """`vtapd.address`: whose addresses the guest has."""
+
+    mode: str = "takeover"
+    """`takeover`: the container's; `static`: one of its own; `dhcp`, `none`: the guest cares for itself."""
+    address: Address | None = None
+    gateway: str | None = None
+
+    @property
+    def takes_over(self) -> bool:
+        return self.mode == "takeover"
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """`vtapd.disk.N`: a file of the container."""
+
+    number: int
+    path: str
+    read_only: bool = False
+    mount: str | None = None
+    """Where the guest mounts it, if its kind can be given that in words."""
+    format: str = "raw"
+    """`raw` or `qcow2`."""
+
+    def __str__(self) -> str:
+        """Return it as its label says it."""
+        mount = f",mount={self.mount}" if self.mount else ""
+        return f"{self.path}{':ro' if self.read_only else ''}{mount}{',format=qcow2' if self.format == 'qcow2' else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The variables that a guest is to have."""
+
+    variables: tuple[tuple[str, str], ...] = ()
+    """Names and values, in Docker's order; a name may come twice."""
+    chosen: tuple[str, ...] = ()
+    """What `vtapd.env` names one by one: none of these may be left out. Empty: all that the kind can carry."""
+
+    @property
+    def label(self) -> str:
+        """The value of the label that asked for it."""
+        return ",".join(self.chosen) or "true"
+
+
+@dataclass(frozen=True, slots=True)
+class GuestSpec:
+    """What one container asks for; paths are absolute ones of the container's own file system."""
+
+    kernel: str
+    memory_mib: int
+    kind: str = "auto"
+    initrd: str | None = None
+    disks: tuple[Disk, ...] = ()
+    """By number."""
+    args: str = ""
+    """For the guest's program."""
+    kernel_args: str = ""
+    """For the guest's own system."""
+    screen: bool = False
+    """It gets a VGA card."""
+    cpus: int = 1
+    address: AddressPlan = AddressPlan()
+    restart: RestartPolicy = RestartPolicy()
+    on_exit: str = "stop"
+    stop_timeout_s: float = 10.0
+    accel: str = "auto"
+    machine: str | None = None
+    ready: Readiness | None = None
+    """None: it counts as running, and as no more."""
+    alive: Aliveness | None = None
+    env: Environment = Environment()
+
+
+@dataclass(frozen=True, slots=True)
+class GuestPolicy:
+    """What the operator's configuration says where labels say nothing, and how far labels may go."""
+
+    memory_mib: int = 64
+    overhead_mib: int = 48
+    """QEMU's own memory, counted against the container's limit beside the guest's."""
+    accel: str = "auto"
+    stop_timeout_s: float = 10.0
+    max_memory_mib: int = 65536
+    max_cpus: int = 64
+    max_disks: int = 8
+    accels: tuple[str, ...] = ("kvm", "tcg")
+    image_labels: tuple[str, ...] | None = None
+    """Which labels an image may set, without their prefix and number; None for all."""
+
+
+UNLIMITED = GuestPolicy(max_memory_mib=1 << 40, max_cpus=1 << 20, max_disks=100)
+"""For a guest that runs already: what it was once allowed it keeps."""

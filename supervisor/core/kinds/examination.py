@@ -1,0 +1,17 @@
+"""Looks at an image before it is booted. The core reads no file: it says which bytes it needs."""
+
+from collections.abc import Generator
+
+from supervisor.core.kinds.elf import Span, read_elf
+from supervisor.core.kinds.entry import Unbootable, entry_of
+from supervisor.core.kinds.kind import Image
+
+
+def examine(head: bytes, size: int, markers: frozenset[bytes]) -> Generator[Span, bytes, Image | Unbootable]:
+    """Return what tells the kind of the file that begins so, has this size and in which these markers occur.
+
+    Yields each further part of the file that is needed, and wants its bytes sent back, or fewer if the file lacks them.
+    """
+    elf = yield from read_elf(head, size)
+    entry = entry_of(head, size, elf)
+    return entry if isinstance(entry, Unbootable) else Image(head, markers, entry, elf.notes if elf else ())

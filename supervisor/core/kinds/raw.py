@@ -1,0 +1,49 @@
+"""Raw: an image of which vtapd knows nothing but that QEMU boots it. It cares for its own network.
+
+Boot loaders and iPXE print by means of the firmware, which writes to the screen. When QEMU reports that the machine has
+no graphics, SeaBIOS writes the same to the serial port too (SeaBIOS, src/sercon.c), so it is in the container's log.
+"""
+
+from dataclasses import replace
+
+from supervisor.core.kinds.checks import refuse_kernel_args, refuse_mounts, room_left
+from supervisor.core.kinds.entry import Entry
+from supervisor.core.kinds.environment import refuse_environment
+from supervisor.core.kinds.kind import MANY_CARDS, Boot, BootRequest, GuestKind, Machine, Stop
+from supervisor.core.kinds.network import names_left_out
+from supervisor.core.kinds.refusal import refused
+
+_OWN_NETWORK = "Nothing of its network is passed to the guest: it cares for its addresses itself."
+
+
+def _boot(request: BootRequest) -> Boot:
+    refuse_environment(request.env, "raw")
+    refuse_kernel_args(request, "raw")
+    refuse_mounts(request, "vtapd does not know how a raw guest mounts one")
+    room_left(request, request.args)
+    return Boot(request.args, notes=(_OWN_NETWORK, *names_left_out(request.network)) if request.network else ())
+
+
+def _boot_disk(request: BootRequest) -> Boot:
+    if request.args:
+        allowed = "nothing: the image is a disk, which is booted without a command line"
+        raise refused("vtapd.args", request.args, allowed)
+    return _boot(request)
+
+
+RAW = GuestKind(
+    name="raw",
+    recognise=lambda image: "an image that QEMU boots" if image.entry is not Entry.DISK else None,
+    boot=_boot,
+    stop=Stop.POWERDOWN,
+    machine=Machine(firmware_on_serial=True),
+    most_cards=MANY_CARDS,
+    ip_versions=(),
+    takes_cards=True,
+)
+RAW_DISK = replace(
+    RAW,
+    recognise=lambda image: "a disk with a boot sector" if image.entry is Entry.DISK else None,
+    boot=_boot_disk,
+    machine=replace(RAW.machine, boots_disk=True),
+)

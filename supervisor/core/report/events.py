@@ -1,0 +1,49 @@
+"""What happened, as `vtapd events` tells it: log lines that wait for a follower, in bounded memory."""
+
+import json
+from collections import deque
+from collections.abc import Mapping
+
+from supervisor.core.formats.journald import format_sentence
+
+MOST_WAITING = 1000
+LOST = "events_lost"
+"""The event that stands for those that a follower was too slow for."""
+
+
+class Waiting:
+    """What one follower has not taken yet, oldest first; of more than `most`, the latest are counted and dropped."""
+
+    def __init__(self, most: int = MOST_WAITING) -> None:
+        self._most = most
+        self._lines: deque[bytes] = deque()
+        self._lost = 0
+
+    def put(self, line: bytes) -> None:
+        if self._lost or len(self._lines) >= self._most:
+            self._lost += 1  # also the later ones, so that they stand where they are told of
+        else:
+            self._lines.append(line)
+
+    def take(self) -> bytes | None:
+        """The next line, one that tells how many were lost, or None."""
+        if self._lines:
+            return self._lines.popleft()
+        if not self._lost:
+            return None
+        lost, self._lost = self._lost, 0
+        return format_event({"event": LOST, "level": "warning", "count": lost}, "")
+
+
+def format_event(event: Mapping[str, object], time: str) -> bytes:
+    """One line of JSON. `event`: a log line's keys; `time`: ISO 8601, or empty where nobody knows."""
+    known = {"time": time or None, "event": event.get("event"), "container": event.get("container")}
+    rest = {key: value for key, value in event.items() if key not in known}
+    return json.dumps(known | rest, default=repr).encode() + b"\n"
+
+
+def describe_event(event: Mapping[str, object]) -> str:
+    """The same as one line for people, with no control characters in it."""
+    rest = {key: value for key, value in event.items() if key not in ("time", "container")}
+    of_container = {} if event.get("container") is None else {"container": event["container"]}
+    return f"{event.get('time') or '-'} {format_sentence({**of_container, **rest})}"

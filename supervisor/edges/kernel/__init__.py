@@ -1,0 +1,1 @@
+"""The Linux kernel: namespaces, links, cgroups, processes, files."""

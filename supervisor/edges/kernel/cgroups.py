@@ -1,0 +1,136 @@
+"""A container's cgroups apart from device rules: where they are, who is in them, whom the kernel killed for memory."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from supervisor.core.formats.proc_cgroup import Cgroup, Mounts, mount_of, parse_cgroup, parse_mounts
+from supervisor.core.model import Pid
+from supervisor.errors import ContainerGone, Permanent
+
+_MOUNTS = "/proc/self/mountinfo"
+_PIECE_BYTES = 65536
+_FIRST_PROCESSES = 16
+"""So many are looked at: an init that has just started is among them."""
+
+
+def observe_cgroup(pid: Pid) -> Cgroup:
+    """The cgroup of a process, in every hierarchy."""
+    try:
+        text = _read(f"/proc/{pid}/cgroup")
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise ContainerGone(f"process {pid} has ended", step="cgroup") from error
+    found = parse_cgroup(text, _mounts())
+    if not (found.path and Path(found.path).is_dir()):  # they were mounted anew since
+        _mounts.cache_clear()
+        found = parse_cgroup(text, _mounts())
+    return found
+
+
+@cache
+def _mounts() -> Mounts:
+    """They stay, while every container that starts or ends makes the table of mounts longer or shorter."""
+    return parse_mounts(_read(_MOUNTS))
+
+
+def _read(path: str) -> str:
+    """Names may be any bytes; as surrogates they lead to the same files."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.fsdecode(b"".join(iter(lambda: os.read(descriptor, _PIECE_BYTES), b"")))
+    finally:
+        os.close(descriptor)
+
+
+def find_init(directory: str) -> Pid | None:
+    """The init of the container that this cgroup is of: the one process whose parent is in another.
+
+    None where there is none, or no telling which.
+    """
+    try:
+        pids = [Pid(int(line)) for line in _read(f"{directory}/cgroup.procs").splitlines()[:_FIRST_PROCESSES]]
+    except OSError:
+        return None
+    inits = pids if len(pids) == 1 else [pid for pid in pids if _parent(pid) not in pids]
+    return inits[0] if len(inits) == 1 else None
+
+
+def _parent(pid: Pid) -> Pid | None:
+    """Field 4 of /proc/<pid>/stat (man 5 proc); None where it has ended."""
+    try:
+        return Pid(int(_read(f"/proc/{pid}/stat").rpartition(")")[2].split()[1]))
+    except OSError:
+        return None
+
+
+def find_mount(controller: str) -> str | None:
+    """Where this v1 controller is mounted, or v2 for "", as far as this process sees."""
+    return mount_of(parse_mounts(_read(_MOUNTS)), controller)
+
+
+@contextmanager
+def scratch_cgroup(controller: str) -> Iterator[str]:
+    """The directory of an empty cgroup of our own under this v1 controller, or v2 for "", while the context lasts."""
+    mount = find_mount(controller)
+    if mount is None:
+        said = f"no cgroup file system of {controller or 'version 2'} is mounted here"
+        raise Permanent(said, step="cgroup", remedy="run vtapd on the host itself, outside a container")
+    directory = f"{mount}/vtapd-scratch-{os.getpid()}"
+    try:
+        Path(directory).mkdir()
+    except OSError as error:
+        remedy = "vtapd must be able to write to the cgroup file system: run it as root, outside a container"
+        raise Permanent(f"cannot make {directory}: {error.strerror}", step="cgroup", remedy=remedy) from error
+    try:
+        yield directory
+    finally:
+        Path(directory).rmdir()
+
+
+def join_cgroup(directories: Iterable[str], pid: Pid) -> None:
+    """Move a process into a container's cgroup: these of its directories. Idempotent.
+
+    Call it in a thread: the kernel lets the first move wait for an RCU grace period, 5 to 17 ms.
+    """
+    for directory in directories:
+        try:
+            descriptor = os.open(f"{directory}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, str(pid).encode())
+            finally:
+                os.close(descriptor)
+        except (FileNotFoundError, ProcessLookupError) as error:
+            raise ContainerGone(f"the cgroup {directory} or process {pid} is gone", step="cgroup") from error
+        except OSError as error:
+            raise Permanent(
+                f"cannot move process {pid} into {directory}: {error.strerror}",
+                step="cgroup",
+                remedy="vtapd must be able to write to the cgroup file system: run it as root, outside a container",
+            ) from error
+
+
+def observe_oom_kills(cgroup: Cgroup) -> int:
+    """How many processes of this cgroup the kernel killed for want of memory; 0 where it does not count."""
+    files = [f"{cgroup.v1['memory']}/memory.oom_control"] if "memory" in cgroup.v1 else []
+    files += [f"{cgroup.v2}/memory.events"] if cgroup.v2 else []
+    for path in files:
+        try:
+            text = Path(path).read_text()
+        except OSError:
+            continue
+        for line in text.splitlines():
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return int(count)
+    return 0
+
+
+def is_frozen(cgroup: Cgroup) -> bool:
+    """Whether its processes are held, or about to be, as `docker pause` does."""
+    file = f"{cgroup.v1['freezer']}/freezer.state" if "freezer" in cgroup.v1 else f"{cgroup.v2}/cgroup.freeze"
+    try:
+        return Path(file).read_text().strip() not in ("THAWED", "0")
+    except OSError:
+        return False

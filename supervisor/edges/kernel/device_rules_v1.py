@@ -1,0 +1,80 @@
+"""Device rules under cgroup v1: text files of the devices controller.
+
+Reference: Documentation/admin-guide/cgroup-v1/devices.rst.
+"""
+
+import errno
+import os
+
+from supervisor.core.devices.v1_rules import allows, exact_devices, format_rule, has_own_rule
+from supervisor.core.model import DeviceNumber
+from supervisor.errors import ContainerGone, Permanent, Transient, VtapdError
+
+_PIECE_BYTES = 65536
+
+
+class CgroupV1Rules:
+    """The device rules of one container."""
+
+    note: str | None = None
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def observe(self, devices: frozenset[DeviceNumber]) -> frozenset[DeviceNumber]:
+        """Which of these devices the container may open."""
+        listing = self._listing()
+        return frozenset(device for device in devices if allows(listing, device))
+
+    def observe_own(self) -> frozenset[DeviceNumber]:
+        """The devices of rules like ours. Some of them may be Docker's, which look the same."""
+        return exact_devices(self._listing())
+
+    def allow(self, device: DeviceNumber) -> None:
+        """Open exactly this device. Idempotent."""
+        self._write("devices.allow", format_rule(device))
+
+    def deny(self, device: DeviceNumber) -> None:
+        """Take the rule away again; nothing where everything was open before there was a rule."""
+        if has_own_rule(self._listing(), device):
+            self._write("devices.deny", format_rule(device))
+
+    def deny_all(self) -> None:
+        """Close every device: for a cgroup of one's own, as Docker begins with."""
+        self._write("devices.deny", "a")
+
+    def _listing(self) -> str:
+        try:
+            descriptor = os.open(f"{self._directory}/devices.list", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return b"".join(iter(lambda: os.read(descriptor, _PIECE_BYTES), b"")).decode("ascii")
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise _translate(error, "read devices.list") from error
+
+    def _write(self, name: str, rule: str) -> None:
+        try:
+            descriptor = os.open(f"{self._directory}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, rule.encode())
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise _translate(error, f"write {rule!r} to {name}") from error
+
+
+def _translate(error: OSError, what: str) -> VtapdError:
+    said = f"cannot {what} of the container's cgroup: {error.strerror}"
+    if error.errno in (errno.ENOENT, errno.ENODEV):
+        return ContainerGone(said, step="device_rule")
+    if error.errno in (errno.EPERM, errno.EACCES, errno.EROFS):
+        return Permanent(
+            said,
+            step="device_rule",
+            remedy="vtapd needs CAP_SYS_ADMIN and a writable cgroup file system: run it as root",
+        )
+    return Transient(said, step="device_rule")

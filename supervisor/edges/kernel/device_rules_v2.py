@@ -1,0 +1,228 @@
+"""Device rules under cgroup v2: the BPF program on the container's cgroup, read, extended and exchanged atomically.
+
+All programs of a cgroup are ANDed, so a further one can never allow more: the one that is there is replaced
+(BPF_F_REPLACE) by itself with a block in front. Nobody tells when somebody exchanges it, so the programs' ids are asked
+for at each look; what an id stands for never changes, so it is read once. (kernel/bpf/cgroup.c, man 2 bpf)
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from supervisor.core.devices.bpf_rules import (
+    Rule,
+    allowed_devices,
+    build_program,
+    is_reusable,
+    opens,
+    with_device,
+    without_device,
+)
+from supervisor.core.model import DeviceNumber
+from supervisor.errors import ContainerGone, Permanent, Transient
+
+_SYS_BPF = 321 if os.uname().machine == "x86_64" else 280  # asm/unistd_64.h; asm-generic/unistd.h for arm64
+# linux/bpf.h
+_PROG_LOAD, _PROG_ATTACH, _PROG_GET_FD_BY_ID, _OBJ_GET_INFO_BY_FD, _PROG_QUERY = 5, 8, 13, 15, 16
+_PROG_TYPE_CGROUP_DEVICE, _CGROUP_DEVICE = 15, 6
+_F_ALLOW_MULTI, _F_REPLACE = 2, 4
+_QUERY = struct.Struct("<IIIIQI")  # target_fd, attach_type, query_flags, attach_flags, prog_ids, prog_cnt
+_LOAD = struct.Struct("<IIQQIIQII16s")  # prog_type, insn_cnt, insns, license, log_level, …, prog_name
+_ATTACH = struct.Struct("<IIIII")  # target_fd, attach_bpf_fd, attach_type, attach_flags, replace_bpf_fd
+_INFO_XLATED_LENGTH, _INFO_XLATED_INSTRUCTIONS, _INFO_NAME, _INFO_BYTES = 20, 32, 64, 232  # struct bpf_prog_info
+_ATTR_BYTES = 144
+"""What the newest kernel knows of union bpf_attr; zeros behind what an older one knows. 6.17 wants a query whole."""
+_MAX_PROGRAMS = 64  # BPF_CGROUP_MAX_PROGS
+_LOAD_TRIES = 5
+_PROGRAM_NAME = b"vtapd"
+_NAME_BYTES = 16  # BPF_OBJ_NAME_LEN
+_LICENSE = ctypes.create_string_buffer(b"Apache-2.0")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class CgroupV2Rules:
+    """The device rules of one container. Owns a descriptor of its cgroup: `close` gives it back.
+
+    `own_rules` tells the container's, for a program that the kernel does not show in a form that can be loaded again.
+    """
+
+    def __init__(self, directory: str, own_rules: Callable[[], Iterable[Rule]]) -> None:
+        try:
+            self._cgroup = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise ContainerGone(f"the cgroup {directory} is gone: {error.strerror}", step="device_rule") from error
+        self._own_rules = own_rules
+        self._programs: dict[int, bytes] = {}
+        self._verdicts: dict[tuple[int, DeviceNumber], bool] = {}
+        self.note: str | None = None
+        """What an operator should know of how the rule came about."""
+
+    def close(self) -> None:
+        os.close(self._cgroup)
+
+    def observe(self, devices: frozenset[DeviceNumber]) -> frozenset[DeviceNumber]:
+        """Which of these devices the container may open. Where no program is attached everything is open."""
+        _, ids = self._query()
+        if not self._programs.keys() <= set(ids):
+            self._programs, self._verdicts = {}, {}  # some were exchanged; ids are not used again, but memory is
+        return frozenset(device for device in devices if all(self._opens(number, device) for number in ids))
+
+    def observe_own(self) -> frozenset[DeviceNumber]:
+        """The devices that were opened by `allow`, in any program."""
+        _, ids = self._query()
+        return frozenset(device for number in ids for device in allowed_devices(self._read(number)))
+
+    def allow(self, device: DeviceNumber) -> None:
+        """Open exactly this device, in every program that is attached. Idempotent."""
+        flags, ids = self._query()
+        for number in ids:
+            if self._opens(number, device):
+                continue
+            program = self._read(number)
+            if not is_reusable(program):
+                program = build_program(self._own_rules())
+                self.note = "the kernel does not show its device program: built anew from the container's device list"
+            self._exchange(number, flags, with_device(program, device))
+
+    def deny(self, device: DeviceNumber) -> None:
+        """Take the rule away again: each program is byte for byte what it was before.
+
+        Raises Permanent if the kernel does not show a program that `allow` made: it is not known what that one opens.
+        """
+        flags, ids = self._query()
+        for number in ids:
+            program = self._read(number)
+            if not is_reusable(program) and _is_ours(number):
+                said = "the kernel does not show the device program of the container's cgroup, which vtapd made"
+                remedy = "set net.core.bpf_jit_harden to 0 or 1"
+                raise Permanent(said, step="device_rule", remedy=remedy)
+            before = without_device(program, device)
+            if before != program:
+                self._exchange(number, flags, before)
+
+    def deny_all(self) -> None:
+        """Close every device, by a program where there is none: for a cgroup of one's own, as Docker begins with."""
+        loaded = _load(build_program(()))
+        try:
+            _bpf(_PROG_ATTACH, _attr(_ATTACH.pack(self._cgroup, loaded, _CGROUP_DEVICE, _F_ALLOW_MULTI, 0)), "attach")
+        finally:
+            os.close(loaded)
+
+    def _query(self) -> tuple[int, list[int]]:
+        """How programs are attached to this cgroup itself, and their ids."""
+        ids = (ctypes.c_uint32 * _MAX_PROGRAMS)()
+        attr = _attr(_QUERY.pack(self._cgroup, _CGROUP_DEVICE, 0, 0, ctypes.addressof(ids), _MAX_PROGRAMS))
+        _bpf(_PROG_QUERY, attr, "query")
+        _, _, _, flags, _, count = _QUERY.unpack_from(attr)
+        return flags, list(ids[:count])
+
+    def _read(self, number: int) -> bytes:
+        if number not in self._programs:
+            with _program(number) as descriptor:
+                self._programs[number] = _dump(descriptor)
+        return self._programs[number]
+
+    def _opens(self, number: int, device: DeviceNumber) -> bool:
+        if (number, device) not in self._verdicts:
+            self._verdicts[number, device] = opens(self._read(number), device)
+        return self._verdicts[number, device]
+
+    def _exchange(self, number: int, flags: int, program: bytes) -> None:
+        """Put a program in the place of another; there is no moment without one."""
+        loaded = _load(program)
+        try:
+            with _program(number) as old:
+                multi = flags & _F_ALLOW_MULTI
+                # Without ALLOW_MULTI there is one program, and attaching replaces it anyhow.
+                how = (flags | _F_REPLACE, old) if multi else (flags, 0)
+                _bpf(_PROG_ATTACH, _attr(_ATTACH.pack(self._cgroup, loaded, _CGROUP_DEVICE, *how)), "attach")
+        finally:
+            os.close(loaded)
+
+
+@contextmanager
+def _program(number: int) -> Iterator[int]:
+    """A descriptor of the program with this id."""
+    descriptor = _bpf(_PROG_GET_FD_BY_ID, _attr(struct.pack("<I", number)), "open a program")
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _dump(descriptor: int) -> bytes:
+    """A program's instructions as the kernel shows them; empty where it does not."""
+    length = _info(descriptor, 0, 0)
+    program = ctypes.create_string_buffer(length)
+    return program.raw if length and _info(descriptor, length, ctypes.addressof(program)) == length else b""
+
+
+def _is_ours(number: int) -> bool:
+    """Whether the program was loaded by `_load`, in this daemon or an earlier one."""
+    with _program(number) as descriptor:
+        info = _describe(descriptor, 0, 0)
+    return info[_INFO_NAME : _INFO_NAME + _NAME_BYTES].rstrip(b"\0") == _PROGRAM_NAME
+
+
+def _info(descriptor: int, length: int, address: int) -> int:
+    info = _describe(descriptor, length, address)
+    if address and not struct.unpack_from("<Q", info, _INFO_XLATED_INSTRUCTIONS)[0]:
+        return 0  # the kernel hides it (bpf_jit_harden, or missing rights)
+    found: int = struct.unpack_from("<I", info, _INFO_XLATED_LENGTH)[0]
+    return found
+
+
+def _describe(descriptor: int, length: int, address: int) -> bytes:
+    """struct bpf_prog_info of a program, whose instructions are put at the address."""
+    info = ctypes.create_string_buffer(_INFO_BYTES)
+    struct.pack_into("<I", info, _INFO_XLATED_LENGTH, length)
+    struct.pack_into("<Q", info, _INFO_XLATED_INSTRUCTIONS, address)
+    attr = _attr(struct.pack("<IIQ", descriptor, _INFO_BYTES, ctypes.addressof(info)))
+    _bpf(_OBJ_GET_INFO_BY_FD, attr, "read a program")
+    return info.raw
+
+
+def _load(program: bytes) -> int:
+    instructions = ctypes.create_string_buffer(program, len(program))
+    attr = _LOAD.pack(
+        _PROG_TYPE_CGROUP_DEVICE,
+        len(program) // 8,
+        ctypes.addressof(instructions),
+        ctypes.addressof(_LICENSE),
+        *(0, 0, 0, 0, 0),
+        _PROGRAM_NAME,
+    )
+    for _ in range(_LOAD_TRIES - 1):
+        try:
+            return _bpf(_PROG_LOAD, _attr(attr), "load a program")
+        except Transient:
+            continue  # EAGAIN: the verifier was interrupted by a signal
+    return _bpf(_PROG_LOAD, _attr(attr), "load a program")
+
+
+def _attr(packed: bytes) -> "ctypes.Array[ctypes.c_char]":
+    return ctypes.create_string_buffer(packed, _ATTR_BYTES)
+
+
+def _bpf(command: int, attr: "ctypes.Array[ctypes.c_char]", what: str) -> int:
+    result: int = _libc.syscall(_SYS_BPF, command, attr, _ATTR_BYTES)
+    if result < 0:
+        number = ctypes.get_errno()
+        said = f"bpf: cannot {what} of the container's cgroup: {os.strerror(number)}"
+        if number in (errno.ENOENT, errno.ENODEV, errno.EBADF):
+            raise ContainerGone(said, step="device_rule")  # exchanged or gone since it was asked for: look again
+        if number in (errno.EAGAIN, errno.EINTR, errno.ENOMEM, errno.EBUSY):
+            raise Transient(said, step="device_rule")
+        remedy = "vtapd needs CAP_SYS_ADMIN or CAP_BPF, and LimitMEMLOCK=infinity before Linux 5.11: run it as root"
+        raise Permanent(said, step="device_rule", remedy=remedy)
+    if result == 0 and command in (_PROG_LOAD, _PROG_GET_FD_BY_ID):
+        # Descriptor 0 would mean "none" where it is passed on.
+        moved = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3)
+        os.close(0)
+        return moved
+    return result

@@ -1,0 +1,64 @@
+"""The machine itself, as far as nothing else asks about it: rights, limits, users, folders. Only looks."""
+
+import fcntl
+import os
+import pwd
+import resource
+from pathlib import Path
+
+from supervisor.core.formats.proc_cgroup import file_system_of
+from supervisor.core.model import Pid
+
+
+def observe_capabilities() -> int:
+    """This process's effective capabilities, one bit each (man 5 proc: CapEff)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("CapEff:")).split()[1], 16)
+
+
+def observe_descriptor_limit() -> int:
+    """How many descriptors this process may have at once."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def observe_descriptor_limit_of(pid: Pid) -> int:
+    """The same of another process. OSError where it may not be looked at."""
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("Max open files")).split()[3])
+
+
+def observe_users() -> list[tuple[str, int]]:
+    """Every user that the machine can list, by name and uid."""
+    return [(entry.pw_name, entry.pw_uid) for entry in pwd.getpwall()]
+
+
+def observe_file_system(path: Path) -> str:
+    """The type of the one that a path is on, or will be once it is made."""
+    return file_system_of(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"), str(_nearest(path)))
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether it can be made and written in, as far as the kernel tells (man 2 access)."""
+    nearest = _nearest(folder)
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK, effective_ids=True)
+
+
+def is_locked(file: Path) -> bool:
+    """Whether some process holds a lock on it (man 2 flock); False where there is no such file."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _nearest(path: Path) -> Path:
+    """The path itself, or the nearest folder above it that is there."""
+    resolved = path.resolve()
+    return next(each for each in (resolved, *resolved.parents) if each.exists())

@@ -1,0 +1,246 @@
+"""A container's files, by openat2 beneath its root and never by a path of the host.
+
+A plain open of /proc/<pid>/root/x follows an absolute symlink in the image onto the *host*; RESOLVE_IN_ROOT does not
+(man 2 openat2).
+"""
+
+import ctypes
+import errno
+import os
+import stat
+import struct
+from pathlib import Path
+
+from supervisor.core.kinds.entry import Unbootable
+from supervisor.core.kinds.examination import examine
+from supervisor.core.kinds.kind import HEAD_BYTES, Image
+from supervisor.core.model import DeviceNumber, Pid
+from supervisor.errors import ContainerGone, Permanent, Rejected, Transient
+
+_SYS_OPENAT2 = 437  # asm-generic/unistd.h
+_RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10  # linux/openat2.h
+_OPEN_HOW = struct.Struct("QQQ")
+_CHUNK_BYTES = 1 << 20
+_TEXT_BYTES = 1 << 16
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def open_root(pid: Pid) -> int:
+    """A descriptor of the container's root directory. The caller owns it."""
+    try:
+        return os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise ContainerGone(f"process {pid} has ended", step="rootfs") from error
+    except PermissionError as error:
+        raise Permanent(
+            f"cannot reach the files of process {pid}",
+            step="rootfs",
+            remedy="vtapd needs CAP_SYS_PTRACE: run it as root",
+        ) from error
+
+
+def open_beneath(root: int, path: str, flags: int) -> int:
+    """Open a path of the container; symlinks in it resolve within the container. OSError as the kernel says it."""
+    how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+    descriptor: int = _libc.syscall(_SYS_OPENAT2, root, os.fsencode(path), how, len(how))
+    if descriptor < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+    return descriptor
+
+
+def open_dev(root: int) -> int:
+    """The container's /dev. The caller owns the descriptor."""
+    try:
+        dev = open_beneath(root, "/dev", os.O_PATH | os.O_DIRECTORY)
+    except FileNotFoundError as error:
+        raise Permanent("the container has no /dev", step="node", remedy="give the image a /dev directory") from error
+    except OSError as error:
+        raise Transient(f"cannot open the container's /dev: {error.strerror}", step="node") from error
+    if os.path.samestat(os.fstat(dev), Path("/dev").stat()):
+        os.close(dev)
+        raise Permanent(
+            "the container has the host's /dev, whose tapN are not its own",
+            step="node",
+            remedy="start it without -v /dev:/dev, or with label vtapd.enable=false",
+        )
+    return dev
+
+
+def open_file(root: int, path: str, label: str, limit_bytes: int, *, writable: bool = False) -> int:
+    """Open a regular file of the container for reading, or for writing too. The caller owns the descriptor.
+
+    Raises Rejected, naming the label, when it is missing, no regular file, empty or larger than the limit.
+    """
+    try:
+        # O_NONBLOCK: a FIFO or a device under that name must not hold the daemon up.
+        access = os.O_RDWR if writable else os.O_RDONLY
+        descriptor = open_beneath(root, path, access | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN):
+            raise Transient(f"cannot open {path!a}: {error.strerror}", step="kernel") from error
+        raise _refused(path, label, os.strerror(error.errno or 0)) from error
+    status = os.fstat(descriptor)
+    problem = None
+    if not stat.S_ISREG(status.st_mode):
+        problem = "it is no regular file"
+    elif not 0 < status.st_size <= limit_bytes:
+        problem = f"it has {status.st_size} bytes, allowed are 1 to {limit_bytes}"
+    if problem:
+        os.close(descriptor)
+        raise _refused(path, label, problem)
+    return descriptor
+
+
+def read_text(root: int, path: str) -> str:
+    """The beginning of a small file of the container; empty where there is none, or where it is no regular file."""
+    try:
+        descriptor = open_beneath(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return ""
+    try:
+        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return os.pread(descriptor, _TEXT_BYTES, 0).decode("utf-8", "replace") if regular else ""
+    except OSError:
+        return ""  # a file of /proc, say, that is a regular one only by its looks
+    finally:
+        os.close(descriptor)
+
+
+def _refused(path: str, label: str, problem: str) -> Rejected:
+    return Rejected(
+        f"label {label}: cannot use {path!a} of the container: {problem}",
+        step="kernel",
+        remedy="name a regular file of the container's own file system",
+    )
+
+
+def read_image(descriptor: int, markers: frozenset[bytes], limit_bytes: int) -> Image | Unbootable:
+    """Return what tells the kind of a kernel image. Reads the whole file for the markers: call it in a thread.
+
+    Raises Rejected where it cannot be read; a file of /sys, say, is a regular one only by its looks. Likewise where it
+    has grown beyond the limit since it was opened.
+    """
+    try:
+        return _read_image(descriptor, markers, limit_bytes)
+    except OSError as error:
+        raise Rejected(
+            f"label vtapd.kernel: the file cannot be read: {error.strerror}",
+            step="kernel",
+            remedy="name a regular file of the container's own file system",
+        ) from error
+
+
+def read_head(descriptor: int, label: str, size: int) -> bytes:
+    """Return the beginning of a file. It may wait for a disk or a network: call it in a thread.
+
+    Raises Rejected, naming the label, if it cannot be read.
+    """
+    try:
+        return os.pread(descriptor, size, 0)
+    except OSError as error:
+        raise Rejected(
+            f"label {label}: the file cannot be read: {error.strerror}",
+            step="kernel",
+            remedy="name a regular file of the container's own file system",
+        ) from error
+
+
+def _read_image(descriptor: int, markers: frozenset[bytes], limit_bytes: int) -> Image | Unbootable:
+    head, size = os.pread(descriptor, HEAD_BYTES, 0), os.fstat(descriptor).st_size
+    examination = examine(head, size, _find_markers(descriptor, markers, limit_bytes))
+    try:
+        span = next(examination)
+        while True:
+            span = examination.send(os.pread(descriptor, span.size, span.offset))
+    except StopIteration as done:
+        examined: Image | Unbootable = done.value
+        return examined
+
+
+def _find_markers(descriptor: int, markers: frozenset[bytes], limit_bytes: int) -> frozenset[bytes]:
+    overlap = max((len(m) for m in markers), default=1) - 1
+    found: set[bytes] = set()
+    offset, tail = 0, b""
+    while chunk := os.pread(descriptor, _CHUNK_BYTES, offset):
+        window = tail + chunk
+        found.update(marker for marker in markers - found if marker in window)
+        offset, tail = offset + len(chunk), window[-overlap:] if overlap else b""
+        if offset > limit_bytes:
+            raise Rejected(
+                "label vtapd.kernel: the file grows while it is read", step="kernel", remedy="leave it alone"
+            )
+    return frozenset(found)
+
+
+def observe_nodes(dev: int, slots: set[int], majors: set[int]) -> tuple[tuple[int, DeviceNumber], ...]:
+    """Those /dev/tapN among the slots that are character devices of these major numbers, with their numbers."""
+    nodes = ((slot, _node_device(dev, slot)) for slot in sorted(slots))
+    return tuple((slot, device) for slot, device in nodes if device is not None and device.major in majors)
+
+
+def make_node(dev: int, slot: int, device: DeviceNumber) -> None:
+    """Make /dev/tap<slot>, mode 0600; an older tap's node of that name is replaced.
+
+    Raises Permanent when something else has the name. Under no other name first: of a daemon that is killed in between,
+    that one would stay, and may lead to another container's tap one day.
+    """
+    before = _node_device(dev, slot)
+    if before is not None and before.major != device.major:
+        remedy = "remove or rename it in the image"
+        raise Permanent(f"the container has a /dev/tap{slot} of its own", step="node", remedy=remedy)
+    try:
+        if before is not None:
+            os.unlink(f"tap{slot}", dir_fd=dev)
+        os.mknod(f"tap{slot}", 0o600 | stat.S_IFCHR, os.makedev(device.major, device.minor), dir_fd=dev)
+    except OSError as error:
+        raise Permanent(
+            f"cannot make /dev/tap{slot} in the container: {error.strerror}",
+            step="node",
+            remedy="vtapd needs CAP_MKNOD and DeviceAllow=char-macvtap rwm, which systemd looks up when it starts the "
+            "service (systemctl restart vtapd), and the container's /dev must be writable",
+        ) from error
+
+
+def _node_device(dev: int, slot: int) -> DeviceNumber | None:
+    """The number of /dev/tap<slot>; 0:0 when that is no character device, None when there is nothing."""
+    try:
+        status = os.stat(f"tap{slot}", dir_fd=dev, follow_symlinks=False)
+    except OSError:
+        return None
+    rdev = status.st_rdev if stat.S_ISCHR(status.st_mode) else 0
+    return DeviceNumber(os.major(rdev), os.minor(rdev))
+
+
+def remove_node(dev: int, slot: int, device: DeviceNumber) -> None:
+    """Remove /dev/tap<slot> if it still has this number; nothing when it is gone.
+
+    Raises Transient where it cannot be removed.
+    """
+    if _node_device(dev, slot) != device:
+        return
+    try:
+        os.unlink(f"tap{slot}", dir_fd=dev)
+    except (FileNotFoundError, IsADirectoryError):
+        return  # the container was quicker
+    except OSError as error:
+        raise Transient(
+            f"cannot remove /dev/tap{slot} from the container: {error.strerror}",
+            step="node",
+            remedy="the container's /dev must be writable",
+        ) from error
+
+
+def rules_of_devices(devices: tuple[tuple[str, str], ...]) -> list[str]:
+    """Device rules such as `c 10:200 rwm` for paths of the host; a path that is gone or no device opens nothing."""
+    rules = []
+    for path, access in devices:
+        try:
+            status = Path(path).stat()
+        except OSError:
+            continue
+        if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+            kind = "c" if stat.S_ISCHR(status.st_mode) else "b"
+            rules.append(f"{kind} {os.major(status.st_rdev)}:{os.minor(status.st_rdev)} {access or 'rwm'}")
+    return rules

@@ -1,0 +1,169 @@
+"""A macvtap's character device: its number, and the descriptors that a guest uses.
+
+The kernel's name tapN comes from an ifindex, which is unique only within a namespace, while devtmpfs is one for the
+host: the host's /dev/tapN may be another container's network. So the number is read in a sysfs of the namespace
+itself, and what was opened is checked by number and by TUNGETIFF before it is used. (drivers/net/macvtap.c, tap.c)
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Collection
+from contextlib import ExitStack
+from pathlib import Path
+
+from supervisor.core.formats.net_dev import Traffic, parse_net_dev
+from supervisor.core.model import DeviceNumber, IfIndex, Pid
+from supervisor.errors import ContainerGone, Permanent, Transient
+
+_TUNGETIFF, _TUNSETQUEUE, _IFF_ATTACH_QUEUE = 0x800454D2, 0x400454D9, 0x0200  # linux/if_tun.h
+_IFREQ = struct.Struct("16sH22x")  # linux/if.h: struct ifreq on 64-bit machines
+_MAX_FRAME_BYTES = 65536 + 64
+_LINES_BYTES, _MOST_READS = 16384, 64
+
+
+def has_macvtaps(sysfs: int) -> bool:
+    """Whether there is a macvtap in the namespace of this sysfs."""
+    try:
+        directory = os.open("class/macvtap", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=sysfs)
+    except FileNotFoundError:
+        return False  # the module is not loaded
+    try:
+        return bool(os.listdir(directory))  # noqa: PTH208  # a Path has no descriptor
+    finally:
+        os.close(directory)
+
+
+def observe_major() -> int | None:
+    """The major number of all macvtaps (man 5 proc, /proc/devices); None while the module is not loaded."""
+    try:
+        lines = [line.split() for line in Path("/proc/devices").read_text().splitlines()]
+    except OSError as error:
+        raise Transient(f"cannot read /proc/devices: {error.strerror}", step="tap") from error
+    return next((int(words[0]) for words in lines if words[1:] == ["macvtap"]), None)
+
+
+def observe_index(sysfs: int, name: str) -> IfIndex:
+    """The ifindex of a link, from a sysfs of its namespace, which waits for nobody."""
+    try:
+        return IfIndex(int(_read_at(sysfs, f"class/net/{name}/ifindex")))
+    except OSError as error:
+        raise ContainerGone(f"the link {name} is gone: {error.strerror}", step="macvtap") from error
+
+
+def observe_device(sysfs: int, index: IfIndex) -> DeviceNumber:
+    """The device number of the macvtap with this ifindex, from a sysfs of its namespace."""
+    try:
+        text = _read_at(sysfs, f"class/macvtap/tap{index}/dev")
+    except OSError as error:
+        raise ContainerGone(f"macvtap {index} has no device any more: {error.strerror}", step="macvtap") from error
+    major, _, minor = text.strip().partition(":")
+    return DeviceNumber(int(major), int(minor))
+
+
+def observe_traffic(pid: Pid, names: Collection[str]) -> dict[str, Traffic]:
+    """What passed these links of a process's network namespace, as far as they are there; rx is what a guest receives.
+
+    A container that makes thousands of links may hide its own.
+    """
+    try:
+        descriptor = os.open(f"/proc/{pid}/net/dev", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return {}
+    found: dict[str, Traffic] = {}
+    try:
+        for _ in range(_MOST_READS):  # each gives whole lines, a page of them at the most (fs/seq_file.c)
+            lines = os.read(descriptor, _LINES_BYTES).decode("utf-8", "replace")
+            found |= parse_net_dev(lines, names)
+            if not lines or len(found) == len(names):
+                break
+    except OSError:
+        return {}
+    finally:
+        os.close(descriptor)
+    return found
+
+
+def _read_at(directory: int, path: str) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return os.read(descriptor, 64).decode("ascii")
+    finally:
+        os.close(descriptor)
+
+
+def open_tap(directory: int, node: str, device: DeviceNumber, name: str) -> int:
+    """Open the node in this directory, if it is the tap of this number and name. The caller owns the descriptor.
+
+    Each open adds a queue that takes its share of the packets: open once for a guest's life.
+    """
+    # O_PATH pins the inode without running any driver's open, so what is checked is what gets opened.
+    try:
+        pinned = os.open(node, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    except OSError as error:
+        raise ContainerGone(f"node {node} is gone: {error.strerror}", step="tap") from error
+    try:
+        found = os.fstat(pinned).st_rdev
+        if (os.major(found), os.minor(found)) != (device.major, device.minor):
+            raise Transient(f"node {node} was exchanged for another device", step="tap")
+        tap = os.open(f"/proc/self/fd/{pinned}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise _translate(error, f"cannot open the tap {name} ({device})") from error
+    finally:
+        os.close(pinned)
+    try:
+        answer = fcntl.ioctl(tap, _TUNGETIFF, _IFREQ.pack(b"", 0))
+    except OSError as error:
+        os.close(tap)
+        raise _translate(error, f"device {device} is no tap") from error
+    if _IFREQ.unpack(answer)[0].rstrip(b"\0").decode("ascii", "replace") != name:
+        os.close(tap)
+        raise Transient(f"device {device} is another tap than {name}", step="tap")
+    return tap
+
+
+def open_queues(directory: int, node: str, device: DeviceNumber, name: str, count: int) -> tuple[int, ...]:
+    """So many descriptors of one tap, each of which is a queue of its own. The caller owns them."""
+    with ExitStack() as owned:
+        queues = []
+        for _ in range(count):
+            queues.append(open_tap(directory, node, device, name))
+            owned.callback(os.close, queues[-1])
+        owned.pop_all()
+    return tuple(queues)
+
+
+def attach_queue(tap: int) -> None:
+    """Have it take packets again, which an earlier guest may have told it not to; nothing where it does."""
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(tap, _TUNSETQUEUE, _IFREQ.pack(b"", _IFF_ATTACH_QUEUE))
+
+
+def is_connected(tap: int) -> bool:
+    """Whether the descriptor's macvtap still exists; one whose link was deleted stays silent for ever."""
+    try:
+        fcntl.ioctl(tap, _TUNGETIFF, _IFREQ.pack(b"", 0))
+    except OSError:
+        return False
+    return True
+
+
+def drain(tap: int) -> int:
+    """Throw away the packets that wait on a tap, so that a new guest does not get the old one's; returns how many."""
+    for count in range(4096):
+        try:
+            os.read(tap, _MAX_FRAME_BYTES)
+        except OSError:
+            return count
+    return 4096
+
+
+def _translate(error: OSError, what: str) -> Permanent | Transient:
+    said = f"{what}: {error.strerror}"
+    if error.errno in (errno.EPERM, errno.EACCES):
+        # systemd looks a class of devices up when it starts the service, and macvtap's has a number once it is loaded.
+        remedy = "vtapd must be allowed to: DeviceAllow=char-macvtap rwm in its unit, and systemctl restart vtapd"
+        return Permanent(said, step="tap", remedy=remedy)
+    return Transient(said, step="tap")

@@ -1,0 +1,1 @@
+"""Questions to a guest over its network."""

@@ -1,0 +1,1 @@
+"""QEMU: its process, sandbox, monitor and console."""

@@ -1,0 +1,1 @@
+"""systemd: readiness, journal, D-Bus."""

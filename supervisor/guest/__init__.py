@@ -1,0 +1,1 @@
+"""One container's guest: its QEMU from the start to the end."""

@@ -1,0 +1,88 @@
+"""Gathers the files that a guest is made of: copies of what it boots from, and its disks, which are never copied."""
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from supervisor.core.formats.disk_image import HEAD_BYTES, check_format, file_system_of
+from supervisor.core.guest import qemu_argv
+from supervisor.core.guest.labels import DISK
+from supervisor.core.guest.spec import GuestSpec
+from supervisor.core.kinds.kind import KERNEL, Boot, GuestKind, Mount
+from supervisor.core.units import MIB
+from supervisor.edges import threads
+from supervisor.edges.kernel import rootfs
+from supervisor.edges.qemu.boot_folder import BootFolder
+
+_NO_LIMIT = 1 << 62
+
+
+async def gather_boot_files(
+    owned: ExitStack, folder: BootFolder, root: int, spec: GuestSpec, kind: GuestKind, boot: Boot, limit_bytes: int
+) -> tuple[int | None, tuple[str, ...]]:
+    """Put what QEMU boots from into the folder. Returns the disk, if it is one, and the modules' names.
+
+    A disk is the container's own file, to which its guest writes. Of the modules, what the kind makes up comes first.
+    """
+    if kind.machine.boots_disk:
+        return own(owned, rootfs.open_file(root, spec.kernel, "vtapd.kernel", limit_bytes, writable=True)), ()
+    await _copy(folder, KERNEL, open_kernel(root, spec, limit_bytes), limit_bytes)
+    names = [qemu_argv.module_name(number) for number in range(len(boot.modules) + bool(spec.initrd))]
+    for name, content in zip(names, boot.modules, strict=False):
+        folder.write(name, content)
+    if spec.initrd:
+        file = open_initrd(root, spec, spec.initrd, limit_bytes)
+        await _copy(folder, names[-1], file, _most_initrd_bytes(spec, limit_bytes))
+    return None, tuple(names)
+
+
+def open_kernel(root: int, spec: GuestSpec, limit_bytes: int) -> int:
+    """For reading. Raises Rejected where it cannot be used."""
+    return rootfs.open_file(root, spec.kernel, "vtapd.kernel", limit_bytes)
+
+
+def open_initrd(root: int, spec: GuestSpec, path: str, limit_bytes: int) -> int:
+    """For reading. Raises Rejected where it cannot be used."""
+    return rootfs.open_file(root, path, "vtapd.initrd", _most_initrd_bytes(spec, limit_bytes))
+
+
+@dataclass(frozen=True, slots=True)
+class Disks:
+    """A guest's further disks, opened and looked at."""
+
+    files: tuple[qemu_argv.DiskFile, ...]
+    mounts: tuple[Mount, ...]
+
+
+async def open_disks(owned: ExitStack, root: int, spec: GuestSpec) -> Disks:
+    """Open the container's own files, never copies. Raises Rejected, naming the label, if one cannot be used."""
+    files, mounts = [], []
+    for position, disk in enumerate(spec.disks):
+        label = f"{DISK}{disk.number}"
+        file = own(owned, rootfs.open_file(root, disk.path, label, _NO_LIMIT, writable=not disk.read_only))
+        head = await threads.run_in_thread(partial(rootfs.read_head, file, label, HEAD_BYTES))
+        check_format(label, str(disk), disk.format, head)
+        files.append(qemu_argv.DiskFile(disk.number, file, disk.read_only, disk.format))
+        if disk.mount is not None:
+            mounts.append(Mount(position, disk.mount, label, str(disk), file_system_of(head)))
+    return Disks(tuple(files), tuple(mounts))
+
+
+def _most_initrd_bytes(spec: GuestSpec, limit_bytes: int) -> int:
+    """Its guest must hold it; and QEMU keeps it all its life, in memory that no container is charged for."""
+    return min(limit_bytes, spec.memory_mib * MIB)
+
+
+async def _copy(folder: BootFolder, name: str, file: int, limit_bytes: int) -> None:
+    """Takes the descriptor over."""
+    try:
+        await threads.run_in_thread(partial(folder.copy, name, file, limit_bytes))
+    finally:
+        os.close(file)
+
+
+def own(owned: ExitStack, descriptor: int) -> int:
+    """Have it closed with the stack."""
+    owned.callback(os.close, descriptor)
+    return descriptor

@@ -1,0 +1,242 @@
+"""Keeps one container's guest: starts or adopts it, stops it, and reckons up how it ended.
+
+It holds the one descriptor of each of the guest's taps for the whole life of the container. What must survive the
+daemon it returns as a new GuestRecord, which the worker writes.
+"""
+
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+
+import anyio
+import anyio.abc
+import structlog
+
+from supervisor.container.attachment import Attachment
+from supervisor.container.context import Context
+from supervisor.core.attach.actions import StartGuest, Uplink
+from supervisor.core.guest.qemu_argv import Card, guest_name, slots_of
+from supervisor.core.guest.restart import Evidence, after_end, after_start, classify, describe_end
+from supervisor.core.model import Container, GuestRecord, Pid, ProcessRecord
+from supervisor.edges.kernel import process, tap
+from supervisor.edges.qemu import serial
+from supervisor.errors import Permanent, Transient
+from supervisor.guest.console_hub import Audience, Farewell
+from supervisor.guest.health import Health
+from supervisor.guest.launcher import GuestPlan, launch
+from supervisor.guest.qemu_process import RunningQemu, SocketPaths, boottime_s
+from supervisor.guest.session import GuestSession
+
+_ASK_AGAIN_S = (0.5, 1.0, 5.0, 15.0)
+"""Docker may be away just when a guest is adopted; or its log driver keeps no log that can be read."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class GuestKeeper:
+    """The guest of one incarnation of a container."""
+
+    def __init__(
+        self, context: Context, tasks: anyio.abc.TaskGroup, paths: SocketPaths, mark: Callable[[], None]
+    ) -> None:
+        self.plan: GuestPlan | None = None
+        self.session: GuestSession | None = None
+        self._context = context
+        self.tasks = tasks
+        self.audience = Audience()
+        self._paths = paths
+        self._mark = mark
+        self._taps: dict[int, tuple[int, ...]] = {}
+        """By slot, a descriptor for each queue."""
+        self.takes_cards = True
+        """Whether a guest that runs can be given further network cards, as far as is known."""
+        self._start_counted = True
+        """Its guest was seen running, or by the daemon before."""
+
+    def adopt(self, container: Container, attachment: Attachment, plan: GuestPlan, guest: GuestRecord) -> GuestRecord:
+        """Take on the QEMU that an earlier daemon started, untouched; one that has ended meanwhile is reckoned up."""
+        assert guest.process is not None, "only a guest on record is adopted"
+        self.plan = plan
+        slots = guest.process.slots or slots_of(guest.process.command)
+        recorded = replace(guest.process, kind=plan.kind.name, because=plan.because, slots=slots)
+        found = process.find(recorded, guest_name(container.id))
+        if found is None:
+            # Nobody knows when. That it was healthy before is not taken for granted.
+            now_s = boottime_s()
+            unproven = replace(guest, process=replace(recorded, spawned_at_s=now_s))
+            return self._reckon(unproven, Evidence(detail="it ended while no daemon ran"), now_s)
+        log.info("guest_adopted", pid=found.pid)
+        recall = partial(self._recall, container, recorded)
+        heard = serial.connect(self._paths.console)
+        self._follow(container, attachment, RunningQemu(found, recorded, heard), recall)
+        return replace(guest, process=recorded)
+
+    async def start(
+        self, container: Container, attachment: Attachment, step: StartGuest, guest: GuestRecord
+    ) -> GuestRecord:
+        """Start QEMU. Raises Transient where another try may help; Permanent is for the caller to `fail` with."""
+        assert self.plan is not None, "a guest is started only once its image was looked at"
+        queues = self.plan.kind.queues(self.plan.spec.cpus)
+        cards = tuple(self._card(attachment, uplink, queues) for uplink in step.uplinks)
+        qemu = await launch(self._context, attachment, container, self.plan, step, cards, self._paths)
+        self._start_counted = False
+        self.takes_cards = True
+        self._follow(container, attachment, qemu)
+        started = after_start(guest, qemu.record)
+        self.audience.note("the guest starts")
+        log.info("guest_started", pid=qemu.process.pid, kind=self.plan.kind.name, restarts=started.restarts)
+        for note in qemu.record.notes:
+            log.info("guest_note", note=note)
+        return started
+
+    async def plug(self, attachment: Attachment, uplink: Uplink, guest: GuestRecord) -> GuestRecord:
+        """Give the guest one more card; where its machine takes none, it is not asked again."""
+        assert self.session is not None, "only a guest that runs can be given a card"
+        try:
+            await self.session.plug(self._card(attachment, uplink))
+        except Transient as error:
+            self.takes_cards = False
+            log.warning("card_refused", interface=uplink.original.name, error=str(error), until="its next start")
+            return guest
+        log.info("card_plugged", interface=uplink.original.name)
+        return replace(guest, process=self.session.record)
+
+    async def unplug(self, slot: int, guest: GuestRecord) -> GuestRecord:
+        """Take a card from the guest whose tap is gone."""
+        assert self.session is not None, "only a guest that runs has cards"
+        await self.session.unplug(slot)
+        self._release(slot)
+        log.info("card_unplugged", slot=slot)
+        return replace(guest, process=self.session.record)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its guest runs and was found ready, where anybody asks for that."""
+        if self.session is None or self.session.evidence is not None or self.plan is None:
+            return False
+        return self._start_counted if self.plan.spec.ready is None else self.session.record.ready_at_s is not None
+
+    async def stop(self) -> None:
+        """End it, as an operator's stop does; nothing when there is none."""
+        if self.session is not None and self.plan is not None:
+            await self.session.stop(self.plan.spec.stop_timeout_s)
+
+    def settle(self, guest: GuestRecord) -> GuestRecord:
+        """Reckon up a guest that has ended, or count its start once it runs. The same record where nothing happened."""
+        session = self.session
+        if session is None:
+            return guest
+        if session.running_at_s is not None and not self._start_counted:
+            self._start_counted = True
+            self._context.counters.guest_start_seconds.observe(session.running_at_s - session.record.spawned_at_s)
+            log.info("guest_running", after_s=round(session.running_at_s - session.record.spawned_at_s, 4))
+        if guest.process is not None and guest.process.ready_at_s is None and session.record.ready_at_s is not None:
+            after_s = session.record.ready_at_s - session.record.spawned_at_s
+            self._context.counters.guest_ready_seconds.observe(after_s)
+            log.info("guest_ready", after_s=round(after_s, 4))
+            guest = replace(guest, process=session.record)
+        if session.evidence is None or session.ended_at_s is None:
+            return guest
+        self.session = None
+        return self._reckon(guest, session.evidence, session.ended_at_s)
+
+    def fail(self, guest: GuestRecord, error: Permanent) -> GuestRecord:
+        """It cannot be started at all, until an operator acts."""
+        log.error("guest_failed", step=error.step, error=str(error))
+        return replace(guest, process=None, done="failed")
+
+    def close(self) -> None:
+        """The container has ended, or the daemon ends."""
+        self.release()
+        self.audience.close(Farewell.DAEMON_ENDS)
+
+    def release(self) -> None:
+        """Give the taps' descriptors back, once no guest will need them."""
+        for slot in tuple(self._taps):
+            self._release(slot)
+
+    def _release(self, slot: int) -> None:
+        """Those of one tap; nothing where none are held."""
+        for queue in self._taps.pop(slot, ()):
+            os.close(queue)
+
+    def _card(self, attachment: Attachment, uplink: Uplink, queues: int = 1) -> Card:
+        """Its tap opened, if it is not yet, and nothing of an earlier guest's waiting on it."""
+        slot, its_tap = uplink.slot, uplink.tap
+        held = self._taps.get(slot, ())
+        if len(held) != queues or not all(map(tap.is_connected, held)):
+            self._release(slot)
+            held = tap.open_queues(attachment.dev, f"tap{slot}", its_tap.device, its_tap.name, queues)
+            self._taps[slot] = held
+        for queue in held:
+            tap.attach_queue(queue)
+            tap.drain(queue)
+        return Card(slot, held, its_tap.mac, its_tap.mtu)
+
+    async def _recall(self, container: Container, record: ProcessRecord) -> bytes:
+        """What this run of the guest has said, as far as Docker tells."""
+        age_s = boottime_s() - record.spawned_at_s
+        for delay_s in _ASK_AGAIN_S:
+            try:
+                return await self._context.docker.log(container.id, time.time() - age_s)
+            except (Transient, Permanent) as error:
+                log.debug("log_unknown", error=str(error))
+            await anyio.sleep(delay_s)
+        return b""
+
+    def _reckon(self, guest: GuestRecord, evidence: Evidence, ended_at_s: float) -> GuestRecord:
+        assert self.plan is not None
+        exit = replace(classify(evidence, self.plan.kind), at=datetime.now(UTC).isoformat(timespec="milliseconds"))
+        ended = after_end(
+            guest, exit, self.plan.spec.restart, self._context.config.curve, ended_at_s, self._context.chance()
+        )
+        last = ended.exits[-1]
+        log.info(
+            "guest_exited",
+            reason=last.reason,
+            code=last.code,
+            detail=last.detail,
+            uptime_s=last.uptime_s,
+            restart_in_s=last.delay_s,
+        )
+        self.audience.note(describe_end(last))
+        if ended.done is not None:
+            self.release()
+        return ended
+
+    def _health(self, record: ProcessRecord, attachment: Attachment) -> Health | None:
+        """None where nothing is asked of it."""
+        assert self.plan is not None
+        spec = self.plan.spec
+        if spec.ready is None and spec.alive is None:
+            return None
+        patience_s = self._context.config.guest.hang_after - (boottime_s() - record.spawned_at_s)
+        init = attachment.incarnation.pid
+        return Health(init, record.whereabouts, spec.ready, spec.alive, attachment.cgroup, patience_s)
+
+    def _follow(
+        self,
+        container: Container,
+        attachment: Attachment,
+        qemu: RunningQemu,
+        recall: Callable[[], Awaitable[bytes]] | None = None,
+    ) -> None:
+        assert self.plan is not None
+        self._context.confinement.note(qemu.process.pid)
+        self.session = GuestSession(
+            container.id,
+            Pid(container.pid),
+            self.plan.kind,
+            qemu,
+            attachment.cgroup,
+            self._paths,
+            self._context.config.guest.hang_after,
+            self._health(qemu.record, attachment),
+            self.audience,
+            self._mark,
+            recall,
+        )
+        self.tasks.start_soon(self.session.run)

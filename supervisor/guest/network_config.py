@@ -1,0 +1,48 @@
+"""Gathers what a guest is given of its network: from the kernel, Docker, the container's resolv.conf and the host's."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from supervisor.core.attach.lifetimes import static_addresses
+from supervisor.core.guest.addressing import interfaces_of, network_of
+from supervisor.core.guest.spec import AddressPlan
+from supervisor.core.kinds.dns import Names, names_of, parse_resolv
+from supervisor.core.kinds.kind import GuestKind
+from supervisor.core.kinds.network import GuestNetwork
+from supervisor.core.model import Container, Interface
+from supervisor.edges.kernel import resolv, rootfs
+
+_RESOLV_CONF = "/etc/resolv.conf"
+
+
+def observe_network(
+    root: int, container: Container, address: AddressPlan, kind: GuestKind, cards: Sequence[tuple[Interface, str]]
+) -> GuestNetwork | None:
+    """Return what a guest with these cards is given, or None if it cares for its addresses itself.
+
+    `cards`: the interface that each is on, as Docker made it, and the card's MAC.
+    """
+    if address.mode == "none" or (address.mode == "dhcp" and not kind.says_dhcp):
+        return None
+    if not address.takes_over:
+        container = replace(container, endpoints=())  # Docker's gateway is for Docker's address
+    interfaces = interfaces_of(cards, address)
+    if address.address is not None:
+        interfaces = interfaces[:1]
+    return network_of(interfaces, container, _names(root, container), dhcp=address.mode == "dhcp")
+
+
+def expect_network(
+    root: int, container: Container, address: AddressPlan, kind: GuestKind, interfaces: Iterable[Interface]
+) -> GuestNetwork | None:
+    """Return what a guest would be given that has cards on these, as far as that is known before it has any."""
+    needed = kind.ip_versions if address.takes_over else ()
+    able = [each for each in interfaces if not needed or any(static_addresses(each, needed))]
+    cards = [(each, each.mac) for each in able[: kind.most_cards]]
+    return observe_network(root, container, address, kind, cards) if cards else None
+
+
+def _names(root: int, container: Container) -> Names:
+    asked = Names(container.dns, next(iter(container.dns_search), ""))
+    own = parse_resolv(rootfs.read_text(root, _RESOLV_CONF))
+    return names_of(asked, own, [parse_resolv(text) for text in resolv.read_resolv_confs()])

@@ -1,0 +1,68 @@
+"""Hands what the daemon logs to whoever follows it (`vtapd events`). A slow follower holds nobody up."""
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import anyio
+import structlog
+
+from supervisor.core.report.events import Waiting, format_event
+
+FOLLOWED = logging.INFO
+"""Of these and more `vtapd events` tells, whatever the log's level."""
+Wanted = Callable[[structlog.types.EventDict], bool]
+
+
+class Follower:
+    """One who follows; made by `Broadcast.follow`."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._waiting = Waiting()
+        self._woken = anyio.Event()
+
+    def tell(self, event: structlog.types.EventDict, line: bytes) -> None:
+        if self._wanted(event):
+            self._waiting.put(line)
+            self._woken.set()
+
+    async def next(self, timeout_s: float = math.inf) -> bytes | None:
+        """The next line, or None where there is none in that time."""
+        with anyio.move_on_after(timeout_s):
+            while (line := self._waiting.take()) is None:
+                self._woken = anyio.Event()
+                await self._woken.wait()
+            return line
+        return None
+
+
+class Broadcast:
+    """Where log lines come in, in the loop's own thread, and followers stand."""
+
+    def __init__(self) -> None:
+        self._followers: set[Follower] = set()
+
+    @contextmanager
+    def follow(self, wanted: Wanted) -> Iterator[Follower]:
+        """From now on, as long as the context lasts."""
+        follower = Follower(wanted)
+        self._followers.add(follower)
+        try:
+            yield follower
+        finally:
+            self._followers.discard(follower)
+
+    def tell(self, _: object, method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+        """A processor of structlog's: changes nothing."""
+        if self._followers and structlog.processors.NAME_TO_LEVEL[method] >= FOLLOWED:
+            line = format_event(event, datetime.now(UTC).isoformat(timespec="milliseconds"))
+            for follower in self._followers:
+                follower.tell(event, line)
+        return event
+
+
+BROADCAST = Broadcast()
+"""One a process, as structlog's configuration is."""
