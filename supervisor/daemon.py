@@ -12,13 +12,14 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
 import structlog
 
 from supervisor.api.control_server import serve_control
-from supervisor.api.metrics_page import Page
+from supervisor.api.metrics_page import Page, sample_all
 from supervisor.api.metrics_server import serve_metrics
 from supervisor.config import Config
 from supervisor.container.context import Context
@@ -57,10 +58,18 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
             if config.guest.sandbox == "required":
                 await confinement.place()  # or the daemon does not start
             ledgers = Ledgers(Records(config.run_dir))
-            context = Context(config, docker, ledgers, user, counters, leftovers, confinement)
+            context = Context(
+                config=config,
+                docker=docker,
+                ledgers=ledgers,
+                user=user,
+                counters=counters,
+                leftovers=leftovers,
+                confinement=confinement,
+            )
             await _reach_systemd(context)
             reconciler = Reconciler(context)
-            page = Page(counters.registry, reconciler.state)
+            page = Page(counters.registry, partial(sample_all, reconciler))
             control = serve_control(config.control_socket, config.control.group, reconciler)
             async with serve_metrics(config, page) as metrics, control:
                 reloading = Reloading(path, context, reconciler, metrics)

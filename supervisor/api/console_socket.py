@@ -6,7 +6,7 @@ import anyio
 import anyio.abc
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from supervisor.api.representation import state_of
+from supervisor.container.status import state_of
 from supervisor.container.worker import Worker
 from supervisor.errors import Permanent
 from supervisor.guest.console_hub import Audience, Farewell, Viewer

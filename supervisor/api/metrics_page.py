@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from supervisor.api.representation import state_of
+from supervisor.container.reconciler import Reconciler
+from supervisor.container.status import state_of
 from supervisor.container.worker import Worker
 from supervisor.core.model import Incarnation, Pid
 from supervisor.edges.kernel import process, tap
@@ -52,6 +53,14 @@ class Page:
         if "gzip" not in accept_encoding:
             return text, headers
         return gzip.compress(text), headers | {"Content-Encoding": "gzip"}
+
+
+def sample_all(reconciler: Reconciler) -> StateCollector:
+    """Return the state of all containers, for a scrape."""
+    workers = reconciler.workers.values()
+    samples = (sample(worker) for worker in workers if worker.container is not None)
+    attached = sum(worker.attached for worker in workers)
+    return StateCollector(attached, [each for each in samples if each is not None])
 
 
 def sample(worker: Worker) -> GuestSample | None:

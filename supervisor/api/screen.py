@@ -3,7 +3,7 @@
 from contextlib import closing
 from functools import partial
 
-from supervisor.api.representation import state_of
+from supervisor.container.status import state_of
 from supervisor.container.worker import Worker
 from supervisor.core.formats.png import png_of_ppm
 from supervisor.core.guest.qemu_argv import has_screen

@@ -28,7 +28,16 @@ from supervisor.core.attach.plan import Seen, SeenInterface
 from supervisor.core.devices.bpf_rules import Rule
 from supervisor.core.formats.proc_cgroup import Cgroup
 from supervisor.core.formats.rtnetlink import oldest_first
-from supervisor.core.model import DeviceNumber, IfIndex, Incarnation, Interface, Link, Record, Tap
+from supervisor.core.model import (
+    ContainerHandles,
+    DeviceNumber,
+    IfIndex,
+    Incarnation,
+    Interface,
+    Link,
+    Record,
+    Tap,
+)
 from supervisor.edges.kernel import cgroups, ifreq, netns, rootfs, tap
 from supervisor.edges.kernel.links import Links
 from supervisor.edges.kernel.ready_mark import observe_ready_mark, set_ready_mark
@@ -86,6 +95,11 @@ class Attachment:
             handles = netns.open_netns(incarnation.pid)
             owned.pop_all()
         return cls(incarnation, handles, root, dev, cgroup, rules)
+
+    @property
+    def handles(self) -> ContainerHandles:
+        """What a guest needs of it, for as long as it is open."""
+        return ContainerHandles(self.incarnation.pid, self.root, self.dev, self.cgroup)
 
     def close(self) -> None:
         self._links.close()

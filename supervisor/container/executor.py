@@ -131,7 +131,7 @@ class Steps:
                 await self._start_guest(action)
                 return self._with_guest(seen)
             case PlugNic(uplink):
-                guest = await self._keeper.plug(self.reach(), uplink, self.guest)
+                guest = await self._keeper.plug(self.reach().handles, uplink, self.guest)
                 self._ledger.note_guest(self.incarnation, guest)
                 return self._with_guest(seen)
             case UnplugNic(slot):
@@ -168,7 +168,7 @@ class Steps:
     async def _start_guest(self, step: StartGuest) -> None:
         self.guest_trouble = None
         try:
-            guest = await self._keeper.start(self.container, self.reach(), step, self.guest)
+            guest = await self._keeper.start(self.container, self.reach().handles, step, self.guest)
         except Permanent as error:
             error.concern(f"container {self.container.name}")
             guest = self._keeper.fail(self.guest, error)

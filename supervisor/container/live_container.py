@@ -215,7 +215,7 @@ class ContainerRun:
             return
         attachment = self.steps.reach()
         plan = await self._plan_of_running(guest.process)
-        self._ledger.note_guest(self.incarnation, self.keeper.adopt(self.container, attachment, plan, guest))
+        self._ledger.note_guest(self.incarnation, self.keeper.adopt(self.container, attachment.handles, plan, guest))
 
     async def _plan_of_running(self, running: ProcessRecord) -> GuestPlan:
         """The limits of today's configuration are for guests that start today."""

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import structlog
 
-from supervisor.api.representation import reason_of, state_of
 from supervisor.container.live_container import ContainerRun
+from supervisor.container.status import reason_of, state_of
 from supervisor.container.worker import Worker
 from supervisor.core.guest.restart import afresh
 from supervisor.errors import Permanent, Transient, VtapdError

@@ -11,7 +11,6 @@ import anyio
 import anyio.abc
 import structlog
 
-from supervisor.api.metrics_page import sample
 from supervisor.container.context import Context
 from supervisor.container.revocation import revoke_contested
 from supervisor.container.worker import Worker
@@ -20,7 +19,6 @@ from supervisor.core.report.lookup import find_container
 from supervisor.edges.docker import Event
 from supervisor.edges.kernel import netns
 from supervisor.errors import Permanent, Transient
-from supervisor.observability.metrics import StateCollector
 
 _FIRST_RECONNECT_S, _LAST_RECONNECT_S = 0.1, 5.0
 _LOOK_BACK_S = 1.0
@@ -91,12 +89,6 @@ class Reconciler:
     def find(self, asked: str) -> Worker:
         """By id, name, or the beginning of an id. Raises Permanent where none or several are meant."""
         return self.workers[find_container(asked, {each.id: each.name for each in self.workers.values()})]
-
-    def state(self) -> StateCollector:
-        """All of it, for a scrape."""
-        samples = (sample(worker) for worker in self.workers.values() if worker.container is not None)
-        attached = sum(worker.attached for worker in self.workers.values())
-        return StateCollector(attached, [each for each in samples if each is not None])
 
     def _assume(self, event: Event) -> Container | None:
         return self._context.arrivals.take(event, self._context.config.attach.containers)

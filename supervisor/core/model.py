@@ -6,6 +6,8 @@ All are frozen dataclasses of plain values, so that they compare, hash, print an
 from dataclasses import dataclass, field
 from typing import NewType
 
+from supervisor.core.formats.proc_cgroup import Cgroup
+
 ContainerId = NewType("ContainerId", str)
 """Docker's full id, 64 hexadecimal digits."""
 IfIndex = NewType("IfIndex", int)
@@ -186,6 +188,19 @@ class Incarnation:
     pid: Pid
     start_ticks: int
     """When its init started, in clock ticks since boot: field 22 of /proc/<pid>/stat."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerHandles:
+    """By what a guest reaches its container. The descriptors stay the attachment's."""
+
+    pid: Pid
+    """Of its init."""
+    root: int
+    """Its root directory."""
+    dev: int
+    """Its /dev."""
+    cgroup: Cgroup
 
 
 @dataclass(frozen=True, slots=True)

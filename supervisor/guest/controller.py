@@ -15,16 +15,15 @@ import anyio
 import anyio.abc
 import structlog
 
-from supervisor.container.attachment import Attachment
-from supervisor.container.context import Context
 from supervisor.core.attach.actions import StartGuest, Uplink
 from supervisor.core.guest.qemu_argv import Card, guest_name, slots_of
 from supervisor.core.guest.restart import Evidence, after_end, after_start, classify, describe_end
-from supervisor.core.model import Container, GuestRecord, Pid, ProcessRecord
+from supervisor.core.model import Container, ContainerHandles, GuestRecord, Pid, ProcessRecord
 from supervisor.edges.kernel import process, tap
 from supervisor.edges.qemu import serial
 from supervisor.errors import Permanent, Transient
 from supervisor.guest.console_hub import Audience, Farewell
+from supervisor.guest.context import GuestContext
 from supervisor.guest.health import Health
 from supervisor.guest.launcher import GuestPlan, launch
 from supervisor.guest.qemu_process import RunningQemu, SocketPaths, boottime_s
@@ -40,7 +39,7 @@ class GuestKeeper:
     """The guest of one incarnation of a container."""
 
     def __init__(
-        self, context: Context, tasks: anyio.abc.TaskGroup, paths: SocketPaths, mark: Callable[[], None]
+        self, context: GuestContext, tasks: anyio.abc.TaskGroup, paths: SocketPaths, mark: Callable[[], None]
     ) -> None:
         self.plan: GuestPlan | None = None
         self.session: GuestSession | None = None
@@ -56,7 +55,9 @@ class GuestKeeper:
         self._start_counted = True
         """Its guest was seen running, or by the daemon before."""
 
-    def adopt(self, container: Container, attachment: Attachment, plan: GuestPlan, guest: GuestRecord) -> GuestRecord:
+    def adopt(
+        self, container: Container, handles: ContainerHandles, plan: GuestPlan, guest: GuestRecord
+    ) -> GuestRecord:
         """Take on the QEMU that an earlier daemon started, untouched; one that has ended meanwhile is reckoned up."""
         assert guest.process is not None, "only a guest on record is adopted"
         self.plan = plan
@@ -71,20 +72,20 @@ class GuestKeeper:
         log.info("guest_adopted", pid=found.pid)
         recall = partial(self._recall, container, recorded)
         heard = serial.connect(self._paths.console)
-        self._follow(container, attachment, RunningQemu(found, recorded, heard), recall)
+        self._follow(container, handles, RunningQemu(found, recorded, heard), recall)
         return replace(guest, process=recorded)
 
     async def start(
-        self, container: Container, attachment: Attachment, step: StartGuest, guest: GuestRecord
+        self, container: Container, handles: ContainerHandles, step: StartGuest, guest: GuestRecord
     ) -> GuestRecord:
         """Start QEMU. Raises Transient where another try may help; Permanent is for the caller to `fail` with."""
         assert self.plan is not None, "a guest is started only once its image was looked at"
         queues = self.plan.kind.queues(self.plan.spec.cpus)
-        cards = tuple(self._card(attachment, uplink, queues) for uplink in step.uplinks)
-        qemu = await launch(self._context, attachment, container, self.plan, step, cards, self._paths)
+        cards = tuple(self._card(handles, uplink, queues) for uplink in step.uplinks)
+        qemu = await launch(self._context, handles, container, self.plan, step, cards, self._paths)
         self._start_counted = False
         self.takes_cards = True
-        self._follow(container, attachment, qemu)
+        self._follow(container, handles, qemu)
         started = after_start(guest, qemu.record)
         self.audience.note("the guest starts")
         log.info("guest_started", pid=qemu.process.pid, kind=self.plan.kind.name, restarts=started.restarts)
@@ -92,11 +93,11 @@ class GuestKeeper:
             log.info("guest_note", note=note)
         return started
 
-    async def plug(self, attachment: Attachment, uplink: Uplink, guest: GuestRecord) -> GuestRecord:
+    async def plug(self, handles: ContainerHandles, uplink: Uplink, guest: GuestRecord) -> GuestRecord:
         """Give the guest one more card; where its machine takes none, it is not asked again."""
         assert self.session is not None, "only a guest that runs can be given a card"
         try:
-            await self.session.plug(self._card(attachment, uplink))
+            await self.session.plug(self._card(handles, uplink))
         except Transient as error:
             self.takes_cards = False
             log.warning("card_refused", interface=uplink.original.name, error=str(error), until="its next start")
@@ -163,13 +164,13 @@ class GuestKeeper:
         for queue in self._taps.pop(slot, ()):
             os.close(queue)
 
-    def _card(self, attachment: Attachment, uplink: Uplink, queues: int = 1) -> Card:
+    def _card(self, handles: ContainerHandles, uplink: Uplink, queues: int = 1) -> Card:
         """Its tap opened, if it is not yet, and nothing of an earlier guest's waiting on it."""
         slot, its_tap = uplink.slot, uplink.tap
         held = self._taps.get(slot, ())
         if len(held) != queues or not all(map(tap.is_connected, held)):
             self._release(slot)
-            held = tap.open_queues(attachment.dev, f"tap{slot}", its_tap.device, its_tap.name, queues)
+            held = tap.open_queues(handles.dev, f"tap{slot}", its_tap.device, its_tap.name, queues)
             self._taps[slot] = held
         for queue in held:
             tap.attach_queue(queue)
@@ -207,20 +208,20 @@ class GuestKeeper:
             self.release()
         return ended
 
-    def _health(self, record: ProcessRecord, attachment: Attachment) -> Health | None:
+    def _health(self, record: ProcessRecord, handles: ContainerHandles) -> Health | None:
         """None where nothing is asked of it."""
         assert self.plan is not None
         spec = self.plan.spec
         if spec.ready is None and spec.alive is None:
             return None
         patience_s = self._context.config.guest.hang_after - (boottime_s() - record.spawned_at_s)
-        init = attachment.incarnation.pid
-        return Health(init, record.whereabouts, spec.ready, spec.alive, attachment.cgroup, patience_s)
+        init = handles.pid
+        return Health(init, record.whereabouts, spec.ready, spec.alive, handles.cgroup, patience_s)
 
     def _follow(
         self,
         container: Container,
-        attachment: Attachment,
+        handles: ContainerHandles,
         qemu: RunningQemu,
         recall: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
@@ -231,10 +232,10 @@ class GuestKeeper:
             Pid(container.pid),
             self.plan.kind,
             qemu,
-            attachment.cgroup,
+            handles.cgroup,
             self._paths,
             self._context.config.guest.hang_after,
-            self._health(qemu.record, attachment),
+            self._health(qemu.record, handles),
             self.audience,
             self._mark,
             recall,

@@ -7,8 +7,6 @@ from functools import partial
 
 import anyio
 
-from supervisor.container.attachment import Attachment
-from supervisor.container.context import Context
 from supervisor.core.attach.actions import StartGuest
 from supervisor.core.guest import qemu_argv
 from supervisor.core.guest.addressing import network_of, notes_on_others, whereabouts_of
@@ -19,13 +17,14 @@ from supervisor.core.kinds.dns import Names
 from supervisor.core.kinds.kind import Boot, BootRequest, GuestKind
 from supervisor.core.kinds.network import GuestNetwork, names_left_out
 from supervisor.core.kinds.refusal import refused
-from supervisor.core.model import Container, Interface, ProcessRecord
+from supervisor.core.model import Container, ContainerHandles, Interface, ProcessRecord
 from supervisor.edges import threads, unix_sockets
 from supervisor.edges.kernel import cgroups, netns, process, rootfs, vhost
 from supervisor.edges.qemu import serial, spawn
 from supervisor.edges.qemu.boot_folder import BootFolder
 from supervisor.errors import Transient
 from supervisor.guest.boot_files import Disks, gather_boot_files, open_disks, open_initrd, open_kernel, own
+from supervisor.guest.context import GuestContext
 from supervisor.guest.network_config import expect_network, observe_network
 from supervisor.guest.qemu_process import RunningQemu, SocketPaths, boottime_s
 
@@ -51,7 +50,7 @@ class GuestPlan:
 
 
 async def examine(
-    context: Context, root: int, spec: GuestSpec, container: Container, interfaces: Iterable[Interface]
+    context: GuestContext, root: int, spec: GuestSpec, container: Container, interfaces: Iterable[Interface]
 ) -> GuestPlan:
     """Look at the image, and put into words what its guest would be given, before anything of the container is touched.
 
@@ -81,8 +80,8 @@ def _with_vhost(owned: ExitStack, card: qemu_argv.Card) -> qemu_argv.Card:
 
 
 async def launch(
-    context: Context,
-    attachment: Attachment,
+    context: GuestContext,
+    handles: ContainerHandles,
     container: Container,
     plan: GuestPlan,
     step: StartGuest,
@@ -95,16 +94,16 @@ async def launch(
     """
     accel = await context.accelerator(plan.spec.accel)
     on = [(uplink.original, uplink.tap.mac) for uplink in step.uplinks]
-    network = observe_network(attachment.root, container, plan.spec.address, plan.kind, on)
+    network = observe_network(handles.root, container, plan.spec.address, plan.kind, on)
     place, user = await context.confinement.place(), context.confinement.next_user()
     with ExitStack() as owned:
         folder = BootFolder()
         undone = owned.enter_context(ExitStack())
         undone.callback(folder.close)
         limit = context.config.limits.kernel
-        disks = await open_disks(owned, attachment.root, plan.spec)
+        disks = await open_disks(owned, handles.root, plan.spec)
         boot = plan.kind.boot(_request(plan.spec, network, disks, plan.room_bytes))
-        boot_disk, modules = await gather_boot_files(owned, folder, attachment.root, plan.spec, plan.kind, boot, limit)
+        boot_disk, modules = await gather_boot_files(owned, folder, handles.root, plan.spec, plan.kind, boot, limit)
         log = serial.open_log(container.pid)
         if log is not None:
             own(owned, log)
@@ -137,7 +136,7 @@ async def launch(
             child = process.watch(*await netns.run_inside(container.pid, NAMESPACES, begin, place.start))
         undone.pop_all()
     try:
-        directories = attachment.cgroup.directories_of_qemu(accel, started=False)
+        directories = handles.cgroup.directories_of_qemu(accel, started=False)
         # In a thread: the kernel lets the first move wait for an RCU grace period, 5 to 17 ms.
         await threads.run_in_thread(partial(cgroups.join_cgroup, directories, child.pid))
         ticks = process.start_ticks(child.pid)
