@@ -34,7 +34,7 @@ def on_path(vtapd: Daemon, tmp_path: Path) -> dict[str, str]:
     program.parent.mkdir()
     # What an installed script of that name does: click goes by it.
     program.write_text(
-        f"#!{COMMAND[0]}\nimport sys\nfrom supervisor.cli import main\nsys.exit(main(prog_name='vtapd'))\n"
+        f"#!{COMMAND[0]}\nimport sys\nfrom supervisor.cli.main import main\nsys.exit(main(prog_name='vtapd'))\n"
     )
     program.chmod(0o755)
     env = environment(VTAPD_SOCKET=str(vtapd.control_socket), HOME=str(tmp_path))
