@@ -63,7 +63,7 @@ fuzz: $(VENV)/.dev  ## feed FUZZ=100000 random labels, images, consoles, records
 	HYPOTHESIS_PROFILE=fuzz HYPOTHESIS_EXAMPLES=$(FUZZ) $(PY) -m pytest --timeout 3600 tests/unit/test_fuzz.py
 
 .PHONY: lint
-lint: $(VENV)/.dev  ## check style, types, and that the three rings stay apart
+lint: $(VENV)/.dev  ## check style, types, and that packages know only those below them
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
