@@ -13,7 +13,7 @@ from supervisor.edges.kernel.device_rules_v2 import CgroupV2Rules
 from supervisor.errors import Permanent, Transient
 
 if TYPE_CHECKING:
-    from supervisor.edges.systemd.dbus import Systemd  # loaded only where there is one
+    from supervisor.edges.systemd.dbus import Systemd  # loaded only under systemd
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

@@ -30,7 +30,7 @@ def state_of(worker: Worker) -> str:
 
 
 def reason_of(worker: Worker) -> str | None:
-    """Why it is in this state, where there is something to say."""
+    """Return why the container is in its state, or None if nothing more is known."""
     run = worker.current
     trouble = worker.trouble or (run.steps.guest_trouble if run else None)
     if trouble is not None:

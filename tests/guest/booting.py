@@ -86,7 +86,7 @@ class Guest:
 def booted(
     directory: Path, *more: str, image: str = "hello.bin", nic: str = "romfile=", netdev: str = ""
 ) -> Iterator[Guest]:
-    """A guest with `more` arguments, from a disk where there is no image; it is killed at the end, by its handle."""
+    """A guest with `more` arguments, from a disk if there is no image; it is killed at the end, by its handle."""
     port, console, qmp = free_port(), directory / "console", directory / "qmp"
     net = (
         "-netdev",

@@ -1,5 +1,5 @@
 /* Hermit: options, variables, then `--` and the program's own (src/env/mod.rs). Its exit device tells whether it was
-   well, and where there is none it powers off. */
+   well; without it the guest powers off. */
 #include "guest.h"
 
 enum { EXIT_PORT = 0xf4, WELL = 1, NOT_WELL = 0 };

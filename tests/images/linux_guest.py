@@ -1,4 +1,4 @@
-"""Guests that nobody here wrote: the kernels of Debian (or Ubuntu), with a busybox initramfs around linux/init.
+"""Guests from elsewhere: the kernels of Debian (or Ubuntu), with a busybox initramfs around linux/init.
 
 The distributions build the virtio drivers as modules, so they are put into the initramfs, each after the ones it
 needs; that is read from the modules themselves (`depends=` in .modinfo), since depmod has not run on a package.

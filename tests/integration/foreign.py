@@ -1,4 +1,4 @@
-"""Guests that nobody here wrote: how each is started, how it answers, and how it is made to crash.
+"""Guests from elsewhere: how each is started, how it answers, and how it is made to crash.
 
 test_foreign_guests.py says where they are from, and what must hold of all of them.
 """

@@ -1,4 +1,4 @@
-"""Guests that nobody here wrote: each is recognised, has its network, is seen in `docker logs`, crashes and comes back.
+"""Guests from elsewhere: each is recognised, has its network, is seen in `docker logs`, crashes and comes back.
 
 | guest | from | licence |
 |---|---|---|

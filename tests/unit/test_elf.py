@@ -60,7 +60,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_read_as_far_as_it_is_there() ->
 
 @pytest.mark.parametrize(("align", "padded"), [(4, 4), (0, 4), (1, 1), (8, 8)])
 def test_notes_are_padded_to_their_segments_alignment(align: int, padded: int) -> None:
-    """As QEMU does it; 0 is of nobody's meaning, and taken as the usual 4."""
+    """As QEMU does it; 0 has no meaning, and is taken as the usual 4."""
     first = (4).to_bytes(4, "little") + (5).to_bytes(4, "little") + bytes([9, 0, 0, 0])
     first += b"abc\0".ljust(-(-4 // padded) * padded, b"\0") + b"12345".ljust(-(-5 // padded) * padded, b"\0")
     second = bytes(8) + bytes([7, 0, 0, 0])

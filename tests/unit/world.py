@@ -94,7 +94,7 @@ class World:
     watched: set[IfIndex] = field(default_factory=set)
     """The taps that another container could open, and so has open."""
     fresh: set[IfIndex] = field(default_factory=set)
-    """The taps that the daemon that works now has made, with a number that nobody else had on record."""
+    """The taps that the daemon that works now has made, with a number that was on no other record."""
     disturbed: bool = False
     """Somebody else broke what was made; until it is mended, not everything holds."""
 

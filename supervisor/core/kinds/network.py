@@ -108,7 +108,7 @@ class Room:
         return any(nic.of_family(version) for version in self.ip_versions)
 
     def dns_of(self, network: GuestNetwork) -> tuple[str, ...]:
-        """The servers that the guest is told of, of a family that it is told of."""
+        """The servers that the guest is given, of the versions of IP that it is given."""
         return tuple(server for server in network.dns if self.ipv6 or ":" not in server)[: self.dns]
 
     def hostname_of(self, network: GuestNetwork) -> str:
