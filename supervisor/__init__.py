@@ -1,5 +1,6 @@
 """vtapd: gives Docker containers a guest.
 
-Three rings. `supervisor.core` decides and touches nothing. `supervisor.edges` touches one kernel interface or one
-library each and decides nothing. The modules beside them wire both together. `make lint` enforces it.
+`cli` talks to `api` over a socket; `api` reads and commands the containers; `container` owns a `guest`; both act through
+`edges`, of which each touches one kernel interface or one library and decides nothing; everything is decided in `core`,
+which touches nothing. A package knows only those below it: `make lint` checks that.
 """

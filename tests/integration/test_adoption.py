@@ -25,7 +25,7 @@ OTHER_VERSION = "9.8.7"
 
 # A daemon that a container with this label drives mad.
 BUGGY = """
-from supervisor.cli import main
+from supervisor.cli.main import main
 from supervisor.edges.docker import Docker
 
 inspect = Docker.inspect

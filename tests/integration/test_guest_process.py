@@ -107,7 +107,8 @@ def test_a_next_daemon_adopts_it(vtapd: Daemon, containers: Containers) -> None:
 
 SPAWN = """
 import os, sys, threading
-from supervisor.edges import process, spawn
+from supervisor.edges.kernel import process
+from supervisor.edges.qemu import spawn
 def start() -> None:
     user, limits = spawn.find_user("nobody"), spawn.limits_of(1, alone=True)
     children.append(spawn.spawn(sys.argv[1], sys.argv[1:], (), folder, user, limits))

@@ -186,9 +186,9 @@ def test_two_macs_that_end_alike(vtapd: Daemon, containers: Containers) -> None:
 
 # A daemon to whom something looks gone, once, in the middle of a detach.
 STUMBLING = """
-from supervisor.attachment import Attachment
-from supervisor.cli import main
-from supervisor.core.actions import DenyDevice
+from supervisor.cli.main import main
+from supervisor.container.attachment import Attachment
+from supervisor.core.attach.actions import DenyDevice
 from supervisor.errors import ContainerGone
 
 apply, stumbled = Attachment.apply, False

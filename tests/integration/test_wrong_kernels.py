@@ -54,7 +54,7 @@ UNBOOTABLE = {
     "a vmlinux without CONFIG_PVH": (elf(LOAD, notes(note(b"Linux", 0x100, bytes(4)))), "CONFIG_PVH"),
     "a Hermit program without its loader": (elf(LOAD, notes(note(b"HERMIT", 0x5A00, b"\1"))), "Hermit's loader"),
     "an ELF file for arm64": (elf(LOAD, notes(pvh_note()), machine=ARM64), "ELF file for arm64"),
-    "a bzImage cut short": (bzimage()[:-64], "bzImage cut short: it has 2560 bytes, and its header tells of 2624"),
+    "a bzImage cut short": (bzimage()[:-64], "bzImage cut short: it has 2560 bytes, and by its header it needs 2624"),
 }
 
 
