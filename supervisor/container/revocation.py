@@ -64,14 +64,14 @@ async def deny_unrecorded(context: Context, container: Container, incarnation: I
 
     They are of a record that was lost. The next tap that gets such a number would be open to this container.
     """
-    major = tap.observe_major()
+    majors = {tap.observe_major(), *context.ledgers.index.majors()}
     cgroup = cgroups.observe_cgroup(incarnation.pid)
     record = ledger.of(incarnation)
     recorded = {entry.device for entry in record.taps} if record else set()
     granted = granted_devices([*container.device_rules, *rootfs.rules_of_devices(container.devices)])
     with closing(open_rules(cgroup)) as rules:
         for device in rules.observe_own() - recorded - granted:
-            if device.major == major:
+            if device.major in majors:
                 await tell_systemd(context.systemd, cgroup, device, allowed=False)
                 rules.deny(device)
                 log.warning("unrecorded_device_denied", device=str(device))

@@ -281,3 +281,23 @@ def start_and_await(daemon: Daemon, guests: int) -> float:
 
 def guests_up(daemon: Daemon) -> int:
     return int(daemon.metrics().value("vtapd_guest_up"))
+
+
+PROCESSES_ALONE = 'mount -t proc -o subset=pid proc /proc && exec "$@"'
+"""As ProcSubset=pid of the unit has it: no /proc/devices, no /proc/sys."""
+
+
+def test_guest_is_adopted_where_proc_shows_processes_alone(
+    vtapd: Daemon, containers: Containers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = containers.serving_guest()
+    qemu = guest.qemu()
+    vtapd.kill()
+    monkeypatch.setattr(vtapd, "program", ("unshare", "--mount", "sh", "-c", PROCESSES_ALONE, "sh", *vtapd.program))
+    vtapd.start()
+    vtapd.await_state(guest.name, "running", deadline_s=PATIENCE_S)
+    assert guest.qemu() == qemu
+    assert vtapd.metrics().restarts(guest.name) == 0
+    vtapd.stop()
+    monkeypatch.undo()
+    vtapd.start()

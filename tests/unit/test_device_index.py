@@ -64,3 +64,10 @@ def test_other_changes_of_a_record_make_no_difference() -> None:
     index.note(A, record(A, ONE))
     index.note(A, replace(record(A, ONE), held=True))
     assert index.others(ONE, B) == (A,)
+
+
+def test_it_knows_the_major_numbers_on_record() -> None:
+    index = DeviceIndex()
+    assert index.majors() == frozenset()
+    index.note(A, record(A, ONE, TWO))
+    assert index.majors() == {246}

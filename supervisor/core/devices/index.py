@@ -32,6 +32,10 @@ class DeviceIndex:
         """The containers but this one that have the number on record."""
         return tuple(sorted(self._holders.get(device, set()) - {container_id}))
 
+    def majors(self) -> frozenset[int]:
+        """Return the major numbers of the devices on record."""
+        return frozenset(device.major for device in self._holders)
+
     def contested(self) -> dict[DeviceNumber, tuple[ContainerId, ...]]:
         """The numbers that more than one container has on record, with these containers."""
         return {device: tuple(sorted(ids)) for device, ids in self._holders.items() if len(ids) > 1}

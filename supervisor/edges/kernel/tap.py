@@ -37,9 +37,14 @@ def has_macvtaps(sysfs: int) -> bool:
 
 
 def observe_major() -> int | None:
-    """The major number of all macvtaps (man 5 proc, /proc/devices); None while the module is not loaded."""
+    """Return the major number of all macvtaps (man 5 proc, /proc/devices).
+
+    None while the module is not loaded, and for a service whose /proc shows processes alone (ProcSubset=pid).
+    """
     try:
         lines = [line.split() for line in Path("/proc/devices").read_text().splitlines()]
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise Transient(f"cannot read /proc/devices: {error.strerror}", step="tap") from error
     return next((int(words[0]) for words in lines if words[1:] == ["macvtap"]), None)
