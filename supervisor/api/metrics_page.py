@@ -46,7 +46,7 @@ class Page:
         scrape.register(state)
         # Not the library's choose_encoder, which fails over a version that is no number.
         if _OPENMETRICS in accept:
-            text = openmetrics.generate_latest(scrape)  # type: ignore[no-untyped-call]  # it has no annotations
+            text = openmetrics.generate_latest(scrape)  # type: ignore[no-untyped-call]  # prometheus-client does not annotate it
             headers = {"Content-Type": openmetrics.CONTENT_TYPE_LATEST}
         else:
             text, headers = generate_latest(scrape), {"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}

@@ -70,7 +70,7 @@ class Counters:
 
     def __init__(self) -> None:
         # Without this each counter has a second series, which the interface does not promise.
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it without annotations
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus-client does not annotate it
         self.registry = CollectorRegistry()
         Gauge("vtapd_build_info", "The running version.", ["version"], registry=self.registry).labels(
             program_version()

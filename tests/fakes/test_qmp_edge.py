@@ -282,7 +282,7 @@ async def test_descriptors_that_are_passed_at_once_are_not_exchanged(tmp_path: P
         sets = await session.execute("query-fdsets")
         assert isinstance(sets, list)
         (there,) = (each["fds"][0]["fd"] for each in sets if each["fdset-id"] == number)
-        arrived[name] = os.readlink(f"/proc/{pid}/fd/{there}")  # noqa: PTH115  # of /proc, which never waits
+        arrived[name] = os.readlink(f"/proc/{pid}/fd/{there}")  # noqa: PTH115  # reading a link in /proc does not block
 
     with real_qemu(tmp_path / "qmp") as pid:
         await connect(session, tmp_path / "qmp")

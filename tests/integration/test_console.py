@@ -206,7 +206,7 @@ def test_a_slow_viewer_is_parted_with(vtapd: Daemon, guest: Container) -> None:
 def test_where_there_is_none(vtapd: Daemon, containers: Containers) -> None:
     plain = containers.run().await_attached()
     vtapd.await_state(plain.name, "attached")
-    for name, words in ((plain.name, "no guest"), ("nobody", "vtapd ps")):
+    for name, words in ((plain.name, "no guest"), ("no-such-container", "vtapd ps")):
         answer = vtapd.command("console", name, check=False)
         assert answer.returncode == 1
         assert words in answer.stderr

@@ -129,7 +129,7 @@ def test_what_is_refused(vtapd: Daemon, containers: Containers) -> None:
     assert refused(vtapd, "stop", plain.name, "asks for no guest")
     assert refused(vtapd, "start", rejected.name, "vtapd.memory")
     assert refused(vtapd, "start", detached.name, "vtapd attach")
-    assert refused(vtapd, "restart", "nobody", "vtapd ps")
+    assert refused(vtapd, "restart", "no-such-container", "vtapd ps")
     assert refused(vtapd, "stop", "x\x1b[2J", r"x\x1b[2J")
 
 

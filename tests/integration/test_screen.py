@@ -81,7 +81,7 @@ def test_where_there_is_no_screen(vtapd: Daemon, containers: Containers, tmp_pat
         (plain.name, "no guest"),
         (without.name, "start the container with label vtapd.screen=true"),
         (paused.name, "docker unpause"),
-        ("nobody", "vtapd ps"),
+        ("no-such-container", "vtapd ps"),
     )
     for name, words in cases:
         eventually(partial(refused, vtapd, name, words, tmp_path), f"{name}: {words}")

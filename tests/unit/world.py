@@ -194,7 +194,7 @@ class World:
             case DeleteTap(tap):
                 del self.taps[next(name for name, each in self.taps.items() if each == tap)]
             case RevokeDevice(device):
-                assert device.minor in self.stale_elsewhere, "nobody else has it"
+                assert device.minor in self.stale_elsewhere, "revoked a device that no other container has on record"
                 self.fresh -= {tap.index for tap in self.taps.values() if tap.device == device}
                 self.stale_elsewhere.remove(device.minor)
 

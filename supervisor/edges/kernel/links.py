@@ -169,7 +169,7 @@ class Links:
                 if error.code != errno.EEXIST:
                     raise
                 # Before Linux 6.1 macvtap refuses an ifindex that it has seen in another namespace.
-                self.request(create(index=random.choice(_HIGH_IFINDEX)))  # noqa: S311  # no secret
+                self.request(create(index=random.choice(_HIGH_IFINDEX)))  # noqa: S311  # any free number will do
 
     def create_sibling(self, parent: Interface) -> Link:
         """Make a macvlan in bridge mode beside the macvtap of this interface, up and with no address; or find it."""

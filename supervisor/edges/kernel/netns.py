@@ -220,7 +220,7 @@ def link_netns(name: str, pid: Pid) -> None:
             NETNS_DIR.chmod(0o755)  # whatever the umask: it is everybody's
         with suppress(FileNotFoundError):
             os.unlink(path)  # noqa: PTH108  # an attach waits for it; a Path takes longer
-        os.symlink(f"/proc/{pid}/ns/net", path)  # noqa: PTH211  # as the line before
+        os.symlink(f"/proc/{pid}/ns/net", path)  # noqa: PTH211  # an attach waits for it; a Path takes longer
     except OSError as error:
         raise Permanent(
             f"cannot link {path}: {error.strerror}", step="netns", remedy=f"make {NETNS_DIR} writable"

@@ -51,7 +51,7 @@ class Systemd:
             await self._call(_NAME, _PATH, _MANAGER, "Subscribe")
             rule = f"type='signal',sender='{_NAME}',interface='{_MANAGER}',member='Reloading'"
             await self._call(_DBUS, "/org/freedesktop/DBus", _DBUS, "AddMatch", "s", [rule])
-            await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # the library left it bare
+            await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # dbus-fast does not annotate it
         finally:
             self._bus.remove_message_handler(look)
 
