@@ -200,6 +200,7 @@ def test_the_gateway_is_on_the_link_of_the_address(unseen: Daemon, containers: C
     add(guest, "10.96.0.9/24")
     ip(guest, "route", "add", "default", "via", "10.96.0.1", "dev", "eth0", "metric", "7")
     ip(guest, "-6", "route", "add", "default", "via", "fe80::1", "dev", "eth0", "metric", "7")
+    ip(guest, "-6", "route", "add", "default", "via", "2001:db8:5::1", "dev", "eth0", "onlink", "metric", "8")
     before = settled(guest)
     unseen.start()
     guest.await_page()
@@ -210,6 +211,7 @@ def test_the_gateway_is_on_the_link_of_the_address(unseen: Daemon, containers: C
     assert f"--ipv6-gateway={GATEWAY}" in words
     said = notes(unseen, guest)
     assert f"gateway 10.96.0.1 of eth0: it is not on the link of {endpoint.address}/{endpoint.prefix}" in said
-    assert f"gateway fe80::1 of eth0: it is not on the link of {DOCKERS}/64" in said
+    assert f"gateway 2001:db8:5::1 of eth0: it is not on the link of {DOCKERS}/64" in said
+    assert f"gateway fe80::1 of eth0: the guest is given {GATEWAY}" in said, "a link-local gateway is on every link"
     unseen.command("detach", guest.name)
     assert network(guest.pid) == before
