@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.containers import Containers
-from tests.integration.current_daemon import CurrentDaemon
-from tests.integration.daemon import Daemon, Tables
-from tests.integration.docker_proxy import DockerProxy
-from tests.integration.footprint import containers_that_leave_nothing
-from tests.integration.machine import Machine, sweep
+from tests.harness.containers import Containers
+from tests.harness.current_daemon import CurrentDaemon
+from tests.harness.daemon import Daemon, Tables
+from tests.harness.docker_proxy import DockerProxy
+from tests.harness.footprint import containers_that_leave_nothing
+from tests.harness.machine import Machine, sweep
 
 HERE = Path(__file__).parent
 WITH_A_MACHINE = (HERE / "integration", HERE / "prometheus", HERE / "security")

@@ -11,7 +11,7 @@ from functools import partial
 
 from rich.console import Console
 
-from tests.integration.machine import REPOSITORY, Machine
+from tests.harness.machine import REPOSITORY, Machine
 
 from .attach import measure_attach
 from .bulk import measure_bulk

@@ -5,7 +5,7 @@ import socket
 import time
 from contextlib import ExitStack, suppress
 
-from tests.integration.machine import Machine
+from tests.harness.machine import Machine
 
 DEADLINE_S, EVERY_S = 30.0, 0.005
 MOST_ASKED = 10

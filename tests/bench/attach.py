@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from tests.integration.containers import Container, Containers
-from tests.integration.machine import REPOSITORY, Machine
-from tests.integration.observe import NETNS_FOLDER, cgroup_lines, node
-from tests.integration.waiting import eventually
+from tests.harness.containers import Container, Containers
+from tests.harness.machine import REPOSITORY, Machine
+from tests.harness.observe import NETNS_FOLDER, cgroup_lines, node
+from tests.harness.waiting import eventually
 
 from . import bare_attach
 from .accounting import children_cpu_s, cpu_s

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from supervisor.core.model import Pid
 from supervisor.edges.kernel import cgroups
-from tests.integration.chain import guest_network
-from tests.integration.containers import Container
-from tests.integration.processes import command_line
+from tests.harness.chain import guest_network
+from tests.harness.containers import Container
+from tests.harness.processes import command_line
 
 from .answer import await_answer
 

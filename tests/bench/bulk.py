@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from tests.harness.chain import guest_network
+from tests.harness.containers import Container, Containers
+from tests.harness.machine import Machine
+from tests.harness.processes import command_line, end
 from tests.images.packages import static_busybox
-from tests.integration.chain import guest_network
-from tests.integration.containers import Container, Containers
-from tests.integration.machine import Machine
-from tests.integration.processes import command_line, end
 
 from .answer import await_answer
 from .bare_qemu import share_cgroup

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from tests.integration.containers import Container, Containers
-from tests.integration.daemon import Daemon
-from tests.integration.machine import Machine
-from tests.integration.waiting import eventually
+from tests.harness.containers import Container, Containers
+from tests.harness.daemon import Daemon
+from tests.harness.machine import Machine
+from tests.harness.waiting import eventually
 
 from .accounting import cpu_s
 from .figures import Figure, Limit

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from tests.integration.containers import Containers
-from tests.integration.daemon import Daemon
-from tests.integration.footprint import await_nothing_left, descriptor_count
-from tests.integration.machine import Machine
+from tests.harness.containers import Containers
+from tests.harness.daemon import Daemon
+from tests.harness.footprint import await_nothing_left, descriptor_count
+from tests.harness.machine import Machine
 
 from .accounting import cpu_s, private_mib, resident_mib
 from .crowd import docker_daemons

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.integration.containers import Container, Containers
-from tests.integration.dockerd import processes_of
-from tests.integration.machine import Machine
-from tests.integration.processes import command_line
+from tests.harness.containers import Container, Containers
+from tests.harness.dockerd import processes_of
+from tests.harness.machine import Machine
+from tests.harness.processes import command_line
 
 SIZE = 20
 

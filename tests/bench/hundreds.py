@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import linear_regression
 
-from tests.integration.containers import Container, Containers
-from tests.integration.daemon import Daemon, Tables, merged
-from tests.integration.machine import Machine
-from tests.integration.observe import qemus
-from tests.integration.waiting import eventually
+from tests.harness.containers import Container, Containers
+from tests.harness.daemon import Daemon, Tables, merged
+from tests.harness.machine import Machine
+from tests.harness.observe import qemus
+from tests.harness.waiting import eventually
 
 from .accounting import cpu_s, memory_available_mib, resident_mib
 from .answer import await_answer

@@ -3,8 +3,8 @@
 import time
 from dataclasses import dataclass
 
-from tests.integration.daemon import Tables
-from tests.integration.machine import Machine
+from tests.harness.daemon import Tables
+from tests.harness.machine import Machine
 
 from .accounting import cpu_s, resident_mib, wakeups
 from .crowd import SIZE, crowd, docker_daemons

@@ -11,10 +11,10 @@ import time
 from contextlib import closing
 from dataclasses import asdict, dataclass
 
-from tests.integration.chain import attach_by_hand
-from tests.integration.containers import Container, Containers
-from tests.integration.daemon import Daemon, Tables
-from tests.integration.machine import Machine
+from tests.harness.chain import attach_by_hand
+from tests.harness.containers import Container, Containers
+from tests.harness.daemon import Daemon, Tables
+from tests.harness.machine import Machine
 
 from .bare_qemu import BareQemu
 from .figures import Figure, Limit

@@ -4,10 +4,10 @@ import subprocess
 import time
 from itertools import cycle, islice
 
-from tests.integration.containers import Container
-from tests.integration.daemon import Daemon, Tables
-from tests.integration.machine import Machine
-from tests.integration.observe import cgroup_lines
+from tests.harness.containers import Container
+from tests.harness.daemon import Daemon, Tables
+from tests.harness.machine import Machine
+from tests.harness.observe import cgroup_lines
 
 from .accounting import children_cpu_s, cpu_s
 from .crowd import SIZE, crowd

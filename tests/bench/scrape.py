@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.integration.containers import Containers
-from tests.integration.daemon import Daemon, Tables
-from tests.integration.machine import Machine
-from tests.integration.waiting import eventually
+from tests.harness.containers import Containers
+from tests.harness.daemon import Daemon, Tables
+from tests.harness.machine import Machine
+from tests.harness.waiting import eventually
 
 from .accounting import cpu_s
 from .crowd import docker_daemons

@@ -10,10 +10,10 @@ import time
 from contextlib import closing
 from dataclasses import dataclass
 
-from tests.integration.chain import attach_by_hand, guest_network, take_over_by_hand
-from tests.integration.containers import Container, Containers
-from tests.integration.daemon import Daemon
-from tests.integration.machine import Machine
+from tests.harness.chain import attach_by_hand, guest_network, take_over_by_hand
+from tests.harness.containers import Container, Containers
+from tests.harness.daemon import Daemon
+from tests.harness.machine import Machine
 
 from .answer import await_answer
 from .bare_qemu import BareQemu

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from tests.integration.daemon import Daemon, Tables, merged
-from tests.integration.machine import Machine, sweep
-from tests.integration.observe import NETNS_FOLDER
-from tests.integration.waiting import eventually
+from tests.harness.daemon import Daemon, Tables, merged
+from tests.harness.machine import Machine, sweep
+from tests.harness.observe import NETNS_FOLDER
+from tests.harness.waiting import eventually
 
 RUN_DIR = Path(f"/dev/shm/vtapd-bench-{os.getpid()}")
 LOG_POLL_S = 0.02

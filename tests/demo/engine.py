@@ -12,7 +12,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.integration.netns import NetworkNamespace
+from tests.harness.netns import NetworkNamespace
 
 from .leftovers import LINK, Leftovers
 from .stage import DemoError, eventually, run

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from tests.integration.dockerd import clean_up
-from tests.integration.processes import is_alive
+from tests.harness.dockerd import clean_up
+from tests.harness.processes import is_alive
 
 from .stage import DemoError, eventually, run
 

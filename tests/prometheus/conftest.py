@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.current_daemon import CurrentDaemon
-from tests.integration.daemon import METRICS
-from tests.integration.machine import Machine, built
+from tests.harness.current_daemon import CurrentDaemon
+from tests.harness.daemon import METRICS
+from tests.harness.machine import Machine, built
 
 from .server import TARGETS_OF_OTHERS, Prometheus
 

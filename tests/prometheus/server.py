@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any  # Prometheus' JSON; it does not leave this file
 from urllib.parse import urlencode
 
-from tests.integration.machine import REPOSITORY, Machine
-from tests.integration.processes import end
-from tests.integration.waiting import eventually
+from tests.harness.machine import REPOSITORY, Machine
+from tests.harness.processes import end
+from tests.harness.waiting import eventually
 
 CONFIG = REPOSITORY / "config" / "prometheus"
 TARGETS_OF_OTHERS = "/etc/prometheus/vtapd"

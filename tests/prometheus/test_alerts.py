@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.containers import Containers
-from tests.integration.daemon import METRICS, Daemon
-from tests.integration.machine import Machine
-from tests.integration.observe import NETNS_FOLDER
-from tests.integration.test_meddling import deny_device
-from tests.integration.waiting import eventually
+from tests.harness.containers import Containers
+from tests.harness.daemon import METRICS, Daemon
+from tests.harness.machine import Machine
+from tests.harness.observe import NETNS_FOLDER
+from tests.harness.waiting import eventually
+from tests.integration.faults.test_meddling import deny_device
 
 from .conftest import Promtool
 from .server import CONFIG, Prometheus

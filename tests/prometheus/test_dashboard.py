@@ -11,11 +11,11 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from tests.integration.containers import Containers
-from tests.integration.daemon import METRICS, Daemon
-from tests.integration.machine import REPOSITORY
-from tests.integration.observe import NETNS_FOLDER
-from tests.integration.waiting import eventually
+from tests.harness.containers import Containers
+from tests.harness.daemon import METRICS, Daemon
+from tests.harness.machine import REPOSITORY
+from tests.harness.observe import NETNS_FOLDER
+from tests.harness.waiting import eventually
 
 from .conftest import OTHER_INSTANCE
 from .server import Prometheus

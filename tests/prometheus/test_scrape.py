@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.containers import Containers
-from tests.integration.daemon import METRICS, Daemon
-from tests.integration.machine import Machine
-from tests.integration.strace import straced
-from tests.integration.waiting import eventually
+from tests.harness.containers import Containers
+from tests.harness.daemon import METRICS, Daemon
+from tests.harness.machine import Machine
+from tests.harness.strace import straced
+from tests.harness.waiting import eventually
 
 from .conftest import OTHER_INSTANCE, Promtool
 from .server import Prometheus

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.integration.containers import Container
+from tests.harness.containers import Container
 
 SECRET = Path("/tmp/vtapd-test-secret-of-the-host")  # where a container that reaches the host's files finds it
 _FIND_QEMU = """

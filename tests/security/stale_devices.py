@@ -6,13 +6,13 @@ again.
 
 from collections.abc import Callable
 
-from tests.integration.chain import assert_attached
-from tests.integration.containers import Container, Containers
-from tests.integration.daemon import Daemon
-from tests.integration.device_numbers import take_lower_numbers
-from tests.integration.patient_daemon import LATE
-from tests.integration.tap_thief import NODE, Thief
-from tests.integration.waiting import eventually
+from tests.harness.chain import assert_attached
+from tests.harness.containers import Container, Containers
+from tests.harness.daemon import Daemon
+from tests.harness.device_numbers import take_lower_numbers
+from tests.harness.patient_daemon import LATE
+from tests.harness.tap_thief import NODE, Thief
+from tests.harness.waiting import eventually
 
 TRIES = 4
 REQUESTS = 60

@@ -8,12 +8,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.integration.containers import Containers
-from tests.integration.daemon import Daemon
-from tests.integration.footprint import descriptor_count
-from tests.integration.machine import Machine
-from tests.integration.processes import status_of
-from tests.integration.waiting import eventually
+from tests.harness.containers import Containers
+from tests.harness.daemon import Daemon
+from tests.harness.footprint import descriptor_count
+from tests.harness.machine import Machine
+from tests.harness.processes import status_of
+from tests.harness.waiting import eventually
 
 MANY = 300
 MOST = 64

@@ -10,10 +10,10 @@ import pytest
 from supervisor.edges.kernel import rootfs
 from supervisor.edges.qemu.boot_folder import BootFolder
 from supervisor.errors import Rejected
-from tests.integration.containers import Containers
-from tests.integration.daemon import Daemon
-from tests.integration.observe import node, qemus_of
-from tests.integration.waiting import eventually
+from tests.harness.containers import Containers
+from tests.harness.daemon import Daemon
+from tests.harness.observe import node, qemus_of
+from tests.harness.waiting import eventually
 
 BUSY_S = 30.0
 LIMIT_BYTES = 8 << 20

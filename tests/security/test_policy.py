@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.integration.containers import Container, Containers
-from tests.integration.daemon import Daemon
-from tests.integration.observe import qemus_of
-from tests.integration.processes import command_line
+from tests.harness.containers import Container, Containers
+from tests.harness.daemon import Daemon
+from tests.harness.observe import qemus_of
+from tests.harness.processes import command_line
 
 
 def of_image(containers: Containers, image: dict[str, str], **run: str) -> Container:

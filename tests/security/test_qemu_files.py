@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.containers import Container, Containers
-from tests.integration.daemon import Daemon
-from tests.integration.machine import Machine
-from tests.integration.processes import open_files, status_of
+from tests.harness.containers import Container, Containers
+from tests.harness.daemon import Daemon
+from tests.harness.machine import Machine
+from tests.harness.processes import open_files, status_of
 
 from .attacker import SECRET, attack, secret_of_the_host
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.containers import Containers
-from tests.integration.current_daemon import CurrentDaemon
-from tests.integration.daemon import Daemon
-from tests.integration.processes import is_alive, run, status_of
-from tests.integration.waiting import CommandFailed
+from tests.harness.containers import Containers
+from tests.harness.current_daemon import CurrentDaemon
+from tests.harness.daemon import Daemon
+from tests.harness.processes import is_alive, run, status_of
+from tests.harness.waiting import CommandFailed
 
 from .attacker import attack, qemu_seen_inside
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.containers import Containers
-from tests.integration.current_daemon import CurrentDaemon
-from tests.integration.daemon import Daemon, Tables
-from tests.integration.machine import REPOSITORY, Machine
+from tests.harness.containers import Containers
+from tests.harness.current_daemon import CurrentDaemon
+from tests.harness.daemon import Daemon, Tables
+from tests.harness.machine import REPOSITORY, Machine
 
 from .test_qemu_files import root_of
 from .test_qemu_process import limits_of

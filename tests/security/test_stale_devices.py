@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.containers import Container, Containers
-from tests.integration.daemon import Daemon
-from tests.integration.device_numbers import take_lower_numbers
-from tests.integration.device_programs import DevicePrograms
-from tests.integration.observe import node
-from tests.integration.patient_daemon import PATIENT
-from tests.integration.processes import run
-from tests.integration.waiting import eventually
+from tests.harness.containers import Container, Containers
+from tests.harness.daemon import Daemon
+from tests.harness.device_numbers import take_lower_numbers
+from tests.harness.device_programs import DevicePrograms
+from tests.harness.observe import node
+from tests.harness.patient_daemon import PATIENT
+from tests.harness.processes import run
+from tests.harness.waiting import eventually
 
 from .stale_devices import TRIES, attack, delete_tap, denials, nothing, prove_closed
 

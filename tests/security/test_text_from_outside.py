@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from tests.integration.containers import Container, Containers
-from tests.integration.current_daemon import CurrentDaemon
-from tests.integration.daemon import Daemon
-from tests.integration.waiting import eventually
+from tests.harness.containers import Container, Containers
+from tests.harness.current_daemon import CurrentDaemon
+from tests.harness.daemon import Daemon
+from tests.harness.waiting import eventually
 
 TITLE = "\x1b]0;owned\x07"  # xterm's title, by an escape sequence
 FORGED = '\n{"event": "guest_exited", "container": "somebody"}\nvtapd_attachments 7\n'

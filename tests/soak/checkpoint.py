@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.integration.footprint import OWN_FILES
-from tests.integration.observe import (
+from tests.harness.footprint import OWN_FILES
+from tests.harness.observe import (
     device_of_macvtap,
     device_rules,
     macvtaps,
@@ -14,8 +14,8 @@ from tests.integration.observe import (
     node,
     qemus,
 )
-from tests.integration.processes import all_pids, command_line, status_of
-from tests.integration.waiting import NOT_YET
+from tests.harness.processes import all_pids, command_line, status_of
+from tests.harness.waiting import NOT_YET
 
 from .model import Member, Model
 from .stage import Stage

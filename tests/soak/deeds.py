@@ -7,8 +7,8 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 
-from tests.integration.observe import qemus_of
-from tests.integration.waiting import eventually
+from tests.harness.observe import qemus_of
+from tests.harness.waiting import eventually
 
 from .model import Member
 from .stage import Stage

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from tests.integration.dockerd import cgroups_of
-from tests.integration.footprint import NOTHING, descriptor_count, footprint
-from tests.integration.observe import qemus_of
-from tests.integration.processes import open_files, status_of
+from tests.harness.dockerd import cgroups_of
+from tests.harness.footprint import NOTHING, descriptor_count, footprint
+from tests.harness.observe import qemus_of
+from tests.harness.processes import open_files, status_of
 
 from .model import Model
 from .stage import Stage

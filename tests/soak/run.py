@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from subprocess import TimeoutExpired
 
-from tests.integration.waiting import CommandFailed
+from tests.harness.waiting import CommandFailed
 
 from .checkpoint import problems
 from .figures import COLUMNS, Figures, format_row, leaks, measure

@@ -5,11 +5,11 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.integration.containers import Container
-from tests.integration.daemon import Daemon, Tables
-from tests.integration.docker_proxy import DockerProxy
-from tests.integration.machine import Machine, sweep
-from tests.integration.observe import NETNS_FOLDER
+from tests.harness.containers import Container
+from tests.harness.daemon import Daemon, Tables
+from tests.harness.docker_proxy import DockerProxy
+from tests.harness.machine import Machine, sweep
+from tests.harness.observe import NETNS_FOLDER
 
 from .model import Member
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import COMMANDS
-from tests.integration.machine import run_dir_of, sweep
+from tests.harness.machine import run_dir_of, sweep
 
 from .swarm import Swarm
 

@@ -2,9 +2,9 @@
 
 from types import TracebackType
 
-from tests.integration.machine import Machine, Reply, get_from
-from tests.integration.netns import NetworkNamespace
-from tests.integration.processes import run
+from tests.harness.machine import Machine, Reply, get_from
+from tests.harness.netns import NetworkNamespace
+from tests.harness.processes import run
 
 PREFIX_LENGTH = 24
 # No machine has a default route, so that Docker's look for a registry fails at once.

@@ -2,15 +2,15 @@
 
 import json
 
-from tests.integration.containers import Container
-from tests.integration.control import ask
-from tests.integration.daemon import Daemon
-from tests.integration.dockerd import clean_up
-from tests.integration.footprint import await_nothing_left
-from tests.integration.machine import Machine
-from tests.integration.observe import NETNS_FOLDER, qemus_of
-from tests.integration.views import PsView, parse_ps
-from tests.integration.waiting import eventually
+from tests.harness.containers import Container
+from tests.harness.control import ask
+from tests.harness.daemon import Daemon
+from tests.harness.dockerd import clean_up
+from tests.harness.footprint import await_nothing_left
+from tests.harness.machine import Machine
+from tests.harness.observe import NETNS_FOLDER, qemus_of
+from tests.harness.views import PsView, parse_ps
+from tests.harness.waiting import eventually
 
 from .lan import Lan
 

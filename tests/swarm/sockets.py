@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 from pathlib import Path
 
-from tests.integration.processes import open_files
+from tests.harness.processes import open_files
 
 
 def tcp_addresses_of(pid: int) -> set[str]:

@@ -3,8 +3,8 @@
 import json
 from contextlib import ExitStack
 
-from tests.integration.processes import run
-from tests.integration.waiting import eventually
+from tests.harness.processes import run
+from tests.harness.waiting import eventually
 
 from .lan import Lan
 from .node import Node, Task

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from tests.integration.waiting import eventually
+from tests.harness.waiting import eventually
 
 from . import recipe
 from .swarm import Swarm

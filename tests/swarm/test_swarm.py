@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
-from tests.integration.observe import qemus_of
-from tests.integration.waiting import eventually
+from tests.harness.observe import qemus_of
+from tests.harness.waiting import eventually
 
 from . import recipe
 from .node import Node, Task

@@ -3,9 +3,9 @@
 import subprocess
 from types import TracebackType
 
-from tests.integration.containers import Container
-from tests.integration.processes import end
-from tests.integration.waiting import eventually
+from tests.harness.containers import Container
+from tests.harness.processes import end
+from tests.harness.waiting import eventually
 
 SHORTEST = 3
 # A line a round: how many addresses the name had, how many were asked in vain, and 1 if one answered.

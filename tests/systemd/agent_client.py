@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.integration.waiting import CommandFailed
+from tests.harness.waiting import CommandFailed
 
 RETRY_S = 0.5
 GRACE_S = 20.0  # for the answer to come, after the time that the command itself may take

@@ -14,7 +14,7 @@ from tests.packaging.building import VERSION, build_deb, make, repack
 from .base import BUILD, Base, run_or_fail
 
 REPOSITORY = Path(__file__).parents[2]
-BROUGHT = ("Makefile", "config", "systemd", "tests/integration")
+BROUGHT = ("Makefile", "config", "systemd", "tests/harness")
 INSIDE = "srv/vtapd"  # the repository, in the machine
 CONTAINER_IMAGE = "srv/container.tar"
 DEB, NEXT_DEB = "srv/vtapd.deb", "srv/vtapd-next.deb"

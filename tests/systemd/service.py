@@ -3,8 +3,8 @@
 import json
 from typing import Any  # what docker and journalctl print; it does not leave this file
 
-from tests.integration.metrics import Metrics
-from tests.integration.waiting import eventually
+from tests.harness.metrics import Metrics
+from tests.harness.waiting import eventually
 
 from .disk import CONTAINER_IMAGE, DEB, INSIDE
 from .machine import SystemdMachine
@@ -90,7 +90,7 @@ class Service:
     def programs(self, container: str) -> list[int]:
         """The ids of the device programs on a container's cgroup."""
         script = (
-            "import sys; from tests.integration.device_programs import DevicePrograms as P;"
+            "import sys; from tests.harness.device_programs import DevicePrograms as P;"
             "print(*P(int(sys.argv[1])).ids())"
         )
         pid = Inside(self.machine, container).pid

@@ -2,7 +2,7 @@
 
 from urllib.request import urlopen
 
-from tests.integration.waiting import eventually
+from tests.harness.waiting import eventually
 
 from .service import Inside, Service
 

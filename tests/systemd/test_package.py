@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.integration.waiting import eventually
+from tests.harness.waiting import eventually
 
 from .base import LEFT_OUT
 from .disk import DEB, NEXT_DEB, NEXT_VERSION

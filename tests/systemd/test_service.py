@@ -1,6 +1,6 @@
 """The unit starts, tells systemd so, and is kept an eye on."""
 
-from tests.integration.waiting import eventually
+from tests.harness.waiting import eventually
 
 from .machine import SystemdMachine
 from .service import Service

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.integration.waiting import eventually
+from tests.harness.waiting import eventually
 
 from .service import Inside, Service
 

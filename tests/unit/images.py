@@ -1,6 +1,6 @@
 """The smallest images that are what they pretend to be: what QEMU boots here ends QEMU with status BOOTED.
 
-tests/integration/test_boot_verdicts.py boots them.
+tests/integration/guest/test_boot_verdicts.py boots them.
 """
 
 import struct

@@ -2,7 +2,7 @@
 whoever reads the wall clock is listed here, with what it may spoil at worst.
 
 No test can set the clock of the machine that it runs on, and namespaces share it (man 7 time_namespaces). What Docker
-tells after its clock was set back is in tests/integration/test_outages.py.
+tells after its clock was set back is in tests/integration/faults/test_outages.py.
 """
 
 import ast

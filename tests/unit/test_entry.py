@@ -1,6 +1,6 @@
 """How QEMU starts an image, and what an image lacks that it does not start.
 
-tests/integration/test_boot_verdicts.py asks QEMU itself about the same images.
+tests/integration/guest/test_boot_verdicts.py asks QEMU itself about the same images.
 """
 
 import re

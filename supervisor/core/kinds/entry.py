@@ -13,7 +13,7 @@ reaches beyond the file, and a p_align of 0 makes it divide by zero.
 ELF in general (load_elf): little-endian, i386 or x86-64, whole program headers, no PT_LOAD that reaches beyond the
 file. A PT_LOAD with more bytes in the file than in memory is refused by newer versions; 7.2 starts it, and nothing
 happens.
-tests/integration/test_boot_verdicts.py compares all this with the QEMU that is installed.
+tests/integration/guest/test_boot_verdicts.py compares all this with the QEMU that is installed.
 """
 
 from dataclasses import dataclass

@@ -1,0 +1,134 @@
+"""Containers on a macvlan network of Docker's, as on a LAN: there the kernel makes a macvtap beside their interface.
+
+The LAN is a veth of the machine: Docker's end is its parent, the other end is whatever else is on that LAN.
+"""
+
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.harness.containers import Container, Containers
+from tests.harness.daemon import Daemon
+from tests.harness.machine import Machine
+from tests.harness.observe import links, network
+from tests.harness.waiting import eventually, holds_for
+
+PATIENCE_S = 20.0
+BOOT_S = 40.0
+HOST = "192.168.90.1"
+QUICK = "every=300ms,fails=2"
+ICMPV6_RA = 134
+
+
+@pytest.fixture
+def lan(machine: Machine, containers: Containers) -> Iterator[str]:
+    """A macvlan network, without a way into it for the host yet."""
+    machine.run("ip", "link", "add", "lan0", "type", "veth", "peer", "name", "lan1")
+    for end in ("lan0", "lan1"):
+        machine.run("ip", "link", "set", end, "up")
+    try:
+        yield containers.network(
+            *("-d", "macvlan", "-o", "parent=lan0", "--subnet", "192.168.90.0/24", "--gateway", HOST)
+        )
+        containers.remove_all()
+    finally:
+        machine.run("ip", "link", "del", "lan0")
+
+
+@pytest.fixture
+def from_host(machine: Machine, lan: str) -> str:
+    machine.run("ip", "address", "add", f"{HOST}/24", "dev", "lan1")
+    return lan
+
+
+def test_a_guest_on_the_lan(vtapd: Daemon, containers: Containers, from_host: str) -> None:
+    vtapd.stop()
+    guest = containers.guest("--network", from_host)
+    before = network(guest.pid)
+    vtapd.start()
+    assert "Hiya, Gump!" in guest.await_page().body
+    assert network(guest.pid).addresses == ()
+    assert guest.macvtap().mac == guest.endpoint.mac
+    guest.tell("/crash")
+    eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted", PATIENCE_S)
+    guest.await_page()
+    vtapd.command("detach", guest.name)
+    assert network(guest.pid) == before
+
+
+def test_two_containers_on_the_lan_reach_each_other(vtapd: Daemon, containers: Containers, from_host: str) -> None:
+    guest, neighbour = containers.serving_guest("--network", from_host), containers.run("--network", from_host)
+    neighbour.await_attached()
+    assert "Hiya, Gump!" in neighbour.fetch(guest.address)
+
+
+@pytest.mark.parametrize("how", ["tcp:80", "ping"])
+def test_the_host_has_no_way_in(vtapd: Daemon, containers: Containers, lan: str, how: str) -> None:
+    """Then the guest is asked from a link beside its own, of which nothing is left."""
+    guest = containers.guest("--network", lan, ready=how, alive=f"{how},{QUICK}")
+    vtapd.await_state(guest.name, "ready", deadline_s=PATIENCE_S)
+    qemu = guest.qemu()
+    holds_for(lambda: guest.qemu() == qemu, "one that answers is left alone", 2.0)
+    beside = Beside(guest)
+    beside.fetch("/hang")
+    eventually(lambda: vtapd.metrics().exits(guest.name, "hang") == 1, "it hangs", PATIENCE_S)
+    vtapd.await_state(guest.name, "ready", deadline_s=PATIENCE_S)
+    vtapd.command("detach", guest.name)
+    assert "vtapask" not in links(guest.pid)
+
+
+class Beside:
+    """Another container on the LAN, for tests to reach a guest by."""
+
+    def __init__(self, guest: Container) -> None:
+        self._guest = guest
+        (network_name,) = guest.endpoints()
+        self._id = guest.machine.docker("run", "-d", "--network", network_name, guest.machine.image)
+        guest.machine.container_ids.add(self._id)
+
+    def fetch(self, path: str) -> None:
+        request = f"printf 'GET {path} HTTP/1.0\\r\\n\\r\\n' | nc -w 2 {self._guest.address} 80"
+        self._guest.machine.docker("exec", self._id, "sh", "-c", request, check=False)
+        self._guest.machine.remove(self._id)
+
+
+def test_ipv6_configures_itself(machine: Machine, vtapd: Daemon, containers: Containers, from_host: str) -> None:
+    """A router on the LAN announces a prefix; a guest that cares for itself takes an address of it."""
+    machine.run("ip", "address", "add", "fd00:90::1/64", "dev", "lan1", "nodad")
+    guest = containers.run("--network", from_host, labels={"vtapd.address": "none"}, image=machine.linux_image)
+    over = threading.Event()
+    announcing = threading.Thread(target=machine.namespace.inside, args=(announcer(over),))
+    announcing.start()
+    try:
+        mac = eventually(lambda: guest.macvtap().mac, "its tap is made", PATIENCE_S)
+        address = f"fd00:90::{interface_identifier(mac)}"
+        eventually(lambda: machine.http(f"http://[{address}]/").status == 200, f"{address} answers", BOOT_S)
+    finally:
+        over.set()
+        announcing.join()
+
+
+def interface_identifier(mac: str) -> str:
+    """RFC 4291, appendix A."""
+    octets = bytearray.fromhex(mac.replace(":", ""))
+    octets[0] ^= 2
+    whole = bytes(octets[:3]) + b"\xff\xfe" + bytes(octets[3:])
+    return whole.hex(":", 2)
+
+
+def announcer(over: threading.Event) -> Callable[[], None]:
+    """Router advertisements with the prefix fd00:90::/64 (RFC 4861, 4.2 and 4.6.2), until it is over."""
+    prefix = struct.pack("!BBBBIII16s", 3, 4, 64, 0xC0, 3600, 1800, 0, socket.inet_pton(socket.AF_INET6, "fd00:90::"))
+    message = struct.pack("!BBHBBHII", ICMPV6_RA, 0, 0, 64, 0, 0, 0, 0) + prefix
+
+    def announce() -> None:
+        index = socket.if_nametoindex("lan1")
+        with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as router:
+            router.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+            while not over.wait(0.5):
+                router.sendto(message, ("ff02::1", 0, 0, index))
+
+    return announce

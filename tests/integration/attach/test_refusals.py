@@ -1,0 +1,100 @@
+"""When `vtapd run` cannot start it says why in one line, and `vtapd check-config` says it beforehand."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.harness.containers import Containers
+from tests.harness.daemon import COMMAND, Daemon, Tables, default_config, environment, format_toml, merged
+from tests.harness.machine import REPOSITORY, Machine
+from tests.harness.processes import run
+
+QUIET: Tables = {"log": {"level": "error"}}
+
+
+def assert_one_clear_line(result: tuple[int, str], *words: str) -> None:
+    status, printed = result
+    lines = [line for line in printed.splitlines() if line.strip()]
+    assert status == 1, printed
+    assert len(lines) == 1, printed
+    for word in words:
+        assert word in lines[0], printed
+
+
+def test_docker_is_absent(no_vtapd: None, machine: Machine) -> None:
+    daemon = Daemon(machine, {**QUIET, "docker": {"host": "unix:///nonexistent/docker.sock", "timeout": "2s"}})
+    assert_one_clear_line(daemon.run_to_end(), "/nonexistent/docker.sock")
+
+
+def test_another_vtapd_has_the_folder(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+    container = containers.run().await_attached()
+    second = Daemon(machine, {**QUIET, "metrics": {"listen": "127.0.0.1:9818"}})
+    second.config_file = machine.home / "second.toml"
+    second.log_file = machine.home / "second.log"
+    assert_one_clear_line(second.run_to_end(), str(vtapd.run_dir))
+    assert vtapd.inspect(container.name).state == "attached", "the first goes on"
+    assert vtapd.control_socket.is_socket()
+
+
+def test_a_bad_configuration(no_vtapd: None, machine: Machine) -> None:
+    daemon = Daemon(machine, {**QUIET, "guest": {"memroy": "64M"}})
+    assert_one_clear_line(daemon.run_to_end(), "guest", "memroy")
+
+
+def test_a_configuration_file_that_is_not_there() -> None:
+    ended = run([*COMMAND, "run", "--config", "/nonexistent/vtapd.toml"], check=False, env=environment())
+    assert ended.returncode in (1, 2)
+    assert "/nonexistent/vtapd.toml" in ended.stderr + ended.stdout
+    assert "Traceback" not in ended.stderr
+
+
+def check_config(file: Path) -> tuple[int, str]:
+    checked = run([*COMMAND, "check-config", str(file)], check=False, env=environment())
+    return checked.returncode, checked.stdout + checked.stderr
+
+
+def test_a_good_configuration(machine: Machine, tmp_path: Path) -> None:
+    file = tmp_path / "good.toml"
+    file.write_text(format_toml(default_config(machine)))
+    status, printed = check_config(file)
+    assert status == 0, printed
+
+
+def test_the_default_configuration() -> None:
+    status, printed = check_config(REPOSITORY / "config" / "vtapd.toml")
+    assert status == 0, printed
+
+
+BAD: Sequence[tuple[Tables, Sequence[str]]] = [
+    ({"guest": {"memroy": "64M"}}, ["guest", "memroy"]),
+    ({"gusts": {"memory": "64M"}}, ["gusts"]),
+    ({"restart": {"steps": "eight"}}, ["restart.steps"]),
+    ({"restart": {"first": 100}}, ["restart.first"]),
+    ({"restart": {"first": "soon"}}, ["restart.first", "soon"]),
+    ({"restart": {"jitter": 7.0}}, ["restart.jitter"]),
+    ({"guest": {"accel": "xen"}}, ["guest.accel", "xen"]),
+    ({"guest": {"memory": "lots"}}, ["guest.memory", "lots"]),
+    ({"attach": {"containers": "some"}}, ["attach.containers", "some"]),
+    ({"metrics": {"listen": "9817"}}, ["metrics.listen", "9817"]),
+    ({"log": {"level": "loud"}}, ["log.level", "loud"]),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), BAD, ids=[f"{change}" for change, _ in BAD])
+def test_bad_configurations(machine: Machine, tmp_path: Path, change: Tables, words: Sequence[str]) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text(format_toml(merged(default_config(machine), change)))
+    status, printed = check_config(file)
+    assert status == 1, printed
+    assert "Traceback" not in printed
+    for word in words:
+        assert word in printed, printed
+
+
+def test_a_file_that_is_no_toml(tmp_path: Path) -> None:
+    file = tmp_path / "broken.toml"
+    file.write_text("[guest\nmemory = ")
+    status, printed = check_config(file)
+    assert status == 1, printed
+    assert str(file) in printed

@@ -1,0 +1,1 @@
+"""How the daemon starts, adopts, reloads, and keeps its records."""

@@ -1,0 +1,303 @@
+"""The record of a container is lost, broken or foreign: what the next daemon makes of it."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.harness.chain import assert_attached
+from tests.harness.containers import Container, Containers
+from tests.harness.current_daemon import CurrentDaemon
+from tests.harness.daemon import Daemon
+from tests.harness.device_numbers import await_free, take_lower_numbers
+from tests.harness.doomed import insides
+from tests.harness.footprint import footprint
+from tests.harness.machine import Machine
+from tests.harness.observe import netns_links, network, node
+from tests.harness.patient_daemon import LATE, PATIENT
+from tests.harness.processes import is_alive, kill_and_await, run
+from tests.harness.waiting import eventually
+
+
+def _record(daemon: Daemon, container: Container) -> Path:
+    return daemon.run_dir / f"{container.id}.json"
+
+
+def _truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def _make_newer(path: Path) -> None:
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"version": content["version"] + 1, "unheard_of": {}}))
+
+
+BROKEN: dict[str, Callable[[Path], object]] = {
+    "unreadable": lambda path: path.write_bytes(os.urandom(500)),
+    "empty": lambda path: path.write_bytes(b""),
+    "truncated": _truncate,
+    "of a newer version": _make_newer,
+    "of another container": lambda path: path.write_text(path.read_text().replace(path.stem, "f" * 64)),
+    "deleted": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_record_is_lost_while_its_guest_runs(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, how: str
+) -> None:
+    """The guest goes on, untouched, and what the takeover changed is still given back."""
+    daemon = current_daemon.get({})
+    guest, plain = containers.guest(), containers.run().await_attached()
+    eventually(lambda: guest.get("/").status == 200, "it serves")
+    qemu = guest.qemu()
+    before = network(plain.pid)
+    daemon.kill()
+    for container in (guest, plain):
+        BROKEN[how](_record(daemon, container))
+    daemon.start()
+    daemon.await_state(guest.name, "running")
+    assert guest.qemu() == qemu
+    assert guest.get("/").status == 200
+    assert daemon.inspect(guest.name).interfaces[0].addresses == [f"{guest.address}/{guest.endpoint.prefix}"]
+    guest.tell("/crash")
+    eventually(lambda: daemon.metrics().restarts(guest.name) == 1, "its crashes are seen and mended")
+    guest.await_page()
+    for container in (guest, plain):
+        daemon.command("detach", container.name)
+    assert network(plain.pid) == before
+    assert network(guest.pid).mac == guest.endpoint.mac
+    assert any(guest.address in address for address in network(guest.pid).addresses)
+
+
+def test_detached_guest_has_the_network_that_docker_made(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers
+) -> None:
+    """Address, broadcast and default route, rebuilt without a record, are what an untouched container has."""
+    daemon = current_daemon.get({})
+    daemon.stop()
+    guest = containers.guest()
+    before = network(guest.pid)
+    daemon.start()
+    guest.await_page()
+    daemon.kill()
+    _record(daemon, guest).unlink()
+    daemon.start()
+    daemon.await_state(guest.name, "running")
+    daemon.command("detach", guest.name)
+    assert network(guest.pid) == before
+
+
+def test_a_record_from_before_lifetimes_were_noted(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers
+) -> None:
+    """As version 0.1 wrote it."""
+    daemon = current_daemon.get({})
+    daemon.stop()
+    guest = containers.guest()
+    before = network(guest.pid)
+    daemon.start()
+    guest.await_page()
+    daemon.kill()
+    path = _record(daemon, guest)
+    record = json.loads(path.read_text())
+    (entry,) = record["taps"]
+    for each in (*entry["original"]["addresses"], *entry["original"]["routes"]):
+        del each["valid_until_s"]
+    for address in entry["original"]["addresses"]:
+        del address["flags"], address["preferred_until_s"]
+    path.write_text(json.dumps(record))
+    qemu = guest.qemu()
+    daemon.start()
+    daemon.await_state(guest.name, "running")
+    assert guest.qemu() == qemu
+    daemon.command("detach", guest.name)
+    assert network(guest.pid) == before
+
+
+def test_all_records_and_sockets_are_deleted(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers
+) -> None:
+    """Without its socket QEMU cannot be talked to: it is ended as one that hangs, and started again."""
+    daemon = current_daemon.get({"guest": {"hang_after": "500ms"}})
+    guest = containers.serving_guest()
+    qemu = guest.qemu()
+    daemon.kill()
+    shutil.rmtree(daemon.run_dir)
+    daemon.start()
+    eventually(lambda: daemon.metrics().exits(guest.name, "hang") == 1, "it is found to hang")
+    guest.await_page()
+    assert not is_alive(qemu)
+    assert guest.qemu() != qemu
+
+
+@pytest.mark.alone  # any daemon that starts removes symlinks that lead nowhere, whoever made them
+def test_the_containers_of_records_are_gone(
+    no_vtapd: None, machine: Machine, current_daemon: CurrentDaemon, containers: Containers
+) -> None:
+    """One with its record, one whose record is lost as well: nothing of either stays."""
+    daemon = current_daemon.get({})
+    gone, forgotten = containers.serving_guest(), containers.serving_guest()
+    daemon.kill()
+    for container in (gone, forgotten):
+        container.remove()
+    _record(daemon, forgotten).unlink()
+    assert {gone.id12, forgotten.id12} <= set(netns_links())
+    daemon.start()
+    eventually(lambda: not {gone.id12, forgotten.id12} & set(netns_links()), "the symlinks are gone")
+    eventually(lambda: not footprint(machine, daemon.run_dir).run_files, "so are records and sockets")
+
+
+def test_a_record_of_an_earlier_run_of_the_container(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers
+) -> None:
+    daemon = current_daemon.get({})
+    guest = containers.serving_guest()
+    daemon.kill()
+    guest.stop()
+    again = guest.start()
+    daemon.start()
+    again.await_page()
+    assert netns_links()[again.id12] == f"/proc/{again.pid}/ns/net"
+    assert node(again.pid) is not None
+
+
+def test_a_process_that_only_has_a_guests_name(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers
+) -> None:
+    """In the container itself it is ended as the stray that it pretends to be; in another one nobody believes it."""
+    daemon = current_daemon.get({})
+    victim, other = containers.serving_guest(), containers.run().await_attached()
+    qemu = victim.qemu()
+    daemon.kill()
+    for container in (victim, other):
+        container.machine.docker(
+            "exec", "-d", container.id, "sh", "-c", f"exec -a sh sh -c 'sleep 60; true' -name vtapd-{victim.id}"
+        )
+    daemon.start()
+    daemon.await_state(victim.name, "running")
+    assert victim.qemu() == qemu
+    assert victim.get("/").status == 200
+    listed = [other.machine.docker("top", one.id, "-eo", "pid,args").count("sleep 60; true") for one in (victim, other)]
+    assert listed == [0, 1]
+    kill_and_await(qemu)
+    victim.await_page()
+
+
+RARE_RESYNC = {"attach": {"resync": "10m"}}
+PATIENCE_S = 20.0
+TRIES = 4
+
+
+def await_whole(container: Container) -> None:
+    def is_whole() -> bool:
+        assert_attached(container)
+        return True
+
+    eventually(is_whole, f"{container.name} is attached", PATIENCE_S)
+
+
+def delete_tap(container: Container) -> None:
+    run(["nsenter", f"--net=/proc/{container.pid}/ns/net", "ip", "link", "delete", container.tap_name])
+
+
+@pytest.mark.both_cgroups
+def test_devices_of_a_lost_record_are_denied_before_any_tap_is_made(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker answers about the container late, and the other one waits for that."""
+    daemon = current_daemon.get(RARE_RESYNC)
+    loser = containers.run(labels=LATE).await_attached()
+    major, minor = loser.tap_device()
+    daemon.kill()
+    _record(daemon, loser).unlink()
+    delete_tap(loser)
+    other = containers.run()
+    monkeypatch.setattr(daemon, "program", PATIENT)
+    daemon.start()
+    for container in (other, loser):
+        await_whole(container)
+    facts = [
+        (line.get("event"), line.get("step"), line.get("device"), line.get("container")) for line in daemon.log_lines()
+    ]
+    denied = facts.index(("unrecorded_device_denied", None, f"{major}:{minor}", loser.name))
+    assert denied < facts.index(("step_done", "CreateTap", None, other.name))
+    loser.exec("mknod", "/tmp/neighbours", "c", *map(str, other.tap_device()))
+    assert not loser.opens("/tmp/neighbours")
+
+
+@pytest.mark.both_cgroups
+@pytest.mark.parametrize("minor", ["200", "*"])
+def test_rules_that_docker_made_stay_when_the_record_is_lost(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, minor: str
+) -> None:
+    daemon = current_daemon.get(RARE_RESYNC)
+    major, _ = containers.run().await_attached().tap_device()
+    daemon.stop()
+    container = containers.run("--device-cgroup-rule", f"c {major}:{minor} rwm")
+    before = insides(container)
+    daemon.start()
+    await_whole_but_rule(container)
+    daemon.kill()
+    _record(daemon, container).unlink()
+    daemon.start()
+    daemon.await_state(container.name, "attached")
+    daemon.command("detach", container.name)
+    after = insides(container)
+    assert (sorted(after.rules), after.programs) == (sorted(before.rules), before.programs)
+
+
+def await_whole_but_rule(container: Container) -> None:
+    """A container that may open all taps by itself gets no rule."""
+    container.await_attached()
+    eventually(lambda: container.opens("/dev/tap0"), f"{container.name} opens its tap")
+
+
+@pytest.mark.alone  # taps of other tests would take the number
+def test_a_number_of_a_container_that_has_ended_is_free_before_docker_answers(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = current_daemon.get(RARE_RESYNC)
+    monkeypatch.setattr(daemon, "program", PATIENT)
+    for _ in range(TRIES):
+        ended = containers.run(labels=LATE).await_attached(PATIENCE_S)
+        daemon.command("attach", ended.name)  # returns when it is not looked at any more
+        device = ended.tap_device()
+        daemon.kill()
+        other = containers.run()
+        take_lower_numbers(other, device)
+        ended.stop()
+        await_free(other, device)
+        daemon.start()
+        await_whole(other)
+        if other.tap_device() == device:
+            facts = [line.get("event") for line in daemon.log_lines()]
+            assert "stale_device_forgotten" in facts
+            assert "stale_device_denied" not in facts, "there is nothing to warn of"
+            return
+    raise AssertionError(f"other tests' taps took the number {TRIES} times: nothing is proven")
+
+
+@pytest.mark.both_cgroups
+def test_a_number_on_two_records_is_nobodys(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers
+) -> None:
+    """As an earlier version may have left it: one of the two may have the other one's tap open."""
+    daemon = current_daemon.get(RARE_RESYNC)
+    one, two = containers.run().await_attached(), containers.run().await_attached()
+    for container in (one, two):
+        daemon.command("attach", container.name)
+    before = two.macvtap()
+    daemon.kill()
+    delete_tap(one)
+    record = json.loads(_record(daemon, one).read_text())
+    record["taps"][0]["device"] = dict(zip(("major", "minor"), two.tap_device(), strict=True))
+    _record(daemon, one).write_text(json.dumps(record))
+    daemon.start()
+    for container in (one, two):
+        await_whole(container)
+    assert two.macvtap().ifindex != before.ifindex, "it was made again"
+    assert one.tap_device() != two.tap_device()

@@ -1,0 +1,1 @@
+"""What happens when something fails, vanishes, is interrupted or means harm."""

@@ -1,0 +1,188 @@
+"""Docker goes away, or lies about what happens: guests run on, the daemon finds the truth, and never spins for it."""
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from tests.harness.containers import Containers
+from tests.harness.current_daemon import CurrentDaemon
+from tests.harness.daemon import Daemon
+from tests.harness.docker_proxy import DockerProxy, Mangle
+from tests.harness.machine import Machine
+from tests.harness.observe import netns_links, qemus_of
+from tests.harness.waiting import eventually
+
+PATIENCE_S = 20.0
+RESYNC_S = 1.0
+OUTAGE_S = 4.0
+SET_BACK_S = 3600
+MOST_REQUESTS_A_SECOND, MOST_LINES_A_SECOND = 15.0, 30.0
+"""With three containers: far less than a busy loop asks or says, more than the daemon's delays allow."""
+
+
+@pytest.fixture
+def daemon(machine: Machine, current_daemon: CurrentDaemon, containers: Containers, proxy: DockerProxy) -> Daemon:
+    """Sees Docker through the proxy."""
+    del containers  # only asked for so that it is torn down while the daemon runs
+    daemon = current_daemon.get(
+        {"docker": {"host": proxy.host, "timeout": "2s"}, "attach": {"resync": f"{RESYNC_S:g}s"}}
+    )
+    eventually(lambda: connected(daemon) and proxy.is_followed(), "the daemon follows the events", PATIENCE_S)
+    return daemon
+
+
+def connected(daemon: Daemon) -> bool:
+    return daemon.metrics().value("vtapd_docker_connected") == 1
+
+
+def prove_converges(daemon: Daemon, containers: Containers) -> None:
+    """Starts, restarts, ends and a guest's crash come out right, whatever is told of them."""
+    guest, plain, short = containers.serving_guest(), containers.run().await_attached(), containers.run()
+    short.remove()
+    guest.machine.docker("restart", "-t", "0", guest.id)
+    again = guest.restarted()
+    again.await_page(PATIENCE_S)
+    assert len(qemus_of(guest.id)) == 1
+    plain.machine.docker("kill", plain.id)
+    eventually(lambda: plain.id12 not in netns_links(), "what was done for it is undone", PATIENCE_S)
+    eventually(lambda: short.id12 not in netns_links(), "nothing is left of the one that was removed", PATIENCE_S)
+    view = daemon.inspect(guest.name).only_guest
+    assert (view.restarts, view.history) == (0, []), "no end of an earlier run is taken for one of this"
+    again.tell("/crash")
+    eventually(lambda: daemon.metrics().restarts(guest.name) == 1, "and its crash is mended", PATIENCE_S)
+    again.await_page()
+    assert daemon.metrics().exits(guest.name) == 1
+
+
+def lost(_event: bytes) -> Iterable[bytes]:
+    return ()
+
+
+class Reversed:
+    """Events by threes, the last one first; what is left over comes with later ones."""
+
+    def __init__(self) -> None:
+        self._held: list[bytes] = []
+
+    def __call__(self, event: bytes) -> Iterable[bytes]:
+        self._held.insert(0, event)
+        if len(self._held) < 3:
+            return ()
+        told, self._held = self._held, []
+        return told
+
+
+class Repeated:
+    """Each event doubled, and with it all that came before."""
+
+    def __init__(self) -> None:
+        self._past: list[bytes] = []
+
+    def __call__(self, event: bytes) -> Iterable[bytes]:
+        self._past.append(event)
+        return (*self._past, event)
+
+
+class Littered:
+    """Between events what is none: garbage, which ends the stream, and JSON of another shape, which does not."""
+
+    def __init__(self) -> None:
+        self._litter = itertools.cycle([b'{"Type": 7}\n', b"null\n", b"[]\n", b"<html>\n", b'{"Type":"container"}\n'])
+
+    def __call__(self, event: bytes) -> Iterable[bytes]:
+        return next(self._litter), event
+
+
+@pytest.mark.parametrize("make", [lambda: lost, Repeated, Reversed, Littered], ids=["lost", "again", "order", "litter"])
+def test_events_that_lie(
+    daemon: Daemon, containers: Containers, proxy: DockerProxy, make: Callable[[], Mangle]
+) -> None:
+    proxy.mangle = make()
+    prove_converges(daemon, containers)
+
+
+def test_a_clock_that_was_set_back(daemon: Daemon, containers: Containers, proxy: DockerProxy) -> None:
+    """Since the guest's start: Docker's events seem older than that, and are heeded all the same."""
+
+    def set_back(event: bytes) -> Iterable[bytes]:
+        told = json.loads(event)
+        told["time"] -= SET_BACK_S
+        told["timeNano"] -= SET_BACK_S * 10**9
+        return (json.dumps(told).encode() + b"\n",)
+
+    guest = containers.serving_guest()
+    proxy.mangle = set_back
+    began = time.monotonic()
+    guest.stop(2 * int(PATIENCE_S))
+    assert time.monotonic() - began < PATIENCE_S, "an init that is deaf to the signal is not waited for"
+    eventually(lambda: not qemus_of(guest.id), "QEMU is gone")
+    ends = [line["reason"] for line in daemon.log_lines() if line.get("event") == "guest_exited"]
+    assert ends[-1] == "stopped", "the guest was stopped, not killed with its container"
+    prove_converges(daemon, containers)
+
+
+def test_streams_that_are_cut_again_and_again(daemon: Daemon, containers: Containers, proxy: DockerProxy) -> None:
+    over = threading.Event()
+
+    def cut() -> None:
+        while not over.wait(0.3):
+            proxy.cut_streams()
+
+    thread = threading.Thread(target=cut)
+    thread.start()
+    try:
+        prove_converges(daemon, containers)
+    finally:
+        over.set()
+        thread.join()
+
+
+def goes_away(proxy: DockerProxy) -> None:
+    """At first its socket still takes connections and closes them, then it is no longer there."""
+    proxy.refuses = True
+    proxy.cut_streams()
+    threading.Timer(OUTAGE_S / 2, proxy.close).start()
+
+
+def hangs(proxy: DockerProxy) -> None:
+    """Streams that are open stay so, and are silent."""
+    proxy.hangs = True
+    proxy.mangle = lost
+
+
+def babbles(proxy: DockerProxy) -> None:
+    """Each event is replaced by what is none; a new stream is told those of a moment ago again."""
+    proxy.mangle = lambda _event: (b"<html>\n",)
+
+
+@pytest.mark.parametrize("outage", [goes_away, hangs, babbles])
+def test_outage(
+    daemon: Daemon, containers: Containers, proxy: DockerProxy, outage: Callable[[DockerProxy], None]
+) -> None:
+    """Guests run on and are mended; Docker is asked now and then, not in a loop; what was missed is made good."""
+    guest, other, gone = containers.serving_guest(), containers.serving_guest(), containers.serving_guest()
+    qemu = guest.qemu()
+    asked, lines = len(proxy.requests), len(daemon.log_lines())
+    outage(proxy)
+    began = time.monotonic()
+    other.tell("/crash")
+    gone.remove()
+    late = containers.guest()
+    eventually(lambda: daemon.metrics().restarts(other.name) == 1, "a crash is mended without Docker", PATIENCE_S)
+    other.await_page()
+    while time.monotonic() - began < OUTAGE_S:
+        late.machine.docker("kill", "-s", "CONT", late.id)  # an event to break a stream by
+    took_s = time.monotonic() - began
+    assert guest.qemu() == qemu
+    assert len(proxy.requests) - asked <= MOST_REQUESTS_A_SECOND * took_s
+    assert len(daemon.log_lines()) - lines <= MOST_LINES_A_SECOND * took_s
+    proxy.behave()
+    late.await_page(PATIENCE_S)
+    eventually(lambda: gone.id12 not in netns_links(), "nothing is left of the one that went meanwhile", PATIENCE_S)
+    eventually(lambda: connected(daemon) and proxy.is_followed(), "the daemon follows the events", PATIENCE_S)
+    assert guest.qemu() == qemu
+    assert guest.get().status == 200

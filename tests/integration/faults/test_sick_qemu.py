@@ -1,0 +1,195 @@
+"""QEMUs that hang, are killed, talk nonsense or die at once, and what the daemon and its other guests make of it."""
+
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.containers import Container, Containers
+from tests.harness.current_daemon import CurrentDaemon
+from tests.harness.daemon import Daemon, Value
+from tests.harness.footprint import descriptor_count
+from tests.harness.machine import Machine
+from tests.harness.observe import qemus_of
+from tests.harness.processes import kill_and_await, status_of
+from tests.harness.sick_qemu import sick_qemu
+from tests.harness.waiting import eventually, holds_for
+
+PATIENCE_S = 20.0
+HANG_AFTER_S = 1.0
+ATTENTIVE = {"attach": {"resync": "300ms"}, "guest": {"hang_after": f"{HANG_AFTER_S:g}s"}}
+
+NO_ANSWER = ("silent", "nonsense", "half", "line", "hangup", "closed", "events")
+"""What these say on QMP is nothing, no greeting, a gigabyte without an end, or of events once they were greeted."""
+ANSWER = ("console", "turns")
+"""These answer, one with a gigabyte on its console besides, one with nonsense later, but well when asked again."""
+MOST_MEMORY_KIB = 128 << 10
+"""More than the daemon may ever need beyond what it has: qemu.qmp reads lines of up to 10 MiB."""
+
+CRASHES = 1000
+QUICK: dict[str, Value] = {"first": "1ms", "max": "4ms", "steps": 4}
+SLACK_KIB = 4 << 10
+SLACK_DESCRIPTORS = 20  # two guests may be on their way just then
+MOST_LOG_BYTES_A_CRASH = 1024
+MOST_RECORD_BYTES = 8192
+
+
+def sick_program(program: Path) -> dict[str, Value]:
+    """It starts the real QEMU by its name, which a file system made for the sick one does not have."""
+    return {"qemu": str(program), "sandbox": "off"}
+
+
+def memory_kib(pid: int, field: str = "VmRSS") -> int:
+    return int(status_of(pid)[field].split()[0])
+
+
+def fewest_descriptors(pid: int) -> int:
+    """Over some moments, since a guest that is being started takes a dozen for an instant."""
+    return min(descriptor_count(pid) for _ in range(20))
+
+
+def await_end(daemon: Daemon, guest: Container, reason: str) -> None:
+    """One end was counted, under this reason, and the guest is back."""
+    eventually(lambda: daemon.metrics().exits(guest.name) >= 1, f"{guest.name} has ended", PATIENCE_S)
+    assert daemon.metrics().exits(guest.name, reason) == 1, daemon.metrics().text
+    guest.await_page(PATIENCE_S)
+    assert daemon.metrics().exits(guest.name) == 1
+
+
+@pytest.mark.vtapd_config(**ATTENTIVE)
+class TestSignals:
+    def test_a_stopped_qemu_hangs(self, vtapd: Daemon, containers: Containers) -> None:
+        guest, neighbour = containers.serving_guest(), containers.serving_guest()
+        old, other = guest.qemu(), neighbour.qemu()
+        os.kill(old, signal.SIGSTOP)
+        await_end(vtapd, guest, "hang")
+        assert guest.qemu() != old
+        assert neighbour.qemu() == other, "who answers is left alone"
+
+    def test_a_pause_is_no_hang(self, vtapd: Daemon, containers: Containers) -> None:
+        guest = containers.serving_guest()
+        qemu = guest.qemu()
+        guest.machine.docker("pause", guest.id)
+        holds_for(lambda: not vtapd.metrics().exits(guest.name), "nothing has ended", 3 * HANG_AFTER_S)
+        guest.machine.docker("unpause", guest.id)
+        guest.await_page()
+        assert guest.qemu() == qemu
+
+    @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGTERM])
+    def test_a_signal_is_told_by_its_number(
+        self, vtapd: Daemon, containers: Containers, number: signal.Signals
+    ) -> None:
+        guest = containers.serving_guest()
+        os.kill(guest.qemu(), number)
+        await_end(vtapd, guest, "qemu-signal")
+        last = vtapd.inspect(guest.name).only_guest.last_exit
+        assert last is not None
+        assert last.code == number
+
+    def test_the_kernel_kills_it_for_want_of_memory(self, vtapd: Daemon, containers: Containers) -> None:
+        """By its own judgement of who is to go: QEMU is only made its first choice, and somebody else the eater."""
+        guest = containers.serving_guest("--memory", "128M", "--memory-swap", "128M", memory="16M")
+        Path(f"/proc/{guest.qemu()}/oom_score_adj").write_text("1000")
+        guest.exec("sh", "-c", "head -c 128m /dev/zero | tail >/dev/null", check=False)
+        eventually(lambda: vtapd.metrics().exits(guest.name) >= 1, f"{guest.name} has ended", PATIENCE_S)
+        guest.await_page(PATIENCE_S)
+        # The eater may still be there when the next one starts, and take that one with it as well.
+        assert vtapd.metrics().exits(guest.name) == vtapd.metrics().exits(guest.name, "oom-kill")
+
+    def test_a_container_without_standard_streams(self, vtapd: Daemon, containers: Containers) -> None:
+        guest = containers.run(
+            labels={"vtapd.kernel": "/hello.bin"},
+            command=("/bin/sh", "-c", "exec <&- >&- 2>&-; exec sleep 1000"),
+        )
+        guest.await_page()
+        os.kill(guest.qemu(), signal.SIGSEGV)
+        await_end(vtapd, guest, "qemu-signal")
+        assert guest.is_running()
+
+
+@pytest.fixture(scope="module")
+def program(machine: Machine) -> Iterator[Path]:
+    with sick_qemu() as program:
+        yield program
+
+
+def sick(containers: Containers, manner: str) -> Container:
+    return containers.guest(machine=f"sick-{manner}")
+
+
+def test_nonsense_on_qmp_and_console(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, program: Path
+) -> None:
+    """All at once, beside a guest that is well: none ends the daemon, fills its memory or holds the others up."""
+    daemon = current_daemon.get({**ATTENTIVE, "guest": {**ATTENTIVE["guest"], **sick_program(program)}})
+    well = containers.serving_guest()
+    qemu, memory = well.qemu(), memory_kib(daemon.pid)
+    hanging = [sick(containers, manner) for manner in NO_ANSWER]
+    answering = [sick(containers, manner) for manner in ANSWER]
+    for guest in hanging:
+        # misc: mypy has no type for a lambda's default, which binds the loop's name.
+        eventually(lambda one=guest: daemon.metrics().exits(one.name, "hang") >= 2, f"{guest.name} hangs", PATIENCE_S)  # type: ignore[misc]
+        told = daemon.metrics()  # once: it goes on hanging
+        assert told.exits(guest.name) == told.exits(guest.name, "hang")
+    for guest in answering:
+        daemon.await_state(guest.name, "running")
+        assert daemon.metrics().exits(guest.name) == 0
+    containers.run().await_attached()
+    assert memory_kib(daemon.pid, "VmHWM") - memory < MOST_MEMORY_KIB
+    assert (well.qemu(), well.get().status) == (qemu, 200)
+
+
+@pytest.mark.timeout(500)
+def test_a_thousand_crashes(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, program: Path
+) -> None:
+    """A QEMU that ends as soon as it starts, and says much about it: nothing grows, and the curve is kept."""
+    daemon = current_daemon.get({"guest": sick_program(program), "restart": QUICK, "log": {"level": "info"}})
+    guests = [sick(containers, "dies") for _ in range(2)]
+
+    def crashes() -> float:
+        return sum(daemon.metrics().exits(guest.name) for guest in guests)
+
+    eventually(lambda: crashes() >= CRASHES / 10, "the first hundred crashes", 60, every_s=0.2)
+    memory, descriptors = memory_kib(daemon.pid), fewest_descriptors(daemon.pid)
+    eventually(lambda: crashes() >= CRASHES, f"{CRASHES} crashes", 400, every_s=0.5)
+    assert memory_kib(daemon.pid) - memory < SLACK_KIB
+    assert fewest_descriptors(daemon.pid) - descriptors < SLACK_DESCRIPTORS
+    daemon.stop()
+
+    lines = [line for line in daemon.log_lines() if "container" in line]
+    told = Counter(line["event"] for line in lines)
+    assert told["guest_exited"] >= CRASHES
+    assert set(told) <= {"container_attached", "guest_started", "guest_exited"}, told
+    assert daemon.log_file.stat().st_size < MOST_LOG_BYTES_A_CRASH * told["guest_exited"]
+    ends = [line for line in lines if line["event"] == "guest_exited"]
+    assert {(end["reason"], end["code"]) for end in ends} == {("qemu-exit", 3)}
+    assert {end["detail"] for end in ends} == {"This QEMU will not do, and says so at length."}
+    delays_of = {
+        guest: [float(str(end["restart_in_s"])) for end in ends if end["container"] == guest.name] for guest in guests
+    }
+    for guest, delays in delays_of.items():
+        assert delays[0] <= 0.0011
+        assert all(0.0035 <= delay <= 0.0045 for delay in delays[4:]), "it stays at the curve's upper end"
+        record = daemon.run_dir / f"{guest.id}.json"
+        assert record.stat().st_size < MOST_RECORD_BYTES
+        assert json.loads(record.read_text())["guest"]["crashes"] >= len(delays) - 1
+    again = current_daemon.get({"guest": sick_program(program), "restart": QUICK})
+    for guest, delays in delays_of.items():
+        assert again.inspect(guest.name).only_guest.restarts >= len(delays) - 1, "the next daemon knows what was"
+
+
+def test_a_qemu_that_is_killed_while_no_daemon_runs(
+    vtapd: Daemon, current_daemon: CurrentDaemon, containers: Containers
+) -> None:
+    guest = containers.serving_guest()
+    vtapd.stop()
+    kill_and_await(guest.qemu())
+    again = current_daemon.get({})
+    guest.await_page()
+    assert again.metrics().exits(guest.name) == 1
+    assert len(qemus_of(guest.id)) == 1

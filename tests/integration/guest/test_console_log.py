@@ -1,0 +1,63 @@
+"""`docker logs` is the guest's console, to the line: none is missing, doubled or out of order.
+
+The guest waits for its serial port, as a program waits for a slow terminal: on a busy machine that takes its time.
+"""
+
+import os
+import re
+import signal
+
+import pytest
+
+from tests.harness.containers import Container, Containers
+from tests.harness.daemon import Daemon
+from tests.harness.waiting import eventually
+
+LINES = 10_000
+AT_ONCE = 1000
+"""Some 19 kB: more than a Unix socket of the usual size holds, byte for byte, and less than is made room for."""
+BOTH = pytest.mark.parametrize("terminal", [(), ("-t",)], ids=["pipe", "tty"])
+WRITTEN_S = 120.0
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def numbers(guest: Container, count: int) -> list[int]:
+    """Of the lines that are whole. A terminal makes \\r\\n of a \\n."""
+    return [int(number) for number in re.findall(rf"(?m)^line (\d+) of {count}\r*$", guest.logs())]
+
+
+def await_all(guest: Container, count: int = LINES) -> None:
+    last = f"line {count} of {count}"
+    eventually(lambda: last in guest.logs(), "the last line is there", WRITTEN_S)
+    assert numbers(guest, count) == list(range(1, count + 1))
+
+
+@BOTH
+def test_ten_thousand_lines(vtapd: Daemon, containers: Containers, terminal: tuple[str, ...]) -> None:
+    guest = containers.serving_guest(*terminal)
+    guest.tell(f"/lines?n={LINES}")
+    await_all(guest)
+
+
+@BOTH
+def test_while_the_daemon_is_killed_and_comes_back(
+    vtapd: Daemon, containers: Containers, terminal: tuple[str, ...]
+) -> None:
+    guest = containers.serving_guest(*terminal)
+    guest.tell(f"/lines?n={LINES}")
+    vtapd.kill()
+    vtapd.start()
+    await_all(guest)
+
+
+@BOTH
+def test_while_the_daemon_does_not_read(vtapd: Daemon, containers: Containers, terminal: tuple[str, ...]) -> None:
+    """It reads along to learn how the guest ends; that it has no time just then is not the log's affair."""
+    guest = containers.serving_guest(*terminal)
+    os.kill(vtapd.pid, signal.SIGSTOP)
+    try:
+        guest.tell(f"/lines?n={AT_ONCE}")
+        await_all(guest, AT_ONCE)
+    finally:
+        os.kill(vtapd.pid, signal.SIGCONT)

@@ -1,0 +1,172 @@
+"""How guests end, what each end is called, and what follows from it."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.harness.containers import Container, Containers
+from tests.harness.current_daemon import CurrentDaemon
+from tests.harness.daemon import Daemon
+from tests.harness.observe import Network, network, qemus_of
+from tests.harness.processes import command_line, is_alive, kill_and_await
+from tests.harness.waiting import eventually, holds_for
+
+PATIENCE_S = 15.0
+
+
+def await_restart(daemon: Daemon, guest: Container, reason: str, old_qemu: int) -> None:
+    """The end was counted under its reason, the old QEMU is gone, and a new one answers."""
+    eventually(lambda: daemon.metrics().exits(guest.name, reason) == 1, f"one end by {reason}", PATIENCE_S)
+    eventually(lambda: not is_alive(old_qemu), "the old QEMU is gone")
+    eventually(lambda: daemon.metrics().restarts(guest.name) == 1, "one restart", PATIENCE_S)
+    guest.await_page()
+    assert guest.qemu() != old_qemu
+    assert daemon.metrics().exits(guest.name) == 1, daemon.metrics().text
+
+
+@pytest.mark.parametrize(
+    ("path", "reason", "code"),
+    [
+        ("/crash", "guest-reset", None),
+        ("/panic", "guest-panic", None),
+        ("/exit?code=7", "guest-exit", 7),
+        ("/abort", "guest-panic", None),
+        ("/trap", "guest-panic", None),
+    ],
+)
+def test_a_crash_is_mended(vtapd: Daemon, containers: Containers, path: str, reason: str, code: int | None) -> None:
+    guest = containers.serving_guest()
+    old = guest.qemu()
+    guest.tell(path)
+    await_restart(vtapd, guest, reason, old)
+    view = vtapd.inspect(guest.name).only_guest
+    assert view.restarts == 1
+    assert view.last_exit is not None
+    assert (view.last_exit.reason, view.last_exit.code) == (reason, code)
+    assert [ending.reason for ending in view.history] == [reason]
+
+
+def test_a_killed_qemu_is_mended(vtapd: Daemon, containers: Containers) -> None:
+    guest = containers.serving_guest()
+    old = guest.qemu()
+    kill_and_await(old)
+    await_restart(vtapd, guest, "qemu-signal", old)
+    last = vtapd.inspect(guest.name).only_guest.last_exit
+    assert last is not None
+    assert last.code == signal.SIGKILL
+
+
+def test_the_log_keeps_both_lives(vtapd: Daemon, containers: Containers) -> None:
+    """The console keeps what the guest said before its end and after its restart."""
+    guest = containers.serving_guest()
+    guest.tell("/exit?code=7")
+    eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "one restart", PATIENCE_S)
+    guest.await_page()
+    eventually(lambda: guest.logs().count("serving on") == 2, "both lives are in docker logs")
+    assert "_exit(7)" in guest.logs()
+
+
+def children(pid: int) -> list[str]:
+    return [child for thread in Path(f"/proc/{pid}/task").glob("*/children") for child in thread.read_text().split()]
+
+
+def test_last_words_before_the_daemon_has_turned_to_the_guest(vtapd: Daemon, containers: Containers) -> None:
+    """On a busy machine the daemon may go on only when its guest has already halted.
+
+    As mirage the guest says little: until the daemon reads, its console holds no more than 278 bytes.
+    """
+    known = set(children(vtapd.pid))
+    guest = containers.guest(kernel="/hello-mirage.bin")
+    eventually(lambda: set(children(vtapd.pid)) - known, "a QEMU", PATIENCE_S, every_s=0)
+    os.kill(vtapd.pid, signal.SIGSTOP)
+    try:
+        guest.await_page()
+        guest.tell("/exit?code=7")
+        eventually(lambda: "_exit(7)" in guest.logs(), "its last words")
+    finally:
+        os.kill(vtapd.pid, signal.SIGCONT)
+    eventually(lambda: vtapd.metrics().exits(guest.name, "guest-exit") == 1, "its end is known", PATIENCE_S)
+    guest.await_page()
+
+
+def told_of(daemon: Daemon, guest: Container) -> set[object]:
+    return {line.get("event") for line in daemon.log_lines() if line.get("container") == guest.name}
+
+
+def test_a_guest_that_boots_while_the_daemon_ends(vtapd: Daemon, containers: Containers) -> None:
+    """It still finds what it is booted from, and the next daemon finds it."""
+    known = set(children(vtapd.pid))
+    guest = containers.guest(restart="no", on_exit="keep")
+
+    def started() -> int | None:
+        new = (int(pid) for pid in set(children(vtapd.pid)) - known)
+        return next((pid for pid in new if "qemu" in command_line(pid)[0]), None)
+
+    qemu = eventually(started, "a QEMU", PATIENCE_S, every_s=0)
+    assert qemu is not None
+    os.kill(qemu, signal.SIGSTOP)
+    try:
+        eventually(lambda: "guest_started" in told_of(vtapd, guest), "it is on record", PATIENCE_S)
+        vtapd.stop()
+    finally:
+        os.kill(qemu, signal.SIGCONT)
+    vtapd.start()
+    guest.await_page()
+    assert guest.qemu() == qemu
+    assert vtapd.metrics().exits(guest.name) == 0
+
+
+@pytest.mark.parametrize("path", ["/exit?code=0", "/poweroff"])
+def test_a_clean_end_stops_the_container(vtapd: Daemon, containers: Containers, path: str) -> None:
+    guest = containers.serving_guest()
+    guest.tell(path)
+    eventually(lambda: not guest.is_running(), "the container is stopped", PATIENCE_S)
+    assert qemus_of(guest.id) == []
+    assert guest.docker_state()["Restarting"] is False
+
+
+def before_takeover(containers: Containers, **labels: str) -> tuple[Container, Network]:
+    """A container with a guest's labels, seen before any daemon has touched it."""
+    guest = containers.guest(**labels)
+    return guest, network(guest.pid)
+
+
+@pytest.mark.parametrize("path", ["/exit?code=0", "/poweroff"])
+def test_a_clean_end_gives_everything_back(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, path: str
+) -> None:
+    guest, before = before_takeover(containers, on_exit="keep")
+    daemon = current_daemon.get({})
+    guest.await_page()
+    assert network(guest.pid) != before
+    guest.tell(path)
+    view = daemon.await_state(guest.name, "exited", deadline_s=PATIENCE_S)
+    assert guest.is_running()
+    assert qemus_of(guest.id) == []
+    eventually(lambda: network(guest.pid) == before, f"address, MAC and routes are {before}")
+    last = view.only_guest.last_exit
+    assert last is not None
+    assert (last.reason, last.code, view.only_guest.restarts) == ("guest-exit", 0, 0)
+    guest.exec("ping", "-c", "1", "-W", "3", guest.endpoint.gateway)
+
+
+def test_detach_of_a_guest_gives_everything_back(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers
+) -> None:
+    guest, before = before_takeover(containers)
+    daemon = current_daemon.get({})
+    guest.await_page()
+    daemon.command("detach", guest.name)
+    eventually(guest.is_untouched, "nothing of the attachment is left")
+    assert network(guest.pid) == before
+    assert qemus_of(guest.id) == []
+    guest.exec("ping", "-c", "1", "-W", "3", guest.endpoint.gateway)
+
+
+def test_a_guest_that_is_done_stays_done(vtapd: Daemon, containers: Containers) -> None:
+    guest = containers.serving_guest(on_exit="keep")
+    guest.tell("/exit?code=0")
+    vtapd.await_state(guest.name, "exited", deadline_s=PATIENCE_S)
+    holds_for(lambda: not qemus_of(guest.id), "no QEMU comes back", 1.5)

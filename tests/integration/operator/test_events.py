@@ -1,0 +1,118 @@
+"""`vtapd events`: what the daemon logs, told as it happens."""
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from tests.harness.containers import Containers
+from tests.harness.daemon import Daemon
+from tests.harness.processes import status_of
+from tests.harness.terminal import Terminal
+from tests.harness.waiting import eventually
+
+MOST_FOLLOWERS = 32
+MOST_GROWTH_KIB = 16 << 10
+
+
+@pytest.fixture
+def followed(vtapd: Daemon) -> Iterator[Terminal]:
+    with Terminal.of(vtapd, "events", "--json") as terminal:
+        eventually(lambda: followers(vtapd), "it follows")
+        yield terminal
+
+
+def followers(vtapd: Daemon) -> int:
+    """Connections to the control socket: they belong to the network namespace of who connected."""
+    sockets = Path("/proc/self/net/unix").read_text().splitlines()
+    return len([line for line in sockets if line.endswith(f" {vtapd.control_socket}")])
+
+
+def told(terminal: Terminal) -> list[dict[str, object]]:
+    return [json.loads(line) for line in terminal.text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def test_a_life_is_told(vtapd: Daemon, containers: Containers, followed: Terminal) -> None:
+    guest = containers.serving_guest()
+    guest.tell("/crash")
+    eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted")
+    vtapd.command("detach", guest.name)
+    refused = containers.guest(memory="lots")
+    expected = {
+        guest.name: [
+            *("container_attached", "guest_started", "guest_running"),
+            *("guest_exited", "guest_started", "guest_exited", "container_detached"),
+        ],
+        refused.name: ["container_rejected"],
+    }
+    for name, those in expected.items():
+
+        def is_told(name: str = name, those: list[str] = those) -> bool:
+            seen = iter([event["event"] for event in told(followed) if event["container"] == name])
+            return all(any(event == each for event in seen) for each in those)
+
+        eventually(is_told, f"{name}: {those}")
+    ends = [event for event in told(followed) if event["event"] == "guest_exited" and event["container"] == guest.name]
+    assert [end["reason"] for end in ends] == ["guest-reset", "stopped"]
+    assert all(event["time"] for event in told(followed))
+
+
+@pytest.mark.vtapd_config(log={"level": "error"})
+def test_of_one_container_for_people_whatever_the_logs_level(vtapd: Daemon, containers: Containers) -> None:
+    guest, other = containers.serving_guest(), containers.serving_guest()
+    with Terminal.of(vtapd, "events", guest.id12) as terminal:
+        eventually(lambda: followers(vtapd), "it follows")
+        other.tell("/crash")
+        eventually(lambda: vtapd.metrics().restarts(other.name) == 1, "the other is restarted")
+        guest.tell("/crash")
+        assert terminal.shows(f"guest_exited container={guest.name} reason=guest-reset")
+        assert other.name not in terminal.text()
+    assert "guest_exited" not in vtapd.log_file.read_text()
+
+
+def test_the_daemon_ends(vtapd: Daemon, followed: Terminal) -> None:
+    vtapd.stop()
+    assert followed.wait() == 1
+    assert followed.shows("the daemon has ended")
+    vtapd.start()
+
+
+def test_ctrl_c_is_no_failure(followed: Terminal) -> None:
+    followed.type("\x03")
+    assert followed.wait() == 0
+
+
+def test_one_who_does_not_read(vtapd: Daemon, containers: Containers) -> None:
+    """He costs bounded memory, and nobody waits for him."""
+    with closing(socket.socket(socket.AF_UNIX)) as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        deaf.connect(str(vtapd.control_socket))
+        deaf.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+        guest = containers.serving_guest()
+        before = int(status_of(vtapd.pid)["VmRSS"].split()[0])
+        for _ in range(20):
+            vtapd.command("restart", guest.name)
+        assert int(status_of(vtapd.pid)["VmRSS"].split()[0]) < before + MOST_GROWTH_KIB
+
+
+def test_so_many_may_follow(vtapd: Daemon) -> None:
+    """Others are still answered, and places are free again."""
+    with ExitStack() as owned:
+        for _ in range(MOST_FOLLOWERS):
+            follower = owned.enter_context(closing(socket.socket(socket.AF_UNIX)))
+            follower.connect(str(vtapd.control_socket))
+            follower.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert follower.recv(64).startswith(b"HTTP/1.1 200")
+        answer = vtapd.command("events", check=False)
+        assert (answer.returncode, f"{MOST_FOLLOWERS} consoles" in answer.stderr) == (1, True)
+        assert vtapd.command("ps").returncode == 0
+    eventually(lambda: followers(vtapd) == 0, "places are free again", 30.0)
+
+
+def test_of_nobody(vtapd: Daemon) -> None:
+    answer = vtapd.command("events", "nobody", check=False)
+    assert answer.returncode == 1
+    assert "vtapd ps" in answer.stderr

@@ -1,0 +1,149 @@
+"""`vtapd stop`, `start` and `restart`: of the guest, by an operator, while the container runs on."""
+
+import json
+import re
+
+import pytest
+
+from tests.harness.containers import Container, Containers
+from tests.harness.daemon import Daemon
+from tests.harness.observe import network, qemus_of
+from tests.harness.processes import is_alive
+from tests.harness.terminal import Terminal
+from tests.harness.waiting import eventually, holds_for
+
+PATIENCE_S = 20.0
+SLOW = {"restart": {"first": "60s", "max": "60s", "jitter": 0.0}}
+
+
+def has_its_address(guest: Container) -> bool:
+    return any(address.startswith(guest.address) for address in network(guest.pid).addresses)
+
+
+@pytest.mark.parametrize("policy", ["always", "on-failure"])
+def test_a_guest_that_was_stopped_stays_so(vtapd: Daemon, containers: Containers, policy: str) -> None:
+    """Beyond the daemon's life too, while the container runs on and has its address back."""
+    guest = containers.serving_guest(restart=policy)
+    qemu = guest.qemu()
+    assert vtapd.command("stop", guest.name).stdout == f"{guest.name} is exited\n"
+    assert not is_alive(qemu)
+    view = vtapd.inspect(guest.name)
+    assert (view.state, view.only_guest.last_exit and view.only_guest.last_exit.reason) == ("exited", "stopped")
+    assert "vtapd start" in view.message
+    assert has_its_address(guest)
+    vtapd.kill()
+    vtapd.start()
+    vtapd.await_state(guest.name, "exited")
+    holds_for(lambda: guest.is_running() and not qemus_of(guest.id), "it stays stopped", 1.0)
+    assert vtapd.command("stop", guest.name).returncode == 0, "once more is no error"
+    assert vtapd.command("start", guest.name).stdout == f"{guest.name} is running\n"
+    guest.await_page()
+    assert not has_its_address(guest)
+    assert vtapd.metrics().exits(guest.name, "stopped") == 1
+
+
+def test_a_stop_that_was_ordered_is_the_next_daemons(vtapd: Daemon, containers: Containers) -> None:
+    """The first one is killed while the guest, which does not hear, has its time."""
+    guest = containers.guest(guest="raw", stop_timeout="60s")
+    vtapd.await_state(guest.name, "running")
+    with Terminal.of(vtapd, "stop", guest.name) as ordered:
+        record = vtapd.run_dir / f"{guest.id}.json"
+        eventually(lambda: json.loads(record.read_text())["held"], "it is on record")
+        vtapd.kill()
+        assert ordered.wait() == 1
+        assert ordered.shows("no vtapd answers")
+    vtapd.machine.docker("exec", guest.id, "true")
+    vtapd.start()
+    qemu = guest.qemu()
+    containers.machine.run("kill", "-9", str(qemu))
+    vtapd.await_state(guest.name, "exited")
+    holds_for(lambda: guest.is_running() and not qemus_of(guest.id), "it stays stopped", 0.5)
+
+
+@pytest.mark.vtapd_config(**SLOW)
+def test_start_skips_a_backoff(vtapd: Daemon, containers: Containers) -> None:
+    guest = containers.serving_guest()
+    guest.tell("/crash")
+    vtapd.await_state(guest.name, "backoff")
+    shown = json.loads(vtapd.command("start", guest.name, "--json").stdout)
+    assert (shown["name"], shown["state"], shown["restarts"]) == (guest.name, "running", 1)
+    guest.await_page()
+    assert vtapd.command("start", guest.name).returncode == 0, "once more is no error"
+    assert vtapd.inspect(guest.name).only_guest.restarts == 1
+
+
+@pytest.mark.vtapd_config(**SLOW)
+def test_stop_ends_a_backoff(vtapd: Daemon, containers: Containers) -> None:
+    """On-exit stops no container for that."""
+    guest = containers.serving_guest()
+    guest.tell("/crash")
+    vtapd.await_state(guest.name, "backoff")
+    assert vtapd.command("stop", guest.name).stdout == f"{guest.name} is exited\n"
+    holds_for(guest.is_running, "the container runs on", 0.5)
+    assert has_its_address(guest)
+
+
+@pytest.mark.parametrize(("path", "state"), [("/crash", "failed"), ("/exit", "exited")])
+def test_start_after_the_end(vtapd: Daemon, containers: Containers, path: str, state: str) -> None:
+    guest = containers.serving_guest(restart="no", on_exit="keep")
+    guest.tell(path)
+    vtapd.await_state(guest.name, state)
+    vtapd.command("start", guest.name)
+    guest.await_page()
+    assert vtapd.inspect(guest.name).state == "running"
+
+
+def test_restart_is_both(vtapd: Daemon, containers: Containers) -> None:
+    guest = containers.serving_guest()
+    qemu = guest.qemu()
+    assert vtapd.command("restart", guest.id12[:6]).stdout == f"{guest.name} is running\n"
+    guest.await_page()
+    assert guest.qemu() != qemu
+    view = vtapd.inspect(guest.name).only_guest
+    assert (view.restarts, [ending.reason for ending in view.history]) == (1, ["stopped"])
+
+
+def test_a_container_that_starts_anew_has_its_guest_again(vtapd: Daemon, containers: Containers) -> None:
+    guest = containers.serving_guest()
+    vtapd.command("stop", guest.name)
+    guest.machine.docker("restart", "-t", "0", guest.id)
+    guest.restarted().await_page()
+
+
+def test_docker_stop_of_a_stopped_guest(vtapd: Daemon, containers: Containers) -> None:
+    guest = containers.serving_guest()
+    vtapd.command("stop", guest.name)
+    guest.stop(30)
+    assert not guest.is_running()
+
+
+def test_what_is_refused(vtapd: Daemon, containers: Containers) -> None:
+    plain = containers.run().await_attached()
+    vtapd.await_state(plain.name, "attached")
+    rejected = containers.guest(memory="lots")
+    vtapd.await_state(rejected.name, "rejected")
+    detached, paused = containers.serving_guest(), containers.serving_guest()
+    vtapd.command("detach", detached.name)
+    paused.machine.docker("pause", paused.id)
+    eventually(lambda: refused(vtapd, "stop", paused.name, "docker unpause"), "the pause is known")
+    assert refused(vtapd, "stop", plain.name, "asks for no guest")
+    assert refused(vtapd, "start", rejected.name, "vtapd.memory")
+    assert refused(vtapd, "start", detached.name, "vtapd attach")
+    assert refused(vtapd, "restart", "no-such-container", "vtapd ps")
+    assert refused(vtapd, "stop", "x\x1b[2J", r"x\x1b[2J")
+
+
+def refused(vtapd: Daemon, verb: str, name: str, words: str) -> bool:
+    answer = vtapd.command(verb, name, check=False)
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert answer.stderr.isprintable() or answer.stderr.rstrip("\n").isprintable()
+    return words in answer.stderr
+
+
+def test_what_takes_its_time_says_so_on_a_terminal(vtapd: Daemon, containers: Containers) -> None:
+    guest = containers.serving_guest()
+    with Terminal.of(vtapd, "stop", guest.name) as terminal:
+        assert terminal.wait() == 0
+        assert re.search(
+            rf"stopping {guest.name} … done after \d+\.\d s\r\n{guest.name} is exited\r\n", terminal.text()
+        )

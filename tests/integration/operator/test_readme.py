@@ -1,0 +1,130 @@
+"""The README's commands do what it says, in its order, on a machine with nothing but what it asks for."""
+
+import os
+import shlex
+import shutil
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.daemon import Daemon
+from tests.harness.machine import REPOSITORY, Machine, built
+from tests.harness.processes import run
+from tests.harness.readme import Command, Session, missing_lines, readme, sessions
+from tests.harness.waiting import eventually
+
+GUEST = REPOSITORY / "build" / "guest" / "hello.bin"
+SESSIONS = sessions(readme())
+FIRST = "walk"
+PICTURE = REPOSITORY / "tests" / "guest" / "screen.png"
+LOOKING = ("curl", "vtapd ps", "vtapd inspect", "docker logs", "ip")
+"""What only looks may be typed again, as one does when one was too quick."""
+COMMAND_S = 60.0
+
+
+@pytest.fixture
+def desk(machine: Machine, vtapd: Daemon, tmp_path: Path) -> Iterator["Desk"]:
+    machine.docker("tag", machine.image, "busybox")  # there is no registry here
+    images = set(machine.docker("images", "-q").split())
+    yield Desk(machine, vtapd, tmp_path)
+    machine.remove(*machine.docker("ps", "-aq").split())
+    networks = machine.docker("network", "ls", "-q", "-f", "type=custom").split()
+    if networks:
+        machine.docker("network", "rm", *networks)
+    if made := set(machine.docker("images", "-q").split()) - images:
+        machine.docker("rmi", "-f", *made)
+
+
+class Desk:
+    """Where somebody sits who reads the README: root's shell on the machine, in the repository or beside his files."""
+
+    def __init__(self, machine: Machine, vtapd: Daemon, folder: Path) -> None:
+        self.machine, self.folder = machine, folder
+        words = (sys.executable, "-m", "supervisor", "--socket", str(vtapd.control_socket))
+        self.programs = folder / "bin"
+        self.programs.mkdir()
+        self.provide("vtapd", f'exec {shlex.join(words)} "$@"')
+        docker = shutil.which("docker")
+        assert docker, "`make test` installs it"
+        if "compose" not in run([docker, "help"]).stdout:
+            # Debian 12 has Compose as a program of its own, with the same words.
+            self.provide("docker", f'[ "$1" != compose ] || {{ shift; exec docker-compose "$@"; }}\nexec {docker} "$@"')
+        self.env = {
+            "PATH": f"{self.programs}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8",
+            "DOCKER_HOST": machine.docker_host, "DOCKER_BUILDKIT": "0", "COLUMNS": "160", "HOME": str(folder),
+        }  # fmt: skip
+
+    def provide(self, name: str, script: str) -> None:
+        (self.programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (self.programs / name).chmod(0o755)
+
+    def prepare(self, session: Session) -> None:
+        """The files that it names lie there: its own, the unikernel of tests/guest, a distribution's kernel."""
+        for file, content in session.files.items():
+            (self.folder / file).write_text(content)
+            if "vmlinuz" in content:
+                for source, name in zip(built("linux"), ("vmlinuz", "initrd"), strict=True):
+                    shutil.copy(source, self.folder / name)
+        shutil.copy(GUEST, self.folder)
+
+    def type(self, line: str) -> str:
+        """One command, in bash; what it printed. Raises AssertionError where it fails."""
+        done = subprocess.run(
+            [*self.machine.dockerd.entered(), "bash", "-c", line],
+            cwd=self.folder, env=self.env, pass_fds=(self.machine.namespace.fd,),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=COMMAND_S, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"# {line}\nexit {done.returncode}\n{done.stdout}"
+        return done.stdout
+
+    def follow(self, command: Command) -> None:
+        def typed() -> bool:
+            output = self.type(command.line)
+            missing = missing_lines(command, output)
+            assert not missing, f"# {command.line}\nis to print\n{missing}\nand printed\n{output}"
+            return True
+
+        if command.line.startswith(LOOKING):
+            eventually(typed, command.line, COMMAND_S)
+        else:
+            typed()
+
+
+def pixels(png: bytes) -> bytes:
+    """Of a picture whose data is one chunk, however it is compressed."""
+    length, kind = struct.unpack_from(">I4s", png, 33)
+    assert kind == b"IDAT"
+    return zlib.decompress(png[41 : 41 + length])
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", SESSIONS)
+def test_its_commands(desk: Desk, name: str) -> None:
+    """Each session but the first starts with the image that the first one made."""
+    if name != FIRST:
+        desk.prepare(SESSIONS[FIRST])
+        desk.type("docker build -q -t hello .")
+    session = SESSIONS[name]
+    desk.prepare(session)
+    for command in session.commands:
+        desk.follow(command)
+    if name == FIRST:
+        shown, taken = (pixels(path.read_bytes()) for path in (PICTURE, desk.folder / PICTURE.name))
+        assert taken == shown, "the picture in the README is another one"
+
+
+def test_it_has_some() -> None:
+    assert SESSIONS, "the README's marks are where they can be read"
+    assert shutil.which("curl"), "`make test` installs it"
+
+
+def test_what_is_not_printed_is_missed() -> None:
+    command = Command("vtapd ps", ("NAME  UPTIME", "…", "web   2.1s", "db   2.1s"))
+    assert missing_lines(command, "NAME UPTIME\nother 1s\nweb 12.25s\n") == ["db 0s"]
+    assert missing_lines(command, "web 2s\nNAME UPTIME\ndb 1s\n") == ["web 0s", "db 0s"]

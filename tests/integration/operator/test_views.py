@@ -1,0 +1,106 @@
+"""What `vtapd ps` and `vtapd inspect` show agrees with what the kernel and Docker say."""
+
+import re
+
+import pytest
+
+from tests.harness.containers import Containers
+from tests.harness.daemon import Daemon
+from tests.harness.waiting import CommandFailed, eventually
+
+
+def test_inspect_of_a_plain_container(vtapd: Daemon, containers: Containers) -> None:
+    container = containers.run().await_attached()
+    view = vtapd.await_state(container.name, "attached")
+    assert (view.id, view.name, view.pid, view.guest) == (container.id, container.name, container.pid, None)
+    assert view.netns in {f"/var/run/netns/{container.id12}", f"/proc/{container.pid}/ns/net"}
+    (eth0,) = view.interfaces
+    endpoint = container.endpoint
+    assert (eth0.name, eth0.mac, eth0.mtu, eth0.gateway) == ("eth0", endpoint.mac, 1500, endpoint.gateway)
+    assert eth0.addresses == [f"{endpoint.address}/{endpoint.prefix}"]
+    assert eth0.tap is not None
+    link = container.macvtap()
+    assert (eth0.tap.name, eth0.tap.mac, eth0.tap.node) == (link.name, link.mac, "/dev/tap0")
+    assert (eth0.tap.device, eth0.tap.rule) == (container.tap_device(), True)
+    assert view.cgroup
+    assert container.id in view.cgroup
+
+
+def test_inspect_of_a_guest(vtapd: Daemon, containers: Containers) -> None:
+    guest = containers.serving_guest(args="hi there")
+    view = vtapd.await_state(guest.name, "running", "ready")
+    shown = view.only_guest
+    assert (shown.kind, shown.kernel, shown.pid) == ("rumprun", "/hello.bin", guest.qemu())
+    assert (shown.memory_mib, shown.cpus, shown.restarts, shown.last_exit, shown.history) == (64, 1, 0, None, [])
+    assert any(guest.id in word for word in shown.command), "the command line names the container"
+    (eth0,) = view.interfaces
+    assert eth0.addresses == [f"{guest.address}/{guest.endpoint.prefix}"], "the addresses that the guest now has"
+    assert eth0.tap is not None
+    assert eth0.tap.mac == guest.endpoint.mac
+
+
+@pytest.mark.parametrize("by", ["name", "id", "short id"])
+def test_containers_are_found_by(vtapd: Daemon, containers: Containers, by: str) -> None:
+    container = containers.run().await_attached()
+    asked = {"name": container.name, "id": container.id, "short id": container.id12}[by]
+    assert vtapd.inspect(asked).id == container.id
+
+
+def test_ps_lists_all(vtapd: Daemon, containers: Containers) -> None:
+    plain, guest = containers.run().await_attached(), containers.serving_guest()
+    rejected = containers.run(labels={"vtapd.kernel": "/hello.bin", "vtapd.memory": "lots"})
+    vtapd.await_state(rejected.name, "rejected")
+    rows = {row.name: row for row in vtapd.ps()}
+    assert rows[plain.name].state == "attached"
+    assert rows[rejected.name].state == "rejected"
+    row = rows[guest.name]
+    assert row.id in {guest.id, guest.id12}
+    assert row.state in {"running", "ready"}
+    assert row.address is not None
+    assert guest.address in row.address
+    assert row.guest == "rumprun"
+    assert row.uptime_s is not None
+    assert 0 <= row.uptime_s < 60
+    assert row.restarts == 0
+
+
+def test_tables_for_people(vtapd: Daemon, containers: Containers) -> None:
+    guest = containers.serving_guest()
+    listed = vtapd.command("ps").stdout
+    assert re.search(rf"{guest.name}.*(running|ready)", listed), listed
+    assert guest.address in listed
+    shown = vtapd.command("inspect", guest.name).stdout
+    for word in (guest.tap_name, guest.endpoint.mac, guest.address, "/hello.bin"):
+        assert word in shown, shown
+
+
+def test_inspect_of_nothing(vtapd: Daemon) -> None:
+    answer = vtapd.command("inspect", "nobody-is-called-this", check=False)
+    assert answer.returncode == 1
+    assert "nobody-is-called-this" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_container_that_is_gone_is_forgotten(vtapd: Daemon, containers: Containers) -> None:
+    container = containers.run().await_attached()
+    container.remove()
+    eventually(lambda: container.name not in {row.name for row in vtapd.ps()}, "ps lists it no longer")
+    with pytest.raises(CommandFailed):
+        vtapd.inspect(container.name)
+
+
+def test_log_lines_are_facts(vtapd: Daemon, containers: Containers) -> None:
+    """JSON, one event a line, named in snake_case, with the container that it is about."""
+    container = containers.run().await_attached()
+    lines = vtapd.log_lines()
+    assert not [line for line in lines if "raw" in line]
+    about = [line for line in lines if container.name in line.values() or container.id in str(line)]
+    assert about
+    for line in about:
+        assert re.fullmatch(r"[a-z0-9_]+", str(line["event"])), line
+
+
+def test_control_socket_is_not_for_everyone(vtapd: Daemon) -> None:
+    at = vtapd.control_socket.stat()
+    assert at.st_mode & 0o007 == 0
+    assert at.st_uid == 0
