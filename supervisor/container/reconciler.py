@@ -14,13 +14,14 @@ import structlog
 from supervisor.container.context import Context
 from supervisor.container.revocation import revoke_contested
 from supervisor.container.worker import Worker
+from supervisor.core.backoff import Backoff
 from supervisor.core.model import Container, ContainerId
 from supervisor.core.report.lookup import find_container
 from supervisor.edges.docker import Event
 from supervisor.edges.kernel import netns
 from supervisor.errors import Permanent, Transient
 
-_FIRST_RECONNECT_S, _LAST_RECONNECT_S = 0.1, 5.0
+_RECONNECT = Backoff(first_s=0.1, last_s=5.0)
 _LOOK_BACK_S = 1.0
 """How far before the list the stream begins: events may come twice, none may be missed."""
 
@@ -123,12 +124,10 @@ class Reconciler:
                 self.mark(container_id)
 
     async def _follow_docker(self) -> None:
-        delay_s = _FIRST_RECONNECT_S
+        failures = 0
         while True:
-            if await self._follow_once() > _LAST_RECONNECT_S:
-                delay_s = _FIRST_RECONNECT_S
-            await anyio.sleep(delay_s)
-            delay_s = min(delay_s * 2, _LAST_RECONNECT_S)
+            failures = 1 if await self._follow_once() > _RECONNECT.last_s else failures + 1
+            await anyio.sleep(_RECONNECT.delay_s(failures))
 
     async def _follow_once(self) -> float:
         """Until Docker is lost; how many seconds it had been followed. One that breaks at once is as good as none."""

@@ -4,7 +4,6 @@ Events only mark it as worth a look, so one that is lost, doubled or late costs 
 the first look a question to Docker.
 """
 
-import math
 import time
 from collections.abc import Callable
 
@@ -17,6 +16,7 @@ from supervisor.container.executor import forget
 from supervisor.container.live_container import ContainerRun
 from supervisor.core.attach.actions import DeleteRecord, UnlinkNetns
 from supervisor.core.attach.plan import Desired, Seen, next_action
+from supervisor.core.backoff import Backoff
 from supervisor.core.model import Container, ContainerId, Incarnation, Record, short_id
 from supervisor.edges.docker import Event
 from supervisor.edges.kernel import netns, process
@@ -24,7 +24,7 @@ from supervisor.errors import ContainerGone, Permanent, Rejected, Transient, Vta
 from supervisor.guest.qemu_process import SocketPaths
 from supervisor.observability.log_setup import NameInLog
 
-_FIRST_RETRY_S, _LAST_RETRY_S = 0.1, 30.0
+_RETRY = Backoff(first_s=0.1, last_s=30.0)
 _LEISURE_S, _LONGEST_S = 0.5, 5.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -189,7 +189,7 @@ class Worker:
     def _retry(self, error: Transient) -> float:
         self._failures += 1
         self._inspect = True
-        delay_s = min(_FIRST_RETRY_S * math.pow(2, min(self._failures - 1, 30)), _LAST_RETRY_S)
+        delay_s = _RETRY.delay_s(self._failures)
         if isinstance(error, ContainerGone):
             log.debug("container_ended_meanwhile", step=error.step, error=str(error))
         else:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 import structlog
 
+from supervisor.core.backoff import Backoff
 from supervisor.core.formats.proc_cgroup import Cgroup
 from supervisor.core.guest.console_scanner import ConsoleSearch
 from supervisor.core.guest.health_spec import Aliveness, Question, Readiness
@@ -20,7 +21,7 @@ from supervisor.guest.beside import answers_beside
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-_FIRST_DELAY_S, _LAST_DELAY_S, _GROWTH = 0.02, 1.0, 1.5
+_READY_POLL = Backoff(first_s=0.02, last_s=1.0, growth=1.5)
 _LONGEST_ANSWER_S = 5.0
 
 
@@ -73,10 +74,10 @@ class Health:
         if ready.question is None:
             await self._said.wait()
             return
-        delay_s = _FIRST_DELAY_S
-        while not await self._answers(ready.question, _LONGEST_ANSWER_S):
+        for delay_s in _READY_POLL.delays_s():
+            if await self._answers(ready.question, _LONGEST_ANSWER_S):
+                return
             await anyio.sleep(delay_s)
-            delay_s = min(delay_s * _GROWTH, _LAST_DELAY_S)
 
     async def _watch(self, alive: Aliveness, first_patience_s: float) -> None:
         """Returns once it hangs. Silence before the first answer is told from that after it only by its length."""

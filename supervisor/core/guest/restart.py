@@ -1,9 +1,9 @@
 """What ended a guest, and whether and when it comes back."""
 
-import math
 import signal
 from dataclasses import dataclass, replace
 
+from supervisor.core.backoff import Backoff
 from supervisor.core.guest.spec import RestartPolicy
 from supervisor.core.kinds.kind import GuestKind, Verdict
 from supervisor.core.model import Exit, GuestRecord, ProcessRecord
@@ -37,8 +37,8 @@ class RestartCurve:
 
     def delay_s(self, crashes: int, chance: float) -> float:
         """What to wait after this many crashes in a row; `chance` in [0, 1) spreads it over ± jitter."""
-        climbed = min(crashes - 1, self.steps) / self.steps
-        return self.first_s * math.pow(self.max_s / self.first_s, climbed) * (1 + self.jitter * (2 * chance - 1))
+        growth = (self.max_s / self.first_s) ** (1 / self.steps)
+        return Backoff(self.first_s, self.max_s, growth).delay_s(crashes) * (1 + self.jitter * (2 * chance - 1))
 
 
 @dataclass(frozen=True, slots=True)
