@@ -1,1 +1,1 @@
-"""The pure core, without root, sleep or any I/O but the configuration file."""
+"""Tests of the pure core. They need no root, do not sleep, and read no file but the configuration."""

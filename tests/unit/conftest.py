@@ -1,4 +1,4 @@
-"""Hypothesis: few and always the same examples by default; HYPOTHESIS_PROFILE=thorough looks for new ones."""
+"""Hypothesis profiles. The default runs few fixed examples; HYPOTHESIS_PROFILE=thorough tries new ones."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What others do to a container while vtapd works on it: Docker, systemd, its owner, the guest itself."""
+"""Changes that Docker, systemd, the container's owner or the guest make while vtapd works on a container."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,7 +11,7 @@ from .world import FOREIGN_DEVICE, FOREIGN_SLOT, World
 
 
 def end_container(world: World) -> None:
-    """Namespaces, cgroup and processes go with it; symlink and record stay on the host."""
+    """Remove its namespaces, cgroup and processes; the symlink and the record stay on the host."""
     world.incarnation, world.guest, world.ready = None, None, False
     world.interfaces, world.taps = {}, {}
     world.rules, world.nodes = {FOREIGN_DEVICE}, {FOREIGN_SLOT: FOREIGN_DEVICE}
@@ -30,7 +30,7 @@ def end_guest(world: World) -> None:
 
 
 def lose_rules(world: World) -> None:
-    """systemctl daemon-reload."""
+    """Drop all device rules that Docker did not set, as systemctl daemon-reload does."""
     world.rules = {FOREIGN_DEVICE}
     world.disturbed = True
 
@@ -41,25 +41,25 @@ def lose_node(world: World) -> None:
 
 
 def lose_link(world: World) -> None:
-    """ip netns del."""
+    """Remove the symlink of the network namespace, as ip netns del does."""
     world.netns_link = None
 
 
 def delete_tap(world: World) -> None:
-    """ip link del, by the container's owner."""
+    """Delete one tap, as the container's owner can with ip link del."""
     if world.taps:
         del world.taps[min(world.taps)]
         world.disturbed = True
 
 
 def lose_neighbours_tap(world: World) -> None:
-    """Another container deletes its own tap: the number goes to the next one, and its rule stays until it is found."""
+    """Let another container delete its tap: the next tap gets the number, and the old rule stays for a while."""
     used = {tap.device.minor for tap in world.taps.values()} | world.minors_elsewhere
     world.stale_elsewhere.add(next(minor for minor in count(1) if minor not in used))
 
 
 def connect_network(world: World) -> None:
-    """docker network connect: one more interface, behind the others."""
+    """Add an interface behind the others, as docker network connect does."""
     if world.incarnation is None or "eth8" in world.interfaces:
         return
     eth8 = Interface("eth8", IfIndex(88), "02:42:0a:08:00:08", 1500, (Address(4, "10.8.0.8", 24),))
@@ -67,7 +67,7 @@ def connect_network(world: World) -> None:
 
 
 def disconnect_network(world: World) -> None:
-    """docker network disconnect, of the interface that is not the guest's; its tap goes with it."""
+    """Remove the interface that docker network connect added, and its tap with it."""
     world.docker.pop("eth8", None)
     world.interfaces.pop("eth8", None)
     if world.taps.pop("eth8", None):
@@ -75,7 +75,7 @@ def disconnect_network(world: World) -> None:
 
 
 def rename_interface(world: World, old: str, new: str) -> None:
-    """ip link set OLD name NEW; its tap stays on it."""
+    """Rename an interface, as ip link set OLD name NEW does; its tap stays on it."""
     world.docker[new] = replace(world.docker.pop(old), name=new)
     world.interfaces[new] = replace(world.interfaces.pop(old), name=new)
     if old in world.taps:
@@ -83,7 +83,7 @@ def rename_interface(world: World, old: str, new: str) -> None:
 
 
 def advertise(world: World) -> None:
-    """A router's advertisement: each interface has its addresses with a lifetime again, also one whose guest has it."""
+    """Receive a router advertisement: addresses with a lifetime are renewed, also where a guest took them over."""
     world.now_s += 100.0
     for name, docker in world.docker.items():
         renewed = tuple(replace(a, valid_until_s=world.now_s + 300.0) for a in docker.addresses if a.valid_until_s)

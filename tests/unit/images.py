@@ -1,4 +1,4 @@
-"""The smallest images that are what they pretend to be: what QEMU boots here ends QEMU with status BOOTED.
+"""The smallest images of each kind. An image that QEMU boots ends QEMU with status BOOTED.
 
 tests/integration/guest/test_boot_verdicts.py boots them.
 """
@@ -23,7 +23,7 @@ CODE = b"\xb0\x15\xe6\xf4\xf4\xeb\xfd"
 EXIT_PORT = 0xF4
 BOOTED = 0x15 << 1 | 1
 MIB = 1 << 20
-"""Where all of them are loaded."""
+"""The load address of all images."""
 PT_LOAD, PT_NOTE = 1, 4
 I386, ARM, X86_64, ARM64 = 3, 40, 62, 183
 
@@ -33,14 +33,14 @@ Answer = TypeVar("Answer")
 def multiboot_header(
     flags: int = 3, addresses: tuple[int, int, int, int, int] | None = None, checksum_error: int = 0
 ) -> bytes:
-    """Addresses: of the header, of what is loaded, of its end, of its bss's end, of the entry point."""
+    """Addresses: of the header, of the load segment, of its end, of the end of bss, of the entry point."""
     flags |= 1 << 16 if addresses else 0
     checksum = (-(0x1BADB002 + flags) + checksum_error) & 0xFFFFFFFF
     return struct.pack("<III", 0x1BADB002, flags, checksum) + struct.pack("<5I", *(addresses or (0, 0, 0, 0, 0)))
 
 
 def multiboot(offset: int = 0, checksum_error: int = 0) -> bytes:
-    """A flat image, which is loaded by the addresses of its header at this offset."""
+    """Return a flat image that is loaded by the addresses in its header, which stands at this offset."""
     header = multiboot_header(3, (MIB + offset, MIB, 0, 0, MIB + offset + 32), checksum_error)
     return bytes(offset) + header + CODE + bytes(64)
 
@@ -50,7 +50,7 @@ def multiboot2_header() -> bytes:
 
 
 def bzimage(version: bytes = LINUX_VERSION, protocol: int = 0x20F) -> bytes:
-    """Five sectors of setup, whose header points to this version, and 64 bytes of kernel."""
+    """Return five setup sectors, whose header points to this version, and 64 bytes of kernel."""
     head = bytes(0x1F1) + struct.pack("<BHIHHH", 4, 0, 4, 0, 0, 0) + b"\x55\xaa" + b"\xeb\x66" + b"HdrS"
     head += struct.pack("<H", protocol) + bytes(6) + struct.pack("<H", 0x100)
     head = head.ljust(0x248, b"\0") + struct.pack("<II", 16, 48)
@@ -59,13 +59,13 @@ def bzimage(version: bytes = LINUX_VERSION, protocol: int = 0x20F) -> bytes:
 
 
 def disk() -> bytes:
-    """A boot sector, and another sector."""
+    """Return a boot sector and one more sector."""
     return CODE.ljust(0x1FE, b"\0") + b"\x55\xaa" + bytes(512)
 
 
 @dataclass(frozen=True)
 class Part:
-    """A segment of an ELF file; its header may lie about where it is and how large."""
+    """A segment of an ELF file. Its header may give a wrong offset or size."""
 
     type: int
     content: bytes = b""
@@ -89,7 +89,7 @@ def elf(
     table: int | None = None,
     count: int | None = None,
 ) -> bytes:
-    """Its header, its program headers, and the parts one behind the other."""
+    """Return the ELF header, the program headers, and the parts one after the other."""
     order = "<" if little_endian else ">"
     header, entry = (64, 56) if wide else (52, 32)
     front = header + entry * len(parts)
@@ -115,7 +115,7 @@ def elf(
 
 
 def note(owner: bytes, kind: int, content: bytes) -> bytes:
-    """Padded as a compiler does."""
+    """Return an ELF note, padded as compilers do."""
     named = owner + b"\0"
     padded = [text + bytes(-len(text) % 4) for text in (named, content)]
     return struct.pack("<III", len(named), len(content), kind) + b"".join(padded)
@@ -130,18 +130,18 @@ def notes(*contents: bytes, align: int = 4, offset: int | None = None, size: int
 
 
 def pvh(*more: bytes) -> bytes:
-    """A 64-bit ELF file that is booted by its note; more notes stand before that."""
+    """Return a 64-bit ELF file that is booted by its PVH note; more notes stand before it."""
     return elf(LOAD, notes(*more, pvh_note()))
 
 
 def multiboot_elf(*more: Part, wide: bool = False, machine: int = I386, little_endian: bool = True) -> bytes:
-    """An ELF file with a multiboot header that leaves its addresses to ELF."""
+    """Return an ELF file with a multiboot header that leaves the addresses to ELF."""
     code = Part(PT_LOAD, CODE.ljust(8, b"\0") + multiboot_header())
     return elf(code, *more, wide=wide, machine=machine, little_endian=little_endian)
 
 
 def solo5(target: int = 3, text_bytes: int = 0) -> bytes:
-    """An image of Solo5 for one of its targets; 3 is virtio. Its notes lie behind its text (bindings/solo5_*.lds)."""
+    """Return a Solo5 image for one of its targets; 3 is virtio. Its notes lie after its text (bindings/solo5_*.lds)."""
     size = 32 + len(CODE) + text_bytes
     text = multiboot_header(3, (MIB, MIB, MIB + size, 0, MIB + 32)) + CODE + bytes(text_bytes)
     abi = note(b"Solo5", 0x31494241, struct.pack("<IIII", target, 1, 0, 0))
@@ -149,11 +149,11 @@ def solo5(target: int = 3, text_bytes: int = 0) -> bytes:
 
 
 def answered(asking: Generator[Span, bytes, Answer], content: bytes) -> Answer:
-    """What comes of it if it is given the parts of this content that it asks for."""
+    """Run a generator that asks for spans of a file, give it those spans of this content, and return its result."""
     try:
         span = next(asking)
         while True:
-            assert span.offset + span.size <= len(content), "only what the file has is asked for"
+            assert span.offset + span.size <= len(content), "the reader asked for bytes beyond the end of the file"
             span = asking.send(content[span.offset : span.offset + span.size])
     except StopIteration as done:
         answer: Answer = done.value
@@ -161,13 +161,13 @@ def answered(asking: Generator[Span, bytes, Answer], content: bytes) -> Answer:
 
 
 def read(content: bytes) -> Elf:
-    """What an ELF file says of itself."""
+    """Parse an ELF file."""
     said = answered(read_elf(content[:HEAD_BYTES], len(content)), content)
     assert said is not None
     return said
 
 
 def examined(content: bytes) -> Image | Unbootable:
-    """As the daemon reads it from a file."""
+    """Examine an image as the daemon reads it from a file."""
     markers = frozenset(marker for marker in MARKERS if marker in content)
     return answered(examine(content[:HEAD_BYTES], len(content), markers), content)

@@ -1,4 +1,4 @@
-"""What plan.py's docstring promises, looked at in a World after every single change."""
+"""The invariants of plan.py's docstring, checked in a simulated host after every single change."""
 
 from supervisor.core.attach.lifetimes import is_due
 from supervisor.core.attach.plan import Desired, tap_name
@@ -8,7 +8,7 @@ from .world import FOREIGN_DEVICE, FOREIGN_SLOT, World
 
 
 def check(world: World) -> None:
-    """What holds at every moment."""
+    """Assert what holds at every moment."""
     _check_foreign(world)
     _check_recorded(world)
     _check_unwatched(world)
@@ -17,7 +17,7 @@ def check(world: World) -> None:
     devices = {tap.device for tap in world.taps.values()}
     assert own_rules(world) <= devices, "a rule without its tap"
     assert set(own_nodes(world).values()) <= devices, "a node without its tap"
-    assert world.guest is not None or not world.ready, "called ready, and there is no guest"
+    assert world.guest is not None or not world.ready, "marked ready without a guest"
     if world.guest is not None:
         _check_guest(world)
 
@@ -28,28 +28,28 @@ def _check_foreign(world: World) -> None:
 
 
 def _check_recorded(world: World) -> None:
-    """Recorded before it is made, forgotten after it is undone."""
+    """Assert that everything is recorded before it is made, and forgotten only after it is undone."""
     record = world.record
     if record is None:
-        assert world.netns_link is None, "a symlink that no record tells of"
+        assert world.netns_link is None, "a symlink that is not in the record"
     entries = record.taps if record and record.incarnation == world.incarnation else ()
     taps = {entry.interface: entry.tap for entry in entries}
     for name, tap in world.taps.items():
-        assert taps.get(name) == tap.name, "a tap that no record tells of"
-    assert own_rules(world) <= {entry.device for entry in entries}, "a rule that no record tells of"
+        assert taps.get(name) == tap.name, "a tap that is not in the record"
+    assert own_rules(world) <= {entry.device for entry in entries}, "a rule that is not in the record"
     nodes = {entry.slot: entry.device for entry in entries}
-    assert own_nodes(world).items() <= nodes.items(), "a node that no record tells of"
+    assert own_nodes(world).items() <= nodes.items(), "a node that is not in the record"
     originals = {entry.interface: entry.original for entry in entries}
     for name, interface in world.interfaces.items():
         _check_lifetimes(interface, world.docker[name])
         if not is_same(world, interface, world.docker[name]):
             original = originals.get(name)
-            assert original is not None, f"{name} was changed and no record tells what it was"
-            assert is_same(world, original, world.docker[name]), f"the record tells a wrong original of {name}"
+            assert original is not None, f"{name} was changed and its original is not in the record"
+            assert is_same(world, original, world.docker[name]), f"the record has a wrong original of {name}"
 
 
 def _check_lifetimes(now: Interface, docker: Interface) -> None:
-    """None is longer than it was."""
+    """Assert that no lifetime became longer."""
     ends = {address: address.valid_until_s for address in docker.addresses if address.valid_until_s}
     for address in now.addresses:
         if address in ends:
@@ -58,7 +58,7 @@ def _check_lifetimes(now: Interface, docker: Interface) -> None:
 
 
 def _check_unwatched(world: World) -> None:
-    """A tap that another container has open is of no use to anybody."""
+    """Assert that a tap that another container has open is not used."""
     macs = {each.mac for each in world.docker.values()}
     for tap in world.taps.values():
         if tap.index in world.watched:
@@ -68,7 +68,7 @@ def _check_unwatched(world: World) -> None:
 
 
 def _check_guest(world: World) -> None:
-    """No guest without tap, rule, node and address."""
+    """Assert that a guest has its tap, rule, node and address."""
     guest = world.guest
     assert guest is not None
     assert guest.nics, "a guest without a card"
@@ -89,7 +89,7 @@ def is_taken_over(world: World, original: Interface) -> bool:
 
 
 def is_same(world: World, one: Interface, other: Interface) -> bool:
-    """The same to everybody who uses it by now."""
+    """Compare what is still valid of two interfaces."""
 
     def due(interface: Interface) -> tuple[str, int, set[Address], set[Route]]:
         addresses = {address for address in interface.addresses if is_due(address, world.now_s)}
@@ -107,7 +107,7 @@ def own_nodes(world: World) -> dict[int, DeviceNumber]:
 
 
 def check_reached(world: World, desired: Desired) -> None:
-    """What holds once nothing differs any more."""
+    """Assert what holds after the plan has converged."""
     world.disturbed = False
     check(world)
     if not desired.attached or world.incarnation is None:
@@ -134,7 +134,7 @@ def check_reached(world: World, desired: Desired) -> None:
     assert world.ready == desired.ready
     for name, nic in nics.items():
         assert nic.tap.device == world.taps[name].device, "a card is on another interface's tap"
-        assert is_same(world, nic.original, world.docker[name]), "the guest has an address of before"
+        assert is_same(world, nic.original, world.docker[name]), "the guest has an outdated address"
     if desired.guest and desired.hotplug:
         assert nics.keys() == world.docker.keys(), "an interface without a card"
 

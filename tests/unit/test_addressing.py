@@ -1,4 +1,4 @@
-"""Whose addresses a guest is told of."""
+"""The interface configuration that a guest is given."""
 
 import ipaddress
 from dataclasses import replace
@@ -24,22 +24,22 @@ BARE = (
 )
 
 
-def test_the_containers_own() -> None:
+def test_takeover_gives_the_guest_the_containers_addresses() -> None:
     assert interfaces_of(CARDS, AddressPlan()) == (ETH0, ETH1)
 
 
-def test_one_of_its_own_is_on_the_first_card() -> None:
+def test_static_address_goes_to_the_first_card() -> None:
     told = interfaces_of(CARDS, AddressPlan("static", OWN, "172.17.0.1"))
     assert told == (replace(BARE[0], addresses=(OWN,), routes=(Route(4, "", 0, "172.17.0.1"),)), BARE[1])
     assert told[0].gateway() == "172.17.0.1"
     assert interfaces_of(CARDS, AddressPlan("static", OWN))[0].routes == ()
 
 
-def test_none_but_the_cards_own_macs() -> None:
+def test_dhcp_guest_gets_only_the_mac_addresses() -> None:
     assert interfaces_of(CARDS, AddressPlan("dhcp")) == BARE
 
 
-def test_the_network_is_what_the_interface_had() -> None:
+def test_network_config_is_that_of_the_container_interface() -> None:
     network = network_of([ETH0], container(hostname="kek"), Names(("192.0.2.53",), "lan"))
     (nic,) = network.nics
     assert (nic.name, nic.mac, nic.mtu, nic.gateway4, nic.gateway6) == ("eth0", ETH0.mac, 1500, "172.17.0.1", None)
@@ -47,7 +47,7 @@ def test_the_network_is_what_the_interface_had() -> None:
     assert (network.dns, network.search, network.dhcp) == (("192.0.2.53",), "lan", False)
 
 
-def test_names_that_somebody_gave_are_known_from_dockers_own() -> None:
+def test_hostname_domain_and_hosts_chosen_by_the_user_are_passed() -> None:
     given = container(hostname="kek", domainname="example.com", extra_hosts=("db:10.0.0.5",))
     network = network_of([ETH0], given, Names())
     assert (network.hostname_chosen, network.domain, network.hosts) == (True, "example.com", ("db:10.0.0.5",))
@@ -58,7 +58,7 @@ def test_names_that_somebody_gave_are_known_from_dockers_own() -> None:
     )
 
 
-def test_both_families_are_taken_and_the_kernels_own_is_not() -> None:
+def test_kernel_routes_and_link_local_addresses_are_left_out() -> None:
     ipv6, link_local = Address(6, "2001:db8::2", 64), Address(6, "fe80::42", 64, scope=253)
     default6, of_address = Route(6, "", 0, "2001:db8::1"), Route(4, "172.17.0.0", 16, protocol=2)
     on_link, via = Route(4, "192.0.2.1", 32), Route(4, "198.51.100.0", 24, "172.17.0.9")
@@ -86,7 +86,7 @@ def nic_on(*addresses: Address, routes: tuple[Route, ...] = ()) -> Nic:
     return nic
 
 
-def test_of_several_addresses_dockers_own_comes_first() -> None:
+def test_docker_address_comes_first_of_several() -> None:
     newer4, newer6 = Address(4, "10.0.0.9", 24), Address(6, "2001:db8::9", 64)
     nic = nic_on(newer4, DOCKERS4, newer6, DOCKERS6)
     assert nic.of_family(4) == (DOCKERS4, newer4)
@@ -105,17 +105,17 @@ def test_of_several_addresses_dockers_own_comes_first() -> None:
         ((Route(6, "", 0),), None),
     ],
     ids=[
-        "no default",
+        "no default route",
         "Docker's",
-        "Docker's of two",
-        "a router's link-local one",
+        "Docker's before a better metric",
+        "a router's link-local gateway",
         "another table",
-        "no way",
-        "on link",
+        "unreachable route",
+        "route without a gateway",
     ],
 )
-def test_dockers_gateway_goes_with_dockers_address(routes: tuple[Route, ...], gateway: str | None) -> None:
-    """As long as the container has a default route here: Docker names a gateway for each network."""
+def test_docker_gateway_goes_with_the_docker_address(routes: tuple[Route, ...], gateway: str | None) -> None:
+    """Docker names a gateway for each network; it counts only while the container has a default route."""
     assert nic_on(Address(6, "2001:db8::9", 64), DOCKERS6, routes=routes).gateway(6) == gateway
 
 
@@ -133,7 +133,7 @@ def test_dockers_gateway_goes_with_dockers_address(routes: tuple[Route, ...], ga
          ["gateway 10.0.0.1 of eth0: its route has a lifetime"]),
     ],
 )  # fmt: skip  # a case each
-def test_the_gateway_is_on_the_link_of_the_address_that_is_told(
+def test_gateway_is_on_the_link_of_the_guests_address(
     routes: list[Route], gateway: str | None, withheld: list[str]
 ) -> None:
     nic = nic_on(Address(4, "10.0.0.9", 24), routes=tuple(routes))
@@ -155,7 +155,7 @@ SOME_DEFAULTS = st.lists(
 
 
 @given(SOME_ADDRESSES, SOME_DEFAULTS, st.sets(OCTETS))
-def test_whatever_an_interface_has_a_guest_is_told_what_fits_together(
+def test_guest_gets_addresses_and_gateways_that_match(
     addresses: list[Address], routes: list[Route], dockers: set[int]
 ) -> None:
     own = [(f"10.0.{n}.9", 16, f"10.0.{n}.1") for n in dockers] + [(f"fd00:0:0:{n}::9", 64, "") for n in dockers]
@@ -172,10 +172,12 @@ def test_whatever_an_interface_has_a_guest_is_told_what_fits_together(
             assert first is not None
             assert ipaddress.ip_address(gateway) in ipaddress.ip_interface(str(first)).network
     told = {*nic.addresses, *(part.split()[1] for part in nic.withheld)}
-    assert all(address in told or str(address) in told for address in addresses), "or it is said why not"
+    assert all(address in told or str(address) in told for address in addresses), (
+        "an address is neither given nor withheld"
+    )
 
 
-def test_what_does_not_stay_is_not_told() -> None:
+def test_addresses_that_do_not_last_are_withheld() -> None:
     slaac = Address(6, "2001:db8::42:acff:fe11:2", 64, flags=0x100, valid_until_s=300.0, preferred_until_s=200.0)
     deprecated, doubled = Address(6, "fd00::8", 64, flags=0xA0), Address(6, "fd00::9", 64, flags=0xC8)
     fading, stays = Route(6, "2001:db8:1::", 48, "fe80::1", valid_until_s=60.0), Route(6, "fd01::", 64, "fd00::9")
@@ -191,12 +193,12 @@ def test_what_does_not_stay_is_not_told() -> None:
     )
 
 
-def test_an_address_that_linux_still_checks_for_duplicates_is_told() -> None:
+def test_tentative_address_is_given_to_the_guest() -> None:
     tentative = Address(6, "fd00::7", 64, flags=0xC0)
     assert nic_on(tentative).addresses == (tentative,)
 
 
-def test_a_guest_is_asked_at_an_address_that_it_was_told() -> None:
+def test_health_probe_asks_at_an_address_of_the_guest() -> None:
     fading = Address(6, "2001:db8::9", 64, valid_until_s=9.0)
     ipv6 = replace(ETH0, name="wan0", addresses=(fading, Address(6, "fe80::2", 64, scope=253), DOCKERS6))
 
@@ -212,7 +214,7 @@ def test_a_guest_is_asked_at_an_address_that_it_was_told() -> None:
     assert whereabouts_of(None, (4, 6)) is None
 
 
-def test_each_interface_without_a_card_is_named_with_the_reason() -> None:
+def test_interface_without_a_card_is_named_with_the_reason() -> None:
     ipv6 = replace(ETH0, addresses=(DOCKERS6,))
     stays = "which stays with the container"
     assert notes_on_others([ipv6, ETH1], (4,)) == (

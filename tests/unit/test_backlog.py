@@ -1,4 +1,4 @@
-"""What a guest said, in bounded memory."""
+"""The console backlog: the guest's output in bounded memory."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +10,7 @@ ITEMS: st.SearchStrategy[list[bytes | str]] = st.lists(st.one_of(st.binary(max_s
 
 class TestTail:
     @given(st.lists(st.binary(max_size=30)))
-    def test_it_is_the_end(self, pieces: list[bytes]) -> None:
+    def test_tail_keeps_the_last_bytes(self, pieces: list[bytes]) -> None:
         tail = Tail(20)
         for piece in pieces:
             tail.add(piece)
@@ -19,7 +19,7 @@ class TestTail:
 
 class TestBacklog:
     @given(ITEMS)
-    def test_all_comes_out_in_its_order(self, items: list[bytes | str]) -> None:
+    def test_items_are_taken_in_order(self, items: list[bytes | str]) -> None:
         backlog = Backlog()
         for item in items:
             backlog.put(item)
@@ -27,13 +27,13 @@ class TestBacklog:
         assert flat(taken) == flat(items)
         assert backlog.take() is None
 
-    def test_output_is_joined_up_to_a_piece(self) -> None:
+    def test_output_is_joined_up_to_the_maximum_size(self) -> None:
         backlog = Backlog()
         for item in (b"a" * 40000, b"b" * 25536, b"c", "word", b"d"):
             backlog.put(item)
         assert [len(item) for item in iter(backlog.take, None)] == [65536, 1, 4, 1]
 
-    def test_who_is_too_slow_gets_no_more(self) -> None:
+    def test_overrun_backlog_gives_nothing_more(self) -> None:
         backlog = Backlog(10)
         backlog.put(b"12345")
         backlog.put("67890")
@@ -43,7 +43,7 @@ class TestBacklog:
         backlog.put(b"2")
         assert backlog.take() is None
 
-    def test_who_keeps_up_never_is(self) -> None:
+    def test_backlog_that_is_read_is_never_overrun(self) -> None:
         backlog = Backlog(10)
         for _ in range(100):
             backlog.put(b"12345")

@@ -1,4 +1,4 @@
-"""What the check of the recorded ratios calls worse, and what a plot shows."""
+"""When the benchmark check calls a ratio worse, and what a plot shows."""
 
 import json
 from collections.abc import Sequence
@@ -35,13 +35,13 @@ def _file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (0.0, 0.5, "times the rival", True),
     ],
 )
-def test_worse_by_a_third(before: float, now: float, direction: Direction, is_worse: bool) -> None:
+def test_ratio_is_worse_if_it_grew_by_a_third(before: float, now: float, direction: Direction, is_worse: bool) -> None:
     recorded.record({"row": [figure([before] * 3, direction)]})
     told = recorded.worse({"row": [figure([now, 100 * now, 0.01 * now], direction)]})
     assert [row for row, _ in told] == ["row"] * is_worse
 
 
-def test_what_a_busy_machine_changes_is_not_recorded() -> None:
+def test_figures_that_depend_on_load_are_not_recorded() -> None:
     recorded.record({"row": [figure([1.0], "times faster", sturdy=False)]})
     assert json.loads(recorded.FILE.read_text())["ratios"] == {}
     assert recorded.worse({"row": [figure([9.0], "times faster")]}) == []

@@ -32,7 +32,7 @@ def test_hybrid_has_a_directory_for_each_mounted_hierarchy() -> None:
     assert cgroup.path == "/sys/fs/cgroup/devices/docker/c0ffee"
 
 
-def test_pure_v2() -> None:
+def test_pure_v2_cgroup() -> None:
     mounts = "31 25 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n"
     cgroup = observed("0::/system.slice/docker-c0ffee.scope\n", mounts)
     assert cgroup == Cgroup({}, "/sys/fs/cgroup/system.slice/docker-c0ffee.scope")
@@ -41,18 +41,18 @@ def test_pure_v2() -> None:
     assert observed("0::/docker/c0ffee\n", mounts).scope is None
 
 
-def test_a_process_in_the_root_cgroup_has_none_of_its_own() -> None:
+def test_process_in_the_root_cgroup_has_no_cgroup_of_its_own() -> None:
     assert observed(f"7:devices:/\n5:cpu,cpuacct:{V1}\n0::/\n", HYBRID_MOUNTS) == Cgroup(
         v1=dict.fromkeys(("cpu", "cpuacct"), "/sys/fs/cgroup/cpu,cpuacct/docker/c0ffee"), v2=None
     )
 
 
-def test_a_second_mount_of_another_part_hides_nothing() -> None:
+def test_second_mount_of_another_subtree_hides_nothing() -> None:
     mounts = "31 25 0:26 / /sys/fs/cgroup rw - cgroup2 c rw\n99 25 0:26 /other /mnt/other rw - cgroup2 c rw\n"
     assert observed("0::/docker/c0ffee\n", mounts).v2 == "/sys/fs/cgroup/docker/c0ffee"
 
 
-def test_a_mount_that_shows_only_a_part_of_the_tree() -> None:
+def test_mount_of_a_subtree() -> None:
     mounts = "31 25 0:26 /docker /cg rw - cgroup2 c rw\n"
     assert observed("0::/docker/c0ffee\n", mounts).v2 == "/cg/c0ffee"
     assert observed("0::/docker\n", mounts).v2 == "/cg"
@@ -64,7 +64,7 @@ def test_escaped_blanks_in_mount_points() -> None:
     assert observed("0::/a\n", mounts).v2 == "/my cgroups/a"
 
 
-def test_nothing_mounted_is_nowhere() -> None:
+def test_without_cgroup_mounts_the_cgroup_is_empty() -> None:
     cgroup = observed("3:devices:/a\n0::/b\n", "25 30 0:23 / /sys rw - sysfs sysfs rw\n")
     assert cgroup == Cgroup({}, None)
     assert cgroup.path == ""
@@ -76,19 +76,19 @@ def test_any_path_is_found_below_its_mount(parts: list[str]) -> None:
     assert observed(f"7:devices:{path}\n", HYBRID_MOUNTS).v1["devices"].removeprefix("/sys/fs/cgroup/devices") == path
 
 
-def test_qemu_shares_all_of_the_containers_cgroup() -> None:
+def test_qemu_with_tcg_joins_all_cgroups_of_the_container() -> None:
     cgroup = Cgroup({"cpu": "/cpu/c", "cpuacct": "/cpu/c", "devices": "/devices/c"}, "/unified/c")
     for started in (False, True):
         assert cgroup.directories_of_qemu("tcg", started=started) == ("/cpu/c", "/devices/c", "/unified/c")
 
 
-def test_qemu_with_kvm_stays_out_of_what_would_refuse_it_the_device() -> None:
+def test_qemu_with_kvm_stays_out_of_the_devices_cgroup() -> None:
     cgroup = Cgroup({"cpu": "/cpu/c", "devices": "/devices/c"}, "/unified/c")
     for started in (False, True):
         assert cgroup.directories_of_qemu("kvm", started=started) == ("/cpu/c", "/unified/c")
 
 
-def test_qemu_with_kvm_comes_into_v2_once_the_device_is_open() -> None:
+def test_qemu_with_kvm_joins_v2_after_it_has_opened_the_device() -> None:
     cgroup = Cgroup({}, "/unified/c")
     assert cgroup.directories_of_qemu("kvm", started=False) == ()
     assert cgroup.directories_of_qemu("kvm", started=True) == ("/unified/c",)

@@ -1,8 +1,8 @@
-"""What a clock that jumps can change. Restarts, health and deadlines go by CLOCK_BOOTTIME and the loop's own clock;
-whoever reads the wall clock is listed here, with what it may spoil at worst.
+"""Where the program reads the wall clock, which can jump. Restarts, health and deadlines use CLOCK_BOOTTIME and the
+clock of the event loop; the code that reads the wall clock is listed here, with the worst result of a jump.
 
-No test can set the clock of the machine that it runs on, and namespaces share it (man 7 time_namespaces). What Docker
-tells after its clock was set back is in tests/integration/faults/test_outages.py.
+No test can set the clock of the machine that it runs on, and namespaces share it (man 7 time_namespaces).
+tests/integration/faults/test_outages.py tests the events that Docker sends after its clock was set back.
 """
 
 import ast
@@ -15,15 +15,15 @@ READERS = {
     (
         "container/reconciler.py",
         "time.time",
-    ): "from when on Docker tells events again; the resync makes good what it misses",
+    ): "from when on Docker repeats events; the resync finds what it misses",
     (
         "edges/docker.py",
         "time.time_ns",
-    ): "which events are told again; one of an earlier run may be taken for one of this",
+    ): "which events are repeated; one of an earlier run may be taken for one of this run",
     ("guest/controller.py", "time.time"): "which lines of a log are of the guest that is adopted",
     ("guest/controller.py", "datetime.now"): "when a guest ended, for people",
     ("observability/event_stream.py", "datetime.now"): "when something happened, for people",
-    ("cli/manpage.py", "time.time"): "the manual page's date, where the package does not say it",
+    ("cli/manpage.py", "time.time"): "the manual page's date, if the package does not give it",
 }
 WALL_CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
 
@@ -33,14 +33,14 @@ def readers(file: Path) -> set[str]:
     return {f"{node.value.id}.{node.attr}" for node in names if isinstance(node.value, ast.Name)} & WALL_CLOCKS
 
 
-def test_who_reads_the_wall_clock() -> None:
+def test_wall_clock_is_read_only_where_listed() -> None:
     found = {
         (file.relative_to(SUPERVISOR).as_posix(), name) for file in SUPERVISOR.rglob("*.py") for name in readers(file)
     }
     assert found == set(READERS)
 
 
-def test_nothing_from_the_time_module_hides_behind_a_bare_name() -> None:
+def test_time_module_is_not_imported_by_name() -> None:
     for file in SUPERVISOR.rglob("*.py"):
         imports = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom))
         assert not [node for node in imports if node.module == "time"], file

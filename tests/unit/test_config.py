@@ -29,37 +29,35 @@ def keys_of(config: Config) -> list[str]:
 
 
 class TestShippedFile:
-    def test_it_says_the_defaults(self) -> None:
+    def test_shipped_file_has_the_defaults(self) -> None:
         assert load_config(SHIPPED) == Config()
 
-    def test_it_has_every_key_once_and_in_the_codes_order(self) -> None:
+    def test_shipped_file_has_every_key_once_in_order(self) -> None:
         data = tomllib.loads(SHIPPED.read_text())
         assert [f"{table}.{key}" for table, keys in data.items() for key in keys] == keys_of(Config())
 
-    def test_every_key_has_a_sentence_above_it(self) -> None:
+    def test_every_key_has_a_comment_above_it(self) -> None:
         lines = SHIPPED.read_text().splitlines()
         for above, line in pairwise(lines):
-            if re.match(r"\w+ = ", line) and not line.startswith("max = "):  # `first` tells of it
+            if re.match(r"\w+ = ", line) and not line.startswith("max = "):  # the comment of `first` covers it
                 assert above.startswith("# "), line
 
 
 class TestReading:
-    def test_an_empty_file_is_all_defaults(self, tmp_path: Path) -> None:
+    def test_empty_file_gives_the_defaults(self, tmp_path: Path) -> None:
         assert load(tmp_path, "") == Config()
 
-    def test_without_a_file_of_its_own_it_runs_on_defaults(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_missing_default_file_gives_the_defaults(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("supervisor.config.DEFAULT_PATH", tmp_path / "none.toml")
         assert load_config(None) == Config()
 
-    def test_the_default_path_is_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_default_path_is_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = tmp_path / "vtapd.toml"
         path.write_text('[control]\ngroup = "docker"\n')
         monkeypatch.setattr("supervisor.config.DEFAULT_PATH", path)
         assert load_config(None).control.group == "docker"
 
-    def test_units(self, tmp_path: Path) -> None:
+    def test_sizes_and_durations_are_parsed(self, tmp_path: Path) -> None:
         config = load(tmp_path, '[guest]\nmemory = "1G"\nstop_timeout = "1.5m"\n[limits]\nmemory = "2G"\n')
         assert int(config.guest.memory) == 1 << 30
         assert float(config.guest.stop_timeout) == 90
@@ -67,16 +65,16 @@ class TestReading:
             memory_mib=1024, stop_timeout_s=90, max_memory_mib=2048, image_labels=Config().limits.image_labels
         )
 
-    def test_the_restart_table_is_the_curve(self, tmp_path: Path) -> None:
+    def test_restart_table_becomes_the_restart_curve(self, tmp_path: Path) -> None:
         config = load(tmp_path, '[restart]\nfirst = "1s"\nmax = "2m"\nsteps = 3\njitter = 0\nreset_after = "10s"\n')
         assert config.curve == RestartCurve(1, 120, 3, 0, 10)
         assert Config().curve == RestartCurve()
 
-    def test_what_follows_from_the_run_time_folder(self, tmp_path: Path) -> None:
+    def test_control_socket_lies_in_the_run_dir(self, tmp_path: Path) -> None:
         config = load(tmp_path, '[attach]\nrun_dir = "/run/other"\n')
         assert config.control_socket == Path("/run/other/control.sock")
 
-    def test_metrics_can_be_off(self, tmp_path: Path) -> None:
+    def test_metrics_can_be_turned_off(self, tmp_path: Path) -> None:
         assert load(tmp_path, '[metrics]\nlisten = ""\n').metrics_address is None
         assert Config().metrics_address == ("127.0.0.1", 9817)
 
@@ -120,7 +118,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "said"), WRONG)
-def test_a_wrong_file_is_refused_by_the_path_of_its_key(tmp_path: Path, text: str, said: str) -> None:
+def test_wrong_file_is_rejected_with_the_path_of_the_key(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as caught:
         load(tmp_path, text)
     assert str(tmp_path / "vtapd.toml") in str(caught.value)
@@ -130,13 +128,13 @@ LISTS = {"limits.accels", "limits.image_labels"}
 
 
 @pytest.mark.parametrize("key", sorted(set(keys_of(Config())) - LISTS))
-def test_no_other_key_takes_a_list(tmp_path: Path, key: str) -> None:
+def test_other_keys_do_not_take_a_list(tmp_path: Path, key: str) -> None:
     table, name = key.split(".")
     with pytest.raises(ConfigError, match=key):
         load(tmp_path, f"[{table}]\n{name} = []\n")
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_unreadable_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read .*missing\.toml: No such file"):
         load_config(tmp_path / "missing.toml")
     (tmp_path / "vtapd.toml").write_bytes(b"\xff")
@@ -148,17 +146,17 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     ("text", "address"),
     [("127.0.0.1:9817", ("127.0.0.1", 9817)), ("[::1]:1", ("::1", 1)), ("localhost:65535", ("localhost", 65535))],
 )
-def test_addresses_to_listen_on(text: str, address: tuple[str, int]) -> None:
+def test_listen_addresses_are_parsed(text: str, address: tuple[str, int]) -> None:
     assert parse_listen(text) == address
 
 
 @pytest.mark.parametrize("text", ["", "9817", ":9817", "host:", "host:0", "host:65536", "host:http", "host:-1", "[]:1"])
-def test_what_is_no_address(text: str) -> None:
+def test_wrong_listen_address_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"metrics\.listen"):
         parse_listen(text)
 
 
-def test_uids() -> None:
+def test_uid_ranges_are_parsed() -> None:
     assert parse_uids("100000-100002") == range(100000, 100003)
     assert parse_uids("7-7") == range(7, 8)
     assert not parse_uids("")
@@ -166,6 +164,6 @@ def test_uids() -> None:
 
 
 @pytest.mark.parametrize("text", ["7", "7-", "-7", "0-7", "7-6", "1-4294967295", "a-b", "1-2-3", "1 - 2", "²-³"])
-def test_what_are_no_uids(tmp_path: Path, text: str) -> None:
+def test_wrong_uid_range_is_rejected(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match=r"guest\.uids"):
         load(tmp_path, f'[guest]\nuids = "{text}"\n')

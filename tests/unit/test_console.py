@@ -31,7 +31,7 @@ def outcome(chunks: list[bytes]) -> tuple[Verdict | None, bool, str, int]:
 
 
 @given(st.lists(LINES, max_size=12), st.data())
-def test_how_output_is_cut_into_chunks_does_not_matter(lines: list[bytes], data: st.DataObject) -> None:
+def test_result_does_not_depend_on_the_chunks(lines: list[bytes], data: st.DataObject) -> None:
     text = b"".join(lines)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     chunks = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
@@ -50,13 +50,13 @@ CRASHES = {
 }
 
 
-def test_there_is_a_crash_to_look_for_in_every_kind_that_tells_one() -> None:
+def test_every_kind_with_console_patterns_has_a_crash_example() -> None:
     assert set(CRASHES) == {name for name, kind in KINDS.items() if kind.console}
 
 
 @pytest.mark.parametrize("kind", CRASHES)
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
-def test_a_crash_is_found_in_pieces_among_a_flood(kind: str, ending: bytes) -> None:
+def test_crash_line_is_found_across_chunks_of_a_flood(kind: str, ending: bytes) -> None:
     flood = (b"GET / HTTP/1.1 200 " + b"x" * 3000 + ending) * 20 + b"\x00\xff" * 500 + ending
     line = CRASHES[kind]
     for cut in range(len(line) + len(ending)):
@@ -69,19 +69,19 @@ def test_a_crash_is_found_in_pieces_among_a_flood(kind: str, ending: bytes) -> N
 
 
 @pytest.mark.parametrize("kind", CRASHES)
-def test_a_crash_that_is_quoted_within_another_line_is_none(kind: str) -> None:
+def test_crash_text_inside_another_line_is_ignored(kind: str) -> None:
     scanner = ConsoleScanner(KINDS[kind].console)
     scanner.feed(b'192.0.2.7 "GET /?said=' + CRASHES[kind] + b' HTTP/1.1" 404\n')
     assert (scanner.verdict, scanner.ended) == (None, False)
 
 
-def test_the_end_is_told_once_and_by_the_chunk_that_completes_the_line() -> None:
+def test_end_is_reported_once_by_the_chunk_that_completes_the_line() -> None:
     scanner = ConsoleScanner(RUMPRUN.console)
     assert [scanner.feed(chunk) for chunk in (b"hal", b"ted", b"\n", b"halted\n")] == [False, False, True, False]
     assert scanner.verdict is None
 
 
-def test_a_last_line_without_newline_counts_when_the_console_closes() -> None:
+def test_last_line_without_newline_counts_when_the_console_closes() -> None:
     scanner = ConsoleScanner(RUMPRUN.console)
     assert not scanner.feed(b"FATAL TRAP: 13")
     assert not scanner.ended
@@ -90,11 +90,11 @@ def test_a_last_line_without_newline_counts_when_the_console_closes() -> None:
     assert told == (Verdict("guest-panic"), True, "FATAL TRAP: 13")
 
 
-def test_a_later_line_overrules_an_earlier_one() -> None:
+def test_later_line_overrules_an_earlier_one() -> None:
     assert outcome([b"=== _exit(0) called ===\n_lwpabort() called\n"])[0] == Verdict("guest-panic")
 
 
-def test_the_first_pattern_that_matches_a_line_decides() -> None:
+def test_first_matching_pattern_decides() -> None:
     first = ConsolePattern(re.compile(b"a"), lambda _match: Verdict("guest-panic"))
     second = ConsolePattern(re.compile(b"ab"), lambda _match: Verdict("guest-exit", 0), final=True)
     scanner = ConsoleScanner([first, second])
@@ -102,24 +102,24 @@ def test_the_first_pattern_that_matches_a_line_decides() -> None:
     assert scanner.verdict == Verdict("guest-panic")
 
 
-def test_only_the_beginning_of_a_long_line_is_looked_at() -> None:
+def test_only_the_beginning_of_a_long_line_is_scanned() -> None:
     padding = b" " * (MAX_LINE_BYTES - len(b"_lwpabort() called"))
     assert outcome([padding + b"_lwpabort() called\n"])[0] == Verdict("guest-panic")
     assert outcome([padding + b" _lwpabort() called\n"])[0] is None
 
 
-def test_a_guest_that_prints_without_end_costs_no_memory() -> None:
+def test_endless_line_is_kept_in_bounded_memory() -> None:
     scanner = ConsoleScanner(RUMPRUN.console)
     for _ in range(100):
         scanner.feed(b"x" * 4096)
     assert len(scanner._line) <= MAX_LINE_BYTES
 
 
-def test_bytes_that_are_no_text_are_shown_as_such() -> None:
+def test_bytes_that_are_not_text_are_replaced() -> None:
     assert outcome([b"=== bootstrap failed \xff\n"])[2] == "=== bootstrap failed \N{REPLACEMENT CHARACTER}"
 
 
-def test_without_patterns_nothing_is_kept() -> None:
+def test_scanner_without_patterns_keeps_nothing() -> None:
     scanner = ConsoleScanner([])
     assert not scanner.feed(b"halted\n")
     scanner.close()

@@ -19,14 +19,14 @@ def record(container_id: ContainerId, *devices: DeviceNumber | None) -> Record:
     return Record(container_id, "kek", INCARNATION, taps)
 
 
-def test_a_container_does_not_count_for_itself() -> None:
+def test_container_does_not_count_as_its_own_conflict() -> None:
     index = DeviceIndex()
     index.note(A, record(A, ONE, TWO))
     assert index.others(ONE, A) == ()
     assert index.others(ONE, B) == index.others(TWO, B) == (A,)
 
 
-def test_a_number_is_given_up_with_the_record_or_its_entry() -> None:
+def test_device_number_is_released_with_the_record_or_its_entry() -> None:
     index = DeviceIndex()
     index.note(A, record(A, ONE, TWO))
     index.note(A, record(A, None, TWO))
@@ -35,7 +35,7 @@ def test_a_number_is_given_up_with_the_record_or_its_entry() -> None:
     assert index.others(TWO, B) == ()
 
 
-def test_contested_numbers() -> None:
+def test_contested_numbers_are_listed() -> None:
     index = DeviceIndex()
     for container_id in (B, A):
         index.note(container_id, record(container_id, ONE))
@@ -47,7 +47,7 @@ DEVICES = st.lists(st.none() | st.builds(DeviceNumber, st.just(246), st.integers
 
 
 @given(st.lists(st.tuples(st.sampled_from([A, B, C]), st.none() | DEVICES)))
-def test_it_says_what_the_records_say(changes: list[tuple[ContainerId, list[DeviceNumber | None] | None]]) -> None:
+def test_index_agrees_with_the_records(changes: list[tuple[ContainerId, list[DeviceNumber | None] | None]]) -> None:
     index, records = DeviceIndex(), dict.fromkeys((A, B, C), record(A))
     for container_id, devices in changes:
         records[container_id] = record(container_id, *(devices or ()))
@@ -59,14 +59,14 @@ def test_it_says_what_the_records_say(changes: list[tuple[ContainerId, list[Devi
         assert index.contested().get(device, ()) == (tuple(holders) if len(holders) > 1 else ())
 
 
-def test_other_changes_of_a_record_make_no_difference() -> None:
+def test_other_changes_of_a_record_do_not_matter() -> None:
     index = DeviceIndex()
     index.note(A, record(A, ONE))
     index.note(A, replace(record(A, ONE), held=True))
     assert index.others(ONE, B) == (A,)
 
 
-def test_it_knows_the_major_numbers_on_record() -> None:
+def test_majors_of_all_records_are_known() -> None:
     index = DeviceIndex()
     assert index.majors() == frozenset()
     index.note(A, record(A, ONE, TWO))

@@ -1,4 +1,4 @@
-"""Device programs: a rule put in front changes the verdict for its device and for nothing else; taken away, no bit."""
+"""Device programs: an added rule changes the verdict for its device only, and removing it restores every bit."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -62,20 +62,18 @@ def everything() -> Iterator[tuple[int, int, int, int]]:
 
 
 @given(st.lists(rules, max_size=6), st.sampled_from(KINDS), st.integers(1, 7), numbers, numbers)
-def test_a_built_program_says_what_its_rules_say(
-    own: list[Rule], kind: int, access: int, major: int, minor: int
-) -> None:
+def test_built_program_decides_as_its_rules(own: list[Rule], kind: int, access: int, major: int, minor: int) -> None:
     expected = any(says(rule, kind, access, major, minor) for rule in own)
     assert verdict(build_program(own), kind, access, major, minor) == expected
 
 
-def test_runcs_defaults_over_all_combinations() -> None:
+def test_runc_defaults_over_all_combinations() -> None:
     program = build_program(RUNC_DEFAULTS)
     for asked in everything():
         assert verdict(program, *asked) == any(says(rule, *asked) for rule in RUNC_DEFAULTS), asked
 
 
-def test_old_and_new_differ_exactly_in_the_one_rule() -> None:
+def test_added_rule_changes_only_its_device() -> None:
     own = [*RUNC_DEFAULTS, parse_rule("c 10:200 rw"), parse_rule("b 7:* r")]
     before = build_program(own)
     after = with_device(before, TAP)
@@ -86,7 +84,7 @@ def test_old_and_new_differ_exactly_in_the_one_rule() -> None:
 
 
 @given(programs, st.lists(devices, max_size=4, unique=True))
-def test_what_is_put_in_front_comes_off_again_to_the_bit(program: bytes, added: list[DeviceNumber]) -> None:
+def test_removed_rules_restore_the_program_exactly(program: bytes, added: list[DeviceNumber]) -> None:
     grown = program
     for device in added:
         grown = with_device(grown, device)
@@ -99,11 +97,11 @@ def test_what_is_put_in_front_comes_off_again_to_the_bit(program: bytes, added: 
 
 
 @given(programs, devices)
-def test_taking_away_what_is_not_there_changes_nothing(program: bytes, device: DeviceNumber) -> None:
+def test_removing_an_absent_rule_changes_nothing(program: bytes, device: DeviceNumber) -> None:
     assert without_device(program, device) == program
 
 
-def test_a_block_is_found_only_whole_and_in_front() -> None:
+def test_block_is_found_only_whole_and_in_front() -> None:
     rest = build_program(RUNC_DEFAULTS)
     assert allowed_devices(allow_block(TAP) + allow_block(OTHER) + rest) == (TAP, OTHER)
     assert allowed_devices(allow_block(TAP)) == (TAP,)
@@ -111,15 +109,15 @@ def test_a_block_is_found_only_whole_and_in_front() -> None:
     assert allowed_devices(allow_block(TAP)[: BLOCK_BYTES - 8]) == ()
 
 
-def test_opens_asks_for_every_access() -> None:
+def test_opens_requires_every_access() -> None:
     assert not opens(build_program([parse_rule("c 246:7 rw")]), TAP)
     assert opens(build_program([parse_rule("c 246:* rwm")]), TAP)
-    assert opens(build_program([Rule()]), TAP), "a privileged container's"
-    assert not opens(b"", TAP), "a program that is not shown"
+    assert opens(build_program([Rule()]), TAP), "the program of a privileged container"
+    assert not opens(b"", TAP), "a program that the kernel does not show"
 
 
-def test_registers_but_r0_and_the_context_stay() -> None:
-    """The rest of the program finds what it would have found: R2 is set before the block, and read after it."""
+def test_block_keeps_all_registers_but_r0() -> None:
+    """The rest of the program finds its registers unchanged: R2 is set before the block, and read after it."""
     before = instruction(Op.MOV32, R2, immediate=42)
     rest = instruction(Op.MOV32_REG, R0, R2) + instruction(Op.EXIT)
     assert run(before + allow_block(TAP) + rest, {0: 2 << 16 | 2, 4: 1, 8: 3}) == 42
@@ -136,7 +134,7 @@ def test_registers_but_r0_and_the_context_stay() -> None:
         (instruction(Op.MOV32_REG, R0, 11) + instruction(Op.EXIT), False),
     ],
 )
-def test_what_can_be_loaded_again(program: bytes, reusable: bool) -> None:
+def test_program_is_reusable_only_without_calls_and_wide_loads(program: bytes, reusable: bool) -> None:
     assert is_reusable(program) is reusable
 
 
@@ -149,18 +147,18 @@ def test_what_can_be_loaded_again(program: bytes, reusable: bool) -> None:
         ("a *:* rwm", Rule()),
     ],
 )
-def test_rules_as_docker_writes_them(text: str, rule: Rule) -> None:
+def test_docker_rules_are_parsed(text: str, rule: Rule) -> None:
     assert parse_rule(text) == rule
 
 
 @pytest.mark.parametrize("text", ["", "d 1:1 r", "c 1 r", "a", "c 1:1", "c 1:1 x", "c 1:1 rwmr", "c -1:1 r"])
-def test_what_is_no_rule(text: str) -> None:
+def test_wrong_device_rule_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="is no device rule"):
         parse_rule(text)
 
 
 class TestInstructions:
-    """Those that other people's programs use and ours do not."""
+    """Instructions that programs of others use, and ours do not."""
 
     CONTEXT: ClassVar = {0: 2 << 16 | 2, 4: 246, 8: 7}
 
@@ -181,7 +179,7 @@ class TestInstructions:
         rest = (instruction(Op.MOV64_REG, R0, R2), instruction(Op.EXIT))
         assert self.value(load, jump, *rest) == (246 if skips else 7)
 
-    def test_skip(self) -> None:
+    def test_unconditional_jump(self) -> None:
         code = (instruction(Op.MOV32, R0, immediate=1), instruction(Op.JA, offset=1))
         assert self.value(*code, instruction(Op.MOV32, R0, immediate=2), instruction(Op.EXIT)) == 1
 
@@ -195,5 +193,5 @@ class TestInstructions:
             b"",
         ],
     )
-    def test_what_is_not_known_has_no_answer(self, code: bytes) -> None:
+    def test_unsupported_code_gives_no_answer(self, code: bytes) -> None:
         assert self.value(code) is None

@@ -1,4 +1,4 @@
-"""The format of a disk by its content, and what a qcow2 header may not name."""
+"""Disk formats: recognised by content, and what a qcow2 header may not name."""
 
 import struct
 
@@ -39,13 +39,13 @@ def test_plain_content_is_raw(head: bytes) -> None:
         (b"Bochs Virtual HD Image", "bochs"),
     ],
 )
-def test_container_format_given_as_raw_is_refused_with_the_remedy(head: bytes, name: str) -> None:
+def test_disk_image_format_given_as_raw_is_refused_with_the_remedy(head: bytes, name: str) -> None:
     said = rf"label vtapd.disk.0='/disk.img' is refused; .*qemu-img convert.*is a {name} image"
     with pytest.raises(Rejected, match=said):
         check("raw", head.ljust(512, b"\0"))
 
 
-def test_qcow2_is_accepted_only_if_it_is_asked_for() -> None:
+def test_qcow2_is_accepted_only_if_the_label_says_so() -> None:
     for version in (2, 3):
         check("qcow2", qcow2(version))
         with pytest.raises(Rejected, match=r"allowed is ,format=qcow2 added to it. .* would write over"):
@@ -74,7 +74,7 @@ def test_other_incompatible_features_are_left_to_qemu() -> None:
     check("qcow2", qcow2(version=2, incompatible=1 << 2))
 
 
-def test_file_systems_are_named_as_osv_does() -> None:
+def test_file_systems_have_the_names_that_osv_uses() -> None:
     ext = bytearray(2048)
     ext[0x438:0x43A] = b"\x53\xef"
     assert file_system_of(bytes(ext)) == "ext"

@@ -1,6 +1,6 @@
-"""How QEMU starts an image, and what an image lacks that it does not start.
+"""Boot protocols of images, and the reasons why QEMU does not start an image.
 
-tests/integration/guest/test_boot_verdicts.py asks QEMU itself about the same images.
+tests/integration/guest/test_boot_verdicts.py boots the same images in QEMU.
 """
 
 import re
@@ -81,7 +81,7 @@ def refusal_of(content: bytes) -> Unbootable:
         (disk()[:0x200], Entry.DISK),
     ],
 )
-def test_the_first_protocol_that_an_image_has_decides(content: bytes, entry: Entry) -> None:
+def test_first_boot_protocol_of_an_image_decides(content: bytes, entry: Entry) -> None:
     assert entry_into(content) is entry
 
 
@@ -126,7 +126,7 @@ def test_the_first_protocol_that_an_image_has_decides(content: bytes, entry: Ent
         (elf(Part(PT_LOAD), notes(pvh_note())), "it is an ELF file without a segment to load"),
     ],
 )
-def test_what_an_image_lacks_is_said(content: bytes, reason: str) -> None:
+def test_unbootable_image_is_refused_with_the_reason(content: bytes, reason: str) -> None:
     refusal = refusal_of(content)
     assert re.search(reason, refusal.reason), refusal.reason
     assert refusal.remedy
@@ -136,7 +136,7 @@ def test_what_an_image_lacks_is_said(content: bytes, reason: str) -> None:
     ("owner", "remedy"),
     [(b"Solo5", "virtio target"), (b"HERMIT", "vtapd.initrd"), (b"Linux", "vmlinuz"), (b"X", "PVH")],
 )
-def test_the_remedy_is_that_of_the_images_owner(owner: bytes, remedy: str) -> None:
+def test_remedy_fits_the_owner_of_the_image(owner: bytes, remedy: str) -> None:
     assert remedy in refusal_of(elf(LOAD, notes(note(b"GNU", 3, bytes(20)), note(owner, 1, bytes(4))))).remedy
 
 
@@ -144,16 +144,16 @@ def test_the_remedy_is_that_of_the_images_owner(owner: bytes, remedy: str) -> No
 
 
 @pytest.mark.parametrize("offset", [0, 4, 4096, 8140])
-def test_a_multiboot_header_counts_within_qemus_window(offset: int) -> None:
+def test_multiboot_header_within_the_window_of_qemu_counts(offset: int) -> None:
     assert find_header(multiboot(offset))
 
 
 @pytest.mark.parametrize("offset", [2, 8144, 8192 - 12, 8192 - 8, 8192, 16384])
-def test_a_multiboot_header_unaligned_or_past_the_window_does_not_count(offset: int) -> None:
+def test_multiboot_header_unaligned_or_past_the_window_does_not_count(offset: int) -> None:
     assert not find_header(multiboot(offset))
 
 
-def test_a_broken_header_does_not_hide_the_next_one() -> None:
+def test_broken_header_does_not_hide_the_next_one() -> None:
     assert find_header(multiboot_header(checksum_error=1) + multiboot())
     assert find_header(b"xx" + multiboot_header()[:10] + multiboot())
     assert not find_header(multiboot()[:11])
@@ -174,7 +174,7 @@ def test_a_broken_header_does_not_hide_the_next_one() -> None:
         (((1 << 32) - 103,) * 2 + (0, 0), "reaches beyond 4 GiB: 103 bytes at 0xffffff99"),
     ],
 )
-def test_the_headers_own_addresses_must_fit_the_file(addresses: tuple[int, int, int, int], reason: str | None) -> None:
+def test_multiboot_addresses_must_fit_the_file(addresses: tuple[int, int, int, int], reason: str | None) -> None:
     content = (multiboot_header(3, (*addresses, MIB + 32)) + CODE).ljust(103, b"\0")
     if reason is None:
         assert entry_into(content) is Entry.MULTIBOOT
@@ -186,7 +186,7 @@ def test_the_headers_own_addresses_must_fit_the_file(addresses: tuple[int, int, 
 
 
 @pytest.mark.parametrize("missing", [1, 64, 64 + 512, 2000])
-def test_a_bzimage_cut_short_is_refused(missing: int) -> None:
+def test_truncated_bzimage_is_refused(missing: int) -> None:
     whole = bzimage()
     refusal = refusal_of(whole[:-missing])
     assert (
@@ -195,15 +195,15 @@ def test_a_bzimage_cut_short_is_refused(missing: int) -> None:
     assert "whole file" in refusal.remedy
 
 
-def test_a_last_paragraph_that_is_not_whole_is_nothing_missing() -> None:
-    """iPXE's and memtest86+'s are not."""
+def test_bzimage_may_end_within_its_last_paragraph() -> None:
+    """The images of iPXE and memtest86+ do."""
     old = bzimage(IPXE_VERSION, protocol=0x207)
     assert entry_into(old[:-15]) is Entry.LINUX
     assert refusal_of(old[:-16]).reason.startswith("it is a bzImage cut short")
 
 
-def test_fields_that_a_protocol_does_not_have_yet_do_not_count() -> None:
-    """iPXE's header is of protocol 2.07, and has text where later ones have payload_offset."""
+def test_fields_of_a_later_boot_protocol_are_ignored() -> None:
+    """The header of iPXE has protocol 2.07, and text at the offset of payload_offset of later protocols."""
     longer = bytearray(bzimage(protocol=0x207))
     longer[0x248:0x250] = b"\xff" * 8
     assert entry_into(bytes(longer)) is Entry.LINUX
@@ -212,14 +212,14 @@ def test_fields_that_a_protocol_does_not_have_yet_do_not_count() -> None:
     assert entry_into(bzimage(protocol=0x203)[: 5 * 512]) is Entry.LINUX
 
 
-def test_no_setup_sectors_are_four() -> None:
+def test_zero_setup_sectors_means_four() -> None:
     bare = bytearray(bzimage())
     bare[0x1F1] = 0
     assert bytes_of_bzimage(bytes(bare)) == len(bare)
 
 
 @given(st.binary(max_size=64))
-def test_any_bytes_can_be_looked_at(content: bytes) -> None:
+def test_random_bytes_do_not_break_the_examination(content: bytes) -> None:
     assert find_header(multiboot() + content)
     assert has_linux_header(content) is False
     assert examined(content)

@@ -1,4 +1,4 @@
-"""The container's environment in a kind's spelling: what cannot be carried is named, and no value is ever shown."""
+"""The container's environment in the spelling of a kind. What cannot be passed is named, and no value is ever shown."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def spell(name: str, value: str) -> str:
     return f"{name}={value}"
 
 
-def test_what_cannot_be_carried_is_left_out_by_name() -> None:
+def test_variable_that_cannot_be_passed_is_left_out_and_named() -> None:
     spelt = spell_environment(SECRET, spell)
     assert spelt.words == ("K=V",)
     assert spelt.notes == (
@@ -24,7 +24,7 @@ def test_what_cannot_be_carried_is_left_out_by_name() -> None:
     )
 
 
-def test_chosen_variable_that_cannot_be_carried_is_refused_without_its_value() -> None:
+def test_chosen_variable_that_cannot_be_passed_is_refused_without_its_value() -> None:
     with pytest.raises(Rejected) as caught:
         spell_environment(Environment(SECRET.variables[:1], ("PASSWORD",)), spell)
     assert "label vtapd.env='PASSWORD' is refused" in str(caught.value)
@@ -32,7 +32,7 @@ def test_chosen_variable_that_cannot_be_carried_is_refused_without_its_value() -
     assert "horse" not in str(caught.value)
 
 
-def test_room_is_given_in_their_order() -> None:
+def test_variables_are_passed_in_order_while_room_is_left() -> None:
     env = Environment((("A", "1"), ("LONG", "x" * 20), ("B", "2")))
     spelt = spell_environment(env, spell, room_bytes=10)
     assert spelt.words == ("A=1", "B=2")
@@ -40,7 +40,7 @@ def test_room_is_given_in_their_order() -> None:
     assert spell_environment(env, spell, most=1).words == ("A=1",)
 
 
-def test_kind_without_an_environment_refuses_one_and_shows_none_of_it() -> None:
+def test_kind_without_environment_refuses_variables_without_showing_them() -> None:
     refuse_environment(Environment(), "raw")
     with pytest.raises(Rejected, match="a raw guest takes no environment") as caught:
         refuse_environment(SECRET, "raw")

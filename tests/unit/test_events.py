@@ -1,4 +1,4 @@
-"""What followers are told, in bounded memory."""
+"""The events that clients wait for, in bounded memory."""
 
 import json
 
@@ -13,13 +13,13 @@ NOW = "2026-01-02T03:04:05.678+00:00"
 
 
 class TestWaiting:
-    def test_lines_come_in_their_order(self) -> None:
+    def test_lines_are_taken_in_order(self) -> None:
         waiting = Waiting()
         for line in (b"1\n", b"2\n"):
             waiting.put(line)
         assert [waiting.take(), waiting.take(), waiting.take()] == [b"1\n", b"2\n", None]
 
-    def test_what_was_lost_is_told_where_it_was(self) -> None:
+    def test_lost_events_are_reported_in_their_place(self) -> None:
         waiting = Waiting(most=1)
         for line in (b"1\n", b"2\n", b"3\n"):
             waiting.put(line)
@@ -32,20 +32,20 @@ class TestWaiting:
 
 
 class TestFormat:
-    def test_json_has_time_event_and_container_in_front(self) -> None:
+    def test_json_starts_with_time_event_and_container(self) -> None:
         told = json.loads(format_event(EVENT, NOW))
         assert list(told) == ["time", "event", "container", "level", "reason"]
         assert set(EventShape.__annotations__) == set(told) - {"reason"}
         assert json.loads(format_event({"event": "x"}, "")) == {"time": None, "event": "x", "container": None}
 
-    def test_a_value_that_is_no_json_is_shown(self) -> None:
+    def test_value_that_is_not_json_is_shown_as_text(self) -> None:
         assert json.loads(format_event({"event": "x", "value": {1}}, NOW))["value"] == "{1}"
 
-    def test_for_people(self) -> None:
+    def test_event_is_described_for_people(self) -> None:
         shown = describe_event(json.loads(format_event(EVENT, NOW)))
         assert shown == f"{NOW} guest_exited container=web reason=hang"
         assert describe_event({"event": "docker_connected"}) == "- docker_connected"
 
     @given(st.text(), st.text())
-    def test_nothing_in_it_steers_a_terminal(self, name: str, detail: str) -> None:
+    def test_described_event_contains_no_control_characters(self, name: str, detail: str) -> None:
         assert describe_event(EVENT | {"container": name, "detail": detail}).isprintable()

@@ -1,4 +1,4 @@
-"""What `vtapd check` makes of a machine."""
+"""The findings of `vtapd check` about a machine."""
 
 import pytest
 
@@ -18,17 +18,17 @@ MOUNTS = """\
 """
 
 
-def test_only_a_fail_stops_attaching() -> None:
+def test_only_a_fail_prevents_attaching() -> None:
     assert can_attach([Finding("a", "ok", ""), Finding("b", "warn", "")])
     assert not can_attach([Finding("a", "ok", ""), Finding("b", "FAIL", "")])
 
 
 @pytest.mark.parametrize(("release", "level"), [("5.10.0-28-amd64", "ok"), ("6.1.0", "ok"), ("5.4.0-1", "FAIL")])
-def test_kernel(release: str, level: str) -> None:
+def test_kernel_release_is_judged(release: str, level: str) -> None:
     assert findings.judge_kernel(release).level == level
 
 
-def test_rights() -> None:
+def test_missing_capabilities_are_named() -> None:
     assert findings.judge_rights(ALL_RIGHTS | 1 << 40).level == "ok"
     lacking = findings.judge_rights(ALL_RIGHTS & ~(1 << 21 | 1 << 27))
     assert (lacking.level, lacking.detail) == ("FAIL", "missing: CAP_SYS_ADMIN, CAP_MKNOD")
@@ -36,7 +36,7 @@ def test_rights() -> None:
 
 
 @pytest.mark.parametrize(("version", "level"), [("20.10.24+dfsg1", "ok"), ("28.2.2", "ok"), ("19.03.8", "warn")])
-def test_docker(version: str, level: str) -> None:
+def test_docker_version_is_judged(version: str, level: str) -> None:
     found = findings.judge_docker(version, "2", "systemd")
     assert (found.level, found.detail) == (level, f"{version}, cgroup v2, systemd driver")
 
@@ -53,7 +53,7 @@ def test_docker(version: str, level: str) -> None:
         ("hello", "/bin/echo", True, "warn", "hello"),
     ],
 )
-def test_qemu(said: str, path: str, seccomp: bool, level: str, word: str) -> None:
+def test_qemu_version_is_judged(said: str, path: str, seccomp: bool, level: str, word: str) -> None:
     found = findings.judge_qemu(path, said, "x86_64", seccomp=seccomp)
     assert found.level == level
     assert word in found.detail
@@ -70,25 +70,25 @@ def test_qemu(said: str, path: str, seccomp: bool, level: str, word: str) -> Non
         ("kvm", False, False, "warn", "cannot start"),
     ],
 )
-def test_kvm(asked: str, there: bool, works: bool, level: str, words: str) -> None:
+def test_kvm_is_judged_by_what_works(asked: str, there: bool, works: bool, level: str, words: str) -> None:
     found = findings.judge_kvm(asked, there=there, works=works)
     assert found.level == level
     assert words in found.detail
 
 
-def test_vhost() -> None:
+def test_vhost_matters_only_with_kvm() -> None:
     assert findings.judge_vhost(there=True, kvm=True).level == "ok"
     assert "of use with KVM" in findings.judge_vhost(there=True, kvm=False).detail
     assert findings.judge_vhost(there=False, kvm=False).level == "ok"
     assert findings.judge_vhost(there=False, kvm=True).remedy == "modprobe vhost_net"
 
 
-def test_user() -> None:
+def test_missing_guest_user_is_reported() -> None:
     assert findings.judge_user("vtapd-guest", "vtapd-guest").level == "ok"
     assert "run as nobody" in findings.judge_user("vtapd-guest", "nobody").detail
 
 
-def test_uids() -> None:
+def test_uids_of_existing_users_are_reported() -> None:
     users = [("root", 0), ("ada", 1005)]
     assert findings.judge_uids(range(2000, 3000), users).level == "ok"
     taken = findings.judge_uids(range(1000, 3000), users)
@@ -96,7 +96,7 @@ def test_uids() -> None:
     assert findings.judge_uids(range(0), users).level == "warn"
 
 
-def test_folders() -> None:
+def test_run_time_folders_are_judged() -> None:
     assert findings.judge_run_dir("/run/vtapd", "tmpfs", writable=True).level == "ok"
     assert findings.judge_run_dir("/srv/vtapd", "ext4", writable=True).level == "warn"
     assert findings.judge_run_dir("/run/vtapd", "tmpfs", writable=False).level == "FAIL"
@@ -104,7 +104,7 @@ def test_folders() -> None:
     assert findings.judge_netns_dir("/var/run/netns", writable=False).level == "FAIL"
 
 
-def test_descriptors() -> None:
+def test_descriptor_limit_is_judged() -> None:
     assert findings.judge_descriptors(65536, "the daemon").level == "ok"
     few = findings.judge_descriptors(1024, "the daemon")
     assert few.level == "warn"
@@ -120,7 +120,7 @@ def test_descriptors() -> None:
         (None, False, "warn", "none runs"),
     ],
 )
-def test_daemon(theirs: str | None, running: bool, level: str, words: str) -> None:
+def test_running_daemon_is_judged(theirs: str | None, running: bool, level: str, words: str) -> None:
     found = findings.judge_daemon("1.2.0", theirs, running=running)
     assert found.level == level
     assert words in found.detail
@@ -130,11 +130,11 @@ def test_daemon(theirs: str | None, running: bool, level: str, words: str) -> No
     ("path", "kind"),
     [("/", "ext4"), ("/srv/vtapd", "ext4"), ("/runner", "ext4"), ("/run/vtapd", "ramfs"), ("/run/with blank/x", "xfs")],
 )
-def test_file_systems(path: str, kind: str) -> None:
+def test_file_system_of_a_path_is_found_in_the_mounts(path: str, kind: str) -> None:
     assert file_system_of(MOUNTS, path) == kind
 
 
-def test_cgroup_mounts() -> None:
+def test_cgroup_mounts_are_found() -> None:
     assert mount_of(parse_mounts(MOUNTS), "devices") == "/sys/fs/cgroup/devices"
     assert mount_of(parse_mounts(MOUNTS), "") == "/sys/fs/cgroup/unified"
     assert mount_of(parse_mounts(MOUNTS), "memory") is None

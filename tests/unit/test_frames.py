@@ -1,4 +1,4 @@
-"""Frames that ask a guest, and its answers."""
+"""Frames that probe a guest, and its answers."""
 
 import struct
 
@@ -29,18 +29,18 @@ def answer(
     return packed("0242aaaaaaaa 0242c0a85a02 0800") + ip + tcp
 
 
-def test_a_probe_is_asked_by_nobody() -> None:
+def test_arp_probe_has_no_sender_address() -> None:
     assert arp_probe(ASKING, GUEST) == packed(PROBE)
 
 
-def test_a_reply_is_the_guests_own() -> None:
+def test_arp_reply_must_come_from_the_guest() -> None:
     assert is_arp_reply(packed(REPLY), GUEST)
     for other in (Target("02:42:c0:a8:5a:03", GUEST.ip), Target(GUEST.mac, "192.168.90.3")):
         assert not is_arp_reply(packed(REPLY), other)
     assert not is_arp_reply(packed(PROBE), GUEST)
 
 
-def test_a_request_for_a_connection_has_right_checksums() -> None:
+def test_syn_has_correct_checksums() -> None:
     frame = tcp_syn(ASKING, GATEWAY, SOURCE_PORT, GUEST, PORT, SEQUENCE)
     assert frame[:14] == packed("0242c0a85a02 5e0000000001 0800")
     ip, tcp = frame[14:34], frame[34:]
@@ -50,7 +50,7 @@ def test_a_request_for_a_connection_has_right_checksums() -> None:
 
 
 def total(data: bytes) -> int:
-    """What RFC 1071 adds up; all ones where the checksum within is right."""
+    """Return the sum of RFC 1071; all bits are set if the checksum is right."""
     added: int = sum(word for (word,) in struct.iter_unpack("!H", data))
     while added >> 16:
         added = (added & 0xFFFF) + (added >> 16)
@@ -61,21 +61,21 @@ def takes(frame: bytes) -> bool:
     return is_syn_ack(frame, SOURCE_PORT, GUEST, PORT, SEQUENCE)
 
 
-def test_a_connection_is_taken_by_syn_and_ack_alone() -> None:
+def test_only_a_syn_ack_accepts_the_connection() -> None:
     assert takes(answer())
     assert takes(answer(options=2)), "the IP header may have options"
-    assert not takes(answer(flags=0x14)), "a reset"
-    assert not takes(answer(acknowledged=1)), "another's"
+    assert not takes(answer(flags=0x14)), "a reset is not an acceptance"
+    assert not takes(answer(acknowledged=1)), "the answer to another SYN"
     assert not takes(answer(port=81))
     assert not takes(answer(source="c0a85a03"))
 
 
 @pytest.mark.parametrize("frame", [b"", packed(PROBE), packed(REPLY)[:20], answer()[:40], answer(options=10)[:60]])
-def test_what_is_no_answer_is_none(frame: bytes) -> None:
+def test_truncated_or_other_frame_is_not_an_answer(frame: bytes) -> None:
     assert not takes(frame)
 
 
 @given(st.binary(max_size=128))
-def test_noise_is_no_answer(frame: bytes) -> None:
+def test_random_frame_is_not_an_answer(frame: bytes) -> None:
     assert not takes(frame)
     assert not is_arp_reply(frame, GUEST)

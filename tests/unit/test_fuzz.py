@@ -1,4 +1,4 @@
-"""Whatever comes in from outside is understood or refused; nothing crashes, hangs or grows. `make fuzz` looks long."""
+"""Random input is accepted or refused; nothing crashes, hangs or grows. `make fuzz` runs far more examples."""
 
 import asyncio
 import tempfile
@@ -50,7 +50,9 @@ ENV = st.lists(st.tuples(st.text(max_size=8), st.text(max_size=12)), max_size=3)
 
 
 @given(st.dictionaries(NAMES, VALUES, max_size=8), ENV, st.integers(0, 1 << 40), st.sampled_from(FORMS))
-def test_labels(labels: dict[str, str], env: list[tuple[str, str]], limit: int, kind: GuestKind) -> None:
+def test_random_labels_give_a_command_line_or_a_refusal(
+    labels: dict[str, str], env: list[tuple[str, str]], limit: int, kind: GuestKind
+) -> None:
     asking = container(
         labels={"vtapd.kernel": "/k"} | {f"vtapd.{name}": value for name, value in labels.items()},
         env=tuple(env),
@@ -68,8 +70,8 @@ def test_labels(labels: dict[str, str], env: list[tuple[str, str]], limit: int, 
     except Rejected as refusal:
         said = str(refusal)
         words = []
-    assert said.isprintable(), "for people, on one line"
-    assert not any("\0" in word for word in words), "or it could not be started"
+    assert said.isprintable(), "a refusal is one printable line"
+    assert not any("\0" in word for word in words), "an argument with a NUL cannot be passed"
     if "-append" in words:
         del words[words.index("-append") + 1]
     assert {word for word in words if word.startswith("-")} <= OPTIONS
@@ -92,7 +94,7 @@ HEADS = st.binary(max_size=600) | st.builds(
 
 
 def _spoiled(whole: bytes) -> st.SearchStrategy[bytes]:
-    """Some bytes of it are others, some are missing."""
+    """Replace some bytes and drop some."""
     return st.tuples(st.integers(0, len(whole)), st.integers(0, 8), st.binary(max_size=8)).map(
         lambda cut: whole[: cut[0]] + cut[2] + whole[cut[0] + cut[1] :]
     )
@@ -102,14 +104,14 @@ WHOLE_IMAGES = st.sampled_from([pvh(), multiboot(), multiboot_elf(), bzimage(), 
 
 
 @given(HEADS | WHOLE_IMAGES, st.lists(st.sampled_from(sorted(MARKERS))), st.sampled_from(["auto", *KINDS]))
-def test_images(head: bytes, markers: list[bytes], asked: str) -> None:
+def test_random_images_are_classified_or_refused(head: bytes, markers: list[bytes], asked: str) -> None:
     said = ""
     try:
         choice = choose_kind(asked, require_bootable(examined(head + b"".join(markers)), "/k"), "/k")
         assert choice.kind in FORMS
     except Rejected as refusal:
         said = str(refusal)
-    assert said.isprintable(), "for people, on one line"
+    assert said.isprintable(), "a refusal is one printable line"
 
 
 # The console
@@ -123,11 +125,11 @@ LINE = st.sampled_from(
 
 @given(st.lists(LINE, max_size=30).map(b"".join), st.integers(1, 200), st.sampled_from(FORMS))
 @example(b"(" * 100_000, 65536, FORMS[0])
-def test_the_console(output: bytes, chunk_bytes: int, kind: GuestKind) -> None:
+def test_random_console_output_gives_at_most_one_end(output: bytes, chunk_bytes: int, kind: GuestKind) -> None:
     scanner = ConsoleScanner(kind.console)
     told = sum(scanner.feed(output[at : at + chunk_bytes]) for at in range(0, len(output), chunk_bytes))
     scanner.close()
-    assert told <= 1, "its end is told once"
+    assert told <= 1, "the end is reported once"
     assert len(scanner.last_line) <= MAX_LINE_BYTES
     assert scanner.verdict is None or scanner.verdict.reason.startswith("guest-")
 
@@ -145,7 +147,7 @@ WRITTEN = msgspec.json.encode(replace(record(), guest=GuestRecord(process=PROCES
 
 
 @given(data=st.data())
-def test_records(folder: Path, data: st.DataObject) -> None:
+def test_random_records_are_read_or_refused(folder: Path, data: st.DataObject) -> None:
     content = data.draw(st.binary(max_size=80) | JSON.map(msgspec.json.encode) | _spoiled(WRITTEN))
     (folder / f"{ID}.json").write_bytes(content)
     try:
@@ -155,7 +157,7 @@ def test_records(folder: Path, data: st.DataObject) -> None:
     assert isinstance(read, Record)
 
 
-def test_a_record_that_nests_without_end(folder: Path) -> None:
+def test_deeply_nested_record_is_refused(folder: Path) -> None:
     (folder / f"{ID}.json").write_bytes(b'{"x":' + b"[" * 200_000)
     with pytest.raises(Permanent):
         Records(folder).read(ID)
@@ -172,18 +174,18 @@ SAID = st.binary(max_size=80) | JSON.map(msgspec.json.encode) | _spoiled(GREETIN
 
 @pytest.fixture(scope="module")
 def runner() -> Iterator[asyncio.Runner]:
-    """One loop for all examples: to make one takes longer than most of them."""
+    """One event loop for all examples: making one takes longer than most examples."""
     with asyncio.Runner() as runner:
         yield runner
 
 
 @given(lines=st.lists(SAID, max_size=5))
-def test_qmp(runner: asyncio.Runner, folder: Path, lines: list[bytes]) -> None:
-    runner.run(_converse(folder / "qmp", b"\r\n".join(lines)))
+def test_random_qmp_messages_do_not_break_the_session(runner: asyncio.Runner, folder: Path, lines: list[bytes]) -> None:
+    runner.run(_run_session(folder / "qmp", b"\r\n".join(lines)))
 
 
-async def _converse(path: Path, said: bytes) -> None:
-    """A QEMU that says this, whatever it is asked, and hangs up."""
+async def _run_session(path: Path, said: bytes) -> None:
+    """Connect to a QMP server that sends these bytes, whatever it is asked, and hangs up."""
     await anyio.Path(path).unlink(missing_ok=True)
     events: list[str] = []
     session = QmpSession("fuzz", lambda name, _: events.append(name))

@@ -1,4 +1,4 @@
-"""How kinds are recognised; what each kind is told is in the file of its name, test_network tells of the rest."""
+"""Recognition of kinds. The file named after a kind tests what it is given; test_network tests what kinds share."""
 
 import pytest
 
@@ -26,7 +26,7 @@ from .things import NETWORK, ONLY_IPV6, booted
 
 
 def choose(asked: str, content: bytes, path: str) -> Choice:
-    """What is chosen for an image, once it is known that QEMU boots it."""
+    """Choose the kind for an image that QEMU boots."""
     return choose_kind(asked, require_bootable(examined(content), path), path)
 
 
@@ -78,7 +78,7 @@ def test_auto_recognises_the_kind_by_the_image(content: bytes, kind: str) -> Non
     assert because
 
 
-def test_an_image_that_could_be_two_kinds_is_raw_and_both_are_named() -> None:
+def test_image_that_could_be_two_kinds_is_raw_and_both_are_named() -> None:
     chosen, because = choose("auto", multiboot() + b"rumprun, libukboot", "/kernel")
     assert chosen is KINDS["raw"]
     assert "in doubt" in because
@@ -86,7 +86,7 @@ def test_an_image_that_could_be_two_kinds_is_raw_and_both_are_named() -> None:
     assert "(unikraft)" in because
 
 
-def test_why_nothing_was_recognised_is_said() -> None:
+def test_unrecognised_image_is_raw_with_the_reason() -> None:
     assert choose("auto", multiboot(), "/kernel").because == (
         "an image that QEMU boots, with no sign of a kind that vtapd knows"
     )
@@ -97,14 +97,14 @@ KERNEL_KINDS = sorted({form.name for form in FORMS if not form.machine.boots_dis
 
 
 @pytest.mark.parametrize("asked", KERNEL_KINDS)
-def test_a_kind_that_was_asked_for_is_taken(asked: str) -> None:
+def test_requested_kind_is_chosen(asked: str) -> None:
     chosen, because = choose(asked, multiboot(), "/kernel")
     assert chosen.name == asked
     assert not chosen.machine.boots_disk
     assert because == "label vtapd.guest says so"
 
 
-def test_the_form_of_a_kind_is_read_from_its_image() -> None:
+def test_form_of_a_kind_is_read_from_its_image() -> None:
     old, new = (choose("unikraft", multiboot() + text, "/kernel").kind for text in OLD_AND_NEW)
     assert booted(old) == booted(new)
     assert old is not new
@@ -116,21 +116,21 @@ OLD_AND_NEW = (b"libukboot ipv4_subnet_mask", b"libukboot")
 
 
 @pytest.mark.parametrize("asked", sorted(set(KINDS) - {"raw", "nanos"}))
-def test_a_disk_is_no_kernel(asked: str) -> None:
+def test_disk_is_refused_as_a_kernel(asked: str) -> None:
     with pytest.raises(Rejected, match=f"vtapd.guest={asked}.*'/disk.img' is a disk"):
         choose(asked, disk(), "/disk.img")
 
 
 @pytest.mark.parametrize("asked", ["auto", *sorted(KINDS)])
 @pytest.mark.parametrize("content", [b"", b"\x7fEL", b"#!/bin/sh\n", b"rumprun" * 99, multiboot(checksum_error=1)])
-def test_what_qemu_cannot_boot_is_rejected_whatever_was_asked(asked: str, content: bytes) -> None:
+def test_unbootable_file_is_rejected_for_every_kind(asked: str, content: bytes) -> None:
     with pytest.raises(Rejected, match="'/etc/passwd' cannot be booted: it is neither a multiboot image nor") as caught:
         choose(asked, content, "/etc/passwd")
     assert caught.value.step == "kernel"
     assert "vtapd.kernel" in caught.value.remedy
 
 
-def test_a_path_from_outside_is_shown_escaped() -> None:
+def test_path_in_a_refusal_is_escaped() -> None:
     with pytest.raises(Rejected, match=r"'/\\x1b\[2J'"):
         choose("auto", b"", "/\x1b[2J")
 
@@ -142,7 +142,7 @@ def test_every_kind_is_listed_under_its_name() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_all_forms_of_a_kind_end_alike(form: GuestKind) -> None:
-    """A guest that another daemon started is known by its kind alone."""
+    """The daemon knows only the kind of a guest that an earlier daemon started."""
     first = KINDS[form.name]
     assert (form.stop, form.console, form.verdict_of_status) == (first.stop, first.console, first.verdict_of_status)
 
@@ -160,14 +160,14 @@ def test_all_forms_of_a_kind_end_alike(form: GuestKind) -> None:
         ("raw", 131071),
     ],
 )
-def test_room_for_the_command_line_is_what_the_source_says(kind: str, room_bytes: int) -> None:
+def test_command_line_room_is_that_of_the_kinds_source(kind: str, room_bytes: int) -> None:
     image = require_bootable(examined(multiboot()), "/kernel")
     assert {form.room_bytes(image) for form in FORMS if form.name == kind} == {room_bytes}
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: f"{form.name} {form.machine.type} {form.ip_versions}")
-def test_what_a_kind_says_of_its_ip_versions_is_so(form: GuestKind) -> None:
-    """By this the plan decides what is taken over; so that no guest takes an address that it is not told."""
+def test_kind_takes_the_ip_versions_that_it_declares(form: GuestKind) -> None:
+    """The plan takes addresses over by this declaration, so that no guest loses an address that it cannot be given."""
     told = booted(form, "", NETWORK)
     if form.ip_versions:
         assert "172.17.0.2" in told.command_line or any(b"172.17.0.2" in module for module in told.modules)

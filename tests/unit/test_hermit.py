@@ -13,13 +13,13 @@ from supervisor.errors import Rejected
 from .things import BOTH_FAMILIES, NETWORK, NO_GATEWAY, ONLY_IPV6, booted
 
 
-def test_options_come_before_the_programs_own() -> None:
+def test_options_come_before_the_arguments_of_the_program() -> None:
     boot = booted(HERMIT, "-p 80", NETWORK, (("K", "V"),))
     assert boot.command_line == "-ip 172.17.0.2 -mask 255.255.0.0 -gateway 172.17.0.1 env=K=V -- -p 80"
     assert booted(HERMIT).command_line == ""
 
 
-def test_dns_servers_go_by_variables_unless_the_user_sets_them() -> None:
+def test_dns_servers_are_passed_as_variables_unless_the_user_sets_them() -> None:
     one = replace(NETWORK, dns=("192.0.2.53",))
     words = "-ip 172.17.0.2 -mask 255.255.0.0 -gateway 172.17.0.1"
     assert booted(HERMIT, "", one).command_line == f"{words} env=HERMIT_DNS1=192.0.2.53 env=HERMIT_DNS2=192.0.2.53"
@@ -30,23 +30,23 @@ def test_dns_servers_go_by_variables_unless_the_user_sets_them() -> None:
     assert own.command_line == f"{words} env=HERMIT_DNS1=203.0.113.1"
 
 
-def test_without_a_gateway_it_is_given_one_that_leads_nowhere() -> None:
+def test_missing_gateway_is_replaced_by_the_guests_own_address() -> None:
     assert booted(HERMIT, "", NO_GATEWAY).command_line.endswith("-gateway 172.17.0.2")
 
 
 @given(st.text(st.characters(exclude_categories=("C", "Z")), max_size=40), st.sampled_from(["", " ", "' \""]))
-def test_every_value_comes_out_as_it_went_in(value: str, more: str) -> None:
+def test_every_value_survives_the_quoting(value: str, more: str) -> None:
     words = shlex.split(booted(HERMIT, "x", None, (("K", value + more + "."),)).command_line)
     assert words == [f"env=K={value}{more}.", "--", "x"]
 
 
-def test_ipv6_is_left_out_where_there_is_ipv4() -> None:
+def test_ipv6_is_left_out_if_there_is_ipv4() -> None:
     assert booted(HERMIT, "", BOTH_FAMILIES).notes == ("Not passed to the guest: address 2001:db8::2/64 of eth0.",)
     with pytest.raises(Rejected, match=r"vtapd.address"):
         booted(HERMIT, "", ONLY_IPV6)
 
 
-def test_control_characters_are_refused_by_their_label() -> None:
+def test_control_characters_are_refused_by_label() -> None:
     with pytest.raises(Rejected, match=r"vtapd.args"):
         booted(HERMIT, "\n")
     boot = booted(HERMIT, "", None, (("K", "\n"),))
@@ -67,13 +67,13 @@ def test_control_characters_are_refused_by_their_label() -> None:
         ("GET /[0][PANIC] HTTP/1.1", None),
     ],
 )
-def test_what_a_line_tells(line: str, verdict: Verdict | None) -> None:
+def test_console_line_gives_the_verdict(line: str, verdict: Verdict | None) -> None:
     scanner = ConsoleScanner(HERMIT.console)
     assert not scanner.feed(f"{line}\n".encode())
     assert scanner.verdict == verdict
 
 
-def test_words_for_its_system_and_mounts_are_refused_by_their_labels() -> None:
+def test_kernel_args_and_mounts_are_refused_by_label() -> None:
     with pytest.raises(Rejected, match=r"label vtapd.kernel-args='x' .*the system of a hermit guest takes no words"):
         booted(HERMIT, kernel_args="x")
     with pytest.raises(Rejected, match=r"label vtapd.disk.0='/d,mount=/x' .*a disk without mount="):

@@ -1,4 +1,4 @@
-"""What journald is told: read back here as journald reads it."""
+"""The entries that are sent to journald, parsed here as journald parses them."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
 
 def parse_entry(datagram: bytes) -> list[tuple[str, str]]:
-    """As journald-native.c does: a line with "=" is a field, one without has a length and a value behind it."""
+    """Parse as journald-native.c does: a line with "=" is a field; one without is followed by length and value."""
     fields = []
     while datagram:
         line, _, rest = datagram.partition(b"\n")
@@ -34,7 +34,7 @@ def fields_of(event: Mapping[str, object]) -> dict[str, str]:
 
 
 class TestEntry:
-    def test_a_line_is_fields_and_a_sentence(self) -> None:
+    def test_event_becomes_fields_and_a_message(self) -> None:
         event = {"container": "web", "step": "netns", "delay_s": 0.5, "event": "will_retry", "level": "warning"}
         assert fields_of(event) == {
             "MESSAGE": "will_retry container=web step=netns delay_s=0.5",
@@ -49,33 +49,33 @@ class TestEntry:
     @pytest.mark.parametrize(
         ("level", "priority"), [("debug", 7), ("info", 6), ("warning", 4), ("error", 3), ("critical", 2), ("odd", 6)]
     )
-    def test_priority_is_syslogs(self, level: str, priority: int) -> None:
+    def test_priority_is_that_of_syslog(self, level: str, priority: int) -> None:
         assert fields_of({"event": "x", "level": level})["PRIORITY"] == str(priority)
 
     @pytest.mark.parametrize(
         ("value", "text"),
         [(True, "true"), (None, "null"), (7, "7"), (["a", 1], '["a", 1]'), ({(1, 2): 3}, "{(1, 2): 3}"), (1j, '"1j"')],
     )
-    def test_values_that_are_no_texts(self, value: object, text: str) -> None:
+    def test_other_values_are_written_as_json(self, value: object, text: str) -> None:
         assert fields_of({"event": "x", "seen": value})["VTAPD_SEEN"] == text
 
-    def test_words_are_bare_and_all_else_is_quoted(self) -> None:
+    def test_words_are_bare_and_other_values_are_quoted(self) -> None:
         event = {"event": "x", "a": "word", "b": "two words", "c": 'q"q', "d": "", "e": "Grüße", "f": "ü\n\udcff"}
         message = 'x a=word b="two words" c="q\\"q" d="" e=Grüße f="\\u00fc\\n\\udcff"'
         assert fields_of(event)["MESSAGE"] == message
 
-    def test_a_traceback_stands_below_the_sentence(self) -> None:
+    def test_traceback_stands_below_the_message(self) -> None:
         told = fields_of({"event": "x", "container": "web", "exception": "Traceback\n  line 1"})
         assert told["MESSAGE"] == "x container=web\nTraceback\n  line 1"
         assert told["VTAPD_EXCEPTION"] == "Traceback\n  line 1"
 
-    def test_half_a_pair_and_bytes_are_shown(self) -> None:
+    def test_surrogates_and_nul_are_shown(self) -> None:
         assert fields_of({"event": "x", "path": "/a\udcff\ud800\0"})["VTAPD_PATH"] == "/a\\udcff\\ud800\0"
 
-    def test_a_huge_value_is_cut(self) -> None:
+    def test_huge_value_is_cut(self) -> None:
         assert fields_of({"event": "x", "output": "y" * (3 << 20)})["VTAPD_OUTPUT"] == "y" * (1 << 20)
 
-    def test_a_value_forges_no_field(self) -> None:
+    def test_value_cannot_forge_a_field(self) -> None:
         forged = "web\nPRIORITY=0\nMESSAGE=all is well\n"
         event = {"event": "x", "container": forged, "error": forged, "level": "error"}
         told = parse_entry(format_entry(event))
@@ -85,7 +85,7 @@ class TestEntry:
         assert dict(told)["MESSAGE"].count("\n") == 0
 
     @given(st.dictionaries(st.text(), st.text(st.characters(exclude_categories=()))))
-    def test_whatever_is_logged_every_field_is_one_of_its_own(self, event: dict[str, str]) -> None:
+    def test_every_field_has_an_allowed_name(self, event: dict[str, str]) -> None:
         told = parse_entry(format_entry(event))
         assert [name for name, _ in told[:3]] == ["MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER"]
         expected = [value for key, value in event.items() if key != "level"]
@@ -101,20 +101,20 @@ class TestEntry:
             st.text(), st.recursive(st.none() | st.floats() | st.binary(), lambda inner: st.lists(inner), max_leaves=5)
         )
     )
-    def test_nothing_that_is_logged_fails(self, event: dict[str, object]) -> None:
+    def test_any_value_can_be_formatted(self, event: dict[str, object]) -> None:
         assert len(parse_entry(format_entry(event))) == 3 + len(event.keys() - {"level"})
 
 
 class TestLine:
-    def test_the_priority_stands_in_front(self) -> None:
+    def test_line_starts_with_the_priority(self) -> None:
         assert format_line({"event": "x", "container": "web", "level": "error"}) == b"<3>x container=web\n"
 
-    def test_a_traceback_stays_on_the_line(self) -> None:
+    def test_traceback_stays_on_the_line(self) -> None:
         line = format_line({"event": "x", "exception": "Traceback\n<0>forged", "level": "error"})
         assert line == b"<3>x Traceback <0>forged\n"
 
     @given(st.dictionaries(st.text(), st.text(st.characters(exclude_categories=()), max_size=3000)))
-    def test_whatever_is_logged_it_is_one_line(self, event: dict[str, str]) -> None:
+    def test_every_event_becomes_one_line(self, event: dict[str, str]) -> None:
         line = format_line(event)
         assert line.startswith(b"<6>") or "level" in event
         assert line.count(b"\n") == 1

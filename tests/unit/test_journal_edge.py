@@ -1,4 +1,4 @@
-"""Entries on real sockets, with a journald that reads them, is slow, or is gone."""
+"""Journal entries on real sockets: journald reads them, is slow, or is absent."""
 
 import array
 import fcntl
@@ -39,7 +39,7 @@ class Journald:
             each.close()
 
     def entry(self) -> bytes:
-        """The next one; where it came as a file, that, if it can no longer change."""
+        """Return the next entry. If it came as a file, check that the file is sealed."""
         room = socket.CMSG_SPACE(array.array("i").itemsize)
         data, rights, _, _ = self._socket.recvmsg(1 << 20, room)
         if not rights:
@@ -67,40 +67,42 @@ def journal(journald: Journald, tmp_path: Path) -> Iterator[Journal]:
 
 
 class TestSending:
-    def test_an_entry_arrives_on_the_native_socket(self, journald: Journald, journal: Journal) -> None:
+    def test_entry_arrives_on_the_native_socket(self, journald: Journald, journal: Journal) -> None:
         journal.send(ENTRY, LINE)
         assert journald.entry() == ENTRY
 
-    def test_a_huge_one_arrives_as_a_sealed_file(self, journald: Journald, journal: Journal) -> None:
+    def test_huge_entry_arrives_as_a_sealed_file(self, journald: Journald, journal: Journal) -> None:
         before = len(list(Path("/proc/self/fd").iterdir()))
         journal.send(HUGE, LINE)
         assert journald.entry() == HUGE
-        assert len(list(Path("/proc/self/fd").iterdir())) == before, "the file's descriptors are closed"
+        assert len(list(Path("/proc/self/fd").iterdir())) == before, "a descriptor of the file is still open"
 
-    def test_without_a_journald_the_line_goes_to_the_stream(self, journald: Journald, journal: Journal) -> None:
+    def test_without_journald_the_line_goes_to_stderr(self, journald: Journald, journal: Journal) -> None:
         journald.stop()
         for entry in (ENTRY, HUGE):
             journal.send(entry, LINE)
             assert journald.stream.recv(100) == LINE
 
-    def test_a_journald_that_comes_back_is_sent_entries_again(self, journald: Journald, journal: Journal) -> None:
+    def test_entries_are_sent_again_when_journald_is_back(self, journald: Journald, journal: Journal) -> None:
         journald.stop()
         journal.send(ENTRY, LINE)
         journald.start()
         journal.send(ENTRY, LINE)
         assert journald.entry() == ENTRY
 
-    def test_a_journald_that_reads_nothing_delays_nobody(self, journald: Journald, journal: Journal) -> None:
-        """Both sockets fill up; what is sent then is lost, and the next is not."""
+    def test_journald_that_does_not_read_delays_no_caller(self, journald: Journald, journal: Journal) -> None:
+        """Both sockets fill up; entries sent then are lost, and the next one is not."""
         line = b"x" * 1999 + b"\n"
-        for _ in range(2000):  # far more than either takes; blocking would end in the test's time limit
+        for _ in range(2000):  # far more than either takes; a send that blocks would run into the test's time limit
             journal.send(ENTRY, line)
         assert journald.entry() == ENTRY
-        assert journald.stream.recv(2000) == line, "it overflowed to the stream"
+        assert journald.stream.recv(2000) == line, "the overflow did not go to stderr"
         journal.send(ENTRY, b"not needed")
-        assert fcntl.fcntl(journald.stderr, fcntl.F_GETFL) & os.O_NONBLOCK == 0, "others still write there as before"
+        assert fcntl.fcntl(journald.stderr, fcntl.F_GETFL) & os.O_NONBLOCK == 0, (
+            "stderr was made non-blocking for other writers"
+        )
 
-    def test_a_stream_that_is_closed_is_no_error(self, journald: Journald, journal: Journal) -> None:
+    def test_closed_stderr_is_no_error(self, journald: Journald, journal: Journal) -> None:
         journald.stop()
         journald.stream.close()
         journal.send(ENTRY, LINE)
@@ -111,11 +113,11 @@ class TestSending:
 
 
 class TestStderr:
-    def test_it_is_the_journal_where_its_numbers_are_the_ones_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_stderr_is_the_journal_if_journal_stream_names_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         found = os.fstat(2)
         monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
         assert stderr_is_journal()
         monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino + 1}")
-        assert not stderr_is_journal(), "somebody redirected it"
+        assert not stderr_is_journal(), "stderr was redirected"
         monkeypatch.delenv("JOURNAL_STREAM")
         assert not stderr_is_journal()

@@ -24,14 +24,14 @@ def spec_of(labels: Container, policy: GuestPolicy = POLICY) -> GuestSpec:
     return spec
 
 
-def test_a_kernel_alone_gets_the_defaults() -> None:
+def test_kernel_label_alone_gives_the_defaults() -> None:
     assert spec_of(labelled(kernel=KERNEL)) == GuestSpec(
         kernel=KERNEL, memory_mib=64, kind="auto", initrd=None, args="", cpus=1,
         restart=RestartPolicy("on-failure", None), on_exit="stop", stop_timeout_s=10.0, accel="auto", machine=None,
     )  # fmt: skip
 
 
-def test_every_label_has_its_field() -> None:
+def test_every_label_sets_its_field() -> None:
     asked = labelled(
         kernel=KERNEL, guest="rumprun", initrd="/boot/initrd", args="web -p 80", memory="128M", cpus="2",
         address="takeover", restart="on-failure:5", on_exit="keep", stop_timeout="1500ms", accel="tcg",
@@ -54,12 +54,12 @@ def test_every_label_has_its_field() -> None:
         ("10.1.2.3/24,10.1.2.1", AddressPlan("static", Address(4, "10.1.2.3", 24, "10.1.2.255"), "10.1.2.1")),
     ],
 )
-def test_addresses(label: str, plan: AddressPlan) -> None:
+def test_address_labels_are_parsed(label: str, plan: AddressPlan) -> None:
     assert spec_of(labelled(kernel=KERNEL, address=label)).address == plan
     assert plan.takes_over == (label == "takeover")
 
 
-def test_the_environment_is_for_guests_that_ask_for_it() -> None:
+def test_environment_is_passed_only_if_the_label_asks_for_it() -> None:
     variables = (("PATH", "/bin"), ("K", "V"), ("L", "W"), ("K", "2"))
     asks = replace(labelled(kernel=KERNEL, env="true"), env=variables)
     assert spec_of(asks).env == Environment(variables)
@@ -79,7 +79,7 @@ def test_variable_that_the_container_lacks_cannot_be_chosen(text: str, said: str
         parse_labels(replace(labelled(kernel=KERNEL, env=text), env=(("K", "V"),)), POLICY)
 
 
-def test_value_beside_a_chosen_name_is_not_shown() -> None:
+def test_value_of_a_chosen_variable_is_not_shown() -> None:
     with pytest.raises(Rejected, match=r"label vtapd.env='TOKEN' is refused.*it has no 'TOKEN'") as caught:
         parse_labels(replace(labelled(kernel=KERNEL, env="TOKEN=s3cret"), env=(("K", "V"),)), POLICY)
     assert "s3cret" not in str(caught.value)
@@ -94,7 +94,7 @@ def test_screen_needs_a_machine_with_vga() -> None:
 
 
 @pytest.mark.parametrize(("label", "value"), [("ready", "tcp:80"), ("ready", "ping"), ("alive", "ping")])
-def test_who_has_no_known_address_cannot_be_asked(label: str, value: str) -> None:
+def test_guest_without_known_address_cannot_be_probed(label: str, value: str) -> None:
     asked = {"kernel": KERNEL, label: value}
     assert parse_labels(labelled(**asked), POLICY)
     with pytest.raises(Rejected, match=f"label vtapd.{label}='{value}' is refused.*does not know where to ask"):
@@ -102,7 +102,7 @@ def test_who_has_no_known_address_cannot_be_asked(label: str, value: str) -> Non
     assert parse_labels(labelled(kernel=KERNEL, address="dhcp", ready="console:up"), POLICY)
 
 
-def test_disks() -> None:
+def test_disks_are_sorted_by_number() -> None:
     asked = labelled(kernel=KERNEL)
     labels = asked.labels | {"vtapd.disk.10": "/b:ro", "vtapd.disk.2": "/a"}
     assert spec_of(replace(asked, labels=labels)).disks == (Disk(2, "/a"), Disk(10, "/b", read_only=True))
@@ -117,7 +117,7 @@ def test_disks() -> None:
         ("/a:ro,mount=/d,format=qcow2", Disk(0, "/a", True, "/d", "qcow2")),
     ],
 )
-def test_disk_options(text: str, disk: Disk) -> None:
+def test_disk_options_are_parsed(text: str, disk: Disk) -> None:
     asked = labelled(kernel=KERNEL)
     spec = spec_of(replace(asked, labels=asked.labels | {"vtapd.disk.0": text}))
     assert spec.disks == (disk,)
@@ -139,12 +139,12 @@ def test_disk_options(text: str, disk: Disk) -> None:
         "a,mount=/x",
     ],
 )
-def test_disk_options_that_are_none_are_refused(text: str) -> None:
+def test_wrong_disk_options_are_refused(text: str) -> None:
     with pytest.raises(Rejected, match=r"label vtapd.disk.0="):
         parse_labels(container(labels={"vtapd.kernel": KERNEL, "vtapd.disk.0": text}), POLICY)
 
 
-def test_image_may_not_say_that_a_disk_is_qcow2() -> None:
+def test_image_label_may_not_set_format_qcow2() -> None:
     labels = {"vtapd.kernel": KERNEL, "vtapd.disk.0": "/a,format=qcow2"}
     parse_labels(container(labels=labels, image_labels=frozenset({"vtapd.kernel"})), POLICY)
     with pytest.raises(Rejected, match=r"label vtapd.disk.0=.*format=qcow2 must come from docker run --label"):
@@ -158,31 +158,31 @@ def test_more_disks_than_the_configuration_allows_are_refused() -> None:
 
 
 @pytest.mark.parametrize("label", ["vtapd.disk", "vtapd.disk.", "vtapd.disk.x", "vtapd.disk.00", "vtapd.disk.100"])
-def test_a_disk_without_a_number_is_no_label(label: str) -> None:
+def test_disk_label_needs_a_number(label: str) -> None:
     with pytest.raises(Rejected, match=rf"unknown label {label}; known labels are .*vtapd.disk.N"):
         parse_labels(container(labels={label: "/disk"}), POLICY)
 
 
-def test_without_a_kernel_there_is_no_guest() -> None:
+def test_without_a_kernel_label_there_is_no_guest() -> None:
     assert parse_labels(container(), POLICY) is None
     assert parse_labels(labelled(memory="128M", enable="true"), POLICY) is None
     others = {"com.example.vtapd": "x", "vtapd": "x", "org.vtapd.kernel": "/x"}
     assert parse_labels(container(labels=others), POLICY) is None
 
 
-def test_the_configuration_says_what_labels_do_not() -> None:
+def test_configuration_gives_the_values_that_labels_do_not_set() -> None:
     spec = spec_of(labelled(kernel=KERNEL), GuestPolicy(memory_mib=32, accel="kvm", stop_timeout_s=3))
     assert (spec.memory_mib, spec.accel, spec.stop_timeout_s) == (32, "kvm", 3)
 
 
-def test_on_failure_0_is_no_limit_as_in_docker() -> None:
+def test_on_failure_0_means_no_limit_as_in_docker() -> None:
     spec = parse_labels(container(labels={"vtapd.kernel": KERNEL, "vtapd.restart": "on-failure:0"}), POLICY)
     assert spec is not None
     assert spec.restart == RestartPolicy("on-failure", None)
 
 
 @pytest.mark.parametrize("words", ["no", "always", "unless-stopped", "on-failure", "on-failure:7"])
-def test_dockers_words_for_restarts(words: str) -> None:
+def test_restart_policies_of_docker_are_parsed(words: str) -> None:
     mode, _, limit = words.partition(":")
     policy = spec_of(labelled(kernel=KERNEL, restart=words)).restart
     assert policy == RestartPolicy(mode, int(limit) if limit else None)
@@ -242,7 +242,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "value", "allowed"), WRONG)
-def test_a_bad_value_is_refused_by_name_value_and_what_is_allowed(name: str, value: str, allowed: str) -> None:
+def test_wrong_value_is_refused_with_label_value_and_what_is_allowed(name: str, value: str, allowed: str) -> None:
     labels = {"vtapd.kernel": KERNEL, f"vtapd.{name}": value}
     with pytest.raises(Rejected) as caught:
         parse_labels(container(labels=labels), POLICY)
@@ -256,12 +256,12 @@ def test_a_bad_value_is_refused_by_name_value_and_what_is_allowed(name: str, val
 
 
 @pytest.mark.parametrize("name", [name for name, _, _ in WRONG if name != "kernel"][:3])
-def test_a_bad_value_is_refused_without_a_kernel_too(name: str) -> None:
+def test_wrong_value_is_refused_without_a_kernel_too(name: str) -> None:
     with pytest.raises(Rejected, match=name):
         parse_labels(container(labels={f"vtapd.{name}": "\0"}), POLICY)
 
 
-def test_a_long_value_is_shown_by_its_beginning() -> None:
+def test_long_value_is_shown_shortened() -> None:
     with pytest.raises(Rejected) as caught:
         parse_labels(labelled(kernel="x" * 5000), POLICY)
     assert len(str(caught.value)) < 300
@@ -269,7 +269,7 @@ def test_a_long_value_is_shown_by_its_beginning() -> None:
 
 
 @pytest.mark.parametrize("name", ["kernal", "Kernel", "", "disk", "memory ", "\x1b[2J"])
-def test_an_unknown_label_is_refused_with_those_that_are_known(name: str) -> None:
+def test_unknown_label_is_refused_with_the_known_ones(name: str) -> None:
     with pytest.raises(Rejected, match="container kek: unknown label vtapd") as caught:
         parse_labels(container(labels={f"vtapd.{name}": "x"}), POLICY)
     assert "vtapd.kernel" in caught.value.remedy
@@ -277,51 +277,51 @@ def test_an_unknown_label_is_refused_with_those_that_are_known(name: str) -> Non
 
 
 class TestMemory:
-    """The label, else the container's limit less QEMU's own share, else the configuration."""
+    """Memory is the label's, else the container's limit less QEMU's overhead, else the configuration's."""
 
-    def test_the_limit_leaves_room_for_qemu_itself(self) -> None:
+    def test_memory_limit_leaves_room_for_qemu(self) -> None:
         asked = container(labels={"vtapd.kernel": KERNEL}, memory_limit_bytes=112 * MIB)
         assert spec_of(asked).memory_mib == 64
 
-    def test_a_large_limit_stops_at_what_a_guest_may_have(self) -> None:
+    def test_large_memory_limit_is_capped_by_the_configuration(self) -> None:
         asked = container(labels={"vtapd.kernel": KERNEL}, memory_limit_bytes=64 << 30)
         assert spec_of(asked).memory_mib == POLICY.max_memory_mib
 
-    def test_a_limit_without_room_is_refused(self) -> None:
+    def test_memory_limit_without_room_is_refused(self) -> None:
         asked = container(labels={"vtapd.kernel": KERNEL}, memory_limit_bytes=48 * MIB)
         with pytest.raises(Rejected, match=r"container kek: no memory is left.*48M less 48M.*--memory 112m"):
             parse_labels(asked, POLICY)
 
-    def test_a_label_may_fill_the_limit_exactly(self) -> None:
+    def test_label_may_fill_the_memory_limit_exactly(self) -> None:
         labels = {"vtapd.kernel": KERNEL, "vtapd.memory": "52M"}
         assert spec_of(container(labels=labels, memory_limit_bytes=100 * MIB)).memory_mib == 52
 
     @pytest.mark.parametrize(("limit_mib", "room"), [(100, 52), (40, 0)])
-    def test_a_label_above_the_limit_is_refused_with_what_fits(self, limit_mib: int, room: int) -> None:
+    def test_label_above_the_memory_limit_is_refused_with_what_fits(self, limit_mib: int, room: int) -> None:
         labels = {"vtapd.kernel": KERNEL, "vtapd.memory": "53M"}
         with pytest.raises(Rejected, match=f"vtapd.memory='53M' is refused; allowed is at most {room}M"):
             parse_labels(container(labels=labels, memory_limit_bytes=limit_mib * MIB), POLICY)
 
 
-class TestLeftAlone:
+class TestIgnoredContainers:
     @pytest.mark.parametrize(
         ("mode", "said"), [("host", "--network host"), ("none", "--network none"), ("container:abc", "shares another")]
     )
-    def test_a_container_without_a_network_of_its_own(self, mode: str, said: str) -> None:
+    def test_container_without_its_own_network_is_ignored(self, mode: str, said: str) -> None:
         for selection in ("all", "labelled"):
             asked = container(network_mode=mode, labels={"vtapd.enable": "true"})
             assert said in (why_left_alone(asked, selection) or "")
 
-    def test_enable_false_always_keeps_out(self) -> None:
+    def test_enable_false_always_excludes_the_container(self) -> None:
         asked = labelled(enable="false", kernel=KERNEL)
         assert why_left_alone(asked, "all") == why_left_alone(asked, "labelled") == "label vtapd.enable=false"
 
     @pytest.mark.parametrize("labels", [{}, {"vtapd.kernel": KERNEL}, {"vtapd.enable": "true"}])
     @pytest.mark.parametrize("mode", ["default", "bridge", "my-network"])
-    def test_all_means_all_others(self, labels: dict[str, str], mode: str) -> None:
+    def test_all_includes_every_other_container(self, labels: dict[str, str], mode: str) -> None:
         assert why_left_alone(container(labels=labels, network_mode=mode), "all") is None
 
-    def test_labelled_means_a_kernel_or_enable(self) -> None:
+    def test_labelled_needs_a_kernel_or_enable(self) -> None:
         assert why_left_alone(labelled(kernel=KERNEL), "labelled") is None
         assert why_left_alone(labelled(enable="true"), "labelled") is None
         assert "labelled" in (why_left_alone(labelled(memory="64M"), "labelled") or "")
@@ -391,18 +391,18 @@ def of_image(*names: str, **labels: str) -> Container:
     return replace(labelled(**labels), image_labels=frozenset(f"vtapd.{name}" for name in names))
 
 
-def test_an_image_may_set_what_it_may_and_the_runner_everything() -> None:
+def test_image_may_set_allowed_labels_and_docker_run_all() -> None:
     asked = of_image("kernel", "memory", kernel=KERNEL, memory="32M", address="dhcp")
     assert spec_of(asked, OF_IMAGES).address == AddressPlan("dhcp")
     assert spec_of(of_image("kernel", "address", kernel=KERNEL, address="dhcp")).address == AddressPlan("dhcp")
 
 
-def test_an_image_may_not_set_the_rest() -> None:
+def test_image_may_not_set_other_labels() -> None:
     with pytest.raises(Rejected, match=r"image may not set label vtapd\.address; .*add 'address' to"):
         parse_labels(of_image("kernel", "address", kernel=KERNEL, address="dhcp"), OF_IMAGES)
 
 
-def test_accelerators_that_are_not_allowed() -> None:
+def test_forbidden_accelerator_is_refused() -> None:
     only_tcg = replace(POLICY, accels=("tcg",))
     assert spec_of(labelled(kernel=KERNEL), only_tcg).accel == "tcg"
     with pytest.raises(Rejected, match=r"vtapd\.accel='kvm' is refused; allowed is auto or tcg"):

@@ -29,7 +29,7 @@ REASONS = {
 }  # fmt: skip
 CURVE = RestartCurve()
 EVEN = 0.5
-"""The chance that spreads a delay not at all."""
+"""The chance value that adds no jitter."""
 ON_FAILURE, ALWAYS = RestartPolicy(), RestartPolicy("always")
 CLEAN, CRASH = Exit("guest-exit", 0), Exit("guest-panic")
 
@@ -42,18 +42,18 @@ def ended(
     uptime_s: float = 1.0,
     chance: float = EVEN,
 ) -> GuestRecord:
-    """After one run of this length."""
+    """Return the guest's record after one run of this length."""
     running = after_start(guest or GuestRecord(), PROCESS)
     return after_end(running, exit, policy, CURVE, PROCESS.spawned_at_s + uptime_s, chance)
 
 
 class TestCurve:
-    def test_the_contracts_delays(self) -> None:
+    def test_delays_grow_to_the_maximum(self) -> None:
         curve = RestartCurve(first_s=1, max_s=60, steps=6)
         delays = [round(curve.delay_s(crashes, EVEN), 1) for crashes in range(1, 10)]
         assert delays == [1.0, 2.0, 3.9, 7.7, 15.3, 30.3, 60.0, 60.0, 60.0]
 
-    def test_the_default_goes_from_100_ms_to_60_s_by_a_tenth_either_way(self) -> None:
+    def test_default_curve_goes_from_100_ms_to_60_s_with_10_percent_jitter(self) -> None:
         assert CURVE.delay_s(1, EVEN) == pytest.approx(0.1)
         assert CURVE.delay_s(9, EVEN) == pytest.approx(60)
         assert CURVE.delay_s(1, 0.0) == pytest.approx(0.09)
@@ -67,7 +67,7 @@ class TestCurve:
         st.integers(1, 10**9),
         st.floats(0, 1, exclude_max=True),
     )
-    def test_it_never_falls_and_never_leaves_its_bounds(
+    def test_delay_never_falls_and_stays_within_its_bounds(
         self, first: float, growth: float, steps: int, jitter: float, crashes: int, chance: float
     ) -> None:
         curve = RestartCurve(first, first * growth, steps, jitter)
@@ -78,7 +78,7 @@ class TestCurve:
 
 
 class TestReason:
-    """Who caused an end comes before what it looked like."""
+    """The cause of an end takes precedence over its symptoms."""
 
     @pytest.mark.parametrize(
         ("evidence", "reason", "code"),
@@ -100,7 +100,7 @@ class TestReason:
             (Evidence(), "qemu-exit", None),
         ],
     )
-    def test_each(self, evidence: Evidence, reason: str, code: int | None) -> None:
+    def test_evidence_gives_the_reason(self, evidence: Evidence, reason: str, code: int | None) -> None:
         assert classify(evidence, KINDS["raw"]) == Exit(reason, code, evidence.detail)
 
     @given(
@@ -115,7 +115,7 @@ class TestReason:
             container_gone=st.booleans(),
         )
     )
-    def test_every_end_has_one_of_the_contracts_reasons(self, evidence: Evidence) -> None:
+    def test_every_end_has_a_documented_reason(self, evidence: Evidence) -> None:
         assert {classify(evidence, kind).reason for kind in KINDS.values()} <= REASONS
 
     @pytest.mark.parametrize(
@@ -138,7 +138,9 @@ class TestReason:
             ("raw", Evidence(status=3), "qemu-exit", 3),
         ],
     )
-    def test_an_exit_device_tells_the_code(self, kind: str, evidence: Evidence, reason: str, code: int | None) -> None:
+    def test_status_of_the_exit_device_gives_the_exit_code(
+        self, kind: str, evidence: Evidence, reason: str, code: int | None
+    ) -> None:
         assert classify(evidence, KINDS[kind]) == Exit(reason, code)
 
     @pytest.mark.parametrize(
@@ -146,14 +148,14 @@ class TestReason:
         [(Exit("guest-exit", 0), True), (Exit("guest-exit", 1), False), (Exit("guest-exit"), False),
          (Exit("qemu-exit", 0), False)],
     )  # fmt: skip
-    def test_only_exit_0_of_the_guest_itself_is_clean(self, exit: Exit, clean: bool) -> None:
+    def test_only_exit_0_of_the_guest_is_clean(self, exit: Exit, clean: bool) -> None:
         assert is_clean(exit) is clean
 
 
 class TestPolicy:
     @pytest.mark.parametrize("mode", ["no", "on-failure", "always", "unless-stopped"])
     @pytest.mark.parametrize("exit", [CLEAN, CRASH, Exit("guest-exit", 3), Exit("stopped"), Exit("container-gone")])
-    def test_who_comes_back(self, mode: str, exit: Exit) -> None:
+    def test_restart_policy_decides_which_ends_restart(self, mode: str, exit: Exit) -> None:
         crashed = exit in (CRASH, Exit("guest-exit", 3))
         comes_back = {
             "no": False,
@@ -168,13 +170,13 @@ class TestPolicy:
             assert guest.done == ("failed" if crashed else "exited")
             assert guest.not_before_s == 0.0
 
-    def test_the_next_start_is_due_after_the_delay(self) -> None:
+    def test_next_start_is_due_after_the_delay(self) -> None:
         guest = ended(uptime_s=2.0)
         assert guest.process is None
         assert guest.not_before_s == pytest.approx(PROCESS.spawned_at_s + 2.0 + 0.1)
         assert guest.exits == (replace(CRASH, uptime_s=2.0, delay_s=0.1),)
 
-    def test_a_limit_counts_restarts(self) -> None:
+    def test_limit_counts_restarts(self) -> None:
         policy = RestartPolicy("on-failure", 2)
         first = ended(policy=policy)
         second = ended(policy=policy, guest=first)
@@ -182,31 +184,31 @@ class TestPolicy:
         assert [g.done for g in (first, second, third)] == [None, None, "failed"]
         assert third.restarts == 2
 
-    def test_a_clean_end_that_comes_back_waits_longer_each_time_too(self) -> None:
+    def test_delay_grows_after_clean_ends_too(self) -> None:
         first = ended(CLEAN, ALWAYS)
         second = ended(CLEAN, ALWAYS, guest=first)
         assert second.exits[-1].delay_s is not None
         assert first.exits[-1].delay_s is not None
         assert second.exits[-1].delay_s > first.exits[-1].delay_s
 
-    def test_health_puts_it_back_to_the_start_of_the_curve(self) -> None:
+    def test_healthy_run_resets_the_curve(self) -> None:
         often = ended(guest=GuestRecord(crashes=5), uptime_s=59.9)
         healthy = ended(guest=GuestRecord(crashes=5), uptime_s=60.0)
         assert (often.crashes, healthy.crashes) == (6, 1)
         assert healthy.exits[-1].delay_s == pytest.approx(0.1)
 
-    def test_an_end_without_a_known_start_has_no_uptime(self) -> None:
+    def test_end_without_a_known_start_has_no_uptime(self) -> None:
         guest = after_end(GuestRecord(crashes=3), CRASH, ON_FAILURE, CURVE, 10**6, EVEN)
         assert guest.exits[-1].uptime_s == 0.0
         assert guest.crashes == 4
 
 
 class TestRecord:
-    def test_the_first_start_is_no_restart(self) -> None:
+    def test_first_start_is_not_a_restart(self) -> None:
         first = after_start(GuestRecord(), PROCESS)
         assert (first.process, first.restarts) == (PROCESS, 0)
 
-    def test_a_start_after_an_end_is_one(self) -> None:
+    def test_start_after_an_end_is_a_restart(self) -> None:
         again = after_start(replace(ended(), done="failed"), PROCESS)
         assert (again.restarts, again.not_before_s, again.done) == (1, 0.0, None)
 
@@ -216,7 +218,7 @@ class TestRecord:
             max_size=MAX_EXITS + 5,
         )
     )
-    def test_it_counts_everything_and_remembers_only_the_latest(self, ends: list[tuple[str, float, float]]) -> None:
+    def test_record_counts_all_ends_and_keeps_the_latest(self, ends: list[tuple[str, float, float]]) -> None:
         guest = GuestRecord()
         for reason, uptime_s, chance in ends:
             guest = ended(Exit(reason), ALWAYS, guest=guest, uptime_s=uptime_s, chance=chance)
@@ -226,15 +228,15 @@ class TestRecord:
         assert guest.restarts == max(0, len(ends) - 1)
         assert guest.crashes <= len(ends)
 
-    def test_only_the_latest_ends_are_remembered(self) -> None:
+    def test_only_the_latest_ends_are_kept(self) -> None:
         guest = GuestRecord()
         for number in range(MAX_EXITS + 5):
             guest = ended(Exit("guest-exit", number + 1), ALWAYS, guest=guest)
         assert [exit.code for exit in guest.exits] == list(range(6, MAX_EXITS + 6))
         assert guest.exit_counts == {"guest-exit": MAX_EXITS + 5}
 
-    def test_a_thousand_crashes_keep_the_curve_and_a_small_record(self) -> None:
-        """Each delay lies on the curve, give or take the jitter; after its last step it neither grows nor falls."""
+    def test_thousand_crashes_keep_the_curve_and_a_small_record(self) -> None:
+        """Each delay lies on the curve, within the jitter; after the last step it stays the same."""
         guest = GuestRecord()
         for number in range(1, 1001):
             guest = ended(guest=guest, uptime_s=0.01, chance=number % 11 / 11)
@@ -247,14 +249,14 @@ class TestRecord:
         assert len(guest.exits) == MAX_EXITS
 
 
-def test_what_an_operator_starts_waits_for_nothing_and_keeps_its_history() -> None:
+def test_operators_start_is_immediate_and_keeps_the_history() -> None:
     failed = ended(policy=RestartPolicy("no"), guest=GuestRecord(crashes=7, restarts=3))
     fresh = afresh(failed)
     assert (fresh.done, fresh.crashes, fresh.not_before_s) == (None, 0, 0.0)
     assert (fresh.restarts, fresh.exits, fresh.exit_counts) == (failed.restarts, failed.exits, failed.exit_counts)
 
 
-def test_an_end_in_words() -> None:
+def test_end_is_described() -> None:
     assert (
         describe_end(Exit("guest-exit", 7, delay_s=0.1))
         == "the guest ended (guest-exit 7); the next one starts in 0.1 s"

@@ -1,4 +1,4 @@
-"""What a log line makes of text from outside, on a terminal and as JSON."""
+"""Log lines with text from outside, on a terminal and as JSON."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ FORGED = '\n{"event": "forged"}'
 
 
 @pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
+def _reset_structlog() -> Iterator[None]:
     yield
     structlog.reset_defaults()
 
@@ -29,21 +29,21 @@ def line(capsys: pytest.CaptureFixture[str], form: Literal["json", "console"], *
 
 
 @pytest.mark.parametrize("value", ["\x1b]0;owned\x07", f"x{FORGED}", "\x9b2J", "\u202eabc", "a\rb", "a\u2028b"])
-def test_on_a_terminal(capsys: pytest.CaptureFixture[str], value: str) -> None:
-    """A word without blanks is one that structlog prints as it stands."""
+def test_console_line_escapes_control_characters(capsys: pytest.CaptureFixture[str], value: str) -> None:
+    """structlog prints a value without blanks unquoted."""
     printed = line(capsys, "console", detail=value)
     assert value not in printed
     assert len(printed.splitlines()) == 1
 
 
 @given(value=st.text(st.characters()), key=st.text(st.characters()).filter(lambda key: key not in ("event", "self")))
-def test_as_json(value: str, key: str) -> None:
+def test_json_log_entry_is_one_line(value: str, key: str) -> None:
     rendered = structlog.processors.JSONRenderer()(None, "info", {key: value, "event": "e"})
     assert len(rendered.splitlines()) == 1
     assert json.loads(rendered)["event"] == "e"
 
 
-def test_colours_are_for_terminals(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colours_are_only_for_terminals(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b" not in line(capsys, "console", detail="x")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert "\x1b[" in line(capsys, "console", detail="x")
@@ -51,8 +51,8 @@ def test_colours_are_for_terminals(capsys: pytest.CaptureFixture[str], monkeypat
     assert "\x1b" not in line(capsys, "console", detail="x")
 
 
-def test_the_level_may_change(capsys: pytest.CaptureFixture[str]) -> None:
-    """For loggers, too, that were used before, as each module's is."""
+def test_log_level_can_change(capsys: pytest.CaptureFixture[str]) -> None:
+    """This also applies to loggers that were used before, such as the one of each module."""
     log = structlog.get_logger()
     for level, shown in (("info", True), ("error", False), ("info", True)):
         configure_logs(level, "json")
@@ -60,14 +60,16 @@ def test_the_level_may_change(capsys: pytest.CaptureFixture[str]) -> None:
         assert bool(capsys.readouterr().err) == shown
 
 
-def test_a_traceback_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_traceback_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
     printed = line(capsys, "console", exception="Traceback\n  line 1\x1b[2J")
     assert printed.endswith("\nTraceback\n  line 1\\x1b[2J\n")
 
 
 @pytest.mark.parametrize(("level", "printed"), [("debug", 3), ("info", 2), ("error", 1)])
-def test_who_follows_is_told_whatever_the_level(capsys: pytest.CaptureFixture[str], level: str, printed: int) -> None:
-    """From information on, as soon as he follows, and of what he asked for."""
+def test_event_followers_get_events_at_every_log_level(
+    capsys: pytest.CaptureFixture[str], level: str, printed: int
+) -> None:
+    """A follower gets events of level info and above, from the moment it follows, if they pass its filter."""
 
     async def follow() -> list[str]:
         configure_logs(level, "json")
@@ -75,8 +77,8 @@ def test_who_follows_is_told_whatever_the_level(capsys: pytest.CaptureFixture[st
         log.info("before")
         capsys.readouterr()
         with BROADCAST.follow(lambda event: event.get("container") == "web") as follower:
-            for tell in (log.debug, log.info, log.error):
-                tell("x", container="web")
+            for write in (log.debug, log.info, log.error):
+                write("x", container="web")
             structlog.get_logger().critical("x", container="other")
             told = [json.loads(line)["level"] for line in [await follower.next(), await follower.next()] if line]
             assert await follower.next(0) is None

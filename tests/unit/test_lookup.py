@@ -1,4 +1,4 @@
-"""By what words a container is found."""
+"""Finding a container by the words of a command."""
 
 import pytest
 
@@ -11,25 +11,25 @@ NAMES = {WEB: "web", DB: "db", CHEAT: WEB}
 
 
 @pytest.mark.parametrize("asked", ["web", WEB, WEB[:12], WEB[:7]])
-def test_by_name_id_and_the_beginning_of_an_id(asked: str) -> None:
-    """An id is one, also where another container has it for a name."""
+def test_container_is_found_by_name_id_or_id_prefix(asked: str) -> None:
+    """A full id means that container, even if another container has it as its name."""
     assert find_container(asked, NAMES) == WEB
 
 
-def test_a_name_comes_before_the_beginning_of_an_id() -> None:
+def test_name_takes_precedence_over_an_id_prefix() -> None:
     assert find_container("c0ffee", NAMES | {CHEAT: "c0ffee"}) == CHEAT
 
 
-def test_one_letter_is_enough_where_it_is_only_ones() -> None:
+def test_one_letter_suffices_if_it_is_unambiguous() -> None:
     assert find_container("a", NAMES) == CHEAT
 
 
-def test_of_several_all_are_named() -> None:
+def test_ambiguous_prefix_names_all_matches() -> None:
     with pytest.raises(Permanent, match=r"begins more ids: db \(c0ffee111111\), web \(c0ffee000000\); give more"):
         find_container("c0ff", NAMES)
 
 
 @pytest.mark.parametrize("asked", ["", "nobody", "we"])
-def test_of_none_the_remedy_is_said(asked: str) -> None:
+def test_unknown_container_is_reported_with_the_remedy(asked: str) -> None:
     with pytest.raises(Permanent, match=rf"no running container is called {asked!r}; see: vtapd ps"):
         find_container(asked, NAMES)

@@ -1,4 +1,4 @@
-"""The page that Prometheus scrapes, read as Prometheus reads it."""
+"""The page that Prometheus scrapes, parsed as Prometheus parses it."""
 
 import gzip
 from dataclasses import replace
@@ -46,7 +46,7 @@ AS_IT_HAPPENS = {
 
 
 class Daemon:
-    """What a scrape reads, to be changed between scrapes."""
+    """The state that a scrape reads; tests change it between scrapes."""
 
     def __init__(self, *guests: GuestSample, attachments: int = 0) -> None:
         self.guests = list(guests)
@@ -60,7 +60,7 @@ class Daemon:
     def value(self, name: str, **labels: str) -> float | None:
         samples = [sample for family in self.scrape() for sample in family.samples]
         values = [sample.value for sample in samples if (sample.name, sample.labels) == (name, labels)]
-        assert len(values) <= 1, "each series is there once"
+        assert len(values) <= 1, "a series appears twice"
         return values[0] if values else None
 
     def series_of(self, container: str) -> list[str]:
@@ -77,30 +77,30 @@ def shapes(families: list[Metric]) -> set[tuple[str, str, tuple[str, ...]]]:
     }
 
 
-def test_names_types_and_labels_are_the_contracts() -> None:
+def test_guest_metrics_have_the_documented_names_types_and_labels() -> None:
     assert shapes(list(StateCollector(1, [KEK]).collect())) == OF_STATE
 
 
-def test_what_is_counted_as_it_happens_has_the_contracts_names_too() -> None:
+def test_counters_have_the_documented_names_types_and_labels() -> None:
     counters = Counters()
     counters.docker_events.labels("start").inc()
     counters.attach_failures.labels("macvtap").inc()
     assert shapes(list(counters.registry.collect())) == AS_IT_HAPPENS
 
 
-def test_both_together_have_no_name_twice() -> None:
+def test_no_metric_name_appears_twice() -> None:
     counters = Counters()
     counters.registry.register(StateCollector(0, []))
     names = [family.name for family in counters.registry.collect()]
     assert len(names) == len(set(names))
 
 
-def test_every_family_is_explained() -> None:
+def test_every_metric_has_a_help_text() -> None:
     families = [*StateCollector(1, [KEK]).collect(), *Counters().registry.collect()]
     assert [family.name for family in families if not family.documentation.endswith(".")] == []
 
 
-def test_a_guests_values() -> None:
+def test_guest_values_are_exported() -> None:
     daemon = Daemon(KEK, attachments=4)
     assert daemon.value("vtapd_attachments") == 4
     assert daemon.value("vtapd_guest_up", container="kek", guest="rumprun") == 1
@@ -111,13 +111,13 @@ def test_a_guests_values() -> None:
     assert daemon.value("vtapd_guest_resident_memory_bytes", container="kek") == 1 << 20
 
 
-def test_receive_is_what_the_guest_receives() -> None:
+def test_receive_counts_what_the_guest_receives() -> None:
     daemon = Daemon(KEK)
     for name, value in (("receive_bytes", 10), ("receive_packets", 1), ("transmit_bytes", 20), ("transmit_packets", 2)):
         assert daemon.value(f"vtapd_guest_network_{name}_total", container="kek", interface="eth0") == value
 
 
-def test_a_guest_that_waits_is_not_up_and_has_no_usage() -> None:
+def test_guest_in_backoff_is_not_up_and_has_no_usage() -> None:
     daemon = Daemon(replace(KEK, state="backoff", up=False, backoff_s=7.5, observe_usage=Usage))
     assert daemon.value("vtapd_guest_up", container="kek", guest="rumprun") == 0
     assert daemon.value("vtapd_guest_backoff_seconds", container="kek") == 7.5
@@ -125,13 +125,13 @@ def test_a_guest_that_waits_is_not_up_and_has_no_usage() -> None:
     assert daemon.value("vtapd_guest_network_receive_bytes_total", container="kek", interface="eth0") is None
 
 
-def test_states_are_counted_and_those_without_guests_are_zero() -> None:
+def test_guests_are_counted_by_state() -> None:
     daemon = Daemon(KEK, replace(KEK, container="b"), replace(KEK, container="c", state="backoff"))
     counted = {state: daemon.value("vtapd_guests", state=state) for state in GUEST_STATES}
     assert counted == {**dict.fromkeys(GUEST_STATES, 0.0), "running": 2.0, "backoff": 1.0}
 
 
-def test_series_of_a_container_that_is_gone_are_gone_at_the_next_scrape() -> None:
+def test_series_of_a_removed_container_are_gone_at_the_next_scrape() -> None:
     daemon = Daemon(KEK, replace(KEK, container="other"))
     assert daemon.series_of("kek")
     daemon.guests.pop(0)
@@ -151,13 +151,13 @@ ACCEPTS = {
 
 
 @pytest.mark.parametrize("accept", ACCEPTS)
-def test_the_format_is_one_that_was_asked_for(accept: str) -> None:
+def test_format_is_negotiated_by_the_accept_header(accept: str) -> None:
     daemon = Daemon(KEK)
     assert anyio.run(daemon.page.render, accept, "")[1] == {"Content-Type": ACCEPTS[accept]}
     assert len(daemon.scrape(ACCEPTS[accept])) == len(OF_STATE | AS_IT_HAPPENS)
 
 
-def test_it_is_compressed_for_those_who_want_that() -> None:
+def test_page_is_compressed_on_request() -> None:
     page = Daemon(KEK).page
     plain, _ = anyio.run(page.render, "", "identity")
     compressed, headers = anyio.run(page.render, "", "gzip, deflate")

@@ -1,4 +1,4 @@
-"""A scrape does not hold the loop up, however many guests there are."""
+"""A scrape does not block the event loop, even with many guests."""
 
 import os
 import time
@@ -16,7 +16,7 @@ ME = Pid(os.getpid())
 
 
 def guest(number: int) -> GuestSample:
-    """The kernel's part is this process, whose card is the loopback."""
+    """Return a guest whose process is this test and whose card is the loopback interface."""
 
     def observe() -> Usage:
         return observe_usage(ME, Incarnation(ME, start_ticks(ME)), {"lo": "eth0"})
@@ -25,7 +25,7 @@ def guest(number: int) -> GuestSample:
 
 
 class Loop:
-    """Its own processor time, by the step; what else runs on the machine does not count."""
+    """Measures the longest step of the event loop in its own processor time, so that other load does not count."""
 
     def __init__(self) -> None:
         self.longest_s = 0.0
@@ -37,7 +37,7 @@ class Loop:
             self.longest_s = max(self.longest_s, time.thread_time() - before_s)
 
 
-def test_the_loop_goes_on_while_guests_are_looked_at() -> None:
+def test_scrape_does_not_block_the_event_loop() -> None:
     page = Page(Counters().registry, lambda: StateCollector(GUESTS, [guest(number) for number in range(GUESTS)]))
     loop = Loop()
 
@@ -54,10 +54,10 @@ def test_the_loop_goes_on_while_guests_are_looked_at() -> None:
     assert (
         text.count("vtapd_guest_cpu_seconds_total{") == text.count("vtapd_guest_network_receive_bytes_total{") == GUESTS
     )
-    assert loop.longest_s < thread_s / 4, "all but a little of it is a thread's"
+    assert loop.longest_s < thread_s / 4, "the event loop did work that belongs into the thread"
 
 
-def test_a_process_that_ended_and_whose_number_another_has() -> None:
+def test_reused_pid_gives_no_process_usage() -> None:
     usage = observe_usage(ME, Incarnation(ME, start_ticks(ME) - 1), {"lo": "eth0", "vtap000000": "eth1"})
     assert (usage.cpu_s, usage.resident_bytes) == (None, None)
     assert set(usage.traffic) == {"eth0"}

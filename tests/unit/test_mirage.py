@@ -11,14 +11,14 @@ from supervisor.errors import Rejected
 from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, ONLY_IPV6, booted
 
 
-def test_the_network_goes_by_its_own_keys() -> None:
+def test_network_is_passed_by_mirage_keys() -> None:
     boot = booted(MIRAGE, '--greeting="hiya, gump"', NETWORK)
     assert boot.command_line == '--ipv4=172.17.0.2/16 --ipv4-gateway=172.17.0.1 --greeting="hiya, gump"'
     assert booted(MIRAGE, "", NO_GATEWAY).command_line == "--ipv4=172.17.0.2/16"
     assert booted(MIRAGE).command_line == ""
 
 
-def test_it_takes_ipv6_too_and_alone() -> None:
+def test_ipv6_is_passed_with_ipv4_and_alone() -> None:
     assert booted(MIRAGE, "", BOTH_FAMILIES).command_line == (
         "--ipv4=172.17.0.2/16 --ipv4-gateway=172.17.0.1 --ipv6=2001:db8::2/64 --ipv6-gateway=2001:db8::1"
     )
@@ -26,11 +26,11 @@ def test_it_takes_ipv6_too_and_alone() -> None:
     assert booted(MIRAGE, "", ONLY_IPV6).command_line == "--ipv6=2001:db8::2/64"
 
 
-def test_a_second_card_is_left_out_and_that_is_said() -> None:
+def test_second_card_is_left_out_and_noted() -> None:
     assert booted(MIRAGE, "", GuestNetwork((NIC, NIC1))).notes == ("Not passed to the guest: eth1.",)
 
 
-def test_what_cannot_be_said_is_refused_by_its_label() -> None:
+def test_unsupported_labels_are_refused_by_name() -> None:
     with pytest.raises(Rejected, match=r"vtapd.address"):
         booted(MIRAGE, "", GuestNetwork((replace(NIC, addresses=()),)))
     with pytest.raises(Rejected, match=r"vtapd.env='true'.*a mirage guest takes no environment"):
@@ -51,19 +51,19 @@ def test_what_cannot_be_said_is_refused_by_its_label() -> None:
         ("Solo5: solo5_exit(1) called it a day", None),
     ],
 )
-def test_what_a_line_tells(line: str, verdict: Verdict | None) -> None:
+def test_console_line_gives_the_verdict(line: str, verdict: Verdict | None) -> None:
     scanner = ConsoleScanner(MIRAGE.console)
     assert not scanner.feed(f"{line}\n".encode())
     assert scanner.verdict == verdict
 
 
-def test_before_0_12_it_only_halts() -> None:
+def test_halt_line_of_solo5_before_0_12_ends_the_guest() -> None:
     scanner = ConsoleScanner(MIRAGE.console)
     assert scanner.feed(b"Solo5: solo5_exit(0) called\nSolo5: Halted\n")
     assert scanner.verdict == Verdict("guest-exit", 0)
 
 
-def test_words_for_its_system_and_mounts_are_refused_by_their_labels() -> None:
+def test_kernel_args_and_mounts_are_refused_by_label() -> None:
     with pytest.raises(Rejected, match=r"label vtapd.kernel-args='x' .*the system of a mirage guest takes no words"):
         booted(MIRAGE, kernel_args="x")
     with pytest.raises(Rejected, match=r"label vtapd.disk.0='/d,mount=/x' .*a disk without mount="):

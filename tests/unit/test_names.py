@@ -1,4 +1,4 @@
-"""DNS servers and search domain, from files that Docker, the host and the container's owner write."""
+"""DNS servers and search domain, read from files that Docker, the host or the container's owner writes."""
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ HOST = parse_resolv("nameserver 192.0.2.53\nsearch example.com corp.example.com\
 EMBEDDED = "nameserver 127.0.0.11\noptions ndots:0\n"
 
 
-def test_the_default_bridge_has_the_servers_themselves() -> None:
+def test_container_resolv_conf_gives_the_servers() -> None:
     own = parse_resolv("# made by Docker\nsearch lan\nnameserver 192.0.2.1\nnameserver 2001:db8::1 # second\n")
     assert names_of(Names(), own, [HOST]) == Names(("192.0.2.1", "2001:db8::1"), "lan")
 
@@ -25,17 +25,17 @@ def test_the_default_bridge_has_the_servers_themselves() -> None:
         ("", ("192.0.2.53",)),
     ],
 )
-def test_dockers_own_server_is_passed_over_for_those_behind_it(comment: str, servers: tuple[str, ...]) -> None:
+def test_embedded_dns_server_is_replaced_by_its_upstream_servers(comment: str, servers: tuple[str, ...]) -> None:
     assert names_of(Names(), parse_resolv(EMBEDDED + comment), [HOST]).servers == servers
 
 
-def test_what_was_asked_for_comes_first() -> None:
+def test_dns_options_of_docker_run_take_precedence() -> None:
     asked = Names(("192.0.2.99",), "asked.example")
     assert names_of(asked, HOST, [HOST]) == asked
 
 
-def test_a_host_that_asks_itself_names_its_servers_elsewhere() -> None:
-    """systemd-resolved: /etc/resolv.conf leads to 127.0.0.53, /run/systemd/resolve/resolv.conf names the others."""
+def test_stub_resolver_of_the_host_is_replaced_by_its_upstream_servers() -> None:
+    """With systemd-resolved, /run/systemd/resolve/resolv.conf names the upstream servers of 127.0.0.53."""
     stub = parse_resolv("nameserver 127.0.0.53\n")
     assert names_of(Names(), parse_resolv(EMBEDDED), [stub, HOST]).servers == ("192.0.2.53",)
     assert names_of(Names(), EMPTY, [stub]).servers == ()
@@ -44,16 +44,16 @@ def test_a_host_that_asks_itself_names_its_servers_elsewhere() -> None:
 @pytest.mark.parametrize(
     "line", ["nameserver", "nameserver x", "nameserver fe80::1", "search", "search a..b", "#", "x"]
 )
-def test_what_makes_no_sense_is_passed_over(line: str) -> None:
+def test_invalid_line_is_skipped(line: str) -> None:
     assert parse_resolv(line) == Resolv((), (), "")
 
 
-def test_the_last_word_on_the_domain_counts() -> None:
+def test_last_domain_or_search_line_counts() -> None:
     assert parse_resolv("domain a.example\nsearch b.example").search == "b.example"
 
 
 @given(st.text())
-def test_any_text_is_read(text: str) -> None:
+def test_any_text_is_parsed(text: str) -> None:
     names = names_of(Names(), parse_resolv(text), [])
     assert len(names.servers) <= 3
     assert not set(names.search) & set(' "\\\n:,')

@@ -9,7 +9,7 @@ from .things import NETWORK, ONLY_IPV6, booted
 
 
 @pytest.mark.parametrize("form", [NANOS_DISK, NANOS_KERNEL])
-def test_nothing_is_passed_and_that_is_noted(form: GuestKind) -> None:
+def test_nothing_is_passed_and_a_note_says_so(form: GuestKind) -> None:
     for network in (NETWORK, ONLY_IPV6):
         boot = booted(form, "", network)
         assert (boot.command_line, boot.modules) == ("", ())
@@ -19,14 +19,14 @@ def test_nothing_is_passed_and_that_is_noted(form: GuestKind) -> None:
 
 
 @pytest.mark.parametrize("form", [NANOS_DISK, NANOS_KERNEL])
-def test_what_is_baked_in_is_refused(form: GuestKind) -> None:
+def test_arguments_and_environment_are_refused(form: GuestKind) -> None:
     with pytest.raises(Rejected, match=r"vtapd.args='web'"):
         booted(form, "web")
     with pytest.raises(Rejected, match=r"vtapd.env"):
         booted(form, "", None, (("K", "V"),))
 
 
-def test_only_the_disk_is_a_disk_and_both_have_the_exit_device() -> None:
+def test_disk_and_kernel_form_have_the_exit_device() -> None:
     assert NANOS_DISK.machine.boots_disk
     assert not NANOS_KERNEL.machine.boots_disk
     for form in (NANOS_DISK, NANOS_KERNEL):
@@ -34,7 +34,7 @@ def test_only_the_disk_is_a_disk_and_both_have_the_exit_device() -> None:
 
 
 @pytest.mark.parametrize(("status", "code"), [(1, 0), (3, 1), (15, 7), (255, 127), (0, None), (2, None), (-9, None)])
-def test_qemus_status_holds_the_code(status: int, code: int | None) -> None:
+def test_exit_code_is_read_from_the_status_of_qemu(status: int, code: int | None) -> None:
     assert debug_exit_code(status) == code
 
 
@@ -47,13 +47,13 @@ def test_qemus_status_holds_the_code(status: int, code: int | None) -> None:
         ("en1: assigned 10.0.2.15", None),
     ],
 )
-def test_what_a_line_tells(line: str, verdict: Verdict | None) -> None:
+def test_console_line_gives_the_verdict(line: str, verdict: Verdict | None) -> None:
     scanner = ConsoleScanner(NANOS_DISK.console)
     assert not scanner.feed(f"{line}\n".encode()), "QEMU ends by itself"
     assert scanner.verdict == verdict
 
 
-def test_words_for_its_system_and_mounts_are_refused_by_their_labels() -> None:
+def test_kernel_args_and_mounts_are_refused_by_label() -> None:
     with pytest.raises(Rejected, match=r"label vtapd.kernel-args='x' .*the system of a nanos guest takes no words"):
         booted(NANOS_DISK, kernel_args="x")
     with pytest.raises(Rejected, match=r"label vtapd.disk.0='/d,mount=/x' .*a disk without mount="):

@@ -1,4 +1,4 @@
-"""What a guest's network is made of, and what is said of the parts that its kind cannot be told."""
+"""The network configuration of a guest, and the notes about parts that its kind cannot be given."""
 
 from dataclasses import replace
 
@@ -11,19 +11,19 @@ from supervisor.errors import Rejected
 from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, ONLY_IPV6
 
 
-def test_first_address_of_a_family_is_the_one_to_give() -> None:
+def test_first_address_of_each_family_is_used() -> None:
     assert (str(NIC.ipv4), NIC.ipv6) == ("172.17.0.2/16", None)
     assert str(BOTH_FAMILIES.nics[0].ipv6) == "2001:db8::2/64"
     assert netmask_of(NIC.addresses[0]) == "255.255.0.0"
 
 
-def test_nothing_is_said_of_a_network_that_fits() -> None:
+def test_network_that_fits_has_no_notes() -> None:
     assert left_out(NETWORK, Room()) == ()
     assert left_out(BOTH_FAMILIES, Room(ipv6=True)) == ()
     assert left_out(GuestNetwork((NIC, NIC1), dns=("192.0.2.53",)), Room(nics=2, dns=1)) == ()
 
 
-def test_everything_that_does_not_fit_is_named() -> None:
+def test_everything_that_does_not_fit_is_noted() -> None:
     more = (Address(4, "172.17.0.3", 16), Address(6, "2001:db8::2", 64), Address(6, "2001:db8::3", 64))
     routes = (Route(4, "192.0.2.1", 32), Route(6, "2001:db8:1::", 48, "2001:db8::9"))
     nic = replace(NIC, addresses=(*NIC.addresses, *more), routes=routes)
@@ -43,7 +43,7 @@ def test_everything_that_does_not_fit_is_named() -> None:
 MORE = GuestNetwork((NIC, replace(NIC1, addresses=(Address(6, "2001:db8::5", 64),), interface="wan0")))
 
 
-def test_a_card_without_a_sayable_address_is_left_out_with_a_note() -> None:
+def test_card_without_a_usable_address_is_left_out_with_a_note() -> None:
     assert sayable(MORE, Room(nics=2)) == MORE.nics[:1]
     assert left_out(MORE, Room(nics=2)) == (
         "Not passed to the guest: wan0: it has no IPv4 address that the guest could have for good.",
@@ -53,7 +53,7 @@ def test_a_card_without_a_sayable_address_is_left_out_with_a_note() -> None:
     assert left_out(MORE, Room(nics=2, ipv6=True)) == ()
 
 
-def test_only_a_guest_without_any_card_is_refused() -> None:
+def test_guest_without_any_card_is_refused() -> None:
     assert sayable(ONLY_IPV6, Room(ipv6=True)) == ONLY_IPV6.nics
     with pytest.raises(Rejected, match=r"eth0 has no IPv4 address that the guest could have for good") as caught:
         sayable(ONLY_IPV6, Room())
@@ -64,7 +64,7 @@ def test_only_a_guest_without_any_card_is_refused() -> None:
     assert sayable(replace(bare, dhcp=True), Room(nics=2)) == bare.nics
 
 
-def test_what_no_guest_is_told_is_named_with_its_reason() -> None:
+def test_withheld_address_is_noted_with_its_reason() -> None:
     nic = replace(NIC, withheld=("address 2001:db8::9/64 of eth0: it is deprecated",))
     notes = ("Not passed to the guest: address 2001:db8::9/64 of eth0: it is deprecated.",)
     assert left_out(GuestNetwork((nic,)), Room()) == notes

@@ -21,21 +21,21 @@ def test_options_come_before_the_program() -> None:
     assert booted(OSV).command_line == ""
 
 
-def test_several_cards_and_their_one_gateway() -> None:
+def test_several_cards_share_one_gateway() -> None:
     assert booted(OSV, "", GuestNetwork((NIC1, NIC))).command_line == (
         "--ip=eth1,172.18.0.5,255.255.255.0 --ip=eth0,172.17.0.2,255.255.0.0 --defaultgw=172.17.0.1"
     )
     assert "defaultgw" not in booted(OSV, "", GuestNetwork((NIC1,))).command_line
 
 
-def test_ipv6_is_left_out_where_there_is_ipv4() -> None:
+def test_ipv6_is_left_out_if_there_is_ipv4() -> None:
     assert booted(OSV, "", BOTH_FAMILIES).notes == ("Not passed to the guest: address 2001:db8::2/64 of eth0.",)
     with pytest.raises(Rejected, match=r"vtapd.address"):
         booted(OSV, "", ONLY_IPV6)
 
 
 @pytest.mark.parametrize("value", ["a b", 'a"b', "a'b", "a\\", "\t", "\n"])
-def test_variable_that_would_be_more_than_one_word_is_left_out(value: str) -> None:
+def test_variable_that_would_become_several_words_is_left_out(value: str) -> None:
     boot = booted(OSV, "/web", None, (("K", value),))
     assert boot.command_line == "/web"
     (note,) = boot.notes
@@ -51,12 +51,12 @@ def test_kernel_args_are_options_before_the_program() -> None:
     ("text", "allowed"),
     [("/bin/x", "each beginning with --"), ("--cwd /", "each beginning"), ("--ip=eth0,a,b", "other than")],
 )
-def test_kernel_args_that_are_no_options_or_are_written_by_vtapd_are_refused(text: str, allowed: str) -> None:
+def test_wrong_or_reserved_kernel_args_are_refused(text: str, allowed: str) -> None:
     with pytest.raises(Rejected, match=rf"label vtapd.kernel-args=.*{allowed}"):
         booted(OSV, "/web", kernel_args=text)
 
 
-def test_disks_are_mounted_with_the_file_system_that_they_hold() -> None:
+def test_disks_are_mounted_with_their_file_system() -> None:
     mounts = (Mount(0, "/data", "vtapd.disk.0", "/a", "ext"), Mount(1, "/www", "vtapd.disk.1", "/b", "rofs"))
     words = booted(OSV, "/web", mounts=mounts).command_line
     assert words == "--mount-fs=ext,/dev/vblk0,/data --mount-fs=rofs,/dev/vblk1,/www /web"
@@ -71,7 +71,7 @@ def test_arguments_with_control_characters_are_refused() -> None:
         booted(OSV, "/web\n--verbose")
 
 
-def test_a_crash_is_told_by_its_backtrace_which_may_be_finished() -> None:
+def test_backtrace_is_a_panic_and_the_guest_may_finish_it() -> None:
     scanner = ConsoleScanner(OSV.console)
     assert not scanner.feed(b"page fault outside application, addr: 0x0000000000000000\n\n[back")
     assert scanner.feed(b"trace]\n0x0000000040477678 <__sched_cpucount+40>\n")
@@ -91,7 +91,7 @@ def test_a_crash_is_told_by_its_backtrace_which_may_be_finished() -> None:
         ("GET /[backtrace] HTTP/1.1", None),
     ],
 )
-def test_what_a_line_tells(line: str, verdict: Verdict | None) -> None:
+def test_console_line_gives_the_verdict(line: str, verdict: Verdict | None) -> None:
     scanner = ConsoleScanner(OSV.console)
     assert not scanner.feed(f"{line}\n".encode())
     assert scanner.verdict == verdict

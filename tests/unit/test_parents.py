@@ -1,4 +1,4 @@
-"""Macvtaps on veths, and beside macvlans."""
+"""The interface that a macvtap belongs to, on a veth and next to a macvlan."""
 
 import pytest
 
@@ -19,7 +19,7 @@ SECOND = link(6, "eth1", "macvlan", 4, 0, "02:42:c0:a8:5b:03")
 ELSEWHERE = link(9, "eth2", "macvlan", 4, 1)
 
 
-def test_on_a_veth_its_parent_is_the_interface() -> None:
+def test_macvtap_on_a_veth_belongs_to_its_parent() -> None:
     assert interface_of(link(2, "vtapa85a02", "macvtap", 7, None), [LO, VETH], {}) == 7
     assert interface_of(link(2, "vtapa85a02", "macvtap", None, None), [LO, VETH], {}) is None
 
@@ -35,7 +35,7 @@ def test_on_a_veth_its_parent_is_the_interface() -> None:
         ("vtapa85a02", [VETH, ELSEWHERE], {}, None),
     ],
 )
-def test_beside_a_macvlan_it_is_the_one_on_the_same_link(
+def test_macvtap_next_to_macvlans_belongs_to_one_on_the_same_link(
     name: str, links: list[Link], owners: dict[str, str], found: int | None
 ) -> None:
     assert interface_of(link(2, name, "macvtap", 4, 0), [LO, *links], owners) == found

@@ -1,4 +1,4 @@
-"""Pictures of a guest's screen."""
+"""Screenshots as PNG."""
 
 import struct
 import zlib
@@ -13,7 +13,7 @@ from tests.png import read_png
 
 
 @given(st.integers(1, 20), st.integers(1, 20), st.data())
-def test_every_pixel_is_where_it_was(width: int, height: int, data: st.DataObject) -> None:
+def test_every_pixel_is_preserved(width: int, height: int, data: st.DataObject) -> None:
     pixels = data.draw(st.binary(min_size=3 * width * height, max_size=3 * width * height))
     png = png_of_ppm(f"P6\n{width} {height}\n255\n".encode() + pixels)
     assert size_of_png(png) == (width, height)
@@ -36,12 +36,12 @@ def test_every_pixel_is_where_it_was(width: int, height: int, data: st.DataObjec
         b"P6\n1 1\n65535\nabcdef",
     ],
 )
-def test_what_is_none_is_refused(ppm: bytes) -> None:
+def test_invalid_ppm_is_refused(ppm: bytes) -> None:
     with pytest.raises(Transient, match="a picture that is none"):
         png_of_ppm(ppm)
 
 
-def test_its_parts_are_those_of_the_format() -> None:
+def test_png_has_its_chunks_and_checksums() -> None:
     png = png_of_ppm(b"P6\n1 1\n255\n\xf4\x44\xff")
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
     (length,) = struct.unpack_from(">I", png, 8)

@@ -1,4 +1,4 @@
-"""From any state, even one that no vtapd could have made, a plan comes to an end and to what is desired."""
+"""From any state, even one that no vtapd could have made, a plan ends and reaches the desired state."""
 
 from dataclasses import replace
 
@@ -77,7 +77,7 @@ def records(draw: st.DrawFn) -> Record:
 
 
 @given(worlds(), DESIRED)
-def test_it_arrives(world: World, desired: Desired) -> None:
+def test_plan_reaches_the_desired_state_from_any_state(world: World, desired: Desired) -> None:
     world.converge(desired)
     seen, record = world.seen(), world.record
     if world.incarnation is None or not desired.attached:

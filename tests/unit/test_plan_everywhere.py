@@ -1,6 +1,6 @@
-"""Plans interrupted anywhere, in a world where others meddle: they still arrive, and undo to exactly what was.
+"""Plans interrupted at any change, while others interfere, reach the desired state and undo everything exactly.
 
-Between two changes the daemon forgets everything but the record and what it sees.
+Between two changes the daemon forgets everything but the record and what it observes.
 """
 
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ DOCKER = {"eth0": RICH, "eth1": ETH1}
 
 @dataclass(frozen=True)
 class Work:
-    """The daemon works towards a goal and is killed after so many single changes."""
+    """The daemon works towards a goal and is killed after this number of changes."""
 
     desired: Desired
     changes: int
@@ -69,7 +69,7 @@ def arrive(world: World, desired: Desired) -> None:
 
 
 def worlds_interrupted(start: Desired, goal: Desired) -> Iterator[World]:
-    """A world that was brought to `start`; then the daemon was killed after 0, 1, 2 … changes on its way to `goal`."""
+    """Yield hosts that reached `start`, and whose daemon was killed after 0, 1, 2 … changes on its way to `goal`."""
     for changes in count():
         world = World(dict(DOCKER))
         arrive(world, start)
@@ -97,9 +97,7 @@ WAYS = pytest.mark.parametrize(
 
 @WAYS
 @pytest.mark.parametrize("then", GOALS)
-def test_killed_after_any_change_another_daemon_arrives_at_any_goal_and_undoes_all(
-    start: Desired, goal: Desired, then: Desired
-) -> None:
+def test_next_daemon_reaches_any_goal_and_undoes_all_after_a_kill(start: Desired, goal: Desired, then: Desired) -> None:
     for world in worlds_interrupted(start, goal):
         check(world)
         arrive(world, then)
@@ -107,7 +105,7 @@ def test_killed_after_any_change_another_daemon_arrives_at_any_goal_and_undoes_a
 
 
 @WAYS
-def test_the_container_may_end_after_any_change(start: Desired, goal: Desired) -> None:
+def test_container_may_end_after_any_change(start: Desired, goal: Desired) -> None:
     for world in worlds_interrupted(start, goal):
         end_container(world)
         arrive(world, goal)
@@ -115,7 +113,7 @@ def test_the_container_may_end_after_any_change(start: Desired, goal: Desired) -
 
 
 @WAYS
-def test_the_container_may_restart_after_any_change(start: Desired, goal: Desired) -> None:
+def test_container_may_restart_after_any_change(start: Desired, goal: Desired) -> None:
     for world in worlds_interrupted(start, goal):
         restart_container(world)
         arrive(world, SERVED)
@@ -131,12 +129,12 @@ def test_lifetimes_may_end_after_any_change(start: Desired, goal: Desired) -> No
 
 
 @WAYS
-def test_a_router_may_advertise_after_any_change(start: Desired, goal: Desired) -> None:
+def test_router_may_advertise_after_any_change(start: Desired, goal: Desired) -> None:
     for world in worlds_interrupted(start, goal):
         advertise(world)
         arrive(world, goal)
         advertise(world)
-        assert world.next(goal) is None, "what comes with an advertisement changes nothing"
+        assert world.next(goal) is None, "an advertisement causes an action"
         arrive(world, NOTHING)
 
 
@@ -170,7 +168,7 @@ EVENTS = st.builds(Work, st.sampled_from(GOALS), CHANGES) | st.sampled_from(sort
 
 
 @given(interfaces(), st.lists(EVENTS, max_size=8), st.sampled_from(GOALS))
-def test_whatever_happened_it_arrives_and_undoes_all(
+def test_plan_reaches_the_goal_and_undoes_all_after_any_events(
     docker: dict[str, Interface], events: list[Work | str], goal: Desired
 ) -> None:
     world = World(docker)

@@ -1,4 +1,4 @@
-"""What QEMU is told, as one would write it: an option and its value on one line."""
+"""The QEMU command line in full: an option and its value on one line."""
 
 from dataclasses import replace
 
@@ -85,7 +85,7 @@ LINUX_BY_KVM = f"""\
 
 
 def lines(arguments: list[str]) -> str:
-    """An option and its value on one line."""
+    """Join an option and its value on one line."""
     text = arguments[0]
     for argument in arguments[1:]:
         text += ("\n" if argument.startswith("-") else " ") + argument
@@ -99,11 +99,11 @@ def told(
     return build_arguments(binary, ID, spec, accel, machine, boot, fds)
 
 
-def test_rumprun_by_tcg() -> None:
+def test_rumprun_with_tcg() -> None:
     assert lines(told(fds=replace(FDS, modules=(module_name(0),)))) == RUMPRUN_BY_TCG
 
 
-def test_linux_by_kvm_without_a_log() -> None:
+def test_linux_with_kvm_without_a_log() -> None:
     arguments = told(
         replace(SPEC, memory_mib=256, cpus=4, machine="q35"),
         "kvm",
@@ -116,7 +116,7 @@ def test_linux_by_kvm_without_a_log() -> None:
     assert lines(arguments) == LINUX_BY_KVM
 
 
-def test_screen_is_there_if_it_is_asked_for() -> None:
+def test_screen_is_added_only_if_requested() -> None:
     assert not has_screen(told())
     arguments = told(replace(SPEC, screen=True))
     assert has_screen(arguments)
@@ -127,11 +127,11 @@ def test_screen_is_there_if_it_is_asked_for() -> None:
     ("machine", "shows"),
     [("pc", True), ("q35", True), ("pc-i440fx-7.2", True), ("pc-q35-9.0", True), ("microvm", False), ("isapc", False)],
 )
-def test_machines_with_a_screen(machine: str, shows: bool) -> None:
+def test_machines_with_vga(machine: str, shows: bool) -> None:
     assert has_vga(machine) == shows
 
 
-def test_a_disk_is_a_drive_by_descriptor_and_no_kernel() -> None:
+def test_disk_is_a_drive_by_descriptor_and_not_a_kernel() -> None:
     machine = Machine(devices=("pvpanic", "isa-debug-exit"), boots_disk=True)
     text = lines(told(machine=machine, fds=replace(FDS, boot_disk=10)))
     assert "-kernel" not in text
@@ -140,14 +140,14 @@ def test_a_disk_is_a_drive_by_descriptor_and_no_kernel() -> None:
     assert "-device pvpanic\n-device isa-debug-exit\n" in text
 
 
-def test_a_label_goes_before_the_kinds_machine() -> None:
+def test_machine_label_takes_precedence_over_the_kind() -> None:
     machine = Machine(type="microvm", nic="virtio-net-device")
     assert "-machine microvm\n" in lines(told(machine=machine))
     assert "-device virtio-net-device,id=nic0,netdev=net0," in lines(told(machine=machine))
     assert "-machine q35\n" in lines(told(replace(SPEC, machine="q35"), machine=machine))
 
 
-def test_firmware_prints_on_the_serial_port_without_graphics_and_with_a_screen() -> None:
+def test_firmware_prints_on_the_serial_port_also_with_a_screen() -> None:
     machine = Machine(firmware_on_serial=True)
     assert "-machine pc,graphics=off\n" in lines(told(machine=machine))
     assert "-machine q35,graphics=off\n" in lines(told(replace(SPEC, machine="q35"), machine=machine))
@@ -155,26 +155,26 @@ def test_firmware_prints_on_the_serial_port_without_graphics_and_with_a_screen()
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_no_kind_takes_the_legacy_interface_away(form: GuestKind) -> None:
+def test_every_kind_keeps_the_legacy_virtio_interface(form: GuestKind) -> None:
     text = lines(told(machine=form.machine))
     assert "disable-legacy" not in text
     assert "disable-modern" not in text
 
 
-def test_a_guest_is_recognised_by_its_name() -> None:
+def test_guest_is_recognised_by_its_name() -> None:
     assert guest_name(ID) == GUEST
     assert GUEST in told()
 
 
-def test_qemu_inherits_what_it_is_told_of_and_nothing_else() -> None:
+def test_qemu_inherits_exactly_its_descriptors() -> None:
     fds = replace(FDS, boot_disk=10, modules=("module0",))
     assert sorted(fds.all()) == [10, 11, 12, 13, 14]
     assert sorted(replace(fds, log=None, boot_disk=None).all()) == [11, 12, 13]
 
 
 @given(st.text(min_size=1), st.text(), st.text())
-def test_text_from_outside_changes_no_argument_but_its_own(command_line: str, args: str, path: str) -> None:
-    """-append takes its value as it stands, whatever it begins with; nothing else of the user's is text for QEMU."""
+def test_text_from_outside_changes_only_its_own_argument(command_line: str, args: str, path: str) -> None:
+    """-append takes any value as it is; no other text of the user reaches QEMU."""
     spec = replace(SPEC, args=args, kernel=path, initrd=path)
     assert told(spec, boot=Boot(command_line)) == _with_append(told(), command_line)
 
@@ -184,7 +184,7 @@ def _with_append(arguments: list[str], value: str) -> list[str]:
     return [*arguments[:at], "-append", value, *arguments[at:]]
 
 
-def test_a_card_has_a_queue_for_each_processor_and_vhost_for_each_queue() -> None:
+def test_card_has_a_queue_for_each_cpu_and_vhost_for_each_queue() -> None:
     card = replace(CARD, queues=(11, 30, 31), vhosts=(40, 41, 42))
     fds = replace(FDS, cards=(card,))
     arguments = told(fds=fds)
@@ -195,7 +195,7 @@ def test_a_card_has_a_queue_for_each_processor_and_vhost_for_each_queue() -> Non
     assert slots_of(arguments) == (0,)
 
 
-def test_disks_are_locked_of_the_format_asked_for_and_come_by_descriptor() -> None:
+def test_disks_are_locked_and_passed_by_descriptor_in_their_format() -> None:
     disks = (DiskFile(0, 20, read_only=False), DiskFile(3, 21, read_only=True, format="qcow2"))
     arguments = lines(told(fds=replace(FDS, disks=disks)))
     assert (
@@ -216,20 +216,20 @@ def test_disks_are_locked_of_the_format_asked_for_and_come_by_descriptor() -> No
 
 
 @pytest.mark.parametrize("option", ["-sandbox", "-no-user-config", "-nodefaults"])
-def test_no_spec_turns_the_fences_off(option: str) -> None:
+def test_sandbox_options_are_always_present(option: str) -> None:
     for accel in ("kvm", "tcg"):
         assert option in told(replace(SPEC, machine="q35", cpus=64), accel)
 
 
 @pytest.mark.parametrize("accel", ["kvm", "tcg"])
-def test_the_accelerator_can_be_told_from_the_arguments(accel: str) -> None:
+def test_accelerator_is_read_from_the_arguments(accel: str) -> None:
     assert accelerator_of(told(accel=accel)) == accel
 
 
-def test_the_cards_can_be_told_from_the_arguments() -> None:
+def test_cards_are_read_from_the_arguments() -> None:
     assert slots_of(told(fds=replace(FDS, cards=(CARD, OTHER_CARD)))) == (0, 64)
     assert slots_of(["qemu", "-netdev", "user,id=net0", "-netdev"]) == ()
 
 
-def test_arguments_that_are_not_ours_name_no_accelerator() -> None:
+def test_unknown_accelerator_in_the_arguments_counts_as_tcg() -> None:
     assert accelerator_of(["qemu", "-accel"]) == "tcg"

@@ -1,4 +1,4 @@
-"""The README names only what there is."""
+"""The README agrees with the code."""
 
 import re
 from pathlib import Path
@@ -21,17 +21,17 @@ def proofs_in(text: str) -> list[str]:
     return sorted(set(re.findall(r"`((?:tests/[a-z_]+/)?test_[a-z_]+\.py)`", text)))
 
 
-def test_the_table_of_walls_names_its_tests() -> None:
+def test_security_table_names_all_security_tests() -> None:
     named = {path for path in proofs_in(SECURITY) if "/" not in path}
     assert named == {path.name for path in (REPOSITORY / "tests" / "security").glob("test_*.py")}
 
 
 @pytest.mark.parametrize("path", proofs_in(README))
-def test_the_tests_that_it_names_exist(path: str) -> None:
+def test_named_test_files_exist(path: str) -> None:
     assert (REPOSITORY / path).is_file() if "/" in path else path in TESTS
 
 
-def test_its_metrics_are_those_there_are() -> None:
+def test_metrics_table_is_up_to_date() -> None:
     families = [*Counters().registry.collect(), *StateCollector(1, [KEK]).collect()]
     helps = {family.name + "_total" * (family.type == "counter"): family.documentation for family in families}
     expected = [
@@ -41,7 +41,7 @@ def test_its_metrics_are_those_there_are() -> None:
     assert sorted(re.findall(r"^\| `vtapd_.*$", METRICS, re.MULTILINE)) == sorted(expected)
 
 
-def test_its_alerts_are_those_there_are() -> None:
+def test_alerts_table_is_up_to_date() -> None:
     rules = (REPOSITORY / "config" / "prometheus" / "alerts.yml").read_text()
     assert re.findall(r"^\| `(Vtapd\w+)` ", METRICS, re.MULTILINE) == re.findall(r"- alert: (\w+)", rules)
 
@@ -61,12 +61,12 @@ SHAPES = {
 
 
 def keys_under(heading: str) -> set[str]:
-    """Of the table that follows it."""
+    """Return the keys of the table under this heading."""
     table = JSON.partition(f"\n{heading}")[2].partition("\n| key |")[2].partition("\n\n")[0]
     return {key for row in table.splitlines()[1:] for key in re.findall(r"`(\w+)`", row.split("|")[1])}
 
 
 @pytest.mark.parametrize("heading", SHAPES)
-def test_the_tables_of_json_list_the_keys_that_are_printed(heading: str) -> None:
-    """That these are printed, mypy holds: views return them."""
+def test_json_tables_list_the_printed_keys(heading: str) -> None:
+    """mypy checks that these keys are printed: the representation returns these types."""
     assert keys_under(heading) == set(SHAPES[heading].__annotations__)

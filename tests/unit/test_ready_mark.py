@@ -1,4 +1,4 @@
-"""The mark in a folder that a container's processes may write to as they like."""
+"""The ready mark, in a folder that the container's processes may change at will."""
 
 import os
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ def dev(tmp_path: Path) -> Iterator[int]:
     os.close(descriptor)
 
 
-def test_made_and_removed(tmp_path: Path, dev: int) -> None:
+def test_ready_mark_is_made_and_removed(tmp_path: Path, dev: int) -> None:
     assert not observe_ready_mark(dev)
     set_ready_mark(dev, True)
     assert observe_ready_mark(dev)
@@ -30,7 +30,7 @@ def test_made_and_removed(tmp_path: Path, dev: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "link"])
-def test_what_else_has_the_name_is_neither_counted_nor_followed(tmp_path: Path, dev: int, kind: str) -> None:
+def test_ready_mark_ignores_non_regular_files(tmp_path: Path, dev: int, kind: str) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.touch()
     if kind == "folder":

@@ -1,4 +1,4 @@
-"""What a refusal shows, and what it must not."""
+"""What a refusal shows, and what it must not show."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from supervisor.core.kinds.refusal import check_text, refused
 from supervisor.errors import Rejected
 
 
-def test_label_is_shown_escaped_and_not_at_any_length() -> None:
+def test_label_value_is_escaped_and_shortened() -> None:
     assert refused("vtapd.args", "\x1b[2J", "text").message == r"label vtapd.args='\x1b[2J' is refused"
     assert refused("vtapd.args", "x" * 5000, "text").message.endswith("x'… is refused")
     assert len(refused("vtapd.args", "x" * 5000, "text").message) < 200

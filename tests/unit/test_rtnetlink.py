@@ -1,4 +1,4 @@
-"""rtnetlink's dumps: what is wanted of each message is found, and bytes that make no sense do no harm."""
+"""rtnetlink dumps: the wanted parts of each message are found, and invalid bytes do no harm."""
 
 import ipaddress
 import struct
@@ -74,22 +74,22 @@ def test_requests_are_whole_messages(kind: Kind, family: int, body: bytes) -> No
     assert request[16:] == body
 
 
-def test_the_ip_version_of_what_is_shown() -> None:
+def test_ip_version_is_read_from_the_payload() -> None:
     assert [ip_version(payload) for payload in (route(2, 24), route(10, 64), route(7, 0))] == [4, 6, None]
 
 
-def test_messages_of_one_piece() -> None:
+def test_datagram_is_split_into_messages() -> None:
     data = message(16, b"odd") + message(3, u32(0), flags=0x12)
     assert list(messages(data)) == [(16, 2, 9, b"odd"), (3, 0x12, 9, u32(0))]
 
 
-def test_an_error_is_an_errno() -> None:
+def test_error_is_an_errno() -> None:
     assert parse_error(struct.pack("=i", -19)) == 19
     assert parse_error(struct.pack("=i", 0)) == 0
     assert parse_error(b"") == 0
 
 
-def test_a_macvtap() -> None:
+def test_macvtap_is_parsed() -> None:
     info = attribute(1, b"macvtap\0") + attribute(2, attribute(1, u32(4)))
     payload = link(
         5,
@@ -103,11 +103,11 @@ def test_a_macvtap() -> None:
     assert parse_link(payload) == Link(IfIndex(5), "vtap110002", "02:42:ac:11:00:02", 1400, True, True, "macvtap", 4)
 
 
-def test_a_loopback_that_says_little() -> None:
+def test_loopback_with_few_attributes_is_parsed() -> None:
     assert parse_link(link(1, 0, attribute(3, b"lo\0"))) == Link(IfIndex(1), "lo", "", 0, False, True, "", None)
 
 
-def test_addresses() -> None:
+def test_addresses_are_parsed() -> None:
     payload = address(INET, 16, 4, attribute(1, ip("172.17.0.2")), attribute(2, ip("172.17.0.2")))
     assert parse_address(payload, NOW_S) == (4, Address(4, "172.17.0.2", 16))
     broadcast = address(INET, 16, 4, attribute(2, ip("10.0.0.1")), attribute(4, ip("10.0.255.255")), scope=253)
@@ -117,26 +117,26 @@ def test_addresses() -> None:
 
 
 def cached(preferred_s: int, valid_s: int) -> bytes:
-    """IFA_CACHEINFO."""
+    """Return an IFA_CACHEINFO attribute."""
     return attribute(6, struct.pack("=IIII", preferred_s, valid_s, 77, 78))
 
 
-def test_an_address_with_a_lifetime_has_the_time_of_its_end() -> None:
+def test_address_with_a_lifetime_has_its_end_time() -> None:
     slaac = struct.pack("=BBBBI", INET6, 64, 0, 0, 4) + attribute(1, ip("2001:db8::9"))
     fading = slaac + cached(200, 300) + attribute(8, u32(0x100))
     found = parse_address(fading, NOW_S)
     assert found is not None
-    assert found[1] == Address(6, "2001:db8::9", 64), "it is the same address at each look"
+    assert found[1] == Address(6, "2001:db8::9", 64), "the address differs by its lifetime"
     assert (found[1].valid_until_s, found[1].preferred_until_s, found[1].flags) == (1300.0, 1200.0, 0x100)
     later = parse_address(fading, NOW_S + 0.5)
     assert later is not None
-    assert later[1].valid_until_s == 1300.5, "not what was remembered"
+    assert later[1].valid_until_s == 1300.5, "the end time is a cached one"
     stays = parse_address(slaac + cached(FOREVER, FOREVER), NOW_S)
     assert stays is not None
     assert stays[1].valid_until_s is None
 
 
-def test_a_permanent_address_is_unpacked_once() -> None:
+def test_permanent_address_is_parsed_once() -> None:
     permanent = address(INET6, 64, 4, attribute(1, ip("2001:db8::7")), cached(FOREVER, FOREVER))
     one, other = parse_address(permanent, NOW_S), parse_address(permanent, NOW_S + 30)
     assert one is not None
@@ -149,7 +149,7 @@ def test_a_permanent_address_is_unpacked_once() -> None:
     assert (found[1].valid_until_s, found[1].preferred_until_s) == (None, NOW_S)
 
 
-def test_addresses_are_made_in_the_order_in_which_they_were() -> None:
+def test_addresses_are_sorted_oldest_first() -> None:
     four, newer4, six, newer6 = (
         *(Address(4, f"10.0.0.{n}", 24) for n in (1, 2)),
         *(Address(6, f"fd00::{n}", 64) for n in (1, 2)),
@@ -158,7 +158,7 @@ def test_addresses_are_made_in_the_order_in_which_they_were() -> None:
 
 
 @pytest.mark.parametrize(("ticks", "until_s"), [(0, None), (12345, 1123.45), (-50, 999.5)])
-def test_a_route_with_a_lifetime_has_the_time_of_its_end(ticks: int, until_s: float | None) -> None:
+def test_route_with_a_lifetime_has_its_end_time(ticks: int, until_s: float | None) -> None:
     cache = attribute(12, struct.pack("=IIiIIIII", 0, 0, ticks, 0, 0, 0, 0, 0))
     payload = route(INET6, 0, attribute(4, u32(4)), attribute(5, ip("fe80::1")), cache, protocol=9)
     for delay_s in (0.0, 10.0):
@@ -169,12 +169,12 @@ def test_a_route_with_a_lifetime_has_the_time_of_its_end(ticks: int, until_s: fl
     assert parse_route(route(INET6, 0, attribute(4, u32(4)), cache, protocol=2), NOW_S) is None
 
 
-def test_on_a_point_to_point_link_the_address_is_the_local_one() -> None:
+def test_local_address_of_a_point_to_point_link_is_used() -> None:
     payload = address(INET, 32, 4, attribute(1, ip("10.0.0.9")), attribute(2, ip("10.0.0.1")))
     assert parse_address(payload, NOW_S) == (4, Address(4, "10.0.0.1", 32))
 
 
-def test_a_tunnel_is_no_ethernet() -> None:
+def test_tunnel_is_not_ethernet() -> None:
     tunnel = struct.pack("=BxHiII", 0, 0xFFFE, 7, 1, 0) + attribute(3, b"wg0\0")
     assert not parse_link(tunnel).ethernet
 
@@ -187,11 +187,11 @@ def test_a_tunnel_is_no_ethernet() -> None:
         address(INET, 0, 4),
     ],
 )
-def test_what_is_no_address_of_ours(payload: bytes) -> None:
+def test_other_addresses_are_ignored(payload: bytes) -> None:
     assert parse_address(payload, NOW_S) is None
 
 
-def test_routes() -> None:
+def test_routes_are_parsed() -> None:
     default = route(INET, 0, attribute(4, u32(4)), attribute(5, ip("172.17.0.1")))
     assert parse_route(default, NOW_S) == (4, Route(4, "", 0, "172.17.0.1"))
     rich = route(
@@ -222,31 +222,31 @@ def test_routes() -> None:
         route(INET, 32),
         route(BRIDGE, 32, attribute(4, u32(4))),
     ],
-    ids=["the kernel's own", "local", "a cache entry", "through no link", "another family"],
+    ids=["by the kernel", "local", "cache entry", "without a link", "another family"],
 )
-def test_routes_that_nobody_need_put_back(payload: bytes) -> None:
+def test_routes_that_need_no_restoring_are_ignored(payload: bytes) -> None:
     assert parse_route(payload, NOW_S) is None
 
 
-def test_a_torn_attribute_ends_the_list() -> None:
+def test_truncated_attribute_ends_the_list() -> None:
     assert parse_link(link(1, 0, attribute(3, b"lo\0"), struct.pack("=HH", 0, 4), u32(9))).mtu == 0
     assert parse_link(link(1, 0, attribute(4, b"\1"))).mtu == 0
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_end(data: bytes) -> None:
+def test_random_bytes_are_parsed(data: bytes) -> None:
     for _, _, _, payload in messages(data):
         assert len(payload) < len(data)
     parse_link(link(1, 0) + data)
 
 
 @pytest.mark.parametrize("data", [message(16, b"")[:12], struct.pack("=IHHII", 8, 16, 0, 0, 0)])
-def test_a_torn_message_is_none(data: bytes) -> None:
+def test_truncated_message_is_ignored(data: bytes) -> None:
     assert list(messages(data)) == []
 
 
-def test_requests() -> None:
-    """What they make of a real kernel's links is looked at in tests/integration."""
+def test_requests_to_create_a_tap() -> None:
+    """tests/integration checks their effect on a real kernel."""
     name = attribute(3, b"vtap110002\0")
     requests = (
         create_macvlan("macvtap", "vtap110002", IfIndex(4), 1500),
@@ -260,7 +260,7 @@ def test_requests() -> None:
     assert shown == (18, 0x1, 9, set_link(0, 0, name, attribute(29, u32(8))))
 
 
-def test_requests_by_index() -> None:
+def test_requests_to_create_and_raise_a_link_by_index() -> None:
     create = create_macvlan("macvlan", "t", IfIndex(4), 68, mac="02:00:00:00:00:01", index=9)
     made, raised = messages(pack((create, raise_link(IfIndex(9), 1280)), 1))
     assert struct.unpack_from("=iII", made[3], 4) == (9, 0x200, 0x200)

@@ -24,7 +24,7 @@ def config(boot: Boot) -> object:
     return json.loads(module)
 
 
-def test_the_configuration_goes_by_module_and_not_by_the_command_line() -> None:
+def test_configuration_is_passed_as_a_module() -> None:
     boot = booted(RUMPRUN, "web -p 80", NETWORK)
     assert boot.command_line == ""
     assert boot.modules == (
@@ -33,14 +33,14 @@ def test_the_configuration_goes_by_module_and_not_by_the_command_line() -> None:
     )
 
 
-def test_without_a_network_or_a_gateway_it_is_not_mentioned() -> None:
+def test_missing_network_and_gateway_are_left_out() -> None:
     assert config(booted(RUMPRUN, "web")) == {"cmdline": "web"}
     without = {name: value for name, value in NET.items() if name != "gw"}
     assert config(booted(RUMPRUN, "web", NO_GATEWAY)) == {"cmdline": "web", "hostname": "kek", "net": without}
 
 
 @pytest.mark.parametrize("blank", ["", "   "])
-def test_a_command_line_there_is_always(blank: str) -> None:
+def test_empty_command_line_is_replaced(blank: str) -> None:
     assert config(booted(RUMPRUN, blank)) == {"cmdline": "guest"}
 
 
@@ -48,18 +48,18 @@ SAYABLE = st.characters(exclude_characters='"\\', exclude_categories=("C", "Zl",
 
 
 @given(st.text(SAYABLE, max_size=300))
-def test_every_printable_text_arrives_as_it_was_written(args: str) -> None:
+def test_printable_arguments_are_passed_unchanged(args: str) -> None:
     words = args if args.strip() else "guest"
     assert config(booted(RUMPRUN, args, NETWORK)) == {"cmdline": words, "hostname": "kek", "net": NET}
 
 
 @given(st.text(max_size=20), st.sampled_from(['"', "\\", "\0", "\n", "\x1b", "\x7f"]), st.text(max_size=20))
-def test_what_its_parser_cannot_read_back_is_refused(before: str, bad: str, after: str) -> None:
+def test_characters_that_rumpruns_parser_cannot_read_are_refused(before: str, bad: str, after: str) -> None:
     with pytest.raises(Rejected, match=r"label vtapd.args=.*quotes, backslashes or control characters"):
         booted(RUMPRUN, "x" + before + bad + after + "x", NETWORK)
 
 
-def test_the_configuration_has_its_largest_size_and_no_more() -> None:
+def test_configuration_has_a_maximum_size() -> None:
     frame = len(b'{"cmdline": ""}')
     room_bytes = RUMPRUN.room_bytes(Image(b"", frozenset(), Entry.MULTIBOOT))
     assert room_bytes == MAX_CONFIG_BYTES
@@ -69,7 +69,7 @@ def test_the_configuration_has_its_largest_size_and_no_more() -> None:
         booted(RUMPRUN, "x" * (MAX_CONFIG_BYTES - frame + 1), room_bytes=room_bytes)
 
 
-def test_every_card_and_both_families_are_told() -> None:
+def test_every_card_and_both_families_are_configured() -> None:
     network = GuestNetwork((*BOTH_FAMILIES.nics, NIC1))
     (module,) = booted(RUMPRUN, "web", network).modules
     nets = [value for key, value in json.loads(module, object_pairs_hook=list) if key == "net"]
@@ -78,7 +78,7 @@ def test_every_card_and_both_families_are_told() -> None:
     assert [dict(net) for net in nets] == [NET, net6 | {"gw": "2001:db8::1"}, net1]
 
 
-def test_ipv6_prefix_that_ends_it_is_left_out() -> None:
+def test_ipv6_address_with_an_odd_prefix_is_left_out() -> None:
     odd = replace(BOTH_FAMILIES.nics[0], addresses=(*NIC.addresses, Address(6, "2001:db8::2", 60)))
     boot = booted(RUMPRUN, "web", GuestNetwork((odd,)))
     assert config(boot) == {"cmdline": "web", "net": NET}
@@ -96,7 +96,7 @@ def test_link_local_gateway_is_left_out() -> None:
     assert boot.notes[0].startswith("Not passed to the guest: gateway fe80::1 of eth0: it has no word")
 
 
-def test_second_gateway_of_a_family_that_ends_it_is_left_out() -> None:
+def test_second_gateway_of_a_family_is_left_out() -> None:
     network = GuestNetwork((*BOTH_FAMILIES.nics, replace(NIC1, gateway4="172.18.0.1")))
     boot = booted(RUMPRUN, "web", network)
     nets = [value for key, value in json.loads(boot.modules[0], object_pairs_hook=list) if key == "net"]
@@ -107,20 +107,20 @@ def test_second_gateway_of_a_family_that_ends_it_is_left_out() -> None:
     assert boot.notes == ("Not passed to the guest: gateway 2001:db8:1::1 of eth1: it takes one of each family.",)
 
 
-def test_variables_are_a_key_that_repeats() -> None:
+def test_variables_are_a_repeated_key() -> None:
     (module,) = booted(RUMPRUN, "web", None, (("K", "V"), ("SPACE", "a b=c"))).modules
     assert module == b'{"cmdline": "web", "env": "K=V", "env": "SPACE=a b=c"}'
 
 
 @pytest.mark.parametrize("variable", [("K", 'a"b'), ("K", "a\\"), ("K", "\n"), ("a-b", "c")])
-def test_variable_that_json_cannot_carry_is_left_out_by_name(variable: tuple[str, str]) -> None:
+def test_variable_that_json_cannot_carry_is_left_out_and_named(variable: tuple[str, str]) -> None:
     boot = booted(RUMPRUN, "web", None, (variable, ("L", "V")))
     assert boot.modules == (b'{"cmdline": "web", "env": "L=V"}',)
     (note,) = boot.notes
     assert note.startswith(f"Not passed to the guest: variable {variable[0]!r}: its ")
 
 
-def test_variable_that_has_no_room_left_is_left_out() -> None:
+def test_variable_without_room_is_left_out() -> None:
     boot = booted(RUMPRUN, "web", None, (("LONG", "x" * 60), ("K", "V")), room_bytes=64)
     assert boot.modules == (b'{"cmdline": "web", "env": "K=V"}',)
     assert boot.notes == ("Not passed to the guest: variable 'LONG': no room is left for it.",)
@@ -135,12 +135,12 @@ def test_resolver_is_the_first_dns_server_unless_the_user_sets_it() -> None:
     assert config(own) == {"cmdline": "web", "env": "DNS_RESOLVER=203.0.113.1", "net": NET}
 
 
-def test_resolver_of_the_user_that_cannot_be_carried_does_not_replace_the_containers() -> None:
+def test_invalid_resolver_of_the_user_does_not_replace_the_containers() -> None:
     boot = booted(RUMPRUN, "web", GuestNetwork((NIC,), dns=("192.0.2.53",)), (("DNS_RESOLVER", '"'),))
     assert config(boot) == {"cmdline": "web", "env": "DNS_RESOLVER=192.0.2.53", "net": NET}
 
 
-def test_disks_are_mounted_by_their_position() -> None:
+def test_disks_are_mounted_by_position() -> None:
     mounts = (Mount(0, "/data", "vtapd.disk.3", "/a,mount=/data", None), Mount(2, "/www", "vtapd.disk.9", "/b", "ext"))
     (module,) = booted(RUMPRUN, "web", mounts=mounts).modules
     pairs = json.loads(module, object_pairs_hook=list)
@@ -150,7 +150,7 @@ def test_disks_are_mounted_by_their_position() -> None:
     ]  # fmt: skip
 
 
-def test_mount_point_that_json_cannot_carry_is_refused_by_its_label() -> None:
+def test_mount_point_that_json_cannot_carry_is_refused_by_label() -> None:
     with pytest.raises(Rejected, match=r"label vtapd.disk.0='/disk' is refused; allowed is a mount point"):
         booted(RUMPRUN, "web", mounts=(Mount(0, '/a"b', "vtapd.disk.0", "/disk", None),))
 
@@ -158,7 +158,7 @@ def test_mount_point_that_json_cannot_carry_is_refused_by_its_label() -> None:
 @pytest.mark.parametrize(
     "text", ['"rc_TESTING": [{"bin": "a"}], "blk": {}', ' {"rc_TESTING": [{"bin": "a"}], "blk": {}} ']
 )
-def test_kernel_args_are_further_members_with_or_without_braces(text: str) -> None:
+def test_kernel_args_are_added_members_with_or_without_braces(text: str) -> None:
     (module,) = booted(RUMPRUN, "web", kernel_args=text).modules
     assert module == b'{"cmdline": "web", "rc_TESTING": [{"bin": "a"}], "blk": {}}'
     for nothing in ("", " ", "{ }"):
@@ -177,12 +177,12 @@ def test_kernel_args_are_further_members_with_or_without_braces(text: str) -> No
         ('"c": "x"', "other than cmdline"),
     ],
 )
-def test_kernel_args_that_are_no_members_or_are_written_by_vtapd_are_refused(text: str, allowed: str) -> None:
+def test_wrong_or_reserved_kernel_args_are_refused(text: str, allowed: str) -> None:
     with pytest.raises(Rejected, match=rf"label vtapd.kernel-args=.* is refused; allowed is .*{allowed}"):
         booted(RUMPRUN, "web", kernel_args=text)
 
 
-def test_kernel_args_may_not_mount_beside_the_disk_labels() -> None:
+def test_kernel_args_may_not_mount_disks_if_disk_labels_do() -> None:
     mount = Mount(0, "/data", "vtapd.disk.0", "/disk", None)
     with pytest.raises(Rejected, match="other than blk, cmdline"):
         booted(RUMPRUN, "web", mounts=(mount,), kernel_args='"blk": {}')
@@ -199,7 +199,7 @@ def test_card_with_ipv6_alone_is_configured() -> None:
     "line",
     ["GET /halted HTTP/1.1", "halted by request", "say === _exit(3) called ===", "_lwpabort() called for", "halt"],
 )
-def test_a_line_that_only_looks_like_an_end_is_none(line: str) -> None:
+def test_line_that_resembles_an_end_is_ignored(line: str) -> None:
     scanner = ConsoleScanner(RUMPRUN.console)
     assert not scanner.feed(f"{line}\n".encode())
     assert scanner.verdict is None
@@ -222,21 +222,21 @@ def test_a_line_that_only_looks_like_an_end_is_none(line: str) -> None:
         ("A FATAL TRAP: not at the start", None),
     ],
 )
-def test_what_a_line_tells(line: str, verdict: Verdict | None) -> None:
+def test_console_line_gives_the_verdict(line: str, verdict: Verdict | None) -> None:
     scanner = ConsoleScanner(RUMPRUN.console)
     scanner.feed(f"\n{line}\r\n".encode())
     assert scanner.verdict == verdict
 
 
 @pytest.mark.parametrize("line", ['=== main() of "web" returned -1 ===', "=== ERROR: _exit(-1) called ==="])
-def test_a_negative_code_is_a_code(line: str) -> None:
+def test_negative_exit_code_is_accepted(line: str) -> None:
     scanner = ConsoleScanner(RUMPRUN.console)
     scanner.feed(f"{line}\nhalted\n".encode())
     assert scanner.verdict is not None
     assert scanner.verdict.reason == "guest-exit"
 
 
-def test_a_clean_end_is_told_by_the_console_alone() -> None:
+def test_clean_end_is_read_from_the_console() -> None:
     scanner = ConsoleScanner(RUMPRUN.console)
     assert not scanner.feed(b'=== main() of "web" returned 0 ===\n=== _exit(0) called ===\n')
     assert scanner.feed(b"rump kernel halting...\nhalted\n")
@@ -244,19 +244,19 @@ def test_a_clean_end_is_told_by_the_console_alone() -> None:
     assert scanner.last_line == "=== _exit(0) called ==="
 
 
-def test_abort_is_a_panic_though_it_goes_on_to_exit() -> None:
+def test_abort_followed_by_exit_is_a_panic() -> None:
     scanner = ConsoleScanner(RUMPRUN.console)
     assert scanner.feed(b"_lwpabort() called\n=== ERROR: _exit(1) called ===\nhalted\n")
     assert scanner.verdict == Verdict("guest-panic")
     assert scanner.last_line == "_lwpabort() called"
 
 
-def test_the_kind_cannot_be_asked_to_end() -> None:
+def test_guest_is_stopped_by_quitting_qemu() -> None:
     assert RUMPRUN.stop.name == "QUIT"
     assert all(isinstance(pattern.regex, re.Pattern) for pattern in RUMPRUN.console)
 
 
-def test_it_can_be_told_to_ask() -> None:
+def test_dhcp_is_configured() -> None:
     boot = booted(RUMPRUN, "web", replace(NETWORK, dhcp=True, dns=("192.0.2.53",), search="example.org"))
     (config,) = (json.loads(module) for module in boot.modules)
     assert config["net"] == {"if": "vioif0", "type": "inet", "method": "dhcp"}

@@ -1,4 +1,4 @@
-"""Whatever comes in, what is shown is printable."""
+"""Any text is shown with printable characters only."""
 
 import pytest
 from hypothesis import given
@@ -11,10 +11,10 @@ from supervisor.core.text import escape_controls
     ("text", "shown"),
     [("plain é", "plain é"), ("a\nb", r"a\nb"), ("\x1b[2J", r"\x1b[2J"), ("\u202e", r"\u202e"), ("\ud800", r"\ud800")],
 )
-def test_examples(text: str, shown: str) -> None:
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
     assert escape_controls(text) == shown
 
 
 @given(st.text(st.characters()))
-def test_printable(text: str) -> None:
+def test_escaped_text_is_printable(text: str) -> None:
     assert escape_controls(text).isprintable()

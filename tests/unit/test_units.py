@@ -24,7 +24,7 @@ def test_sizes_are_powers_of_1024(text: str, size_bytes: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "M", "-1M", "1.5G", "64X", "64 M M", "1e3", "0x10", "9" * 16])
-def test_what_is_no_size_is_refused_with_an_example(text: str) -> None:
+def test_wrong_size_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="64M"):
         parse_size(text)
 
@@ -32,21 +32,21 @@ def test_what_is_no_size_is_refused_with_an_example(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"), [("100ms", 0.1), ("10s", 10.0), ("1.5m", 90.0), ("2h", 7200.0), (" 0s ", 0.0)]
 )
-def test_durations(text: str, seconds: float) -> None:
+def test_durations_are_parsed(text: str, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("text", ["", "10", "s", "-1s", "1 s", "1d", "1.s", ".5s", "inf", "1e3s", "10S"])
-def test_a_duration_without_its_unit_is_refused_with_an_example(text: str) -> None:
+def test_wrong_duration_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="100ms"):
         parse_duration(text)
 
 
 @given(st.text())
-def test_any_text_is_read_or_refused_by_value_error(text: str) -> None:
+def test_any_text_is_parsed_or_raises_value_error(text: str) -> None:
     for parse in (parse_size, parse_duration):
         try:
             assert parse(text) >= 0
         except ValueError as refusal:
             said = str(refusal)
-            assert said.startswith("a ")  # what is allowed, not Python's own words
+            assert said.startswith("a ")  # the message says what is allowed; it is not Python's own

@@ -1,4 +1,4 @@
-"""A container, its interfaces and its guest, as most tests want them; each test says only what it changes."""
+"""A usual container, its interfaces and its guest; each test names only what differs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -54,7 +54,7 @@ def container(**changes: object) -> Container:
 
 
 def labelled(**labels: str) -> Container:
-    """`labelled(stop_timeout="5s")` has the label vtapd.stop-timeout."""
+    """Return a container with labels: `labelled(stop_timeout="5s")` has the label vtapd.stop-timeout."""
     return container(labels={f"vtapd.{name.replace('_', '-')}": value for name, value in labels.items()})
 
 
@@ -65,11 +65,11 @@ def booted(
     env: Sequence[tuple[str, str]] = (),
     **more: object,
 ) -> Boot:
-    """What a guest of this kind is given."""
+    """Return what a guest of this kind is given."""
     request = BootRequest(args=args, network=network, env=Environment(tuple(env)))
     return kind.boot(replace(request, **more))  # type: ignore[arg-type]  # replace checks the names, the tests the types
 
 
 def record() -> Record:
-    """Just written, nothing made yet."""
+    """Return a record that was just written, before anything is made."""
     return Record(ID, NAME, INCARNATION)

@@ -1,6 +1,6 @@
-"""The kernel and the run-time folder as one container's plan sees them, small enough to be exact.
+"""The kernel and the run-time folder as one container's plan sees them: a small exact simulation.
 
-Each action is taken in the same single changes as the daemon takes it, so that it can be cut short between any two.
+Each action is applied in the same single changes as in the daemon, so that tests can interrupt it between any two.
 What the real kernel refuses is refused here.
 """
 
@@ -60,12 +60,12 @@ _indexes = count(100)
 
 
 class KernelRefusesError(AssertionError):
-    """The plan asked for what Linux does not do."""
+    """The plan requested what Linux refuses."""
 
 
 @dataclass(frozen=True)
 class Guest:
-    """A running QEMU, its cards by slot: the device that each holds open, and who it thinks it is."""
+    """A running QEMU: its cards by slot, each with the device that it holds open and the addresses that it uses."""
 
     nics: Mapping[int, Uplink]
 
@@ -77,32 +77,32 @@ class World:
     incarnation: Incarnation | None = INCARNATION
     interfaces: dict[str, Interface] = field(default_factory=dict)
     taps: dict[str, Tap] = field(default_factory=dict)
-    """By interface; an interface has at most one here."""
+    """By interface; an interface has at most one tap here."""
     rules: set[DeviceNumber] = field(default_factory=lambda: {FOREIGN_DEVICE})
     nodes: dict[int, DeviceNumber] = field(default_factory=lambda: {FOREIGN_SLOT: FOREIGN_DEVICE})
     netns_link: Pid | None = None
     record: Record | None = None
     guest: Guest | None = None
     ready: bool = False
-    """The container is told that its guest is ready."""
+    """The container has the mark that its guest is ready."""
     minors_elsewhere: set[int] = field(default_factory=set)
-    """Those that other containers' taps have."""
+    """The numbers of other containers' taps."""
     now_s: float = 1000.0
-    """Since boot."""
+    """Seconds since boot."""
     stale_elsewhere: set[int] = field(default_factory=set)
-    """Those that other containers have on record, with a rule, from taps that are gone."""
+    """Numbers of deleted taps for which other containers still have a record and a rule."""
     watched: set[IfIndex] = field(default_factory=set)
-    """The taps that another container could open, and so has open."""
+    """The taps that another container could open, and therefore has open."""
     fresh: set[IfIndex] = field(default_factory=set)
-    """The taps that the daemon that works now has made, with a number that was on no other record."""
+    """The taps that the present daemon has made, with a number that was on no other record."""
     disturbed: bool = False
-    """Somebody else broke what was made; until it is mended, not everything holds."""
+    """Something else broke the set-up; until it is repaired, not every invariant holds."""
 
     def __post_init__(self) -> None:
         self.interfaces = self.interfaces or dict(self.docker)
 
     def seen(self) -> Seen:
-        """As the daemon observes it."""
+        """Return what the daemon observes."""
         if self.incarnation is None:
             return Seen(None, self.netns_link)
         entries = self.record.taps if self.record and self.record.incarnation == self.incarnation else ()
@@ -130,7 +130,7 @@ class World:
         return next_action(ID, NAME, desired, self.seen(), self.record)
 
     def advance(self, desired: Desired) -> Iterator[Action]:
-        """Work towards what is desired; yields after each single change. Stop asking, and the daemon was killed."""
+        """Work towards the desired state; yield after each change. A caller that stops iterating kills the daemon."""
         self.fresh.clear()
         for _ in range(MAX_ACTIONS):
             action = self.next(desired)
@@ -138,10 +138,10 @@ class World:
                 return
             for _change in self._take(action):
                 yield action
-        raise AssertionError(f"no end in sight: {action}")
+        raise AssertionError(f"the plan does not end: {action}")
 
     def converge(self, desired: Desired) -> list[Action]:
-        """All the way; returns the actions taken."""
+        """Work until nothing is left to do; return the actions."""
         taken: list[Action] = []
         for action in self.advance(desired):
             if not taken or taken[-1] is not action:
@@ -202,19 +202,19 @@ class World:
         nics = self.guest.nics if self.guest else {}
         match action:
             case StartGuest(started_with):
-                assert self.guest is None, "two QEMUs on one tap"
+                assert self.guest is None, "a second QEMU on one tap"
                 self.guest = Guest({nic.slot: nic for nic in started_with})
             case StopGuest():
                 self.guest = None
             case PlugNic(nic):
-                assert nics, "only a guest that runs can be given a card"
+                assert nics, "a card for a guest that does not run"
                 assert nic.slot not in nics, "two cards on one tap"
                 self.guest = Guest({**nics, nic.slot: nic})
             case UnplugNic(slot):
                 assert slot in nics, "no such card"
                 self.guest = Guest({number: nic for number, nic in nics.items() if number != slot})
             case MarkReady() | UnmarkReady():
-                assert self.ready != isinstance(action, MarkReady), "nothing changes"
+                assert self.ready != isinstance(action, MarkReady), "an action that changes nothing"
                 self.ready = isinstance(action, MarkReady)
 
     def _create_tap(self, interface: Interface, name: str) -> None:
@@ -263,7 +263,7 @@ class World:
         self.taps[name] = replace(self.taps[name], mac=mac)
 
     def _remove_address(self, name: str, address: Address) -> None:
-        """With an address go the routes that name it; with the last of IPv4 go all routes of IPv4."""
+        """An address takes its routes with it; the last IPv4 address takes all IPv4 routes."""
         now = self.interfaces[name]
         left = tuple(each for each in now.addresses if each != address)
         families = {each.family for each in left}
