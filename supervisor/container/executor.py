@@ -27,10 +27,10 @@ from supervisor.core.attach.actions import (
 )
 from supervisor.core.attach.plan import Desired, Seen, is_attached, next_action
 from supervisor.core.devices.bpf_rules import RUNC_DEFAULTS, Rule, parse_rule
-from supervisor.core.model import Container, GuestRecord, Incarnation, Interface, short_id
+from supervisor.core.model import Container, Incarnation, Interface, short_id
 from supervisor.edges.kernel import netns, rootfs
 from supervisor.errors import Permanent, Transient
-from supervisor.guest.controller import GuestKeeper
+from supervisor.guest.controller import GuestController
 from supervisor.guest.qemu_process import SocketPaths
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -43,7 +43,7 @@ class Steps:
         self,
         context: Context,
         ledger: Ledger,
-        keeper: GuestKeeper,
+        keeper: GuestController,
         container: Container,
         incarnation: Incarnation,
         on_attached: Callable[[bool], None],
@@ -63,11 +63,6 @@ class Steps:
         self._on_attached = on_attached
         self._revocations = ledger.revocations
         """How many there were at the last look."""
-
-    @property
-    def guest(self) -> GuestRecord:
-        """What is on record of its guest."""
-        return self._ledger.guest_of(self.incarnation)
 
     def close(self) -> None:
         if self.attachment is not None:
@@ -131,17 +126,13 @@ class Steps:
                 await self._start_guest(action)
                 return self._with_guest(seen)
             case PlugNic(uplink):
-                guest = await self._keeper.plug(self.reach().handles, uplink, self.guest)
-                self._ledger.note_guest(self.incarnation, guest)
+                await self._keeper.plug(self.reach().handles, uplink)
                 return self._with_guest(seen)
             case UnplugNic(slot):
-                self._ledger.note_guest(self.incarnation, await self._keeper.unplug(slot, self.guest))
+                await self._keeper.unplug(slot)
                 return self._with_guest(seen)
             case StopGuest(again):
-                await self._keeper.stop()
-                self._ledger.note_guest(self.incarnation, self._keeper.settle(self.guest))
-                if again:
-                    self._ledger.note_guest(self.incarnation, replace(self.guest, done=None))
+                await self._keeper.stop(again=again)
                 return self._with_guest(seen)
             case CreateTap():
                 await self._context.leftovers.wait_recovered()
@@ -168,12 +159,11 @@ class Steps:
     async def _start_guest(self, step: StartGuest) -> None:
         self.guest_trouble = None
         try:
-            guest = await self._keeper.start(self.container, self.reach().handles, step, self.guest)
+            await self._keeper.start(self.container, self.reach().handles, step)
         except Permanent as error:
             error.concern(f"container {self.container.name}")
-            guest = self._keeper.fail(self.guest, error)
             self.guest_trouble = error
-        self._ledger.note_guest(self.incarnation, guest)
+            self._keeper.fail(error)
 
     async def _change_rule(self, action: AllowDevice | DenyDevice, seen: Seen) -> Seen:
         """Change nothing, and tell systemd so, if a device was taken from the container while systemd answered."""

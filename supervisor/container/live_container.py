@@ -27,7 +27,7 @@ from supervisor.edges.docker import Event
 from supervisor.edges.kernel import process
 from supervisor.errors import Permanent, Rejected, Transient
 from supervisor.guest.console_hub import Farewell
-from supervisor.guest.controller import GuestKeeper
+from supervisor.guest.controller import GuestController
 from supervisor.guest.launcher import GuestPlan, examine
 from supervisor.guest.qemu_process import SocketPaths, boottime_s
 
@@ -57,7 +57,8 @@ class ContainerRun:
         """Docker was asked to stop or kill it."""
         self._context = context
         self._ledger = ledger
-        self.keeper = GuestKeeper(context, tasks, SocketPaths(context.config.run_dir, container.id), mark)
+        paths = SocketPaths(context.config.run_dir, container.id)
+        self.keeper = GuestController(context, tasks, ledger, incarnation, paths, mark)
         self.steps = Steps(context, ledger, self.keeper, container, incarnation, on_attached)
         self._wanted = True
         self._recovered = not context.leftovers.may_concern(incarnation)
@@ -80,7 +81,7 @@ class ContainerRun:
     @property
     def guest(self) -> GuestRecord:
         """What is on record of its guest."""
-        return self._ledger.guest_of(self.incarnation)
+        return self.keeper.record
 
     @property
     def held(self) -> bool:
@@ -109,7 +110,7 @@ class ContainerRun:
         self._wanted = wanted
         if not self._recovered:
             await self._recover()
-        self.settle()
+        self.keeper.settle()
         starts_anew = not self._planned and self.keeper.session is None and self.keeper.plan is not None
         if wanted and (starts_anew or self._undecided):
             await self._decide()
@@ -138,15 +139,11 @@ class ContainerRun:
             return max(0.0, self.guest.not_before_s - boottime_s())
         return None
 
-    def settle(self) -> None:
-        """Note how its guest has ended, if it has."""
-        self._ledger.note_guest(self.incarnation, self.keeper.settle(self.guest))
-
     async def end(self) -> None:
         """The container has ended, and its guest with it: see that out, then close."""
         if self.keeper.session is not None:
             await self.keeper.session.wait_ended(_ENDS_WITH_CONTAINER_S)
-            self.settle()
+            self.keeper.settle()
         self.keeper.audience.close(Farewell.CONTAINER_ENDED)
         self.close()
 
@@ -181,7 +178,7 @@ class ContainerRun:
                 await deny_unrecorded(self._context, self.container, self.incarnation, self._ledger)
             leftovers.note_recovered(self.container.id)
             found = leftovers.guests_of(self.container.id, self.incarnation.pid)
-            await recover_guest(self.container, self.incarnation, attachment, self._ledger, found)
+            await recover_guest(self.container, self._ledger.of(self.incarnation), attachment, self.keeper, found)
         leftovers.forget(self.container.id)
         self._recovered = True
 
@@ -215,7 +212,7 @@ class ContainerRun:
             return
         attachment = self.steps.reach()
         plan = await self._plan_of_running(guest.process)
-        self._ledger.note_guest(self.incarnation, self.keeper.adopt(self.container, attachment.handles, plan, guest))
+        self.keeper.adopt(self.container, attachment.handles, plan)
 
     async def _plan_of_running(self, running: ProcessRecord) -> GuestPlan:
         """The limits of today's configuration are for guests that start today."""

@@ -18,11 +18,11 @@ from supervisor.container.attachment import Attachment
 from supervisor.container.record import Ledger
 from supervisor.core.attach.rebuild import rebuild
 from supervisor.core.guest.qemu_argv import NAME_PREFIX, accelerator_of, guest_name, slots_of
-from supervisor.core.guest.restart import after_start
-from supervisor.core.model import Container, ContainerId, Incarnation, Pid, ProcessRecord, short_id
+from supervisor.core.model import Container, ContainerId, Incarnation, Pid, ProcessRecord, Record, short_id
 from supervisor.edges import threads
 from supervisor.edges.kernel import cgroups, process
 from supervisor.errors import ContainerGone, Transient
+from supervisor.guest.controller import GuestController
 
 _ENDS_S = 5.0
 _RECOVERY_S = 10.0
@@ -96,10 +96,9 @@ def recover_record(container: Container, incarnation: Incarnation, attachment: A
 
 
 async def recover_guest(
-    container: Container, incarnation: Incarnation, attachment: Attachment, ledger: Ledger, found: list[Pid]
+    container: Container, record: Record | None, attachment: Attachment, controller: GuestController, found: list[Pid]
 ) -> None:
     """Put on record a guest that runs without one; end what is more than one guest, or has no tap to be on."""
-    record = ledger.of(incarnation)
     known = record.guest.process if record else None
     serves = record is not None and record.taps != ()
     for pid in found:
@@ -111,7 +110,7 @@ async def recover_guest(
                 await _take_in(stray, attachment)
                 known = stray
                 log.warning("guest_recovered", pid=pid)
-                ledger.note_guest(incarnation, after_start(ledger.guest_of(incarnation), stray))
+                controller.record_found(stray)
             elif known is None or known.pid != pid:
                 await _end(stray, guest_name(container.id))
 

@@ -1,7 +1,7 @@
-"""Keeps one container's guest: starts or adopts it, stops it, and reckons up how it ended.
+"""Control one container's guest: start, adopt and stop it, and record how it exited.
 
-It holds the one descriptor of each of the guest's taps for the whole life of the container. What must survive the
-daemon it returns as a new GuestRecord, which the worker writes.
+What must survive the daemon is written through the owner of the container's record. The descriptors of the guest's taps
+stay open for the whole life of the container, since a guest that starts again needs them.
 """
 
 import os
@@ -18,7 +18,7 @@ import structlog
 from supervisor.core.attach.actions import StartGuest, Uplink
 from supervisor.core.guest.qemu_argv import Card, guest_name, slots_of
 from supervisor.core.guest.restart import Evidence, after_end, after_start, classify, describe_end
-from supervisor.core.model import Container, ContainerHandles, GuestRecord, Pid, ProcessRecord
+from supervisor.core.model import Container, ContainerHandles, GuestRecord, Incarnation, Pid, ProcessRecord
 from supervisor.edges.kernel import process, tap
 from supervisor.edges.qemu import serial
 from supervisor.errors import Permanent, Transient
@@ -27,6 +27,7 @@ from supervisor.guest.context import GuestContext
 from supervisor.guest.health import Health
 from supervisor.guest.launcher import GuestPlan, launch
 from supervisor.guest.qemu_process import RunningQemu, SocketPaths, boottime_s
+from supervisor.guest.record_owner import RecordOwner
 from supervisor.guest.session import GuestSession
 
 _ASK_AGAIN_S = (0.5, 1.0, 5.0, 15.0)
@@ -35,17 +36,25 @@ _ASK_AGAIN_S = (0.5, 1.0, 5.0, 15.0)
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-class GuestKeeper:
+class GuestController:
     """The guest of one incarnation of a container."""
 
     def __init__(
-        self, context: GuestContext, tasks: anyio.abc.TaskGroup, paths: SocketPaths, mark: Callable[[], None]
+        self,
+        context: GuestContext,
+        tasks: anyio.abc.TaskGroup,
+        owner: RecordOwner,
+        incarnation: Incarnation,
+        paths: SocketPaths,
+        mark: Callable[[], None],
     ) -> None:
         self.plan: GuestPlan | None = None
         self.session: GuestSession | None = None
         self._context = context
         self.tasks = tasks
         self.audience = Audience()
+        self._owner = owner
+        self._incarnation = incarnation
         self._paths = paths
         self._mark = mark
         self._taps: dict[int, tuple[int, ...]] = {}
@@ -55,10 +64,17 @@ class GuestKeeper:
         self._start_counted = True
         """Its guest was seen running, or by the daemon before."""
 
-    def adopt(
-        self, container: Container, handles: ContainerHandles, plan: GuestPlan, guest: GuestRecord
-    ) -> GuestRecord:
-        """Take on the QEMU that an earlier daemon started, untouched; one that has ended meanwhile is reckoned up."""
+    @property
+    def record(self) -> GuestRecord:
+        """What is on record of the guest."""
+        return self._owner.guest_of(self._incarnation)
+
+    def _write(self, guest: GuestRecord) -> None:
+        self._owner.note_guest(self._incarnation, guest)
+
+    def adopt(self, container: Container, handles: ContainerHandles, plan: GuestPlan) -> None:
+        """Follow the QEMU that an earlier daemon started. If it has exited since, record that."""
+        guest = self.record
         assert guest.process is not None, "only a guest on record is adopted"
         self.plan = plan
         slots = guest.process.slots or slots_of(guest.process.command)
@@ -68,17 +84,16 @@ class GuestKeeper:
             # Nobody knows when. That it was healthy before is not taken for granted.
             now_s = boottime_s()
             unproven = replace(guest, process=replace(recorded, spawned_at_s=now_s))
-            return self._reckon(unproven, Evidence(detail="it ended while no daemon ran"), now_s)
+            self._record_exit(unproven, Evidence(detail="it ended while no daemon ran"), now_s)
+            return
         log.info("guest_adopted", pid=found.pid)
         recall = partial(self._recall, container, recorded)
         heard = serial.connect(self._paths.console)
         self._follow(container, handles, RunningQemu(found, recorded, heard), recall)
-        return replace(guest, process=recorded)
+        self._write(replace(guest, process=recorded))
 
-    async def start(
-        self, container: Container, handles: ContainerHandles, step: StartGuest, guest: GuestRecord
-    ) -> GuestRecord:
-        """Start QEMU. Raises Transient where another try may help; Permanent is for the caller to `fail` with."""
+    async def start(self, container: Container, handles: ContainerHandles, step: StartGuest) -> None:
+        """Start QEMU. Raises Transient if another try may help, or Permanent, with which the caller calls `fail`."""
         assert self.plan is not None, "a guest is started only once its image was looked at"
         queues = self.plan.kind.queues(self.plan.spec.cpus)
         cards = tuple(self._card(handles, uplink, queues) for uplink in step.uplinks)
@@ -86,32 +101,36 @@ class GuestKeeper:
         self._start_counted = False
         self.takes_cards = True
         self._follow(container, handles, qemu)
-        started = after_start(guest, qemu.record)
+        started = after_start(self.record, qemu.record)
         self.audience.note("the guest starts")
         log.info("guest_started", pid=qemu.process.pid, kind=self.plan.kind.name, restarts=started.restarts)
         for note in qemu.record.notes:
             log.info("guest_note", note=note)
-        return started
+        self._write(started)
 
-    async def plug(self, handles: ContainerHandles, uplink: Uplink, guest: GuestRecord) -> GuestRecord:
-        """Give the guest one more card; where its machine takes none, it is not asked again."""
+    def record_found(self, process: ProcessRecord) -> None:
+        """Record a guest that an earlier daemon started and did not live to record."""
+        self._write(after_start(self.record, process))
+
+    async def plug(self, handles: ContainerHandles, uplink: Uplink) -> None:
+        """Give the guest one more card. A machine that refuses it is not asked again."""
         assert self.session is not None, "only a guest that runs can be given a card"
         try:
             await self.session.plug(self._card(handles, uplink))
         except Transient as error:
             self.takes_cards = False
             log.warning("card_refused", interface=uplink.original.name, error=str(error), until="its next start")
-            return guest
+            return
         log.info("card_plugged", interface=uplink.original.name)
-        return replace(guest, process=self.session.record)
+        self._write(replace(self.record, process=self.session.record))
 
-    async def unplug(self, slot: int, guest: GuestRecord) -> GuestRecord:
-        """Take a card from the guest whose tap is gone."""
+    async def unplug(self, slot: int) -> None:
+        """Take the card of a tap that is gone from the guest."""
         assert self.session is not None, "only a guest that runs has cards"
         await self.session.unplug(slot)
         self._release(slot)
         log.info("card_unplugged", slot=slot)
-        return replace(guest, process=self.session.record)
+        self._write(replace(self.record, process=self.session.record))
 
     @property
     def is_ready(self) -> bool:
@@ -120,16 +139,19 @@ class GuestKeeper:
             return False
         return self._start_counted if self.plan.spec.ready is None else self.session.record.ready_at_s is not None
 
-    async def stop(self) -> None:
-        """End it, as an operator's stop does; nothing when there is none."""
+    async def stop(self, *, again: bool = False) -> None:
+        """Stop the guest, if there is one, as an operator's stop does. With `again` it may be started after that."""
         if self.session is not None and self.plan is not None:
             await self.session.stop(self.plan.spec.stop_timeout_s)
+        self.settle()
+        if again:
+            self._write(replace(self.record, done=None))
 
-    def settle(self, guest: GuestRecord) -> GuestRecord:
-        """Reckon up a guest that has ended, or count its start once it runs. The same record where nothing happened."""
-        session = self.session
+    def settle(self) -> None:
+        """Record that the guest has exited or is ready, and count its start once it runs, if that is new."""
+        session, guest = self.session, self.record
         if session is None:
-            return guest
+            return
         if session.running_at_s is not None and not self._start_counted:
             self._start_counted = True
             self._context.counters.guest_start_seconds.observe(session.running_at_s - session.record.spawned_at_s)
@@ -140,14 +162,15 @@ class GuestKeeper:
             log.info("guest_ready", after_s=round(after_s, 4))
             guest = replace(guest, process=session.record)
         if session.evidence is None or session.ended_at_s is None:
-            return guest
+            self._write(guest)
+            return
         self.session = None
-        return self._reckon(guest, session.evidence, session.ended_at_s)
+        self._record_exit(guest, session.evidence, session.ended_at_s)
 
-    def fail(self, guest: GuestRecord, error: Permanent) -> GuestRecord:
-        """It cannot be started at all, until an operator acts."""
+    def fail(self, error: Permanent) -> None:
+        """Record that the guest cannot be started until an operator acts."""
         log.error("guest_failed", step=error.step, error=str(error))
-        return replace(guest, process=None, done="failed")
+        self._write(replace(self.record, process=None, done="failed"))
 
     def close(self) -> None:
         """The container has ended, or the daemon ends."""
@@ -188,7 +211,7 @@ class GuestKeeper:
             await anyio.sleep(delay_s)
         return b""
 
-    def _reckon(self, guest: GuestRecord, evidence: Evidence, ended_at_s: float) -> GuestRecord:
+    def _record_exit(self, guest: GuestRecord, evidence: Evidence, ended_at_s: float) -> None:
         assert self.plan is not None
         exit = replace(classify(evidence, self.plan.kind), at=datetime.now(UTC).isoformat(timespec="milliseconds"))
         ended = after_end(
@@ -206,7 +229,7 @@ class GuestKeeper:
         self.audience.note(describe_end(last))
         if ended.done is not None:
             self.release()
-        return ended
+        self._write(ended)
 
     def _health(self, record: ProcessRecord, handles: ContainerHandles) -> Health | None:
         """None where nothing is asked of it."""
