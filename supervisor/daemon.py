@@ -12,7 +12,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import anyio
@@ -69,7 +68,7 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
             )
             await _reach_systemd(context)
             reconciler = Reconciler(context)
-            page = Page(counters.registry, partial(sample_all, reconciler))
+            page = Page(counters.registry, lambda: sample_all(reconciler.statuses()))
             control = serve_control(config.control_socket, config.control.group, reconciler)
             async with serve_metrics(config, page) as metrics, control:
                 reloading = Reloading(path, context, reconciler, metrics)

@@ -6,7 +6,6 @@ import anyio
 import anyio.abc
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from supervisor.container.status import state_of
 from supervisor.container.worker import Worker
 from supervisor.errors import Permanent
 from supervisor.guest.console_hub import Audience, Farewell, Viewer
@@ -23,12 +22,11 @@ _CODES = {
 
 
 def audience_of(worker: Worker) -> Audience:
-    """Raises Permanent where there is no guest to be watched."""
-    run = worker.current
-    if run is None or run.keeper.plan is None:
-        said = f"container {worker.name} has no guest, and no console: it is {state_of(worker)}"
+    """Return the console of the container's guest. Raises Permanent if it has no guest."""
+    if worker.console is None:
+        said = f"container {worker.name} has no guest, and no console: it is {worker.status().state}"
         raise Permanent(said, step="console", remedy="see: vtapd inspect; docker logs shows what the container says")
-    return run.keeper.audience
+    return worker.console
 
 
 async def converse(messages: web.WebSocketResponse, audience: Audience, *, who: str, writes: bool) -> None:

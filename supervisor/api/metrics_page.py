@@ -4,7 +4,7 @@ So the loop gives a few microseconds for each guest, and whoever scrapes, howeve
 """
 
 import gzip
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import anyio
@@ -12,10 +12,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from supervisor.container.reconciler import Reconciler
-from supervisor.container.status import state_of
-from supervisor.container.worker import Worker
 from supervisor.core.model import Incarnation, Pid
+from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.edges.kernel import process, tap
 from supervisor.edges.threads import run_in_thread
 from supervisor.guest.qemu_process import boottime_s
@@ -55,43 +53,33 @@ class Page:
         return gzip.compress(text), headers | {"Content-Encoding": "gzip"}
 
 
-def sample_all(reconciler: Reconciler) -> StateCollector:
+def sample_all(statuses: Sequence[ContainerStatus]) -> StateCollector:
     """Return the state of all containers, for a scrape."""
-    workers = reconciler.workers.values()
-    samples = (sample(worker) for worker in workers if worker.container is not None)
-    attached = sum(worker.attached for worker in workers)
-    return StateCollector(attached, [each for each in samples if each is not None])
+    samples = [sample(each, each.incarnation.pid, each.guest) for each in statuses if each.incarnation and each.guest]
+    return StateCollector(sum(each.attached for each in statuses), samples)
 
 
-def sample(worker: Worker) -> GuestSample | None:
-    """The guest's part of a scrape, or None where there is no guest. Asks nothing of the kernel."""
-    run = worker.current
-    if run is None or run.keeper.plan is None:
-        return None
-    plan, guest, session = run.keeper.plan, run.guest, run.keeper.session
-    qemu = Incarnation(session.pid, session.record.start_ticks) if session else None
-    waiting = session is None and guest.done is None
+def sample(status: ContainerStatus, init: Pid, guest: GuestStatus) -> GuestSample:
+    """Return the guest's part of a scrape. Asks nothing of the kernel."""
+    record, qemu = status.guest_record, guest.qemu
+    waiting = qemu is None and record.done is None
+    process = Incarnation(qemu.pid, qemu.start_ticks) if qemu else None
     return GuestSample(
-        container=worker.name,
-        guest=plan.kind.name,
-        state=state_of(worker),
-        up=session is not None and session.running_at_s is not None,
-        restarts=guest.restarts,
-        exits=guest.exit_counts,
-        backoff_s=max(0.0, guest.not_before_s - boottime_s()) if waiting else 0.0,
-        observe_usage=partial(observe_usage, run.incarnation.pid, qemu, _interfaces(worker)),
+        container=status.name,
+        guest=guest.kind,
+        state=status.state,
+        up=guest.is_up,
+        restarts=record.restarts,
+        exits=record.exit_counts,
+        backoff_s=max(0.0, record.not_before_s - boottime_s()) if waiting else 0.0,
+        observe_usage=partial(observe_usage, init, process, _interfaces(status)),
     )
 
 
-def _interfaces(worker: Worker) -> dict[str, str]:
-    """By tap, each interface that the guest has, or will have once it is started again."""
-    run, record = worker.current, worker.ledger.record
-    if run is None or record is None:
-        return {}
-    session = run.keeper.session
-    return {
-        entry.tap: entry.interface for entry in record.taps if session is None or entry.slot in session.record.slots
-    }
+def _interfaces(status: ContainerStatus) -> dict[str, str]:
+    """Return, by tap, each interface that the guest has, or will have once it is started again."""
+    taps = status.record.taps if status.record else ()
+    return {entry.tap: entry.interface for entry in taps if status.qemu is None or entry.slot in status.qemu.slots}
 
 
 def observe_usage(init: Pid, qemu: Incarnation | None, interfaces: Mapping[str, str]) -> Usage:

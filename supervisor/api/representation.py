@@ -1,11 +1,9 @@
-"""What is told of a container, as plain JSON values: the shapes behind `ps` and `inspect`."""
+"""Represent a container's status as JSON values: the answers behind `vtapd ps` and `vtapd inspect`."""
 
-from supervisor.container.status import reason_of, state_of
-from supervisor.container.worker import Worker
 from supervisor.core.attach.plan import Seen, SeenInterface
 from supervisor.core.guest.pending import Pending
 from supervisor.core.guest.qemu_argv import accelerator_of
-from supervisor.core.model import Exit, GuestRecord, Record, TapRecord, short_id
+from supervisor.core.model import Exit, Record, TapRecord, short_id
 from supervisor.core.report.schema import (
     Details,
     ExitShape,
@@ -15,64 +13,57 @@ from supervisor.core.report.schema import (
     Summary,
     TapShape,
 )
+from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.edges.kernel.netns import NETNS_DIR
 from supervisor.guest.qemu_process import boottime_s
 
 
-def summary(worker: Worker) -> Summary:
-    """One line of `ps`."""
-    run = worker.current
-    guest = run.guest if run else GuestRecord()
-    session, plan = (run.keeper.session, run.keeper.plan) if run else (None, None)
+def summary(status: ContainerStatus) -> Summary:
+    """Return one line of `ps`."""
+    record, qemu = status.guest_record, status.qemu
     return {
-        "id": worker.id,
-        "name": worker.name,
-        "state": state_of(worker),
-        "address": _address(worker),
-        "guest": plan.kind.name if plan else None,
-        "uptime_s": round(boottime_s() - session.record.spawned_at_s, 1) if session else None,
-        "restarts": guest.restarts,
-        "last_exit": _exit(guest.exits[-1]) if guest.exits else None,
-        "reason": reason_of(worker),
+        "id": status.id,
+        "name": status.name,
+        "state": status.state,
+        "address": _address(status),
+        "guest": status.guest.kind if status.guest else None,
+        "uptime_s": round(boottime_s() - qemu.spawned_at_s, 1) if qemu else None,
+        "restarts": record.restarts,
+        "last_exit": _exit(record.exits[-1]) if record.exits else None,
+        "reason": status.reason,
     }
 
 
-def details(worker: Worker) -> Details:
-    """All that one would otherwise look up by hand."""
-    run = worker.current
-    attachment, seen = (run.steps.attachment, run.steps.seen) if run else (None, None)
-    linked = seen is not None and seen.netns_link is not None
+def details(status: ContainerStatus, pending: tuple[Pending, ...] | None) -> Details:
+    """Return the answer of `inspect`. `pending`: what the next start of its guest would change, if that is known."""
+    linked = status.seen is not None and status.seen.netns_link is not None
     return {
-        "id": worker.id,
-        "name": worker.name,
-        "state": state_of(worker),
-        "reason": reason_of(worker),
-        "pid": run.incarnation.pid if run else None,
-        "netns": str(NETNS_DIR / short_id(worker.id)) if linked else None,
-        "cgroup": attachment.cgroup.path if attachment else None,
-        "device_rule_note": attachment.rules.note if attachment else None,
-        "interfaces": _interfaces(worker),
-        "guest": _guest(worker),
+        "id": status.id,
+        "name": status.name,
+        "state": status.state,
+        "reason": status.reason,
+        "pid": status.incarnation.pid if status.incarnation else None,
+        "netns": str(NETNS_DIR / short_id(status.id)) if linked else None,
+        "cgroup": status.cgroup,
+        "device_rule_note": status.device_rule_note,
+        "interfaces": _interfaces(status),
+        "guest": _guest(status, status.guest, pending) if status.guest else None,
     }
 
 
-def _address(worker: Worker) -> str | None:
-    """The guest's own or the one that it was given, or the first interface's."""
-    run = worker.current
-    plan = run.keeper.plan if run else None
-    if plan is not None and plan.spec.address.address is not None:
-        return str(plan.spec.address.address)
-    process = run.guest.process if run else None
-    told = process.whereabouts.ip if process and process.whereabouts else None
-    addresses = [address for each in _interfaces(worker) for address in each["addresses"]]
-    return next((a for a in addresses if a.partition("/")[0] == told), next(iter(addresses), None))
+def _address(status: ContainerStatus) -> str | None:
+    """Return the guest's address, or that of the container's first interface."""
+    if status.guest is not None and status.guest.spec.address.address is not None:
+        return str(status.guest.spec.address.address)
+    process = status.guest_record.process
+    given = process.whereabouts.ip if process and process.whereabouts else None
+    addresses = [address for each in _interfaces(status) for address in each["addresses"]]
+    return next((a for a in addresses if a.partition("/")[0] == given), next(iter(addresses), None))
 
 
-def _interfaces(worker: Worker) -> list[InterfaceShape]:
-    seen = worker.current.steps.seen if worker.current else None
-    if seen is None:
-        return []
-    return [_interface(worker.ledger.record, seen, each) for each in seen.interfaces]
+def _interfaces(status: ContainerStatus) -> list[InterfaceShape]:
+    seen = status.seen
+    return [_interface(status.record, seen, each) for each in seen.interfaces] if seen is not None else []
 
 
 def _interface(record: Record | None, seen: Seen, each: SeenInterface) -> InterfaceShape:
@@ -103,41 +94,37 @@ def _tap(seen: Seen, each: SeenInterface, entry: TapRecord | None) -> TapShape |
     }
 
 
-def _guest(worker: Worker) -> GuestShape | None:
-    run = worker.current
-    if run is None or run.keeper.plan is None:
-        return None
-    plan, guest, session = run.keeper.plan, run.guest, run.keeper.session
+def _guest(status: ContainerStatus, guest: GuestStatus, pending: tuple[Pending, ...] | None) -> GuestShape:
+    spec, record, qemu = guest.spec, status.guest_record, guest.qemu
     return {
-        "kind": plan.kind.name,
-        "kind_because": plan.because,
-        "notes": list(guest.process.notes) if guest.process else [],
-        "kernel": plan.spec.kernel,
-        "initrd": plan.spec.initrd,
-        "args": plan.spec.args,
-        "kernel_args": plan.spec.kernel_args,
-        "screen": plan.spec.screen,
-        "memory_mib": plan.spec.memory_mib,
-        "cpus": plan.spec.cpus,
-        "accel": accelerator_of(guest.process.command) if guest.process else plan.spec.accel,
-        "restart": str(plan.spec.restart),
-        "on_exit": plan.spec.on_exit,
-        "stop_timeout_s": plan.spec.stop_timeout_s,
-        "ready": str(plan.spec.ready) if plan.spec.ready else "none",
-        "alive": str(plan.spec.alive) if plan.spec.alive else "off",
-        "state": state_of(worker),
-        "pid": session.pid if session else None,
-        "started_at_boottime_s": session.record.spawned_at_s if session else None,
-        "restarts": guest.restarts,
-        "last_exit": _exit(guest.exits[-1]) if guest.exits else None,
-        "history": [_exit(each) for each in guest.exits],
-        "pending": _pending(run.pending()),
-        "command": list(guest.process.command) if guest.process else [],
+        "kind": guest.kind,
+        "kind_because": guest.because,
+        "notes": list(record.process.notes) if record.process else [],
+        "kernel": spec.kernel,
+        "initrd": spec.initrd,
+        "args": spec.args,
+        "kernel_args": spec.kernel_args,
+        "screen": spec.screen,
+        "memory_mib": spec.memory_mib,
+        "cpus": spec.cpus,
+        "accel": accelerator_of(record.process.command) if record.process else spec.accel,
+        "restart": str(spec.restart),
+        "on_exit": spec.on_exit,
+        "stop_timeout_s": spec.stop_timeout_s,
+        "ready": str(spec.ready) if spec.ready else "none",
+        "alive": str(spec.alive) if spec.alive else "off",
+        "state": status.state,
+        "pid": qemu.pid if qemu else None,
+        "started_at_boottime_s": qemu.spawned_at_s if qemu else None,
+        "restarts": record.restarts,
+        "last_exit": _exit(record.exits[-1]) if record.exits else None,
+        "history": [_exit(each) for each in record.exits],
+        "pending": _pending(pending),
+        "command": list(record.process.command) if record.process else [],
     }
 
 
 def _pending(found: tuple[Pending, ...] | None) -> list[PendingShape] | None:
-    """What its next start would change."""
     if found is None:
         return None
     return [{"what": each.what, "running": each.running, "next": each.next} for each in found]

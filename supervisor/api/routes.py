@@ -17,7 +17,7 @@ from supervisor.api.console_socket import MOST_TYPED, audience_of, converse
 from supervisor.api.http import end_connection
 from supervisor.api.representation import details, summary
 from supervisor.api.screen import capture_screen
-from supervisor.container.operations import ORDERS
+from supervisor.container.operations import OPERATIONS
 from supervisor.container.reconciler import Reconciler
 from supervisor.container.worker import Worker
 from supervisor.core.report.schema import ConsoleShape
@@ -53,26 +53,26 @@ class Doors:
             web.get("/containers/{name}/screen", self._screen),
             web.get("/containers/{name}/console", self._console),
             web.get("/containers/{name}/console/live", self._live_console),
-            web.post(f"/containers/{{name}}/{{verb:{'|'.join(ORDERS)}}}", self._order),
+            web.post(f"/containers/{{name}}/{{verb:{'|'.join(OPERATIONS)}}}", self._order),
         ]
 
     async def _version(self, _request: web.Request) -> web.Response:
         return web.json_response({"version": program_version(), "pid": os.getpid()})
 
     async def _list(self, _request: web.Request) -> web.Response:
-        workers = sorted(self._reconciler.workers.values(), key=lambda w: w.name)
-        return web.json_response([summary(worker) for worker in workers if worker.container is not None])
+        return web.json_response([summary(status) for status in self._reconciler.statuses()])
 
     async def _inspect(self, request: web.Request) -> web.Response:
-        return web.json_response(details(self._found(request)))
+        worker = self._found(request)
+        return web.json_response(details(worker.status(), worker.pending()))
 
     async def _order(self, request: web.Request) -> web.Response:
         worker = self._found(request)
         try:
-            await ORDERS[request.match_info["verb"]](worker)
+            await OPERATIONS[request.match_info["verb"]](worker)
         except (Transient, Permanent) as error:
             return _refusal(error)
-        return web.json_response(summary(worker))
+        return web.json_response(summary(worker.status()))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """One JSON object a line; an empty line now and then tells that the daemon is there."""

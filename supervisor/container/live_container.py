@@ -23,9 +23,10 @@ from supervisor.core.guest.spec import UNLIMITED, AddressPlan, GuestSpec
 from supervisor.core.kinds import KINDS
 from supervisor.core.kinds.network import no_address
 from supervisor.core.model import Container, GuestRecord, Incarnation, ProcessRecord
+from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.edges.docker import Event
 from supervisor.edges.kernel import process
-from supervisor.errors import Permanent, Rejected, Transient
+from supervisor.errors import Permanent, Rejected, Transient, VtapdError
 from supervisor.guest.console_hub import Farewell
 from supervisor.guest.controller import GuestController
 from supervisor.guest.launcher import GuestPlan, examine
@@ -151,6 +152,38 @@ class ContainerRun:
         """Give all descriptors back; everything in the container stays as it is."""
         self.keeper.close()
         self.steps.close()
+
+    def status(self, error: VtapdError | None) -> ContainerStatus:
+        """Return what is known of it now. `error` is the worker's."""
+        attachment = self.steps.attachment
+        return ContainerStatus(
+            id=self.container.id,
+            name=self.container.name,
+            incarnation=self.incarnation,
+            paused=self.container.paused,
+            stopping=self.stopping,
+            attached=self.steps.attached,
+            ignored_reason=self.left_alone,
+            error=error,
+            guest_error=self.steps.guest_trouble,
+            record=self._ledger.of(self.incarnation),
+            seen=self.steps.seen,
+            cgroup=attachment.cgroup.path if attachment else None,
+            device_rule_note=attachment.rules.note if attachment else None,
+            guest=self._guest_status(),
+        )
+
+    def _guest_status(self) -> GuestStatus | None:
+        plan, session = self.keeper.plan, self.keeper.session
+        if plan is None:
+            return None
+        return GuestStatus(
+            spec=plan.spec,
+            kind=plan.kind.name,
+            because=plan.because,
+            qemu=session.record if session else None,
+            booted=session is not None and session.running_at_s is not None,
+        )
 
     def pending(self) -> tuple[Pending, ...] | None:
         """By what its guest differs from one that would be started now; None where none runs, or nobody knows."""

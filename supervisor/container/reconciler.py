@@ -17,6 +17,7 @@ from supervisor.container.worker import Worker
 from supervisor.core.backoff import Backoff
 from supervisor.core.model import Container, ContainerId
 from supervisor.core.report.lookup import find_container
+from supervisor.core.report.status import ContainerStatus
 from supervisor.edges.docker import Event
 from supervisor.edges.kernel import netns
 from supervisor.errors import Permanent, Transient
@@ -90,6 +91,11 @@ class Reconciler:
     def find(self, asked: str) -> Worker:
         """By id, name, or the beginning of an id. Raises Permanent where none or several are meant."""
         return self.workers[find_container(asked, {each.id: each.name for each in self.workers.values()})]
+
+    def statuses(self) -> list[ContainerStatus]:
+        """Return the status of every container that Docker has described, by name."""
+        known = (worker for worker in self.workers.values() if worker.container is not None)
+        return sorted((worker.status() for worker in known), key=lambda status: status.name)
 
     def _assume(self, event: Event) -> Container | None:
         return self._context.arrivals.take(event, self._context.config.attach.containers)

@@ -17,10 +17,13 @@ from supervisor.container.live_container import ContainerRun
 from supervisor.core.attach.actions import DeleteRecord, UnlinkNetns
 from supervisor.core.attach.plan import Desired, Seen, next_action
 from supervisor.core.backoff import Backoff
+from supervisor.core.guest.pending import Pending
 from supervisor.core.model import Container, ContainerId, Incarnation, Record, short_id
+from supervisor.core.report.status import ContainerStatus
 from supervisor.edges.docker import Event
 from supervisor.edges.kernel import netns, process
 from supervisor.errors import ContainerGone, Permanent, Rejected, Transient, VtapdError
+from supervisor.guest.console_hub import Audience
 from supervisor.guest.qemu_process import SocketPaths
 from supervisor.observability.log_setup import NameInLog
 
@@ -70,6 +73,32 @@ class Worker:
         """Whether it has all that it should have."""
         return self.current is not None and self.current.steps.attached
 
+    @property
+    def console(self) -> Audience | None:
+        """The console of its guest; None if it has no guest."""
+        run = self.current
+        return run.keeper.audience if run is not None and run.keeper.plan is not None else None
+
+    def status(self) -> ContainerStatus:
+        """Return what is known of the container now."""
+        if self.current is None:
+            return ContainerStatus(id=self.id, name=self.name, error=self.trouble)
+        return self.current.status(self.trouble)
+
+    def pending(self) -> tuple[Pending, ...] | None:
+        """Return what the next start of its guest would change; None if none runs, or that is not known."""
+        return self.current.pending() if self.current is not None else None
+
+    async def draw_screen(self, descriptor: int) -> None:
+        """Write what is on its guest's screen, as PPM, to a file that is open for writing alone.
+
+        Raises Transient if no guest runs, or if QEMU does not draw it.
+        """
+        session = self.current.keeper.session if self.current is not None else None
+        if session is None:
+            raise Transient(f"container {self.name}: no guest runs any more", step="screen")
+        await session.draw(descriptor)
+
     def mark(self, event: Event | None = None, *, inspect: bool = False) -> None:
         """Something may have changed: look again, soon. `inspect` asks Docker again, too."""
         self._inspect = self._inspect or inspect or event is not None
@@ -111,20 +140,23 @@ class Worker:
         self.trouble = None
         self.mark()
 
-    async def settled(self, timeout_s: float) -> bool:
-        """Once nothing differs any more, or something is in the way; False where that takes longer."""
-        idle = self._idle  # whoever marks it again, later, has another
+    async def wait_converged(self, timeout_s: float) -> bool:
+        """Wait until the container has converged or failed. Returns False on timeout."""
+        idle = self._idle  # a later mark replaces it
         with anyio.move_on_after(timeout_s):
             await idle.wait()
         return idle.is_set()
 
-    async def until(self, reached: Callable[[], bool], timeout_s: float) -> bool:
-        """Whether it comes to that; asked after each look that ends from now on."""
+    async def wait_for(self, reached: Callable[[ContainerStatus], bool], timeout_s: float) -> bool:
+        """Wait until the status is as asked. `reached` is called after each look that ends from now on.
+
+        Returns False on timeout.
+        """
         with anyio.move_on_after(timeout_s):
             while True:
                 looked = self._looked  # which another one replaces
                 await looked.wait()
-                if reached():
+                if reached(self.status()):
                     return True
         return False
 

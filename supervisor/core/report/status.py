@@ -1,0 +1,127 @@
+"""What is known of one container at one moment. All views, metrics and commands read this value, and nothing else.
+
+It holds no descriptor and asks nothing of the kernel or of Docker, so any thread may read it.
+"""
+
+from dataclasses import dataclass
+
+from supervisor.core.attach.plan import Seen
+from supervisor.core.guest.spec import GuestSpec
+from supervisor.core.model import ContainerId, GuestRecord, Incarnation, ProcessRecord, Record
+from supervisor.errors import Permanent, Rejected, VtapdError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestStatus:
+    """The guest that a container's labels ask for."""
+
+    spec: GuestSpec
+    kind: str
+    because: str
+    """Why it is of this kind."""
+    qemu: ProcessRecord | None = None
+    """The QEMU that runs; None if none does."""
+    booted: bool = False
+    """That QEMU has answered on QMP."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it runs, ready or not."""
+        return self.qemu is not None and self.booted
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it runs and passed the health check of `vtapd.ready`."""
+        return self.qemu is not None and self.qemu.ready_at_s is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerStatus:
+    """One container. Without `incarnation` it does not run, as far as is known."""
+
+    id: ContainerId
+    name: str
+    incarnation: Incarnation | None = None
+    paused: bool = False
+    stopping: bool = False
+    """Docker was asked to stop it."""
+    attached: bool = False
+    """It has all that it should have."""
+    ignored_reason: str | None = None
+    """Why it gets nothing, though nothing failed."""
+    error: VtapdError | None = None
+    """What failed last. A Permanent one holds until the container changes."""
+    guest_error: VtapdError | None = None
+    """Why its guest could not be started."""
+    record: Record | None = None
+    """The record of this run."""
+    seen: Seen | None = None
+    cgroup: str | None = None
+    device_rule_note: str | None = None
+    guest: GuestStatus | None = None
+    """None if it asks for no guest, or that is not decided yet."""
+
+    @property
+    def qemu(self) -> ProcessRecord | None:
+        """The QEMU that runs, if any."""
+        return self.guest.qemu if self.guest else None
+
+    @property
+    def guest_record(self) -> GuestRecord:
+        """What is on record of its guest."""
+        return self.record.guest if self.record else GuestRecord()
+
+    @property
+    def guest_stopped_by_operator(self) -> bool:
+        return self.record is not None and self.record.held
+
+    @property
+    def state(self) -> str:
+        """One of the documented states."""
+        return state_of(self)
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is in this state; None if nothing more is known."""
+        return reason_of(self)
+
+
+def state_of(status: ContainerStatus) -> str:
+    """Return the one of the documented states that the container is in."""
+    if isinstance(status.error, Permanent):
+        return "rejected" if isinstance(status.error, Rejected) else "failed"
+    if status.incarnation is None:
+        return "attaching"
+    if status.ignored_reason is not None:
+        return "detached"
+    if status.guest is not None and status.guest.qemu is not None:
+        return _state_of_running(status.guest)
+    if status.guest_record.done is not None:
+        return status.guest_record.done
+    if status.guest_stopped_by_operator:
+        return "exited"
+    if not status.attached:
+        return "attaching"
+    if status.guest is None:
+        return "attached"
+    return "backoff" if status.guest_record.exits else "booting"
+
+
+def _state_of_running(guest: GuestStatus) -> str:
+    if guest.is_ready:
+        return "ready"
+    return "running" if guest.is_up else "booting"
+
+
+def reason_of(status: ContainerStatus) -> str | None:
+    """Return why the container is in its state, or None if nothing more is known."""
+    error = status.error or status.guest_error
+    if error is not None:
+        return str(error)
+    if status.guest_stopped_by_operator and status.qemu is None:
+        return "an operator stopped its guest; start it again: vtapd start"
+    guest, record = status.guest, status.guest_record
+    if record.done == "failed" and record.exits and guest is not None:
+        last = record.exits[-1]
+        return f"its guest ended ({last.reason}), and vtapd.restart={guest.spec.restart} allows no further start"
+    return status.ignored_reason

@@ -1,0 +1,91 @@
+"""The state and the reason of a container, from what is known of it."""
+
+from dataclasses import replace
+
+import pytest
+
+from supervisor.core.guest.spec import GuestSpec
+from supervisor.core.model import Exit, GuestRecord, Incarnation, Pid, Record
+from supervisor.core.report.status import ContainerStatus, GuestStatus
+from supervisor.errors import Permanent, Rejected, Transient
+from tests.unit.things import ID, INCARNATION, NAME, PROCESS
+
+CRASH = Exit("guest-panic")
+UNKNOWN = ContainerStatus(id=ID, name=NAME)
+RUNS = replace(UNKNOWN, incarnation=INCARNATION)
+ATTACHED = replace(RUNS, attached=True)
+GUEST = GuestStatus(spec=GuestSpec(kernel="/k", memory_mib=64), kind="rumprun", because="its label says so")
+SERVES = replace(ATTACHED, guest=GUEST)
+STARTED = replace(GUEST, qemu=PROCESS)
+BOOTED = replace(STARTED, booted=True)
+READY = replace(BOOTED, qemu=replace(PROCESS, ready_at_s=101.0))
+
+
+def recorded(status: ContainerStatus, guest: GuestRecord, *, held: bool = False) -> ContainerStatus:
+    return replace(status, record=Record(ID, NAME, INCARNATION, guest=guest, held=held))
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        (UNKNOWN, "attaching"),
+        (RUNS, "attaching"),
+        (ATTACHED, "attached"),
+        (replace(ATTACHED, error=Transient("the disk is full")), "attached"),
+        (replace(ATTACHED, error=Permanent("no macvtap")), "failed"),
+        (replace(SERVES, error=Rejected("no such kernel")), "rejected"),
+        (replace(RUNS, ignored_reason="it uses the host's network"), "detached"),
+        (replace(SERVES, ignored_reason="an operator detached it"), "detached"),
+        (SERVES, "booting"),
+        (replace(SERVES, attached=False), "attaching"),
+        (recorded(SERVES, GuestRecord(exits=(CRASH,))), "backoff"),
+        (recorded(SERVES, GuestRecord(done="failed", exits=(CRASH,))), "failed"),
+        (recorded(SERVES, GuestRecord(done="exited", exits=(CRASH,))), "exited"),
+        (recorded(SERVES, GuestRecord(), held=True), "exited"),
+        (replace(ATTACHED, guest=STARTED), "booting"),
+        (replace(ATTACHED, guest=BOOTED), "running"),
+        (replace(ATTACHED, guest=READY), "ready"),
+        (recorded(replace(ATTACHED, guest=BOOTED), GuestRecord(), held=True), "running"),
+    ],
+)
+def test_state(status: ContainerStatus, state: str) -> None:
+    assert status.state == state
+
+
+OPERATOR = "an operator stopped its guest; start it again: vtapd start"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (UNKNOWN, None),
+        (SERVES, None),
+        (replace(UNKNOWN, error=Transient("Docker does not answer")), "Docker does not answer"),
+        (replace(SERVES, guest_error=Permanent("no QEMU", remedy="install it")), "no QEMU; install it"),
+        (replace(SERVES, error=Transient("the disk is full"), guest_error=Permanent("no QEMU")), "the disk is full"),
+        (replace(ATTACHED, ignored_reason="it uses the host's network"), "it uses the host's network"),
+        (recorded(SERVES, GuestRecord(), held=True), OPERATOR),
+        (recorded(replace(ATTACHED, guest=BOOTED), GuestRecord(), held=True), None),
+        (recorded(SERVES, GuestRecord(done="exited", exits=(CRASH,))), None),
+        (recorded(SERVES, GuestRecord(done="failed")), None),
+        (recorded(ATTACHED, GuestRecord(done="failed", exits=(CRASH,))), None),
+        (
+            recorded(SERVES, GuestRecord(done="failed", exits=(CRASH,))),
+            "its guest ended (guest-panic), and vtapd.restart=on-failure allows no further start",
+        ),
+    ],
+)
+def test_reason(status: ContainerStatus, reason: str | None) -> None:
+    assert status.reason == reason
+
+
+def test_guest_that_was_found_ready_but_does_not_run_is_neither_up_nor_ready() -> None:
+    assert not GUEST.is_up
+    assert not GUEST.is_ready
+    assert BOOTED.is_up
+    assert READY.is_ready
+
+
+def test_record_is_empty_without_a_record_of_this_run() -> None:
+    assert RUNS.guest_record == GuestRecord()
+    assert not replace(RUNS, incarnation=Incarnation(Pid(1), 1)).guest_stopped_by_operator
