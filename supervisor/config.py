@@ -2,10 +2,11 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from supervisor.core.guest.label_table import LABELS, OF_IMAGES
 from supervisor.core.guest.restart import RestartCurve
 from supervisor.core.guest.spec import GuestPolicy
 from supervisor.core.units import MIB, parse_duration, parse_size
@@ -25,12 +26,6 @@ class Bytes(int):
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=0.9)]
 Steps = Annotated[int, msgspec.Meta(ge=1, le=1000)]
-Label = Literal[
-    "kernel", "guest", "initrd", "disk", "args", "kernel-args", "machine", "screen", "memory", "cpus", "restart",
-    "on-exit", "stop-timeout", "ready", "alive", "enable", "address", "accel", "env",
-]  # fmt: skip
-_OF_THE_RUNNER = ("address", "accel", "env")
-"""These reach beyond the container: onto its network, to the host's KVM, onto a command line that all may read."""
 Cpus = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 Disks = Annotated[int, msgspec.Meta(ge=0, le=16)]
 
@@ -76,7 +71,7 @@ class LimitsTable(_Table, frozen=True):
     kernel: Bytes = Bytes(1 << 30)
     disks: Disks = 8
     accels: Annotated[tuple[Literal["kvm", "tcg"], ...], msgspec.Meta(min_length=1)] = ("kvm", "tcg")
-    image_labels: tuple[Label, ...] = tuple(name for name in get_args(Label) if name not in _OF_THE_RUNNER)
+    image_labels: tuple[str, ...] = OF_IMAGES
 
 
 class MetricsTable(_Table, frozen=True):
@@ -174,7 +169,7 @@ def load_config(path: Path | None) -> Config:
         config = msgspec.convert(data, Config, dec_hook=_decode)
         _check(config)
     except (msgspec.ValidationError, ValueError) as error:
-        remedy = "config/vtapd.toml in the sources explains every key"
+        remedy = "vtapd.toml(5) explains every key"
         raise ConfigError(f"{path}: {str(error).replace('$.', '')}", remedy=remedy) from error
     return config
 
@@ -204,6 +199,9 @@ def _check(config: Config) -> None:
     parse_uids(config.guest.uids)
     if config.guest.accel not in ("auto", *config.limits.accels):
         raise ValueError("Expected auto or one of `limits.accels` - at `guest.accel`")
+    names = [label.name for label in LABELS]
+    if unknown := [name for name in config.limits.image_labels if name not in names]:
+        raise ValueError(f"Expected names out of {', '.join(names)}, got {unknown[0]!a} - at `limits.image_labels`")
     if not config.run_dir.is_absolute():
         raise ValueError("Expected an absolute path - at `attach.run_dir`")
     if not 0 < config.restart.first <= config.restart.max:

@@ -7,7 +7,7 @@ So a container without labels for vtapd is attached first; then Docker is asked,
 import math
 import time
 
-from supervisor.core.guest.labels import are_ours_among, why_left_alone
+from supervisor.core.attach.selection import are_ours_among, why_left_alone
 from supervisor.core.model import Container, ContainerId
 from supervisor.edges.docker import Event
 from supervisor.edges.kernel import cgroups, netns

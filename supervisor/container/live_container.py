@@ -16,7 +16,8 @@ from supervisor.container.record import Ledger
 from supervisor.container.recovery import recover_guest, recover_record
 from supervisor.container.revocation import deny_unrecorded
 from supervisor.core.attach.plan import Desired, has_card
-from supervisor.core.guest.labels import ENABLE, parse_labels, why_left_alone, why_no_network
+from supervisor.core.attach.selection import ENABLE, why_left_alone, why_no_network
+from supervisor.core.guest.labels import parse_labels
 from supervisor.core.guest.pending import Pending, pending_of, terms_of
 from supervisor.core.guest.restart import NOT_CRASHES
 from supervisor.core.guest.spec import UNLIMITED, AddressPlan, GuestSpec

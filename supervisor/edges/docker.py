@@ -23,7 +23,7 @@ from aiodocker import Docker as Client
 from aiodocker.containers import DockerContainer
 from aiodocker.exceptions import DockerError
 
-from supervisor.core.guest.labels import are_ours_among
+from supervisor.core.attach.selection import are_ours_among
 from supervisor.core.model import Container, ContainerId, Endpoint, Pid
 from supervisor.errors import ConfigError, Permanent, Transient
 

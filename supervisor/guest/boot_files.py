@@ -7,8 +7,7 @@ from functools import partial
 
 from supervisor.core.formats.disk_image import HEAD_BYTES, check_format, file_system_of
 from supervisor.core.guest import qemu_argv
-from supervisor.core.guest.labels import DISK
-from supervisor.core.guest.spec import GuestSpec
+from supervisor.core.guest.spec import DISK, GuestSpec
 from supervisor.core.kinds.kind import KERNEL, Boot, GuestKind, Mount
 from supervisor.core.units import MIB
 from supervisor.edges import threads

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.guest.labels import parse_labels, why_left_alone
+from supervisor.core.attach.selection import why_left_alone
+from supervisor.core.guest.label_table import LABELS, Label
+from supervisor.core.guest.labels import parse_labels
 from supervisor.core.guest.spec import AddressPlan, Disk, Environment, GuestPolicy, GuestSpec, RestartPolicy
 from supervisor.core.kinds import KINDS
 from supervisor.core.model import Address, Container
@@ -400,6 +402,21 @@ def test_image_may_set_allowed_labels_and_docker_run_all() -> None:
 def test_image_may_not_set_other_labels() -> None:
     with pytest.raises(Rejected, match=r"image may not set label vtapd\.address; .*add 'address' to"):
         parse_labels(of_image("kernel", "address", kernel=KERNEL, address="dhcp"), OF_IMAGES)
+
+
+@pytest.mark.parametrize("label", LABELS, ids=lambda label: label.name)
+def test_every_label_of_the_table_is_read(label: Label[object]) -> None:
+    key = label.key.replace(".N", ".0")
+    asked = container(labels={key: "x"}, image_labels=frozenset({key}))
+    with pytest.raises(Rejected, match=rf"the image may not set label {key}; .*add '{label.name}' to"):
+        parse_labels(asked, replace(POLICY, image_labels=()))
+
+
+@pytest.mark.parametrize("label", LABELS, ids=lambda label: label.name)
+def test_every_label_is_documented_in_sentences(label: Label[object]) -> None:
+    assert label.doc.endswith(".")
+    assert label.values
+    assert label.shown_default
 
 
 def test_forbidden_accelerator_is_refused() -> None:

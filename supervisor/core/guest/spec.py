@@ -1,9 +1,12 @@
-"""What one container asks for, and how far it may go: what `labels` makes of labels, and the rest of vtapd goes by."""
+"""What one container asks for (GuestSpec) and how far it may go (GuestPolicy): the result of reading its labels."""
 
 from dataclasses import dataclass
 
 from supervisor.core.guest.health_spec import Aliveness, Readiness
 from supervisor.core.model import Address
+
+DISK = "vtapd.disk."
+"""The label of disk N is this and N."""
 
 
 @dataclass(frozen=True, slots=True)

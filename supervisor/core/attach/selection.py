@@ -1,0 +1,37 @@
+"""Decide which containers get a tap, from their labels, their network mode and `[attach] containers`."""
+
+from collections.abc import Iterable
+
+from supervisor.core.model import Container
+
+PREFIX = "vtapd."
+ENABLE = PREFIX + "enable"
+_KERNEL = PREFIX + "kernel"
+
+
+def are_ours_among(labels: Iterable[str]) -> bool:
+    """Return whether any of these labels is for vtapd."""
+    return any(label.startswith(PREFIX) for label in labels)
+
+
+def why_left_alone(container: Container, containers: str) -> str | None:
+    """Return why this container gets no tap, or None. `containers` is `[attach] containers`: all or labelled."""
+    enable = container.labels.get(ENABLE)
+    if enable == "false":
+        return "label vtapd.enable=false"
+    if no_network := why_no_network(container.network_mode):
+        return no_network
+    if containers == "labelled" and enable != "true" and _KERNEL not in container.labels:
+        return '[attach] containers = "labelled", and it has neither vtapd.enable=true nor vtapd.kernel'
+    return None
+
+
+def why_no_network(mode: str) -> str | None:
+    """Return why a container of this network mode has no network of its own, or None if it has one."""
+    if mode == "host":
+        return "it uses the host's network (--network host)"
+    if mode == "none":
+        return "it has no network (--network none)"
+    if mode.startswith("container:"):
+        return "it shares another container's network (--network container:…)"
+    return None
