@@ -11,9 +11,9 @@ from supervisor.core.guest.restart import RestartCurve
 from supervisor.core.guest.spec import GuestPolicy
 from supervisor.core.units import MIB, parse_duration, parse_size
 from supervisor.errors import ConfigError
+from supervisor.protocol import CONFIG_PATH, RUN_DIR, SOCKET_NAME
 
-DEFAULT_PATH = Path("/etc/vtapd/vtapd.toml")
-DEFAULT_RUN_DIR = Path("/run/vtapd")
+DEFAULT_PATH = Path(CONFIG_PATH)
 
 
 class Seconds(float):
@@ -41,7 +41,7 @@ class DockerTable(_Table, frozen=True):
 
 class AttachTable(_Table, frozen=True):
     containers: Literal["all", "labelled"] = "all"
-    run_dir: str = str(DEFAULT_RUN_DIR)
+    run_dir: str = RUN_DIR
     resync: Seconds = Seconds(30)
 
 
@@ -105,7 +105,7 @@ class Config(_Table, frozen=True):
 
     @property
     def control_socket(self) -> Path:
-        return self.run_dir / "control.sock"
+        return self.run_dir / SOCKET_NAME
 
     @property
     def policy(self) -> GuestPolicy:

@@ -24,11 +24,10 @@ from supervisor.core.report.schema import ConsoleShape
 from supervisor.errors import Permanent, Transient, VtapdError
 from supervisor.observability.event_stream import BROADCAST, Wanted
 from supervisor.observability.metrics import program_version
+from supervisor.protocol import EVENTS_BEAT_S
 
 MOST_FOLLOWERS = 32
 """Who stay connected for as long as they like, so that others still find a connection."""
-BEAT_S = 10.0
-"""So often at the least a follower hears something, or is found to be gone."""
 _WRITE_S = 30.0
 _SILENCE_S = 60.0
 """So long a viewer of a console may say nothing before he is asked whether he is there, and half as long then."""
@@ -81,7 +80,7 @@ class Doors:
         with self._following(request), BROADCAST.follow(wanted) as follower:
             await response.prepare(request)
             while True:
-                line = await follower.next(BEAT_S)
+                line = await follower.next(EVENTS_BEAT_S)
                 with anyio.fail_after(_WRITE_S):
                     await response.write(line or b"\n")
         return response

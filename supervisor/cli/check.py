@@ -17,9 +17,9 @@ from rich.text import Text
 from supervisor.cli import check_probes
 from supervisor.config import DEFAULT_PATH, Config, load_config
 from supervisor.core.report.findings import Finding, Level, can_attach
-from supervisor.core.text import escape_controls
 from supervisor.errors import ConfigError, VtapdError
 from supervisor.observability.log_setup import silence_logs
+from supervisor.text import escape_controls
 
 _DEADLINE_S = 30.0
 _STYLES: dict[Level, str] = {"ok": "green", "warn": "yellow", "FAIL": "bold red"}

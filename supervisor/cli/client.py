@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from supervisor.core.text import escape_controls
+from supervisor.text import escape_controls
 
 _TIMEOUT_S = 10.0
 

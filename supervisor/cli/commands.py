@@ -15,15 +15,10 @@ from supervisor.cli.completion import complete_container
 from supervisor.core.formats.png import size_of_png
 from supervisor.core.report.events import describe_event
 from supervisor.core.report.schema import ScreenShape
-from supervisor.core.text import escape_controls
+from supervisor.protocol import ANSWER_MARGIN_S, CONVERGE_S, EVENTS_SILENCE_S, START_S, STOP_S
+from supervisor.text import escape_controls
 
-_ORDER_S = 70.0
 _SCREEN_S = 60.0
-_MARGIN_S = 100.0
-"""More than the daemon itself takes beyond the guest's own time: it says what went wrong."""
-
-_SILENCE_S = 60.0
-"""The daemon says something more often, if only that it is there."""
 
 name_argument = click.argument("name", shell_complete=complete_container)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
@@ -47,7 +42,7 @@ def detach(socket_path: Path, name: str, as_json: bool) -> None:
     Examples:
       # vtapd detach web
     """
-    _order(socket_path, name, "detach", "detaching", as_json, _ORDER_S)
+    _order(socket_path, name, "detach", "detaching", as_json, CONVERGE_S + ANSWER_MARGIN_S)
 
 
 @click.command()
@@ -66,7 +61,7 @@ def attach(socket_path: Path, name: str, as_json: bool) -> None:
     Examples:
       # vtapd attach web
     """
-    _order(socket_path, name, "attach", "attaching", as_json, _ORDER_S)
+    _order(socket_path, name, "attach", "attaching", as_json, CONVERGE_S + ANSWER_MARGIN_S)
 
 
 @click.command()
@@ -110,7 +105,7 @@ def start(socket_path: Path, name: str, as_json: bool) -> None:
     Examples:
       # vtapd start web
     """
-    _order(socket_path, name, "start", "starting", as_json, _MARGIN_S)
+    _order(socket_path, name, "start", "starting", as_json, START_S + ANSWER_MARGIN_S)
 
 
 @click.command()
@@ -129,7 +124,7 @@ def restart(socket_path: Path, name: str, as_json: bool) -> None:
     Examples:
       # vtapd restart web
     """
-    _order(socket_path, name, "restart", "restarting", as_json, _patience_s(socket_path, name) + _MARGIN_S)
+    _order(socket_path, name, "restart", "restarting", as_json, _patience_s(socket_path, name) + START_S)
 
 
 @click.command()
@@ -154,7 +149,7 @@ def events(socket_path: Path, name: str | None, as_json: bool) -> None:
     """
     query = "?" + urllib.parse.urlencode({"name": name}) if name else ""
     with suppress(KeyboardInterrupt):
-        for event in follow(socket_path, f"/events{query}", _SILENCE_S):
+        for event in follow(socket_path, f"/events{query}", EVENTS_SILENCE_S):
             click.echo(json.dumps(event) if as_json else describe_event(event))
         fail("the daemon has ended; guests run on")
 
@@ -239,7 +234,7 @@ COMMANDS = (attach, detach, stop, start, restart, console, screen, events)
 def _patience_s(socket_path: Path, name: str) -> float:
     """For a stop: the guest has a time of its own."""
     guest = ask(socket_path, url_of(name))["guest"]
-    return _MARGIN_S + (guest["stop_timeout_s"] if guest else 0)
+    return STOP_S + ANSWER_MARGIN_S + (guest["stop_timeout_s"] if guest else 0)
 
 
 def _order(socket_path: Path, name: str, verb: str, doing: str, as_json: bool, timeout_s: float) -> None:

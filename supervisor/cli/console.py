@@ -23,7 +23,7 @@ from aiohttp import (
 )
 
 from supervisor.cli.client import fail, first_of, unreachable
-from supervisor.core.text import escape_controls
+from supervisor.text import escape_controls
 
 LEAVE = b"\x1d"
 """Ctrl-]"""

@@ -10,8 +10,9 @@ from supervisor.cli import commands
 from supervisor.cli.client import ask, fail, first_of, url_of
 from supervisor.cli.commands import json_option, name_argument
 from supervisor.cli.completion import SHELLS, script_of
-from supervisor.config import DEFAULT_PATH, DEFAULT_RUN_DIR, load_config
+from supervisor.config import DEFAULT_PATH, load_config
 from supervisor.errors import VtapdError
+from supervisor.protocol import RUN_DIR, SOCKET_NAME
 
 _config = click.option(
     "-c",
@@ -27,7 +28,7 @@ _config = click.option(
     "socket_path",
     envvar="VTAPD_SOCKET",
     type=click.Path(path_type=Path),
-    default=DEFAULT_RUN_DIR / "control.sock",
+    default=Path(RUN_DIR, SOCKET_NAME),
     show_default=True,
     help="Where the daemon listens (environment: VTAPD_SOCKET).",
 )

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from supervisor.core.text import escape_controls
+from supervisor.text import escape_controls
 
 _COLOURS = {"running": "green", "ready": "green", "attached": "green", "failed": "red", "rejected": "red"}
 

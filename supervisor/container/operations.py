@@ -14,11 +14,8 @@ from supervisor.core.guest.restart import afresh
 from supervisor.core.model import Incarnation
 from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.errors import Permanent, Transient, VtapdError
+from supervisor.protocol import CONVERGE_S, START_S, STOP_S
 
-_CONVERGES_S = 60.0
-_STARTS_S = 60.0
-_STOPS_S = 30.0
-"""In addition to the guest's own time for a graceful stop."""
 _UP = ("running", "ready")
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -45,7 +42,7 @@ async def stop(worker: Worker) -> None:
     guest = _guest_of(worker.status(), "stop")
     log.info("guest_stop_ordered", container=worker.name)
     worker.change(lambda record: replace(record, held=True))
-    if not await worker.wait_for(lambda status: status.qemu is None, guest.spec.stop_timeout_s + _STOPS_S):
+    if not await worker.wait_for(lambda status: status.qemu is None, guest.spec.stop_timeout_s + STOP_S):
         raise Transient(f"container {worker.name}: its guest does not end", step="stop", remedy="see: vtapd inspect")
 
 
@@ -59,7 +56,7 @@ async def start(worker: Worker) -> None:
         log.info("guest_start_ordered", container=worker.name)
         worker.change(lambda record: replace(record, held=False, guest=afresh(record.guest)))
         ended = len(before.guest_record.exits)
-        await worker.wait_for(lambda status: _start_is_decided(status, before.incarnation, ended), _STARTS_S)
+        await worker.wait_for(lambda status: _start_is_decided(status, before.incarnation, ended), START_S)
     status = worker.status()
     if status.state not in _UP:
         why = status.reason or "its console says more: docker logs"
@@ -82,7 +79,7 @@ OPERATIONS: dict[str, Callable[[Worker], Awaitable[None]]] = {
 
 
 async def _wait_converged(worker: Worker, *, detached: bool) -> None:
-    converged = await worker.wait_converged(_CONVERGES_S)
+    converged = await worker.wait_converged(CONVERGE_S)
     status = worker.status()
     if status.error is not None:
         raise Transient(str(status.error), step="detach")

@@ -10,9 +10,9 @@ from typing import Literal
 import structlog
 
 from supervisor.core.formats.journald import format_entry, format_line
-from supervisor.core.text import escape_controls
 from supervisor.edges.systemd.journal import Journal, stderr_is_journal
 from supervisor.observability.event_stream import BROADCAST, FOLLOWED
+from supervisor.text import escape_controls
 
 
 class NameInLog:

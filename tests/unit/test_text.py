@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.text import escape_controls
+from supervisor.text import escape_controls
 
 
 @pytest.mark.parametrize(

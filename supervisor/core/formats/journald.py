@@ -4,9 +4,10 @@ Keys and values come from labels, guests and Docker too, so neither may end a fi
 (https://systemd.io/JOURNAL_NATIVE_PROTOCOL, systemd's journal-file.c for what a name may be)
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
+
+from supervisor.text import as_text, format_sentence
 
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # man 3 syslog
 _PREFIX = "VTAPD_"
@@ -15,25 +16,23 @@ _MAX_VALUE = 1 << 20
 """Characters of one value: what is longer tells nobody anything more."""
 _MAX_LINE_BYTES = 2000
 """Of a line on a stream: written whole or not at all, and no longer than journald's LineMax=."""
-_OWN = ("event", "level", "exception")
 _NO_FIELD = re.compile(r"[^A-Z0-9_]")
-_BARE = re.compile(r"[^\s\"=]+")
 
 
 def format_entry(event: Mapping[str, object]) -> bytes:
     """One datagram of journald's native protocol. `event`: a log line's keys, the fact itself under `event`."""
-    return b"".join(_encode(name, _as_text(value)[:_MAX_VALUE]) for name, value in _fields(event))
+    return b"".join(_encode(name, as_text(value)[:_MAX_VALUE]) for name, value in _fields(event))
 
 
 def format_line(event: Mapping[str, object]) -> bytes:
     """The same for journald's stream, where a line is an entry and its priority stands in front (man 3 sd-daemon)."""
-    sentence = " ".join(filter(None, (format_sentence(event), *_as_text(event.get("exception", "")).split("\n"))))
+    sentence = " ".join(filter(None, (format_sentence(event), *as_text(event.get("exception", "")).split("\n"))))
     line = f"<{_priority(event)}>{''.join(char if char.isprintable() else ' ' for char in sentence)}"
     return _to_bytes(line)[:_MAX_LINE_BYTES].decode("utf-8", "ignore").encode() + b"\n"
 
 
 def _fields(event: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    trace = f"\n{_as_text(event['exception'])}" if "exception" in event else ""
+    trace = f"\n{as_text(event['exception'])}" if "exception" in event else ""
     yield "MESSAGE", format_sentence(event) + trace
     yield "PRIORITY", _priority(event)
     yield "SYSLOG_IDENTIFIER", "vtapd"
@@ -51,27 +50,6 @@ def _priority(event: Mapping[str, object]) -> int:
 def _field_name(key: str) -> str:
     """Upper-case ASCII letters, digits and underscores, not too many."""
     return (_PREFIX + _NO_FIELD.sub("_", key.upper()))[:_MAX_NAME]
-
-
-def format_sentence(event: Mapping[str, object]) -> str:
-    """The fact, then key=value, on one line; a value that is no bare word stands in quotes, with escapes."""
-    rest = (f"{key}={_quoted(_as_text(value))}" for key, value in event.items() if key not in _OWN)
-    return " ".join((_as_text(event.get("event", "")), *rest))
-
-
-def _quoted(text: str) -> str:
-    printable = text.isprintable()
-    return text if printable and _BARE.fullmatch(text) else json.dumps(text, ensure_ascii=not printable)
-
-
-def _as_text(value: object) -> str:
-    """As the JSON format has it, but a text without its quotes. Never fails: no line is worth the daemon."""
-    if isinstance(value, str):
-        return value
-    try:
-        return json.dumps(value, default=repr)
-    except (TypeError, ValueError):  # keys that are no texts; an object that holds itself
-        return repr(value)
 
 
 def _to_bytes(text: str) -> bytes:

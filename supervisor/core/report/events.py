@@ -4,7 +4,7 @@ import json
 from collections import deque
 from collections.abc import Mapping
 
-from supervisor.core.formats.journald import format_sentence
+from supervisor.text import format_sentence
 
 MOST_WAITING = 1000
 LOST = "events_lost"
