@@ -71,7 +71,7 @@ lint: $(VENV)/.dev  ## check style, types, and that packages know only those bel
 	@for script in .ci/* systemd/setup systemd/deb/build systemd/deb/p*; do sh -n $$script || exit 1; done
 
 .PHONY: bench
-bench: need-test $(VENV)/.dev  ## measure what the README claims
+bench: need-test $(VENV)/.dev  ## measure how fast it is, and write the table of tests/bench/README.md
 	$(SUDO) $(PY) -m tests.bench
 
 .PHONY: bench-check

@@ -1,4 +1,4 @@
-"""Figures as a table and plots for people and as JSON for machines."""
+"""Write figures as tables and plots for people and as JSON for machines."""
 
 import json
 import os
@@ -14,28 +14,43 @@ from rich.table import Table
 from .figures import Figure, Spread, Unit, spread
 from .plot import figure_svg
 
+COLUMNS = ("what", "vtapd", "rival", "rival's", "ratio", "limit")
+README = Path(__file__).with_name("README.md")
+_BEGIN, _END = "<!-- begin generated: benchmark -->\n", "<!-- end generated -->"
+
 
 def print_table(figures: list[Figure], console: Console) -> None:
     table = Table(title="vtapd against its rivals: median (quartiles)", title_justify="left", caption_justify="left")
-    for heading in ("what", "vtapd", "rival", "rival's", "ratio", "limit"):
+    for heading in COLUMNS:
         table.add_column(heading, justify="left" if heading in ("what", "rival") else "right")
     for figure in figures:
-        ratio = _format(figure.ratio) + (" faster" if figure.direction == "times faster" else "")
-        limit = "" if figure.limit is None else f"{figure.limit} {'✓' if figure.meets_limit else '✗ missed'}"
-        table.add_row(
-            figure.what,
-            _format(spread(figure.ours), figure.unit),
-            figure.rival,
-            _format(spread(figure.theirs), figure.unit),
-            ratio,
-            limit,
-            style=None if figure.meets_limit else "bold red",
-        )
+        table.add_row(*_row(figure), style=None if figure.meets_limit else "bold red")
     console.print(table)
 
 
+def write_readme(figures: list[Figure], path: Path = README) -> None:
+    """Replace the table in tests/bench/README.md, and the line above it that names the machine."""
+    facts = machine_facts()
+    machine = ", ".join(f"{name} {facts[name]}" for name in ("cpus", "kernel", "python", "docker", "qemu"))
+    rows = (COLUMNS, ("---",) * len(COLUMNS), *map(_row, figures))
+    table = "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows)
+    text = path.read_text()
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    assert begin, f"{path} has no mark where the table begins"
+    assert end, f"{path} has no mark where the table ends"
+    path.write_text(f"{before}{begin}\nMeasured at {facts['at']}: {machine}.\n\n{table}\n{end}{after}")
+
+
+def _row(figure: Figure) -> tuple[str, ...]:
+    ratio = _format(figure.ratio) + (" faster" if figure.direction == "times faster" else "")
+    limit = "" if figure.limit is None else f"{figure.limit} {'✓' if figure.meets_limit else '✗ missed'}"
+    ours, theirs = (_format(spread(values), figure.unit) for values in (figure.ours, figure.theirs))
+    return figure.what, ours, figure.rival, theirs, ratio, limit
+
+
 def write_results(figures: list[Figure], folder: Path) -> None:
-    """Of each figure a plot, and JSON with every single value and the machine that it was taken on."""
+    """Write a plot of each figure, and JSON with every single value and the machine that it was taken on."""
     folder.mkdir(parents=True, exist_ok=True)
     machine = machine_facts()
     for figure in figures:
@@ -62,7 +77,7 @@ def _format(values: Spread, unit: Unit | None = None) -> str:
 
 
 def machine_facts() -> dict[str, object]:
-    """Where and when it is measured."""
+    """Return where and when it is measured."""
 
     def first_line(*argv: str) -> str:
         return subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False).stdout.partition("\n")[0]

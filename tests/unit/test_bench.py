@@ -10,6 +10,7 @@ import pytest
 from tests.bench import recorded
 from tests.bench.figures import Figure
 from tests.bench.plot import figure_svg, growth_svg
+from tests.bench.report import COLUMNS, README, write_readme
 
 Direction = Literal["times faster", "times the rival"]
 
@@ -51,3 +52,16 @@ def test_plots_show_every_value() -> None:
     drawn = figure_svg(figure([1.0, 2.0, 3.0], "times faster"))
     assert (drawn.count("<circle"), "&lt;it&gt;" in drawn, "a &amp; b" in drawn) == (6, True, True)
     assert growth_svg("memory", [10, 250], [60.0, 80.0], "MiB").count("<circle") == 2
+
+
+def test_table_in_readme_is_replaced(tmp_path: Path) -> None:
+    copy = tmp_path / "README.md"
+    copy.write_text(README.read_text())
+    write_readme([figure([1.0, 2.0, 3.0], "times faster")], copy)
+    before, _, rest = copy.read_text().partition("<!-- begin generated: benchmark -->\n")
+    block, _, after = rest.partition("<!-- end generated -->")
+    rows = [line for line in block.splitlines() if line.startswith("| ")]
+    assert rows[0] == f"| {' | '.join(COLUMNS)} |"
+    assert rows[2:] == ["| <it> | 2.00 (1.50-2.50) s | a & b | 6.00 s | 3.00 (2.50-4.50) faster |  |"]
+    assert README.read_text().startswith(before)
+    assert README.read_text().endswith(after)
