@@ -1,16 +1,19 @@
-"""The README's commands, to be run: every ```console block under a `<!-- tried: NAME -->`, and the files beside them.
+"""Read the commands that a test types: every ```console block under a `<!-- tried: NAME -->` mark, and its files.
 
-A line that begins with `# ` is a command, a trailing backslash goes on in the next; what follows is what it prints.
+README.md and the tutorial have such marks. A line that begins with `# ` is a command. A trailing backslash continues it
+in the next line. The lines below a command are what it prints.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from .machine import REPOSITORY
 
-README = REPOSITORY / "README.md"
+PAGES = {
+    "readme": REPOSITORY / "README.md",
+    "tutorial": REPOSITORY / "supervisor" / "man" / "vtapd-tutorial.7.md",
+}
 _BLOCK = re.compile(r"<!-- tried: ([a-z ]+?)(?: as (\S+))? -->\n+```(\S*)\n(.*?)```\n", re.DOTALL)
 _PROMPT = "# "
 _ANYTHING = "…"
@@ -25,19 +28,28 @@ _VARYING = (
 class Command:
     line: str
     prints: tuple[str, ...]
-    """Lines that it is to print, in this order; `…` stands for any."""
+    """Lines that it must print, in this order; `…` stands for any lines."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """What belongs together, in the README's order."""
+    """Commands of one page that belong together, in the page's order."""
 
     files: dict[str, str]
     commands: tuple[Command, ...]
 
 
+def all_sessions() -> dict[str, Session]:
+    """Return the sessions of all pages, each under the names of its page and its mark."""
+    return {
+        f"{page}-{name}": session
+        for page, path in PAGES.items()
+        for name, session in sessions(path.read_text()).items()
+    }  # fmt: skip
+
+
 def sessions(text: str) -> dict[str, Session]:
-    """By name."""
+    """Return the sessions of one page by name."""
     found: dict[str, Session] = {}
     for name, file, _, content in _BLOCK.findall(text):
         session = found.get(name, Session({}, ()))
@@ -55,18 +67,14 @@ def _commands(block: str) -> Iterator[Command]:
 
 
 def same_text(line: str) -> str:
-    """Without what differs from run to run: numbers, ids, the width of columns."""
+    """Replace what differs from run to run: numbers, ids, the width of columns."""
     for pattern, replacement in _VARYING:
         line = pattern.sub(replacement, line)
     return line.strip()
 
 
 def missing_lines(command: Command, output: str) -> list[str]:
-    """What the README says it prints and it did not, in that order."""
+    """Return the lines of the page that the output lacks, in that order."""
     rest = iter([same_text(line) for line in output.splitlines()])
     wanted = [same_text(line) for line in command.prints if line.strip() not in ("", _ANYTHING)]
     return [line for line in wanted if line not in rest]
-
-
-def readme() -> str:
-    return Path(README).read_text()

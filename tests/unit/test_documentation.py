@@ -1,4 +1,4 @@
-"""The README agrees with the code."""
+"""README.md, the manual pages and the folders' READMEs name only what exists."""
 
 import re
 from pathlib import Path
@@ -6,67 +6,99 @@ from pathlib import Path
 import pytest
 
 from supervisor.core.report import schema
-from supervisor.observability.metrics import Counters, StateCollector
 
-from .test_metrics import AS_IT_HAPPENS, KEK, OF_STATE
+from .test_metrics import AS_IT_HAPPENS, OF_STATE
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()
-METRICS = README.partition("\n## Metrics\n")[2].partition("\n## ")[0]
-SECURITY = README.partition("\n## Security\n")[2].partition("\n## ")[0]
+PAGES = {path.name.removesuffix(".md"): path.read_text() for path in REPOSITORY.glob("supervisor/man/*.md")}
+FOLDERS = [REPOSITORY / folder / "README.md" for folder in ("supervisor", "tests", "tests/bench", "systemd", "config")]
+TEXTS = {"README.md": README, **PAGES} | {str(path.relative_to(REPOSITORY)): path.read_text() for path in FOLDERS}
 TESTS = {path.name for path in (REPOSITORY / "tests").rglob("test_*.py")}
+README_LIMIT_BYTES = 10_000
 
 
-def proofs_in(text: str) -> list[str]:
-    return sorted(set(re.findall(r"`((?:tests/[a-z_]+/)?test_[a-z_]+\.py)`", text)))
+def paths_of_tests_in(text: str) -> list[str]:
+    return sorted(set(re.findall(r"`((?:tests/[a-z_/]+/)?test_[a-z_0-9]+\.py)`", text)))
 
 
-def test_security_table_names_all_security_tests() -> None:
-    named = {path for path in proofs_in(SECURITY) if "/" not in path}
+def blocks_of(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def test_readme_is_short() -> None:
+    assert len(README.encode()) <= README_LIMIT_BYTES
+
+
+def test_readme_links_every_manual_page() -> None:
+    assert set(re.findall(r"\(supervisor/man/(\S+)\.md\)", README)) == set(PAGES)
+
+
+@pytest.mark.parametrize("path", ["README.md", *(str(path.relative_to(REPOSITORY)) for path in FOLDERS)])
+def test_links_lead_to_files(path: str) -> None:
+    folder = (REPOSITORY / path).parent
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)", TEXTS[path])
+    assert [link for link in links if not (folder / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_has_title_name_and_see_also(page: str) -> None:
+    name, section = page.rsplit(".", 1)
+    title, *_ = PAGES[page].splitlines()
+    headings = re.findall(r"^# (.+)$", re.sub(r"^```.*?^```$", "", PAGES[page], flags=re.DOTALL | re.MULTILINE), re.M)
+    assert title.startswith(f'% {name.upper()} {section} "')
+    assert (headings[0], headings[-1]) == ("NAME", "SEE ALSO")
+    assert f"\n# NAME\n\n{name} - " in PAGES[page]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_pages_that_are_referred_to_exist(text: str) -> None:
+    named = re.findall(r"\*\*(vtapd[a-z.-]*)\*\*\((\d)\)", TEXTS[text]) + re.findall(
+        r"\b(vtapd[a-z.-]*)\((\d)\)", TEXTS[text]
+    )
+    assert {f"{name}.{section}" for name, section in named} <= set(PAGES)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_tests_that_are_named_exist(text: str) -> None:
+    for path in paths_of_tests_in(TEXTS[text]):
+        assert (REPOSITORY / path).is_file() if "/" in path else path in TESTS
+
+
+def test_security_page_names_every_security_test() -> None:
+    named = {path for path in paths_of_tests_in(PAGES["vtapd-security.7"]) if "/" not in path}
     assert named == {path.name for path in (REPOSITORY / "tests" / "security").glob("test_*.py")}
 
 
-@pytest.mark.parametrize("path", proofs_in(README))
-def test_named_test_files_exist(path: str) -> None:
-    assert (REPOSITORY / path).is_file() if "/" in path else path in TESTS
+def test_test_functions_that_are_named_exist() -> None:
+    """The tests' README names the test that proves each row of a table."""
+    named = set(re.findall(r"`(test_[a-z_0-9]+)`", TEXTS["tests/README.md"]))
+    sources = "\n".join(path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py"))
+    assert named - set(re.findall(r"def (test_\w+)\(", sources)) == set()
 
 
-def test_metrics_table_is_up_to_date() -> None:
-    families = [*Counters().registry.collect(), *StateCollector(1, [KEK]).collect()]
-    helps = {family.name + "_total" * (family.type == "counter"): family.documentation for family in families}
-    expected = [
-        f"| `{name}` | {kind} | {', '.join(labels)} | {helps[name]} |"
-        for name, kind, labels in AS_IT_HAPPENS | OF_STATE
-    ]
-    assert sorted(re.findall(r"^\| `vtapd_.*$", METRICS, re.MULTILINE)) == sorted(expected)
+def test_metrics_page_lists_every_metric() -> None:
+    listed = set(re.findall(r"`(vtapd_[a-z_]+)`", PAGES["vtapd-metrics.7"]))
+    assert listed == {name for name, _, _ in AS_IT_HAPPENS | OF_STATE}
 
 
-def test_alerts_table_is_up_to_date() -> None:
+def test_metrics_page_lists_every_alert() -> None:
     rules = (REPOSITORY / "config" / "prometheus" / "alerts.yml").read_text()
-    assert re.findall(r"^\| `(Vtapd\w+)` ", METRICS, re.MULTILINE) == re.findall(r"- alert: (\w+)", rules)
+    listed = re.findall(r"`(Vtapd\w+)`", PAGES["vtapd-metrics.7"])
+    assert set(listed) == set(re.findall(r"- alert: (\w+)", rules))
 
 
-JSON = README.partition("\n### JSON\n")[2].partition("\n## ")[0]
-SHAPES = {
-    "`vtapd ps --json`": schema.Summary,
-    "`vtapd inspect --json`": schema.Details,
-    "An interface": schema.InterfaceShape,
-    "A tap": schema.TapShape,
-    "The guest": schema.GuestShape,
-    "An exit": schema.ExitShape,
-    "`vtapd events --json`": schema.EventShape,
-    "`vtapd screen NAME -o FILE --json`": schema.ScreenShape,
-    "`vtapd console NAME --log --json`": schema.ConsoleShape,
-}
+@pytest.mark.parametrize("shape", [
+    schema.Summary, schema.Details, schema.InterfaceShape, schema.TapShape, schema.GuestShape, schema.ExitShape,
+    schema.EventShape, schema.ScreenShape, schema.ConsoleShape,
+])  # fmt: skip
+def test_api_page_lists_every_key(shape: type) -> None:
+    """mypy proves that these keys are printed: the functions that make the answers return these types."""
+    assert set(shape.__annotations__) <= set(re.findall(r"`(\w+)`", PAGES["vtapd-api.7"]))
 
 
-def keys_under(heading: str) -> set[str]:
-    """Return the keys of the table under this heading."""
-    table = JSON.partition(f"\n{heading}")[2].partition("\n| key |")[2].partition("\n\n")[0]
-    return {key for row in table.splitlines()[1:] for key in re.findall(r"`(\w+)`", row.split("|")[1])}
-
-
-@pytest.mark.parametrize("heading", SHAPES)
-def test_json_tables_list_the_printed_keys(heading: str) -> None:
-    """mypy checks that these keys are printed: the representation returns these types."""
-    assert keys_under(heading) == set(SHAPES[heading].__annotations__)
+def test_readme_examples_are_those_of_the_pages() -> None:
+    """A test types the pages' examples; README.md repeats some of them."""
+    assert set(blocks_of(README, "dockerfile")) <= set(blocks_of(PAGES["vtapd-tutorial.7"], "dockerfile"))
+    service = next(block for block in blocks_of(README, "console") if "service create" in block)
+    assert set(service.split()) <= set(blocks_of(PAGES["vtapd-swarm.7"], "console")[0].split())

@@ -1,4 +1,4 @@
-"""The README's commands do what it says, in its order, on a machine with nothing but what it asks for."""
+"""Type the commands of README.md and vtapd-tutorial(7), in order, on a machine that has only what they ask for."""
 
 import os
 import shlex
@@ -15,15 +15,15 @@ import pytest
 from tests.harness.daemon import Daemon
 from tests.harness.machine import REPOSITORY, Machine, built
 from tests.harness.processes import run
-from tests.harness.readme import Command, Session, missing_lines, readme, sessions
+from tests.harness.readme import PAGES, Command, Session, all_sessions, missing_lines
 from tests.harness.waiting import eventually
 
 GUEST = REPOSITORY / "build" / "guest" / "hello.bin"
-SESSIONS = sessions(readme())
-FIRST = "walk"
+SESSIONS = all_sessions()
+FIRST = "tutorial-walk"
 PICTURE = REPOSITORY / "tests" / "guest" / "screen.png"
-LOOKING = ("curl", "vtapd ps", "vtapd inspect", "docker logs", "ip")
-"""What only looks may be typed again, as one does when one was too quick."""
+LOOKING = ("curl", "docker exec", "docker logs", "ip", "vtapd inspect", "vtapd ps")
+"""Commands that change nothing: they are repeated until they print what the page says, as a reader would do."""
 COMMAND_S = 60.0
 
 
@@ -41,7 +41,7 @@ def desk(machine: Machine, vtapd: Daemon, tmp_path: Path) -> Iterator["Desk"]:
 
 
 class Desk:
-    """Where somebody sits who reads the README: root's shell on the machine, in the repository or beside his files."""
+    """A reader's place: root's shell on the machine, in the folder with their files."""
 
     def __init__(self, machine: Machine, vtapd: Daemon, folder: Path) -> None:
         self.machine, self.folder = machine, folder
@@ -64,7 +64,7 @@ class Desk:
         (self.programs / name).chmod(0o755)
 
     def prepare(self, session: Session) -> None:
-        """The files that it names lie there: its own, the unikernel of tests/guest, a distribution's kernel."""
+        """Write the files that the session names, and copy the test guest and, if named, a distribution's kernel."""
         for file, content in session.files.items():
             (self.folder / file).write_text(content)
             if "vmlinuz" in content:
@@ -73,7 +73,7 @@ class Desk:
         shutil.copy(GUEST, self.folder)
 
     def type(self, line: str) -> str:
-        """One command, in bash; what it printed. Raises AssertionError where it fails."""
+        """Run one command in bash and return what it printed. Raises AssertionError if it fails."""
         done = subprocess.run(
             [*self.machine.dockerd.entered(), "bash", "-c", line],
             cwd=self.folder, env=self.env, pass_fds=(self.machine.namespace.fd,),
@@ -87,7 +87,7 @@ class Desk:
         def typed() -> bool:
             output = self.type(command.line)
             missing = missing_lines(command, output)
-            assert not missing, f"# {command.line}\nis to print\n{missing}\nand printed\n{output}"
+            assert not missing, f"# {command.line}\nmust print\n{missing}\nand printed\n{output}"
             return True
 
         if command.line.startswith(LOOKING):
@@ -97,7 +97,7 @@ class Desk:
 
 
 def pixels(png: bytes) -> bytes:
-    """Of a picture whose data is one chunk, however it is compressed."""
+    """Return the pixels of a picture whose data is one chunk, however it is compressed."""
     length, kind = struct.unpack_from(">I4s", png, 33)
     assert kind == b"IDAT"
     return zlib.decompress(png[41 : 41 + length])
@@ -105,8 +105,8 @@ def pixels(png: bytes) -> bytes:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", SESSIONS)
-def test_its_commands(desk: Desk, name: str) -> None:
-    """Each session but the first starts with the image that the first one made."""
+def test_commands_print_what_the_page_shows(desk: Desk, name: str) -> None:
+    """Each session but the first starts with the image that the first one builds."""
     if name != FIRST:
         desk.prepare(SESSIONS[FIRST])
         desk.type("docker build -q -t hello .")
@@ -116,15 +116,16 @@ def test_its_commands(desk: Desk, name: str) -> None:
         desk.follow(command)
     if name == FIRST:
         shown, taken = (pixels(path.read_bytes()) for path in (PICTURE, desk.folder / PICTURE.name))
-        assert taken == shown, "the picture in the README is another one"
+        assert taken == shown, f"{PICTURE} shows another picture"
 
 
-def test_it_has_some() -> None:
-    assert SESSIONS, "the README's marks are where they can be read"
+@pytest.mark.parametrize("page", PAGES)
+def test_each_page_has_marked_commands(page: str) -> None:
+    assert [name for name in SESSIONS if name.startswith(f"{page}-")]
     assert shutil.which("curl"), "`make test` installs it"
 
 
-def test_what_is_not_printed_is_missed() -> None:
+def test_missing_lines_are_reported() -> None:
     command = Command("vtapd ps", ("NAME  UPTIME", "…", "web   2.1s", "db   2.1s"))
     assert missing_lines(command, "NAME UPTIME\nother 1s\nweb 12.25s\n") == ["db 0s"]
     assert missing_lines(command, "web 2s\nNAME UPTIME\ndb 1s\n") == ["web 0s", "db 0s"]
