@@ -65,6 +65,13 @@ def test_tests_that_are_named_exist(text: str) -> None:
         assert (REPOSITORY / path).is_file() if "/" in path else path in TESTS
 
 
+@pytest.mark.parametrize("path", FOLDERS)
+def test_modules_that_are_named_exist(path: Path) -> None:
+    """A path is named from the folder of the README, or from the top of the repository."""
+    named = re.findall(r"`((?:[a-z_0-9]+/)+[a-z_0-9]+\.(?:py|toml|yml))`", path.read_text())
+    assert [name for name in named if not any((top / name).is_file() for top in (path.parent, REPOSITORY))] == []
+
+
 def test_security_page_names_every_security_test() -> None:
     named = {path for path in paths_of_tests_in(PAGES["vtapd-security.7"]) if "/" not in path}
     assert named == {path.name for path in (REPOSITORY / "tests" / "security").glob("test_*.py")}
