@@ -70,6 +70,10 @@ lint: $(VENV)/.dev  ## check style, types, and that packages know only those bel
 	$(VENV)/bin/lint-imports
 	@for script in .ci/* systemd/setup systemd/deb/build systemd/deb/p*; do sh -n $$script || exit 1; done
 
+.PHONY: docs
+docs: $(VENV)/.dev  ## write the generated parts of the manual pages in supervisor/man
+	$(PY) -m tests.docs
+
 .PHONY: bench
 bench: need-test $(VENV)/.dev  ## measure how fast it is, and write the table of tests/bench/README.md
 	$(SUDO) $(PY) -m tests.bench

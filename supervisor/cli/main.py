@@ -49,19 +49,20 @@ def main(context: click.Context, socket_path: Path) -> None:
 
     \b
     Files:
-      /etc/vtapd/vtapd.toml    the configuration; each key is explained in it
-      /run/vtapd/control.sock  where the daemon is asked; for root and group vtapd
-      /run/vtapd/*.json        what was done to each container, to be undone
+      /etc/vtapd/vtapd.toml    the configuration, see vtapd.toml(5)
+      /run/vtapd/control.sock  the control socket, for root and group vtapd
+      /run/vtapd/*.json        records of what was done to each container
+      /var/run/netns/ID        a symlink to a container's network namespace
 
     \b
     Environment:
       VTAPD_SOCKET  another control socket
-      DOCKER_HOST   Docker's address, where [docker] host is empty
-      NO_COLOR      no colours, on a terminal either
+      DOCKER_HOST   Docker's address, if [docker] host is empty
+      NO_COLOR      no colours, even on a terminal
 
     \b
     Signals:
-      SIGTERM, SIGINT  end the daemon; guests run on, and the next one has them back
+      SIGTERM, SIGINT  end the daemon; guests run on, and the next daemon adopts them
       SIGHUP           read the configuration again; guests that run are not touched
     """
     context.obj = socket_path

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.guest.restart import (
+    EXIT_REASONS,
     MAX_EXITS,
     NOT_CRASHES,
     Evidence,
@@ -23,10 +24,6 @@ from supervisor.core.model import Exit, GuestRecord
 
 from .things import PROCESS
 
-REASONS = {
-    "guest-exit", "guest-panic", "guest-reset", "qemu-exit", "qemu-signal", "oom-kill", "hang", "stopped",
-    "container-gone",
-}  # fmt: skip
 CURVE = RestartCurve()
 EVEN = 0.5
 """The chance value that adds no jitter."""
@@ -116,7 +113,7 @@ class TestReason:
         )
     )
     def test_every_end_has_a_documented_reason(self, evidence: Evidence) -> None:
-        assert {classify(evidence, kind).reason for kind in KINDS.values()} <= REASONS
+        assert {classify(evidence, kind).reason for kind in KINDS.values()} <= EXIT_REASONS.keys()
 
     @pytest.mark.parametrize(
         ("kind", "evidence", "reason", "code"),
@@ -214,7 +211,7 @@ class TestRecord:
 
     @given(
         st.lists(
-            st.tuples(st.sampled_from(sorted(REASONS)), st.floats(0, 1e6), st.floats(0, 1, exclude_max=True)),
+            st.tuples(st.sampled_from(sorted(EXIT_REASONS)), st.floats(0, 1e6), st.floats(0, 1, exclude_max=True)),
             max_size=MAX_EXITS + 5,
         )
     )

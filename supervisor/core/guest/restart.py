@@ -13,6 +13,19 @@ MAX_EXITS = 20
 
 NOT_CRASHES = frozenset({"stopped", "container-gone"})
 
+EXIT_REASONS = {
+    "guest-exit": "The guest ended by itself, with its exit code if the kind reports one. Code 0 is a clean exit.",
+    "guest-panic": "The guest's system or program crashed.",
+    "guest-reset": "The guest reset its machine, by intention or by a triple fault.",
+    "qemu-exit": "QEMU itself ended, with this exit code.",
+    "qemu-signal": "A signal that vtapd did not send ended QEMU; the code is the signal's number.",
+    "oom-kill": "The kernel killed QEMU because the container's memory limit was reached.",
+    "hang": "The guest did not answer the checks of `vtapd.alive`, or QEMU did not answer for `[guest] hang_after`.",
+    "stopped": "An operator stopped the guest (`vtapd stop`, `docker stop`).",
+    "container-gone": "The container ended, and its guest with it.",
+}
+"""Each reason for which a guest ends, and what it means."""
+
 _SHUTDOWN_REASONS = {
     "guest-shutdown": ("guest-exit", 0),
     "guest-reset": ("guest-reset", None),

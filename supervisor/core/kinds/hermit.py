@@ -17,6 +17,7 @@ from supervisor.core.kinds.kind import (
     ConsolePattern,
     GuestKind,
     Image,
+    KindDoc,
     Machine,
     Stop,
     Verdict,
@@ -88,4 +89,10 @@ HERMIT = GuestKind(
         ConsolePattern(re.compile(rb"^(?:\[[^\]]*\]){1,2}\[ERROR[^\]]*\] .*\(#[A-Z]{2}\)"), panic),
     ),
     verdict_of_status=_verdict_of_status,
+    doc=KindDoc(
+        recognised="Hermit's loader (its program is `vtapd.initrd` then), or its ELF note",
+        network="`-ip`, `-mask`, `-gateway`, and the variables `HERMIT_DNS1` and `HERMIT_DNS2`",
+        environment="`env=K=V`",
+        ends="the exit device, which says success or failure, and the console (`PANIC`)",
+    ),
 )

@@ -146,6 +146,17 @@ def panic(_match: re.Match[bytes]) -> Verdict:
     return Verdict("guest-panic")
 
 
+@dataclass(frozen=True, slots=True)
+class KindDoc:
+    """What vtapd-guests(7) says of a kind beyond what its other fields say: phrases in Markdown, without a period."""
+
+    recognised: str = ""
+    network: str = ""
+    environment: str = "none"
+    kernel_args: str = "refused"
+    ends: str = ""
+
+
 MANY_QUEUES = 8
 """Beyond which further ones bring nothing, and cost a descriptor and four interrupts each."""
 MANY_CARDS = 16
@@ -183,6 +194,7 @@ class GuestKind:
     console: tuple[ConsolePattern, ...] = ()
     verdict_of_status: Callable[[int], Verdict | None] | None = None
     """What QEMU's own exit status tells, where the guest sets it by an exit device."""
+    doc: KindDoc = KindDoc()
 
     def room_bytes(self, image: Image) -> int:
         """Return how long the command line or configuration may be, in bytes without a closing zero.

@@ -24,6 +24,7 @@ from supervisor.core.kinds.kind import (
     ConsolePattern,
     GuestKind,
     Image,
+    KindDoc,
     Stop,
     panic,
 )
@@ -126,4 +127,11 @@ LINUX = GuestKind(
     most_queues=MANY_QUEUES,
     says_dhcp=True,
     console=(ConsolePattern(_PANIC, panic),),
+    doc=KindDoc(
+        recognised="the version in a bzImage, or a PVH note in a vmlinux",
+        network="`ip=`; for further cards, IPv6 and routes the options of dracut and systemd (`rd.route=`)",
+        environment="that of init, for names in capitals",
+        kernel_args="on the same line as `vtapd.args`",
+        ends="power-off, reset, and the console for a panic; `panic=-1` makes a panic a reset",
+    ),
 )

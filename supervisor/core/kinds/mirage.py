@@ -12,7 +12,17 @@ import struct
 from supervisor.core.kinds.checks import refuse_kernel_args, refuse_mounts, room_left
 from supervisor.core.kinds.entry import Entry
 from supervisor.core.kinds.environment import refuse_environment
-from supervisor.core.kinds.kind import Boot, BootRequest, ConsolePattern, GuestKind, Image, Stop, exit_code, panic
+from supervisor.core.kinds.kind import (
+    Boot,
+    BootRequest,
+    ConsolePattern,
+    GuestKind,
+    Image,
+    KindDoc,
+    Stop,
+    exit_code,
+    panic,
+)
 from supervisor.core.kinds.network import GuestNetwork, Room, left_out, sayable
 from supervisor.core.kinds.refusal import check_text
 
@@ -59,5 +69,10 @@ MIRAGE = GuestKind(
         ConsolePattern(re.compile(rb"^Solo5: solo5_exit\((-?\d{1,9})\) called$"), exit_code),
         ConsolePattern(re.compile(rb"^Solo5: (?:solo5_abort\(\) called$|ABORT: |PANIC: )"), panic),
         ConsolePattern(re.compile(rb"^Solo5: Halted$"), final=True),
+    ),
+    doc=KindDoc(
+        recognised="a multiboot header and Solo5's ELF note for virtio",
+        network="`--ipv4=`, `--ipv4-gateway=`, `--ipv6=` and `--ipv6-gateway=`",
+        ends="power-off, and the console (`solo5_exit(N) called`, `Halted`)",
     ),
 )

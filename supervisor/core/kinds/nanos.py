@@ -18,6 +18,7 @@ from supervisor.core.kinds.kind import (
     ConsolePattern,
     GuestKind,
     Image,
+    KindDoc,
     Machine,
     Stop,
     Verdict,
@@ -69,6 +70,11 @@ NANOS_DISK = GuestKind(
     machine=Machine(devices=_DEVICES, boots_disk=True),
     console=(ConsolePattern(_SIGNAL, panic),),
     verdict_of_status=_verdict_of_status,
+    doc=KindDoc(
+        recognised="a disk with Nanos's file system, or its ELF kernel",
+        network="its own means: what is written into the disk, or DHCP; QEMU cannot pass options to its kernel",
+        ends="the exit device, which has its code, and the console (`signal N received`)",
+    ),
 )
 NANOS_KERNEL = replace(
     NANOS_DISK,

@@ -17,6 +17,7 @@ from supervisor.core.kinds.kind import (
     ConsolePattern,
     GuestKind,
     Image,
+    KindDoc,
     Mount,
     Stop,
     Verdict,
@@ -98,5 +99,12 @@ OSV = GuestKind(
         ConsolePattern(re.compile(rb"^program .* returned (-?\d{1,9})$"), exit_code),  # printed with --verbose alone
         ConsolePattern(re.compile(_WRONG_OPTION), lambda _match: Verdict("guest-exit", 1)),
         ConsolePattern(re.compile(rb"^\[backtrace\]$"), panic, final=True, last_words_s=0.5),
+    ),
+    doc=KindDoc(
+        recognised="OSv's options or symbol names",
+        network="`--ip=`, `--defaultgw=`, `--nameserver=`",
+        environment="`--env=`",
+        kernel_args="its options; with `--verbose` it reports its program's exit code",
+        ends="power-off, pvpanic, and the console (`[backtrace]`)",
     ),
 )

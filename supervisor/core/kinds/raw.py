@@ -9,7 +9,7 @@ from dataclasses import replace
 from supervisor.core.kinds.checks import refuse_kernel_args, refuse_mounts, room_left
 from supervisor.core.kinds.entry import Entry
 from supervisor.core.kinds.environment import refuse_environment
-from supervisor.core.kinds.kind import MANY_CARDS, Boot, BootRequest, GuestKind, Machine, Stop
+from supervisor.core.kinds.kind import MANY_CARDS, Boot, BootRequest, GuestKind, KindDoc, Machine, Stop
 from supervisor.core.kinds.network import names_left_out
 from supervisor.core.kinds.refusal import refused
 
@@ -40,6 +40,11 @@ RAW = GuestKind(
     most_cards=MANY_CARDS,
     ip_versions=(),
     takes_cards=True,
+    doc=KindDoc(
+        recognised="none of the signs above; any kernel or disk that QEMU boots can be `raw`",
+        network="its own means, such as DHCP or IPv6 autoconfiguration",
+        ends="QMP and QEMU's exit status",
+    ),
 )
 RAW_DISK = replace(
     RAW,

@@ -22,6 +22,7 @@ from supervisor.core.kinds.kind import (
     ConsolePattern,
     GuestKind,
     Image,
+    KindDoc,
     Mount,
     Stop,
     exit_code,
@@ -180,5 +181,12 @@ RUMPRUN = GuestKind(
         ConsolePattern(re.compile(rb"^FATAL TRAP: "), panic, final=True),
         ConsolePattern(re.compile(rb"^=== bootstrap failed"), panic),
         ConsolePattern(re.compile(rb"^halted$"), final=True),
+    ),
+    doc=KindDoc(
+        recognised="a multiboot header and rumprun's symbol names",
+        network="JSON in multiboot module 0, IPv4 and IPv6",
+        environment='`"env"` of its JSON, with `DNS_RESOLVER` unless it is set',
+        kernel_args="further members of its JSON",
+        ends="the console (`halted`, `_exit(N) called` and others), a triple fault, ACPI",
     ),
 )

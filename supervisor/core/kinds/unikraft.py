@@ -19,6 +19,7 @@ from supervisor.core.kinds.kind import (
     ConsolePattern,
     GuestKind,
     Image,
+    KindDoc,
     Stop,
     exit_code,
     panic,
@@ -158,6 +159,13 @@ UNIKRAFT = GuestKind(
         ConsolePattern(re.compile(_FRONT % b"CRIT"), panic),
         ConsolePattern(re.compile(_FRONT % b"ERR" + rb"Init function at .* returned error"), panic),
         ConsolePattern(re.compile(_FRONT % b"Info" + rb"main returned (-?\d{1,9})"), exit_code),
+    ),
+    doc=KindDoc(
+        recognised="a multiboot header and Unikraft's parameter names",
+        network="`netdev.ip=` with DNS, host and domain; before 0.16 `netdev.ipv4_addr=` and others, for one card",
+        environment="`env.vars=`; none before 0.16",
+        kernel_args="before ` -- ` on its command line",
+        ends="power-off, and the console (`CRIT: …`) for a crash",
     ),
 )
 UNIKRAFT_OLD = replace(UNIKRAFT, recognise=_recognise_old, markers=(_OLD_WORD,), boot=_boot_old, most_cards=1)

@@ -1,114 +1,209 @@
-"""What the commands print with --json, and the control socket answers: these keys, which the README lists.
+"""The JSON that commands print with --json and that the control socket answers.
 
-Times without a date are in seconds; None is JSON's null.
+`make docs` copies the sentence below each key into vtapd-api(7). No key is ever missing.
 """
 
 from typing import TypedDict
 
 
 class ExitShape(TypedDict):
+    """One end of a guest."""
+
     reason: str
+    """One of the exit reasons in vtapd-guests(7)."""
     code: int | None
+    """The exit code of the guest or of QEMU, or the number of the signal."""
     detail: str
+    """The line of the console or of QEMU that reported the end."""
     at: str
+    """The time, ISO 8601 in UTC."""
     uptime_s: float
+    """How long the guest had run, in seconds."""
     delay_s: float | None
+    """The delay before the next start, in seconds. `null`: there is no next start."""
 
 
 class Summary(TypedDict):
+    """`vtapd ps --json` prints a list of these. `attach`, `detach`, `start`, `stop` and `restart` print one, as the
+    container is after the operation."""
+
     id: str
+    """The container's id."""
     name: str
+    """The container's name."""
     state: str
+    """One of the states that vtapd(8) lists under `vtapd ps`."""
     address: str | None
+    """The guest's address with its prefix, or the container's if it has no guest."""
     guest: str | None
+    """The guest's kind."""
     uptime_s: float | None
+    """How long the QEMU that runs now has run, in seconds."""
     restarts: int
+    """The number of restarts of the guest in this run of the container."""
     last_exit: ExitShape | None
+    """The guest's last end."""
     reason: str | None
+    """Why the container is in this state."""
 
 
 class TapShape(TypedDict):
+    """The macvtap on an interface."""
+
     name: str
+    """Its name in the container's network namespace."""
     mac: str
+    """Its MAC address."""
     device: str
+    """Its device number, `MAJOR:MINOR`."""
     node: str | None
+    """The path of its device node in the container."""
     rule: bool
+    """Whether the container's device cgroup allows it."""
 
 
 class InterfaceShape(TypedDict):
+    """One network interface of a container."""
+
     name: str
+    """Its name in the container."""
     mac: str
+    """Its MAC address."""
     mtu: int
+    """Its MTU, in bytes."""
     addresses: list[str]
+    """Its addresses, each with its prefix."""
     gateway: str | None
+    """The IPv4 gateway."""
     taken_over: bool
+    """Whether the guest has its MAC and addresses now. They are shown as the container had them."""
     in_guest: bool
+    """Whether the running guest has a network card on it."""
     tap: TapShape | None
+    """Its macvtap."""
 
 
 class PendingShape(TypedDict):
+    """A setting that the guest's next start will change."""
+
     what: str
+    """The label or the configuration key."""
     running: str
+    """The value that the running guest was started with."""
     next: str
+    """The value that its next start will use."""
 
 
 class GuestShape(TypedDict):
+    """The guest of a container."""
+
     kind: str
+    """Its kind, see vtapd-guests(7)."""
     kind_because: str
+    """Why it is of this kind."""
     notes: list[str]
+    """What could not be passed to the guest, and other remarks on this start."""
     kernel: str
+    """As `vtapd.kernel` has it."""
     initrd: str | None
+    """As `vtapd.initrd` has it."""
     args: str
+    """As `vtapd.args` has it."""
     kernel_args: str
+    """As `vtapd.kernel-args` has it."""
     screen: bool
+    """Whether the guest has a VGA card."""
     memory_mib: int
+    """Its memory, in MiB."""
     cpus: int
+    """The number of its virtual processors."""
     accel: str
+    """`kvm` or `tcg`. Before the first start: what the labels or the configuration ask for."""
     restart: str
+    """As `vtapd.restart` has it."""
     on_exit: str
+    """As `vtapd.on-exit` has it."""
     stop_timeout_s: float
+    """How long a graceful stop may take, in seconds."""
     ready: str
+    """As `vtapd.ready` has it."""
     alive: str
+    """As `vtapd.alive` has it."""
     state: str
+    """The guest's own state."""
     pid: int | None
+    """The process id of QEMU."""
     started_at_boottime_s: float | None
+    """When QEMU was started, in seconds since the machine's boot."""
     restarts: int
+    """The number of restarts in this run of the container."""
     last_exit: ExitShape | None
+    """The guest's last end."""
     history: list[ExitShape]
+    """The last 20 ends, oldest first."""
     pending: list[PendingShape] | None
+    """The settings that the next start will change. `null`: not known yet."""
     command: list[str]
+    """The command line of the QEMU that runs."""
 
 
 class Details(TypedDict):
+    """`vtapd inspect --json` prints one of these."""
+
     id: str
+    """The container's id."""
     name: str
+    """The container's name."""
     state: str
+    """The state, as in Summary."""
     reason: str | None
+    """Why the container is in this state."""
     pid: int | None
+    """The process id of the container's first process."""
     netns: str | None
+    """The path of the symlink to its network namespace."""
     cgroup: str | None
+    """The path of its cgroup, within the cgroup hierarchy."""
     device_rule_note: str | None
+    """Why its device rules had to be built again, if they had."""
     interfaces: list[InterfaceShape]
+    """Its interfaces that have an address."""
     guest: GuestShape | None
+    """Its guest."""
 
 
 class ConsoleShape(TypedDict):
+    """`vtapd console NAME --log --json` prints one of these."""
+
     name: str
+    """The container's name."""
     said: str
+    """The end of what the guest printed while this daemon listened, at most 64 KiB."""
     writer: str | None
+    """The user who may type at the moment."""
 
 
 class ScreenShape(TypedDict):
+    """`vtapd screen NAME -o FILE --json` prints one of these."""
+
     name: str
+    """The container's name."""
     file: str
+    """The path of the picture."""
     width: int
+    """Its width, in pixels."""
     height: int
+    """Its height, in pixels."""
 
 
 class EventShape(TypedDict):
-    """What every event has; which further keys it has depends on it."""
+    """`vtapd events --json` prints one of these per line. Further keys depend on the event."""
 
     time: str | None
+    """The time, ISO 8601 in UTC."""
     event: str
+    """One of the events listed below."""
     container: str | None
+    """The container's name, if the event is about one."""
     level: str
+    """`info`; `warning`: the daemon tries again; `error`: an operator must act."""

@@ -1,0 +1,98 @@
+"""The events that the daemon logs: names, levels and keys from the calls in the source, sentences from here."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.docs.markdown import items
+
+SUPERVISOR = Path(__file__).parents[2] / "supervisor"
+LEVELS = ("info", "warning", "error")  # `vtapd events` shows no debug lines
+SENTENCES = {
+    "accelerator_chosen": "The daemon tested KVM and chose the accelerator of guests.",
+    "attach_failed": "A container cannot be attached before an operator acts. It keeps the network that it had.",
+    "card_plugged": "The running guest got a network card.",
+    "card_refused": "QEMU refused a further network card. The guest gets it at its next start.",
+    "card_unplugged": "The running guest lost a network card.",
+    "config_key_kept": "A changed key counts only after a restart of the daemon.",
+    "config_refused": "The new configuration is wrong. The one before stays in force.",
+    "config_reloaded": "The configuration was read again.",
+    "container_attached": "All interfaces of the container have their tap.",
+    "container_detached": "An operator detached the container.",
+    "container_ended": "The container ended, and everything was undone.",
+    "container_not_stopped": "The guest is done, but Docker did not stop the container.",
+    "container_rejected": "The container's labels or files are wrong. The container is left as it was.",
+    "container_stopping": "The guest is done, so its container is stopped.",
+    "contested_device_not_denied": "A container still may open a device that another container uses now.",
+    "device_program_rebuilt": "The container's BPF device program could not be extended and was replaced.",
+    "device_rule_repaired": "Another program removed the container's device rule. It is back.",
+    "docker_connected": "Docker's event stream is open.",
+    "docker_stream_lost": "Docker's event stream ended. The daemon connects again.",
+    "guest_adopted": "A guest that an earlier daemon started is supervised again.",
+    "guest_exited": "The guest ended. `reason` is one of those in vtapd-guests(7).",
+    "guest_failed": "The guest cannot be started before an operator acts.",
+    "guest_hangs": "The guest, or its QEMU, does not answer and is ended.",
+    "guest_not_asked": "A health check could not be made. This does not count against the guest.",
+    "guest_not_confined": "QEMU could not be moved into the container's cgroup.",
+    "guest_note": "A remark on this start, such as a setting that the guest's kind cannot carry.",
+    "guest_ready": "The guest met `vtapd.ready`.",
+    "guest_recovered": "A guest without a usable record was found and is supervised again.",
+    "guest_running": "QEMU runs the guest.",
+    "guest_start_ordered": "An operator started the guest.",
+    "guest_started": "QEMU was started.",
+    "guest_stop_ordered": "An operator stopped the guest.",
+    "record_not_read": "A record in the run-time folder could not be read; it is tried again.",
+    "record_rebuilt": "A record was unreadable and was built again from what the kernel shows.",
+    "record_unreadable": "A record in the run-time folder is damaged.",
+    "recovery_not_awaited": "Recovery of some containers takes long. The daemon no longer waits for it.",
+    "sandbox_built": "The file system of QEMU was built.",
+    "sandbox_unavailable": "The machine cannot give QEMU a file system of its own. Guests start without it.",
+    "stale_device_denied": "A container lost the right to a device number that it no longer uses.",
+    "stale_node_stays": "The device node of an unused device number could not be removed.",
+    "stray_guest_killed": "A QEMU of vtapd had no container any more and was killed.",
+    "systemd_connected": "systemd's bus is connected: device rules survive its reloads.",
+    "systemd_lost": "The connection to systemd's bus ended. The daemon connects again.",
+    "systemd_not_told": "systemd did not accept the container's device rule. The rule itself is in place.",
+    "systemd_unreachable": "systemd's bus cannot be reached. The daemon tries again.",
+    "undo_failed": "A part of what was done to a container could not be undone.",
+    "unrecorded_device_denied": "A right to a device number without a record was removed.",
+    "vtapd_started": "The daemon is ready.",
+    "vtapd_stopped": "The daemon ended. Guests run on.",
+    "vtapd_stopping": "The daemon got a signal and ends.",
+    "will_retry": "A step failed. It is tried again after `delay_s`.",
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """One call that logs."""
+
+    name: str
+    level: str
+    keys: tuple[str, ...]
+
+
+def events() -> str:
+    """Return an entry for each event."""
+    found: dict[str, list[Event]] = {}
+    for event in logged():
+        found.setdefault(event.name, []).append(event)
+    return items(_entry(name, found[name]) for name in sorted(found))
+
+
+def _entry(name: str, calls: list[Event]) -> tuple[str, str, str]:
+    levels = " or ".join(sorted({call.level for call in calls}, key=LEVELS.index))
+    keys = dict.fromkeys(key for call in calls for key in call.keys if key != "container")
+    shown = f" Keys: {', '.join(f'`{key}`' for key in keys)}." if keys else ""
+    return name, SENTENCES[name] + shown, f", {levels}"
+
+
+def logged() -> Iterator[Event]:
+    """Yield each event that the source logs for people."""
+    for file in sorted(SUPERVISOR.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LEVELS:
+                match node.args:
+                    case [ast.Constant(value=str(name))]:
+                        yield Event(name, node.func.attr, tuple(each.arg for each in node.keywords if each.arg))
