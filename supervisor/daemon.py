@@ -31,8 +31,9 @@ from supervisor.edges.records import Records
 from supervisor.edges.systemd.notify import notify, watchdog_interval_s
 from supervisor.errors import ConfigError, Transient
 from supervisor.guest.confinement import Confinement
-from supervisor.observability.metrics import Counters, program_version
+from supervisor.observability.metrics import Counters
 from supervisor.reload import Reloading
+from supervisor.version import program_version
 
 _BUS_RETRY_S = 5.0
 _SYSTEMD_RUNS = anyio.Path("/run/systemd/system")

@@ -23,8 +23,8 @@ from supervisor.container.worker import Worker
 from supervisor.core.report.schema import ConsoleShape
 from supervisor.errors import Permanent, Transient, VtapdError
 from supervisor.observability.event_stream import BROADCAST, Wanted
-from supervisor.observability.metrics import program_version
 from supervisor.protocol import EVENTS_BEAT_S
+from supervisor.version import program_version
 
 MOST_FOLLOWERS = 32
 """Who stay connected for as long as they like, so that others still find a connection."""

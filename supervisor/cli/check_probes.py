@@ -32,7 +32,7 @@ from supervisor.edges.qemu.version import ask_version
 from supervisor.errors import Permanent, Transient
 from supervisor.guest.confinement import Confinement
 from supervisor.guest.qemu_process import boottime_s
-from supervisor.observability.metrics import program_version
+from supervisor.version import program_version
 
 _ANSWER_S = 5.0
 _KVM = anyio.Path("/dev/kvm")

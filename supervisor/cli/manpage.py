@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import click
 
 from supervisor.cli.main import main as program
-from supervisor.observability.metrics import program_version
+from supervisor.version import program_version
 
 _AS_IT_STANDS = "\b"
 _LINE = 70

@@ -7,13 +7,13 @@ What belongs to a container is read at scrape time from the workers there are, s
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from supervisor.core.formats.net_dev import Traffic
+from supervisor.version import program_version
 
 GUEST_STATES = ("booting", "running", "ready", "backoff", "exited", "failed")
 _FAST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -25,14 +25,6 @@ _TRAFFIC: tuple[tuple[str, str, Callable[[Traffic], int]], ...] = (
     ("transmit", "bytes", lambda traffic: traffic.tx_bytes),
     ("transmit", "packets", lambda traffic: traffic.tx_packets),
 )
-
-
-def program_version() -> str:
-    """The installed distribution's version."""
-    try:
-        return version("vtapd")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 @dataclass(frozen=True, slots=True)
