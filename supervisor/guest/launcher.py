@@ -7,6 +7,7 @@ from functools import partial
 
 import anyio
 
+from supervisor import linux
 from supervisor.core.attach.actions import StartGuest
 from supervisor.core.guest import qemu_argv
 from supervisor.core.guest.addressing import network_of, notes_on_others, whereabouts_of
@@ -29,7 +30,7 @@ from supervisor.guest.network_config import expect_network, observe_network
 from supervisor.guest.qemu_process import RunningQemu, SocketPaths, boottime_s
 
 _ENDS_S = 1.0
-NAMESPACES = {"net": netns.CLONE_NEWNET, "pid": netns.CLONE_NEWPID}
+NAMESPACES = {"net": linux.CLONE_NEWNET, "pid": linux.CLONE_NEWPID}
 
 
 @dataclass(frozen=True, slots=True)

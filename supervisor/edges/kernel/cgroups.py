@@ -9,9 +9,9 @@ from pathlib import Path
 from supervisor.core.formats.proc_cgroup import Cgroup, Mounts, mount_of, parse_cgroup, parse_mounts
 from supervisor.core.model import Pid
 from supervisor.errors import ContainerGone, Permanent
+from supervisor.linux import read_file
 
 _MOUNTS = "/proc/self/mountinfo"
-_PIECE_BYTES = 65536
 _FIRST_PROCESSES = 16
 """So many are looked at: an init that has just started is among them."""
 
@@ -37,11 +37,7 @@ def _mounts() -> Mounts:
 
 def _read(path: str) -> str:
     """Names may be any bytes; as surrogates they lead to the same files."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.fsdecode(b"".join(iter(lambda: os.read(descriptor, _PIECE_BYTES), b"")))
-    finally:
-        os.close(descriptor)
+    return os.fsdecode(read_file(path))
 
 
 def find_init(directory: str) -> Pid | None:

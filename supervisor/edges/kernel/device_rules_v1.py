@@ -9,8 +9,7 @@ import os
 from supervisor.core.devices.v1_rules import allows, exact_devices, format_rule, has_own_rule
 from supervisor.core.model import DeviceNumber
 from supervisor.errors import ContainerGone, Permanent, Transient, VtapdError
-
-_PIECE_BYTES = 65536
+from supervisor.linux import read_file
 
 
 class CgroupV1Rules:
@@ -48,11 +47,7 @@ class CgroupV1Rules:
 
     def _listing(self) -> str:
         try:
-            descriptor = os.open(f"{self._directory}/devices.list", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                return b"".join(iter(lambda: os.read(descriptor, _PIECE_BYTES), b"")).decode("ascii")
-            finally:
-                os.close(descriptor)
+            return read_file(f"{self._directory}/devices.list").decode("ascii")
         except OSError as error:
             raise _translate(error, "read devices.list") from error
 

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from supervisor import linux
 from supervisor.core.devices.bpf_rules import (
     Rule,
     allowed_devices,
@@ -23,9 +24,8 @@ from supervisor.core.devices.bpf_rules import (
     without_device,
 )
 from supervisor.core.model import DeviceNumber
-from supervisor.errors import ContainerGone, Permanent, Transient
+from supervisor.errors import ContainerGone, Permanent, Transient, VtapdError
 
-_SYS_BPF = 321 if os.uname().machine == "x86_64" else 280  # asm/unistd_64.h; asm-generic/unistd.h for arm64
 # linux/bpf.h
 _PROG_LOAD, _PROG_ATTACH, _PROG_GET_FD_BY_ID, _OBJ_GET_INFO_BY_FD, _PROG_QUERY = 5, 8, 13, 15, 16
 _PROG_TYPE_CGROUP_DEVICE, _CGROUP_DEVICE = 15, 6
@@ -41,8 +41,6 @@ _LOAD_TRIES = 5
 _PROGRAM_NAME = b"vtapd"
 _NAME_BYTES = 16  # BPF_OBJ_NAME_LEN
 _LICENSE = ctypes.create_string_buffer(b"Apache-2.0")
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class CgroupV2Rules:
@@ -210,19 +208,22 @@ def _attr(packed: bytes) -> "ctypes.Array[ctypes.c_char]":
 
 
 def _bpf(command: int, attr: "ctypes.Array[ctypes.c_char]", what: str) -> int:
-    result: int = _libc.syscall(_SYS_BPF, command, attr, _ATTR_BYTES)
-    if result < 0:
-        number = ctypes.get_errno()
-        said = f"bpf: cannot {what} of the container's cgroup: {os.strerror(number)}"
-        if number in (errno.ENOENT, errno.ENODEV, errno.EBADF):
-            raise ContainerGone(said, step="device_rule")  # exchanged or gone since it was asked for: look again
-        if number in (errno.EAGAIN, errno.EINTR, errno.ENOMEM, errno.EBUSY):
-            raise Transient(said, step="device_rule")
-        remedy = "vtapd needs CAP_SYS_ADMIN or CAP_BPF, and LimitMEMLOCK=infinity before Linux 5.11: run it as root"
-        raise Permanent(said, step="device_rule", remedy=remedy)
+    try:
+        result = linux.bpf(command, attr)
+    except OSError as error:
+        raise _translate(error, f"bpf: cannot {what} of the container's cgroup: {error.strerror}") from error
     if result == 0 and command in (_PROG_LOAD, _PROG_GET_FD_BY_ID):
         # Descriptor 0 would mean "none" where it is passed on.
         moved = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3)
         os.close(0)
         return moved
     return result
+
+
+def _translate(error: OSError, said: str) -> VtapdError:
+    if error.errno in (errno.ENOENT, errno.ENODEV, errno.EBADF):
+        return ContainerGone(said, step="device_rule")  # exchanged or gone since it was asked for: look again
+    if error.errno in (errno.EAGAIN, errno.EINTR, errno.ENOMEM, errno.EBUSY):
+        return Transient(said, step="device_rule")
+    remedy = "vtapd needs CAP_SYS_ADMIN or CAP_BPF, and LimitMEMLOCK=infinity before Linux 5.11: run it as root"
+    return Permanent(said, step="device_rule", remedy=remedy)

@@ -6,9 +6,9 @@ import struct
 
 from supervisor.core.model import IfIndex, Link
 from supervisor.errors import Transient
+from supervisor.linux import IFREQ
 
 _SIOCGIFNAME, _SIOCGIFFLAGS, _SIOCGIFMTU, _SIOCGIFHWADDR = 0x8910, 0x8913, 0x8921, 0x8927
-_IFREQ = struct.Struct("=16s24s")  # struct ifreq on 64-bit machines: a name and a union
 _SOCKADDR = struct.Struct("=H6s")
 _IFF_UP, _ARPHRD_ETHER = 0x1, 1
 
@@ -41,5 +41,5 @@ def show_link(socket: int, index: IfIndex) -> Link | None:
 
 
 def _ask(socket: int, question: int, name: bytes, value: bytes = b"") -> tuple[bytes, bytes]:
-    answer: tuple[bytes, bytes] = _IFREQ.unpack(fcntl.ioctl(socket, question, _IFREQ.pack(name, value)))
+    answer: tuple[bytes, bytes] = IFREQ.unpack(fcntl.ioctl(socket, question, IFREQ.pack(name, value)))
     return answer

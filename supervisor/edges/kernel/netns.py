@@ -6,7 +6,6 @@ pyroute2's `netns=` is not used: it forks, and creates a namespace whose name wa
 """
 
 import asyncio
-import ctypes
 import os
 import re
 import socket
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from supervisor import linux
 from supervisor.core.model import Pid
 from supervisor.errors import ContainerGone, Permanent, Transient
 
@@ -25,15 +25,6 @@ T = TypeVar("T")
 NETNS_DIR = Path("/var/run/netns")
 _OURS = re.compile(r"[0-9a-f]{12}")
 _TARGET = re.compile(r"/proc/(\d+)/ns/net")
-
-CLONE_NEWNET = 0x40000000  # linux/sched.h
-CLONE_NEWPID = 0x20000000
-
-# asm-generic/unistd.h numbers, the same on x86-64 and arm64; constants of linux/mount.h
-_SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 430, 431, 432
-_FSOPEN_CLOEXEC, _FSMOUNT_CLOEXEC, _FSCONFIG_CMD_CREATE = 1, 1, 6
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +54,7 @@ async def run_inside(
     function: Callable[[], T],
     start: Callable[[threading.Thread], None] = threading.Thread.start,
 ) -> T:
-    """Call `function` in a thread that has entered these namespaces of a process, such as {"net": CLONE_NEWNET}.
+    """Call `function` in a thread that has entered these namespaces of a process, such as {"net": linux.CLONE_NEWNET}.
 
     Entering a pid namespace counts for the children that the function starts. When the awaiting task is cancelled the
     thread still runs to its end. `start` starts that thread, wherever it is to begin. Raises ContainerGone when the
@@ -87,7 +78,7 @@ async def run_inside(
         try:
             try:
                 for descriptor, kind in descriptors:
-                    _check(_libc.setns(descriptor, kind), "setns")
+                    _enter(descriptor, kind)
             finally:
                 for descriptor, _ in descriptors:
                     os.close(descriptor)
@@ -115,11 +106,13 @@ def call_inside(pid: Pid, function: Callable[[], T]) -> T:
     with ExitStack() as owned:
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         owned.callback(os.close, home)
-        _check(_libc.setns(_open_namespace(owned, pid, "net"), CLONE_NEWNET), "setns")
+        _enter(_open_namespace(owned, pid, "net"), linux.CLONE_NEWNET)
         try:
             return function()
         finally:
-            if _libc.setns(home, CLONE_NEWNET) < 0:
+            try:
+                linux.setns(home, linux.CLONE_NEWNET)
+            except OSError:
                 os.abort()
 
 
@@ -134,7 +127,10 @@ async def open_scratch() -> NetnsHandles:
 
 
 def _open_scratch() -> NetnsHandles:
-    _check(_libc.unshare(CLONE_NEWNET), "unshare")
+    try:
+        linux.unshare(linux.CLONE_NEWNET)
+    except OSError as error:
+        raise _translate(error, "make a network namespace") from error
     return _open_handles()
 
 
@@ -153,24 +149,25 @@ def _netlink() -> socket.socket:
 
 
 def _mount_sysfs() -> int:
-    """A sysfs of this thread's network namespace, mounted nowhere: only this descriptor leads to it."""
-    context = _check(_libc.syscall(_SYS_FSOPEN, b"sysfs", _FSOPEN_CLOEXEC), "fsopen")
+    """Return a sysfs of this thread's network namespace."""
     try:
-        _check(_libc.syscall(_SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0), "fsconfig")
-        return _check(_libc.syscall(_SYS_FSMOUNT, context, _FSMOUNT_CLOEXEC, 0), "fsmount")
-    finally:
-        os.close(context)
+        return linux.open_unmounted("sysfs")
+    except OSError as error:
+        raise _translate(error, "mount a sysfs") from error
 
 
-def _check(result: int, what: str) -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        if number in (1, 13):
-            raise Permanent(
-                f"{what}: {os.strerror(number)}", step="netns", remedy="vtapd needs CAP_SYS_ADMIN: run it as root"
-            )
-        raise Transient(f"{what}: {os.strerror(number)}", step="netns")
-    return result
+def _enter(namespace: int, kind: int) -> None:
+    try:
+        linux.setns(namespace, kind)
+    except OSError as error:
+        raise _translate(error, "enter a namespace") from error
+
+
+def _translate(error: OSError, what: str) -> Permanent | Transient:
+    said = f"cannot {what}: {error.strerror}"
+    if isinstance(error, PermissionError):
+        return Permanent(said, step="netns", remedy="vtapd needs CAP_SYS_ADMIN: run it as root")
+    return Transient(said, step="netns")
 
 
 def _open_namespace(owned: ExitStack, pid: Pid, name: str) -> int:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from supervisor.core.model import Incarnation, Pid, ProcessRecord
 from supervisor.errors import ContainerGone, Transient
+from supervisor.linux import read_file
 
 _STDERR_BYTES = 16384
-_STAT_BYTES = 4096  # it has 52 numbers and a name
 _COMPLAINS = "qemu-system-x86_64: "
 _INFORMS = ": info: "
 _PF_EXITING = 0x4  # linux/sched.h; flags in field 9 of /proc/<pid>/stat
@@ -125,11 +125,7 @@ def command_line(pid: Pid) -> tuple[str, ...]:
 def _stat_fields(pid: Pid) -> list[str]:
     """The fields of /proc/<pid>/stat from the third on (man 5 proc)."""
     try:
-        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            text = os.read(descriptor, _STAT_BYTES).decode("utf-8", "replace")  # a process names itself, in any bytes
-        finally:
-            os.close(descriptor)
+        text = read_file(f"/proc/{pid}/stat").decode("utf-8", "replace")  # a process names itself, in any bytes
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ContainerGone(f"process {pid} has ended", step="process") from error
     return text[text.rindex(")") + 2 :].split()

@@ -4,26 +4,20 @@ A plain open of /proc/<pid>/root/x follows an absolute symlink in the image onto
 (man 2 openat2).
 """
 
-import ctypes
 import errno
 import os
 import stat
-import struct
 from pathlib import Path
 
+from supervisor import linux
 from supervisor.core.kinds.entry import Unbootable
 from supervisor.core.kinds.examination import examine
 from supervisor.core.kinds.kind import HEAD_BYTES, Image
 from supervisor.core.model import DeviceNumber, Pid
 from supervisor.errors import ContainerGone, Permanent, Rejected, Transient
 
-_SYS_OPENAT2 = 437  # asm-generic/unistd.h
-_RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10  # linux/openat2.h
-_OPEN_HOW = struct.Struct("QQQ")
 _CHUNK_BYTES = 1 << 20
 _TEXT_BYTES = 1 << 16
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def open_root(pid: Pid) -> int:
@@ -42,12 +36,7 @@ def open_root(pid: Pid) -> int:
 
 def open_beneath(root: int, path: str, flags: int) -> int:
     """Open a path of the container; symlinks in it resolve within the container. OSError as the kernel says it."""
-    how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
-    descriptor: int = _libc.syscall(_SYS_OPENAT2, root, os.fsencode(path), how, len(how))
-    if descriptor < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), path)
-    return descriptor
+    return linux.openat2(root, path, flags, linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS)
 
 
 def open_dev(root: int) -> int:

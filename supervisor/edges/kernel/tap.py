@@ -17,9 +17,10 @@ from pathlib import Path
 from supervisor.core.formats.net_dev import Traffic, parse_net_dev
 from supervisor.core.model import DeviceNumber, IfIndex, Pid
 from supervisor.errors import ContainerGone, Permanent, Transient
+from supervisor.linux import IFREQ, read_file
 
-_TUNGETIFF, _TUNSETQUEUE, _IFF_ATTACH_QUEUE = 0x800454D2, 0x400454D9, 0x0200  # linux/if_tun.h
-_IFREQ = struct.Struct("16sH22x")  # linux/if.h: struct ifreq on 64-bit machines
+_TUNGETIFF, _TUNSETQUEUE = 0x800454D2, 0x400454D9  # linux/if_tun.h
+_ATTACH_QUEUE = struct.pack("=H", 0x0200)  # the flag IFF_ATTACH_QUEUE
 _MAX_FRAME_BYTES = 65536 + 64
 _LINES_BYTES, _MOST_READS = 16384, 64
 
@@ -53,7 +54,7 @@ def observe_major() -> int | None:
 def observe_index(sysfs: int, name: str) -> IfIndex:
     """The ifindex of a link, from a sysfs of its namespace, which waits for nobody."""
     try:
-        return IfIndex(int(_read_at(sysfs, f"class/net/{name}/ifindex")))
+        return IfIndex(int(read_file(f"class/net/{name}/ifindex", sysfs)))
     except OSError as error:
         raise ContainerGone(f"the link {name} is gone: {error.strerror}", step="macvtap") from error
 
@@ -61,7 +62,7 @@ def observe_index(sysfs: int, name: str) -> IfIndex:
 def observe_device(sysfs: int, index: IfIndex) -> DeviceNumber:
     """The device number of the macvtap with this ifindex, from a sysfs of its namespace."""
     try:
-        text = _read_at(sysfs, f"class/macvtap/tap{index}/dev")
+        text = read_file(f"class/macvtap/tap{index}/dev", sysfs).decode("ascii")
     except OSError as error:
         raise ContainerGone(f"macvtap {index} has no device any more: {error.strerror}", step="macvtap") from error
     major, _, minor = text.strip().partition(":")
@@ -91,14 +92,6 @@ def observe_traffic(pid: Pid, names: Collection[str]) -> dict[str, Traffic]:
     return found
 
 
-def _read_at(directory: int, path: str) -> str:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        return os.read(descriptor, 64).decode("ascii")
-    finally:
-        os.close(descriptor)
-
-
 def open_tap(directory: int, node: str, device: DeviceNumber, name: str) -> int:
     """Open the node in this directory, if it is the tap of this number and name. The caller owns the descriptor.
 
@@ -119,11 +112,11 @@ def open_tap(directory: int, node: str, device: DeviceNumber, name: str) -> int:
     finally:
         os.close(pinned)
     try:
-        answer = fcntl.ioctl(tap, _TUNGETIFF, _IFREQ.pack(b"", 0))
+        answer = fcntl.ioctl(tap, _TUNGETIFF, IFREQ.pack(b"", b""))
     except OSError as error:
         os.close(tap)
         raise _translate(error, f"device {device} is no tap") from error
-    if _IFREQ.unpack(answer)[0].rstrip(b"\0").decode("ascii", "replace") != name:
+    if IFREQ.unpack(answer)[0].rstrip(b"\0").decode("ascii", "replace") != name:
         os.close(tap)
         raise Transient(f"device {device} is another tap than {name}", step="tap")
     return tap
@@ -143,13 +136,13 @@ def open_queues(directory: int, node: str, device: DeviceNumber, name: str, coun
 def attach_queue(tap: int) -> None:
     """Have it take packets again, which an earlier guest may have told it not to; nothing where it does."""
     with contextlib.suppress(OSError):
-        fcntl.ioctl(tap, _TUNSETQUEUE, _IFREQ.pack(b"", _IFF_ATTACH_QUEUE))
+        fcntl.ioctl(tap, _TUNSETQUEUE, IFREQ.pack(b"", _ATTACH_QUEUE))
 
 
 def is_connected(tap: int) -> bool:
     """Whether the descriptor's macvtap still exists; one whose link was deleted stays silent for ever."""
     try:
-        fcntl.ioctl(tap, _TUNGETIFF, _IFREQ.pack(b"", 0))
+        fcntl.ioctl(tap, _TUNGETIFF, IFREQ.pack(b"", b""))
     except OSError:
         return False
     return True

@@ -4,18 +4,13 @@ QEMU opens kernels and modules by name, some of them twice (hw/i386/multiboot.c)
 which it does not see. Copies also cannot change under it, whatever the container does to its own files meanwhile.
 """
 
-import ctypes
 import os
 
+from supervisor import linux
 from supervisor.errors import Permanent, Rejected, Transient
 
-# asm-generic/unistd.h numbers, the same on x86-64 and arm64; constants of linux/mount.h
-_SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 430, 431, 432
-_FSOPEN_CLOEXEC, _FSMOUNT_CLOEXEC, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 1, 1, 1, 6
-_NOSUID_NODEV_NOEXEC = 0x2 | 0x4 | 0x8
+_NO_PRIVILEGES = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV | linux.MOUNT_ATTR_NOEXEC
 _COPY_BYTES = 1 << 24
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class BootFolder:
@@ -73,24 +68,10 @@ class BootFolder:
 
 
 def _mount_tmpfs() -> int:
-    """One that is mounted nowhere: only this descriptor leads to it."""
-    context = _check(_libc.syscall(_SYS_FSOPEN, b"tmpfs", _FSOPEN_CLOEXEC))
     try:
-        _check(_libc.syscall(_SYS_FSCONFIG, context, _FSCONFIG_SET_STRING, b"mode", b"0755", 0))
-        _check(_libc.syscall(_SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0))
-        return _check(_libc.syscall(_SYS_FSMOUNT, context, _FSMOUNT_CLOEXEC, _NOSUID_NODEV_NOEXEC))
-    finally:
-        os.close(context)
-
-
-def _check(result: int) -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        if number in (1, 13):
-            raise Permanent(
-                f"cannot make a folder in memory: {os.strerror(number)}",
-                step="spawn",
-                remedy="vtapd needs CAP_SYS_ADMIN: run it as root",
-            )
-        raise Transient(f"cannot make a folder in memory: {os.strerror(number)}", step="spawn")
-    return result
+        return linux.open_unmounted("tmpfs", _NO_PRIVILEGES, mode="0755")
+    except OSError as error:
+        said = f"cannot make a folder in memory: {error.strerror}"
+        if isinstance(error, PermissionError):
+            raise Permanent(said, step="spawn", remedy="vtapd needs CAP_SYS_ADMIN: run it as root") from error
+        raise Transient(said, step="spawn") from error

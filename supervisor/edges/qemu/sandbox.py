@@ -8,20 +8,32 @@ There is no /proc inside. A process of the container that may trace its QEMU (CA
 through /proc/<QEMU>/root, and a /proc of the host's processes there would lead it on to the host's files.
 """
 
-import ctypes
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from supervisor.errors import Permanent, Transient
-
-_CLONE_FS, _CLONE_NEWNS, _CLONE_NEWUTS, _CLONE_NEWIPC = 0x200, 0x20000, 0x04000000, 0x08000000  # linux/sched.h
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT = 1, 2, 4, 8, 32  # linux/mount.h
-_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
-_MNT_DETACH = 2
-_SYS_PIVOT_ROOT = 155 if os.uname().machine == "x86_64" else 41  # asm/unistd_64.h; asm-generic/unistd.h
+from supervisor.linux import (
+    CLONE_FS,
+    CLONE_NEWIPC,
+    CLONE_NEWNS,
+    CLONE_NEWUTS,
+    MNT_DETACH,
+    MS_BIND,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_RDONLY,
+    MS_REC,
+    MS_REMOUNT,
+    mount,
+    pivot_root,
+    umount,
+    unshare,
+)
 
 _LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
 _FIRMWARE = ("/usr/share/qemu", "/usr/share/seabios", "/usr/share/OVMF", "/usr/share/AAVMF")
@@ -29,8 +41,6 @@ _BESIDE = ("lib", "lib64", "share/qemu", "share/seabios")
 """Of the prefix that a QEMU was installed in, where that is not /usr."""
 _DEVICES = ("/dev/null", "/dev/urandom", "/dev/kvm")
 _STARTS_S = 10.0
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Sandbox:
@@ -87,16 +97,16 @@ class Sandbox:
 
 def _build(program: Path, base: Path) -> None:
     """Turn this thread's root into it. The host's shared memory, queues and name are out of reach as well."""
-    _call(_libc.unshare, _CLONE_FS | _CLONE_NEWNS | _CLONE_NEWIPC | _CLONE_NEWUTS)
+    unshare(CLONE_FS | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS)
     os.umask(0o022)  # this thread's alone by now: another user than root is to find its way through these folders
-    _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
-    _mount("vtapd", base, "tmpfs", _MS_NOSUID | _MS_NOEXEC, b"mode=0755,size=1m")
+    mount(None, "/", None, MS_REC | MS_PRIVATE)
+    mount("vtapd", str(base), "tmpfs", MS_NOSUID | MS_NOEXEC, b"mode=0755,size=1m")
     for source in _shown(program):
         _show(source, base)
-    _mount(None, base, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NOEXEC | _MS_NODEV)
+    mount(None, str(base), None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC | MS_NODEV)
     os.chdir(base)
-    _call(_libc.syscall, _SYS_PIVOT_ROOT, b".", b".")  # onto itself, and then from under it (man 2 pivot_root)
-    _call(_libc.umount2, b".", _MNT_DETACH)
+    pivot_root(".", ".")  # onto itself, and then from under it (man 2 pivot_root)
+    umount(".", MNT_DETACH)
     os.chdir("/")
 
 
@@ -120,17 +130,6 @@ def _show(source: Path, base: Path) -> None:
         target.mkdir()
     else:
         target.touch()
-    _mount(source, target, None, _MS_BIND)
-    nodev = 0 if source.is_char_device() else _MS_NODEV
-    _mount(None, target, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | nodev)
-
-
-def _mount(source: Path | str | None, target: Path | str, kind: str | None, flags: int, options: bytes = b"") -> None:
-    words = (os.fsencode(source) if source else None, os.fsencode(target), kind.encode() if kind else None)
-    _call(_libc.mount, *words, ctypes.c_ulong(flags), options, path=str(source or target))
-
-
-def _call(function: Callable[..., int], *arguments: object, path: str | None = None) -> None:
-    if function(*arguments) < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), path)
+    mount(str(source), str(target), None, MS_BIND)
+    nodev = 0 if source.is_char_device() else MS_NODEV
+    mount(None, str(target), None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | nodev)

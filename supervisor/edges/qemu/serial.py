@@ -1,6 +1,5 @@
 """A guest's serial console: where QEMU writes it for `docker logs`, and how the daemon reads along and types."""
 
-import ctypes
 import os
 import socket
 import stat
@@ -12,18 +11,16 @@ from pathlib import Path
 import anyio
 from anyio.abc import UNIXSocketStream
 
+from supervisor import linux
 from supervisor.core.model import Pid
 
 _CHUNK_BYTES = 65536
 _GATHER_S = 0.002
 """What comes meanwhile is read in one go: a wake-up for each byte would slow the guest down. There is room for it."""
-_SYS_PIDFD_GETFD = 438  # asm-generic/unistd.h, and asm/unistd_64.h as well
 _SO_SNDBUFFORCE = 32  # asm-generic/socket.h
 _ROOM_BYTES = 8 << 20
 """The kernel takes twice what it is asked for, and counts some 770 for a message of one byte: more than 20000 fit."""
 _PTS_MAJORS = range(136, 144)  # Documentation/admin-guide/devices.txt: Unix98 PTY slaves
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def open_log(pid: Pid) -> int | None:
@@ -116,10 +113,7 @@ def _widen(name: bytes, qemu: Pid, pidfd: int) -> bool:
 
 
 def _widen_if(name: bytes, pidfd: int, descriptor: int) -> bool:
-    theirs = _libc.syscall(_SYS_PIDFD_GETFD, pidfd, descriptor, 0)
-    if theirs < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    with socket.socket(fileno=theirs) as end:
+    with socket.socket(fileno=linux.pidfd_getfd(pidfd, descriptor)) as end:
         try:
             if end.family != socket.AF_UNIX or end.getpeername() != name:
                 return False

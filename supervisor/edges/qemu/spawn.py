@@ -7,7 +7,6 @@ posix_spawn, and every descriptor of the daemon closed by the exec: subprocess w
 one after another, since that thread may see the files of a sandbox alone and no /proc. Nothing is imported here.
 """
 
-import ctypes
 import fcntl
 import os
 import pwd
@@ -17,14 +16,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from supervisor import linux
 from supervisor.core.model import Pid, User
 from supervisor.errors import Permanent, Transient
 
-_SYS_SETRESUID, _SYS_SETRESGID, _SYS_SETGROUPS = (
-    (117, 119, 116) if os.uname().machine == "x86_64" else (147, 149, 159)
-)  # asm/unistd_64.h; asm-generic/unistd.h for arm64
-_PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
-_CLONE_FS = 0x200  # linux/sched.h
 _STDERR_BYTES = 16384
 _MOST_FILES = 1024
 _MOST_THREADS = 512
@@ -32,8 +27,6 @@ _MOST_THREADS = 512
 
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 """Which QEMU is to have at their defaults; a process that is started inherits what is ignored."""
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def find_user(wanted: str) -> User:
@@ -122,27 +115,21 @@ def spawn(
 
 def _stand_in(folder: int) -> None:
     """Of this thread alone: threads share their working directory until they say otherwise (man 2 unshare)."""
-    if _libc.unshare(_CLONE_FS) < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    linux.unshare(linux.CLONE_FS)
     os.fchdir(folder)
 
 
 def _drop_rights(user: User) -> None:
-    """This thread's rights alone: system calls, since libc's wrappers would change every thread."""
-    groups = (ctypes.c_uint32 * len(user.groups))(*user.groups)
-    for number, *values in (
-        (_SYS_SETGROUPS, len(groups), groups),
-        (_SYS_SETRESGID, user.gid, user.gid, user.gid),
-        (_SYS_SETRESUID, user.uid, user.uid, user.uid),
-    ):
-        if _libc.syscall(number, *values) < 0:
-            error = ctypes.get_errno()
-            raise Permanent(
-                f"cannot become {user.name}: {os.strerror(error)}",
-                step="spawn",
-                remedy="vtapd needs CAP_SETUID and CAP_SETGID, and the uid of [guest] uids must be one that there is",
-            )
-    _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    """Take this thread's rights away, for good."""
+    try:
+        linux.set_thread_ids(user.uid, user.gid, user.groups)
+    except OSError as error:
+        raise Permanent(
+            f"cannot become {user.name}: {error.strerror}",
+            step="spawn",
+            remedy="vtapd needs CAP_SETUID and CAP_SETGID, and the uid of [guest] uids must be one that there is",
+        ) from error
+    linux.forbid_new_privileges()
 
 
 def _bounded_file(name: str) -> int:
