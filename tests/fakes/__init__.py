@@ -1,1 +1,1 @@
-"""A Docker and a QMP server that can vanish, fragment and lie, held to the same contract tests as the real ones."""
+"""Fakes of Docker and of QMP that can vanish, fragment and lie. The real servers pass the same contract tests."""

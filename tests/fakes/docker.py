@@ -1,7 +1,7 @@
-"""A Docker daemon made of one dict of containers: those of the API's answers that vtapd reads, and ways to go wrong.
+"""A fake Docker daemon: one dict of containers, the answers of the API that vtapd reads, and ways to fail.
 
-It answers on a Unix socket as Docker Engine API v1.41 does. What a real daemon does by itself (events of a start or a
-stop, replay of past events, filters) it does too; what only a broken one does is asked for by its attributes.
+It answers on a Unix socket as Docker Engine API v1.41 does. It also does what a real daemon does by itself: events of
+starts and stops, replay of past events, filters. Its attributes request what only a broken daemon does.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _pids = itertools.count(30_000)
 
 @dataclass
 class FakeContainer:
-    """What `docker inspect` would tell."""
+    """The state that `docker inspect` reports."""
 
     id: str
     name: str
@@ -38,8 +38,8 @@ class FakeContainer:
     paused: bool = False
     pid: int = 0
     started_at: str = "0001-01-01T00:00:00Z"
-    said: bytes = b""
-    """Its log."""
+    log: bytes = b""
+    """The container's log."""
 
     def as_json(self) -> dict[str, Any]:
         config: dict[str, Any] = {"Hostname": self.hostname, "Labels": self.labels, "Image": "busybox", "Tty": False}
@@ -68,19 +68,19 @@ class FakeContainer:
 
 
 class FakeDocker:
-    """Use as an asynchronous context manager; `vanish` and `appear` in between as often as wanted."""
+    """Use as an asynchronous context manager; call `vanish` and `appear` in between as often as needed."""
 
     def __init__(self, socket: Path) -> None:
         self.host = f"unix://{socket}"
         self.containers: dict[str, FakeContainer] = {}
         self.delay_s = 0.0
-        """Before every answer."""
+        """The delay before every answer."""
         self.failures: dict[str, int] = {}
         """Route name (version, events, list, inspect, image, log, stop) → HTTP status to fail with."""
         self.answers: dict[str, bytes] = {}
-        """Route name → a body to answer with, whatever it should be."""
+        """Route name → a body to answer with, valid or not."""
         self.image_labels: dict[str, str] | None = {}
-        """Of the one image that there is; None where it is gone."""
+        """The labels of the one image; None if the image was removed."""
         self.requests: list[str] = []
         self._socket = socket
         self._past: list[dict[str, Any]] = []
@@ -98,7 +98,7 @@ class FakeDocker:
     ) -> None:
         await self.vanish()
 
-    # How it comes and goes
+    # Appearing and vanishing
 
     async def appear(self) -> None:
         app = web.Application()
@@ -115,7 +115,7 @@ class FakeDocker:
         await web.UnixSite(self._runner, self._socket).start()
 
     async def vanish(self) -> None:
-        """As by kill -9: every connection is cut, the socket file stays."""
+        """End as by kill -9: cut every connection and leave the socket file."""
         self.cut_streams()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -123,7 +123,7 @@ class FakeDocker:
             self._socket.touch()
 
     def cut_streams(self) -> None:
-        """The event streams end in the middle, without the last chunk."""
+        """Cut the event streams in the middle, without the last chunk."""
         while self._streams:
             transport = self._streams.pop()._req.transport  # type: ignore[union-attr]  # set while it streams
             if transport is not None:
@@ -131,10 +131,10 @@ class FakeDocker:
         self._subscribed.clear()
 
     async def await_subscriber(self) -> None:
-        """Until somebody follows the events."""
+        """Wait until a client follows the events."""
         await self._subscribed.wait()
 
-    # What happens to its containers
+    # Changes of its containers
 
     async def run(self, labels: Mapping[str, str], name: str) -> str:
         made = FakeContainer(next(self._ids), name, dict(labels))
@@ -147,56 +147,56 @@ class FakeDocker:
         each = self.containers[container_id]
         each.running, each.pid = True, next(_pids)
         each.started_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        await self._tell_network("connect", container_id)
-        await self.tell("start", container_id, **each.labels, name=each.name, image="test")
+        await self._emit_network_event("connect", container_id)
+        await self.emit("start", container_id, **each.labels, name=each.name, image="test")
 
     async def kill(self, container_id: str) -> None:
-        await self.tell("kill", container_id, signal="9")
+        await self.emit("kill", container_id, signal="9")
         await self._end(container_id)
 
     async def pause(self, container_id: str) -> None:
         self.containers[container_id].paused = True
-        await self.tell("pause", container_id)
+        await self.emit("pause", container_id)
 
     async def remove(self, container_id: str) -> None:
         del self.containers[container_id]
-        await self.tell("destroy", container_id)
+        await self.emit("destroy", container_id)
 
     async def _end(self, container_id: str) -> None:
         each = self.containers[container_id]
         each.running, each.paused, each.pid = False, False, 0
-        await self.tell("die", container_id, exitCode="137")
-        await self._tell_network("disconnect", container_id)
+        await self.emit("die", container_id, exitCode="137")
+        await self._emit_network_event("disconnect", container_id)
 
-    # What it says
+    # Events
 
-    async def tell(self, action: str, container_id: str, **attributes: str) -> dict[str, Any]:
-        """An event of a container; remembered, as Docker does, for those who ask what happened since."""
-        return await self._tell({"Type": "container", "Actor": {"ID": container_id, "Attributes": attributes}}, action)
+    async def emit(self, action: str, container_id: str, **attributes: str) -> dict[str, Any]:
+        """Send an event of a container, and keep it for clients that ask for past events, as Docker does."""
+        return await self._emit({"Type": "container", "Actor": {"ID": container_id, "Attributes": attributes}}, action)
 
-    async def _tell_network(self, action: str, container_id: str) -> None:
+    async def _emit_network_event(self, action: str, container_id: str) -> None:
         attributes = {"container": container_id, "name": "bridge", "type": "bridge"}
-        await self._tell({"Type": "network", "Actor": {"ID": "b" * 64, "Attributes": attributes}}, action)
+        await self._emit({"Type": "network", "Actor": {"ID": "b" * 64, "Attributes": attributes}}, action)
 
-    async def _tell(self, event: dict[str, Any], action: str) -> dict[str, Any]:
+    async def _emit(self, event: dict[str, Any], action: str) -> dict[str, Any]:
         now_ns = time.time_ns()
         event |= {"Action": action, "time": now_ns // 10**9, "timeNano": now_ns}
         self._past.append(event)
-        await self.say(event)
+        await self.send(event)
         return event
 
-    async def say(self, event: object) -> None:
-        """Any JSON, to all who follow the events now."""
+    async def send(self, event: object) -> None:
+        """Send any JSON to all clients that follow the events."""
         await self.write(json.dumps(event).encode() + b"\n")
 
     async def write(self, data: bytes) -> None:
-        """Any bytes; half an event, too."""
+        """Send any bytes, for example half an event."""
         for stream in self._streams:
             await stream.write(data)
 
-    # How it answers
+    # Answers
 
-    async def _spoiled(self, route: str) -> web.Response | None:
+    async def _forced_answer(self, route: str) -> web.Response | None:
         self.requests.append(route)
         await asyncio.sleep(self.delay_s)
         if route in self.failures:
@@ -206,48 +206,48 @@ class FakeDocker:
         return None
 
     async def _version(self, _request: web.Request) -> web.Response:
-        return await self._spoiled("version") or _json({"Version": "20.10.24-fake", "ApiVersion": API_VERSION})
+        return await self._forced_answer("version") or _json({"Version": "20.10.24-fake", "ApiVersion": API_VERSION})
 
     async def _list(self, request: web.Request) -> web.Response:
         shown = [each.as_listed() for each in self.containers.values() if each.running]
         assert "all" not in request.query, "vtapd asks for running containers only"
-        return await self._spoiled("list") or _json(shown)
+        return await self._forced_answer("list") or _json(shown)
 
     async def _inspect(self, request: web.Request) -> web.Response:
         each = self.containers.get(request.match_info["id"])
         known = _json(each.as_json()) if each else _unknown(request.match_info["id"])
-        return await self._spoiled("inspect") or known
+        return await self._forced_answer("inspect") or known
 
     async def _log(self, request: web.Request) -> web.Response:
-        """Each line in a frame of its own; the first byte says which stream it is of."""
+        """Return each line in its own frame; the first byte names the stream."""
         each = self.containers.get(request.match_info["id"])
         if each is None:
             return _unknown(request.match_info["id"])
-        frames = (struct.pack(">BxxxL", 1, len(line)) + line for line in each.said.splitlines(keepends=True))
-        return await self._spoiled("log") or web.Response(body=b"".join(frames))
+        frames = (struct.pack(">BxxxL", 1, len(line)) + line for line in each.log.splitlines(keepends=True))
+        return await self._forced_answer("log") or web.Response(body=b"".join(frames))
 
     async def _image(self, _request: web.Request) -> web.Response:
         labels = self.image_labels
         gone = _json({"message": f"No such image: {IMAGE}"}, 404)
-        return await self._spoiled("image") or (gone if labels is None else _json({"Config": {"Labels": labels}}))
+        return await self._forced_answer("image") or (gone if labels is None else _json({"Config": {"Labels": labels}}))
 
     async def _stop(self, request: web.Request) -> web.Response:
-        spoiled = await self._spoiled("stop")
-        if spoiled is not None:
-            return spoiled
+        forced = await self._forced_answer("stop")
+        if forced is not None:
+            return forced
         each = self.containers.get(request.match_info["id"])
         if each is None:
             return _unknown(request.match_info["id"])
         if not each.running:
             return web.Response(status=304)
-        await self.tell("kill", each.id, signal="15")
+        await self.emit("kill", each.id, signal="15")
         await self._end(each.id)
         return web.Response(status=204)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        spoiled = await self._spoiled("events")
-        if spoiled is not None:
-            return spoiled
+        forced = await self._forced_answer("events")
+        if forced is not None:
+            return forced
         wanted = json.loads(request.query.get("filters", "{}"))
         since_ns = float(request.query.get("since", time.time())) * 1e9
         stream = web.StreamResponse(headers={"Content-Type": "application/json"})

@@ -1,4 +1,4 @@
-"""What vtapd's edge to Docker promises, whoever answers: the fake in tests/fakes, or a real dockerd.
+"""The contract of vtapd's Docker edge, for the fake in tests/fakes and for a real dockerd.
 
 Inherit from DockerContract in a test class and give it a fixture `engine`. Each test removes what it made.
 """
@@ -19,22 +19,22 @@ UNKNOWN = ContainerId("0" * 64)
 
 
 class Engine(Protocol):
-    """A Docker daemon, and what others do with its containers."""
+    """A Docker daemon, and operations of others on its containers."""
 
     host: str
 
     async def run(self, labels: dict[str, str], name: str) -> str:
-        """Start a container that lives until it is stopped; its full id."""
+        """Start a container that lives until it is stopped, and return its full id."""
 
     async def start(self, container_id: str) -> None: ...
     async def kill(self, container_id: str) -> None: ...
     async def pause(self, container_id: str) -> None: ...
     async def remove(self, container_id: str) -> None:
-        """Whether it runs or not."""
+        """Remove a container, running or not."""
 
 
-class Heard:
-    """The events of one container."""
+class EventRecorder:
+    """Records the events of one container."""
 
     def __init__(self, container_id: str) -> None:
         self.events: list[Event] = []
@@ -46,27 +46,27 @@ class Heard:
             self.events.append(event)
             self._more.set()
 
-    async def until(self, *actions: str) -> list[Event]:
-        """Until these came, in this order, whatever came between."""
+    async def wait_for(self, *actions: str) -> list[Event]:
+        """Wait for these actions in this order; others may come in between."""
         with anyio.fail_after(DEADLINE_S):
-            while not _in_order(actions, [event.action for event in self.events]):
+            while not _contains_in_order(actions, [event.action for event in self.events]):
                 self._more = anyio.Event()
                 await self._more.wait()
         return self.events
 
 
-def _in_order(wanted: tuple[str, ...], heard: list[str]) -> bool:
-    rest = iter(heard)
+def _contains_in_order(wanted: tuple[str, ...], recorder: list[str]) -> bool:
+    rest = iter(recorder)
     return all(action in rest for action in wanted)
 
 
 @asynccontextmanager
-async def following(docker: Docker, container_id: str, since_s: float) -> AsyncIterator[Heard]:
-    """Hear one container's events as long as the context lasts."""
-    heard = Heard(container_id)
+async def following(docker: Docker, container_id: str, since_s: float) -> AsyncIterator[EventRecorder]:
+    """Record one container's events as long as the context lasts."""
+    recorder = EventRecorder(container_id)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(docker.follow, since_s, heard.note)
-        yield heard
+        tasks.start_soon(docker.follow, since_s, recorder.note)
+        yield recorder
         tasks.cancel_scope.cancel()
 
 
@@ -85,21 +85,23 @@ class DockerContract:
         yield ContainerId(made)
         await engine.remove(made)
 
-    async def test_it_tells_its_version(self, docker: Docker) -> None:
+    async def test_version_is_returned(self, docker: Docker) -> None:
         assert (await docker.version())[0].isdecimal()
 
-    async def test_it_lists_what_runs(self, docker: Docker, engine: Engine, container: ContainerId) -> None:
+    async def test_running_containers_are_listed(self, docker: Docker, engine: Engine, container: ContainerId) -> None:
         assert container in await docker.list_running()
         await engine.kill(container)
         assert container not in await docker.list_running()
 
-    async def test_its_list_shows_what_changes(self, docker: Docker, engine: Engine, container: ContainerId) -> None:
+    async def test_listing_changes_with_the_container(
+        self, docker: Docker, engine: Engine, container: ContainerId
+    ) -> None:
         listed = await docker.list_running()
         assert await docker.list_running() == listed
         await engine.pause(container)
         assert (await docker.list_running())[container] != listed[container]
 
-    async def test_it_knows_a_container(self, docker: Docker, container: ContainerId) -> None:
+    async def test_container_is_inspected(self, docker: Docker, container: ContainerId) -> None:
         known = await docker.inspect(container)
         assert known is not None
         assert known.id == container
@@ -110,12 +112,14 @@ class DockerContract:
         assert known.pid > 0
         assert known.network_mode in ("default", "bridge")
 
-    async def test_an_image_without_labels_set_none(self, docker: Docker, container: ContainerId) -> None:
+    async def test_image_without_labels_gives_no_image_labels(self, docker: Docker, container: ContainerId) -> None:
         known = await docker.inspect(container)
         assert known is not None
         assert known.image_labels == frozenset()
 
-    async def test_another_start_is_another_run(self, docker: Docker, engine: Engine, container: ContainerId) -> None:
+    async def test_restarted_container_has_another_pid(
+        self, docker: Docker, engine: Engine, container: ContainerId
+    ) -> None:
         before = await docker.inspect(container)
         await engine.kill(container)
         ended = await docker.inspect(container)
@@ -128,19 +132,21 @@ class DockerContract:
         assert again.running
         assert again.pid not in (0, before.pid)
 
-    async def test_a_paused_container_runs(self, docker: Docker, engine: Engine, container: ContainerId) -> None:
+    async def test_paused_container_counts_as_running(
+        self, docker: Docker, engine: Engine, container: ContainerId
+    ) -> None:
         await engine.pause(container)
         paused = await docker.inspect(container)
         assert paused is not None
         assert (paused.running, paused.paused) == (True, True)
 
-    async def test_it_does_not_know_a_container(self, docker: Docker) -> None:
+    async def test_unknown_container_gives_none(self, docker: Docker) -> None:
         assert await docker.inspect(UNKNOWN) is None
 
-    async def test_it_keeps_a_log(self, docker: Docker, container: ContainerId) -> None:
+    async def test_log_of_a_quiet_container_is_empty(self, docker: Docker, container: ContainerId) -> None:
         assert await docker.log(container, since_s=0) == b""
 
-    async def test_stop_stops_and_again_is_nothing(self, docker: Docker, container: ContainerId) -> None:
+    async def test_stopping_a_stopped_container_is_no_error(self, docker: Docker, container: ContainerId) -> None:
         await docker.stop(container)
         stopped = await docker.inspect(container)
         assert stopped is not None
@@ -148,13 +154,13 @@ class DockerContract:
         await docker.stop(container)
         await docker.stop(UNKNOWN)
 
-    async def test_it_tells_what_happens_and_what_has_happened_since(
+    async def test_events_are_followed_with_past_ones(
         self, docker: Docker, engine: Engine, container: ContainerId
     ) -> None:
-        async with following(docker, container, since_s=0) as heard:
-            await heard.until("connect", "start")
+        async with following(docker, container, since_s=0) as recorder:
+            await recorder.wait_for("connect", "start")
             await engine.kill(container)
-            events = await heard.until("connect", "start", "kill", "die", "disconnect")
+            events = await recorder.wait_for("connect", "start", "kill", "die", "disconnect")
         assert [event.signal for event in events if event.action == "kill"] == [9]
         assert [event.network_type for event in events if event.action == "connect"] == ["bridge"]
         started = next(event for event in events if event.action == "start")
@@ -164,5 +170,5 @@ class DockerContract:
         started_ns = started.time_ns
         assert started_ns > 10**18
         async with following(docker, container, since_s=started_ns / 1e9 + 0.001) as later:
-            await later.until("die", "disconnect")
+            await later.wait_for("die", "disconnect")
             assert "start" not in [event.action for event in later.events]

@@ -1,4 +1,4 @@
-"""A QMP server that knows a few commands and all bad manners: odd fragments, garbage, silence, a sudden close.
+"""A fake QMP server with a few commands and many faults: odd fragments, garbage, silence, a sudden close.
 
 Reference: docs/interop/qmp-spec.rst of QEMU.
 """
@@ -19,43 +19,43 @@ GREETING = {"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}, "p
 
 @dataclass
 class FakeQmp:
-    """What the server says and does not say; change it at any time."""
+    """What the server sends and leaves out; tests change it at any time."""
 
     path: Path
     greeting: bytes = json.dumps(GREETING).encode() + b"\r\n"
-    """Empty for a QEMU that accepts and says nothing."""
+    """Empty for a QEMU that accepts the connection and sends nothing."""
     fragment_bytes: int = 0
-    """Every write is cut into pieces of this size; 0 for whole."""
+    """Every write is cut into pieces of this size; 0 means whole."""
     silent: bool = False
     """Commands get no answer."""
     closes_on: str | None = None
     """The command at which the connection is closed instead of answered."""
     closes_after: str | None = None
-    """The command after whose answer the connection is closed."""
+    """The connection is closed after the answer to this command."""
     takes: tuple[str, ...] = ()
-    """Further commands that are answered, with nothing."""
+    """Further commands that get an empty answer."""
     commands: list[str] = field(default_factory=list)
-    """What was asked, of all connections."""
+    """The commands of all connections."""
     _streams: list[anyio.abc.SocketStream] = field(default_factory=list)
 
     async def emit(self, name: str, **data: object) -> None:
-        """An event to all who are connected."""
+        """Send an event to all connected clients."""
         event: dict[str, object] = {"event": name, "timestamp": {"seconds": 1, "microseconds": 0}}
         if data:
             event["data"] = data
         await self.write(json.dumps(event).encode() + b"\r\n")
 
     async def write(self, data: bytes) -> None:
-        """Any bytes to all who are connected."""
+        """Send any bytes to all connected clients."""
         for stream in list(self._streams):
             await self._send(stream, data)
 
     async def hang_up(self) -> None:
-        """Close every connection; new ones are taken."""
+        """Close every connection; new ones are accepted."""
         while self._streams:
             await self._streams.pop().aclose()
 
-    async def converse(self, stream: anyio.abc.SocketStream) -> None:
+    async def serve(self, stream: anyio.abc.SocketStream) -> None:
         async with stream:
             self._streams.append(stream)
             try:
@@ -100,17 +100,17 @@ class FakeQmp:
 
 @asynccontextmanager
 async def fake_qmp(path: Path) -> AsyncIterator[FakeQmp]:
-    """A server on this path as long as the context lasts."""
+    """Serve on this path as long as the context lasts."""
     server = FakeQmp(path)
     listener = await anyio.create_unix_listener(path)
     async with listener, anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, server.converse)
+        tasks.start_soon(listener.serve, server.serve)
         yield server
         tasks.cancel_scope.cancel()
 
 
 async def _messages(stream: anyio.abc.SocketStream) -> AsyncIterator[dict[str, Any]]:
-    """JSON objects one after another; QMP puts nothing between them."""
+    """Yield JSON objects one after another; QMP puts nothing between them."""
     decoder, rest = json.JSONDecoder(), ""
     async for chunk in stream:
         rest += chunk.decode()

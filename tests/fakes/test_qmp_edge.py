@@ -1,4 +1,4 @@
-"""The edge to QMP: what holds against a real QEMU and the fake alike, then the fake's bad manners."""
+"""The QMP edge: a contract that a real QEMU and the fake fulfil, then the faults of the fake."""
 
 import contextlib
 import os
@@ -24,26 +24,26 @@ QEMU = "qemu-system-x86_64"
 
 
 class Events:
-    """What a session told, to be waited for."""
+    """The events of a session."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, dict[str, object]]] = []
+        self.received: list[tuple[str, dict[str, object]]] = []
         self._more = anyio.Event()
 
     def note(self, name: str, data: dict[str, object]) -> None:
-        self.told.append((name, data))
+        self.received.append((name, data))
         self._more.set()
 
     @property
     def names(self) -> list[str]:
-        return [name for name, _ in self.told]
+        return [name for name, _ in self.received]
 
-    async def until(self, name: str) -> dict[str, object]:
+    async def wait_for(self, name: str) -> dict[str, object]:
         with anyio.fail_after(DEADLINE_S):
             while name not in self.names:
                 self._more = anyio.Event()
                 await self._more.wait()
-        return dict(self.told)[name]
+        return dict(self.received)[name]
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ async def connect(session: QmpSession, path: Path) -> None:
 
 @contextmanager
 def real_qemu(path: Path) -> Iterator[int]:
-    """The pid of a QEMU without a machine: it converses and runs nothing. It listens where a guest's does."""
+    """Run a QEMU without a machine, and yield its pid. It answers QMP and runs nothing."""
     listener = listen(path)
     with subprocess.Popen(
         [QEMU, "-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-S",
@@ -80,7 +80,7 @@ def real_qemu(path: Path) -> Iterator[int]:
 
 
 class TestContract:
-    """Whoever answers."""
+    """What holds for the fake and for QEMU."""
 
     @pytest.fixture(params=["fake", "qemu"])
     async def server(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Path]:
@@ -94,34 +94,36 @@ class TestContract:
         with real_qemu(path):
             yield path
 
-    async def test_a_command_has_its_answer(self, server: Path, session: QmpSession) -> None:
+    async def test_command_is_answered(self, server: Path, session: QmpSession) -> None:
         await connect(session, server)
         status = await session.execute("query-status")
         assert isinstance(status, dict)
         assert status["status"] == "prelaunch"
 
-    async def test_a_command_that_is_refused(self, server: Path, session: QmpSession) -> None:
+    async def test_refused_command_is_transient(self, server: Path, session: QmpSession) -> None:
         await connect(session, server)
         with pytest.raises(Transient, match=r"QMP brew-coffee: .*has not been found"):
             await session.execute("brew-coffee", {"cups": 2})
         await session.execute("query-status")
 
-    async def test_an_event_comes_with_its_name(self, server: Path, session: QmpSession, events: Events) -> None:
+    async def test_event_has_its_name(self, server: Path, session: QmpSession, events: Events) -> None:
         await connect(session, server)
         await session.execute("system_powerdown")
-        assert await events.until("POWERDOWN") == {}
+        assert await events.wait_for("POWERDOWN") == {}
 
-    async def test_the_last_words_are_heard_before_it_is_closed(
+    async def test_last_event_is_received_before_the_session_closes(
         self, server: Path, session: QmpSession, events: Events
     ) -> None:
         await connect(session, server)
         await session.execute("quit")
         await session.close()
-        assert dict(events.told)["SHUTDOWN"]["reason"] == "host-qmp-quit"
+        assert dict(events.received)["SHUTDOWN"]["reason"] == "host-qmp-quit"
         with pytest.raises(Transient):
             await session.execute("query-status")
 
-    async def test_who_hangs_up_leaves_it_to_the_next(self, server: Path, session: QmpSession, events: Events) -> None:
+    async def test_next_session_can_connect_after_a_hang_up(
+        self, server: Path, session: QmpSession, events: Events
+    ) -> None:
         await connect(session, server)
         await session.hang_up()
         await session.hang_up()
@@ -130,13 +132,13 @@ class TestContract:
         assert await later.execute("query-status")
         await later.hang_up()
 
-    async def test_nobody_there(self, tmp_path: Path, session: QmpSession) -> None:
+    async def test_missing_socket_is_transient(self, tmp_path: Path, session: QmpSession) -> None:
         with pytest.raises(Transient, match=r"no QMP session on .*none"):
             await connect(session, tmp_path / "none")
         await session.close()
 
 
-class TestBadManners:
+class TestFaults:
     @pytest.fixture
     async def server(self, tmp_path: Path) -> AsyncIterator[FakeQmp]:
         async with fake_qmp(tmp_path / "qmp") as server:
@@ -148,16 +150,16 @@ class TestBadManners:
         await connect(session, server.path)
         assert await session.execute("query-status")
         await server.emit("SHUTDOWN", guest=True, reason="guest-reset")
-        assert await events.until("SHUTDOWN") == {"guest": True, "reason": "guest-reset"}
+        assert await events.wait_for("SHUTDOWN") == {"guest": True, "reason": "guest-reset"}
         assert server.commands == ["qmp_capabilities", "query-status"]
 
-    async def test_many_events_come_in_their_order_and_none_is_kept(
+    async def test_many_events_arrive_in_order_and_none_is_kept(
         self, server: FakeQmp, session: QmpSession, events: Events
     ) -> None:
         await connect(session, server.path)
         for number in range(200):
             await server.emit(f"EVENT_{number}")
-        await events.until("EVENT_199")
+        await events.wait_for("EVENT_199")
         assert events.names == [f"EVENT_{number}" for number in range(200)]
         assert session._client.events.empty()
 
@@ -165,14 +167,12 @@ class TestBadManners:
         "greeting",
         [b"hello\r\n", b"{}\r\n", b"[]\r\n", b'{"QMP": 7}\r\n', b"\xff\r\n", b'{"QMP": \r\n', b'{"return": {}}\r\n'],
     )
-    async def test_a_greeting_that_is_none(self, server: FakeQmp, session: QmpSession, greeting: bytes) -> None:
+    async def test_wrong_greeting_is_transient(self, server: FakeQmp, session: QmpSession, greeting: bytes) -> None:
         server.greeting = greeting
         with pytest.raises(Transient, match="no QMP session"):
             await connect(session, server.path)
 
-    async def test_silence_lasts_until_the_callers_deadline_and_no_longer(
-        self, server: FakeQmp, session: QmpSession
-    ) -> None:
+    async def test_connecting_to_a_silent_server_can_time_out(self, server: FakeQmp, session: QmpSession) -> None:
         server.greeting = b""
         with pytest.raises(TimeoutError), anyio.fail_after(0.05):
             await session.connect(server.path)
@@ -180,7 +180,7 @@ class TestBadManners:
         await session.hang_up()
         await connect(session, server.path)
 
-    async def test_a_command_without_an_answer_can_be_given_up(self, server: FakeQmp, session: QmpSession) -> None:
+    async def test_command_without_an_answer_can_time_out(self, server: FakeQmp, session: QmpSession) -> None:
         await connect(session, server.path)
         server.silent = True
         with pytest.raises(TimeoutError), anyio.fail_after(0.05):
@@ -189,41 +189,43 @@ class TestBadManners:
         assert await session.execute("query-status")
 
     @pytest.mark.parametrize("command", ["qmp_capabilities", "query-status"])
-    async def test_a_close_instead_of_an_answer(self, server: FakeQmp, session: QmpSession, command: str) -> None:
+    async def test_close_instead_of_an_answer_is_transient(
+        self, server: FakeQmp, session: QmpSession, command: str
+    ) -> None:
         server.closes_on = command
 
-        async def converse() -> None:
+        async def connect_and_execute() -> None:
             await connect(session, server.path)
             await session.execute(command)
 
         with pytest.raises(Transient):
-            await converse()
+            await connect_and_execute()
         await session.close()
 
-    async def test_a_close_at_the_end_of_the_negotiation(self, server: FakeQmp, session: QmpSession) -> None:
-        """As of a QEMU that is killed then: the library finds a state that it asserts cannot be."""
+    async def test_close_after_the_negotiation_is_transient(self, server: FakeQmp, session: QmpSession) -> None:
+        """A QEMU that is killed at this moment does this; the library then fails an assertion of its own."""
         server.closes_after = "qmp_capabilities"
 
-        async def converse() -> None:
+        async def connect_and_execute() -> None:
             await connect(session, server.path)
             await session.execute("query-status")
 
         for _ in range(20):
             with pytest.raises(Transient):
-                await converse()
+                await connect_and_execute()
             await session.hang_up()
 
     @pytest.mark.parametrize(
         "garbage",
         [b"garbage\r\n", b"\xff\xfe\r\n", b"[1]\r\n", b"[" * 100_000 + b"\r\n", b'{"return": {}, "id": []}\r\n'],
-        ids=["text", "bytes", "a list", "depth", "an odd id"],
+        ids=["text", "bytes", "list", "deep nesting", "odd id"],
     )
-    async def test_garbage_ends_the_session_and_nothing_else(
+    async def test_garbage_ends_only_the_session(
         self, server: FakeQmp, session: QmpSession, events: Events, garbage: bytes
     ) -> None:
         await connect(session, server.path)
         await server.emit("STOP")
-        await events.until("STOP")
+        await events.wait_for("STOP")
         await server.write(garbage)
         with anyio.fail_after(DEADLINE_S):
             await session.close()
@@ -231,25 +233,25 @@ class TestBadManners:
             await session.execute("query-status")
 
     @pytest.mark.parametrize("data", ["text", 7, None, []])
-    async def test_an_event_with_odd_data_has_none(
+    async def test_malformed_event_data_is_dropped(
         self, server: FakeQmp, session: QmpSession, events: Events, data: object
     ) -> None:
         await connect(session, server.path)
         line = f'{{"event": "SHUTDOWN", "data": {data!r}, "timestamp": {{}}}}\r\n'
         await server.write(line.replace("'", '"').replace("None", "null").encode())
-        assert await events.until("SHUTDOWN") == {}
+        assert await events.wait_for("SHUTDOWN") == {}
 
-    async def test_closing_a_session_that_goes_on_is_bounded(self, server: FakeQmp, session: QmpSession) -> None:
+    async def test_hanging_up_works_after_a_cancelled_hang_up(self, server: FakeQmp, session: QmpSession) -> None:
         await connect(session, server.path)
         with anyio.fail_after(DEADLINE_S), anyio.CancelScope() as scope:
             scope.cancel()
             await session.hang_up()
         await session.hang_up()
 
-    async def test_two_may_hang_up_at_once_while_a_third_connects(
+    async def test_two_may_hang_up_while_a_third_connects(
         self, server: FakeQmp, session: QmpSession, events: Events
     ) -> None:
-        """As when a QEMU ends whose monitor is just being connected again."""
+        """This happens if a QEMU ends while its monitor is being connected again."""
 
         async def connect_again() -> None:
             while not over:
@@ -269,8 +271,8 @@ class TestBadManners:
         assert await session.execute("query-status")
 
 
-async def test_descriptors_that_are_passed_at_once_are_not_exchanged(tmp_path: Path, session: QmpSession) -> None:
-    """QEMU holds but one of them for the next command."""
+async def test_descriptors_passed_concurrently_are_not_exchanged(tmp_path: Path, session: QmpSession) -> None:
+    """QEMU keeps only one descriptor for the next command."""
     arrived: dict[str, str] = {}
 
     async def add(name: str) -> None:
@@ -293,7 +295,7 @@ async def test_descriptors_that_are_passed_at_once_are_not_exchanged(tmp_path: P
         assert arrived == {name: f"/memfd:{name} (deleted)" for name in (f"file-{number}" for number in range(10))}
 
 
-async def test_an_odd_answer_to_a_descriptor(tmp_path: Path, session: QmpSession) -> None:
+async def test_wrong_answer_to_add_fd_is_transient(tmp_path: Path, session: QmpSession) -> None:
     async with fake_qmp(tmp_path / "qmp") as server:
         server.takes = ("add-fd",)
         await connect(session, server.path)
@@ -302,12 +304,12 @@ async def test_an_odd_answer_to_a_descriptor(tmp_path: Path, session: QmpSession
 
 
 GIVEN_UP_AFTER_TURNS = 60
-"""Of the loop: by then a connection is made, one piece of the greeting after another."""
+"""Turns of the event loop: enough to connect, with the greeting in pieces."""
 
 
 @pytest.mark.parametrize("closes_on", [None, "qmp_capabilities"])
-async def test_a_connection_may_be_given_up_at_any_moment(tmp_path: Path, closes_on: str | None) -> None:
-    """A QEMU that ends while it is connected to: whoever waits is told nothing but that, and another try succeeds."""
+async def test_connection_attempt_can_be_cancelled_at_any_moment(tmp_path: Path, closes_on: str | None) -> None:
+    """As when a QEMU ends while it is connected to: the waiting task sees only the cancel, and another try succeeds."""
     async with fake_qmp(tmp_path / "qmp") as server:
         server.fragment_bytes = 16
         for turns in range(GIVEN_UP_AFTER_TURNS):

@@ -1,4 +1,4 @@
-"""Starts the test guest under QEMU for its own tests, and asks it over HTTP by a port on loopback."""
+"""Starts the test guest under QEMU for its own tests, and requests its pages through a port on loopback."""
 
 import http.client
 import json
@@ -62,11 +62,11 @@ class Guest:
         return body
 
     def info(self) -> dict[str, Any]:
-        told: dict[str, Any] = json.loads(self.get("/info"))
-        return told
+        info: dict[str, Any] = json.loads(self.get("/info"))
+        return info
 
     def screen(self) -> list[tuple[str, set[int]]]:
-        """The VGA text screen: of each row its text, and the colours of its cells."""
+        """Return each row of the VGA text screen: its text, and the colours of its cells."""
         saved = self.qmp.with_name("screen")
         with socket.socket(socket.AF_UNIX) as monitor, monitor.makefile("rw") as lines:
             monitor.connect(str(self.qmp))
@@ -86,7 +86,7 @@ class Guest:
 def booted(
     directory: Path, *more: str, image: str = "hello.bin", nic: str = "romfile=", netdev: str = ""
 ) -> Iterator[Guest]:
-    """A guest with `more` arguments, from a disk if there is no image; it is killed at the end, by its handle."""
+    """Run a guest with `more` arguments, from a disk if there is no image; kill it at the end."""
     port, console, qmp = free_port(), directory / "console", directory / "qmp"
     net = (
         "-netdev",

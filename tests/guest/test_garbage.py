@@ -1,4 +1,4 @@
-"""Whatever arrives from the network, the guest goes on serving."""
+"""Any packets from the network: the guest continues to serve."""
 
 import random
 import socket
@@ -10,11 +10,11 @@ from .booting import CONFIG, DEADLINE_S, booted, free_port
 from .wire import Wire, echo, ipv4, tcp
 
 SILENT_S = 10.0
-"""Longer than a slot of a half-open connection is kept: conn.c counts 2^33 of the processor's ticks."""
+"""Longer than a half-open connection is kept: conn.c counts 2^33 ticks of the processor."""
 
 
 def malformed() -> Iterator[bytes]:
-    """Packets with one lie each, then thousands with random ones."""
+    """Yield packets with one wrong field each, then thousands of random ones."""
     yield from (b"", b"\x45", ipv4(6, b""), ipv4(1, b"\x08"), tcp(1, 2, offset=15), tcp(2, 2, offset=4))
     yield from (tcp(3, 2, b"\x02\x00\x00\x00"), tcp(4, 2, b"\x01\x01\x01\x02"), tcp(5, 2, b"\x02\x04\x00\x00"))
     yield from (ipv4(6, tcp(6, 2)[20:], flags=0x2000), ipv4(1, bytes(64), flags=0x1FFF), ipv4(17, bytes(8)))

@@ -1,6 +1,6 @@
-"""The test guest keeps its promises: what it reads, answers and says, and how it ends.
+"""The test guest itself: what it reads, answers and prints, and how it ends.
 
-Nothing here knows vtapd. QEMU's user network is forwarded to loopback, so neither root nor KVM is needed.
+Nothing here uses vtapd. QEMU's user network is forwarded to loopback, so neither root nor KVM is needed.
 """
 
 import random
@@ -22,7 +22,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
         yield guest
 
 
-def test_the_page_is_purple(serving: Guest) -> None:
+def test_page_is_purple(serving: Guest) -> None:
     page = serving.get("/").decode()
     assert "Hiya, Gump!" in page
     assert "background:#F444FF" in page
@@ -30,7 +30,7 @@ def test_the_page_is_purple(serving: Guest) -> None:
     assert serving.request("POST", "/")[0] == 405
 
 
-def test_configuration_from_the_command_line(serving: Guest) -> None:
+def test_configuration_is_read_from_the_command_line(serving: Guest) -> None:
     info = serving.info()
     expected = {"config": "command line", "cmdline": "web a b", "env": ["K=V", "SPACE=a b"], "addr": "10.0.2.15"}
     assert expected.items() <= info.items()
@@ -41,7 +41,7 @@ def test_configuration_from_the_command_line(serving: Guest) -> None:
     assert "hello: serving on 10.0.2.15:80" in said
 
 
-def test_module_wins_over_command_line_and_mtu_is_taken(tmp_path: Path) -> None:
+def test_module_takes_precedence_over_command_line_and_mtu_is_used(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(CONFIG.replace("web a b", "from module") + "\n")
     with booted(tmp_path, "-initrd", str(config), "-append", CONFIG, nic="romfile=,host_mtu=1400") as guest:
@@ -51,7 +51,7 @@ def test_module_wins_over_command_line_and_mtu_is_taken(tmp_path: Path) -> None:
         assert "mtu: 1400" in guest.console()
 
 
-def test_dhcp(tmp_path: Path) -> None:
+def test_address_is_requested_by_dhcp(tmp_path: Path) -> None:
     with booted(
         tmp_path, "-append", '{"cmdline": "web", "net": {"if":"vioif0","type":"inet","method":"dhcp"}}'
     ) as guest:
@@ -59,7 +59,7 @@ def test_dhcp(tmp_path: Path) -> None:
         assert b"Hiya" in guest.get("/")
 
 
-def test_without_configuration_there_is_no_address(tmp_path: Path) -> None:
+def test_guest_without_configuration_has_no_address(tmp_path: Path) -> None:
     with booted(tmp_path) as guest:
         guest.wait_for("net: no address\n")
         assert guest.process.poll() is None
@@ -78,13 +78,13 @@ def test_upload(serving: Guest) -> None:
     assert serving.request("POST", "/sum", body) == (200, f"{len(body)} {total:08x}\n".encode())
 
 
-def test_many_requests_one_by_one_and_together(serving: Guest) -> None:
+def test_many_requests_sequential_and_concurrent(serving: Guest) -> None:
     assert all(b"Hiya" in serving.get("/") for _ in range(100))
     with ThreadPoolExecutor(20) as pool:
         assert all(len(body) == 20000 for body in pool.map(serving.get, ["/bytes?n=20000"] * 40))
 
 
-def test_console_gets_raw_bytes(serving: Guest) -> None:
+def test_console_prints_raw_bytes(serving: Guest) -> None:
     serving.get("/echo-console?text=%1b[31mred%00%ff+%zz%0a")
     raw = b"\x1b[31mred\x00\xff+%zz\n"
     wait_until(lambda: raw in serving.console_file.read_bytes(), serving.console)
@@ -104,7 +104,7 @@ HALTED = "rump kernel halting...\nhalted\n"
         ("/hang", ""),
     ],
 )
-def test_endings_that_leave_qemu_alive(tmp_path: Path, path: str, last: str) -> None:
+def test_endings_that_leave_qemu_running(tmp_path: Path, path: str, last: str) -> None:
     with booted(tmp_path, "-append", CONFIG) as guest:
         guest.wait_for("gw 10.0.2.2 is at")
         guest.get(path)

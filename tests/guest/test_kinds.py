@@ -1,4 +1,4 @@
-"""The guest as Unikraft, OSv, MirageOS, Hermit and Nanos read, refuse and print. README.md names the source of each."""
+"""The guest as Unikraft, OSv, MirageOS, Hermit and Nanos: input, refusals, output. README.md names the sources."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ NANOS = f"en1.ipaddr={ADDRESS} en1.netmask=255.255.255.0 en1.gateway=10.0.2.2"
 NO_ADDRESS = "0.0.0.0"  # noqa: S104 -- nothing is bound
 SERVING = f"serving on {ADDRESS}:80"
 LINE_AT, LINE_ROOM = 127 * 512, 512
-"""Of hello-nanos.img: the sector that has its configuration (disk.S)."""
+"""Of hello-nanos.img: the sector with its configuration (disk.S)."""
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def booted_as(directory: Path, kind: str, line: str, *more: str) -> Iterator[Gue
 
 @contextmanager
 def booted_from_disk(directory: Path, line: str, *more: str) -> Iterator[Guest]:
-    """As Nanos, with this configuration baked in."""
+    """Boot as Nanos, with this configuration in its image."""
     disk = directory / "nanos.img"
     shutil.copy(BUILT / "hello-nanos.img", disk)
     with disk.open("r+b") as file:
@@ -96,7 +96,7 @@ def booted_from_disk(directory: Path, line: str, *more: str) -> Iterator[Guest]:
         ),
     ],
 )
-def test_words_are_read(tmp_path: Path, kind: str, line: str, expected: dict[str, object]) -> None:
+def test_command_line_is_parsed(tmp_path: Path, kind: str, line: str, expected: dict[str, object]) -> None:
     initrd = tmp_path / "initrd"
     initrd.write_bytes(b"070701")
     with booted_as(tmp_path, kind, line, "-initrd", str(initrd)) as guest:
@@ -105,14 +105,14 @@ def test_words_are_read(tmp_path: Path, kind: str, line: str, expected: dict[str
     assert {key: told[key] for key in expected} == expected
 
 
-def test_hermit_passes_its_options_on_as_variables(tmp_path: Path) -> None:
+def test_hermit_passes_its_options_as_variables(tmp_path: Path) -> None:
     with booted_as(tmp_path, "hermit", f"{HERMIT} 'env=A=b c'") as guest:
         guest.wait_for(SERVING)
         variables = [f"HERMIT_IP={ADDRESS}", "HERMIT_MASK=255.255.255.0", "HERMIT_GATEWAY=10.0.2.2", "A=b c"]
         assert guest.info()["env"] == variables
 
 
-def test_nanos_reads_what_is_baked_into_its_disk(tmp_path: Path) -> None:
+def test_nanos_reads_the_configuration_in_its_image(tmp_path: Path) -> None:
     with booted_from_disk(tmp_path, f"{NANOS} en1.ip6addr=fd00::2 environment.A=b debug_exit=t") as guest:
         guest.wait_for(SERVING)
         told = guest.info()
@@ -127,7 +127,7 @@ def test_nanos_reads_what_is_baked_into_its_disk(tmp_path: Path) -> None:
         ("en1.ipaddr=10.0.0.1 en1.netmask=255.255.0.0", "16", "10.0.255.254"),
     ],
 )
-def test_nanos_makes_up_what_is_missing(tmp_path: Path, line: str, mask: str, gateway: str) -> None:
+def test_nanos_completes_missing_settings(tmp_path: Path, line: str, mask: str, gateway: str) -> None:
     with booted_from_disk(tmp_path, line) as guest:
         guest.wait_for(f"mask: {mask}\ngw: {gateway}\n")
 
@@ -144,21 +144,21 @@ def test_nanos_makes_up_what_is_missing(tmp_path: Path, line: str, mask: str, ga
         ("nanos", NANOS, ""),
     ],
 )
-def test_without_a_readable_address_it_asks_dhcp(tmp_path: Path, kind: str, line: str, said: str) -> None:
-    """A Nanos kernel that QEMU loads reads no words at all; Unikraft none behind the sixtieth."""
+def test_without_a_readable_address_dhcp_is_used(tmp_path: Path, kind: str, line: str, said: str) -> None:
+    """A Nanos kernel that QEMU loads reads no words at all; Unikraft reads none after the sixtieth."""
     with booted_as(tmp_path, kind, line) as guest:
         guest.wait_for("net: asking for an address by DHCP\n")
         guest.wait_for(SERVING)
         assert said in guest.console()
 
 
-def test_the_gateway_of_unikraft_may_be_off_the_link(tmp_path: Path) -> None:
+def test_unikraft_accepts_a_gateway_off_the_link(tmp_path: Path) -> None:
     with booted_as(tmp_path, "unikraft", f"vtapd netdev.ip={ADDRESS}/24:10.1.2.2 --") as guest:
         guest.wait_for("gw: 10.1.2.2\n")
         guest.wait_for(SERVING)
 
 
-def test_addresses_that_are_built_in(tmp_path: Path) -> None:
+def test_hermit_and_mirage_have_built_in_addresses(tmp_path: Path) -> None:
     for kind, address in (("hermit", "10.0.5.3"), ("mirage", "10.0.0.2")):
         with booted_as(tmp_path, kind, "") as guest:
             guest.wait_for(f"serving on {address}:80")
@@ -183,7 +183,7 @@ def test_addresses_that_are_built_in(tmp_path: Path) -> None:
         ("osv", f"{OSV} --env= web", "the required argument for option '--env' is missing\n"),
     ],
 )
-def test_refused_words_end_it_with_status_0(tmp_path: Path, kind: str, line: str, said: str) -> None:
+def test_refused_words_end_the_guest_with_status_0(tmp_path: Path, kind: str, line: str, said: str) -> None:
     with booted_as(tmp_path, kind, line) as guest:
         assert guest.process.wait(DEADLINE_S) == 0
         assert said in guest.console()
@@ -198,7 +198,7 @@ def test_refused_words_end_it_with_status_0(tmp_path: Path, kind: str, line: str
         ("mirage", f'--solo5:quiet {MIRAGE} "web', 'quoted or both")\nSolo5: Halted\n'),
     ],
 )
-def test_refused_words_halt_it(tmp_path: Path, kind: str, line: str, said: str) -> None:
+def test_refused_words_halt_the_guest(tmp_path: Path, kind: str, line: str, said: str) -> None:
     with booted_as(tmp_path, kind, line) as guest:
         guest.wait_for(said)
         assert guest.process.poll() is None
@@ -211,13 +211,13 @@ def test_refused_words_of_hermit_are_a_panic(tmp_path: Path, line: str) -> None:
         assert "\n[0][PANIC] panicked at " in guest.console()
 
 
-def test_mirage_wants_its_card(tmp_path: Path) -> None:
+def test_mirage_aborts_without_a_legacy_card(tmp_path: Path) -> None:
     with booted(tmp_path, "-append", MIRAGE, image="hello-mirage.bin", nic="romfile=,disable-legacy=on") as guest:
         guest.wait_for("Solo5: All declared devices must be attached. Aborting.\nSolo5: solo5_abort() called\n")
 
 
 @pytest.mark.parametrize(("size", "fits"), [(8191, True), (8192, False)])
-def test_solo5_cuts_a_long_command_line(tmp_path: Path, size: int, fits: bool) -> None:
+def test_solo5_truncates_a_long_command_line(tmp_path: Path, size: int, fits: bool) -> None:
     with booted_as(tmp_path, "mirage", f"{MIRAGE} ".ljust(size, "x")) as guest:
         guest.wait_for(SERVING)
         assert ("command line too long, truncated" in guest.console()) is not fits
@@ -268,7 +268,7 @@ def test_endings_that_end_qemu(
         ("mirage", "/abort", "Solo5: solo5_abort() called\nSolo5: Halted\n"),
     ],
 )
-def test_endings_that_leave_qemu_alive(tmp_path: Path, kind: str, path: str, last: str) -> None:
+def test_endings_that_leave_qemu_running(tmp_path: Path, kind: str, path: str, last: str) -> None:
     with booted_as(tmp_path, kind, LINES[kind]) as guest:
         guest.wait_for(SERVING)
         guest.get(path)
@@ -276,7 +276,7 @@ def test_endings_that_leave_qemu_alive(tmp_path: Path, kind: str, path: str, las
         assert guest.process.poll() is None
 
 
-def test_osv_prints_its_code_when_it_is_verbose_and_powers_off_on_abort_when_asked(tmp_path: Path) -> None:
+def test_osv_options_for_exit_code_and_power_off_on_abort(tmp_path: Path) -> None:
     with booted_as(tmp_path, "osv", f"--verbose --power-off-on-abort {OSV} web -p 80") as guest:
         guest.wait_for(SERVING)
         guest.get("/exit?code=7")
@@ -310,7 +310,7 @@ def press_power_button(guest: Guest) -> None:
 
 
 @pytest.mark.parametrize(("kind", "hears"), [("osv", True), ("unikraft", False), ("mirage", False), ("hermit", False)])
-def test_power_button(tmp_path: Path, kind: str, hears: bool) -> None:
+def test_power_button_is_obeyed_only_by_osv(tmp_path: Path, kind: str, hears: bool) -> None:
     with booted_as(tmp_path, kind, LINES[kind]) as guest:
         guest.wait_for(SERVING)
         press_power_button(guest)
@@ -324,7 +324,7 @@ def test_power_button(tmp_path: Path, kind: str, hears: bool) -> None:
     ("kind", "is_on_both"), [("unikraft", True), ("osv", True), ("mirage", False), ("hermit", False)]
 )
 def test_console_with_a_vga_card(tmp_path: Path, kind: str, is_on_both: bool) -> None:
-    """Serial has it in any case."""
+    """The serial port has the output in any case."""
     with booted_as(tmp_path, kind, LINES[kind], "-device", "VGA") as guest:
         guest.wait_for("gw 10.0.2.2 is at")
         guest.get("/echo-console?text=%0aon%20both%3f%0a")

@@ -1,4 +1,4 @@
-"""The guest as rumprun reads, refuses and prints what rumprun does. README.md names the source of each."""
+"""The guest as rumprun: what it reads, refuses and prints. README.md names the sources."""
 
 from pathlib import Path
 
@@ -23,32 +23,32 @@ def answers(guest: Guest) -> bool:
         return False
 
 
-def test_with_a_vga_card_the_console_is_on_the_screen_and_serial_is_silent(tmp_path: Path) -> None:
+def test_console_is_only_on_the_screen_with_a_vga_card(tmp_path: Path) -> None:
     with booted(tmp_path, "-append", CONFIG, "-device", "VGA") as guest:
         wait_until(lambda: answers(guest), lambda: "it serves no page")
         wait_until(lambda: guest.screen()[24][1] == {BLACK_ON_MAGENTA}, lambda: "no greeting is drawn")
         assert any("serving on 10.0.2.15:80" in text for text, _ in guest.screen())
         guest.get("/exit?code=7")
         halted = ("halted", {MAGENTA_ON_BLACK})
-        wait_until(lambda: halted in guest.screen(), lambda: f"no last word among {guest.screen()}")
+        wait_until(lambda: halted in guest.screen(), lambda: f"'halted' is not on {guest.screen()}")
         assert ("=== ERROR: _exit(7) called ===", {MAGENTA_ON_BLACK}) in guest.screen()
         assert guest.console_file.read_bytes() == b""
 
 
-def test_the_screen_scrolls(tmp_path: Path) -> None:
+def test_screen_scrolls(tmp_path: Path) -> None:
     with booted(tmp_path, "-append", CONFIG, "-device", "VGA") as guest:
         wait_until(lambda: answers(guest), lambda: "it serves no page")
         guest.get("/lines?n=100")
         assert [text for text, _ in guest.screen()] == [f"line {n} of 100" for n in range(77, 101)] + [""]
 
 
-def test_without_a_card_the_console_is_on_serial(tmp_path: Path) -> None:
+def test_console_is_on_serial_without_a_vga_card(tmp_path: Path) -> None:
     with booted(tmp_path, "-append", CONFIG) as guest:
         guest.wait_for("serving on")
         assert "\nrump kernel bare metal bootstrap\n" in guest.console()
 
 
-def test_all_members_are_read(tmp_path: Path) -> None:
+def test_all_members_of_the_configuration_are_read(tmp_path: Path) -> None:
     drive = ("-drive", f"if=virtio,format=raw,file={tmp_path / 'disk'}")
     (tmp_path / "disk").write_bytes(bytes(1 << 20))
     config = with_members(
@@ -71,7 +71,7 @@ def test_all_members_are_read(tmp_path: Path) -> None:
         ('{"rc": [{"bin": "web", "argv": []}], "net": ' + NET + "}", "web"),
     ],
 )
-def test_laxness_of_its_reader(tmp_path: Path, config: str, cmdline: str) -> None:
+def test_lax_parser_accepts_invalid_json(tmp_path: Path, config: str, cmdline: str) -> None:
     """A key may be cut short, objects may nest and end with a comma, and nothing is unescaped."""
     with booted(tmp_path, "-append", config) as guest:
         guest.wait_for("serving on")
@@ -127,7 +127,7 @@ def test_longest_module(tmp_path: Path, size: int, fits: bool) -> None:
 
 @pytest.mark.parametrize(("size", "fits"), [(4095, True), (4096, False)])
 def test_longest_command_line(tmp_path: Path, size: int, fits: bool) -> None:
-    """To which the kernel's path belongs, and the blank behind it."""
+    """The command line includes the kernel's path and a blank."""
     path_bytes = len(f"{BUILT / 'hello.bin'} ")
     with booted(tmp_path, "-append", CONFIG.ljust(size - path_bytes)) as guest:
         guest.wait_for("serving on" if fits else "PANIC: command line too long")

@@ -1,6 +1,6 @@
-"""The other end of the guest's Ethernet, where packets are made by hand: nothing stands between them and the guest.
+"""The other end of the guest's Ethernet, where packets are built by hand and sent to the guest directly.
 
-QEMU's user network must not be on the same wire: malformed packets crash it.
+QEMU's user network must not be on the same link: malformed packets crash it.
 """
 
 import socket
@@ -45,7 +45,7 @@ def echo(size: int) -> bytes:
 
 @dataclass
 class Wire:
-    """The guest's Ethernet: each frame is one datagram. Nothing else listens, so only the guest can stumble."""
+    """The guest's Ethernet: each frame is one datagram. Only the guest receives it."""
 
     socket: socket.socket
     guest: tuple[str, int]
@@ -63,13 +63,13 @@ class Wire:
         raise AssertionError("the guest is silent")
 
     def ping(self, size: int) -> None:
-        """Returns when the guest has answered, so it has seen all that was sent before."""
+        """Ping the guest; its answer shows that it has read everything sent before."""
         self.send(echo(size))
         wanted = struct.pack("!HH", 7, size) + bytes(size)
         assert any(reply[:2] == b"\0\0" and reply[4:] == wanted for reply in self.packets(1))
 
     def get(self, port: int, path: str) -> bytes:
-        """A whole HTTP exchange by hand."""
+        """Do a whole HTTP exchange by hand."""
         self.send(tcp(port, SYN))
         sent, expected, answer = 1001, 0, b""
         for segment in self.packets(6):
