@@ -1,4 +1,4 @@
-"""Black-box tests, by subject: the real daemon, a private dockerd, real macvtaps and real QEMU in a network apart.
+"""Black-box tests by subject: the real daemon, a private dockerd, real macvtaps and real QEMU in a separate network.
 
-They know the product only by its contract: labels, configuration, commands, metrics, and what the kernel shows.
+They use only the product's contract: labels, configuration, commands, metrics, and what the kernel shows.
 """

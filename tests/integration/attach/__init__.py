@@ -1,1 +1,1 @@
-"""How containers, interfaces and device rules are attached and given back."""
+"""How containers, interfaces and device rules are attached and undone."""

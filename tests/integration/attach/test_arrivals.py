@@ -1,4 +1,4 @@
-"""A container without labels for vtapd is attached as soon as it has started, before Docker answers about it."""
+"""A container without vtapd labels is attached as soon as it has started, before Docker answers about it."""
 
 import pytest
 
@@ -19,11 +19,11 @@ CONFIRMED_S = 15.0
 
 @pytest.fixture
 def daemon(current_daemon: CurrentDaemon, containers: Containers, proxy: DockerProxy) -> Daemon:
-    """It has seen a container, and so knows where their cgroups lie; Docker answers nothing any more."""
+    """A daemon that has seen a container, and so knows where cgroups lie; after that, Docker no longer answers."""
     daemon = current_daemon.get({"docker": {"host": proxy.host, "timeout": ANSWERS_WITHIN}})
-    eventually(proxy.is_followed, "the daemon follows the events")
+    eventually(proxy.is_followed, "the daemon follows the events of Docker")
     first = containers.run().await_attached()
-    eventually(lambda: is_confirmed(proxy, first), "Docker was asked about it")
+    eventually(lambda: is_confirmed(proxy, first), "the container is inspected")
     proxy.hangs = True
     return daemon
 
@@ -32,42 +32,48 @@ def is_confirmed(proxy: DockerProxy, container: Container) -> bool:
     return not proxy.hangs and proxy.count(f"/containers/{container.id}/json") > 0
 
 
-def test_docker_is_not_waited_for(daemon: Daemon, containers: Containers, proxy: DockerProxy) -> None:
+def test_attach_does_not_wait_for_docker(daemon: Daemon, containers: Containers, proxy: DockerProxy) -> None:
     container = containers.run().await_attached()
     assert_attached(container)
     view = daemon.inspect(container.name)
     assert (view.state, view.name) == ("attached", container.name)
     proxy.hangs = False
-    eventually(lambda: is_confirmed(proxy, container), "then it is asked", CONFIRMED_S)
+    eventually(
+        lambda: is_confirmed(proxy, container), "the container is inspected when Docker answers again", CONFIRMED_S
+    )
     assert_attached(container)
     container.stop()
-    eventually(lambda: container.id12 not in netns_links(), "and all is undone as ever")
+    eventually(lambda: container.id12 not in netns_links(), "everything is undone")
 
 
-def test_an_init_that_has_children_at_once(daemon: Daemon, containers: Containers) -> None:
-    del daemon  # it is there
+def test_container_whose_init_has_children_at_once_is_attached(daemon: Daemon, containers: Containers) -> None:
+    del daemon  # the fixture starts it
     script = "sleep 1000 & sleep 1001 & sleep 1002 & wait"
     assert_attached(containers.run("--entrypoint", "sh", command=("-c", script)).await_attached())
 
 
-def test_many_at_once_are_all_confirmed(daemon: Daemon, containers: Containers, proxy: DockerProxy) -> None:
+def test_many_containers_started_together_are_each_inspected_once(
+    daemon: Daemon, containers: Containers, proxy: DockerProxy
+) -> None:
     made = [containers.create() for _ in range(8)]
     made[0].machine.docker("start", *(each.id for each in made))
     for each in made:
         assert_attached(each.await_attached())
     proxy.hangs = False
     for each in made:
-        eventually(lambda each=each: is_confirmed(proxy, each), f"{each.name} is asked about", CONFIRMED_S)  # type: ignore[misc]  # mypy cannot type a default of a lambda
-        assert proxy.count(f"/containers/{each.id}/json") == 1, "Docker is asked once"
+        eventually(lambda each=each: is_confirmed(proxy, each), f"{each.name} is inspected", CONFIRMED_S)  # type: ignore[misc]  # mypy cannot type a default of a lambda
+        assert proxy.count(f"/containers/{each.id}/json") == 1, "the container is inspected more than once"
 
 
-def test_who_only_docker_can_tell_of_waits_for_it(daemon: Daemon, containers: Containers, proxy: DockerProxy) -> None:
-    """One with a label, and those that have no network of their own."""
+def test_container_with_labels_or_shared_network_waits_for_docker(
+    daemon: Daemon, containers: Containers, proxy: DockerProxy
+) -> None:
+    """One has a label; the others have no network of their own."""
     owner = containers.made[0]
     before = owner.links()
     labelled = containers.run(labels={"vtapd.enable": "true"})
     others = [containers.run("--network", mode) for mode in ("host", "none", f"container:{owner.name}")]
-    holds_for(lambda: labelled.is_untouched() and owner.links() == before, "nothing is done", LOOKED_AT_S)
+    holds_for(lambda: labelled.is_untouched() and owner.links() == before, "nothing is changed", LOOKED_AT_S)
     assert not {each.id12 for each in others} & set(netns_links())
     proxy.hangs = False
     labelled.await_attached(CONFIRMED_S)
@@ -78,11 +84,13 @@ def test_who_only_docker_can_tell_of_waits_for_it(daemon: Daemon, containers: Co
     assert not [line for line in steps if line["container"] in {each.name for each in others}]
 
 
-def test_a_container_that_ends_before_docker_answers(
+def test_container_that_ends_before_docker_answers_is_cleaned_up(
     daemon: Daemon, containers: Containers, proxy: DockerProxy
 ) -> None:
     container = containers.run().await_attached()
     container.machine.docker("kill", container.id)
     proxy.hangs = False
     eventually(lambda: container.id12 not in netns_links(), "nothing is left of it", CONFIRMED_S)
-    eventually(lambda: container.id not in {each.id for each in daemon.ps()}, "nor known of it", CONFIRMED_S)
+    eventually(
+        lambda: container.id not in {each.id for each in daemon.ps()}, "the daemon has forgotten it", CONFIRMED_S
+    )

@@ -1,4 +1,4 @@
-"""The attach chain: netns symlink, macvtap, device rule and node, for containers that ask for no guest."""
+"""The attach steps: netns symlink, macvtap, device rule and node, for containers that request no guest."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tests.harness.waiting import eventually
 pytestmark = pytest.mark.both_cgroups
 
 
-def test_every_step_of_the_chain(vtapd: Daemon, containers: Containers) -> None:
+def test_every_step_of_attaching(vtapd: Daemon, containers: Containers) -> None:
     container = containers.run().await_attached()
     assert_attached(container)
     assert container.opens("/dev/tap0")
@@ -40,11 +40,13 @@ def test_equal_ifindexes_get_different_devices(vtapd: Daemon, containers: Contai
     one, two = containers.run(), containers.run()
     for container in (one, two):
         assert_attached(container.await_attached())
-    assert one.macvtap().ifindex == two.macvtap().ifindex, "this kernel counts otherwise: the test proves nothing"
+    assert one.macvtap().ifindex == two.macvtap().ifindex, (
+        "the kernel gave different ifindexes: the test proves nothing"
+    )
     assert one.tap_device() != two.tap_device()
 
 
-def test_a_neighbours_tap_stays_closed(vtapd: Daemon, containers: Containers) -> None:
+def test_container_cannot_open_another_containers_tap(vtapd: Daemon, containers: Containers) -> None:
     one, two = containers.run().await_attached(), containers.run().await_attached()
     for here, there in ((one, two), (two, one)):
         major, minor = there.tap_device()
@@ -53,7 +55,7 @@ def test_a_neighbours_tap_stays_closed(vtapd: Daemon, containers: Containers) ->
         assert not here.opens("/tmp/neighbour")
 
 
-def test_undone_when_the_container_stops(vtapd: Daemon, containers: Containers) -> None:
+def test_stopped_container_is_undone(vtapd: Daemon, containers: Containers) -> None:
     container = containers.run().await_attached()
     assert any(container.id12 in path.name for path in vtapd.run_dir.iterdir())
     container.stop()
@@ -76,7 +78,7 @@ def test_detach_undoes_and_attach_redoes(vtapd: Daemon, containers: Containers) 
     assert_attached(container.await_attached())
 
 
-def test_containers_that_run_before_the_daemon(
+def test_containers_started_before_the_daemon_are_attached(
     no_vtapd: None, containers: Containers, current_daemon: CurrentDaemon
 ) -> None:
     made = [containers.run() for _ in range(3)]
@@ -86,7 +88,7 @@ def test_containers_that_run_before_the_daemon(
         assert_attached(container.await_attached())
 
 
-def test_a_start_and_an_end_that_were_missed(
+def test_missed_start_and_end_are_made_up_for(
     no_vtapd: None, containers: Containers, current_daemon: CurrentDaemon
 ) -> None:
     ends = containers.run()
@@ -100,7 +102,7 @@ def test_a_start_and_an_end_that_were_missed(
     assert_attached(starts.await_attached())
     eventually(lambda: ends.id12 not in netns_links(), "the symlink of the container that ended meanwhile is gone")
     assert_attached(stays)
-    assert stays.tap_device() == device, "a container that was well is left as it is"
+    assert stays.tap_device() == device, "the tap of an unchanged container was replaced"
 
 
 def test_two_networks_give_two_taps(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
@@ -111,7 +113,7 @@ def test_two_networks_give_two_taps(machine: Machine, vtapd: Daemon, containers:
     assert_two_taps(container)
 
 
-def test_a_network_that_is_connected_later(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+def test_network_connected_later_gets_a_tap(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
     container, later = containers.run().await_attached(), containers.network()
     assert node(container.pid, "tap1") is None
     machine.docker("network", "connect", later, container.id)
@@ -131,10 +133,8 @@ def assert_two_taps(container: Container) -> None:
         assert container.opens(f"/dev/tap{index}")
 
 
-def test_guests_and_taps_outlive_the_daemon(
-    no_vtapd: None, containers: Containers, current_daemon: CurrentDaemon
-) -> None:
-    """The container's owner may have the tap open: neither the end of the daemon nor its next start may touch it."""
+def test_taps_outlive_the_daemon(no_vtapd: None, containers: Containers, current_daemon: CurrentDaemon) -> None:
+    """The container's owner may have the tap open, so neither the daemon's end nor its next start may change it."""
     daemon = current_daemon.get({})
     container = containers.run().await_attached()
     before = container.tap_device()

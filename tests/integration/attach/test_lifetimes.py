@@ -1,6 +1,6 @@
-"""Addresses and routes that do not stay: no guest is told them as its own, and none comes back for longer than it had.
+"""Addresses and routes with a lifetime: no guest is given them, and none is restored for longer than it had.
 
-And containers of which a guest can be told a part: an interface without an address for it, several default routes.
+Also containers whose network a guest can be given only in part: no usable address, several default routes.
 """
 
 import time
@@ -18,11 +18,11 @@ LONG_S, SHORT_S = 300, 4
 PREFIX = "fd00:215:7"
 DOCKERS, GATEWAY = f"{PREFIX}::2", f"{PREFIX}::1"
 MIRAGE, OSV, UNIKRAFT = "/hello-mirage.bin", "/hello-osv.bin", "/hello-unikraft.bin"
-"""The first has words for IPv6, the others have none; the command line shows what each was told."""
+"""Mirage can be given IPv6, the others cannot; the command line shows the addresses that each was given."""
 
 
 def ip(container: Container, *words: str) -> None:
-    """As a DHCP client, a router's advertisement or an administrator would."""
+    """Run ip(8) in the container, as a DHCP client, a router or an administrator would."""
     run(["nsenter", f"--net=/proc/{container.pid}/ns/net", "ip", *words])
 
 
@@ -45,7 +45,7 @@ def notes(daemon: Daemon, container: Container) -> str:
 
 
 def shown(container: Container) -> list[str]:
-    """Each address with its flags, but for the one that says that it was not checked for duplicates."""
+    """Return each address with its flags, without `nodad`, which only says that it was not checked for duplicates."""
     printed = run(
         ["nsenter", f"--net=/proc/{container.pid}/ns/net", "ip", "-o", "address", "show", "dev", "eth0"]
     ).stdout
@@ -53,20 +53,20 @@ def shown(container: Container) -> list[str]:
 
 
 def settled(container: Container) -> Network:
-    """What a takeover must give back; only once no address is checked for duplicates any more are its routes there."""
+    """Return what a takeover must restore. Routes exist only after the check for duplicate addresses."""
     eventually(lambda: "tentative" not in str(shown(container)), "its addresses are no duplicates", PATIENCE_S)
     return network(container.pid)
 
 
 @pytest.fixture
-def unseen(vtapd: Daemon) -> Daemon:
-    """A daemon that does not run yet."""
+def stopped_daemon(vtapd: Daemon) -> Daemon:
+    """A daemon that is not running yet."""
     vtapd.stop()
     return vtapd
 
 
-def test_what_has_a_lifetime_is_not_told_and_comes_back_with_what_is_left(
-    unseen: Daemon, containers: Containers
+def test_addresses_with_a_lifetime_are_withheld_and_restored_with_the_rest_of_it(
+    stopped_daemon: Daemon, containers: Containers
 ) -> None:
     guest = containers.guest("--network", ipv6_network(containers), kernel=MIRAGE)
     fading, gone, stays = (f"{PREFIX}::{end}/64" for end in ("99", "98", "97"))
@@ -78,21 +78,21 @@ def test_what_has_a_lifetime_is_not_told_and_comes_back_with_what_is_left(
     ip(guest, "-6", "route", "add", "2001:db8:78::/48", "via", GATEWAY, "dev", "eth0", "expires", str(SHORT_S))
     add(guest, gone, SHORT_S)
     begin_s = time.monotonic()
-    unseen.start()
+    stopped_daemon.start()
     guest.await_page()
-    assert {f"--ipv6={DOCKERS}/64", f"--ipv6-gateway={GATEWAY}"} <= set(command_line(unseen, guest))
-    said = notes(unseen, guest)
+    assert {f"--ipv6={DOCKERS}/64", f"--ipv6-gateway={GATEWAY}"} <= set(command_line(stopped_daemon, guest))
+    said = notes(stopped_daemon, guest)
     for part in (f"address {fading}", f"address {gone}", f"address {fading4}", "route 2001:db8:77::/48"):
         assert f"Not passed to the guest: {part}" in said
     assert said.count("it has a lifetime") >= 4
     assert network(guest.pid).addresses == ()
 
     ip(guest, "-6", "route", "flush", "2001:db8:77::/48")  # Linux leaves it there without the address of its link
-    unseen.kill()
-    unseen.start()
-    unseen.await_state(guest.name, "running")
+    stopped_daemon.kill()
+    stopped_daemon.start()
+    stopped_daemon.await_state(guest.name, "running")
     time.sleep(max(0.0, SHORT_S + 1 - (time.monotonic() - begin_s)))
-    unseen.command("detach", guest.name)
+    stopped_daemon.command("detach", guest.name)
     left = lifetimes(guest.pid)
     most_s = LONG_S - int(time.monotonic() - begin_s) + 1
     for what in (fading, fading4, "2001:db8:77::/48"):
@@ -100,16 +100,18 @@ def test_what_has_a_lifetime_is_not_told_and_comes_back_with_what_is_left(
         assert found is not None, f"{what} stays"
         assert LONG_S - PATIENCE_S - SHORT_S <= found <= most_s, what
     assert (left[stays], left[f"{DOCKERS}/64"]) == (None, None)
-    assert not {gone, "2001:db8:78::/48"} & left.keys(), "what ended meanwhile is not given back"
+    assert not {gone, "2001:db8:78::/48"} & left.keys(), "an expired address or route was restored"
 
 
 @pytest.mark.vtapd_config(attach={"resync": "300ms"})
-def test_an_address_that_a_router_gives_again_is_no_unfinished_takeover(unseen: Daemon, containers: Containers) -> None:
-    """With a stable private identifier (RFC 7217) the container's interface gets the same one, whatever its MAC is."""
+def test_address_renewed_by_a_router_does_not_restart_the_takeover(
+    stopped_daemon: Daemon, containers: Containers
+) -> None:
+    """With a stable private identifier (RFC 7217) the interface gets the same address again, whatever its MAC is."""
     guest = containers.guest("--network", ipv6_network(containers), kernel=MIRAGE)
     fading = f"{PREFIX}::99/64"
     add(guest, fading, LONG_S)
-    unseen.start()
+    stopped_daemon.start()
     guest.await_page()
     qemu, before = guest.qemu(), network(guest.pid)
     add(guest, fading, 2 * LONG_S)
@@ -117,61 +119,63 @@ def test_an_address_that_a_router_gives_again_is_no_unfinished_takeover(unseen: 
     assert (guest.qemu(), network(guest.pid).mac) == (qemu, before.mac)
     ip(guest, "address", "delete", fading, "dev", "eth0")
     holds_for(lambda: guest.qemu() == qemu, "its end changes nothing", 1.0)
-    unseen.command("detach", guest.name)
+    stopped_daemon.command("detach", guest.name)
     assert (lifetimes(guest.pid)[fading] or 0) <= LONG_S
     assert network(guest.pid).mac == guest.endpoint.mac
 
 
-def test_a_permanent_address_keeps_how_it_was_made(unseen: Daemon, containers: Containers) -> None:
+def test_permanent_address_keeps_its_flags(stopped_daemon: Daemon, containers: Containers) -> None:
     """Deprecated, or without a route to its prefix (linux/if_addr.h: IFA_F_NOPREFIXROUTE)."""
     guest = containers.guest("--network", ipv6_network(containers), kernel=MIRAGE)
     ip(guest, "address", "add", f"{PREFIX}::95/64", "dev", "eth0", "preferred_lft", "0")
     ip(guest, "address", "add", "fd01::1/64", "dev", "eth0", "noprefixroute")
     ip(guest, "address", "add", "10.98.0.1/24", "dev", "eth0", "noprefixroute")
     before, before_shown = settled(guest), shown(guest)
-    unseen.start()
+    stopped_daemon.start()
     guest.await_page()
-    assert f"address {PREFIX}::95/64 of eth0: it is deprecated" in notes(unseen, guest)
-    unseen.command("detach", guest.name)
+    assert f"address {PREFIX}::95/64 of eth0: it is deprecated" in notes(stopped_daemon, guest)
+    stopped_daemon.command("detach", guest.name)
     assert network(guest.pid) == before
     assert shown(guest) == before_shown
 
 
-def test_ipv6_alone_is_enough_for_a_kind_with_words_for_it(unseen: Daemon, containers: Containers) -> None:
+def test_ipv6_alone_suffices_for_a_kind_with_ipv6(stopped_daemon: Daemon, containers: Containers) -> None:
     guest = containers.guest("--network", ipv6_network(containers), kernel=MIRAGE)
     ip(guest, "-4", "address", "flush", "dev", "eth0")
     add(guest, f"{PREFIX}::94/64")
     before = settled(guest)
-    unseen.start()
-    unseen.await_state(guest.name, "running")
-    words = command_line(unseen, guest)
+    stopped_daemon.start()
+    stopped_daemon.await_state(guest.name, "running")
+    words = command_line(stopped_daemon, guest)
     assert {f"--ipv6={DOCKERS}/64", f"--ipv6-gateway={GATEWAY}"} <= set(words)
     assert not any(word.startswith("--ipv4") for word in words)
-    (row,) = (row for row in unseen.ps() if row.name == guest.name)
+    (row,) = (row for row in stopped_daemon.ps() if row.name == guest.name)
     assert row.address == f"{DOCKERS}/64"
     assert network(guest.pid).addresses == ()
-    unseen.command("detach", guest.name)
+    stopped_daemon.command("detach", guest.name)
     assert network(guest.pid) == before
 
 
 @pytest.mark.parametrize("kernel", [OSV, UNIKRAFT])
-def test_a_guest_that_can_be_told_no_address_takes_none(unseen: Daemon, containers: Containers, kernel: str) -> None:
+def test_guest_without_a_usable_address_is_rejected(
+    stopped_daemon: Daemon, containers: Containers, kernel: str
+) -> None:
     guest = containers.guest("--network", ipv6_network(containers), kernel=kernel)
     ip(guest, "-4", "address", "flush", "dev", "eth0")
     add(guest, "10.97.0.9/24", LONG_S)
     before = settled(guest)
-    unseen.start()
-    view = unseen.await_state(guest.name, "rejected")
+    stopped_daemon.start()
+    view = stopped_daemon.await_state(guest.name, "rejected")
     assert "eth0 has no IPv4 address that the guest could have for good" in view.message
     assert "put the container on a network with IPv4" in view.message
-    eventually(guest.is_untouched, "nothing of it is touched", PATIENCE_S)
+    eventually(guest.is_untouched, "the container is untouched", PATIENCE_S)
     assert network(guest.pid) == before
     assert qemus_of(guest.id) == []
 
 
 @pytest.mark.parametrize("kernel", [OSV, UNIKRAFT])
-def test_an_interface_that_the_guest_cannot_be_told_stays_with_the_container(
-    unseen: Daemon, containers: Containers, kernel: str
+def test_interface_without_a_usable_address_stays_with_the_container(
+    stopped_daemon: Daemon, containers: Containers, kernel: str
 ) -> None:
     guest = containers.create(
         *("--network", ipv6_network(containers)), labels={"vtapd.kernel": kernel, "vtapd.ready": "tcp:80"}
@@ -181,37 +185,39 @@ def test_an_interface_that_the_guest_cannot_be_told_stays_with_the_container(
     guest = guest.start()
     ip(guest, "-4", "address", "flush", "dev", "eth0")
     before = settled(guest)
-    unseen.start()
-    unseen.await_state(guest.name, "ready")
+    stopped_daemon.start()
+    stopped_daemon.await_state(guest.name, "ready")
     address = guest.endpoints()[other].address
-    assert any(address in word for word in command_line(unseen, guest))
-    (row,) = (row for row in unseen.ps() if row.name == guest.name)
+    assert any(address in word for word in command_line(stopped_daemon, guest))
+    (row,) = (row for row in stopped_daemon.ps() if row.name == guest.name)
     assert row.address == f"{address}/{guest.endpoints()[other].prefix}"
-    view = unseen.inspect(guest.name)
+    view = stopped_daemon.inspect(guest.name)
     assert {each.name: each.in_guest for each in view.interfaces} == {"eth0": False, "eth1": True}
-    assert "no card on eth0, which stays with the container: it has no IPv4 address" in notes(unseen, guest)
+    assert "no card on eth0, which stays with the container: it has no IPv4 address" in notes(stopped_daemon, guest)
     assert network(guest.pid).mac == before.mac
     assert network(guest.pid).addresses == before.addresses
-    assert sum(1 for link in links(guest.pid).values() if link.macvtap_mode) == 2, "its tap is its owner's to use"
+    assert sum(1 for link in links(guest.pid).values() if link.macvtap_mode) == 2, "eth0 has no tap for its owner"
 
 
-def test_the_gateway_is_on_the_link_of_the_address(unseen: Daemon, containers: Containers) -> None:
+def test_gateway_is_on_the_link_of_the_address(stopped_daemon: Daemon, containers: Containers) -> None:
     guest = containers.guest("--network", ipv6_network(containers), kernel=MIRAGE)
     add(guest, "10.96.0.9/24")
     ip(guest, "route", "add", "default", "via", "10.96.0.1", "dev", "eth0", "metric", "7")
     ip(guest, "-6", "route", "add", "default", "via", "fe80::1", "dev", "eth0", "metric", "7")
     ip(guest, "-6", "route", "add", "default", "via", "2001:db8:5::1", "dev", "eth0", "onlink", "metric", "8")
     before = settled(guest)
-    unseen.start()
+    stopped_daemon.start()
     guest.await_page()
     endpoint = guest.endpoint
-    words = command_line(unseen, guest)
+    words = command_line(stopped_daemon, guest)
     assert f"--ipv4={endpoint.address}/{endpoint.prefix}" in words
     assert f"--ipv4-gateway={endpoint.gateway}" in words
     assert f"--ipv6-gateway={GATEWAY}" in words
-    said = notes(unseen, guest)
+    said = notes(stopped_daemon, guest)
     assert f"gateway 10.96.0.1 of eth0: it is not on the link of {endpoint.address}/{endpoint.prefix}" in said
     assert f"gateway 2001:db8:5::1 of eth0: it is not on the link of {DOCKERS}/64" in said
-    assert f"gateway fe80::1 of eth0: the guest is given {GATEWAY}" in said, "a link-local gateway is on every link"
-    unseen.command("detach", guest.name)
+    assert f"gateway fe80::1 of eth0: the guest is given {GATEWAY}" in said, (
+        "a link-local gateway counted as off the link"
+    )
+    stopped_daemon.command("detach", guest.name)
     assert network(guest.pid) == before

@@ -1,6 +1,6 @@
-"""Containers on a macvlan network of Docker's, as on a LAN: there the kernel makes a macvtap beside their interface.
+"""Containers on a macvlan network of Docker, as on a LAN: the kernel makes a macvtap next to their interface.
 
-The LAN is a veth of the machine: Docker's end is its parent, the other end is whatever else is on that LAN.
+The LAN is a veth pair of the test machine: one end is Docker's parent interface, the other end is the rest of the LAN.
 """
 
 import socket
@@ -25,7 +25,7 @@ ICMPV6_RA = 134
 
 @pytest.fixture
 def lan(machine: Machine, containers: Containers) -> Iterator[str]:
-    """A macvlan network, without a way into it for the host yet."""
+    """A macvlan network that the host cannot reach yet."""
     machine.run("ip", "link", "add", "lan0", "type", "veth", "peer", "name", "lan1")
     for end in ("lan0", "lan1"):
         machine.run("ip", "link", "set", end, "up")
@@ -44,7 +44,9 @@ def from_host(machine: Machine, lan: str) -> str:
     return lan
 
 
-def test_a_guest_on_the_lan(vtapd: Daemon, containers: Containers, from_host: str) -> None:
+def test_guest_on_a_macvlan_serves_restarts_and_is_undone(
+    vtapd: Daemon, containers: Containers, from_host: str
+) -> None:
     vtapd.stop()
     guest = containers.guest("--network", from_host)
     before = network(guest.pid)
@@ -59,29 +61,31 @@ def test_a_guest_on_the_lan(vtapd: Daemon, containers: Containers, from_host: st
     assert network(guest.pid) == before
 
 
-def test_two_containers_on_the_lan_reach_each_other(vtapd: Daemon, containers: Containers, from_host: str) -> None:
+def test_containers_on_a_macvlan_reach_each_other(vtapd: Daemon, containers: Containers, from_host: str) -> None:
     guest, neighbour = containers.serving_guest("--network", from_host), containers.run("--network", from_host)
     neighbour.await_attached()
     assert "Hiya, Gump!" in neighbour.fetch(guest.address)
 
 
 @pytest.mark.parametrize("how", ["tcp:80", "ping"])
-def test_the_host_has_no_way_in(vtapd: Daemon, containers: Containers, lan: str, how: str) -> None:
-    """Then the guest is asked from a link beside its own, of which nothing is left."""
+def test_guest_unreachable_from_the_host_is_probed_by_macvlan(
+    vtapd: Daemon, containers: Containers, lan: str, how: str
+) -> None:
+    """The daemon probes such a guest from a temporary link next to the guest's, and removes the link afterwards."""
     guest = containers.guest("--network", lan, ready=how, alive=f"{how},{QUICK}")
     vtapd.await_state(guest.name, "ready", deadline_s=PATIENCE_S)
     qemu = guest.qemu()
-    holds_for(lambda: guest.qemu() == qemu, "one that answers is left alone", 2.0)
-    beside = Beside(guest)
-    beside.fetch("/hang")
-    eventually(lambda: vtapd.metrics().exits(guest.name, "hang") == 1, "it hangs", PATIENCE_S)
+    holds_for(lambda: guest.qemu() == qemu, "a guest that answers keeps running", 2.0)
+    neighbour = Neighbour(guest)
+    neighbour.fetch("/hang")
+    eventually(lambda: vtapd.metrics().exits(guest.name, "hang") == 1, "the hang is noticed", PATIENCE_S)
     vtapd.await_state(guest.name, "ready", deadline_s=PATIENCE_S)
     vtapd.command("detach", guest.name)
     assert "vtapask" not in links(guest.pid)
 
 
-class Beside:
-    """Another container on the LAN, for tests to reach a guest by."""
+class Neighbour:
+    """Another container on the LAN, from which tests reach a guest."""
 
     def __init__(self, guest: Container) -> None:
         self._guest = guest
@@ -95,8 +99,10 @@ class Beside:
         self._guest.machine.remove(self._id)
 
 
-def test_ipv6_configures_itself(machine: Machine, vtapd: Daemon, containers: Containers, from_host: str) -> None:
-    """A router on the LAN announces a prefix; a guest that cares for itself takes an address of it."""
+def test_guest_takes_an_ipv6_address_from_a_router(
+    machine: Machine, vtapd: Daemon, containers: Containers, from_host: str
+) -> None:
+    """A router on the LAN announces a prefix; a guest that configures itself takes an address from it."""
     machine.run("ip", "address", "add", "fd00:90::1/64", "dev", "lan1", "nodad")
     guest = containers.run("--network", from_host, labels={"vtapd.address": "none"}, image=machine.linux_image)
     over = threading.Event()
@@ -112,7 +118,7 @@ def test_ipv6_configures_itself(machine: Machine, vtapd: Daemon, containers: Con
 
 
 def interface_identifier(mac: str) -> str:
-    """RFC 4291, appendix A."""
+    """Return the identifier of RFC 4291, appendix A."""
     octets = bytearray.fromhex(mac.replace(":", ""))
     octets[0] ^= 2
     whole = bytes(octets[:3]) + b"\xff\xfe" + bytes(octets[3:])
@@ -120,7 +126,7 @@ def interface_identifier(mac: str) -> str:
 
 
 def announcer(over: threading.Event) -> Callable[[], None]:
-    """Router advertisements with the prefix fd00:90::/64 (RFC 4861, 4.2 and 4.6.2), until it is over."""
+    """Return a function that sends router advertisements with the prefix fd00:90::/64 (RFC 4861, 4.2 and 4.6.2)."""
     prefix = struct.pack("!BBBBIII16s", 3, 4, 64, 0xC0, 3600, 1800, 0, socket.inet_pton(socket.AF_INET6, "fd00:90::"))
     message = struct.pack("!BBHBBHII", ICMPV6_RA, 0, 0, 64, 0, 0, 0, 0) + prefix
 

@@ -1,4 +1,4 @@
-"""Containers on several networks, networks that come and go, and guests with an address of their own."""
+"""Containers on several networks, networks that are connected or disconnected, and guests with their own address."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def in_guest(daemon: Daemon, container: Container) -> dict[str, bool]:
     return {each.name: each.in_guest for each in daemon.inspect(container.name).interfaces}
 
 
-def test_a_guest_has_every_interface_and_each_is_given_back(vtapd: Daemon, containers: Containers) -> None:
+def test_guest_takes_over_every_interface_and_each_is_restored(vtapd: Daemon, containers: Containers) -> None:
     vtapd.stop()
     guest = on_two_networks(containers)
     before = [network(guest.pid, name) for name in ("eth0", "eth1")]
@@ -42,13 +42,13 @@ def test_a_guest_has_every_interface_and_each_is_given_back(vtapd: Daemon, conta
     for name in ("tap0", "tap1"):
         device = vtapd.inspect(guest.name).interfaces[int(name[-1])].tap
         assert device is not None
-        assert len(descriptors_of_device(guest.qemu(), device.device)) == 1, f"one queue of {name}"
+        assert len(descriptors_of_device(guest.qemu(), device.device)) == 1, f"{name} does not have exactly one queue"
     vtapd.command("detach", guest.name)
     assert [network(guest.pid, name) for name in ("eth0", "eth1")] == before
 
 
 @pytest.mark.parametrize("image", ["/hello-unikraft.bin", "/hello-osv.bin"])
-def test_other_kinds_are_told_of_each_too(vtapd: Daemon, containers: Containers, image: str) -> None:
+def test_unikraft_and_osv_are_given_every_interface(vtapd: Daemon, containers: Containers, image: str) -> None:
     guest = on_two_networks(containers, kernel=image)
     guest.await_page()
     assert in_guest(vtapd, guest) == {"eth0": True, "eth1": True}
@@ -56,9 +56,7 @@ def test_other_kinds_are_told_of_each_too(vtapd: Daemon, containers: Containers,
     assert all(endpoint.address in told for endpoint in guest.endpoints().values())
 
 
-def test_a_kind_that_can_be_told_of_one_leaves_the_other_to_the_container(
-    vtapd: Daemon, containers: Containers
-) -> None:
+def test_kind_with_one_card_leaves_the_other_interface_to_the_container(vtapd: Daemon, containers: Containers) -> None:
     guest = on_two_networks(containers, kernel="/hello-mirage.bin")
     guest.await_page()
     assert in_guest(vtapd, guest) == {"eth0": True, "eth1": False}
@@ -67,17 +65,19 @@ def test_a_kind_that_can_be_told_of_one_leaves_the_other_to_the_container(
     assert any(other.address in each for each in network(guest.pid, "eth1").addresses)
 
 
-def test_a_network_that_comes_is_the_guests_from_its_next_start_on(vtapd: Daemon, containers: Containers) -> None:
+def test_network_connected_later_is_the_guests_after_its_restart(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest("--network", containers.network())
     qemu, later = guest.qemu(), containers.network()
     guest.machine.docker("network", "connect", later, guest.id)
     address = guest.endpoints()[later].address
     eventually(lambda: in_guest(vtapd, guest) == {"eth0": True, "eth1": False}, "its tap is made", PATIENCE_S)
-    assert any(address in each for each in network(guest.pid, "eth1").addresses), "until then it is the container's"
+    assert any(address in each for each in network(guest.pid, "eth1").addresses), (
+        "the container lost an address before the guest had it"
+    )
     vtapd.kill()
     vtapd.start()
     vtapd.await_state(guest.name, "running")
-    assert in_guest(vtapd, guest) == {"eth0": True, "eth1": False}, "the next daemon knows"
+    assert in_guest(vtapd, guest) == {"eth0": True, "eth1": False}, "the next daemon lost the interface"
     assert guest.qemu() == qemu
     guest.tell("/crash")
     eventually(lambda: in_guest(vtapd, guest) == {"eth0": True, "eth1": True}, "it has both", PATIENCE_S)
@@ -85,7 +85,7 @@ def test_a_network_that_comes_is_the_guests_from_its_next_start_on(vtapd: Daemon
     assert network(guest.pid, "eth1").addresses == ()
 
 
-def test_a_network_that_goes_leaves_the_guest_running(vtapd: Daemon, containers: Containers) -> None:
+def test_disconnected_network_leaves_the_guest_running(vtapd: Daemon, containers: Containers) -> None:
     guest = on_two_networks(containers)
     guest.await_page()
     qemu = guest.qemu()
@@ -96,7 +96,7 @@ def test_a_network_that_goes_leaves_the_guest_running(vtapd: Daemon, containers:
     assert vtapd.metrics().exits(guest.name) == 0
 
 
-def test_cards_are_plugged_into_a_guest_that_cares_for_itself(vtapd: Daemon, containers: Containers) -> None:
+def test_cards_are_plugged_into_a_guest_that_configures_itself(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.guest("--network", containers.network(), guest="raw", address="none")
     vtapd.await_state(guest.name, "running")
     qemu, later = guest.qemu(), containers.network()
@@ -115,8 +115,8 @@ def test_cards_are_plugged_into_a_guest_that_cares_for_itself(vtapd: Daemon, con
     assert guest.qemu() == qemu
 
 
-def test_an_address_of_its_own(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
-    """As the article has it: the container keeps its own, and the host reaches both."""
+def test_static_address_leaves_the_containers_address(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+    """The container keeps its address, and the host reaches both."""
     subnet = containers.network("--subnet", "192.168.78.0/24", "--gateway", "192.168.78.1")
     guest = containers.guest("--network", subnet, address="192.168.78.200/24,192.168.78.1")
     page = eventually(lambda: machine.http("http://192.168.78.200/"), "it serves on its own address", PATIENCE_S)

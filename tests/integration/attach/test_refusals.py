@@ -1,4 +1,4 @@
-"""When `vtapd run` cannot start it says why in one line, and `vtapd check-config` says it beforehand."""
+"""`vtapd run` gives one line on why it cannot start, and `vtapd check-config` finds wrong files before."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,27 +22,27 @@ def assert_one_clear_line(result: tuple[int, str], *words: str) -> None:
         assert word in lines[0], printed
 
 
-def test_docker_is_absent(no_vtapd: None, machine: Machine) -> None:
+def test_run_fails_without_docker(no_vtapd: None, machine: Machine) -> None:
     daemon = Daemon(machine, {**QUIET, "docker": {"host": "unix:///nonexistent/docker.sock", "timeout": "2s"}})
     assert_one_clear_line(daemon.run_to_end(), "/nonexistent/docker.sock")
 
 
-def test_another_vtapd_has_the_folder(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+def test_run_fails_if_another_vtapd_uses_the_run_dir(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
     container = containers.run().await_attached()
     second = Daemon(machine, {**QUIET, "metrics": {"listen": "127.0.0.1:9818"}})
     second.config_file = machine.home / "second.toml"
     second.log_file = machine.home / "second.log"
     assert_one_clear_line(second.run_to_end(), str(vtapd.run_dir))
-    assert vtapd.inspect(container.name).state == "attached", "the first goes on"
+    assert vtapd.inspect(container.name).state == "attached", "the first daemon was disturbed"
     assert vtapd.control_socket.is_socket()
 
 
-def test_a_bad_configuration(no_vtapd: None, machine: Machine) -> None:
+def test_run_fails_with_a_wrong_configuration(no_vtapd: None, machine: Machine) -> None:
     daemon = Daemon(machine, {**QUIET, "guest": {"memroy": "64M"}})
     assert_one_clear_line(daemon.run_to_end(), "guest", "memroy")
 
 
-def test_a_configuration_file_that_is_not_there() -> None:
+def test_run_fails_without_its_configuration_file() -> None:
     ended = run([*COMMAND, "run", "--config", "/nonexistent/vtapd.toml"], check=False, env=environment())
     assert ended.returncode in (1, 2)
     assert "/nonexistent/vtapd.toml" in ended.stderr + ended.stdout
@@ -54,14 +54,14 @@ def check_config(file: Path) -> tuple[int, str]:
     return checked.returncode, checked.stdout + checked.stderr
 
 
-def test_a_good_configuration(machine: Machine, tmp_path: Path) -> None:
+def test_check_config_accepts_a_good_file(machine: Machine, tmp_path: Path) -> None:
     file = tmp_path / "good.toml"
     file.write_text(format_toml(default_config(machine)))
     status, printed = check_config(file)
     assert status == 0, printed
 
 
-def test_the_default_configuration() -> None:
+def test_check_config_accepts_the_shipped_file() -> None:
     status, printed = check_config(REPOSITORY / "config" / "vtapd.toml")
     assert status == 0, printed
 
@@ -82,7 +82,9 @@ BAD: Sequence[tuple[Tables, Sequence[str]]] = [
 
 
 @pytest.mark.parametrize(("change", "words"), BAD, ids=[f"{change}" for change, _ in BAD])
-def test_bad_configurations(machine: Machine, tmp_path: Path, change: Tables, words: Sequence[str]) -> None:
+def test_check_config_rejects_a_wrong_file(
+    machine: Machine, tmp_path: Path, change: Tables, words: Sequence[str]
+) -> None:
     file = tmp_path / "bad.toml"
     file.write_text(format_toml(merged(default_config(machine), change)))
     status, printed = check_config(file)
@@ -92,7 +94,7 @@ def test_bad_configurations(machine: Machine, tmp_path: Path, change: Tables, wo
         assert word in printed, printed
 
 
-def test_a_file_that_is_no_toml(tmp_path: Path) -> None:
+def test_check_config_rejects_a_file_that_is_not_toml(tmp_path: Path) -> None:
     file = tmp_path / "broken.toml"
     file.write_text("[guest\nmemory = ")
     status, printed = check_config(file)

@@ -1,4 +1,4 @@
-"""Which containers are attached, and what the others are told."""
+"""Which containers are attached, and the reason that is reported for the others."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.harness.waiting import eventually
 
 
 def assert_skipped(daemon: Daemon, container: Container, *words: str) -> None:
-    """Once a container that started later is attached, this one was looked at: it was left alone, with a reason."""
+    """Assert that the container was left alone with a reason. Call it after a later container was attached."""
     view = eventually(lambda: daemon.inspect(container.name), f"{container.name} is known")
     assert view.state == "detached", view
     for word in words:
@@ -18,7 +18,7 @@ def assert_skipped(daemon: Daemon, container: Container, *words: str) -> None:
     assert not [tap for tap in view.interfaces if tap.tap], view.interfaces
 
 
-def test_enable_false_keeps_a_container_out(vtapd: Daemon, containers: Containers) -> None:
+def test_enable_false_excludes_a_container(vtapd: Daemon, containers: Containers) -> None:
     out = containers.run(labels={"vtapd.enable": "false", "vtapd.kernel": "/hello.bin"})
     containers.run().await_attached()
     assert_skipped(vtapd, out, "vtapd.enable")
@@ -26,13 +26,13 @@ def test_enable_false_keeps_a_container_out(vtapd: Daemon, containers: Container
 
 
 @pytest.mark.parametrize("network", ["host", "none"])
-def test_networks_that_cannot_be_attached(vtapd: Daemon, containers: Containers, network: str) -> None:
+def test_containers_without_a_network_are_skipped(vtapd: Daemon, containers: Containers, network: str) -> None:
     skipped = containers.run("--network", network)
     containers.run().await_attached()
     assert_skipped(vtapd, skipped, network)
 
 
-def test_a_network_shared_with_another_container(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+def test_container_that_shares_a_network_is_skipped(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
     owner = containers.run().await_attached()
     guest_of = containers.run("--network", f"container:{owner.name}")
     containers.run().await_attached()
@@ -41,7 +41,7 @@ def test_a_network_shared_with_another_container(machine: Machine, vtapd: Daemon
 
 
 @pytest.mark.vtapd_config(attach={"containers": "labelled"})
-def test_only_labelled_containers(vtapd: Daemon, containers: Containers) -> None:
+def test_labelled_attaches_only_labelled_containers(vtapd: Daemon, containers: Containers) -> None:
     plain = containers.run()
     refused = containers.run(labels={"vtapd.enable": "false"})
     asked = containers.run(labels={"vtapd.enable": "true"})
@@ -54,7 +54,7 @@ def test_only_labelled_containers(vtapd: Daemon, containers: Containers) -> None
 
 
 @pytest.mark.vtapd_config(attach={"containers": "labelled"})
-def test_the_choice_is_made_anew_by_the_next_daemon(
+def test_next_daemon_selects_by_its_own_configuration(
     vtapd: Daemon, containers: Containers, current_daemon: CurrentDaemon
 ) -> None:
     plain = containers.run()

@@ -1,1 +1,1 @@
-"""How the daemon starts, adopts, reloads, and keeps its records."""
+"""How the daemon starts, adopts guests, reloads, and keeps its records."""

@@ -1,4 +1,4 @@
-"""The daemon goes, in every way, and comes back: guests run on as if nothing had been, and it has them all again."""
+"""The daemon ends in any way and starts again: guests run on undisturbed, and it adopts them all."""
 
 import shutil
 import sys
@@ -19,11 +19,11 @@ from tests.harness.processes import is_alive
 from tests.harness.waiting import eventually, holds_for
 
 PATIENCE_S = 15.0
-CROWD = 50
+MANY = 50
 MOST_ADOPTION_TO_START = 3.0
 OTHER_VERSION = "9.8.7"
 
-# A daemon that a container with this label drives mad.
+# A daemon that crashes at a container with this label.
 BUGGY = """
 from supervisor.cli.main import main
 from supervisor.edges.docker import Docker
@@ -43,11 +43,11 @@ main()
 
 @dataclass(frozen=True)
 class Untouched:
-    """What the kernel shows of a guest, and must show again."""
+    """What the kernel shows of a guest, and must still show afterwards."""
 
     qemu: int
     start_ticks: int
-    """Field 22 of /proc/PID/stat (man 5 proc): with the pid it names one process for good."""
+    """Field 22 of /proc/PID/stat (man 5 proc): with the pid it identifies one process."""
     macvtaps: tuple[Link, ...]
 
 
@@ -57,8 +57,8 @@ def observe(guest: Container) -> Untouched:
     return Untouched(qemu, ticks, tuple(macvtaps(guest.pid)))
 
 
-def told(daemon: Daemon, guest: Container) -> str:
-    """All that the daemon knows: interfaces, tap, rule, the guest's pid, start, command line, restarts and history."""
+def inspected(daemon: Daemon, guest: Container) -> str:
+    """Return all that the daemon knows: interfaces, tap, rule, pid, start, command line, restarts and history."""
     return daemon.command("inspect", guest.name, "--json").stdout
 
 
@@ -67,7 +67,7 @@ def await_adopted(daemon: Daemon, guest: Container) -> None:
 
 
 def crashed_once(daemon: Daemon, containers: Containers) -> Container:
-    """A guest with a past to keep."""
+    """Return a guest that has crashed once, so that it has a history."""
     guest = containers.serving_guest()
     guest.tell("/crash")
     eventually(lambda: daemon.metrics().restarts(guest.name) == 1, "it was restarted once", PATIENCE_S)
@@ -85,9 +85,9 @@ def by_sigterm(daemon: Daemon, _containers: Containers) -> None:
 
 
 def prove_unnoticed(daemon: Daemon, containers: Containers, end: Callable[[Daemon, Containers], None]) -> Container:
-    """Not a packet is lost, not a line; and the next daemon has the guest's past, its start time and its console."""
+    """Assert that no packet and no line is lost, and that the next daemon has the history, start and console."""
     guest = crashed_once(daemon, containers)
-    before = observe(guest), told(daemon, guest)
+    before = observe(guest), inspected(daemon, guest)
     with Pings(guest.machine, guest.address) as pings:
         guest.tell("/echo-console?text=before%0A")
         end(daemon, containers)
@@ -96,10 +96,10 @@ def prove_unnoticed(daemon: Daemon, containers: Containers, end: Callable[[Daemo
         await_adopted(daemon, guest)
         guest.tell("/echo-console?text=after%0A")
     assert not pings.lost, f"{len(pings.lost)} of {pings.sent} pings"
-    assert (observe(guest), told(daemon, guest)) == before
+    assert (observe(guest), inspected(daemon, guest)) == before
     lines = guest.logs().splitlines()
     assert [line for line in lines if line in ("before", "meanwhile", "after")] == ["before", "meanwhile", "after"]
-    guest.tell("/exit?code=7")  # a line on the console: QEMU itself lives on
+    guest.tell("/exit?code=7")  # the guest prints its end, and QEMU keeps running
     eventually(
         lambda: daemon.metrics().restarts(guest.name) == 2, "the console of an adopted guest is read", PATIENCE_S
     )
@@ -112,11 +112,13 @@ def prove_unnoticed(daemon: Daemon, containers: Containers, end: Callable[[Daemo
 
 
 @pytest.mark.parametrize("end", [by_sigkill, by_sigterm])
-def test_guests_do_not_notice(vtapd: Daemon, containers: Containers, end: Callable[[Daemon, Containers], None]) -> None:
+def test_guest_is_undisturbed_by_the_daemons_end(
+    vtapd: Daemon, containers: Containers, end: Callable[[Daemon, Containers], None]
+) -> None:
     prove_unnoticed(vtapd, containers, end)
 
 
-def test_a_bug_is_the_daemons_own_affair(
+def test_guest_is_undisturbed_by_a_crash_of_the_daemon(
     vtapd: Daemon, containers: Containers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vtapd.stop()
@@ -134,7 +136,7 @@ def test_a_bug_is_the_daemons_own_affair(
     prove_unnoticed(vtapd, containers, by_a_bug)
 
 
-def test_an_upgrade_and_back(
+def test_guest_is_undisturbed_by_an_upgrade_and_a_downgrade(
     vtapd: Daemon, containers: Containers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     shutil.copytree(REPOSITORY / "supervisor", tmp_path / "supervisor", ignore=shutil.ignore_patterns("__pycache__"))
@@ -148,17 +150,17 @@ def test_an_upgrade_and_back(
 
     guest = prove_unnoticed(vtapd, containers, by_an_upgrade)
     assert vtapd.metrics().value("vtapd_build_info", version=OTHER_VERSION) == 1
-    before = observe(guest), told(vtapd, guest)
+    before = observe(guest), inspected(vtapd, guest)
     vtapd.stop()
     monkeypatch.undo()
     vtapd.start()
     await_adopted(vtapd, guest)
     assert vtapd.metrics().value("vtapd_build_info", version=OTHER_VERSION) == 0
-    assert (observe(guest), told(vtapd, guest)) == before
+    assert (observe(guest), inspected(vtapd, guest)) == before
 
 
 @pytest.mark.vtapd_config(restart={"first": "10s", "jitter": 0.0})
-def test_a_backoff_goes_on(vtapd: Daemon, containers: Containers) -> None:
+def test_backoff_continues_after_a_daemon_restart(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     guest.tell("/crash")
     vtapd.await_state(guest.name, "backoff")
@@ -167,7 +169,7 @@ def test_a_backoff_goes_on(vtapd: Daemon, containers: Containers) -> None:
     vtapd.start()
     vtapd.await_state(guest.name, "backoff")
     after = backoff(vtapd, guest)
-    # Each was scraped at some moment between its two times.
+    # Each scrape happened at some moment between its two times.
     assert before.left_s - (after.until - before.since) <= after.left_s <= before.left_s - (after.since - before.until)
     assert vtapd.inspect(guest.name).only_guest.history == restart
     guest.await_page(deadline_s=60)
@@ -188,8 +190,8 @@ def backoff(daemon: Daemon, guest: Container) -> Backoff:
     return Backoff(left_s, since, time.monotonic())
 
 
-def test_a_guest_that_ended_while_no_daemon_ran(vtapd: Daemon, containers: Containers) -> None:
-    """Its end is counted once, under policy, and its successor is the only one."""
+def test_guest_that_ended_without_a_daemon_is_counted_once(vtapd: Daemon, containers: Containers) -> None:
+    """The restart policy applies, and exactly one guest is started."""
     crashed, powered_off = containers.serving_guest(), containers.serving_guest(restart="no", on_exit="keep")
     old = crashed.qemu(), powered_off.qemu()
     vtapd.kill()
@@ -207,8 +209,10 @@ def test_a_guest_that_ended_while_no_daemon_ran(vtapd: Daemon, containers: Conta
 
 
 @pytest.mark.parametrize("terminal", [(), ("-t",)], ids=["pipe", "terminal"])
-def test_last_words_that_no_daemon_heard(vtapd: Daemon, containers: Containers, terminal: tuple[str, ...]) -> None:
-    """Such a guest halts, and its QEMU lives on: what it said is asked of Docker, and only what this run of it said."""
+def test_console_output_without_a_daemon_is_read_from_docker(
+    vtapd: Daemon, containers: Containers, terminal: tuple[str, ...]
+) -> None:
+    """Such a guest halts and its QEMU keeps running. The daemon reads Docker's log, but only this run's lines."""
     crashed = containers.serving_guest(*terminal)
     crashed.tell("/exit?code=3")
     eventually(lambda: vtapd.metrics().restarts(crashed.name) == 1, "it is restarted", PATIENCE_S)
@@ -230,11 +234,11 @@ def test_last_words_that_no_daemon_heard(vtapd: Daemon, containers: Containers, 
     vtapd.stop()
     vtapd.start()
     await_adopted(vtapd, crashed)
-    holds_for(lambda: vtapd.metrics().restarts(crashed.name) == 2, "what an earlier run of it said is past", 1.0)
+    holds_for(lambda: vtapd.metrics().restarts(crashed.name) == 2, "the output of an earlier run is ignored", 1.0)
     assert well.qemu() == qemu
 
 
-def test_a_container_that_ended_while_no_daemon_ran(vtapd: Daemon, containers: Containers) -> None:
+def test_containers_that_ended_or_restarted_without_a_daemon(vtapd: Daemon, containers: Containers) -> None:
     gone, restarted = containers.serving_guest(), containers.serving_guest()
     vtapd.kill()
     gone.remove()
@@ -243,36 +247,36 @@ def test_a_container_that_ended_while_no_daemon_ran(vtapd: Daemon, containers: C
     vtapd.start()
     again.await_page()
     assert len(qemus_of(again.id)) == 1
-    assert vtapd.metrics().exits(again.name) == 0, "another run of the container is another guest"
-    eventually(lambda: gone.id12 not in {p.id[:12] for p in vtapd.ps()}, "the one that is gone is forgotten")
+    assert vtapd.metrics().exits(again.name) == 0, "the exit of the earlier run was counted for the new one"
+    eventually(lambda: gone.id12 not in {p.id[:12] for p in vtapd.ps()}, "the removed container is forgotten")
 
 
 @pytest.mark.alone  # it compares times
-def test_a_crowd_is_adopted_at_once(vtapd: Daemon, containers: Containers, capsys: pytest.CaptureFixture[str]) -> None:
-    """All of them within a few starts of a daemon that has nothing to adopt, and none is touched."""
+def test_many_guests_are_adopted_at_once(
+    vtapd: Daemon, containers: Containers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Adopting them takes at most three times as long as an empty start, and no guest is touched."""
     vtapd.stop()
     alone_s = start_and_await(vtapd, 0)
     with ThreadPoolExecutor(4) as pool:
-        crowd = list(pool.map(lambda _number: containers.guest(memory="16M"), range(CROWD)))
-    for guest in crowd:
+        guests = list(pool.map(lambda _number: containers.guest(memory="16M"), range(MANY)))
+    for guest in guests:
         guest.await_page(60)
-    before = [observe(guest) for guest in crowd], told_of_all(vtapd)
+    before = [observe(guest) for guest in guests], listed(vtapd)
     vtapd.kill()
-    adopted_s = start_and_await(vtapd, CROWD)
+    adopted_s = start_and_await(vtapd, MANY)
     with capsys.disabled():
-        print(
-            f"\n{CROWD} guests adopted {adopted_s:.2f} s after the daemon's start; with none it takes {alone_s:.2f} s"
-        )
-    assert ([observe(guest) for guest in crowd], told_of_all(vtapd)) == before
+        print(f"\n{MANY} guests adopted {adopted_s:.2f} s after the daemon's start; with none it takes {alone_s:.2f} s")
+    assert ([observe(guest) for guest in guests], listed(vtapd)) == before
     assert adopted_s <= alone_s * MOST_ADOPTION_TO_START
 
 
-def told_of_all(daemon: Daemon) -> list[tuple[str, str, int | None, object]]:
+def listed(daemon: Daemon) -> list[tuple[str, str, int | None, object]]:
     return [(row.id, row.state, row.restarts, row.last_exit) for row in daemon.ps()]
 
 
 def start_and_await(daemon: Daemon, guests: int) -> float:
-    """Seconds from the daemon's start until it answers a scrape with so many guests up."""
+    """Return the seconds from the daemon's start until it answers a scrape with this number of guests."""
     began = time.monotonic()
     daemon.start()
     eventually(lambda: guests_up(daemon) == guests, f"{guests} guests are up", 60, every_s=0.01)
@@ -284,10 +288,10 @@ def guests_up(daemon: Daemon) -> int:
 
 
 PROCESSES_ALONE = 'mount -t proc -o subset=pid proc /proc && exec "$@"'
-"""As ProcSubset=pid of the unit has it: no /proc/devices, no /proc/sys."""
+"""As ProcSubset=pid in the unit: no /proc/devices, no /proc/sys."""
 
 
-def test_guest_is_adopted_where_proc_shows_processes_alone(
+def test_guest_is_adopted_if_proc_shows_only_processes(
     vtapd: Daemon, containers: Containers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guest = containers.serving_guest()

@@ -1,4 +1,4 @@
-"""The real dockerd keeps the contract that the fake one is held to."""
+"""The real dockerd fulfils the contract that the fake must fulfil."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ def anyio_backend() -> str:
 
 @dataclass
 class RealDocker:
-    """tests.fakes.docker_contract.Engine, by the docker command."""
+    """tests.fakes.docker_contract.Engine, with the docker command."""
 
     machine: Machine
 
@@ -52,4 +52,4 @@ def engine(machine: Machine) -> RealDocker:
 
 
 class TestRealDocker(DockerContract):
-    """All of it."""
+    """All tests of the contract."""

@@ -1,4 +1,4 @@
-"""The harness itself: a Machine comes and goes without a trace. All other tests rest on that."""
+"""The harness itself: a Machine leaves nothing behind. All other tests depend on that."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ from tests.harness.waiting import eventually
 
 
 def traces(owner: int) -> dict[str, object]:
-    """Of everything that this process's Machines make, what exists now; what others make meanwhile does not count."""
+    """Return what exists now of everything that this process's Machines make; what others make does not count."""
     mark = f"{PREFIX}{owner}-"
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     return {
@@ -45,12 +45,12 @@ def namespaces_in_use() -> set[str]:
 
 
 @pytest.mark.parametrize(("cgroup", "times"), [("host", 2), ("v2", 1)])
-def test_machine_leaves_nothing(cgroup: CgroupView, times: int) -> None:
+def test_machine_leaves_nothing_behind(cgroup: CgroupView, times: int) -> None:
     for _ in range(times):
-        come_and_go(cgroup)
+        use_machine(cgroup)
 
 
-def come_and_go(cgroup: CgroupView) -> None:
+def use_machine(cgroup: CgroupView) -> None:
     before = traces(os.getpid())
     with Machine(cgroup) as machine:
         container = machine.docker("run", "-d", "-p", "8080:80", machine.image, "/bin/httpd", "-f", "-h", "/www")
@@ -68,9 +68,9 @@ def come_and_go(cgroup: CgroupView) -> None:
     eventually(lambda: not namespaces & namespaces_in_use(), "the machine's and the container's networks are gone")
 
 
-@pytest.mark.alone  # whoever sets up a machine sweeps up too
-def test_a_killed_run_is_swept_up() -> None:
-    """pytest may be killed at any time; the next run removes what it left, container and all."""
+@pytest.mark.alone  # setting up a machine removes leftovers, too
+def test_leftovers_of_a_killed_run_are_removed() -> None:
+    """pytest may be killed at any time; the next run removes what it left, including containers."""
     program = "from tests.harness.machine import *; m = Machine().__enter__(); m.docker('run', '-d', m.image); print(1)"
     argv = [sys.executable, "-c", program + "; import time; time.sleep(60)"]
     with subprocess.Popen(
@@ -87,8 +87,8 @@ def test_a_killed_run_is_swept_up() -> None:
     eventually(lambda: traces(killed.pid) == nothing, "all of the killed run is gone")
 
 
-def test_observers_see_what_was_done_by_hand(no_vtapd: None, machine: Machine, containers: Containers) -> None:
-    """So a test that fails with the daemon fails for the daemon's sake, and one that passes has looked."""
+def test_observers_see_what_was_attached_by_hand(no_vtapd: None, machine: Machine, containers: Containers) -> None:
+    """This shows that a failing test fails because of the daemon, and that a passing test has really checked."""
     one, two = containers.run(), containers.run()
     assert one.is_untouched()
     assert footprint(machine, machine.run_dir) == NOTHING
@@ -109,16 +109,16 @@ def test_observers_see_what_was_done_by_hand(no_vtapd: None, machine: Machine, c
         assert container.is_untouched()
 
 
-def test_a_guest_by_hand(no_vtapd: None, containers: Containers) -> None:
-    """Takeover without the daemon: what its tests ask of the guest and of the network is possible here."""
+def test_guest_started_by_hand_serves(no_vtapd: None, containers: Containers) -> None:
+    """A takeover without the daemon: what other tests expect of guest and network is possible on this machine."""
     container = containers.run("-p", "8080:80")
     before = network(container.pid)
     attach_by_hand(container)
     with guest_by_hand(container) as qemu:
         assert "Hiya" in container.await_page().body
         assert container.machine.http("http://127.0.0.1:8080/").status == 200
-        told = container.info()
-        assert (told["addr"], told["mac"]) == (container.address, container.endpoint.mac)
+        info = container.info()
+        assert (info["addr"], info["mac"]) == (container.address, container.endpoint.mac)
         assert network(container.pid) != before
         container.tell("/poweroff")
         assert qemu.wait(5) == 0

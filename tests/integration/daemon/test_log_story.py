@@ -1,4 +1,4 @@
-"""A container's whole story is what the log has under its name."""
+"""The log has the whole history of a container under its name."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tests.harness.containers import Container, Containers
 from tests.harness.daemon import Daemon
 from tests.harness.waiting import eventually
 
-STORY = {
+EVENTS = {
     "container_attached",
     "guest_started",
     "guest_running",
@@ -14,17 +14,17 @@ STORY = {
 }
 
 
-def story(daemon: Daemon, name: str) -> list[str]:
+def events_of(daemon: Daemon, name: str) -> list[str]:
     return [str(line["event"]) for line in daemon.log_lines() if line.get("container") == name]
 
 
-def strays(daemon: Daemon, container: Container, *names: str) -> list[dict[str, object]]:
-    """Lines that speak of it, and are not found by any of its names."""
+def lines_without_name(daemon: Daemon, container: Container, *names: str) -> list[dict[str, object]]:
+    """Return the lines about a container that are not logged under any of its names."""
     about = [line for line in daemon.log_lines() if container.id12 in str(line) or container.name in str(line)]
     return [line for line in about if line.get("container") not in names]
 
 
-def test_from_start_to_end(vtapd: Daemon, containers: Containers) -> None:
+def test_log_has_all_events_of_a_container(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     guest.tell("/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted")
@@ -33,25 +33,25 @@ def test_from_start_to_end(vtapd: Daemon, containers: Containers) -> None:
     vtapd.command("attach", guest.name)
     guest.await_page()
     guest.remove()
-    eventually(lambda: story(vtapd, guest.name).count("guest_exited") == 3, "three ends are told")
-    assert set(story(vtapd, guest.name)) >= STORY
-    assert strays(vtapd, guest, guest.name) == []
+    eventually(lambda: events_of(vtapd, guest.name).count("guest_exited") == 3, "three exits are logged")
+    assert set(events_of(vtapd, guest.name)) >= EVENTS
+    assert lines_without_name(vtapd, guest, guest.name) == []
 
 
-def test_one_that_is_refused(vtapd: Daemon, containers: Containers) -> None:
+def test_rejected_container_is_logged(vtapd: Daemon, containers: Containers) -> None:
     wrong = containers.run(labels={"vtapd.memory": "lots"})
     vtapd.await_state(wrong.name, "rejected")
-    assert "container_rejected" in story(vtapd, wrong.name)
-    assert strays(vtapd, wrong, wrong.name) == []
+    assert "container_rejected" in events_of(vtapd, wrong.name)
+    assert lines_without_name(vtapd, wrong, wrong.name) == []
 
 
 @pytest.mark.vtapd_config(guest={"hang_after": "1s"}, attach={"resync": "1s"})
-def test_after_a_rename(vtapd: Daemon, containers: Containers) -> None:
-    """What is told from then on is under the new name, by the tasks that ran already as well."""
+def test_events_after_a_rename_are_logged_under_the_new_name(vtapd: Daemon, containers: Containers) -> None:
+    """This includes events of tasks that already ran before the rename."""
     guest = containers.serving_guest()
     guest.machine.docker("rename", guest.id, f"{guest.name}-new")
     vtapd.await_state(f"{guest.name}-new", "running")
     qemu = guest.qemu()
     guest.machine.run("kill", "-STOP", str(qemu))
-    eventually(lambda: "guest_exited" in story(vtapd, f"{guest.name}-new"), "its end is told", 20)
-    assert "guest_hangs" in story(vtapd, f"{guest.name}-new")
+    eventually(lambda: "guest_exited" in events_of(vtapd, f"{guest.name}-new"), "its exit is logged", 20)
+    assert "guest_hangs" in events_of(vtapd, f"{guest.name}-new")

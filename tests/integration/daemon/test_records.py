@@ -1,4 +1,4 @@
-"""The record of a container is lost, broken or foreign: what the next daemon makes of it."""
+"""What the next daemon does if a container's record is lost, broken or foreign."""
 
 import json
 import os
@@ -46,10 +46,10 @@ BROKEN: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_a_record_is_lost_while_its_guest_runs(
+def test_guest_with_a_lost_record_runs_on(
     no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, how: str
 ) -> None:
-    """The guest goes on, untouched, and what the takeover changed is still given back."""
+    """The guest is not disturbed, and everything that the takeover changed is still restored."""
     daemon = current_daemon.get({})
     guest, plain = containers.guest(), containers.run().await_attached()
     eventually(lambda: guest.get("/").status == 200, "it serves")
@@ -64,7 +64,7 @@ def test_a_record_is_lost_while_its_guest_runs(
     assert guest.get("/").status == 200
     assert daemon.inspect(guest.name).interfaces[0].addresses == [f"{guest.address}/{guest.endpoint.prefix}"]
     guest.tell("/crash")
-    eventually(lambda: daemon.metrics().restarts(guest.name) == 1, "its crashes are seen and mended")
+    eventually(lambda: daemon.metrics().restarts(guest.name) == 1, "its crash is noticed and it is restarted")
     guest.await_page()
     for container in (guest, plain):
         daemon.command("detach", container.name)
@@ -73,10 +73,10 @@ def test_a_record_is_lost_while_its_guest_runs(
     assert any(guest.address in address for address in network(guest.pid).addresses)
 
 
-def test_detached_guest_has_the_network_that_docker_made(
+def test_guest_without_a_record_is_given_back_dockers_network(
     no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers
 ) -> None:
-    """Address, broadcast and default route, rebuilt without a record, are what an untouched container has."""
+    """Address, broadcast and default route are rebuilt as in an untouched container."""
     daemon = current_daemon.get({})
     daemon.stop()
     guest = containers.guest()
@@ -91,10 +91,10 @@ def test_detached_guest_has_the_network_that_docker_made(
     assert network(guest.pid) == before
 
 
-def test_a_record_from_before_lifetimes_were_noted(
+def test_record_without_lifetimes_is_read(
     no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers
 ) -> None:
-    """As version 0.1 wrote it."""
+    """Version 0.1 wrote such records."""
     daemon = current_daemon.get({})
     daemon.stop()
     guest = containers.guest()
@@ -118,27 +118,27 @@ def test_a_record_from_before_lifetimes_were_noted(
     assert network(guest.pid) == before
 
 
-def test_all_records_and_sockets_are_deleted(
+def test_guest_is_replaced_if_all_records_and_sockets_are_deleted(
     no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers
 ) -> None:
-    """Without its socket QEMU cannot be talked to: it is ended as one that hangs, and started again."""
+    """Without its socket QEMU cannot be reached, so it counts as hanging and is replaced."""
     daemon = current_daemon.get({"guest": {"hang_after": "500ms"}})
     guest = containers.serving_guest()
     qemu = guest.qemu()
     daemon.kill()
     shutil.rmtree(daemon.run_dir)
     daemon.start()
-    eventually(lambda: daemon.metrics().exits(guest.name, "hang") == 1, "it is found to hang")
+    eventually(lambda: daemon.metrics().exits(guest.name, "hang") == 1, "the hang is noticed")
     guest.await_page()
     assert not is_alive(qemu)
     assert guest.qemu() != qemu
 
 
-@pytest.mark.alone  # any daemon that starts removes symlinks that lead nowhere, whoever made them
-def test_the_containers_of_records_are_gone(
+@pytest.mark.alone  # every starting daemon removes dangling symlinks, also those of other tests
+def test_records_and_symlinks_of_removed_containers_are_deleted(
     no_vtapd: None, machine: Machine, current_daemon: CurrentDaemon, containers: Containers
 ) -> None:
-    """One with its record, one whose record is lost as well: nothing of either stays."""
+    """One container still has its record, the other one has lost it: nothing of either stays."""
     daemon = current_daemon.get({})
     gone, forgotten = containers.serving_guest(), containers.serving_guest()
     daemon.kill()
@@ -151,7 +151,7 @@ def test_the_containers_of_records_are_gone(
     eventually(lambda: not footprint(machine, daemon.run_dir).run_files, "so are records and sockets")
 
 
-def test_a_record_of_an_earlier_run_of_the_container(
+def test_record_of_an_earlier_run_of_the_container_is_replaced(
     no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers
 ) -> None:
     daemon = current_daemon.get({})
@@ -165,10 +165,10 @@ def test_a_record_of_an_earlier_run_of_the_container(
     assert node(again.pid) is not None
 
 
-def test_a_process_that_only_has_a_guests_name(
+def test_process_with_a_guests_name_is_not_adopted(
     no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers
 ) -> None:
-    """In the container itself it is ended as the stray that it pretends to be; in another one nobody believes it."""
+    """In the guest's own container such a process is killed as a stray; in another container it is ignored."""
     daemon = current_daemon.get({})
     victim, other = containers.serving_guest(), containers.run().await_attached()
     qemu = victim.qemu()
@@ -208,7 +208,7 @@ def delete_tap(container: Container) -> None:
 def test_devices_of_a_lost_record_are_denied_before_any_tap_is_made(
     no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Docker answers about the container late, and the other one waits for that."""
+    """Docker answers late about the container, and the other container's tap waits for the answer."""
     daemon = current_daemon.get(RARE_RESYNC)
     loser = containers.run(labels=LATE).await_attached()
     major, minor = loser.tap_device()
@@ -231,7 +231,7 @@ def test_devices_of_a_lost_record_are_denied_before_any_tap_is_made(
 
 @pytest.mark.both_cgroups
 @pytest.mark.parametrize("minor", ["200", "*"])
-def test_rules_that_docker_made_stay_when_the_record_is_lost(
+def test_docker_device_rules_stay_when_the_record_is_lost(
     no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, minor: str
 ) -> None:
     daemon = current_daemon.get(RARE_RESYNC)
@@ -251,20 +251,20 @@ def test_rules_that_docker_made_stay_when_the_record_is_lost(
 
 
 def await_whole_but_rule(container: Container) -> None:
-    """A container that may open all taps by itself gets no rule."""
+    """Wait for a container that may open all taps, and therefore gets no rule."""
     container.await_attached()
     eventually(lambda: container.opens("/dev/tap0"), f"{container.name} opens its tap")
 
 
-@pytest.mark.alone  # taps of other tests would take the number
-def test_a_number_of_a_container_that_has_ended_is_free_before_docker_answers(
+@pytest.mark.alone  # the taps of other tests would take the number
+def test_number_of_an_ended_container_is_free_before_docker_answers(
     no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     daemon = current_daemon.get(RARE_RESYNC)
     monkeypatch.setattr(daemon, "program", PATIENT)
     for _ in range(TRIES):
         ended = containers.run(labels=LATE).await_attached(PATIENCE_S)
-        daemon.command("attach", ended.name)  # returns when it is not looked at any more
+        daemon.command("attach", ended.name)  # returns when the daemon is done with it
         device = ended.tap_device()
         daemon.kill()
         other = containers.run()
@@ -276,16 +276,16 @@ def test_a_number_of_a_container_that_has_ended_is_free_before_docker_answers(
         if other.tap_device() == device:
             facts = [line.get("event") for line in daemon.log_lines()]
             assert "stale_device_forgotten" in facts
-            assert "stale_device_denied" not in facts, "there is nothing to warn of"
+            assert "stale_device_denied" not in facts, "a warning without a reason"
             return
-    raise AssertionError(f"other tests' taps took the number {TRIES} times: nothing is proven")
+    raise AssertionError(f"other tests' taps took the number {TRIES} times: the test proves nothing")
 
 
 @pytest.mark.both_cgroups
-def test_a_number_on_two_records_is_nobodys(
+def test_device_number_on_two_records_is_given_to_neither(
     no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers
 ) -> None:
-    """As an earlier version may have left it: one of the two may have the other one's tap open."""
+    """An earlier version may have left this: one of the two may have the other one's tap open."""
     daemon = current_daemon.get(RARE_RESYNC)
     one, two = containers.run().await_attached(), containers.run().await_attached()
     for container in (one, two):
@@ -299,5 +299,5 @@ def test_a_number_on_two_records_is_nobodys(
     daemon.start()
     for container in (one, two):
         await_whole(container)
-    assert two.macvtap().ifindex != before.ifindex, "it was made again"
+    assert two.macvtap().ifindex != before.ifindex, "the tap was not made again"
     assert one.tap_device() != two.tap_device()

@@ -1,4 +1,4 @@
-"""SIGHUP: what a new configuration changes at once, what it leaves alone, and what it refuses."""
+"""SIGHUP: what a new configuration changes at once, what it leaves unchanged, and what it refuses."""
 
 import grp
 import os
@@ -17,7 +17,7 @@ OTHER_METRICS = "127.0.0.1:9821"
 
 
 class Reloadable:
-    """The shared daemon, whose file may be another one for the length of a test."""
+    """The shared daemon, with a configuration file that a test may change."""
 
     def __init__(self, daemon: Daemon) -> None:
         self.daemon = daemon
@@ -26,7 +26,7 @@ class Reloadable:
         return [line for line in self.daemon.log_lines() if line.get("event") in names]
 
     def reload(self, changes: Tables) -> dict[str, object]:
-        """The line that tells what came of it. Needs a log level that shows it."""
+        """Reload, and return the log line with the result. The log level must show it."""
         return self.reload_text(format_toml(merged(self.daemon.config, changes)))
 
     def reload_text(self, text: str) -> dict[str, object]:
@@ -41,15 +41,15 @@ class Reloadable:
 
 @pytest.fixture
 def vtapd_file(vtapd: Daemon) -> Iterator[Reloadable]:
-    """The configuration is as it was before, afterwards."""
+    """Restore the configuration after the test."""
     file = Reloadable(vtapd)
     yield file
     file.reload({"log": {"level": "info"}})
     assert file.reload({})["event"] == "config_reloaded"
 
 
-def test_guests_are_not_touched(vtapd_file: Reloadable, containers: Containers) -> None:
-    """What they differ by is shown, until their next start has it."""
+def test_reload_does_not_touch_guests(vtapd_file: Reloadable, containers: Containers) -> None:
+    """The pending changes are shown, and the next start of the guest applies them."""
     guest = containers.serving_guest()
     qemu, daemon = guest.qemu(), vtapd_file.daemon
     assert daemon.inspect(guest.name).only_guest.pending == {}
@@ -69,7 +69,7 @@ def restarted(daemon: Daemon, guest: Container, qemu: int) -> bool:
     return daemon.inspect(guest.name).only_guest.pid not in (None, qemu) and guest.get().status == 200
 
 
-def test_docker_update_is_shown_as_well(vtapd_file: Reloadable, containers: Containers) -> None:
+def test_docker_update_is_shown_as_pending(vtapd_file: Reloadable, containers: Containers) -> None:
     guest = containers.serving_guest("--memory", "128m")
     memory = vtapd_file.daemon.inspect(guest.name).only_guest.memory_mib
     guest.machine.docker("update", "--memory", "256m", "--memory-swap", "512m", guest.id)
@@ -77,7 +77,7 @@ def test_docker_update_is_shown_as_well(vtapd_file: Reloadable, containers: Cont
     eventually(lambda: vtapd_file.daemon.inspect(guest.name).only_guest.pending == wanted, "the new limit is seen")
 
 
-def test_what_its_next_start_would_refuse(vtapd_file: Reloadable, containers: Containers) -> None:
+def test_pending_refusal_is_shown(vtapd_file: Reloadable, containers: Containers) -> None:
     guest = containers.serving_guest(memory="48M")
     vtapd_file.reload({"limits": {"memory": "40M"}, "guest": {"memory": "32M"}})
     pending = vtapd_file.daemon.inspect(guest.name).only_guest.pending
@@ -86,7 +86,7 @@ def test_what_its_next_start_would_refuse(vtapd_file: Reloadable, containers: Co
     assert guest.get().status == 200
 
 
-def test_who_is_attached(vtapd_file: Reloadable, containers: Containers) -> None:
+def test_reload_changes_which_containers_are_attached(vtapd_file: Reloadable, containers: Containers) -> None:
     plain, guest = containers.run().await_attached(), containers.serving_guest()
     qemu = guest.qemu()
     vtapd_file.reload({"attach": {"containers": "labelled"}})
@@ -98,7 +98,7 @@ def test_who_is_attached(vtapd_file: Reloadable, containers: Containers) -> None
     assert vtapd_file.daemon.await_state(plain.name, "attached").reason is None
 
 
-def test_a_limit_that_is_raised(vtapd_file: Reloadable, containers: Containers) -> None:
+def test_raised_limit_admits_a_rejected_guest(vtapd_file: Reloadable, containers: Containers) -> None:
     vtapd_file.reload({"limits": {"cpus": 1}})
     guest = containers.guest(cpus="2")
     vtapd_file.daemon.await_state(guest.name, "rejected")
@@ -106,7 +106,7 @@ def test_a_limit_that_is_raised(vtapd_file: Reloadable, containers: Containers) 
     guest.await_page()
 
 
-def test_the_restart_curve(vtapd_file: Reloadable, containers: Containers) -> None:
+def test_reload_changes_the_restart_curve(vtapd_file: Reloadable, containers: Containers) -> None:
     guest = containers.serving_guest()
     vtapd_file.reload({"restart": {"first": "1500ms", "max": "3s", "jitter": 0.0}})
     guest.tell("/crash")
@@ -125,9 +125,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("changes", "word"), WRONG, ids=[word for _, word in WRONG])
-def test_a_wrong_file_changes_nothing(
-    vtapd_file: Reloadable, containers: Containers, changes: Tables, word: str
-) -> None:
+def test_wrong_file_changes_nothing(vtapd_file: Reloadable, containers: Containers, changes: Tables, word: str) -> None:
     line = vtapd_file.reload({**merged(changes, {"attach": {"containers": "labelled"}})})
     assert (line["event"], line["level"]) == ("config_refused", "error")
     assert word in str(line["error"])
@@ -136,18 +134,18 @@ def test_a_wrong_file_changes_nothing(
     assert vtapd_file.daemon.metrics()
 
 
-def test_no_file_at_all(vtapd_file: Reloadable) -> None:
+def test_file_that_is_not_toml_is_refused(vtapd_file: Reloadable) -> None:
     line = vtapd_file.reload_text("[guest\nmemory = ")
     assert line["event"] == "config_refused"
     assert str(vtapd_file.daemon.config_file) in str(line["error"])
 
 
-def test_metrics_move(vtapd_file: Reloadable) -> None:
+def test_reload_moves_the_metrics_address(vtapd_file: Reloadable) -> None:
     machine = vtapd_file.daemon.machine
     old, new = f"http://{vtapd_file.daemon.config['metrics']['listen']}/metrics", f"http://{OTHER_METRICS}/metrics"
     vtapd_file.reload({"metrics": {"listen": OTHER_METRICS}})
     assert machine.http(new).status == 200
-    with pytest.raises(OSError):  # noqa: PT011  # refused or reset, as the kernel likes
+    with pytest.raises(OSError):  # noqa: PT011  # refused or reset, depending on the kernel
         machine.http(old)
     vtapd_file.reload({"metrics": {"listen": ""}})
     with pytest.raises(OSError):  # noqa: PT011  # the same
@@ -156,7 +154,7 @@ def test_metrics_move(vtapd_file: Reloadable) -> None:
     assert machine.http(old).status == 200
 
 
-def test_the_log_level(vtapd_file: Reloadable, containers: Containers) -> None:
+def test_reload_changes_the_log_level(vtapd_file: Reloadable, containers: Containers) -> None:
     vtapd_file.signal(format_toml(merged(vtapd_file.daemon.config, {"log": {"level": "error"}})))
     containers.run().await_attached()
     quiet = containers.run(labels={"vtapd.memory": "lots"})
@@ -169,7 +167,7 @@ def test_the_log_level(vtapd_file: Reloadable, containers: Containers) -> None:
     eventually(lambda: len(vtapd_file.events("step_done")) > steps, "debug lines are there again")
 
 
-def test_who_may_ask(vtapd_file: Reloadable) -> None:
+def test_reload_changes_the_group_of_the_control_socket(vtapd_file: Reloadable) -> None:
     group = grp.getgrnam("daemon")
     vtapd_file.reload({"control": {"group": group.gr_name}})
     assert vtapd_file.daemon.control_socket.stat().st_gid == group.gr_gid
@@ -177,8 +175,8 @@ def test_who_may_ask(vtapd_file: Reloadable) -> None:
     assert vtapd_file.daemon.control_socket.stat().st_gid != group.gr_gid
 
 
-def test_what_only_a_start_can_change(vtapd_file: Reloadable, containers: Containers) -> None:
-    """It is kept and told of, and everything else of the file counts."""
+def test_keys_that_need_a_restart_are_kept(vtapd_file: Reloadable, containers: Containers) -> None:
+    """They are kept with a log line, and all other keys of the file apply."""
     run_dir = vtapd_file.daemon.run_dir
     changes: Tables = {"attach": {"run_dir": "/run/elsewhere", "resync": "25s"}, "docker": {"host": "unix:///none"}}
     line = vtapd_file.reload(changes)
@@ -190,7 +188,7 @@ def test_what_only_a_start_can_change(vtapd_file: Reloadable, containers: Contai
     assert vtapd_file.daemon.control_socket.is_socket()
 
 
-def test_systemd_is_told(vtapd_file: Reloadable) -> None:
+def test_systemd_is_notified_of_the_reload(vtapd_file: Reloadable) -> None:
     at = vtapd_file.daemon.machine.home / "notify"
     at.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
@@ -205,8 +203,8 @@ def test_systemd_is_told(vtapd_file: Reloadable) -> None:
 
 
 @pytest.mark.vtapd_config(attach={"resync": "1h"})
-def test_resyncs_begin_at_once(vtapd_file: Reloadable, containers: Containers) -> None:
-    """With an hour between two of them nobody would see the next one; with a short one, what was undone is mended."""
+def test_shorter_resync_interval_applies_at_once(vtapd_file: Reloadable, containers: Containers) -> None:
+    """With an hour between resyncs no test would see the next one; with a short interval, a tap is made again."""
     container = containers.run().await_attached()
     vtapd_file.reload({"attach": {"resync": "200ms"}})
     container.machine.run("nsenter", "-t", str(container.pid), "-n", "ip", "link", "del", container.tap_name)

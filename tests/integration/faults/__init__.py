@@ -1,1 +1,1 @@
-"""What happens when something fails, vanishes, is interrupted or means harm."""
+"""What happens when something fails, disappears, is interrupted or is hostile."""

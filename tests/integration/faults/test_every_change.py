@@ -1,4 +1,4 @@
-"""That killing_daemon.py counts all there is to count: the same ways, with strace as a witness."""
+"""killing_daemon.py counts every change: the same procedures under strace."""
 
 import typing
 
@@ -15,10 +15,8 @@ from tests.harness.ways import CARDS, ORDERS, WAYS
 pytestmark = [pytest.mark.both_cgroups, pytest.mark.timeout(300)]
 
 
-def test_nothing_is_changed_between_the_changes_that_are_counted(
-    no_vtapd: None, machine: Machine, containers: Containers
-) -> None:
-    """And what is counted as one is one; and of the plan's actions none is missing."""
+def test_every_change_is_counted(no_vtapd: None, machine: Machine, containers: Containers) -> None:
+    """Each counted change is one change, and none of the plan's actions is missing."""
     bench = Bench(machine, containers)
     bench.daemon.count()
     log = machine.home / "strace.log"

@@ -1,4 +1,4 @@
-"""The world around the daemon breaks: containers that vanish, Docker that restarts, QEMU or rights that are missing."""
+"""The environment fails: containers that disappear, Docker that restarts, QEMU or capabilities that are missing."""
 
 import json
 import threading
@@ -15,21 +15,21 @@ from tests.harness.observe import netns_links, network, qemus_of
 from tests.harness.waiting import eventually
 
 LIVES = 30
-SLACK = 3  # descriptors that a connection to Docker or a scrape may hold just then
+SLACK = 3  # descriptors that a connection to Docker or a scrape may hold at that moment
 
 WITHOUT_NET_ADMIN = ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", "--")
 
 
-def test_containers_that_end_in_the_middle_of_the_attach(vtapd: Daemon, containers: Containers) -> None:
-    """Starts and kills, two containers side by side, with a guest and without, at ever other moments."""
+def test_containers_killed_during_the_attach_are_cleaned_up(vtapd: Daemon, containers: Containers) -> None:
+    """Start and kill two containers in parallel, with a guest and without, at varying moments."""
     victims = [containers.create(), containers.create(labels={"vtapd.kernel": "/hello.bin"})]
 
-    def torment(index: int) -> None:
+    def start_and_kill(index: int) -> None:
         for _ in range(LIVES // len(victims)):
             victims[index].machine.docker("start", victims[index].id)
             victims[index].machine.docker("kill", victims[index].id, check=False)
 
-    threads = [threading.Thread(target=torment, args=(index,)) for index in range(len(victims))]
+    threads = [threading.Thread(target=start_and_kill, args=(index,)) for index in range(len(victims))]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -43,25 +43,25 @@ def test_containers_that_end_in_the_middle_of_the_attach(vtapd: Daemon, containe
     victims[1].start().await_page()
 
 
-def test_containers_that_end_at_once(vtapd: Daemon, containers: Containers) -> None:
+def test_containers_that_end_at_once_do_no_harm(vtapd: Daemon, containers: Containers) -> None:
     for _ in range(5):
         containers.run("--rm", command=("/bin/true",))
     containers.run().await_attached()
 
 
 def test_descriptors_do_not_leak(vtapd: Daemon, containers: Containers) -> None:
-    def one_life() -> None:
+    def start_crash_remove() -> None:
         guest = containers.serving_guest()
         guest.tell("/crash")
         eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted")
         guest.remove()
         eventually(lambda: not vtapd.metrics().of_container(guest.name), "the daemon has forgotten it")
 
-    one_life()
+    start_crash_remove()
     before = descriptor_count(vtapd.pid)
     for _ in range(4):
-        one_life()
-    eventually(lambda: descriptor_count(vtapd.pid) <= before + SLACK, f"about {before} descriptors, as at first")
+        start_crash_remove()
+    eventually(lambda: descriptor_count(vtapd.pid) <= before + SLACK, f"about {before} descriptors, as before")
 
 
 @pytest.fixture
@@ -75,19 +75,19 @@ def connected(daemon: Daemon) -> bool:
     return daemon.metrics().value("vtapd_docker_connected") == 1
 
 
-def test_docker_restarts_and_its_containers_with_it(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+def test_docker_restart_brings_guests_back(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest("--restart", "always")
     plain = containers.run().await_attached()
     machine.restart_docker()
     eventually(lambda: connected(vtapd), "the daemon is connected again", 30)
     guest.restarted().await_page(30)
-    eventually(lambda: plain.id12 not in netns_links(), "the one that Docker did not start again is undone")
+    eventually(lambda: plain.id12 not in netns_links(), "the container that Docker did not restart is undone")
     assert vtapd.is_running()
 
 
 @pytest.mark.usefixtures("live_restore")
-def test_docker_is_away_for_a_while(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
-    """With live-restore containers run on without Docker; so do their guests, and they are mended meanwhile."""
+def test_guests_run_on_while_docker_is_down(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+    """With live-restore containers run on without Docker; so do their guests, and crashes are still handled."""
     guest = containers.serving_guest()
     qemu = guest.qemu()
     address = guest.address
@@ -101,12 +101,12 @@ def test_docker_is_away_for_a_while(machine: Machine, vtapd: Daemon, containers:
     eventually(lambda: connected(vtapd), "the daemon is connected again", 30)
     assert guest.qemu() == qemu
     guest.tell("/crash")
-    eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "and still looks after its guest")
+    eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "the crashed guest is restarted")
     containers.run().await_attached()
 
 
 @pytest.mark.vtapd_config(guest={"qemu": "/nonexistent/qemu"})
-def test_qemu_is_missing(vtapd: Daemon, containers: Containers) -> None:
+def test_missing_qemu_leaves_the_container_its_network(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.guest(on_exit="keep")
     before = guest.address
     view = vtapd.await_state(guest.name, "failed")
@@ -120,7 +120,7 @@ def test_qemu_is_missing(vtapd: Daemon, containers: Containers) -> None:
     containers.run().await_attached()
 
 
-def test_no_right_to_create_links(
+def test_missing_capability_is_reported(
     no_vtapd: None, machine: Machine, containers: Containers, current_daemon: CurrentDaemon
 ) -> None:
     daemon = Daemon(machine, {}, WITHOUT_NET_ADMIN)
@@ -129,12 +129,12 @@ def test_no_right_to_create_links(
         container = containers.run()
         guest = containers.guest()
 
-        def told() -> str:
+        def log_line() -> str:
             return next(
                 text for text in map(json.dumps, daemon.log_lines()) if container.name in text and "CAP_" in text
             )
 
-        assert "CAP_NET_ADMIN" in eventually(told, "a log line that names the container and the missing right")
+        assert "CAP_NET_ADMIN" in eventually(log_line, "a log line that names the container and the missing right")
         assert "CAP_NET_ADMIN" in daemon.inspect(container.name).message
         assert daemon.metrics().value("vtapd_attach_failures_total") > 0
         for one in (container, guest):

@@ -1,4 +1,4 @@
-"""What a container may do to fool or end the daemon: it stays up, and the container's neighbours do not notice."""
+"""A container that tries to mislead or crash the daemon: the daemon keeps running, and others do not notice."""
 
 from tests.harness.containers import Container, Containers
 from tests.harness.current_daemon import CurrentDaemon
@@ -13,26 +13,26 @@ def neighbour_is_attached(containers: Containers) -> None:
     containers.run().await_attached()
 
 
-def test_a_process_name_of_any_bytes(vtapd: Daemon, containers: Containers) -> None:
+def test_process_name_may_have_any_bytes(vtapd: Daemon, containers: Containers) -> None:
     name = r"\320\277\321\200\320\276\321\206\320\265\321\201\321\201\320"  # cut within a character
     containers.run(command=("/bin/sh", "-c", f"printf '{name}' >/proc/self/comm; sleep 1000")).await_attached()
     neighbour_is_attached(containers)
 
 
-def test_a_kernel_that_only_looks_like_a_file(vtapd: Daemon, containers: Containers) -> None:
+def test_kernel_in_sysfs_is_rejected(vtapd: Daemon, containers: Containers) -> None:
     container = containers.guest(kernel="/sys/class/net/lo/speed")
     vtapd.await_state(container.name, "rejected")
     assert "vtapd.kernel" in vtapd.inspect(container.name).message
     neighbour_is_attached(containers)
 
 
-def test_the_hosts_dev_is_refused(vtapd: Daemon, containers: Containers) -> None:
+def test_container_with_the_hosts_dev_is_refused(vtapd: Daemon, containers: Containers) -> None:
     container = containers.run("-v", "/dev:/dev")
     vtapd.await_state(container.name, "failed")
     assert "host's /dev" in vtapd.inspect(container.name).message
 
 
-def test_a_tunnel_stops_nobody(vtapd: Daemon, containers: Containers) -> None:
+def test_tunnel_interface_is_ignored(vtapd: Daemon, containers: Containers) -> None:
     container = containers.run("--cap-add", "NET_ADMIN", "--device", "/dev/net/tun").await_attached()
     container.machine.run("nsenter", f"--net=/proc/{container.pid}/ns/net", "ip", "tuntap", "add", "wg0", "mode", "tun")
     container.machine.run(
@@ -61,7 +61,7 @@ def test_attach_of_a_running_guest_changes_nothing(
     assert only_qemu(guest) == pid
 
 
-def test_lower_limits_are_for_guests_that_start_later(
+def test_lower_limits_apply_to_later_guests_only(
     vtapd: Daemon, containers: Containers, current_daemon: CurrentDaemon
 ) -> None:
     guest = containers.serving_guest(memory="96M")
@@ -73,7 +73,7 @@ def test_lower_limits_are_for_guests_that_start_later(
     guest.await_page(BOOTS_S)
 
 
-def test_a_paused_guest_is_adopted_paused(vtapd: Daemon, containers: Containers, current_daemon: CurrentDaemon) -> None:
+def test_paused_guest_is_adopted(vtapd: Daemon, containers: Containers, current_daemon: CurrentDaemon) -> None:
     guest = containers.serving_guest()
     pid = only_qemu(guest)
     guest.machine.docker("pause", guest.id)
@@ -84,7 +84,7 @@ def test_a_paused_guest_is_adopted_paused(vtapd: Daemon, containers: Containers,
     assert only_qemu(guest) == pid
 
 
-def test_a_stop_signal_beyond_the_named_ones(vtapd: Daemon, containers: Containers) -> None:
+def test_realtime_stop_signal_is_handled(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest("--stop-signal", "SIGRTMIN+3")
     guest.stop(30)
     eventually(lambda: not qemus_of(guest.id), "QEMU is gone")

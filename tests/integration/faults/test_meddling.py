@@ -1,4 +1,4 @@
-"""Somebody else changes what the daemon made, or what it stands on: it is mended, or left alone and told of."""
+"""Others change what the daemon made, or the interfaces under it: it is repaired, or left alone and reported."""
 
 import os
 import stat
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.vtapd_config(attach={"resync": "300ms"})
 
 
 def ip(container: Container, *words: str) -> None:
-    """As an administrator of the host would, or a container with CAP_NET_ADMIN."""
+    """Run ip(8) in the container's network, as an administrator of the host or a container with CAP_NET_ADMIN can."""
     run(["nsenter", f"--net=/proc/{container.pid}/ns/net", "ip", *words])
 
 
@@ -36,7 +36,7 @@ def is_whole(container: Container) -> bool:
     return True
 
 
-# What the daemon made
+# Changes to what the daemon made
 
 
 def delete_macvtap(container: Container) -> None:
@@ -52,7 +52,7 @@ def remove_node(container: Container) -> None:
 
 
 def exchange_node(container: Container) -> None:
-    """For another tap's: with it a container could reach into another one's network."""
+    """Replace it with the node of another tap, through which a container could reach another network."""
     major, minor = container.tap_device()
     remove_node(container)
     os.mknod(in_container(container, "dev/tap0"), 0o666 | stat.S_IFCHR, os.makedev(major, minor + 1000))
@@ -60,7 +60,7 @@ def exchange_node(container: Container) -> None:
 
 def deny_device(container: Container) -> None:
     if device_rules(container.pid) is None:
-        pytest.skip("cgroup v2 has no list of rules to write to; test_cgroup_v2.py takes them away there")
+        pytest.skip("cgroup v2 has no list of rules to write to; test_cgroup_v2.py removes rules there")
     major, minor = container.tap_device()
     (devices,) = (line.split(":", 2)[2] for line in cgroup_lines(container.pid) if ":devices:" in line)
     Path(f"/sys/fs/cgroup/devices{devices}/devices.deny").write_text(f"c {major}:{minor} rwm")
@@ -75,26 +75,26 @@ def turn_symlink(container: Container) -> None:
     (NETNS_FOLDER / container.id12).symlink_to("/proc/1/ns/net")
 
 
-MENDED = (
+REPAIRED = (
     delete_macvtap, put_macvtap_down, remove_node, exchange_node, deny_device, remove_symlink, turn_symlink,
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("meddle", MENDED)
-def test_what_was_made_is_made_again(
-    vtapd: Daemon, containers: Containers, meddle: Callable[[Container], None]
+@pytest.mark.parametrize("change", REPAIRED)
+def test_changed_or_deleted_parts_are_restored(
+    vtapd: Daemon, containers: Containers, change: Callable[[Container], None]
 ) -> None:
     plain, guest = containers.run().await_attached(), containers.serving_guest()
     qemu = guest.qemu()
     for one in (plain, guest):
-        meddle(one)
-    eventually(lambda: is_whole(plain), "it is mended", PATIENCE_S)
-    eventually(lambda: is_whole_with_guest(guest), "so is the guest's", PATIENCE_S)
+        change(one)
+    eventually(lambda: is_whole(plain), "the container is repaired", PATIENCE_S)
+    eventually(lambda: is_whole_with_guest(guest), "the guest's container is repaired", PATIENCE_S)
     guest.await_page(PATIENCE_S)
     assert len(qemus_of(guest.id)) == 1
     assert vtapd.metrics().exits(guest.name, "qemu-exit") == 0
-    if meddle is not delete_macvtap:
-        assert guest.qemu() == qemu, "a guest whose tap is still there need not end"
+    if change is not delete_macvtap:
+        assert guest.qemu() == qemu, "a guest whose tap still exists was restarted"
 
 
 def is_whole_with_guest(guest: Container) -> bool:
@@ -105,7 +105,7 @@ def is_whole_with_guest(guest: Container) -> bool:
     return guest.macvtap().up and (NETNS_FOLDER / guest.id12).readlink() == Path(f"/proc/{guest.pid}/ns/net")
 
 
-def test_a_lost_rule_is_counted(vtapd: Daemon, containers: Containers) -> None:
+def test_lost_rule_is_counted(vtapd: Daemon, containers: Containers) -> None:
     container = containers.run().await_attached()
     before = vtapd.metrics().value("vtapd_device_rule_repairs_total")
     deny_device(container)
@@ -113,11 +113,11 @@ def test_a_lost_rule_is_counted(vtapd: Daemon, containers: Containers) -> None:
     assert container.opens("/dev/tap0")
 
 
-# Names that are somebody else's
+# Names that are taken
 
 
-def test_a_file_has_the_symlinks_name(vtapd: Daemon, containers: Containers) -> None:
-    """As `ip netns add` makes one: it stays, and what is to be done about it is said."""
+def test_file_in_the_symlinks_place_is_kept_and_reported(vtapd: Daemon, containers: Containers) -> None:
+    """`ip netns add` makes such a file: it stays, and the message says what to do."""
     container = containers.run().await_attached()
     path = NETNS_FOLDER / container.id12
     path.unlink()
@@ -134,7 +134,7 @@ def test_a_file_has_the_symlinks_name(vtapd: Daemon, containers: Containers) -> 
     eventually(lambda: is_whole(container), "it is attached", PATIENCE_S)
 
 
-def test_something_else_has_the_nodes_name(vtapd: Daemon, containers: Containers) -> None:
+def test_file_in_the_nodes_place_is_kept_and_reported(vtapd: Daemon, containers: Containers) -> None:
     container = containers.run().await_attached()
     remove_node(container)
     in_container(container, "dev/tap0").write_text("mine")
@@ -144,8 +144,8 @@ def test_something_else_has_the_nodes_name(vtapd: Daemon, containers: Containers
     assert any(address.startswith(container.address) for address in network(container.pid).addresses)
 
 
-def test_a_dev_that_cannot_be_written(vtapd: Daemon, containers: Containers) -> None:
-    """The undo waits for it, and the daemon goes on with others."""
+def test_detach_waits_for_a_read_only_dev(vtapd: Daemon, containers: Containers) -> None:
+    """The undo waits until /dev is writable, and other containers are served meanwhile."""
     container = containers.run().await_attached()
     run(["nsenter", "-m", "-p", "-t", str(container.pid), "mount", "-o", "remount,ro", "/dev"])
     refused = vtapd.command("detach", container.name, check=False)
@@ -157,23 +157,23 @@ def test_a_dev_that_cannot_be_written(vtapd: Daemon, containers: Containers) -> 
     assert container.is_untouched()
 
 
-def test_another_link_has_the_taps_name(vtapd: Daemon, containers: Containers) -> None:
+def test_link_with_the_taps_name_is_reported(vtapd: Daemon, containers: Containers) -> None:
     container = containers.run().await_attached()
     vtapd.command("detach", container.name)
     ip(container, "link", "add", container.tap_name, "type", "bridge")
     vtapd.command("attach", container.name, check=False)
 
-    def told() -> bool:
+    def is_reported() -> bool:
         message = vtapd.inspect(container.name).message
         return container.tap_name in message and "EEXIST" in message
 
-    eventually(told, "it says which name is taken", PATIENCE_S)
+    eventually(is_reported, "the message names the taken name", PATIENCE_S)
     containers.run().await_attached()
     ip(container, "link", "delete", container.tap_name)
     eventually(lambda: is_whole(container), "it is attached", PATIENCE_S)
 
 
-def test_two_macs_that_end_alike(vtapd: Daemon, containers: Containers) -> None:
+def test_two_similar_macs_give_two_tap_names(vtapd: Daemon, containers: Containers) -> None:
     container, network_name = containers.run().await_attached(), containers.network()
     vtapd.command("detach", container.name)
     container.machine.docker("network", "connect", network_name, container.id)
@@ -184,53 +184,51 @@ def test_two_macs_that_end_alike(vtapd: Daemon, containers: Containers) -> None:
     assert node(container.pid, "tap0") != node(container.pid, "tap1")
 
 
-# A daemon to whom something looks gone, once, in the middle of a detach.
-STUMBLING = """
+# A daemon to which a container seems gone, once, in the middle of a detach.
+FAILING_ONCE = """
 from supervisor.cli.main import main
 from supervisor.container.attachment import Attachment
 from supervisor.core.attach.actions import DenyDevice
 from supervisor.errors import ContainerGone
 
-apply, stumbled = Attachment.apply, False
+apply, failed = Attachment.apply, False
 
-def apply_or_stumble(self, step, link_name, seen):
-    global stumbled
-    if isinstance(step, DenyDevice) and not stumbled:
-        stumbled = True
+def apply_or_fail(self, step, link_name, seen):
+    global failed
+    if isinstance(step, DenyDevice) and not failed:
+        failed = True
         raise ContainerGone("it looks gone", step="device_rule")
     return apply(self, step, link_name, seen)
 
-Attachment.apply = apply_or_stumble
+Attachment.apply = apply_or_fail
 main()
 """
 
 
-def test_a_detach_is_told_of_once_it_is_done(
-    vtapd: Daemon, containers: Containers, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_detach_returns_when_it_is_done(vtapd: Daemon, containers: Containers, monkeypatch: pytest.MonkeyPatch) -> None:
     vtapd.stop()
-    monkeypatch.setattr(vtapd, "program", (sys.executable, "-c", STUMBLING))
+    monkeypatch.setattr(vtapd, "program", (sys.executable, "-c", FAILING_ONCE))
     vtapd.start()
     container = containers.run().await_attached()
     vtapd.command("detach", container.name)
     assert container.is_untouched()
 
 
-def test_the_longest_names(vtapd: Daemon, containers: Containers) -> None:
+def test_longest_container_names(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     for name in ("k" * 255, "k" * 1000):
         guest.machine.docker("rename", guest.id, name)
         assert vtapd.await_state(name, "running").name == name
     assert vtapd.metrics().guest_up(name)
     guest.tell("/crash")
-    eventually(lambda: vtapd.metrics().restarts(name) == 1, "it is looked after under that name", PATIENCE_S)
+    eventually(lambda: vtapd.metrics().restarts(name) == 1, "it is restarted under that name", PATIENCE_S)
 
 
-# What it stands on
+# Changes to the container's interface
 
 
-def test_an_interface_that_is_put_down_and_up(vtapd: Daemon, containers: Containers) -> None:
-    """Whoever put it down wants it down: that is not undone, nor is the daemon busy with it."""
+def test_interface_that_is_down_is_left_down(vtapd: Daemon, containers: Containers) -> None:
+    """An administrator wants it down: the daemon neither raises it nor retries all the time."""
     guest, neighbour = containers.serving_guest(), containers.serving_guest()
     qemu = guest.qemu()
     ip(guest, "link", "set", "eth0", "down")
@@ -244,8 +242,8 @@ def test_an_interface_that_is_put_down_and_up(vtapd: Daemon, containers: Contain
 
 
 @pytest.mark.parametrize("with_guest", [False, True], ids=["plain", "guest"])
-def test_an_interface_that_is_renamed(vtapd: Daemon, containers: Containers, with_guest: bool) -> None:
-    """It is the same interface: the tap on it stays, a guest keeps its address, and detach gives all of it back."""
+def test_renamed_interface_keeps_its_tap(vtapd: Daemon, containers: Containers, with_guest: bool) -> None:
+    """It is the same interface: its tap stays, a guest keeps its address, and detach restores everything."""
     container = containers.serving_guest() if with_guest else containers.run().await_attached()
     before, device = qemus_of(container.id), container.tap_device()
     mac = container.endpoint.mac
@@ -253,7 +251,11 @@ def test_an_interface_that_is_renamed(vtapd: Daemon, containers: Containers, wit
     ip(container, "link", "set", "eth0", "name", "wan0")
     ip(container, "link", "set", "wan0", "up")
     vtapd.await_state(container.name, "running" if with_guest else "attached")
-    eventually(lambda: [i.name for i in vtapd.inspect(container.name).interfaces] == ["wan0"], "it is seen", PATIENCE_S)
+    eventually(
+        lambda: [i.name for i in vtapd.inspect(container.name).interfaces] == ["wan0"],
+        "the new name is shown",
+        PATIENCE_S,
+    )
     assert container.tap_device() == device
     assert qemus_of(container.id) == before
     if with_guest:
@@ -265,14 +267,18 @@ def test_an_interface_that_is_renamed(vtapd: Daemon, containers: Containers, wit
     assert container.is_untouched()
 
 
-def test_an_interface_that_is_deleted(vtapd: Daemon, containers: Containers) -> None:
-    """There is nothing to attach any more; it is said, and another start of the container has all again."""
+def test_deleted_interface_is_reported(vtapd: Daemon, containers: Containers) -> None:
+    """Nothing is left to attach; the message says so, and the next start of the container is attached again."""
     plain, guest = containers.run().await_attached(), containers.serving_guest()
     for one in (plain, guest):
         ip(one, "link", "delete", "eth0")
     eventually(lambda: node(plain.pid) is None and node(guest.pid) is None, "the nodes are gone", PATIENCE_S)
     eventually(lambda: not qemus_of(guest.id), "no QEMU runs without a network", PATIENCE_S)
-    eventually(lambda: "no interface" in vtapd.inspect(guest.name).message, "it is said", PATIENCE_S)
+    eventually(
+        lambda: "no interface" in vtapd.inspect(guest.name).message,
+        "the message names the missing interface",
+        PATIENCE_S,
+    )
     guest.machine.docker("restart", "-t", "0", guest.id, plain.id)
     guest.restarted().await_page(PATIENCE_S)
     plain.restarted().await_attached()

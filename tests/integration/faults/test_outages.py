@@ -1,4 +1,4 @@
-"""Docker goes away, or lies about what happens: guests run on, the daemon finds the truth, and never spins for it."""
+"""Docker fails or sends wrong events: guests run on, and the daemon finds the true state without busy loops."""
 
 import itertools
 import json
@@ -21,13 +21,13 @@ RESYNC_S = 1.0
 OUTAGE_S = 4.0
 SET_BACK_S = 3600
 MOST_REQUESTS_A_SECOND, MOST_LINES_A_SECOND = 15.0, 30.0
-"""With three containers: far less than a busy loop asks or says, more than the daemon's delays allow."""
+"""For three containers: far less than a busy loop would do, more than the daemon's delays allow."""
 
 
 @pytest.fixture
 def daemon(machine: Machine, current_daemon: CurrentDaemon, containers: Containers, proxy: DockerProxy) -> Daemon:
-    """Sees Docker through the proxy."""
-    del containers  # only asked for so that it is torn down while the daemon runs
+    """A daemon that reaches Docker through the proxy."""
+    del containers  # requested only so that it is torn down while the daemon runs
     daemon = current_daemon.get(
         {"docker": {"host": proxy.host, "timeout": "2s"}, "attach": {"resync": f"{RESYNC_S:g}s"}}
     )
@@ -40,7 +40,7 @@ def connected(daemon: Daemon) -> bool:
 
 
 def prove_converges(daemon: Daemon, containers: Containers) -> None:
-    """Starts, restarts, ends and a guest's crash come out right, whatever is told of them."""
+    """Assert that starts, restarts, ends and a guest's crash are handled, whatever events say."""
     guest, plain, short = containers.serving_guest(), containers.run().await_attached(), containers.run()
     short.remove()
     guest.machine.docker("restart", "-t", "0", guest.id)
@@ -48,12 +48,12 @@ def prove_converges(daemon: Daemon, containers: Containers) -> None:
     again.await_page(PATIENCE_S)
     assert len(qemus_of(guest.id)) == 1
     plain.machine.docker("kill", plain.id)
-    eventually(lambda: plain.id12 not in netns_links(), "what was done for it is undone", PATIENCE_S)
-    eventually(lambda: short.id12 not in netns_links(), "nothing is left of the one that was removed", PATIENCE_S)
+    eventually(lambda: plain.id12 not in netns_links(), "the killed container is undone", PATIENCE_S)
+    eventually(lambda: short.id12 not in netns_links(), "nothing is left of the removed container", PATIENCE_S)
     view = daemon.inspect(guest.name).only_guest
-    assert (view.restarts, view.history) == (0, []), "no end of an earlier run is taken for one of this"
+    assert (view.restarts, view.history) == (0, []), "the end of an earlier run was counted for this one"
     again.tell("/crash")
-    eventually(lambda: daemon.metrics().restarts(guest.name) == 1, "and its crash is mended", PATIENCE_S)
+    eventually(lambda: daemon.metrics().restarts(guest.name) == 1, "the crashed guest is restarted", PATIENCE_S)
     again.await_page()
     assert daemon.metrics().exits(guest.name) == 1
 
@@ -63,7 +63,7 @@ def lost(_event: bytes) -> Iterable[bytes]:
 
 
 class Reversed:
-    """Events by threes, the last one first; what is left over comes with later ones."""
+    """Events in groups of three, in reverse order; an incomplete group waits for later events."""
 
     def __init__(self) -> None:
         self._held: list[bytes] = []
@@ -72,12 +72,12 @@ class Reversed:
         self._held.insert(0, event)
         if len(self._held) < 3:
             return ()
-        told, self._held = self._held, []
-        return told
+        released, self._held = self._held, []
+        return released
 
 
 class Repeated:
-    """Each event doubled, and with it all that came before."""
+    """Each event twice, and all earlier events before it."""
 
     def __init__(self) -> None:
         self._past: list[bytes] = []
@@ -87,45 +87,49 @@ class Repeated:
         return (*self._past, event)
 
 
-class Littered:
-    """Between events what is none: garbage, which ends the stream, and JSON of another shape, which does not."""
+class WithGarbage:
+    """Garbage before each event: invalid text, which ends the stream, and JSON of another shape, which does not."""
 
     def __init__(self) -> None:
-        self._litter = itertools.cycle([b'{"Type": 7}\n', b"null\n", b"[]\n", b"<html>\n", b'{"Type":"container"}\n'])
+        self._garbage = itertools.cycle([b'{"Type": 7}\n', b"null\n", b"[]\n", b"<html>\n", b'{"Type":"container"}\n'])
 
     def __call__(self, event: bytes) -> Iterable[bytes]:
-        return next(self._litter), event
+        return next(self._garbage), event
 
 
-@pytest.mark.parametrize("make", [lambda: lost, Repeated, Reversed, Littered], ids=["lost", "again", "order", "litter"])
-def test_events_that_lie(
+@pytest.mark.parametrize(
+    "make", [lambda: lost, Repeated, Reversed, WithGarbage], ids=["lost", "repeated", "reversed", "garbage"]
+)
+def test_wrong_events_do_not_mislead_the_daemon(
     daemon: Daemon, containers: Containers, proxy: DockerProxy, make: Callable[[], Mangle]
 ) -> None:
     proxy.mangle = make()
     prove_converges(daemon, containers)
 
 
-def test_a_clock_that_was_set_back(daemon: Daemon, containers: Containers, proxy: DockerProxy) -> None:
-    """Since the guest's start: Docker's events seem older than that, and are heeded all the same."""
+def test_events_of_a_clock_that_was_set_back_are_handled(
+    daemon: Daemon, containers: Containers, proxy: DockerProxy
+) -> None:
+    """The clock is set back after the guest's start: Docker's events seem older than that, and still count."""
 
     def set_back(event: bytes) -> Iterable[bytes]:
-        told = json.loads(event)
-        told["time"] -= SET_BACK_S
-        told["timeNano"] -= SET_BACK_S * 10**9
-        return (json.dumps(told).encode() + b"\n",)
+        changed = json.loads(event)
+        changed["time"] -= SET_BACK_S
+        changed["timeNano"] -= SET_BACK_S * 10**9
+        return (json.dumps(changed).encode() + b"\n",)
 
     guest = containers.serving_guest()
     proxy.mangle = set_back
     began = time.monotonic()
     guest.stop(2 * int(PATIENCE_S))
-    assert time.monotonic() - began < PATIENCE_S, "an init that is deaf to the signal is not waited for"
+    assert time.monotonic() - began < PATIENCE_S, "the stop waited for an init that ignores the signal"
     eventually(lambda: not qemus_of(guest.id), "QEMU is gone")
     ends = [line["reason"] for line in daemon.log_lines() if line.get("event") == "guest_exited"]
     assert ends[-1] == "stopped", "the guest was stopped, not killed with its container"
     prove_converges(daemon, containers)
 
 
-def test_streams_that_are_cut_again_and_again(daemon: Daemon, containers: Containers, proxy: DockerProxy) -> None:
+def test_event_streams_that_are_cut_repeatedly(daemon: Daemon, containers: Containers, proxy: DockerProxy) -> None:
     over = threading.Event()
 
     def cut() -> None:
@@ -142,28 +146,28 @@ def test_streams_that_are_cut_again_and_again(daemon: Daemon, containers: Contai
 
 
 def goes_away(proxy: DockerProxy) -> None:
-    """At first its socket still takes connections and closes them, then it is no longer there."""
+    """Accept and close connections at first, then remove the socket."""
     proxy.refuses = True
     proxy.cut_streams()
     threading.Timer(OUTAGE_S / 2, proxy.close).start()
 
 
-def hangs(proxy: DockerProxy) -> None:
-    """Streams that are open stay so, and are silent."""
+def stops_answering(proxy: DockerProxy) -> None:
+    """Keep open streams open, and silent."""
     proxy.hangs = True
     proxy.mangle = lost
 
 
-def babbles(proxy: DockerProxy) -> None:
-    """Each event is replaced by what is none; a new stream is told those of a moment ago again."""
+def sends_garbage(proxy: DockerProxy) -> None:
+    """Replace each event by garbage; a new stream repeats recent events."""
     proxy.mangle = lambda _event: (b"<html>\n",)
 
 
-@pytest.mark.parametrize("outage", [goes_away, hangs, babbles])
-def test_outage(
+@pytest.mark.parametrize("outage", [goes_away, stops_answering, sends_garbage])
+def test_guests_run_on_during_an_outage(
     daemon: Daemon, containers: Containers, proxy: DockerProxy, outage: Callable[[DockerProxy], None]
 ) -> None:
-    """Guests run on and are mended; Docker is asked now and then, not in a loop; what was missed is made good."""
+    """Crashes are handled; Docker is asked with delays, not in a loop; missed events are made up for afterwards."""
     guest, other, gone = containers.serving_guest(), containers.serving_guest(), containers.serving_guest()
     qemu = guest.qemu()
     asked, lines = len(proxy.requests), len(daemon.log_lines())
@@ -172,17 +176,23 @@ def test_outage(
     other.tell("/crash")
     gone.remove()
     late = containers.guest()
-    eventually(lambda: daemon.metrics().restarts(other.name) == 1, "a crash is mended without Docker", PATIENCE_S)
+    eventually(
+        lambda: daemon.metrics().restarts(other.name) == 1, "a crashed guest is restarted without Docker", PATIENCE_S
+    )
     other.await_page()
     while time.monotonic() - began < OUTAGE_S:
-        late.machine.docker("kill", "-s", "CONT", late.id)  # an event to break a stream by
+        late.machine.docker("kill", "-s", "CONT", late.id)  # an event, which may break the stream
     took_s = time.monotonic() - began
     assert guest.qemu() == qemu
     assert len(proxy.requests) - asked <= MOST_REQUESTS_A_SECOND * took_s
     assert len(daemon.log_lines()) - lines <= MOST_LINES_A_SECOND * took_s
     proxy.behave()
     late.await_page(PATIENCE_S)
-    eventually(lambda: gone.id12 not in netns_links(), "nothing is left of the one that went meanwhile", PATIENCE_S)
+    eventually(
+        lambda: gone.id12 not in netns_links(),
+        "nothing is left of the container that was removed meanwhile",
+        PATIENCE_S,
+    )
     eventually(lambda: connected(daemon) and proxy.is_followed(), "the daemon follows the events", PATIENCE_S)
     assert guest.qemu() == qemu
     assert guest.get().status == 200

@@ -1,6 +1,6 @@
-"""The machine runs short of something: the daemon says of what, waits, ends nobody, and goes on when it can.
+"""The machine lacks a resource: the daemon reports which, waits, ends no guest, and continues when it can.
 
-What a shortage of memory does to a guest is in test_sick_qemu.py.
+test_sick_qemu.py tests what a shortage of memory does to a guest.
 """
 
 import os
@@ -23,11 +23,11 @@ from tests.harness.waiting import eventually, holds_for
 
 PATIENCE_S = 40.0
 A_WHILE_S = 2.0
-CROWD = 6
+CONTAINERS = 6
 
 
-def said(daemon: Daemon, *words: str) -> list[dict[str, object]]:
-    """The daemon's log lines with all of these words."""
+def logged(daemon: Daemon, *words: str) -> list[dict[str, object]]:
+    """Return the daemon's log lines with all of these words."""
     return [line for line in daemon.log_lines() if all(word in str(line) for word in words)]
 
 
@@ -44,7 +44,7 @@ FEW, MANY = 40, 4096
 
 @pytest.fixture
 def frugal(no_vtapd: None, machine: Machine, containers: Containers, current_daemon: CurrentDaemon) -> Iterator[Daemon]:
-    """A daemon that may open few files, and can be allowed more (`prlimit`)."""
+    """A daemon that may open few files; a test can raise the limit with `prlimit`."""
     daemon = Daemon(machine, {}, ("prlimit", f"--nofile={FEW}:{MANY}", "--")).start()
     try:
         yield daemon
@@ -55,29 +55,29 @@ def frugal(no_vtapd: None, machine: Machine, containers: Containers, current_dae
         daemon.stop()
 
 
-def test_no_descriptors(frugal: Daemon, containers: Containers) -> None:
+def test_too_few_descriptors_are_reported_and_waited_for(frugal: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     qemu = guest.qemu()
-    crowd = [containers.run() for _ in range(CROWD)]
-    eventually(lambda: said(frugal, "Too many open files", "kek"), "it says of what there is too little", PATIENCE_S)
-    holds_for(lambda: frugal.is_running(), "it goes on", A_WHILE_S)
-    assert (guest.qemu(), guest.get().status) == (qemu, 200), "nobody has ended"
-    for container in crowd:
+    many = [containers.run() for _ in range(CONTAINERS)]
+    eventually(lambda: logged(frugal, "Too many open files", "kek"), "the missing resource is logged", PATIENCE_S)
+    holds_for(lambda: frugal.is_running(), "the daemon keeps running", A_WHILE_S)
+    assert (guest.qemu(), guest.get().status) == (qemu, 200), "the guest was disturbed"
+    for container in many:
         assert any(address.startswith(container.address) for address in network(container.pid).addresses)
     run(["prlimit", f"--pid={frugal.pid}", f"--nofile={MANY}:{MANY}"])
-    await_all_attached(crowd)
+    await_all_attached(many)
     kill_and_await(qemu)
     guest.await_page(PATIENCE_S)
     assert frugal.metrics().exits(guest.name) == 1
 
 
-def test_descriptors_that_others_give_back(frugal: Daemon, containers: Containers) -> None:
-    crowd = [containers.run() for _ in range(CROWD)]
-    eventually(lambda: said(frugal, "Too many open files", "kek"), "it says of what there is too little", PATIENCE_S)
+def test_descriptors_of_removed_containers_are_used_for_others(frugal: Daemon, containers: Containers) -> None:
+    many = [containers.run() for _ in range(CONTAINERS)]
+    eventually(lambda: logged(frugal, "Too many open files", "kek"), "the missing resource is logged", PATIENCE_S)
     assert descriptor_count(frugal.pid) <= FEW
-    for container in crowd[2:]:
+    for container in many[2:]:
         container.remove()
-    await_all_attached(crowd[:2])
+    await_all_attached(many[:2])
 
 
 # Space in the run-time folder
@@ -97,7 +97,7 @@ def tiny_run_dir(machine: Machine) -> Iterator[Path]:
 
 
 def fill(folder: Path) -> Path:
-    """Until not a byte more fits."""
+    """Fill the file system until not one more byte fits."""
     filling = folder / "filling"
     with filling.open("wb", buffering=0) as file, suppress(OSError):
         while file.write(b"x" * 512):
@@ -105,7 +105,7 @@ def fill(folder: Path) -> Path:
     return filling
 
 
-def test_no_space_for_records(
+def test_no_space_for_records_is_reported_and_waited_for(
     no_vtapd: None, machine: Machine, containers: Containers, current_daemon: CurrentDaemon
 ) -> None:
     with tiny_run_dir(machine) as folder:
@@ -118,11 +118,11 @@ def test_no_space_for_records(
             crashing.tell("/crash")
             for one in (late, late_guest):
                 # misc: mypy has no type for a lambda's default, which binds the loop's name.
-                eventually(lambda name=one.name: said(daemon, "No space left", name), "it says so")  # type: ignore[misc]
-                assert one.is_untouched(), "what cannot be recorded is not done"
+                eventually(lambda name=one.name: logged(daemon, "No space left", name), "the missing space is logged")  # type: ignore[misc]
+                assert one.is_untouched(), "a change was made that could not be recorded"
                 assert not qemus_of(one.id)
                 assert any(address.startswith(one.address) for address in network(one.pid).addresses)
-            assert (guest.qemu(), guest.get().status) == (qemu, 200), "a guest runs on"
+            assert (guest.qemu(), guest.get().status) == (qemu, 200), "a guest was disturbed"
             assert "No space left" in daemon.inspect(late.name).message
             filling.unlink()
             await_all_attached([late])
@@ -142,7 +142,7 @@ def test_no_space_for_records(
 
 @contextmanager
 def pids_cgroup(daemon: Daemon) -> Iterator[Path]:
-    """Holds the daemon alone; write to its pids.max. RLIMIT_NPROC does not bind root."""
+    """Make a cgroup that holds only the daemon; write to its pids.max. RLIMIT_NPROC does not bind root."""
     v1, v2 = Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup")
     parent = v1 if v1.is_dir() else v2
     before = next(
@@ -160,8 +160,8 @@ def pids_cgroup(daemon: Daemon) -> Iterator[Path]:
         group.rmdir()
 
 
-def test_no_process_can_be_started(vtapd: Daemon, containers: Containers) -> None:
-    """By a daemon that has just begun, and so has few threads in hand, while several guests are to be started."""
+def test_no_process_can_be_started_is_reported_and_waited_for(vtapd: Daemon, containers: Containers) -> None:
+    """The daemon has just started, so it has few threads, and several guests are to be started."""
     guests = [containers.serving_guest() for _ in range(3)]
     vtapd.stop()
     vtapd.start()
@@ -173,8 +173,8 @@ def test_no_process_can_be_started(vtapd: Daemon, containers: Containers) -> Non
             os.kill(qemu, signal.SIGKILL)
         for one in (late_guest, *guests):
             # misc: mypy has no type for a lambda's default, which binds the loop's name.
-            eventually(lambda name=one.name: said(vtapd, "no thread", name), "it says so", PATIENCE_S)  # type: ignore[misc]
-        await_all_attached([late])  # which takes no thread
+            eventually(lambda name=one.name: logged(vtapd, "no thread", name), "it is logged", PATIENCE_S)  # type: ignore[misc]
+        await_all_attached([late])  # this needs no thread
         assert vtapd.is_running()
         (group / "pids.max").write_text("max")
         for guest in (late_guest, *guests):
@@ -182,10 +182,12 @@ def test_no_process_can_be_started(vtapd: Daemon, containers: Containers) -> Non
     assert [vtapd.metrics().exits(guest.name) for guest in guests] == [1, 1, 1]
 
 
-def test_a_container_that_may_have_no_more_processes(vtapd: Daemon, containers: Containers) -> None:
-    """QEMU's threads count as the container's: such a guest cannot be, and that is said; the container goes on."""
+def test_container_without_room_for_qemus_threads_is_reported(vtapd: Daemon, containers: Containers) -> None:
+    """QEMU's threads count for the container's limit: the guest cannot start, and the container runs on."""
     guest = containers.guest("--pids-limit", "1")
-    eventually(lambda: vtapd.metrics().exits(guest.name) or said(vtapd, "will_retry", guest.name), "it is told")
+    eventually(
+        lambda: vtapd.metrics().exits(guest.name) or logged(vtapd, "will_retry", guest.name), "the failure is reported"
+    )
     assert guest.is_running()
     containers.serving_guest()
     guest.machine.docker("update", "--pids-limit", "100", guest.id)

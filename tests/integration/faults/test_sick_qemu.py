@@ -1,4 +1,4 @@
-"""QEMUs that hang, are killed, talk nonsense or die at once, and what the daemon and its other guests make of it."""
+"""QEMUs that hang, are killed, send garbage or exit at once, and the effect on the daemon and on other guests."""
 
 import json
 import os
@@ -24,22 +24,22 @@ HANG_AFTER_S = 1.0
 ATTENTIVE = {"attach": {"resync": "300ms"}, "guest": {"hang_after": f"{HANG_AFTER_S:g}s"}}
 
 NO_ANSWER = ("silent", "nonsense", "half", "line", "hangup", "closed", "events")
-"""What these say on QMP is nothing, no greeting, a gigabyte without an end, or of events once they were greeted."""
+"""On QMP these send nothing, no greeting, a gigabyte without an end, or endless events after the greeting."""
 ANSWER = ("console", "turns")
-"""These answer, one with a gigabyte on its console besides, one with nonsense later, but well when asked again."""
+"""These answer; one also sends a gigabyte on its console, one sends garbage later, but answers a new session."""
 MOST_MEMORY_KIB = 128 << 10
-"""More than the daemon may ever need beyond what it has: qemu.qmp reads lines of up to 10 MiB."""
+"""More than the daemon ever needs in addition: qemu.qmp reads lines of up to 10 MiB."""
 
 CRASHES = 1000
 QUICK: dict[str, Value] = {"first": "1ms", "max": "4ms", "steps": 4}
 SLACK_KIB = 4 << 10
-SLACK_DESCRIPTORS = 20  # two guests may be on their way just then
+SLACK_DESCRIPTORS = 20  # two guests may be starting at that moment
 MOST_LOG_BYTES_A_CRASH = 1024
 MOST_RECORD_BYTES = 8192
 
 
 def sick_program(program: Path) -> dict[str, Value]:
-    """It starts the real QEMU by its name, which a file system made for the sick one does not have."""
+    """Turn the sandbox off: the fake starts the real QEMU by its name, which is not in the sandbox's file system."""
     return {"qemu": str(program), "sandbox": "off"}
 
 
@@ -48,12 +48,12 @@ def memory_kib(pid: int, field: str = "VmRSS") -> int:
 
 
 def fewest_descriptors(pid: int) -> int:
-    """Over some moments, since a guest that is being started takes a dozen for an instant."""
+    """Return the minimum of several counts: starting a guest takes a dozen descriptors for a moment."""
     return min(descriptor_count(pid) for _ in range(20))
 
 
 def await_end(daemon: Daemon, guest: Container, reason: str) -> None:
-    """One end was counted, under this reason, and the guest is back."""
+    """Assert that one end was counted, with this reason, and that the guest is back."""
     eventually(lambda: daemon.metrics().exits(guest.name) >= 1, f"{guest.name} has ended", PATIENCE_S)
     assert daemon.metrics().exits(guest.name, reason) == 1, daemon.metrics().text
     guest.await_page(PATIENCE_S)
@@ -62,25 +62,25 @@ def await_end(daemon: Daemon, guest: Container, reason: str) -> None:
 
 @pytest.mark.vtapd_config(**ATTENTIVE)
 class TestSignals:
-    def test_a_stopped_qemu_hangs(self, vtapd: Daemon, containers: Containers) -> None:
+    def test_stopped_qemu_process_counts_as_hanging(self, vtapd: Daemon, containers: Containers) -> None:
         guest, neighbour = containers.serving_guest(), containers.serving_guest()
         old, other = guest.qemu(), neighbour.qemu()
         os.kill(old, signal.SIGSTOP)
         await_end(vtapd, guest, "hang")
         assert guest.qemu() != old
-        assert neighbour.qemu() == other, "who answers is left alone"
+        assert neighbour.qemu() == other, "a guest that answers was restarted"
 
-    def test_a_pause_is_no_hang(self, vtapd: Daemon, containers: Containers) -> None:
+    def test_paused_guest_does_not_count_as_hanging(self, vtapd: Daemon, containers: Containers) -> None:
         guest = containers.serving_guest()
         qemu = guest.qemu()
         guest.machine.docker("pause", guest.id)
-        holds_for(lambda: not vtapd.metrics().exits(guest.name), "nothing has ended", 3 * HANG_AFTER_S)
+        holds_for(lambda: not vtapd.metrics().exits(guest.name), "no guest ends", 3 * HANG_AFTER_S)
         guest.machine.docker("unpause", guest.id)
         guest.await_page()
         assert guest.qemu() == qemu
 
     @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGTERM])
-    def test_a_signal_is_told_by_its_number(
+    def test_signal_that_killed_qemu_is_reported(
         self, vtapd: Daemon, containers: Containers, number: signal.Signals
     ) -> None:
         guest = containers.serving_guest()
@@ -90,17 +90,17 @@ class TestSignals:
         assert last is not None
         assert last.code == number
 
-    def test_the_kernel_kills_it_for_want_of_memory(self, vtapd: Daemon, containers: Containers) -> None:
-        """By its own judgement of who is to go: QEMU is only made its first choice, and somebody else the eater."""
+    def test_out_of_memory_kill_is_reported(self, vtapd: Daemon, containers: Containers) -> None:
+        """The kernel chooses the process: the test makes QEMU its first choice, and another process uses the memory."""
         guest = containers.serving_guest("--memory", "128M", "--memory-swap", "128M", memory="16M")
         Path(f"/proc/{guest.qemu()}/oom_score_adj").write_text("1000")
         guest.exec("sh", "-c", "head -c 128m /dev/zero | tail >/dev/null", check=False)
         eventually(lambda: vtapd.metrics().exits(guest.name) >= 1, f"{guest.name} has ended", PATIENCE_S)
         guest.await_page(PATIENCE_S)
-        # The eater may still be there when the next one starts, and take that one with it as well.
+        # The other process may still run when the next QEMU starts, and have that one killed, too.
         assert vtapd.metrics().exits(guest.name) == vtapd.metrics().exits(guest.name, "oom-kill")
 
-    def test_a_container_without_standard_streams(self, vtapd: Daemon, containers: Containers) -> None:
+    def test_container_without_standard_streams_has_a_guest(self, vtapd: Daemon, containers: Containers) -> None:
         guest = containers.run(
             labels={"vtapd.kernel": "/hello.bin"},
             command=("/bin/sh", "-c", "exec <&- >&- 2>&-; exec sleep 1000"),
@@ -121,33 +121,33 @@ def sick(containers: Containers, manner: str) -> Container:
     return containers.guest(machine=f"sick-{manner}")
 
 
-def test_nonsense_on_qmp_and_console(
+def test_qemus_that_send_garbage_do_no_harm(
     no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, program: Path
 ) -> None:
-    """All at once, beside a guest that is well: none ends the daemon, fills its memory or holds the others up."""
+    """All run at once, next to a healthy guest: none ends the daemon, fills its memory or delays the others."""
     daemon = current_daemon.get({**ATTENTIVE, "guest": {**ATTENTIVE["guest"], **sick_program(program)}})
-    well = containers.serving_guest()
-    qemu, memory = well.qemu(), memory_kib(daemon.pid)
+    healthy = containers.serving_guest()
+    qemu, memory = healthy.qemu(), memory_kib(daemon.pid)
     hanging = [sick(containers, manner) for manner in NO_ANSWER]
     answering = [sick(containers, manner) for manner in ANSWER]
     for guest in hanging:
         # misc: mypy has no type for a lambda's default, which binds the loop's name.
         eventually(lambda one=guest: daemon.metrics().exits(one.name, "hang") >= 2, f"{guest.name} hangs", PATIENCE_S)  # type: ignore[misc]
-        told = daemon.metrics()  # once: it goes on hanging
-        assert told.exits(guest.name) == told.exits(guest.name, "hang")
+        scraped = daemon.metrics()  # one scrape: it continues to hang
+        assert scraped.exits(guest.name) == scraped.exits(guest.name, "hang")
     for guest in answering:
         daemon.await_state(guest.name, "running")
         assert daemon.metrics().exits(guest.name) == 0
     containers.run().await_attached()
     assert memory_kib(daemon.pid, "VmHWM") - memory < MOST_MEMORY_KIB
-    assert (well.qemu(), well.get().status) == (qemu, 200)
+    assert (healthy.qemu(), healthy.get().status) == (qemu, 200)
 
 
 @pytest.mark.timeout(500)
-def test_a_thousand_crashes(
+def test_thousand_crashes_leak_nothing(
     no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, program: Path
 ) -> None:
-    """A QEMU that ends as soon as it starts, and says much about it: nothing grows, and the curve is kept."""
+    """QEMU exits as soon as it starts, and prints much: nothing grows, and the restart curve is kept."""
     daemon = current_daemon.get({"guest": sick_program(program), "restart": QUICK, "log": {"level": "info"}})
     guests = [sick(containers, "dies") for _ in range(2)]
 
@@ -162,10 +162,10 @@ def test_a_thousand_crashes(
     daemon.stop()
 
     lines = [line for line in daemon.log_lines() if "container" in line]
-    told = Counter(line["event"] for line in lines)
-    assert told["guest_exited"] >= CRASHES
-    assert set(told) <= {"container_attached", "guest_started", "guest_exited"}, told
-    assert daemon.log_file.stat().st_size < MOST_LOG_BYTES_A_CRASH * told["guest_exited"]
+    counted = Counter(line["event"] for line in lines)
+    assert counted["guest_exited"] >= CRASHES
+    assert set(counted) <= {"container_attached", "guest_started", "guest_exited"}, counted
+    assert daemon.log_file.stat().st_size < MOST_LOG_BYTES_A_CRASH * counted["guest_exited"]
     ends = [line for line in lines if line["event"] == "guest_exited"]
     assert {(end["reason"], end["code"]) for end in ends} == {("qemu-exit", 3)}
     assert {end["detail"] for end in ends} == {"This QEMU will not do, and says so at length."}
@@ -174,16 +174,16 @@ def test_a_thousand_crashes(
     }
     for guest, delays in delays_of.items():
         assert delays[0] <= 0.0011
-        assert all(0.0035 <= delay <= 0.0045 for delay in delays[4:]), "it stays at the curve's upper end"
+        assert all(0.0035 <= delay <= 0.0045 for delay in delays[4:]), "a delay left the upper end of the curve"
         record = daemon.run_dir / f"{guest.id}.json"
         assert record.stat().st_size < MOST_RECORD_BYTES
         assert json.loads(record.read_text())["guest"]["crashes"] >= len(delays) - 1
     again = current_daemon.get({"guest": sick_program(program), "restart": QUICK})
     for guest, delays in delays_of.items():
-        assert again.inspect(guest.name).only_guest.restarts >= len(delays) - 1, "the next daemon knows what was"
+        assert again.inspect(guest.name).only_guest.restarts >= len(delays) - 1, "the next daemon lost the history"
 
 
-def test_a_qemu_that_is_killed_while_no_daemon_runs(
+def test_qemu_killed_without_a_daemon_is_counted_once(
     vtapd: Daemon, current_daemon: CurrentDaemon, containers: Containers
 ) -> None:
     guest = containers.serving_guest()

@@ -1,6 +1,6 @@
-"""What vtapd says of an image, beside what the QEMU that is installed does with it: vtapd refuses what QEMU refuses.
+"""Compares vtapd's verdict on an image with what the installed QEMU does: vtapd refuses what QEMU refuses.
 
-Where the two differ it is for what QEMU starts without looking, and of which nothing is ever heard again.
+They differ only in images that QEMU starts unchecked, and that then never print anything.
 """
 
 import subprocess
@@ -57,7 +57,7 @@ class Case:
 
 
 def flat(header: int = MIB, load: int = MIB, load_end: int = 0, bss_end: int = 0, entry: int = MIB + 32) -> bytes:
-    """A multiboot image of 103 bytes with these addresses."""
+    """Return a multiboot image of 103 bytes with these addresses."""
     return (multiboot_header(3, (header, load, load_end, bss_end, entry)) + CODE).ljust(103, b"\0")
 
 
@@ -142,7 +142,7 @@ def file() -> Iterator[Path]:
 
 
 def qemus_verdict(kernel: Path, patience_s: float) -> str:
-    """What QEMU does; all that are to be booted here write to the exit device at once."""
+    """Return what QEMU does. Each image that boots writes to the exit device at once."""
     argv = ["qemu-system-x86_64", "-M", "pc", "-accel", "tcg", "-m", "64", "-nodefaults", "-no-user-config"]
     argv += ["-display", "none", "-device", f"isa-debug-exit,iobase={EXIT_PORT},iosize=4", "-kernel", str(kernel)]
     with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as qemu:
@@ -157,7 +157,7 @@ def qemus_verdict(kernel: Path, patience_s: float) -> str:
 
 
 def vtapds_verdict(kernel: Path) -> str:
-    """The refusal, or BOOTS."""
+    """Return the refusal, or BOOTS."""
     with kernel.open("rb") as opened:
         image = rootfs.read_image(opened.fileno(), MARKERS, LIMIT_BYTES)
     try:
@@ -171,24 +171,24 @@ def vtapds_verdict(kernel: Path) -> str:
 def test_vtapd_refuses_what_qemu_does_not_boot(name: str, file: Path) -> None:
     case = CASES[name]
     file.write_bytes(case.content)
-    told = qemus_verdict(file, SILENT_AFTER_S if case.qemu == SILENT else PATIENCE_S)
-    assert case.qemu in told
+    verdict = qemus_verdict(file, SILENT_AFTER_S if case.qemu == SILENT else PATIENCE_S)
+    assert case.qemu in verdict
     refusal = vtapds_verdict(file)
-    assert (refusal == BOOTS) == (case.qemu == BOOTS), f"QEMU: {told}; vtapd: {refusal}"
+    assert (refusal == BOOTS) == (case.qemu == BOOTS), f"QEMU: {verdict}; vtapd: {refusal}"
 
 
 @pytest.mark.parametrize("parts", [0.001, 0.5, 0.99])
-def test_a_real_bzimage_cut_short_is_refused(parts: float, file: Path) -> None:
-    """QEMU starts it, and its own decompressor stays silent."""
+def test_truncated_real_bzimage_is_refused(parts: float, file: Path) -> None:
+    """QEMU starts it, and its own decompressor prints nothing."""
     whole = built("linux")[0].read_bytes()
     file.write_bytes(whole)
     assert vtapds_verdict(file) == BOOTS
     file.write_bytes(whole[: int(len(whole) * parts)])
     assert "it is a bzImage cut short" in vtapds_verdict(file)
-    told = qemus_verdict(file, SILENT_AFTER_S)
-    assert told == SILENT or "invalid kernel header" in told
+    verdict = qemus_verdict(file, SILENT_AFTER_S)
+    assert verdict == SILENT or "invalid kernel header" in verdict
 
 
-def test_images_that_nobody_here_made_are_not_called_cut_short(file: Path) -> None:
+def test_real_ipxe_image_is_not_called_truncated(file: Path) -> None:
     file.write_bytes(built("ipxe")[0].read_bytes())
     assert vtapds_verdict(file) == BOOTS

@@ -1,6 +1,6 @@
-"""`docker logs` is the guest's console, to the line: none is missing, doubled or out of order.
+"""`docker logs` is the guest's console, line by line: none is missing, repeated or out of order.
 
-The guest waits for its serial port, as a program waits for a slow terminal: on a busy machine that takes its time.
+The guest waits for its serial port, as a program waits for a slow terminal; this takes time on a busy machine.
 """
 
 import os
@@ -15,7 +15,7 @@ from tests.harness.waiting import eventually
 
 LINES = 10_000
 AT_ONCE = 1000
-"""Some 19 kB: more than a Unix socket of the usual size holds, byte for byte, and less than is made room for."""
+"""About 19 kB: more than a Unix socket of the usual size holds byte by byte, and less than the daemon's buffer."""
 BOTH = pytest.mark.parametrize("terminal", [(), ("-t",)], ids=["pipe", "tty"])
 WRITTEN_S = 120.0
 
@@ -23,7 +23,9 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def numbers(guest: Container, count: int) -> list[int]:
-    """Of the lines that are whole. A terminal makes \\r\\n of a \\n."""
+    """Return the numbers of the complete lines. A terminal turns \
+     into \\r\
+    ."""
     return [int(number) for number in re.findall(rf"(?m)^line (\d+) of {count}\r*$", guest.logs())]
 
 
@@ -34,14 +36,14 @@ def await_all(guest: Container, count: int = LINES) -> None:
 
 
 @BOTH
-def test_ten_thousand_lines(vtapd: Daemon, containers: Containers, terminal: tuple[str, ...]) -> None:
+def test_ten_thousand_lines_reach_docker_logs(vtapd: Daemon, containers: Containers, terminal: tuple[str, ...]) -> None:
     guest = containers.serving_guest(*terminal)
     guest.tell(f"/lines?n={LINES}")
     await_all(guest)
 
 
 @BOTH
-def test_while_the_daemon_is_killed_and_comes_back(
+def test_lines_reach_docker_logs_while_the_daemon_is_killed(
     vtapd: Daemon, containers: Containers, terminal: tuple[str, ...]
 ) -> None:
     guest = containers.serving_guest(*terminal)
@@ -52,8 +54,10 @@ def test_while_the_daemon_is_killed_and_comes_back(
 
 
 @BOTH
-def test_while_the_daemon_does_not_read(vtapd: Daemon, containers: Containers, terminal: tuple[str, ...]) -> None:
-    """It reads along to learn how the guest ends; that it has no time just then is not the log's affair."""
+def test_lines_reach_docker_logs_while_the_daemon_is_stopped(
+    vtapd: Daemon, containers: Containers, terminal: tuple[str, ...]
+) -> None:
+    """The daemon reads the console only to learn how the guest ends; the log does not depend on it."""
     guest = containers.serving_guest(*terminal)
     os.kill(vtapd.pid, signal.SIGSTOP)
     try:

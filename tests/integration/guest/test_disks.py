@@ -1,4 +1,4 @@
-"""Disks of a guest: files of its container, or of a volume, that it reads and writes as they stand."""
+"""Disks of a guest: files of its container or of a volume, which it reads and writes directly."""
 
 import pytest
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(200)
 
 
 def with_disks(machine: Machine, containers: Containers, *options: str, **labels: str) -> Container:
-    """Its own /data.img, and whatever volumes the options bring."""
+    """Create a container with /data.img and /seed.img, and the volumes in the options."""
     asked = {f"vtapd.{name.replace('_', '.')}": value for name, value in labels.items()}
     container = containers.create(*options, labels=asked, image=machine.linux_image)
     for name, text in (("data.img", "of the container"), ("seed.img", "read and no more")):
@@ -26,7 +26,7 @@ def with_disks(machine: Machine, containers: Containers, *options: str, **labels
     return container
 
 
-def test_reads_and_writes(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+def test_disks_are_read_and_written(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
     guest = with_disks(machine, containers, disk_0="/data.img", disk_1="/seed.img:ro").start()
     guest.await_page(BOOT_S)
     assert "linux-guest: vda of 2048 sectors, read-only: 0" in guest.logs()
@@ -38,7 +38,7 @@ def test_reads_and_writes(machine: Machine, vtapd: Daemon, containers: Container
     assert guest.exec("head", "-c", "16", "/data.img") == "by the guest"
     assert guest.exec("head", "-c", "16", "/seed.img") == "read and no more"
     opened = [path for path in open_files(guest.qemu()).values() if path.endswith(".img")]
-    assert sorted(opened)[:1] == ["/data.img"], "the files themselves, as the container names them"
+    assert sorted(opened)[:1] == ["/data.img"], "QEMU has other files open"
     guest.tell("/cgi-bin/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted", BOOT_S)
     guest.await_page(BOOT_S)
@@ -46,7 +46,7 @@ def test_reads_and_writes(machine: Machine, vtapd: Daemon, containers: Container
 
 
 def test_two_guests_cannot_write_one_disk(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
-    """The second one's QEMU finds it locked and says so; once the first is gone, it starts."""
+    """The second QEMU finds the disk locked and prints so; when the first guest is gone, it starts."""
     shared = machine.home / "shared"
     shared.mkdir(exist_ok=True)
     (shared / "disk.img").write_bytes(b"shared".ljust(1 << 20, b"."))
@@ -54,10 +54,10 @@ def test_two_guests_cannot_write_one_disk(machine: Machine, vtapd: Daemon, conta
     first = with_disks(machine, containers, *volume, disk_0="/volume/disk.img").start()
     first.await_page(BOOT_S)
     second = with_disks(machine, containers, *volume, disk_0="/volume/disk.img").start()
-    eventually(lambda: vtapd.metrics().exits(second.name, "qemu-exit") >= 1, "the second cannot start", BOOT_S)
+    eventually(lambda: vtapd.metrics().exits(second.name, "qemu-exit") >= 1, "the second guest fails to start", BOOT_S)
     assert vtapd.metrics().exits(first.name) == 0
-    told = [line for line in vtapd.log_lines() if line.get("container") == second.name]
-    ends = [line for line in told if line.get("event") == "guest_exited"]
+    logged = [line for line in vtapd.log_lines() if line.get("container") == second.name]
+    ends = [line for line in logged if line.get("event") == "guest_exited"]
     assert all('Failed to get "write" lock' in str(line["detail"]) for line in ends)
     first.remove()
     second.await_page(BOOT_S)
@@ -65,7 +65,7 @@ def test_two_guests_cannot_write_one_disk(machine: Machine, vtapd: Daemon, conta
 
 
 def converted(machine: Machine, disk_format: str) -> bytes:
-    """A disk of a mebibyte that begins with some words, in this format."""
+    """Return a disk of one mebibyte with some words at its start, in this format."""
     source, made = machine.home / "source.img", machine.home / "made.img"
     source.write_bytes(b"in a container format".ljust(1 << 20, b"."))
     run(["qemu-img", "convert", "-f", "raw", "-O", disk_format, str(source), str(made)])
@@ -73,13 +73,13 @@ def converted(machine: Machine, disk_format: str) -> bytes:
 
 
 def on_top_of(machine: Machine, backing: str) -> bytes:
-    """A qcow2 image whose header names a backing file."""
+    """Return a qcow2 image whose header names a backing file."""
     made = machine.home / "made.img"
     run(["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", backing, "-F", "raw", str(made), "1M"])
     return made.read_bytes()
 
 
-def test_qcow2_disk_is_read_and_written_as_such(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+def test_qcow2_disk_is_read_and_written(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
     container = with_disks(machine, containers, disk_0="/data.qcow2,format=qcow2")
     machine.put(converted(machine, "qcow2"), container.id, "/data.qcow2")
     guest = container.start()
@@ -102,7 +102,7 @@ def test_qcow2_disk_is_read_and_written_as_such(machine: Machine, vtapd: Daemon,
         ("backed", ",format=qcow2", "without a backing file"),
     ],
 )
-def test_disk_of_another_format_is_refused_before_anything_is_touched(
+def test_disk_of_another_format_is_refused_before_any_change(
     machine: Machine, vtapd: Daemon, containers: Containers, disk_format: str, asked: str, said: str
 ) -> None:
     container = with_disks(machine, containers, disk_0=f"/data.disk{asked}")
@@ -124,7 +124,7 @@ def test_disk_of_another_format_is_refused_before_anything_is_touched(
         ("/wrong/host-link", "No such file"),
     ],
 )
-def test_what_is_no_disk_is_refused(vtapd: Daemon, containers: Containers, value: str, said: str) -> None:
+def test_file_that_is_not_a_disk_is_refused(vtapd: Daemon, containers: Containers, value: str, said: str) -> None:
     container = containers.run(labels={"vtapd.kernel": "/hello.bin", "vtapd.disk.0": value})
     view = vtapd.await_state(container.name, "rejected")
     assert view.reason is not None

@@ -1,4 +1,4 @@
-"""docker stop, restart, kill, pause and rm do to the guest what one expects them to do to a container."""
+"""docker stop, restart, kill, pause and rm do to the guest what they do to a container."""
 
 import time
 
@@ -11,19 +11,19 @@ from tests.harness.waiting import eventually, holds_for
 DOCKERS_PATIENCE_S = 30
 
 
-def test_stop(vtapd: Daemon, containers: Containers) -> None:
-    """rumprun has no graceful stop, so there is nothing to wait for: docker stop need not use up its patience."""
+def test_stop_ends_the_guest_at_once(vtapd: Daemon, containers: Containers) -> None:
+    """rumprun has no graceful stop, so docker stop does not wait for its timeout."""
     guest = containers.serving_guest()
     qemu = guest.qemu()
     began = time.monotonic()
     guest.stop(DOCKERS_PATIENCE_S)
     assert time.monotonic() - began < DOCKERS_PATIENCE_S / 2
     eventually(lambda: not is_alive(qemu), "QEMU is gone")
-    eventually(lambda: guest.id12 not in netns_links(), "all is undone")
-    holds_for(lambda: not guest.is_running(), "no crash is seen in it, nothing is restarted", 0.5)
+    eventually(lambda: guest.id12 not in netns_links(), "the attachment is undone")
+    holds_for(lambda: not guest.is_running(), "the stop is not taken for a crash", 0.5)
 
 
-def test_stop_and_start(vtapd: Daemon, containers: Containers) -> None:
+def test_stop_and_start_give_a_new_guest(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest("-p", "8080:80")
     guest.stop()
     again = guest.start()
@@ -32,7 +32,7 @@ def test_stop_and_start(vtapd: Daemon, containers: Containers) -> None:
     assert again.machine.http("http://127.0.0.1:8080/").status == 200
 
 
-def test_restart(vtapd: Daemon, containers: Containers) -> None:
+def test_restart_gives_a_new_guest(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     qemu, pid = guest.qemu(), guest.pid
     guest.machine.docker("restart", "-t", "0", guest.id)
@@ -44,12 +44,12 @@ def test_restart(vtapd: Daemon, containers: Containers) -> None:
     assert vtapd.metrics().exits(guest.name, "guest-reset") == 0
 
 
-def test_kill(vtapd: Daemon, containers: Containers) -> None:
+def test_kill_ends_the_guest(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     qemu = guest.qemu()
     guest.machine.docker("kill", guest.id)
     eventually(lambda: not is_alive(qemu), "QEMU is gone")
-    eventually(lambda: guest.id12 not in netns_links(), "all is undone")
+    eventually(lambda: guest.id12 not in netns_links(), "the attachment is undone")
     assert not guest.is_running()
 
 
@@ -60,37 +60,37 @@ def answers(guest: Container) -> bool:
         return False
 
 
-def test_pause_and_unpause(vtapd: Daemon, containers: Containers) -> None:
+def test_pause_freezes_the_guest_and_unpause_continues_it(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     qemu = guest.qemu()
     guest.machine.docker("pause", guest.id)
     try:
         assert not answers(guest)
-        containers.run().await_attached()  # a frozen guest holds up nobody else
+        containers.run().await_attached()  # a frozen guest does not delay other containers
         assert guest.name in {row.name for row in vtapd.ps()}
         assert guest.qemu() == qemu
     finally:
         guest.machine.docker("unpause", guest.id)
-    eventually(lambda: answers(guest), "it goes on where it was")
+    eventually(lambda: answers(guest), "the guest continues")
     assert guest.qemu() == qemu
     assert vtapd.metrics().exits(guest.name) == 0
 
 
-def test_a_frozen_container_can_be_removed(vtapd: Daemon, containers: Containers) -> None:
+def test_paused_container_can_be_removed(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     guest.machine.docker("pause", guest.id)
     guest.remove()
     eventually(lambda: not qemus_of(guest.id), "QEMU is gone")
 
 
-def test_remove_while_it_boots(vtapd: Daemon, containers: Containers) -> None:
+def test_container_can_be_removed_while_its_guest_boots(vtapd: Daemon, containers: Containers) -> None:
     for _ in range(3):
         containers.guest().remove()
     containers.serving_guest()
 
 
-def test_docker_restart_policy_and_ours_agree(vtapd: Daemon, containers: Containers) -> None:
-    """A container that Docker itself starts again gets its guest again."""
+def test_container_restarted_by_docker_gets_its_guest_again(vtapd: Daemon, containers: Containers) -> None:
+    """Docker's restart policy restarts the container after its init was killed."""
     guest = containers.guest("--restart", "always")
     guest.await_page()
     pid = guest.pid

@@ -1,10 +1,10 @@
-"""Guests from elsewhere: each is recognised, has its network, is seen in `docker logs`, crashes and comes back.
+"""Guests from elsewhere: each is recognised, has its network, prints to `docker logs`, crashes and is restarted.
 
 | guest | from | licence |
 |---|---|---|
 | Debian's cloud kernel (Ubuntu's virtual one) | package `linux-image-cloud-amd64` (`linux-image-virtual`) | GPL-2.0 |
 | Debian's generic kernel (Ubuntu's too) | package `linux-image-amd64` (`linux-image-generic`) | GPL-2.0 |
-| busybox, the rest of both | package `busybox-static` | GPL-2.0 |
+| busybox, user space of both | package `busybox-static` | GPL-2.0 |
 | iPXE | package `ipxe` | GPL-2.0 or later |
 
 tests/images fetches these packages from the distribution and unpacks them; nothing of them is in this repository. Only
@@ -42,7 +42,7 @@ def daemon(current_daemon: CurrentDaemon) -> Daemon:
 def guest(
     request: pytest.FixtureRequest, machine: Machine, current_daemon: CurrentDaemon, daemon: Daemon
 ) -> Iterator[ForeignGuest]:
-    """A guest that answers. All tests of it share one container, and leave it as they found it."""
+    """A guest that answers. All its tests share one container, and leave it as they found it."""
     with containers_that_leave_nothing(machine, current_daemon) as containers:
         guest: ForeignGuest = request.param(machine, containers)
         eventually(guest.answers, f"{request.param.__name__} answers after its boot", BOOT_S)
@@ -58,9 +58,9 @@ def test_guest_is_recognised_by_its_image(daemon: Daemon, guest: ForeignGuest) -
 
 
 def test_guest_has_the_containers_network(guest: ForeignGuest) -> None:
-    assert network(guest.container.pid).addresses == (), "the container itself has no address now"
+    assert network(guest.container.pid).addresses == (), "the container still has an address"
     assert len(qemus_of(guest.container.id)) == 1
-    eventually(guest.answers, "the guest answers the host")  # iPXE loses a packet now and then in its first second
+    eventually(guest.answers, "the guest answers the host")  # iPXE sometimes loses a packet in its first second
     guest.prove_network()
 
 
@@ -68,7 +68,7 @@ def test_console_is_in_docker_logs(guest: ForeignGuest) -> None:
     eventually(lambda: guest.console_line in guest.container.logs(), f"docker logs has: {guest.console_line}")
 
 
-def test_crashed_guest_is_started_again(daemon: Daemon, guest: ForeignGuest) -> None:
+def test_crashed_guest_is_restarted(daemon: Daemon, guest: ForeignGuest) -> None:
     name, old_qemu = guest.container.name, guest.container.qemu()
     endings = len(daemon.inspect(name).only_guest.history)
     guest.crash()

@@ -1,4 +1,4 @@
-"""How guests end, what each end is called, and what follows from it."""
+"""How guests end, the reason that is reported for each end, and what follows."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ PATIENCE_S = 15.0
 
 
 def await_restart(daemon: Daemon, guest: Container, reason: str, old_qemu: int) -> None:
-    """The end was counted under its reason, the old QEMU is gone, and a new one answers."""
+    """Assert that the end was counted with its reason, the old QEMU is gone, and a new one answers."""
     eventually(lambda: daemon.metrics().exits(guest.name, reason) == 1, f"one end by {reason}", PATIENCE_S)
     eventually(lambda: not is_alive(old_qemu), "the old QEMU is gone")
     eventually(lambda: daemon.metrics().restarts(guest.name) == 1, "one restart", PATIENCE_S)
@@ -36,7 +36,9 @@ def await_restart(daemon: Daemon, guest: Container, reason: str, old_qemu: int) 
         ("/trap", "guest-panic", None),
     ],
 )
-def test_a_crash_is_mended(vtapd: Daemon, containers: Containers, path: str, reason: str, code: int | None) -> None:
+def test_crashed_guest_is_restarted(
+    vtapd: Daemon, containers: Containers, path: str, reason: str, code: int | None
+) -> None:
     guest = containers.serving_guest()
     old = guest.qemu()
     guest.tell(path)
@@ -48,7 +50,7 @@ def test_a_crash_is_mended(vtapd: Daemon, containers: Containers, path: str, rea
     assert [ending.reason for ending in view.history] == [reason]
 
 
-def test_a_killed_qemu_is_mended(vtapd: Daemon, containers: Containers) -> None:
+def test_guest_of_a_killed_qemu_is_restarted(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     old = guest.qemu()
     kill_and_await(old)
@@ -58,13 +60,13 @@ def test_a_killed_qemu_is_mended(vtapd: Daemon, containers: Containers) -> None:
     assert last.code == signal.SIGKILL
 
 
-def test_the_log_keeps_both_lives(vtapd: Daemon, containers: Containers) -> None:
-    """The console keeps what the guest said before its end and after its restart."""
+def test_docker_logs_contain_both_runs_of_the_guest(vtapd: Daemon, containers: Containers) -> None:
+    """The log keeps what the guest printed before its end and after its restart."""
     guest = containers.serving_guest()
     guest.tell("/exit?code=7")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "one restart", PATIENCE_S)
     guest.await_page()
-    eventually(lambda: guest.logs().count("serving on") == 2, "both lives are in docker logs")
+    eventually(lambda: guest.logs().count("serving on") == 2, "both runs are in docker logs")
     assert "_exit(7)" in guest.logs()
 
 
@@ -72,10 +74,10 @@ def children(pid: int) -> list[str]:
     return [child for thread in Path(f"/proc/{pid}/task").glob("*/children") for child in thread.read_text().split()]
 
 
-def test_last_words_before_the_daemon_has_turned_to_the_guest(vtapd: Daemon, containers: Containers) -> None:
-    """On a busy machine the daemon may go on only when its guest has already halted.
+def test_exit_before_the_daemon_reads_the_console_is_recognised(vtapd: Daemon, containers: Containers) -> None:
+    """On a busy machine the daemon may continue only when its guest has already halted.
 
-    As mirage the guest says little: until the daemon reads, its console holds no more than 278 bytes.
+    The guest is of kind mirage because it prints little: until the daemon reads, its console holds at most 278 bytes.
     """
     known = set(children(vtapd.pid))
     guest = containers.guest(kernel="/hello-mirage.bin")
@@ -84,19 +86,19 @@ def test_last_words_before_the_daemon_has_turned_to_the_guest(vtapd: Daemon, con
     try:
         guest.await_page()
         guest.tell("/exit?code=7")
-        eventually(lambda: "_exit(7)" in guest.logs(), "its last words")
+        eventually(lambda: "_exit(7)" in guest.logs(), "its exit message is in docker logs")
     finally:
         os.kill(vtapd.pid, signal.SIGCONT)
-    eventually(lambda: vtapd.metrics().exits(guest.name, "guest-exit") == 1, "its end is known", PATIENCE_S)
+    eventually(lambda: vtapd.metrics().exits(guest.name, "guest-exit") == 1, "its exit is counted", PATIENCE_S)
     guest.await_page()
 
 
-def told_of(daemon: Daemon, guest: Container) -> set[object]:
+def events_of(daemon: Daemon, guest: Container) -> set[object]:
     return {line.get("event") for line in daemon.log_lines() if line.get("container") == guest.name}
 
 
-def test_a_guest_that_boots_while_the_daemon_ends(vtapd: Daemon, containers: Containers) -> None:
-    """It still finds what it is booted from, and the next daemon finds it."""
+def test_guest_that_boots_while_the_daemon_ends_is_adopted(vtapd: Daemon, containers: Containers) -> None:
+    """Its boot files still exist, and the next daemon adopts it."""
     known = set(children(vtapd.pid))
     guest = containers.guest(restart="no", on_exit="keep")
 
@@ -108,7 +110,7 @@ def test_a_guest_that_boots_while_the_daemon_ends(vtapd: Daemon, containers: Con
     assert qemu is not None
     os.kill(qemu, signal.SIGSTOP)
     try:
-        eventually(lambda: "guest_started" in told_of(vtapd, guest), "it is on record", PATIENCE_S)
+        eventually(lambda: "guest_started" in events_of(vtapd, guest), "its start is logged", PATIENCE_S)
         vtapd.stop()
     finally:
         os.kill(qemu, signal.SIGCONT)
@@ -119,7 +121,7 @@ def test_a_guest_that_boots_while_the_daemon_ends(vtapd: Daemon, containers: Con
 
 
 @pytest.mark.parametrize("path", ["/exit?code=0", "/poweroff"])
-def test_a_clean_end_stops_the_container(vtapd: Daemon, containers: Containers, path: str) -> None:
+def test_clean_end_stops_the_container(vtapd: Daemon, containers: Containers, path: str) -> None:
     guest = containers.serving_guest()
     guest.tell(path)
     eventually(lambda: not guest.is_running(), "the container is stopped", PATIENCE_S)
@@ -128,13 +130,13 @@ def test_a_clean_end_stops_the_container(vtapd: Daemon, containers: Containers, 
 
 
 def before_takeover(containers: Containers, **labels: str) -> tuple[Container, Network]:
-    """A container with a guest's labels, seen before any daemon has touched it."""
+    """Return a container with a guest's labels, and its network before any daemon has changed it."""
     guest = containers.guest(**labels)
     return guest, network(guest.pid)
 
 
 @pytest.mark.parametrize("path", ["/exit?code=0", "/poweroff"])
-def test_a_clean_end_gives_everything_back(
+def test_clean_end_restores_the_network(
     no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, path: str
 ) -> None:
     guest, before = before_takeover(containers, on_exit="keep")
@@ -152,7 +154,7 @@ def test_a_clean_end_gives_everything_back(
     guest.exec("ping", "-c", "1", "-W", "3", guest.endpoint.gateway)
 
 
-def test_detach_of_a_guest_gives_everything_back(
+def test_detach_of_a_guest_restores_the_network(
     no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers
 ) -> None:
     guest, before = before_takeover(containers)
@@ -165,8 +167,8 @@ def test_detach_of_a_guest_gives_everything_back(
     guest.exec("ping", "-c", "1", "-W", "3", guest.endpoint.gateway)
 
 
-def test_a_guest_that_is_done_stays_done(vtapd: Daemon, containers: Containers) -> None:
+def test_guest_that_exited_cleanly_is_not_restarted(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest(on_exit="keep")
     guest.tell("/exit?code=0")
     vtapd.await_state(guest.name, "exited", deadline_s=PATIENCE_S)
-    holds_for(lambda: not qemus_of(guest.id), "no QEMU comes back", 1.5)
+    holds_for(lambda: not qemus_of(guest.id), "no QEMU is started", 1.5)

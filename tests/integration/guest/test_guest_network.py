@@ -14,7 +14,9 @@ PURPLE = "#F444FF"
 GREETING = "Hiya, Gump!"
 
 
-def test_page_from_everywhere(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+def test_guest_is_reached_by_address_published_port_and_neighbour(
+    machine: Machine, vtapd: Daemon, containers: Containers
+) -> None:
     guest = containers.serving_guest("-p", "8080:80")
     neighbour = containers.run()
     pages = {
@@ -27,18 +29,18 @@ def test_page_from_everywhere(machine: Machine, vtapd: Daemon, containers: Conta
         assert GREETING in page, way
 
 
-def test_the_guest_is_told_the_containers_network(vtapd: Daemon, containers: Containers) -> None:
+def test_guest_is_given_the_containers_network(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest(args="one two=3")
-    told = guest.info()
+    info = guest.info()
     endpoint = guest.endpoint
-    assert (told["addr"], told["mask"], told["gw"]) == (endpoint.address, str(endpoint.prefix), endpoint.gateway)
-    assert (told["mac"], told["mtu"]) == (endpoint.mac, 1500)
-    assert "one two=3" in told["cmdline"]
-    servers = [each for each in told["env"] if each.startswith("DNS_RESOLVER=")]
-    assert told["env"] == servers, "the environment is for guests that ask for it"
+    assert (info["addr"], info["mask"], info["gw"]) == (endpoint.address, str(endpoint.prefix), endpoint.gateway)
+    assert (info["mac"], info["mtu"]) == (endpoint.mac, 1500)
+    assert "one two=3" in info["cmdline"]
+    servers = [each for each in info["env"] if each.startswith("DNS_RESOLVER=")]
+    assert info["env"] == servers, "a variable was passed without vtapd.env"
 
 
-def test_the_container_gave_its_identity_away(vtapd: Daemon, containers: Containers) -> None:
+def test_takeover_removes_address_and_mac_from_the_container(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     eth0 = network(guest.pid)
     assert eth0.addresses == ()
@@ -57,14 +59,14 @@ def test_mtu_of_the_network_reaches_the_guest(vtapd: Daemon, containers: Contain
     assert len(guest.get("/bytes?n=500000", 10).body) == 500_000
 
 
-def test_no_packet_goes_astray(vtapd: Daemon, containers: Containers) -> None:
-    """A second descriptor of the tap would take its share of the packets, and most of these would stall."""
+def test_no_packets_are_lost(vtapd: Daemon, containers: Containers) -> None:
+    """A second descriptor of the tap would receive a share of the packets, and most of these requests would stall."""
     guest = containers.serving_guest()
     for _ in range(30):
         assert len(guest.get("/bytes?n=100000", 3).body) == 100_000
 
 
-def test_two_guests_do_not_disturb_each_other(vtapd: Daemon, containers: Containers) -> None:
+def test_guests_do_not_disturb_each_other(vtapd: Daemon, containers: Containers) -> None:
     one, two = containers.guest(args="first"), containers.guest(args="second")
     for guest, name in ((one, "first"), (two, "second")):
         guest.await_page()
@@ -77,14 +79,14 @@ def test_two_guests_do_not_disturb_each_other(vtapd: Daemon, containers: Contain
 
 
 @pytest.mark.parametrize("terminal", [(), ("-t",)], ids=["pipe", "tty"])
-def test_the_console_is_the_containers_log(vtapd: Daemon, containers: Containers, terminal: tuple[str, ...]) -> None:
+def test_console_is_the_containers_log(vtapd: Daemon, containers: Containers, terminal: tuple[str, ...]) -> None:
     guest = containers.serving_guest(*terminal)
     eventually(lambda: f"serving on {guest.address}:80" in guest.logs(), "the guest's first line is in docker logs")
     guest.get("/echo-console?text=from%20the%20guest%0a")
-    eventually(lambda: "from the guest" in guest.logs(), "and so is what it writes later")
+    eventually(lambda: "from the guest" in guest.logs(), "later output is in docker logs")
 
 
-def test_a_kernel_behind_symlinks_of_the_container(vtapd: Daemon, containers: Containers) -> None:
-    """They are good inside the container; on the host there is no /hello.bin."""
+def test_kernel_behind_symlinks_of_the_container_is_found(vtapd: Daemon, containers: Containers) -> None:
+    """The symlinks are valid only inside the container; on the host there is no /hello.bin."""
     for path in ("/links/absolute", "/links/upwards"):
         containers.serving_guest(kernel=path)

@@ -1,4 +1,4 @@
-"""The QEMU process: what it may do, where it lives, and what it has been given."""
+"""The QEMU process: its privileges, namespaces, cgroup, descriptors and memory."""
 
 import shutil
 import sys
@@ -18,7 +18,7 @@ MOST_DESCRIPTORS = 40
 
 
 @pytest.mark.both_cgroups
-def test_it_has_no_privileges(vtapd: Daemon, containers: Containers) -> None:
+def test_qemu_has_no_privileges(vtapd: Daemon, containers: Containers) -> None:
     status = status_of(containers.serving_guest().qemu())
     assert "0" not in status["Uid"].split()
     assert "0" not in status["Gid"].split()
@@ -29,7 +29,7 @@ def test_it_has_no_privileges(vtapd: Daemon, containers: Containers) -> None:
 
 
 @pytest.mark.both_cgroups
-def test_it_lives_in_the_container(vtapd: Daemon, containers: Containers) -> None:
+def test_qemu_runs_in_the_containers_namespaces_and_cgroup(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     qemu = guest.qemu()
     for kind in ("net", "pid"):
@@ -43,7 +43,7 @@ def namespace(pid: int, kind: str) -> str:
 
 
 @pytest.mark.both_cgroups
-def test_its_descriptors_are_its_own(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+def test_qemu_has_only_its_own_descriptors(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
     guest, other = containers.serving_guest(), containers.serving_guest()
     qemu = guest.qemu()
     files = open_files(qemu)
@@ -51,31 +51,31 @@ def test_its_descriptors_are_its_own(machine: Machine, vtapd: Daemon, containers
     assert len(descriptors_of_device(qemu, guest.tap_device())) == 1, files
     assert descriptors_of_device(qemu, other.tap_device()) == [], files
     targets = set(files.values())
-    assert not {target for target in targets if str(machine.home) in target}, "no Docker socket, no log of the daemon"
-    assert not {target for target in targets if Path(target).is_dir()}, "no way to the host's files"
+    assert not {target for target in targets if str(machine.home) in target}, "QEMU has a file of the daemon open"
+    assert not {target for target in targets if Path(target).is_dir()}, "QEMU has a directory of the host open"
 
 
-def test_the_daemon_listens_to_no_tap(vtapd: Daemon, containers: Containers) -> None:
-    """It may keep the guest's own open file for the next QEMU, but no second one: each takes a share of the packets."""
+def test_daemon_has_no_second_descriptor_of_the_tap(vtapd: Daemon, containers: Containers) -> None:
+    """The daemon may keep the guest's open file for the next QEMU; a second one would receive some of the packets."""
     guest = containers.serving_guest()
     assert len(descriptors_of_device(vtapd.pid, guest.tap_device())) <= 1
 
 
-def test_memory_and_cpus_are_as_asked(vtapd: Daemon, containers: Containers) -> None:
+def test_memory_and_cpus_are_those_of_the_labels(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest(memory="24M", cpus="2")
     assert 23 * 2**20 <= guest.info()["memory_bytes"] <= 24 * 2**20
     view = vtapd.inspect(guest.name).only_guest
     assert (view.memory_mib, view.cpus) == (24, 2)
 
 
-def test_memory_of_a_limited_container(vtapd: Daemon, containers: Containers) -> None:
-    """Without a label the guest gets the limit less QEMU's own need, which is 48M in these tests."""
+def test_memory_is_the_containers_limit_less_the_overhead(vtapd: Daemon, containers: Containers) -> None:
+    """Without a label the guest gets the limit less QEMU's overhead, which is 48M in these tests."""
     guest = containers.serving_guest("--memory", "100m")
     assert vtapd.inspect(guest.name).only_guest.memory_mib == 52
     assert guest.info()["memory_bytes"] <= 52 * 2**20
 
 
-def test_it_ends_with_the_container_though_the_daemon_is_dead(vtapd: Daemon, containers: Containers) -> None:
+def test_qemu_ends_with_its_container_without_a_daemon(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     qemu = guest.qemu()
     vtapd.kill()
@@ -88,7 +88,7 @@ def test_it_ends_with_the_container_though_the_daemon_is_dead(vtapd: Daemon, con
         vtapd.start()
 
 
-def test_a_next_daemon_adopts_it(vtapd: Daemon, containers: Containers) -> None:
+def test_next_daemon_adopts_the_guest(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     guest.tell("/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it was restarted once")
@@ -121,8 +121,8 @@ process.watch(*children[0]).kill()
 """
 
 
-def test_it_is_started_where_proc_hides_what_is_anothers() -> None:
-    """The thread that starts QEMU has no rights left by then, and a program that it may not read is hidden from it."""
+def test_qemu_starts_if_proc_hides_other_processes() -> None:
+    """The thread that starts QEMU has dropped its rights, so /proc hides a program from it that it may not read."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         program = shutil.copy(shutil.which("sleep") or "", folder)

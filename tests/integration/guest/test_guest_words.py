@@ -1,4 +1,4 @@
-"""What reaches a guest beside its network: its environment, names, words for its own system; and what is noted."""
+"""What a guest is given in addition to its network: environment, names, kernel-args; and what is noted."""
 
 from tests.harness.containers import Container, Containers
 from tests.harness.daemon import Daemon
@@ -25,12 +25,12 @@ def test_variable_that_cannot_be_passed_is_noted_by_name(vtapd: Daemon, containe
     assert "http_proxy=http://192.0.2.1:3128" in guest.info()["env"]
     note = "Not passed to the guest: variable 'PHRASE': its value may have no double quotes, backslashes."
     assert note in guest_of(vtapd, guest).notes
-    told = [line for line in vtapd.log_lines() if line.get("container") == guest.name]
-    assert note in [line.get("note") for line in told if line.get("event") == "guest_note"]
-    assert not any("horse" in str(line) for line in told)
+    logged = [line for line in vtapd.log_lines() if line.get("container") == guest.name]
+    assert note in [line.get("note") for line in logged if line.get("event") == "guest_note"]
+    assert not any("horse" in str(line) for line in logged)
 
 
-def test_chosen_variables_alone_are_passed(vtapd: Daemon, containers: Containers) -> None:
+def test_only_chosen_variables_are_passed(vtapd: Daemon, containers: Containers) -> None:
     variables = ("-e", "A=1", "-e", "B=2", "-e", f"PHRASE={PHRASE}")
     guest = containers.serving_guest(*variables, env="B,A")
     passed = [each for each in guest.info()["env"] if not each.startswith("DNS_RESOLVER=")]
@@ -42,19 +42,19 @@ def test_chosen_variables_alone_are_passed(vtapd: Daemon, containers: Containers
     assert "it has no 'C'" in rejection_of(vtapd, containers.guest(*variables, env="C"))
 
 
-def test_variable_that_docker_itself_puts_in_rejects_no_linux_guest(vtapd: Daemon, containers: Containers) -> None:
+def test_proxy_variable_of_docker_rejects_no_linux_guest(vtapd: Daemon, containers: Containers) -> None:
     variables = ("-e", "http_proxy=http://192.0.2.1:3128", "-e", "GREETING=hiya")
     labels = {"vtapd.env": "true"}
     guest = containers.run(*variables, labels=labels, image=vtapd.machine.linux_image)
     view = vtapd.await_state(guest.name, "booting", "running")
-    eventually(lambda: guest_of(vtapd, guest).command, "it is started")
+    eventually(lambda: guest_of(vtapd, guest).command, "the guest is started")
     assert "GREETING=hiya" in " ".join(guest_of(vtapd, guest).command)
     notes = guest_of(vtapd, guest).notes
     assert "Not passed to the guest: variable 'http_proxy': for a linux guest its name must be in capitals." in notes
     assert view.reason is None
 
 
-def test_resolver_of_rumprun_is_the_containers_first_server(vtapd: Daemon, containers: Containers) -> None:
+def test_rumpruns_resolver_is_the_containers_first_dns_server(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest("--dns", "192.0.2.53", "--dns", "192.0.2.54")
     assert guest.info()["env"] == ["DNS_RESOLVER=192.0.2.53"]
     assert "Not passed to the guest: DNS server 192.0.2.54." in guest_of(vtapd, guest).notes
@@ -76,7 +76,7 @@ def test_names_reach_the_guest_or_are_noted(vtapd: Daemon, containers: Container
     assert ":example.com " in " ".join(guest_of(vtapd, unikraft).command)
 
 
-def test_console_that_is_in_no_log_is_noted(vtapd: Daemon, containers: Containers) -> None:
+def test_console_without_a_log_is_noted(vtapd: Daemon, containers: Containers) -> None:
     silent = containers.run(
         labels={"vtapd.kernel": "/hello.bin"}, command=("/bin/sh", "-c", "exec /bin/sleep infinity >/dev/null")
     )
@@ -87,26 +87,26 @@ def test_console_that_is_in_no_log_is_noted(vtapd: Daemon, containers: Container
     assert note not in guest_of(vtapd, logged).notes
 
 
-def test_line_that_is_longer_than_the_linux_kernel_takes_is_refused(vtapd: Daemon, containers: Containers) -> None:
+def test_line_longer_than_the_linux_kernel_takes_is_refused(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.run(labels={"vtapd.args": "x" * 2048}, image=vtapd.machine.linux_image)
     assert "label vtapd.args='xxx" in (refused := rejection_of(vtapd, guest))
     assert "the image takes at most 2047 bytes" in refused
 
 
-def test_kernel_args_that_a_kind_does_not_take_are_refused(vtapd: Daemon, containers: Containers) -> None:
+def test_unsupported_kernel_args_are_refused(vtapd: Daemon, containers: Containers) -> None:
     mirage = containers.guest(kernel="/hello-mirage.bin", kernel_args="--x")
     assert "the system of a mirage guest takes no words of its own" in rejection_of(vtapd, mirage)
     rumprun = containers.guest(kernel_args='"net": {}')
     assert "members other than cmdline, env, hostname, net" in rejection_of(vtapd, rumprun)
 
 
-def test_words_for_the_network_count_before_anything_is_touched(vtapd: Daemon, containers: Containers) -> None:
-    """Without them the line would fit."""
+def test_words_for_the_network_count_against_the_maximum(vtapd: Daemon, containers: Containers) -> None:
+    """Without the network's words the line would fit."""
     guest = containers.run(labels={"vtapd.args": "x" * 1990}, image=vtapd.machine.linux_image)
     assert "the image takes at most 2047 bytes" in rejection_of(vtapd, guest)
 
 
-def test_words_for_its_own_system_reach_the_guest(vtapd: Daemon, containers: Containers) -> None:
+def test_kernel_args_reach_the_guest(vtapd: Daemon, containers: Containers) -> None:
     unikraft = containers.serving_guest(kernel="/hello-unikraft.bin", kernel_args="app.debug=1", args="web -p 80")
     assert unikraft.info()["words"] == ["app.debug=1"]
     assert unikraft.info()["cmdline"].endswith("web -p 80")
@@ -114,8 +114,8 @@ def test_words_for_its_own_system_reach_the_guest(vtapd: Daemon, containers: Con
     assert osv.info()["words"] == ["--verbose"]
 
 
-def test_disks_are_mounted_by_words(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
-    """The disks have an ext2 superblock's mark; what their guest makes of it is the real guest's own affair."""
+def test_disks_with_a_mount_point_are_mounted(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+    """The disks have only the magic number of an ext2 superblock; the test guest does not read further."""
     content = bytearray(1 << 20)
     content[0x438:0x43A] = b"\x53\xef"
     for kernel, words in (

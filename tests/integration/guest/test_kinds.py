@@ -1,7 +1,7 @@
-"""Every kind of guest, booted: recognised by its image, told its network in its own words, ended in its own ways.
+"""Every kind of guest, booted: recognised by its image, given its network in its own format, ended in its own ways.
 
-The test guest is built once as each kind (tests/guest/kind_*.c) and reads and says what that kind does, so that what
-vtapd tells and understands is tried by a second reader of the same sources.
+The test guest is built once as each kind (tests/guest/kind_*.c), and reads and prints what that kind does. So a second
+reader of the same sources checks what vtapd writes and understands.
 """
 
 from collections.abc import Callable
@@ -22,17 +22,17 @@ SUBNET = "10.213.7.0/24"
 ADDRESS = "10.213.7.42"
 BAKED = f"nanos en1.ipaddr={ADDRESS} en1.netmask=255.255.255.0 en1.gateway=10.213.7.1\0".encode()
 BAKED_AT = 127 * 512
-"""The sector of tests/guest/disk.S that has the command line."""
+"""The sector of tests/guest/disk.S with the command line."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What is asked of one image, and what comes of it."""
+    """One image, and what is expected of it."""
 
     name: str
     image: str
     takes: frozenset[str]
-    """Of args, env, dns: what its form can be told."""
+    """Of args, env, dns: what this form can be given."""
     abort: str = "guest-panic"
     exit_7: tuple[str, int | None] = ("guest-exit", 7)
 
@@ -60,12 +60,12 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture
 def boot(vtapd: Daemon, containers: Containers, machine: Machine) -> Boot:
-    """Starts a container whose guest is of this kind, and waits for its page. Its daemon runs."""
+    """Start a container whose guest is of this kind, and wait for its page. The daemon is running."""
 
     def start(kind: Kind, *options: str, **labels: str) -> Container:
         asked = {"vtapd.kernel": kind.image} | {f"vtapd.{k.replace('_', '-')}": v for k, v in labels.items()}
         if kind.name == "osv":
-            asked["vtapd.kernel-args"] = "--verbose"  # or it does not print its exit code
+            asked["vtapd.kernel-args"] = "--verbose"  # otherwise OSv does not print its exit code
         if kind.name != "nanos":
             container = containers.run(*options, labels=asked)
         else:
@@ -81,11 +81,11 @@ def boot(vtapd: Daemon, containers: Containers, machine: Machine) -> Boot:
     return start
 
 
-def test_it_is_recognised_and_serves_on_the_containers_address(vtapd: Daemon, kind: Kind, boot: Boot) -> None:
+def test_guest_is_recognised_and_serves_on_the_containers_address(vtapd: Daemon, kind: Kind, boot: Boot) -> None:
     guest = boot(kind, *(("-p", "8087:80") if kind.name != "nanos" else ()))
-    told, endpoint = guest.info(), guest.endpoint
-    assert (told["addr"], told["mask"], told["gw"]) == (endpoint.address, str(endpoint.prefix), endpoint.gateway)
-    assert (told["mac"], told["mtu"]) == (endpoint.mac, 1500)
+    info, endpoint = guest.info(), guest.endpoint
+    assert (info["addr"], info["mask"], info["gw"]) == (endpoint.address, str(endpoint.prefix), endpoint.gateway)
+    assert (info["mac"], info["mtu"]) == (endpoint.mac, 1500)
     view = vtapd.inspect(guest.name).only_guest
     assert view.kind == kind.name
     assert view.kind_because.startswith("the image has ")
@@ -93,42 +93,42 @@ def test_it_is_recognised_and_serves_on_the_containers_address(vtapd: Daemon, ki
     assert bool(left_out) == (kind.name == "nanos"), view.notes
 
 
-def test_it_is_told_its_arguments_and_the_containers_environment(kind: Kind, boot: Boot) -> None:
+def test_arguments_and_environment_reach_the_guest(kind: Kind, boot: Boot) -> None:
     labels = {"args": "/web -p 80"} if "args" in kind.takes else {}
     labels |= {"env": "true"} if "env" in kind.takes else {}
-    told = boot(kind, "-e", "GREETING=hiya,gump", "-e", "EMPTY=", **labels).info()
+    info = boot(kind, "-e", "GREETING=hiya,gump", "-e", "EMPTY=", **labels).info()
     if "args" in kind.takes:
-        assert told["cmdline"] == "/web -p 80"
+        assert info["cmdline"] == "/web -p 80"
     if "env" in kind.takes:
-        assert {"GREETING=hiya,gump", "EMPTY="} <= set(told["env"])
+        assert {"GREETING=hiya,gump", "EMPTY="} <= set(info["env"])
     else:
-        assert told["env"] == []
+        assert info["env"] == []
 
 
 @pytest.mark.parametrize("image", ["/hello.bin", "/hello-unikraft.bin", "/hello-hermit.bin"])
-def test_a_variable_with_blanks_arrives_in_one_piece(boot: Boot, image: str) -> None:
-    told = boot(KINDS[image], "-e", "GREETING=hiya,  gump = 1", env="true").info()
-    assert "GREETING=hiya,  gump = 1" in told["env"]
+def test_variable_with_blanks_arrives_unchanged(boot: Boot, image: str) -> None:
+    info = boot(KINDS[image], "-e", "GREETING=hiya,  gump = 1", env="true").info()
+    assert "GREETING=hiya,  gump = 1" in info["env"]
 
 
-def test_unikraft_is_told_the_host_name(boot: Boot) -> None:
+def test_unikraft_guest_has_the_hostname(boot: Boot) -> None:
     guest = boot(KINDS["/hello-unikraft.bin"], "--hostname", "gump.example.org")
     assert guest.info()["hostname"] == "gump.example.org"
 
 
-@pytest.mark.parametrize(("image", "is_told"), [("/hello.bin", True), ("/hello-unikraft.bin", False)])
-def test_ipv6_that_a_kind_has_no_words_for_is_left_out_and_that_is_said(
-    vtapd: Daemon, containers: Containers, boot: Boot, image: str, is_told: bool
+@pytest.mark.parametrize(("image", "is_given"), [("/hello.bin", True), ("/hello-unikraft.bin", False)])
+def test_unsupported_ipv6_is_left_out_and_noted(
+    vtapd: Daemon, containers: Containers, boot: Boot, image: str, is_given: bool
 ) -> None:
     guest = boot(KINDS[image], "--network", containers.network("--ipv6", "--subnet", "fd00:213:7::/64"))
     assert guest.info()["addr"] == guest.address
     notes = vtapd.inspect(guest.name).only_guest.notes
-    assert any("address fd00:213:7::" in note for note in notes) is not is_told, notes
-    assert ("inet6 ignored" in guest.logs()) is is_told, "the test guest as rumprun says that it was told"
+    assert any("address fd00:213:7::" in note for note in notes) is not is_given, notes
+    assert ("inet6 ignored" in guest.logs()) is is_given, "the log of the test guest as rumprun"
 
 
 def await_end(daemon: Daemon, guest: Container, reason: str, code: int | None, old_qemu: int) -> None:
-    """It ended so, once, and a new QEMU answers."""
+    """Assert that the guest ended once with this reason, and that a new QEMU answers."""
     eventually(lambda: daemon.metrics().exits(guest.name, reason) == 1, f"one end by {reason}", PATIENCE_S)
     eventually(lambda: not is_alive(old_qemu), "the old QEMU is gone")
     guest.await_page(PATIENCE_S)
@@ -138,7 +138,7 @@ def await_end(daemon: Daemon, guest: Container, reason: str, code: int | None, o
 
 
 @pytest.mark.parametrize("path", ["/abort", "/trap", "/crash", "/exit?code=7"])
-def test_a_crash_is_told_and_mended(vtapd: Daemon, kind: Kind, boot: Boot, path: str) -> None:
+def test_crash_is_reported_and_the_guest_restarted(vtapd: Daemon, kind: Kind, boot: Boot, path: str) -> None:
     guest = boot(kind)
     old = guest.qemu()
     guest.tell(path)
@@ -152,7 +152,7 @@ def test_a_crash_is_told_and_mended(vtapd: Daemon, kind: Kind, boot: Boot, path:
 
 
 @pytest.mark.parametrize("path", ["/exit?code=0", "/poweroff"])
-def test_a_clean_end_is_told_and_the_guest_stays_down(vtapd: Daemon, kind: Kind, boot: Boot, path: str) -> None:
+def test_clean_end_is_reported_and_the_guest_not_restarted(vtapd: Daemon, kind: Kind, boot: Boot, path: str) -> None:
     guest = boot(kind, on_exit="keep")
     guest.tell(path)
     last = vtapd.await_state(guest.name, "exited", deadline_s=PATIENCE_S).only_guest.last_exit
@@ -161,7 +161,7 @@ def test_a_clean_end_is_told_and_the_guest_stays_down(vtapd: Daemon, kind: Kind,
     assert qemus_of(guest.id) == []
 
 
-def test_a_line_that_looks_like_an_end_among_others_is_none(vtapd: Daemon, kind: Kind, boot: Boot) -> None:
+def test_text_that_resembles_an_end_inside_a_line_is_ignored(vtapd: Daemon, kind: Kind, boot: Boot) -> None:
     guest = boot(kind)
     qemu = guest.qemu()
     for text in ("halted", "_exit(7) called", "CRIT: [libmusl] abort called", "[backtrace]", "Solo5: Halted"):
@@ -171,7 +171,7 @@ def test_a_line_that_looks_like_an_end_among_others_is_none(vtapd: Daemon, kind:
     assert (guest.qemu(), vtapd.metrics().exits(guest.name)) == (qemu, 0)
 
 
-def test_an_osv_guest_may_finish_its_backtrace(vtapd: Daemon, boot: Boot) -> None:
+def test_osv_guest_may_finish_its_backtrace(vtapd: Daemon, boot: Boot) -> None:
     guest = boot(KINDS["/hello-osv.bin"])
     guest.tell("/abort")
     eventually(lambda: vtapd.metrics().exits(guest.name, "guest-panic") == 1, "one crash", PATIENCE_S)
@@ -185,8 +185,8 @@ def test_docker_stop_presses_the_power_button_of_a_nanos_guest(boot: Boot) -> No
     assert not guest.is_running()
 
 
-def test_an_adopted_guest_is_still_known_for_what_it_is(vtapd: Daemon, boot: Boot) -> None:
-    """Nobody can know the exit status of another daemon's child: of an adopted nanos guest the console alone tells."""
+def test_end_of_an_adopted_guest_is_recognised(vtapd: Daemon, boot: Boot) -> None:
+    """Only a parent gets its child's exit status, so for an adopted nanos guest only the console shows the reason."""
     guest = boot(KINDS["/hello-nanos.img"])
     before = vtapd.await_state(guest.name, "running", deadline_s=PATIENCE_S).only_guest
     vtapd.kill()
@@ -199,7 +199,7 @@ def test_an_adopted_guest_is_still_known_for_what_it_is(vtapd: Daemon, boot: Boo
     await_end(vtapd, guest, "guest-panic", None, old)
 
 
-def test_nanos_kernel_gets_no_words_since_it_reads_none(vtapd: Daemon, containers: Containers) -> None:
+def test_nanos_kernel_gets_no_command_line(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.guest(kernel="/hello-nanos.bin", guest="nanos")
     vtapd.await_state(guest.name, "running", deadline_s=PATIENCE_S)
     view = vtapd.inspect(guest.name).only_guest
@@ -218,7 +218,7 @@ def test_nanos_kernel_gets_no_words_since_it_reads_none(vtapd: Daemon, container
         ({"kernel": "/hello-nanos.img", "guest": "rumprun"}, "vtapd.guest=rumprun"),
     ],
 )
-def test_what_a_kind_cannot_be_given_is_refused_by_its_label(
+def test_unsupported_label_is_refused_by_name(
     vtapd: Daemon, containers: Containers, labels: dict[str, str], said: str
 ) -> None:
     container = containers.guest("-e", "GREETING=hiya", **labels)
@@ -227,7 +227,7 @@ def test_what_a_kind_cannot_be_given_is_refused_by_its_label(
 
 
 @pytest.mark.parametrize(("image", "value"), [("/hello-osv.bin", "a b"), ("/hello.bin", 'a "b"')])
-def test_variable_that_a_kind_cannot_carry_is_left_out_with_a_note(
+def test_variable_that_a_kind_cannot_take_is_left_out_with_a_note(
     vtapd: Daemon, containers: Containers, image: str, value: str
 ) -> None:
     guest = containers.serving_guest("-e", f"GREETING={value}", kernel=image, env="true")

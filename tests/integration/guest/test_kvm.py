@@ -1,6 +1,6 @@
-"""KVM's device is opened by QEMU, and by nobody else in the container.
+"""/dev/kvm is opened by QEMU, and by no other process in the container.
 
-Whether a guest boots with KVM depends on the machine, so the QEMU here opens the device, late, and then emulates.
+Whether KVM works depends on the machine, so the QEMU of this test opens the device, late, and then emulates.
 """
 
 import tempfile
@@ -17,7 +17,7 @@ from tests.harness.processes import run
 from tests.harness.waiting import eventually
 
 KVM = ("c", "10", "232")  # Documentation/admin-guide/devices.txt
-# EPERM is what a device rule says; a machine without KVM says something else.
+# A device rule gives EPERM; a machine without KVM gives another error.
 QEMU = """#!/bin/sh
 sleep 0.5
 if (: <>"${0%/*}/kvm") 2>&1 | grep 'Operation not permitted' >&2; then exit 1; fi
@@ -42,7 +42,7 @@ def qemu() -> Iterator[Path]:
 
 
 @pytest.mark.both_cgroups
-def test_qemu_may_open_it_and_the_container_may_not(
+def test_qemu_may_open_kvm_and_the_container_may_not(
     no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, qemu: Path
 ) -> None:
     daemon = current_daemon.get({"guest": {"qemu": str(qemu)}})
@@ -55,6 +55,6 @@ def test_qemu_may_open_it_and_the_container_may_not(
         )
         return inside == others
 
-    eventually(is_inside, "QEMU is in the container's cgroup, but for v1's devices")
+    eventually(is_inside, "QEMU is in the container's cgroup, except for v1's devices")
     guest.exec("mknod", "/tmp/kvm", *KVM)
     assert not guest.opens("/tmp/kvm")

@@ -1,4 +1,4 @@
-"""How a Linux guest ends in good order. Its labels come from the image; how it crashes: test_foreign_guests.py."""
+"""How a Linux guest ends. Its labels come from the image; test_foreign_guests.py tests its crashes."""
 
 import json
 import time
@@ -25,10 +25,8 @@ def booted(machine: Machine, containers: Containers, **labels: str) -> Container
     return guest
 
 
-def test_a_vmlinux_is_recognised_and_boots_and_comes_back(
-    machine: Machine, vtapd: Daemon, containers: Containers
-) -> None:
-    """The ELF file that Debian's bzImage has within; QEMU starts it by its PVH note."""
+def test_vmlinux_is_recognised_boots_and_is_restarted(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+    """This is the ELF file inside Debian's bzImage; QEMU starts it by its PVH note."""
     labels = {"vtapd.kernel": "/vmlinux", "vtapd.guest": "auto", "vtapd.memory": "160M"}
     guest = containers.create(labels=labels, image=machine.linux_image)
     machine.put(built("vmlinux")[0].read_bytes(), guest.id, "/vmlinux")
@@ -36,8 +34,8 @@ def test_a_vmlinux_is_recognised_and_boots_and_comes_back(
     guest.await_page(BOOT_S)
     view = vtapd.inspect(guest.name).only_guest
     assert (view.kind, view.kind_because) == ("linux", "the image has a PVH note and Linux's banner")
-    told = json.loads(guest.get("/cgi-bin/info").body)
-    assert (told["mac"], told["mtu"]) == (guest.endpoint.mac, 1500)
+    info = json.loads(guest.get("/cgi-bin/info").body)
+    assert (info["mac"], info["mtu"]) == (guest.endpoint.mac, 1500)
     eventually(lambda: "linux-guest: serving" in guest.logs(), "its console is in docker logs")
     guest.tell("/cgi-bin/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted after the panic", BOOT_S)
@@ -59,7 +57,7 @@ def test_docker_stop_presses_the_power_button(machine: Machine, vtapd: Daemon, c
     guest = booted(machine, containers, stop_timeout=f"{DOCKERS_PATIENCE_S}s")
     qemu, began = guest.qemu(), time.monotonic()
     guest.stop(DOCKERS_PATIENCE_S)
-    assert time.monotonic() - began < DOCKERS_PATIENCE_S / 2, "the stop is done when the guest is"
+    assert time.monotonic() - began < DOCKERS_PATIENCE_S / 2, "the stop took longer than the guest"
     assert not is_alive(qemu)
     assert "linux-guest: power button" in guest.logs()
     assert "Power down" in guest.logs()

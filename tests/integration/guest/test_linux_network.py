@@ -1,6 +1,6 @@
-"""All of a container's network in a guest that nobody here wrote: Debian's kernel with a busybox initramfs.
+"""The whole network of a container in a foreign guest: Debian's kernel with a busybox initramfs.
 
-What it was told is read off its console; that it is right is shown by who reaches it, and whom it reaches.
+The console shows what the guest was given; connections in both directions show that it works.
 """
 
 import hashlib
@@ -29,8 +29,8 @@ def linux(machine: Machine, containers: Containers, *options: str, **labels: str
     return containers.create(*options, labels=asked, image=machine.linux_image)
 
 
-def says(guest: Container, line: str) -> None:
-    eventually(lambda: f"linux-guest: {line}" in guest.logs(), f"the console says: {line}", BOOT_S)
+def prints(guest: Container, line: str) -> None:
+    eventually(lambda: f"linux-guest: {line}" in guest.logs(), f"the console has: {line}", BOOT_S)
 
 
 def get(machine: Machine, host: str, path: str = "/", port: int = 80, body: bytes | None = None) -> bytes:
@@ -64,28 +64,28 @@ def test_both_families_on_two_networks(machine: Machine, vtapd: Daemon, containe
     guest.start()
     ipv6 = f"fd00:{mtu}::2"
     other = guest.endpoints()[second].address
-    says(guest, f"eth0 {guest.address}/24 gw 192.168.80.1 mtu {mtu}")
-    says(guest, f"eth0 {ipv6}/64 gw fd00:{mtu}::1 mtu {mtu}")
-    says(guest, f"eth1 {other}/26 gw - mtu 1500")
-    says(guest, "serving on port 80")
+    prints(guest, f"eth0 {guest.address}/24 gw 192.168.80.1 mtu {mtu}")
+    prints(guest, f"eth0 {ipv6}/64 gw fd00:{mtu}::1 mtu {mtu}")
+    prints(guest, f"eth1 {other}/26 gw - mtu 1500")
+    prints(guest, "serving on port 80")
 
     neighbour = containers.run("--network", first)
-    beside = containers.run("--network", second)
+    internal_neighbour = containers.run("--network", second)
     assert b"Hello from Linux" in get(machine, guest.address)
     assert b"Hello from Linux" in get(machine, ipv6)
     assert b"Hello from Linux" in get(machine, "127.0.0.1", port=8086)
     assert b"Hello from Linux" in get(machine, "::1", port=8086)
     assert "Hello from Linux" in neighbour.fetch(guest.address)
-    assert "Hello from Linux" in beside.fetch(other)
+    assert "Hello from Linux" in internal_neighbour.fetch(other)
     for address in (guest.address, ipv6):
         assert pings(neighbour, address), address
-    assert pings(beside, other)
+    assert pings(internal_neighbour, other)
 
-    told = json.loads(get(machine, guest.address, "/cgi-bin/info"))
-    assert (told["hostname"], told["mtu"], told["mac"]) == ("kek-host", mtu, guest.endpoint.mac)
-    assert told["resolv"] == "nameserver 192.0.2.53 "
+    info = json.loads(get(machine, guest.address, "/cgi-bin/info"))
+    assert (info["hostname"], info["mtu"], info["mac"]) == ("kek-host", mtu, guest.endpoint.mac)
+    assert info["resolv"] == "nameserver 192.0.2.53 "
     notes = vtapd.inspect(guest.name).only_guest.notes
-    assert notes == [], "it was told of everything"
+    assert notes == [], "it was info of everything"
 
     assert hashlib.sha256(get(machine, guest.address, "/cgi-bin/bytes")).digest() == hashlib.sha256(BODY).digest()
     summed = get(machine, guest.address, "/cgi-bin/sum", body=BODY).decode().split()[0]
@@ -93,19 +93,19 @@ def test_both_families_on_two_networks(machine: Machine, vtapd: Daemon, containe
 
 
 def test_routes_of_the_container_are_the_guests(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
-    """Somebody adds a route before the guest starts, as `docker network connect` with a gateway or a script does."""
+    """A route is added before the guest starts, as `docker network connect` with a gateway or a script does."""
     vtapd.stop()
     guest = linux(machine, containers, "--cap-add", "NET_ADMIN").start()
     guest.exec("ip", "route", "add", "198.51.100.0/24", "via", guest.endpoint.gateway)
     before = network(guest.pid)
     vtapd.start()
-    says(guest, f"route 198.51.100.0/24 via {guest.endpoint.gateway} dev eth0")
+    prints(guest, f"route 198.51.100.0/24 via {guest.endpoint.gateway} dev eth0")
     vtapd.command("detach", guest.name)
     assert network(guest.pid) == before
 
 
-def test_dhcp(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
-    """From a server beside it on its network; the container keeps its own address."""
+def test_guest_gets_its_address_by_dhcp(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+    """A server on the guest's network gives it; the container keeps its own address."""
     lan = containers.network("--subnet", "192.168.82.0/24")
     server = containers.run("--network", lan, "--ip", "192.168.82.5")
     config = "start 192.168.82.100\nend 192.168.82.110\ninterface eth0\nopt subnet 255.255.255.0\n"
@@ -113,8 +113,8 @@ def test_dhcp(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
     server.exec("sh", "-c", f"printf '{config}' >/tmp/dhcpd.conf; touch /tmp/leases")
     machine.docker("exec", "-d", server.id, "udhcpd", "-f", "/tmp/dhcpd.conf")
     guest = linux(machine, containers, "--network", lan, address="dhcp").start()
-    says(guest, "eth0 has its address by DHCP")
-    says(guest, "serving on port 80")
+    prints(guest, "eth0 has its address by DHCP")
+    prints(guest, "serving on port 80")
     answering = [f"192.168.82.{number}" for number in range(100, 111)]
     leased = next(address for address in answering if pings(server, address))
     assert b"Hello from Linux" in get(machine, leased)
@@ -122,10 +122,10 @@ def test_dhcp(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
     assert any(guest.address in each for each in network(guest.pid).addresses)
 
 
-def test_a_queue_for_each_processor(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
-    """Also for a guest that comes after one which left a queue switched off."""
+def test_one_queue_per_cpu(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+    """This also holds for a guest that starts after one that left a queue switched off."""
     guest = linux(machine, containers, cpus="2").start()
-    says(guest, "eth0 has 2 queues")
+    prints(guest, "eth0 has 2 queues")
     guest.await_page(BOOT_S)
     tap = vtapd.inspect(guest.name).interfaces[0].tap
     assert tap is not None

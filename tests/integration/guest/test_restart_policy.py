@@ -1,4 +1,4 @@
-"""Whether a guest comes back, and after how long."""
+"""Whether a guest is restarted, and after what delay."""
 
 from itertools import pairwise
 
@@ -15,7 +15,7 @@ GROWTH = 600 ** (1 / 8)  # from 100 ms to 60 s in eight steps
 
 
 def crash(daemon: Daemon, guest: Container, times: int = 1) -> None:
-    """As soon as it answers, again; returns when the last crash was counted."""
+    """Crash the guest whenever it answers; return when the last crash was counted."""
     for _ in range(times):
         guest.await_page(PATIENCE_S)
         counted = daemon.metrics().exits(guest.name)
@@ -24,15 +24,15 @@ def crash(daemon: Daemon, guest: Container, times: int = 1) -> None:
         eventually(lambda n=counted: daemon.metrics().exits(guest.name) == n + 1, "the crash is counted", PATIENCE_S)  # type: ignore[misc]
 
 
-def test_no(vtapd: Daemon, containers: Containers) -> None:
+def test_policy_no_does_not_restart(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.guest(restart="no", on_exit="keep")
     crash(vtapd, guest)
     vtapd.await_state(guest.name, "exited", "failed")
-    holds_for(lambda: not qemus_of(guest.id), "no QEMU comes back", 1.0)
+    holds_for(lambda: not qemus_of(guest.id), "no QEMU is started", 1.0)
     assert vtapd.metrics().restarts(guest.name) == 0
 
 
-def test_no_stops_the_container(vtapd: Daemon, containers: Containers) -> None:
+def test_policy_no_stops_the_container(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.guest(restart="no")
     guest.await_page()
     guest.tell("/crash")
@@ -40,7 +40,7 @@ def test_no_stops_the_container(vtapd: Daemon, containers: Containers) -> None:
 
 
 @pytest.mark.parametrize("restart", ["always", "unless-stopped"])
-def test_a_clean_end_is_no_reason_to_stay_away(vtapd: Daemon, containers: Containers, restart: str) -> None:
+def test_clean_end_is_restarted_with_policy_always(vtapd: Daemon, containers: Containers, restart: str) -> None:
     guest = containers.serving_guest(restart=restart)
     guest.tell("/exit?code=0")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted", PATIENCE_S)
@@ -48,20 +48,20 @@ def test_a_clean_end_is_no_reason_to_stay_away(vtapd: Daemon, containers: Contai
     assert vtapd.metrics().exits(guest.name, "guest-exit") == 1
 
 
-def test_on_failure_with_a_limit_gives_up(vtapd: Daemon, containers: Containers) -> None:
+def test_on_failure_stops_after_its_limit(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.guest(restart="on-failure:2", on_exit="keep")
     crash(vtapd, guest, times=3)
     view = vtapd.await_state(guest.name, "failed")
     assert view.only_guest.restarts == 2
     assert len(view.only_guest.history) == 3
-    assert "2" in view.message, f"the reason tells the limit: {view.message!r}"
+    assert "2" in view.message, f"the reason names the limit: {view.message!r}"
     assert guest.is_running()
-    holds_for(lambda: not qemus_of(guest.id), "no QEMU comes back", 1.0)
+    holds_for(lambda: not qemus_of(guest.id), "no QEMU is started", 1.0)
 
 
 @pytest.mark.vtapd_config(restart=CURVE)
 def test_delays_follow_the_curve(vtapd: Daemon, containers: Containers) -> None:
-    """Each is the one before times the eighth root of 600, give or take 10 % of each."""
+    """Each is the previous one times the eighth root of 600, with a jitter of 10 %."""
     guest = containers.guest()
     crash(vtapd, guest, times=4)
     guest.await_page(PATIENCE_S)
@@ -97,11 +97,11 @@ def test_backoff_is_shown_while_it_lasts(vtapd: Daemon, containers: Containers) 
 
 
 @pytest.mark.vtapd_config(restart=CURVE | {"reset_after": "1s", "jitter": 0.0})
-def test_health_starts_the_curve_again(vtapd: Daemon, containers: Containers) -> None:
+def test_healthy_run_resets_the_curve(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.guest()
     crash(vtapd, guest, times=2)
     guest.await_page(PATIENCE_S)
-    holds_for(lambda: guest.get().status == 200, "the guest is well", 1.5)
+    holds_for(lambda: guest.get().status == 200, "the guest is healthy", 1.5)
     crash(vtapd, guest)
     guest.await_page(PATIENCE_S)
     first, second, third = vtapd.inspect(guest.name).only_guest.delays_s

@@ -1,4 +1,4 @@
-"""Kernels that are none: the guest fails with a message, the container keeps its network, the host is not touched."""
+"""Invalid kernels: the guest fails with a message, the container keeps its network, the host is not touched."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.harness.observe import network, qemus_of
 from tests.harness.waiting import eventually, holds_for
 from tests.unit.images import ARM64, LOAD, X86_64, bzimage, elf, multiboot_elf, note, notes, pvh_note
 
-# tests/images/container.py puts them there; the link leads to a path where this test puts a real kernel on the host.
+# tests/images/container.py makes these files; the link leads to a path where this test puts a real kernel on the host.
 HOST_KERNEL = Path("/tmp/vtapd-test-host-kernel.bin")
 GUEST = REPOSITORY / "build" / "guest" / "hello.bin"
 REFUSED = ("failed", "rejected")
@@ -23,7 +23,7 @@ REFUSED = ("failed", "rejected")
     ["/missing", "/wrong/text", "/wrong/empty", "/wrong/folder", "/wrong/fifo", "/wrong/loop", "/wrong/magic-link",
      "/dev/zero", "/hello.bin/below", "/wrong/host-link"],
 )  # fmt: skip
-def test_refused(vtapd: Daemon, containers: Containers, kernel: str) -> None:
+def test_invalid_kernel_path_is_refused(vtapd: Daemon, containers: Containers, kernel: str) -> None:
     container = containers.guest(kernel=kernel, on_exit="keep")
     before = network(container.pid).addresses
     view = vtapd.await_state(container.name, *REFUSED)
@@ -37,7 +37,7 @@ def test_refused(vtapd: Daemon, containers: Containers, kernel: str) -> None:
     assert not qemus_of(container.id)
 
 
-def test_an_absolute_symlink_never_leads_to_the_host(vtapd: Daemon, containers: Containers) -> None:
+def test_absolute_symlink_does_not_lead_to_the_host(vtapd: Daemon, containers: Containers) -> None:
     shutil.copyfile(GUEST, HOST_KERNEL)
     try:
         container = containers.guest(kernel="/wrong/host-link", on_exit="keep")
@@ -58,7 +58,7 @@ UNBOOTABLE = {
 
 
 @pytest.mark.parametrize("name", UNBOOTABLE)
-def test_what_qemu_does_not_boot_is_refused_before_anything_is_touched(
+def test_unbootable_image_is_refused_before_any_change(
     machine: Machine, vtapd: Daemon, containers: Containers, name: str
 ) -> None:
     content, lacks = UNBOOTABLE[name]
@@ -72,13 +72,13 @@ def test_what_qemu_does_not_boot_is_refused_before_anything_is_touched(
     assert network(container.pid).addresses
 
 
-def test_a_missing_initrd(vtapd: Daemon, containers: Containers) -> None:
+def test_missing_initrd_is_refused(vtapd: Daemon, containers: Containers) -> None:
     container = containers.guest(initrd="/missing-initrd", guest="linux", on_exit="keep")
     assert "/missing-initrd" in vtapd.await_state(container.name, *REFUSED).message
 
 
-def test_a_fifo_does_not_hold_up_the_daemon(vtapd: Daemon, containers: Containers) -> None:
-    """Opening one for reading blocks until somebody writes, and here nobody does."""
+def test_fifo_does_not_block_the_daemon(vtapd: Daemon, containers: Containers) -> None:
+    """Opening a fifo for reading blocks until another process opens it for writing, which happens here never."""
     containers.guest(kernel="/wrong/fifo")
     containers.serving_guest()
     assert vtapd.metrics().value("vtapd_docker_connected") == 1

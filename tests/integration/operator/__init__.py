@@ -1,1 +1,1 @@
-"""What an operator types and reads: commands, events, metrics, pages."""
+"""What an operator types and reads: commands, events, metrics, screens."""

@@ -1,4 +1,4 @@
-"""`vtapd check` on machines that have everything, and on some that lack one thing."""
+"""`vtapd check` on machines that have everything, and on machines that lack one thing."""
 
 import json
 import os
@@ -32,7 +32,7 @@ class Report:
 
 
 def check(machine: Machine, *words: str, tables: Tables | None = None, before: Sequence[str] = ()) -> Report:
-    """The report, on a machine with its network and cgroups; nothing may be left of the probes."""
+    """Run `vtapd check` on a machine with its network and cgroups; assert that the probes leave nothing behind."""
     file = machine.home / "check.toml"
     file.write_text(format_toml(merged(default_config(machine), tables or {})))
     asked = ["--config", str(file)] if not words else list(words)
@@ -49,14 +49,14 @@ def check(machine: Machine, *words: str, tables: Tables | None = None, before: S
 
 
 def traces(machine: Machine) -> list[str]:
-    """What a probe might leave: links, cgroups, folders."""
+    """Return what a probe might leave: links, cgroups, folders."""
     links = machine.run("ip", "-o", "link").stdout.count("vtapcheck")
     cgroups = machine.run("find", str(CGROUPS), "-maxdepth", "2", "-name", "vtapd-scratch-*").stdout.split()
     return [str(links), *cgroups, *map(str, Path("/tmp").glob("vtapd-check-*"))]
 
 
 @pytest.mark.both_cgroups
-def test_a_machine_that_can(machine: Machine, no_vtapd: None) -> None:
+def test_complete_machine_passes(machine: Machine, no_vtapd: None) -> None:
     report = check(machine)
     version = machine.docker("info", "-f", "{{.CgroupVersion}}")
     assert (report.status, report.can_attach) == (0, True)
@@ -72,26 +72,26 @@ def test_a_machine_that_can(machine: Machine, no_vtapd: None) -> None:
     assert report.of("daemon") == ("warn", "none runs")
 
 
-def test_with_a_daemon(machine: Machine, vtapd: Daemon) -> None:
+def test_running_daemon_is_reported(machine: Machine, vtapd: Daemon) -> None:
     report = check(machine)
     assert report.of("daemon")[0] == "ok"
     assert "the daemon" in report.of("descriptors")[1]
 
 
-def test_without_docker(machine: Machine) -> None:
+def test_missing_docker_fails(machine: Machine) -> None:
     report = check(machine, tables={"docker": {"host": "unix:///nonexistent/docker.sock", "timeout": "2s"}})
     assert (report.status, report.can_attach, report.of("docker")[0]) == (1, False, "FAIL")
-    assert report.of("macvtap")[0] == report.of("device rule")[0] == "ok", "the rest is looked at all the same"
+    assert report.of("macvtap")[0] == report.of("device rule")[0] == "ok", "the other checks were skipped"
 
 
-def test_without_qemu(machine: Machine) -> None:
+def test_missing_qemu_is_a_warning(machine: Machine) -> None:
     report = check(machine, tables={"guest": {"qemu": "/nonexistent/qemu"}})
-    assert (report.status, report.of("qemu")[0]) == (0, "warn"), "taps can be had without it"
+    assert (report.status, report.of("qemu")[0]) == (0, "warn"), "attaching does not need QEMU"
     assert "/nonexistent/qemu" in report.of("qemu")[1]
 
 
-def test_a_qemu_without_seccomp(machine: Machine, tmp_path: Path) -> None:
-    """What one says that was built without it (QEMU's vl.c): there is no option group 'sandbox'."""
+def test_qemu_without_seccomp_is_a_warning(machine: Machine, tmp_path: Path) -> None:
+    """A QEMU that was built without seccomp (QEMU's vl.c) has no option group 'sandbox'."""
     fake = tmp_path / "qemu-system-x86_64"
     fake.write_text(
         "#!/bin/sh\n"
@@ -107,7 +107,7 @@ def test_a_qemu_without_seccomp(machine: Machine, tmp_path: Path) -> None:
     assert "no seccomp" in report.of("qemu")[1]
 
 
-def test_a_wrong_configuration(machine: Machine, tmp_path: Path) -> None:
+def test_wrong_configuration_fails(machine: Machine, tmp_path: Path) -> None:
     file = tmp_path / "wrong.toml"
     file.write_text('[guest]\nmemroy = "64M"\n')
     report = check(machine, "--config", str(file))
@@ -115,31 +115,31 @@ def test_a_wrong_configuration(machine: Machine, tmp_path: Path) -> None:
     assert "memroy" in report.of("config")[1]
 
 
-def test_guests_as_root(machine: Machine) -> None:
+def test_guests_as_root_fail(machine: Machine) -> None:
     report = check(machine, tables={"guest": {"user": "root"}})
     assert (report.status, report.of("guest user")[0]) == (1, "FAIL")
 
 
-def test_no_rights(machine: Machine) -> None:
-    """As an ordinary user it says which, and does not try what it cannot know."""
+def test_missing_rights_are_named_and_probes_skipped(machine: Machine) -> None:
+    """An ordinary user sees which rights are missing; checks that need them are not tried."""
     report = check(machine, before=("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"))
     assert (report.status, report.of("rights")[0]) == (1, "FAIL")
     for what in ("CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_MKNOD"):
         assert what in report.of("rights")[1]
     for what in ("macvtap", "device rule", "sandbox"):
         assert report.of(what) == ("warn", "not tried without the daemon's rights")
-    assert report.of("qemu")[0] == "ok", "that one can be asked by anybody"
+    assert report.of("qemu")[0] == "ok", "QEMU's version needs no rights"
 
 
-def test_a_network_that_takes_no_macvtap(machine: Machine) -> None:
-    """Without CAP_NET_ADMIN over a new network namespace, the probe itself is refused, and says so."""
+def test_missing_net_admin_fails(machine: Machine) -> None:
+    """Without CAP_NET_ADMIN over a new network namespace the probe is refused, and the finding says so."""
     report = check(machine, before=("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"))
     assert report.status == 1
     assert "CAP_NET_ADMIN" in report.of("rights")[1]
 
 
 def printed(machine: Machine, **more: str) -> str:
-    """On a terminal."""
+    """Return what `vtapd check` prints on a terminal."""
     file = machine.home / "check.toml"
     file.write_text(format_toml(default_config(machine)))
     ours, theirs = pty.openpty()
@@ -152,14 +152,14 @@ def printed(machine: Machine, **more: str) -> str:
     try:
         while piece := os.read(ours, 65536):
             text += piece
-    except OSError:  # EIO: nobody has the other end any more
+    except OSError:  # EIO: the other end is closed
         pass
     finally:
         os.close(ours)
     return text.decode()
 
 
-def test_colours_are_for_terminals(machine: Machine) -> None:
+def test_colours_are_only_for_terminals(machine: Machine) -> None:
     assert "\x1b[32mok" in printed(machine)
     plain = printed(machine, NO_COLOR="1")
     assert "\x1b[3" not in plain

@@ -1,4 +1,4 @@
-"""The Tab key, in the shells themselves."""
+"""Completion by the Tab key, in the shells themselves."""
 
 import shutil
 from pathlib import Path
@@ -12,13 +12,13 @@ from tests.harness.processes import run
 BASH = """
 source "$1"; shift
 COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
-compopt() { :; }  # of use only while readline asks
+compopt() { :; }  # works only during completion by readline
 _vtapd_completion vtapd
 printf '%s\\n' "${COMPREPLY[@]}"
 """
 ZSH = """
 autoload -Uz compinit && compinit -u -D
-# Both are of use only while zle asks; the arrays that they are given are what it would show.
+# Both work only during completion by zle; the arrays that they are given are what it would show.
 compadd() { print -l -- ${(P)argv[-1]}; }
 _describe() { print -l -- ${${(P)3}%%:*}; }
 source "$1"; shift
@@ -29,10 +29,10 @@ _vtapd_completion
 
 @pytest.fixture
 def on_path(vtapd: Daemon, tmp_path: Path) -> dict[str, str]:
-    """`vtapd` as it would be installed, and its socket where the daemon under test listens."""
+    """Install `vtapd` on a PATH, with VTAPD_SOCKET set to the daemon under test."""
     program = tmp_path / "bin" / "vtapd"
     program.parent.mkdir()
-    # What an installed script of that name does: click goes by it.
+    # click takes its program name from the name of the installed script.
     program.write_text(
         f"#!{COMMAND[0]}\nimport sys\nfrom supervisor.cli.main import main\nsys.exit(main(prog_name='vtapd'))\n"
     )
@@ -42,7 +42,7 @@ def on_path(vtapd: Daemon, tmp_path: Path) -> dict[str, str]:
 
 
 def completed(shell: str, env: dict[str, str], folder: Path, *words: str) -> list[str]:
-    """What that shell offers for the last of these words."""
+    """Return what the shell offers for the last of these words."""
     if shutil.which(shell) is None:
         pytest.skip(f"no {shell} here; `make test` installs it")
     script = folder / f"vtapd.{shell}"
@@ -58,7 +58,7 @@ def completed(shell: str, env: dict[str, str], folder: Path, *words: str) -> lis
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_what_is_offered(
+def test_commands_containers_and_options_are_offered(
     shell: str, vtapd: Daemon, containers: Containers, on_path: dict[str, str], tmp_path: Path
 ) -> None:
     one, other = containers.run().await_attached(), containers.run().await_attached()
@@ -69,6 +69,6 @@ def test_what_is_offered(
     assert "--json" in completed(shell, on_path, tmp_path, "vtapd", "ps", "--")
 
 
-def test_no_daemon_answers(on_path: dict[str, str], tmp_path: Path) -> None:
+def test_nothing_is_offered_without_a_daemon(on_path: dict[str, str], tmp_path: Path) -> None:
     nowhere = on_path | {"VTAPD_SOCKET": str(tmp_path / "nothing.sock")}
     assert completed("bash", nowhere, tmp_path, "vtapd", "inspect", "") == []

@@ -1,4 +1,4 @@
-"""`vtapd console`: on a terminal and on a pipe, alone and with others, and whatever ends under it."""
+"""`vtapd console`: on a terminal and on a pipe, alone and with others, and what ends while it is open."""
 
 import json
 import os
@@ -37,29 +37,31 @@ def console(vtapd: Daemon, guest: Container) -> Iterator[Terminal]:
 
 
 def is_left(terminal: Terminal, status: int) -> None:
-    """With this status, and the terminal as it was."""
+    """Assert that the command ended with this status and restored the terminal."""
     assert terminal.wait() == status
     assert terminal.attributes() == terminal.before
 
 
 def test_type_see_and_leave(console: Terminal, guest: Container) -> None:
-    assert console.attributes() != console.before, "each key goes out by itself"
+    assert console.attributes() != console.before, "the terminal does not send each key at once"
     console.type("Hiya\x03\r")
-    assert console.shows("Hiya\x03\r\n"), "Ctrl-C too is the guest's"
+    assert console.shows("Hiya\x03\r\n"), "Ctrl-C was not sent to the guest"
     console.type(f"no{LEAVE}more")
     is_left(console, 0)
     assert console.shows("left the console")
-    eventually(lambda: "Hiya" in guest.logs(), "it is in docker logs, too")
+    eventually(lambda: "Hiya" in guest.logs(), "the typed text is in docker logs")
     assert "more" not in guest.logs()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
-def test_a_signal(console: Terminal, number: signal.Signals) -> None:
+def test_signal_restores_the_terminal(console: Terminal, number: signal.Signals) -> None:
     console.signal(number)
     is_left(console, 128 + number)
 
 
-def test_the_daemon_is_killed(vtapd: Daemon, console: Terminal, guest: Container) -> None:
+def test_killed_daemon_ends_the_console_and_the_next_serves_it(
+    vtapd: Daemon, console: Terminal, guest: Container
+) -> None:
     qemu = guest.qemu()
     vtapd.kill()
     is_left(console, 1)
@@ -74,14 +76,14 @@ def test_the_daemon_is_killed(vtapd: Daemon, console: Terminal, guest: Container
         is_left(again, 0)
 
 
-def test_the_daemon_ends(vtapd: Daemon, console: Terminal) -> None:
+def test_stopping_daemon_ends_the_console(vtapd: Daemon, console: Terminal) -> None:
     vtapd.stop()
     is_left(console, 1)
     assert console.shows("vtapd ends; the guest runs on")
     vtapd.start()
 
 
-def test_the_guest_is_restarted(console: Terminal, guest: Container) -> None:
+def test_console_survives_a_restart_of_the_guest(console: Terminal, guest: Container) -> None:
     guest.tell("/crash")
     assert console.shows("the guest ended (guest-reset); the next one starts in 0.")
     assert console.shows("the guest starts")
@@ -92,7 +94,7 @@ def test_the_guest_is_restarted(console: Terminal, guest: Container) -> None:
     is_left(console, 0)
 
 
-def test_the_guest_is_stopped_and_started(vtapd: Daemon, console: Terminal, guest: Container) -> None:
+def test_console_survives_stop_and_start_of_the_guest(vtapd: Daemon, console: Terminal, guest: Container) -> None:
     vtapd.command("stop", guest.name)
     assert console.shows("the guest ended (stopped); none follows")
     console.type("x")
@@ -103,13 +105,13 @@ def test_the_guest_is_stopped_and_started(vtapd: Daemon, console: Terminal, gues
     assert console.shows("here again")
 
 
-def test_the_container_ends(console: Terminal, guest: Container) -> None:
+def test_end_of_the_container_ends_the_console(console: Terminal, guest: Container) -> None:
     guest.remove()
     is_left(console, 0)
     assert console.shows("the container has ended")
 
 
-def test_one_writes_and_others_watch(vtapd: Daemon, console: Terminal, guest: Container) -> None:
+def test_first_console_writes_and_others_watch(vtapd: Daemon, console: Terminal, guest: Container) -> None:
     with (
         Terminal.of(vtapd, "console", guest.name) as second,
         Terminal.of(vtapd, "console", "--view", guest.name) as third,
@@ -140,16 +142,16 @@ def piped(vtapd: Daemon, guest: Container, typed: str, *args: str) -> subprocess
     )
 
 
-def test_a_pipe(vtapd: Daemon, guest: Container) -> None:
-    """Here Ctrl-] is a byte as any other."""
+def test_piped_input_reaches_the_guest(vtapd: Daemon, guest: Container) -> None:
+    """On a pipe Ctrl-] is an ordinary byte."""
     many = "".join(f"line {n}\n" for n in range(500))
     answer = piped(vtapd, guest, f"{many}{LEAVE}end\n", "--linger", "3")
     assert (answer.returncode, answer.stderr) == (0, "")
     assert answer.stdout == f"{many}{LEAVE}end\n"
 
 
-def test_a_file_is_typed_too(vtapd: Daemon, guest: Container, tmp_path: Path) -> None:
-    """And whoever has seen enough of the output ends it."""
+def test_file_is_typed_until_the_output_is_closed(vtapd: Daemon, guest: Container, tmp_path: Path) -> None:
+    """The reader of the output closes it after one line."""
     file = tmp_path / "typed"
     file.write_text("first\n" + "many more\n" * 2000)
     argv = shlex.join([*COMMAND, "--socket", str(vtapd.control_socket), "console", guest.name, "--linger", "60"])
@@ -161,34 +163,38 @@ def test_a_file_is_typed_too(vtapd: Daemon, guest: Container, tmp_path: Path) ->
     assert "Traceback" not in done.stderr
 
 
-def test_a_pipe_beside_who_writes(vtapd: Daemon, console: Terminal, guest: Container) -> None:
+def test_pipe_cannot_write_while_another_console_does(vtapd: Daemon, console: Terminal, guest: Container) -> None:
     answer = piped(vtapd, guest, "text\n")
     assert answer.returncode == 1
     assert "nothing was typed" in answer.stderr
     assert console.process.poll() is None
 
 
-def test_a_guest_that_does_not_read(vtapd: Daemon, guest: Container) -> None:
-    """Whoever types is told, once, and the daemon waits for nobody."""
+def test_input_that_the_guest_does_not_read_is_dropped_with_a_message(vtapd: Daemon, guest: Container) -> None:
+    """The message appears once, and the daemon does not wait."""
     guest.tell("/hang")
     answer = piped(vtapd, guest, "x" * (2 << 20))
     assert (answer.returncode, answer.stdout) == (0, "")
     assert answer.stderr == "[vtapd: what you type is lost from here on: the guest does not read its console]\n"
 
 
-def test_what_was_said_is_shown_escaped(vtapd: Daemon, guest: Container) -> None:
+def test_console_log_is_shown_escaped(vtapd: Daemon, guest: Container) -> None:
     guest.get("/echo-console?text=%1b]0;owned%07%0a")
-    eventually(lambda: "owned" in guest.logs(), "it said so")
+    eventually(lambda: "owned" in guest.logs(), "the guest has printed it")
     shown = vtapd.command("console", "--log", guest.name).stdout
     assert "\\x1b]0;owned\\x07" in shown
     assert re.search(r"^hello: serving on [\d.]+:80$", shown, re.M)
     assert all(line.isprintable() for line in shown.splitlines())
-    told = json.loads(vtapd.command("console", "--log", "--json", guest.name).stdout)
-    assert (told["name"], told["writer"], "\x1b]0;owned\x07" in told["said"]) == (guest.name, None, True)
+    shown_json = json.loads(vtapd.command("console", "--log", "--json", guest.name).stdout)
+    assert (shown_json["name"], shown_json["writer"], "\x1b]0;owned\x07" in shown_json["said"]) == (
+        guest.name,
+        None,
+        True,
+    )
 
 
-def test_a_slow_viewer_is_parted_with(vtapd: Daemon, guest: Container) -> None:
-    """The guest talks on, the daemon keeps no more than some of it, and the viewer hears why, once he listens again."""
+def test_slow_viewer_is_disconnected(vtapd: Daemon, guest: Container) -> None:
+    """The guest prints on, the daemon keeps a bounded part, and the viewer gets the reason when it reads again."""
     with Terminal.of(vtapd, "console", "--view", guest.name) as slow:
         assert slow.shows("Ctrl-] leaves")
         os.kill(slow.process.pid, signal.SIGSTOP)
@@ -199,11 +205,11 @@ def test_a_slow_viewer_is_parted_with(vtapd: Daemon, guest: Container) -> None:
         assert int(status_of(vtapd.pid)["VmRSS"].split()[0]) < before + MOST_GROWTH_KIB
         os.kill(slow.process.pid, signal.SIGCONT)
         is_left(slow, 1)
-        eventually(lambda: re.search(r"vtapd: (too slow|hung up)", slow.text()), "it was told why")
-        assert len(slow.text()) < 1000 * len(text), "it did not get all"
+        eventually(lambda: re.search(r"vtapd: (too slow|hung up)", slow.text()), "the viewer shows the reason")
+        assert len(slow.text()) < 1000 * len(text), "the viewer got everything"
 
 
-def test_where_there_is_none(vtapd: Daemon, containers: Containers) -> None:
+def test_container_without_a_guest_is_refused(vtapd: Daemon, containers: Containers) -> None:
     plain = containers.run().await_attached()
     vtapd.await_state(plain.name, "attached")
     for name, words in ((plain.name, "no guest"), ("no-such-container", "vtapd ps")):

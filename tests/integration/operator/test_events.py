@@ -1,4 +1,4 @@
-"""`vtapd events`: what the daemon logs, told as it happens."""
+"""`vtapd events`: what the daemon logs, shown as it happens."""
 
 import json
 import socket
@@ -21,21 +21,21 @@ MOST_GROWTH_KIB = 16 << 10
 @pytest.fixture
 def followed(vtapd: Daemon) -> Iterator[Terminal]:
     with Terminal.of(vtapd, "events", "--json") as terminal:
-        eventually(lambda: followers(vtapd), "it follows")
+        eventually(lambda: followers(vtapd), "the events are followed")
         yield terminal
 
 
 def followers(vtapd: Daemon) -> int:
-    """Connections to the control socket: they belong to the network namespace of who connected."""
+    """Count the connections to the control socket. They belong to the network namespace of the client."""
     sockets = Path("/proc/self/net/unix").read_text().splitlines()
     return len([line for line in sockets if line.endswith(f" {vtapd.control_socket}")])
 
 
-def told(terminal: Terminal) -> list[dict[str, object]]:
+def events_in(terminal: Terminal) -> list[dict[str, object]]:
     return [json.loads(line) for line in terminal.text().splitlines(keepends=True) if line.endswith("\n")]
 
 
-def test_a_life_is_told(vtapd: Daemon, containers: Containers, followed: Terminal) -> None:
+def test_events_of_a_guests_life_are_shown(vtapd: Daemon, containers: Containers, followed: Terminal) -> None:
     guest = containers.serving_guest()
     guest.tell("/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted")
@@ -50,21 +50,23 @@ def test_a_life_is_told(vtapd: Daemon, containers: Containers, followed: Termina
     }
     for name, those in expected.items():
 
-        def is_told(name: str = name, those: list[str] = those) -> bool:
-            seen = iter([event["event"] for event in told(followed) if event["container"] == name])
+        def are_shown(name: str = name, those: list[str] = those) -> bool:
+            seen = iter([event["event"] for event in events_in(followed) if event["container"] == name])
             return all(any(event == each for event in seen) for each in those)
 
-        eventually(is_told, f"{name}: {those}")
-    ends = [event for event in told(followed) if event["event"] == "guest_exited" and event["container"] == guest.name]
+        eventually(are_shown, f"{name}: {those}")
+    ends = [
+        event for event in events_in(followed) if event["event"] == "guest_exited" and event["container"] == guest.name
+    ]
     assert [end["reason"] for end in ends] == ["guest-reset", "stopped"]
-    assert all(event["time"] for event in told(followed))
+    assert all(event["time"] for event in events_in(followed))
 
 
 @pytest.mark.vtapd_config(log={"level": "error"})
-def test_of_one_container_for_people_whatever_the_logs_level(vtapd: Daemon, containers: Containers) -> None:
+def test_events_of_one_container_do_not_depend_on_the_log_level(vtapd: Daemon, containers: Containers) -> None:
     guest, other = containers.serving_guest(), containers.serving_guest()
     with Terminal.of(vtapd, "events", guest.id12) as terminal:
-        eventually(lambda: followers(vtapd), "it follows")
+        eventually(lambda: followers(vtapd), "the events are followed")
         other.tell("/crash")
         eventually(lambda: vtapd.metrics().restarts(other.name) == 1, "the other is restarted")
         guest.tell("/crash")
@@ -73,7 +75,7 @@ def test_of_one_container_for_people_whatever_the_logs_level(vtapd: Daemon, cont
     assert "guest_exited" not in vtapd.log_file.read_text()
 
 
-def test_the_daemon_ends(vtapd: Daemon, followed: Terminal) -> None:
+def test_end_of_the_daemon_ends_the_command(vtapd: Daemon, followed: Terminal) -> None:
     vtapd.stop()
     assert followed.wait() == 1
     assert followed.shows("the daemon has ended")
@@ -85,12 +87,12 @@ def test_ctrl_c_is_no_failure(followed: Terminal) -> None:
     assert followed.wait() == 0
 
 
-def test_one_who_does_not_read(vtapd: Daemon, containers: Containers) -> None:
-    """He costs bounded memory, and nobody waits for him."""
-    with closing(socket.socket(socket.AF_UNIX)) as deaf:
-        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-        deaf.connect(str(vtapd.control_socket))
-        deaf.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+def test_follower_that_does_not_read_costs_bounded_memory(vtapd: Daemon, containers: Containers) -> None:
+    """The daemon does not wait for it."""
+    with closing(socket.socket(socket.AF_UNIX)) as silent:
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        silent.connect(str(vtapd.control_socket))
+        silent.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
         guest = containers.serving_guest()
         before = int(status_of(vtapd.pid)["VmRSS"].split()[0])
         for _ in range(20):
@@ -98,8 +100,8 @@ def test_one_who_does_not_read(vtapd: Daemon, containers: Containers) -> None:
         assert int(status_of(vtapd.pid)["VmRSS"].split()[0]) < before + MOST_GROWTH_KIB
 
 
-def test_so_many_may_follow(vtapd: Daemon) -> None:
-    """Others are still answered, and places are free again."""
+def test_number_of_followers_is_limited(vtapd: Daemon) -> None:
+    """Other commands still get answers, and places become free again."""
     with ExitStack() as owned:
         for _ in range(MOST_FOLLOWERS):
             follower = owned.enter_context(closing(socket.socket(socket.AF_UNIX)))
@@ -112,7 +114,7 @@ def test_so_many_may_follow(vtapd: Daemon) -> None:
     eventually(lambda: followers(vtapd) == 0, "places are free again", 30.0)
 
 
-def test_of_nobody(vtapd: Daemon) -> None:
+def test_unknown_container_is_refused(vtapd: Daemon) -> None:
     answer = vtapd.command("events", "nobody", check=False)
     assert answer.returncode == 1
     assert "vtapd ps" in answer.stderr

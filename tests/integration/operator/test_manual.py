@@ -1,4 +1,4 @@
-"""`--help` and the manual page tell what a user needs, and are one text."""
+"""`--help` and the manual page contain what a user needs, and the same text."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ def page() -> str:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help(name: str, page: str) -> None:
+def test_help_has_all_sections_and_is_in_the_page(name: str, page: str) -> None:
     shown = run([*COMMAND, name, "--help"], env=environment(COLUMNS="120")).stdout
     for heading in ("Usage:", "Exit codes:", "Examples:", "Options:"):
         assert heading in shown
@@ -29,15 +29,15 @@ def test_help(name: str, page: str) -> None:
         assert line.replace("\\", "\\(rs").replace("-", "\\-") in page
 
 
-def test_the_page_is_right(page: str) -> None:
+def test_page_passes_mandoc_lint(page: str) -> None:
     if shutil.which("mandoc") is None:
         pytest.skip("no mandoc here; `make test` installs it")
-    # Examples stand as they are, however long their lines.
+    # Examples are not wrapped, even if their lines are long.
     said = run(["sh", "-c", 'printf %s "$1" | mandoc -Tlint', "sh", page], check=False).stdout.splitlines()
     assert [line for line in said if "longer than 80 bytes" not in line] == []
 
 
-def test_the_page_as_it_is_read(page: str) -> None:
+def test_rendered_page_has_all_sections_and_commands(page: str) -> None:
     if shutil.which("mandoc") is None:
         pytest.skip("no mandoc here; `make test` installs it")
     read = run(["sh", "-c", 'printf %s "$1" | mandoc -Tutf8 | sed "s/.\\x08//g"', "sh", page]).stdout

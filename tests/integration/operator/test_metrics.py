@@ -1,4 +1,4 @@
-"""The metrics of the contract: their names and types, what moves them, and that nothing stale is left in them."""
+"""The documented metrics: their names and types, what changes them, and that nothing outdated stays in them."""
 
 from tests.harness.containers import Container, Containers
 from tests.harness.daemon import Daemon
@@ -34,12 +34,12 @@ def counts(metrics: Metrics, *names: str) -> tuple[float, ...]:
     return tuple(metrics.value(name) for name in names)
 
 
-def test_names_and_types(vtapd: Daemon, containers: Containers) -> None:
+def test_names_and_types_are_the_documented_ones(vtapd: Daemon, containers: Containers) -> None:
     containers.serving_guest()
     types = vtapd.metrics().types
     assert {name: types.get(name) for name in TYPES} == TYPES
     unknown = {name for name in types if name.startswith("vtapd_")} - set(TYPES)
-    assert not unknown, "each metric is in the contract"
+    assert not unknown, "a metric is not documented"
 
 
 def test_attachments_are_counted(vtapd: Daemon, containers: Containers) -> None:
@@ -62,7 +62,7 @@ def test_attachments_are_counted(vtapd: Daemon, containers: Containers) -> None:
     eventually(lambda: attached(1), "one attachment less")
 
 
-def test_a_guest_is_counted(vtapd: Daemon, containers: Containers) -> None:
+def test_running_guest_is_counted(vtapd: Daemon, containers: Containers) -> None:
     before = vtapd.metrics()
     guest = containers.serving_guest()
     eventually(lambda: vtapd.metrics().guest_up(guest.name), "vtapd_guest_up is 1")
@@ -84,7 +84,7 @@ def test_traffic_is_counted_as_the_guest_sees_it(vtapd: Daemon, containers: Cont
     sent, received = traffic("transmit_bytes"), traffic("receive_bytes")
     packets = traffic("transmit_packets")
     guest.get("/bytes?n=1000000", 10)
-    assert 1_000_000 <= traffic("transmit_bytes") - sent < 1_300_000, "what the guest sends is transmitted"
+    assert 1_000_000 <= traffic("transmit_bytes") - sent < 1_300_000, "the guest's output is not counted as transmitted"
     assert traffic("receive_bytes") - received < 300_000
     assert traffic("transmit_packets") - packets >= 1_000_000 / 1500
 
@@ -105,7 +105,7 @@ def await_no_series(daemon: Daemon, container: Container) -> None:
     eventually(lambda: not daemon.metrics().of_container(container.name), f"no series of {container.name}")
 
 
-def test_series_vanish_with_their_container(vtapd: Daemon, containers: Containers) -> None:
+def test_series_disappear_with_their_container(vtapd: Daemon, containers: Containers) -> None:
     guest, stays = containers.serving_guest(), containers.serving_guest()
     guest.tell("/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it has series of all kinds")
@@ -115,7 +115,7 @@ def test_series_vanish_with_their_container(vtapd: Daemon, containers: Container
     assert sum(vtapd.metrics().states().values()) == 1
 
 
-def test_the_rule_of_a_new_interface_is_no_repair(vtapd: Daemon, containers: Containers) -> None:
+def test_rule_of_a_new_interface_is_not_a_repair(vtapd: Daemon, containers: Containers) -> None:
     container, network = containers.run().await_attached(), containers.network()
     before = vtapd.metrics().value("vtapd_device_rule_repairs_total")
     container.machine.docker("network", "connect", network, container.id)

@@ -1,4 +1,4 @@
-"""`vtapd stop`, `start` and `restart`: of the guest, by an operator, while the container runs on."""
+"""`vtapd stop`, `start` and `restart`: operations on the guest while the container runs on."""
 
 import json
 import re
@@ -21,8 +21,8 @@ def has_its_address(guest: Container) -> bool:
 
 
 @pytest.mark.parametrize("policy", ["always", "on-failure"])
-def test_a_guest_that_was_stopped_stays_so(vtapd: Daemon, containers: Containers, policy: str) -> None:
-    """Beyond the daemon's life too, while the container runs on and has its address back."""
+def test_stopped_guest_stays_stopped(vtapd: Daemon, containers: Containers, policy: str) -> None:
+    """It stays stopped after a restart of the daemon, and the container has its address back."""
     guest = containers.serving_guest(restart=policy)
     qemu = guest.qemu()
     assert vtapd.command("stop", guest.name).stdout == f"{guest.name} is exited\n"
@@ -34,30 +34,30 @@ def test_a_guest_that_was_stopped_stays_so(vtapd: Daemon, containers: Containers
     vtapd.kill()
     vtapd.start()
     vtapd.await_state(guest.name, "exited")
-    holds_for(lambda: guest.is_running() and not qemus_of(guest.id), "it stays stopped", 1.0)
-    assert vtapd.command("stop", guest.name).returncode == 0, "once more is no error"
+    holds_for(lambda: guest.is_running() and not qemus_of(guest.id), "the guest stays stopped", 1.0)
+    assert vtapd.command("stop", guest.name).returncode == 0, "stopping a stopped guest is an error"
     assert vtapd.command("start", guest.name).stdout == f"{guest.name} is running\n"
     guest.await_page()
     assert not has_its_address(guest)
     assert vtapd.metrics().exits(guest.name, "stopped") == 1
 
 
-def test_a_stop_that_was_ordered_is_the_next_daemons(vtapd: Daemon, containers: Containers) -> None:
-    """The first one is killed while the guest, which does not hear, has its time."""
+def test_stop_in_progress_is_finished_by_the_next_daemon(vtapd: Daemon, containers: Containers) -> None:
+    """The first daemon is killed during the stop timeout; the guest ignores the power button."""
     guest = containers.guest(guest="raw", stop_timeout="60s")
     vtapd.await_state(guest.name, "running")
-    with Terminal.of(vtapd, "stop", guest.name) as ordered:
+    with Terminal.of(vtapd, "stop", guest.name) as stopping:
         record = vtapd.run_dir / f"{guest.id}.json"
-        eventually(lambda: json.loads(record.read_text())["held"], "it is on record")
+        eventually(lambda: json.loads(record.read_text())["held"], "the stop is in the record")
         vtapd.kill()
-        assert ordered.wait() == 1
-        assert ordered.shows("no vtapd answers")
+        assert stopping.wait() == 1
+        assert stopping.shows("no vtapd answers")
     vtapd.machine.docker("exec", guest.id, "true")
     vtapd.start()
     qemu = guest.qemu()
     containers.machine.run("kill", "-9", str(qemu))
     vtapd.await_state(guest.name, "exited")
-    holds_for(lambda: guest.is_running() and not qemus_of(guest.id), "it stays stopped", 0.5)
+    holds_for(lambda: guest.is_running() and not qemus_of(guest.id), "the guest stays stopped", 0.5)
 
 
 @pytest.mark.vtapd_config(**SLOW)
@@ -68,13 +68,13 @@ def test_start_skips_a_backoff(vtapd: Daemon, containers: Containers) -> None:
     shown = json.loads(vtapd.command("start", guest.name, "--json").stdout)
     assert (shown["name"], shown["state"], shown["restarts"]) == (guest.name, "running", 1)
     guest.await_page()
-    assert vtapd.command("start", guest.name).returncode == 0, "once more is no error"
+    assert vtapd.command("start", guest.name).returncode == 0, "starting a running guest is an error"
     assert vtapd.inspect(guest.name).only_guest.restarts == 1
 
 
 @pytest.mark.vtapd_config(**SLOW)
 def test_stop_ends_a_backoff(vtapd: Daemon, containers: Containers) -> None:
-    """On-exit stops no container for that."""
+    """vtapd.on-exit does not stop the container in this case."""
     guest = containers.serving_guest()
     guest.tell("/crash")
     vtapd.await_state(guest.name, "backoff")
@@ -84,7 +84,7 @@ def test_stop_ends_a_backoff(vtapd: Daemon, containers: Containers) -> None:
 
 
 @pytest.mark.parametrize(("path", "state"), [("/crash", "failed"), ("/exit", "exited")])
-def test_start_after_the_end(vtapd: Daemon, containers: Containers, path: str, state: str) -> None:
+def test_start_after_the_guests_end(vtapd: Daemon, containers: Containers, path: str, state: str) -> None:
     guest = containers.serving_guest(restart="no", on_exit="keep")
     guest.tell(path)
     vtapd.await_state(guest.name, state)
@@ -93,7 +93,7 @@ def test_start_after_the_end(vtapd: Daemon, containers: Containers, path: str, s
     assert vtapd.inspect(guest.name).state == "running"
 
 
-def test_restart_is_both(vtapd: Daemon, containers: Containers) -> None:
+def test_restart_stops_and_starts(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     qemu = guest.qemu()
     assert vtapd.command("restart", guest.id12[:6]).stdout == f"{guest.name} is running\n"
@@ -103,7 +103,7 @@ def test_restart_is_both(vtapd: Daemon, containers: Containers) -> None:
     assert (view.restarts, [ending.reason for ending in view.history]) == (1, ["stopped"])
 
 
-def test_a_container_that_starts_anew_has_its_guest_again(vtapd: Daemon, containers: Containers) -> None:
+def test_restarted_container_has_its_guest_again(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     vtapd.command("stop", guest.name)
     guest.machine.docker("restart", "-t", "0", guest.id)
@@ -117,7 +117,7 @@ def test_docker_stop_of_a_stopped_guest(vtapd: Daemon, containers: Containers) -
     assert not guest.is_running()
 
 
-def test_what_is_refused(vtapd: Daemon, containers: Containers) -> None:
+def test_impossible_operation_is_refused_with_the_reason(vtapd: Daemon, containers: Containers) -> None:
     plain = containers.run().await_attached()
     vtapd.await_state(plain.name, "attached")
     rejected = containers.guest(memory="lots")
@@ -125,7 +125,7 @@ def test_what_is_refused(vtapd: Daemon, containers: Containers) -> None:
     detached, paused = containers.serving_guest(), containers.serving_guest()
     vtapd.command("detach", detached.name)
     paused.machine.docker("pause", paused.id)
-    eventually(lambda: refused(vtapd, "stop", paused.name, "docker unpause"), "the pause is known")
+    eventually(lambda: refused(vtapd, "stop", paused.name, "docker unpause"), "the daemon has noticed the pause")
     assert refused(vtapd, "stop", plain.name, "asks for no guest")
     assert refused(vtapd, "start", rejected.name, "vtapd.memory")
     assert refused(vtapd, "start", detached.name, "vtapd attach")
@@ -140,7 +140,7 @@ def refused(vtapd: Daemon, verb: str, name: str, words: str) -> bool:
     return words in answer.stderr
 
 
-def test_what_takes_its_time_says_so_on_a_terminal(vtapd: Daemon, containers: Containers) -> None:
+def test_long_operation_shows_progress_on_a_terminal(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     with Terminal.of(vtapd, "stop", guest.name) as terminal:
         assert terminal.wait() == 0

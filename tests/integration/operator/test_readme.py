@@ -28,10 +28,10 @@ COMMAND_S = 60.0
 
 
 @pytest.fixture
-def desk(machine: Machine, vtapd: Daemon, tmp_path: Path) -> Iterator["Desk"]:
+def shell(machine: Machine, vtapd: Daemon, tmp_path: Path) -> Iterator["ReaderShell"]:
     machine.docker("tag", machine.image, "busybox")  # there is no registry here
     images = set(machine.docker("images", "-q").split())
-    yield Desk(machine, vtapd, tmp_path)
+    yield ReaderShell(machine, vtapd, tmp_path)
     machine.remove(*machine.docker("ps", "-aq").split())
     networks = machine.docker("network", "ls", "-q", "-f", "type=custom").split()
     if networks:
@@ -40,7 +40,7 @@ def desk(machine: Machine, vtapd: Daemon, tmp_path: Path) -> Iterator["Desk"]:
         machine.docker("rmi", "-f", *made)
 
 
-class Desk:
+class ReaderShell:
     """A reader's place: root's shell on the machine, in the folder with their files."""
 
     def __init__(self, machine: Machine, vtapd: Daemon, folder: Path) -> None:
@@ -105,17 +105,17 @@ def pixels(png: bytes) -> bytes:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", SESSIONS)
-def test_commands_print_what_the_page_shows(desk: Desk, name: str) -> None:
+def test_commands_print_what_the_page_shows(shell: ReaderShell, name: str) -> None:
     """Each session but the first starts with the image that the first one builds."""
     if name != FIRST:
-        desk.prepare(SESSIONS[FIRST])
-        desk.type("docker build -q -t hello .")
+        shell.prepare(SESSIONS[FIRST])
+        shell.type("docker build -q -t hello .")
     session = SESSIONS[name]
-    desk.prepare(session)
+    shell.prepare(session)
     for command in session.commands:
-        desk.follow(command)
+        shell.follow(command)
     if name == FIRST:
-        shown, taken = (pixels(path.read_bytes()) for path in (PICTURE, desk.folder / PICTURE.name))
+        shown, taken = (pixels(path.read_bytes()) for path in (PICTURE, shell.folder / PICTURE.name))
         assert taken == shown, f"{PICTURE} shows another picture"
 
 

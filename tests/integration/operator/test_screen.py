@@ -1,4 +1,4 @@
-"""`vtapd screen`: what the guest has drawn on its VGA, to the pixel."""
+"""`vtapd screen`: what the guest has drawn with its VGA card, pixel by pixel."""
 
 import json
 from functools import partial
@@ -21,8 +21,8 @@ def taken(vtapd: Daemon, guest: Container, tmp_path: Path) -> Picture:
     return read_png((tmp_path / "screen.png").read_bytes())
 
 
-def test_the_guests_greeting_is_on_it(vtapd: Daemon, containers: Containers, tmp_path: Path) -> None:
-    """Black letters on purple; the guest writes it once it serves."""
+def test_screenshot_shows_the_guests_greeting(vtapd: Daemon, containers: Containers, tmp_path: Path) -> None:
+    """Black letters on purple; the guest draws them when it serves."""
     guest = containers.serving_guest(screen="true")
 
     def is_drawn() -> Picture | None:
@@ -40,12 +40,14 @@ def test_the_guests_greeting_is_on_it(vtapd: Daemon, containers: Containers, tmp
 
 
 def near(picture: Picture) -> tuple[int, int, int]:
-    """The colour of a corner."""
+    """Return the colour of a corner."""
     return picture.pixel(picture.width - 1, picture.height - 1)
 
 
-def test_a_guest_that_is_adopted_and_many_pictures(vtapd: Daemon, containers: Containers, tmp_path: Path) -> None:
-    """Neither the daemon nor QEMU keeps anything of them."""
+def test_many_screenshots_of_an_adopted_guest_leak_nothing(
+    vtapd: Daemon, containers: Containers, tmp_path: Path
+) -> None:
+    """Neither the daemon nor QEMU keeps memory or descriptors of them."""
     guest = containers.serving_guest(screen="true")
     vtapd.kill()
     vtapd.start()
@@ -55,23 +57,23 @@ def test_a_guest_that_is_adopted_and_many_pictures(vtapd: Daemon, containers: Co
     resident = int(status_of(vtapd.pid)["VmRSS"].split()[0])
     for _ in range(10):
         taken(vtapd, guest, tmp_path)
-    eventually(lambda: {pid: len(open_files(pid)) for pid in before} == before, "no descriptor is left")
+    eventually(lambda: {pid: len(open_files(pid)) for pid in before} == before, "all descriptors are closed")
     assert int(status_of(vtapd.pid)["VmRSS"].split()[0]) < resident + MOST_GROWTH_KIB
 
 
-def test_of_another_machine(vtapd: Daemon, containers: Containers, tmp_path: Path) -> None:
+def test_screenshot_of_a_q35_machine(vtapd: Daemon, containers: Containers, tmp_path: Path) -> None:
     guest = containers.serving_guest(machine="q35", screen="true")
     assert (taken(vtapd, guest, tmp_path).width, vtapd.inspect(guest.name).state) == (720, "running")
 
 
-def test_as_json_and_to_a_pipe(vtapd: Daemon, containers: Containers, tmp_path: Path) -> None:
+def test_screenshot_with_json_and_to_an_invalid_path(vtapd: Daemon, containers: Containers, tmp_path: Path) -> None:
     guest, file = containers.serving_guest(screen="true"), tmp_path / "screen.png"
-    told = json.loads(vtapd.command("screen", guest.name, "-o", str(file), "--json").stdout)
-    assert told == {"name": guest.name, "file": str(file), "width": 720, "height": 400}
+    printed = json.loads(vtapd.command("screen", guest.name, "-o", str(file), "--json").stdout)
+    assert printed == {"name": guest.name, "file": str(file), "width": 720, "height": 400}
     assert vtapd.command("screen", guest.name, "-o", "/nowhere/at.png", check=False).returncode == 1
 
 
-def test_where_there_is_no_screen(vtapd: Daemon, containers: Containers, tmp_path: Path) -> None:
+def test_screenshot_without_a_screen_is_refused(vtapd: Daemon, containers: Containers, tmp_path: Path) -> None:
     plain, paused = containers.run().await_attached(), containers.serving_guest(screen="true")
     without = containers.serving_guest()
     vtapd.await_state(plain.name, "attached")
@@ -95,7 +97,7 @@ def refused(vtapd: Daemon, name: str, words: str, tmp_path: Path) -> bool:
 
 @pytest.mark.vtapd_config(guest={"hang_after": "3s"})
 def test_rumprun_guest_with_a_screen_has_an_empty_log_and_a_note(vtapd: Daemon, containers: Containers) -> None:
-    """Rumprun writes to the screen if there is one, so only a question over the network notices its end."""
+    """Rumprun prints to the screen if there is one, so only a health probe notices its end."""
     guest = containers.serving_guest(screen="true", alive="tcp:80,every=300ms,fails=3")
     assert guest.logs() == ""
     notes = vtapd.inspect(guest.name).only_guest.notes
@@ -104,7 +106,7 @@ def test_rumprun_guest_with_a_screen_has_an_empty_log_and_a_note(vtapd: Daemon, 
     eventually(lambda: vtapd.metrics().exits(guest.name, "hang") == 1, "its end is noticed as a hang", 30.0)
 
 
-def test_guest_without_a_screen_has_its_log_and_its_crash_is_noticed(vtapd: Daemon, containers: Containers) -> None:
+def test_guest_without_a_screen_has_its_log(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     assert "hello: serving" in guest.logs()
     assert not any("screen" in note for note in vtapd.inspect(guest.name).only_guest.notes)

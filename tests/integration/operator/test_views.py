@@ -1,4 +1,4 @@
-"""What `vtapd ps` and `vtapd inspect` show agrees with what the kernel and Docker say."""
+"""`vtapd ps` and `vtapd inspect` agree with the kernel and with Docker."""
 
 import re
 
@@ -32,21 +32,21 @@ def test_inspect_of_a_guest(vtapd: Daemon, containers: Containers) -> None:
     shown = view.only_guest
     assert (shown.kind, shown.kernel, shown.pid) == ("rumprun", "/hello.bin", guest.qemu())
     assert (shown.memory_mib, shown.cpus, shown.restarts, shown.last_exit, shown.history) == (64, 1, 0, None, [])
-    assert any(guest.id in word for word in shown.command), "the command line names the container"
+    assert any(guest.id in word for word in shown.command), "the command line does not name the container"
     (eth0,) = view.interfaces
-    assert eth0.addresses == [f"{guest.address}/{guest.endpoint.prefix}"], "the addresses that the guest now has"
+    assert eth0.addresses == [f"{guest.address}/{guest.endpoint.prefix}"], "the addresses are not the guest's"
     assert eth0.tap is not None
     assert eth0.tap.mac == guest.endpoint.mac
 
 
 @pytest.mark.parametrize("by", ["name", "id", "short id"])
-def test_containers_are_found_by(vtapd: Daemon, containers: Containers, by: str) -> None:
+def test_container_is_found_by_name_and_id(vtapd: Daemon, containers: Containers, by: str) -> None:
     container = containers.run().await_attached()
     asked = {"name": container.name, "id": container.id, "short id": container.id12}[by]
     assert vtapd.inspect(asked).id == container.id
 
 
-def test_ps_lists_all(vtapd: Daemon, containers: Containers) -> None:
+def test_ps_lists_all_containers(vtapd: Daemon, containers: Containers) -> None:
     plain, guest = containers.run().await_attached(), containers.serving_guest()
     rejected = containers.run(labels={"vtapd.kernel": "/hello.bin", "vtapd.memory": "lots"})
     vtapd.await_state(rejected.name, "rejected")
@@ -64,7 +64,7 @@ def test_ps_lists_all(vtapd: Daemon, containers: Containers) -> None:
     assert row.restarts == 0
 
 
-def test_tables_for_people(vtapd: Daemon, containers: Containers) -> None:
+def test_tables_contain_the_essentials(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     listed = vtapd.command("ps").stdout
     assert re.search(rf"{guest.name}.*(running|ready)", listed), listed
@@ -74,14 +74,14 @@ def test_tables_for_people(vtapd: Daemon, containers: Containers) -> None:
         assert word in shown, shown
 
 
-def test_inspect_of_nothing(vtapd: Daemon) -> None:
+def test_inspect_of_an_unknown_container_fails(vtapd: Daemon) -> None:
     answer = vtapd.command("inspect", "nobody-is-called-this", check=False)
     assert answer.returncode == 1
     assert "nobody-is-called-this" in answer.stderr
     assert "Traceback" not in answer.stderr
 
 
-def test_a_container_that_is_gone_is_forgotten(vtapd: Daemon, containers: Containers) -> None:
+def test_removed_container_is_forgotten(vtapd: Daemon, containers: Containers) -> None:
     container = containers.run().await_attached()
     container.remove()
     eventually(lambda: container.name not in {row.name for row in vtapd.ps()}, "ps lists it no longer")
@@ -89,8 +89,8 @@ def test_a_container_that_is_gone_is_forgotten(vtapd: Daemon, containers: Contai
         vtapd.inspect(container.name)
 
 
-def test_log_lines_are_facts(vtapd: Daemon, containers: Containers) -> None:
-    """JSON, one event a line, named in snake_case, with the container that it is about."""
+def test_log_lines_are_json_events(vtapd: Daemon, containers: Containers) -> None:
+    """One event a line, named in snake_case, with the container that it is about."""
     container = containers.run().await_attached()
     lines = vtapd.log_lines()
     assert not [line for line in lines if "raw" in line]
@@ -100,7 +100,7 @@ def test_log_lines_are_facts(vtapd: Daemon, containers: Containers) -> None:
         assert re.fullmatch(r"[a-z0-9_]+", str(line["event"])), line
 
 
-def test_control_socket_is_not_for_everyone(vtapd: Daemon) -> None:
+def test_control_socket_is_not_open_to_everyone(vtapd: Daemon) -> None:
     at = vtapd.control_socket.stat()
     assert at.st_mode & 0o007 == 0
     assert at.st_uid == 0
