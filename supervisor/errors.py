@@ -1,32 +1,75 @@
-"""The one tree of errors. Edges translate into it at their border, so that nothing else need be caught above them.
+"""The tree of errors. Edges translate into it what their libraries raise, so nothing above them catches anything else.
 
     VtapdError
-    ├── Transient             the same step may succeed later: try again, with delay
-    │   └── ContainerGone     the container ended between two looks; the next look sees it gone
+    ├── Transient             the same step may succeed later: try again after a delay
+    │   └── ContainerGone     the container ended during the step; the next pass sees that it is gone
     └── Permanent             an operator must act; tried again only when something changes
-        ├── Rejected          the container's labels or files ask for what cannot be
+        ├── Rejected          the container's labels or files ask for something that is not possible
         └── ConfigError       the configuration file is wrong, or the daemon cannot start with it
 
 A bug is none of these and is not caught: the daemon dies, systemd starts it again, the guests live on.
 """
 
+from enum import StrEnum
+
+
+class Step(StrEnum):
+    """What failed. These are label values of the metric `vtapd_attach_failures_total`, so they must not change."""
+
+    CGROUP = "cgroup"
+    CONSOLE = "console"
+    DETACH = "detach"
+    DEVICE_RULE = "device_rule"
+    DOCKER = "docker"
+    HEALTH = "health"
+    KERNEL = "kernel"
+    """The files that a guest is booted from."""
+    LABELS = "labels"
+    MACVTAP = "macvtap"
+    NAME = "name"
+    NETNS = "netns"
+    NODE = "node"
+    OBSERVE = "observe"
+    ORDER = "order"
+    """An operator's command."""
+    PROCESS = "process"
+    QEMU = "qemu"
+    QMP = "qmp"
+    READY = "ready"
+    RECORD = "record"
+    RESTART = "restart"
+    ROOTFS = "rootfs"
+    SANDBOX = "sandbox"
+    SCREEN = "screen"
+    SPAWN = "spawn"
+    START = "start"
+    STOP = "stop"
+    SYSTEM = "system"
+    """The machine lacks descriptors, memory or disk space."""
+    SYSTEMD = "systemd"
+    TAKEOVER = "takeover"
+    TAP = "tap"
+    THREAD = "thread"
+    UNNAMED = ""
+    """No part of attaching a container: an error of the configuration or of `vtapd check`."""
+
 
 class VtapdError(Exception):
-    """What was tried and why it failed, for an operator's eyes.
+    """An error that an operator reads: what was tried and why it failed, and in `remedy` what to do about it."""
 
-    `step` is a short stable name (a label value of `vtapd_attach_failures_total`); `remedy` says what to do about it.
-    """
-
-    def __init__(self, message: str, *, step: str = "", remedy: str = "") -> None:
+    def __init__(self, message: str, *, step: Step = Step.UNNAMED, remedy: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.step = step
         self.remedy = remedy
 
-    def concern(self, whom: str) -> None:
-        """Put in front whom it is about, where the message does not say it yet."""
-        if whom not in self.message:
-            self.message = f"{whom}: {self.message}"
+    def concern(self, subject: str) -> None:
+        """Put the subject, such as "container web", in front of the message, unless it begins with it already.
+
+        A name contains neither a colon nor a space, so a longer name is not taken for it.
+        """
+        if not self.message.startswith((f"{subject}: ", f"{subject} ")):
+            self.message = f"{subject}: {self.message}"
 
     def __str__(self) -> str:
         return f"{self.message}; {self.remedy}" if self.remedy else self.message
@@ -37,15 +80,15 @@ class Transient(VtapdError):
 
 
 class ContainerGone(Transient):
-    """The container, its namespaces or its cgroup ended while the step was under way."""
+    """The container, its namespaces or its cgroup ended during the step."""
 
 
 class Permanent(VtapdError):
-    """Trying again changes nothing until an operator does."""
+    """Trying again changes nothing until an operator acts."""
 
 
 class Rejected(Permanent):
-    """The container asks for a guest that cannot be: nothing of it is touched."""
+    """The container asks for a guest that is not possible. Nothing of the container is changed."""
 
 
 class ConfigError(Permanent):
