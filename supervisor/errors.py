@@ -37,7 +37,6 @@ class Step(StrEnum):
     QMP = "qmp"
     READY = "ready"
     RECORD = "record"
-    RESTART = "restart"
     ROOTFS = "rootfs"
     SANDBOX = "sandbox"
     SCREEN = "screen"
@@ -50,6 +49,7 @@ class Step(StrEnum):
     TAKEOVER = "takeover"
     TAP = "tap"
     THREAD = "thread"
+    VETH = "veth"
     UNNAMED = ""
     """No part of attaching a container: an error of the configuration or of `vtapd check`."""
 

@@ -7,7 +7,7 @@ import anyio.abc
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from supervisor.container.worker import Worker
-from supervisor.errors import Permanent
+from supervisor.errors import Permanent, Step
 from supervisor.guest.console_hub import Audience, Farewell, Viewer
 
 MOST_TYPED = 1 << 16
@@ -25,7 +25,7 @@ def audience_of(worker: Worker) -> Audience:
     """Return the console of the container's guest. Raises Permanent if it has no guest."""
     if worker.console is None:
         said = f"container {worker.name} has no guest, and no console: it is {worker.status().state}"
-        raise Permanent(said, step="console", remedy="see: vtapd inspect; docker logs shows what the container says")
+        raise Permanent(said, step=Step.CONSOLE, remedy="see: vtapd inspect; docker logs shows what the container says")
     return worker.console
 
 

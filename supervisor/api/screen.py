@@ -8,7 +8,7 @@ from supervisor.core.formats.png import png_of_ppm
 from supervisor.core.guest.qemu_argv import has_screen
 from supervisor.edges import threads
 from supervisor.edges.qemu.memory_file import Scratch
-from supervisor.errors import Permanent, Transient
+from supervisor.errors import Permanent, Step, Transient
 
 
 async def capture_screen(worker: Worker) -> bytes:
@@ -31,4 +31,4 @@ async def capture_screen(worker: Worker) -> bytes:
 
 
 def _none(worker: Worker, why: str, remedy: str) -> Permanent:
-    return Permanent(f"container {worker.name} has no screen: {why}", step="screen", remedy=remedy)
+    return Permanent(f"container {worker.name} has no screen: {why}", step=Step.SCREEN, remedy=remedy)

@@ -29,7 +29,7 @@ from supervisor.edges.kernel.links import Links
 from supervisor.edges.qemu.kvm_probe import kvm_works
 from supervisor.edges.qemu.spawn import find_user
 from supervisor.edges.qemu.version import ask_version
-from supervisor.errors import Permanent, Transient
+from supervisor.errors import Permanent, Step, Transient
 from supervisor.guest.confinement import Confinement
 from supervisor.guest.qemu_process import boottime_s
 from supervisor.version import program_version
@@ -113,7 +113,7 @@ def _try_rule(controller: str) -> None:
                 seen.append(rules.observe(asked))
     if seen != [frozenset(), asked, frozenset()]:
         said = "a rule was given to a cgroup, and the kernel does not go by it"
-        raise Permanent(said, step="device_rule", remedy="report it, with the output of: uname -a; docker info")
+        raise Permanent(said, step=Step.DEVICE_RULE, remedy="report it, with the output of: uname -a; docker info")
 
 
 async def probe_run_dir(machine: Machine) -> Finding:

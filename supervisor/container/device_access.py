@@ -10,7 +10,7 @@ from supervisor.core.formats.proc_cgroup import Cgroup
 from supervisor.core.model import DeviceNumber
 from supervisor.edges.kernel.device_rules_v1 import CgroupV1Rules
 from supervisor.edges.kernel.device_rules_v2 import CgroupV2Rules
-from supervisor.errors import Permanent, Transient
+from supervisor.errors import Permanent, Step, Transient
 
 if TYPE_CHECKING:
     from supervisor.edges.systemd.dbus import Systemd  # loaded only under systemd
@@ -47,7 +47,7 @@ def open_rules(cgroup: Cgroup, own_rules: Callable[[], tuple[Rule, ...]] = no_ru
         return CgroupV2Rules(cgroup.v2, own_rules)
     raise Permanent(
         "it has no cgroup that vtapd can see",
-        step="device_rule",
+        step=Step.DEVICE_RULE,
         remedy="vtapd must see the cgroup file system that Docker uses: run it on the host itself",
     )
 

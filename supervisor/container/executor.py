@@ -29,7 +29,7 @@ from supervisor.core.attach.plan import Desired, Seen, is_attached, next_action
 from supervisor.core.devices.bpf_rules import RUNC_DEFAULTS, Rule, parse_rule
 from supervisor.core.model import Container, Incarnation, Interface, short_id
 from supervisor.edges.kernel import netns, rootfs
-from supervisor.errors import Permanent, Transient
+from supervisor.errors import Permanent, Step, Transient
 from supervisor.guest.controller import GuestController
 from supervisor.guest.qemu_process import SocketPaths
 
@@ -196,7 +196,7 @@ class Steps:
     def _own_rules(self) -> tuple[Rule, ...]:
         """What Docker was asked to open for this container."""
         if self.container.assumed:
-            raise Transient("Docker was not asked yet what it may open", step="device_rule")
+            raise Transient("Docker was not asked yet what it may open", step=Step.DEVICE_RULE)
         if self.container.privileged:
             return (Rule(),)
         asked = [*self.container.device_rules, *rootfs.rules_of_devices(self.container.devices)]

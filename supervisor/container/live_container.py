@@ -27,7 +27,7 @@ from supervisor.core.model import Container, GuestRecord, Incarnation, ProcessRe
 from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.edges.docker import Event
 from supervisor.edges.kernel import process
-from supervisor.errors import Permanent, Rejected, Transient, VtapdError
+from supervisor.errors import Permanent, Rejected, Step, Transient, VtapdError
 from supervisor.guest.console_hub import Farewell
 from supervisor.guest.controller import GuestController
 from supervisor.guest.launcher import GuestPlan, examine
@@ -131,7 +131,7 @@ class ContainerRun:
             return
         if not record.taps:
             said = "it has no interface with an address, which its guest could be on"
-            raise Transient(said, step="takeover", remedy="connect it to a network: docker network connect")
+            raise Transient(said, step=Step.TAKEOVER, remedy="connect it to a network: docker network connect")
         if not has_card(self._desired(), seen, record):
             raise no_address([entry.interface for entry in record.taps], plan.needed_versions)
 

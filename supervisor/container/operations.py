@@ -13,7 +13,7 @@ from supervisor.container.worker import Worker
 from supervisor.core.guest.restart import afresh
 from supervisor.core.model import Incarnation
 from supervisor.core.report.status import ContainerStatus, GuestStatus
-from supervisor.errors import Permanent, Transient, VtapdError
+from supervisor.errors import Permanent, Step, Transient, VtapdError
 from supervisor.protocol import CONVERGE_S, START_S, STOP_S
 
 _UP = ("running", "ready")
@@ -43,7 +43,7 @@ async def stop(worker: Worker) -> None:
     log.info("guest_stop_ordered", container=worker.name)
     worker.change(lambda record: replace(record, held=True))
     if not await worker.wait_for(lambda status: status.qemu is None, guest.spec.stop_timeout_s + STOP_S):
-        raise Transient(f"container {worker.name}: its guest does not end", step="stop", remedy="see: vtapd inspect")
+        raise Transient(f"container {worker.name}: its guest does not end", step=Step.STOP, remedy="see: vtapd inspect")
 
 
 async def start(worker: Worker) -> None:
@@ -60,7 +60,7 @@ async def start(worker: Worker) -> None:
     status = worker.status()
     if status.state not in _UP:
         why = status.reason or "its console says more: docker logs"
-        raise Transient(f"container {worker.name}: its guest is {status.state}: {why}", step="start")
+        raise Transient(f"container {worker.name}: its guest is {status.state}: {why}", step=Step.START)
 
 
 async def restart(worker: Worker) -> None:
@@ -82,9 +82,9 @@ async def _wait_converged(worker: Worker, *, detached: bool) -> None:
     converged = await worker.wait_converged(CONVERGE_S)
     status = worker.status()
     if status.error is not None:
-        raise Transient(str(status.error), step="detach")
+        raise Transient(str(status.error), step=Step.DETACH)
     if not converged or status.attached == detached:
-        raise Transient(f"container {worker.name} is not {'detached' if detached else 'attached'}", step="detach")
+        raise Transient(f"container {worker.name} is not {'detached' if detached else 'attached'}", step=Step.DETACH)
 
 
 def _guest_of(status: ContainerStatus, verb: str) -> GuestStatus:
@@ -92,7 +92,7 @@ def _guest_of(status: ContainerStatus, verb: str) -> GuestStatus:
     if status.incarnation is None or status.stopping:
         raise _cannot(status, verb, "it does not run", "start it: docker start")
     if isinstance(status.error, Permanent) and status.guest is None:
-        raise Permanent(str(status.error), step=verb)
+        raise Permanent(str(status.error), step=Step(verb))
     if status.ignored_reason is not None:
         raise _cannot(status, verb, status.ignored_reason, "attach it: vtapd attach")
     if status.guest is None:
@@ -103,7 +103,7 @@ def _guest_of(status: ContainerStatus, verb: str) -> GuestStatus:
 
 
 def _cannot(status: ContainerStatus, verb: str, why: str, remedy: str) -> VtapdError:
-    return Permanent(f"container {status.name}: there is no guest to {verb}: {why}", step=verb, remedy=remedy)
+    return Permanent(f"container {status.name}: there is no guest to {verb}: {why}", step=Step(verb), remedy=remedy)
 
 
 def _start_is_decided(status: ContainerStatus, incarnation: Incarnation | None, ended: int) -> bool:

@@ -21,7 +21,7 @@ from supervisor.core.guest.qemu_argv import NAME_PREFIX, accelerator_of, guest_n
 from supervisor.core.model import Container, ContainerId, Incarnation, Pid, ProcessRecord, Record, short_id
 from supervisor.edges import threads
 from supervisor.edges.kernel import cgroups, process
-from supervisor.errors import ContainerGone, Transient
+from supervisor.errors import ContainerGone, Step, Transient
 from supervisor.guest.controller import GuestController
 
 _ENDS_S = 5.0
@@ -132,6 +132,6 @@ async def _end(stray: ProcessRecord, name: str) -> None:
             await anyio.wait_readable(found.pidfd)
             found.reap()
             return
-        raise Transient(f"a stray QEMU (pid {found.pid}) does not end though killed", step="spawn")
+        raise Transient(f"a stray QEMU (pid {found.pid}) does not end though killed", step=Step.SPAWN)
     finally:
         found.close()

@@ -18,7 +18,7 @@ from supervisor.container.record import Ledger
 from supervisor.core.devices.v1_rules import granted_devices
 from supervisor.core.model import Container, ContainerId, DeviceNumber, Incarnation, Record, short_id
 from supervisor.edges.kernel import cgroups, process, rootfs, tap
-from supervisor.errors import ContainerGone, Transient, VtapdError
+from supervisor.errors import ContainerGone, Step, Transient, VtapdError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -40,7 +40,7 @@ async def revoke_device(context: Context, device: DeviceNumber, owner: Container
             remedy = f"{error.remedy}; or " if error.remedy else ""
             raise Transient(
                 f"{said}has deleted, and {name} cannot be denied it: {error.message}",
-                step="device_rule",
+                step=Step.DEVICE_RULE,
                 remedy=f"{remedy}restart that container: docker restart {name}",
             ) from error
 

@@ -22,7 +22,7 @@ from supervisor.core.model import Container, ContainerId, Incarnation, Record, s
 from supervisor.core.report.status import ContainerStatus
 from supervisor.edges.docker import Event
 from supervisor.edges.kernel import netns, process
-from supervisor.errors import ContainerGone, Permanent, Rejected, Transient, VtapdError
+from supervisor.errors import ContainerGone, Permanent, Rejected, Step, Transient, VtapdError
 from supervisor.guest.console_hub import Audience
 from supervisor.guest.qemu_process import SocketPaths
 from supervisor.observability.log_setup import NameInLog
@@ -96,7 +96,7 @@ class Worker:
         """
         session = self.current.keeper.session if self.current is not None else None
         if session is None:
-            raise Transient(f"container {self.name}: no guest runs any more", step="screen")
+            raise Transient(f"container {self.name}: no guest runs any more", step=Step.SCREEN)
         await session.draw(descriptor)
 
     def mark(self, event: Event | None = None, *, inspect: bool = False) -> None:
@@ -133,7 +133,7 @@ class Worker:
         Raises Transient where it does not run, or the disk does not take it.
         """
         if self.current is None:
-            raise Transient(f"container {self.name} does not run", step="order", remedy="start it: docker start")
+            raise Transient(f"container {self.name} does not run", step=Step.ORDER, remedy="start it: docker start")
         incarnation = self.current.incarnation
         self.ledger.write(change(self.ledger.of(incarnation) or Record(self.id, self.name, incarnation)))
         self.current.reconsider(self.current.container)
@@ -208,7 +208,9 @@ class Worker:
         except OSError as error:
             # A machine without descriptors, memory or disk says so anywhere; one container must not end the daemon.
             said = f"container {self.name}: {error.strerror or error}"
-            return self._retry(Transient(said, step="system", remedy="see what the machine is short of: ulimit -n, df"))
+            return self._retry(
+                Transient(said, step=Step.SYSTEM, remedy="see what the machine is short of: ulimit -n, df")
+            )
         due_s = self.current.due_s() if self.current is not None else None
         if unanswered is not None:
             delay_s = self._retry(unanswered)

@@ -25,7 +25,7 @@ from aiodocker.exceptions import DockerError
 
 from supervisor.core.attach.selection import are_ours_among
 from supervisor.core.model import Container, ContainerId, Endpoint, Pid
-from supervisor.errors import ConfigError, Permanent, Transient
+from supervisor.errors import ConfigError, Permanent, Step, Transient
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 
@@ -177,7 +177,7 @@ class Docker:
         try:
             return msgspec.convert(said, Engine)
         except msgspec.ValidationError as error:
-            raise Transient(f"Docker's answer about itself is not understood: {error}", step="docker") from error
+            raise Transient(f"Docker's answer about itself is not understood: {error}", step=Step.DOCKER) from error
 
     async def follow(self, since_s: float, on_event: Callable[[Event], None]) -> NoReturn:
         """Call `on_event` for all that happens from `since_s` (seconds since the epoch) on.
@@ -204,7 +204,7 @@ class Docker:
                 event = _parse_event(data)
                 if event is not None:
                     on_event(replace(event, replayed=since_s * 1e9 <= event.time_ns < asked_ns))
-        raise Transient(lost, step="docker")
+        raise Transient(lost, step=Step.DOCKER)
 
     async def list_running(self) -> dict[ContainerId, int]:
         """All containers that run; a number for each that is another one once the list says something else of it.
@@ -228,7 +228,7 @@ class Docker:
             return known
         except msgspec.ValidationError as error:
             raise Transient(
-                f"Docker's answer about {container_id} is not understood: {error}", step="docker"
+                f"Docker's answer about {container_id} is not understood: {error}", step=Step.DOCKER
             ) from error
 
     async def log(self, container_id: ContainerId, since_s: float) -> bytes:
@@ -238,7 +238,7 @@ class Docker:
             try:
                 pieces = await container.log(stdout=True, stderr=True, since=f"{since_s:.9f}", tail=str(_LOG_LINES))
             except (LookupError, TypeError) as error:  # of what aiodocker looks up in Docker's JSON
-                raise Transient(f"Docker's answer about {container_id} is not understood", step="docker") from error
+                raise Transient(f"Docker's answer about {container_id} is not understood", step=Step.DOCKER) from error
             return "".join(pieces).encode()
 
     async def _image_labels(self, image: str, labels: dict[str, str]) -> frozenset[str]:
@@ -282,10 +282,10 @@ class Docker:
                 yield
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             said = str(error) or f"no answer within {self.timeout_s:g} s"
-            raise Transient(f"cannot ask Docker ({what}): {said}", step="docker", remedy=remedy) from error
+            raise Transient(f"cannot ask Docker ({what}): {said}", step=Step.DOCKER, remedy=remedy) from error
         except DockerError as error:
             kind = Permanent if error.status in (401, 403) else Transient
-            raise kind(f"Docker refused ({what}): {error.message}", step="docker", remedy=remedy) from error
+            raise kind(f"Docker refused ({what}): {error.message}", step=Step.DOCKER, remedy=remedy) from error
 
 
 def _digest(listed: DockerContainer) -> int:

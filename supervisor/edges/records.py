@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from supervisor.core.model import ContainerId, Record
-from supervisor.errors import Permanent, Transient
+from supervisor.errors import Permanent, Step, Transient
 
 VERSION = 1
 _encoder = msgspec.json.Encoder()
@@ -40,7 +40,7 @@ class Records:
                 os.close(descriptor)
             os.rename(temporary, path)  # noqa: PTH104  # an attach writes two records, and pathlib takes its time
         except OSError as error:
-            raise Transient(f"cannot write {path}: {error.strerror}", step="record") from error
+            raise Transient(f"cannot write {path}: {error.strerror}", step=Step.RECORD) from error
 
     def read(self, container_id: ContainerId) -> Record | None:
         """The container's record, or None when there is none.
@@ -53,15 +53,15 @@ class Records:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise Transient(f"cannot read {path}: {error.strerror}", step="record") from error
+            raise Transient(f"cannot read {path}: {error.strerror}", step=Step.RECORD) from error
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Permanent(
-                f"record {path} cannot be read: {error}", step="record", remedy="it is built anew"
+                f"record {path} cannot be read: {error}", step=Step.RECORD, remedy="it is built anew"
             ) from error
         if record.version != VERSION or record.id != container_id:
             raise Permanent(
                 f"record {path} is of version {record.version}, for {record.id!a}",
-                step="record",
+                step=Step.RECORD,
                 remedy="it is built anew",
             )
         return record
@@ -73,7 +73,7 @@ class Records:
             try:
                 Path(path).unlink(missing_ok=True)
             except OSError as error:
-                raise Transient(f"cannot remove {path}: {error.strerror}", step="record") from error
+                raise Transient(f"cannot remove {path}: {error.strerror}", step=Step.RECORD) from error
 
     def list(self) -> list[ContainerId]:
         """The containers that have a record."""

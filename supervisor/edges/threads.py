@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import anyio.to_thread
 
-from supervisor.errors import Transient
+from supervisor.errors import Step, Transient
 
 T = TypeVar("T")
 
@@ -19,4 +19,4 @@ async def run_in_thread(function: Callable[[], T]) -> T:
     except RuntimeError as error:
         if str(error) != _NO_THREAD:
             raise
-        raise Transient("no thread can be started", step="thread", remedy="raise TasksMax or ulimit -u") from error
+        raise Transient("no thread can be started", step=Step.THREAD, remedy="raise TasksMax or ulimit -u") from error

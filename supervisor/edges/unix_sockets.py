@@ -7,7 +7,7 @@ import os
 import socket
 from pathlib import Path
 
-from supervisor.errors import Permanent, Transient
+from supervisor.errors import Permanent, Step, Transient
 
 _MAX_PATH_BYTES = 107  # man 7 unix
 
@@ -17,7 +17,7 @@ def listen(path: Path) -> int:
     if len(os.fsencode(path)) > _MAX_PATH_BYTES:
         raise Permanent(
             f"the socket path {path} has more than {_MAX_PATH_BYTES} bytes",
-            step="spawn",
+            step=Step.SPAWN,
             remedy="shorten [attach] run_dir",
         )
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -28,5 +28,5 @@ def listen(path: Path) -> int:
         listener.listen(4)
     except OSError as error:
         listener.close()
-        raise Transient(f"cannot listen on {path}: {error.strerror}", step="spawn") from error
+        raise Transient(f"cannot listen on {path}: {error.strerror}", step=Step.SPAWN) from error
     return listener.detach()

@@ -8,7 +8,7 @@ from supervisor.core.model import Link, Pid, Whereabouts
 from supervisor.edges.kernel import netns
 from supervisor.edges.kernel.links import SIBLING, Links
 from supervisor.edges.probes import macvlan
-from supervisor.errors import Transient
+from supervisor.errors import Step, Transient
 from supervisor.guest.qemu_process import boottime_s
 
 
@@ -39,5 +39,5 @@ def _create(links: Links, interface: str) -> Link:
     interfaces, _ = links.observe(with_routes=False, owners={}, now_s=boottime_s())
     parent = next((each for each in interfaces if each.name == interface), None)
     if parent is None:
-        raise Transient(f"interface {interface} is gone", step="health")
+        raise Transient(f"interface {interface} is gone", step=Step.HEALTH)
     return links.create_sibling(parent)

@@ -18,7 +18,7 @@ from supervisor.edges.kernel import netns, process
 from supervisor.edges.qemu import spawn
 from supervisor.edges.qemu.boot_folder import BootFolder
 from supervisor.edges.qemu.sandbox import Sandbox
-from supervisor.errors import ContainerGone, Permanent, VtapdError
+from supervisor.errors import ContainerGone, Permanent, Step, VtapdError
 
 _PROOF_S = 10.0
 
@@ -117,7 +117,7 @@ class Confinement:
             sandbox.close()
             raise Permanent(
                 f"QEMU does not run in a file system of its own: {complaint}",
-                step="sandbox",
+                step=Step.SANDBOX,
                 remedy="install QEMU under /usr, /usr/local or /opt as its packages do",
             )
         return sandbox

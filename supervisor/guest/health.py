@@ -16,7 +16,7 @@ from supervisor.core.guest.regex import compile_pattern
 from supervisor.core.model import Pid, Whereabouts
 from supervisor.edges.kernel import cgroups
 from supervisor.edges.probes import direct
-from supervisor.errors import Permanent, Transient
+from supervisor.errors import Permanent, Step, Transient
 from supervisor.guest.beside import answers_beside
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -95,7 +95,9 @@ class Health:
     async def _answers(self, question: Question, timeout_s: float) -> bool | None:
         """None where nobody can know just now."""
         if self._where is None:
-            raise Permanent("nobody knows its address", step="health", remedy="connect it to a network: docker network")
+            raise Permanent(
+                "nobody knows its address", step=Step.HEALTH, remedy="connect it to a network: docker network"
+            )
         try:
             for way in (self._way,) if self._way else (self._ask_from_host, self._ask_beside):
                 if await way(self._where, question, timeout_s):

@@ -23,7 +23,7 @@ from supervisor.edges import threads, unix_sockets
 from supervisor.edges.kernel import cgroups, netns, process, rootfs, vhost
 from supervisor.edges.qemu import serial, spawn
 from supervisor.edges.qemu.boot_folder import BootFolder
-from supervisor.errors import Transient
+from supervisor.errors import Step, Transient
 from supervisor.guest.boot_files import Disks, gather_boot_files, open_disks, open_initrd, open_kernel, own
 from supervisor.guest.context import GuestContext
 from supervisor.guest.network_config import expect_network, observe_network
@@ -129,7 +129,7 @@ async def launch(
         limits = context.confinement.limits(user, plan.spec.cpus)
         heard = serial.connect(paths.console)
         if heard is None:  # QEMU would wait for it, and never boot
-            raise Transient(f"cannot connect to {paths.console}, which was just made", step="spawn")
+            raise Transient(f"cannot connect to {paths.console}, which was just made", step=Step.SPAWN)
         undone.callback(heard.close)
         begin = partial(spawn.spawn, place.program, arguments, descriptors.all(), folder.descriptor, user, limits)
         spawned_at_s = boottime_s()

@@ -13,7 +13,7 @@ import anyio
 from supervisor.core.formats.proc_cgroup import Cgroup
 from supervisor.edges.kernel import cgroups
 from supervisor.edges.qemu.qmp import QmpSession
-from supervisor.errors import Transient
+from supervisor.errors import Step, Transient
 
 _TICKS = 10
 """Into so many parts the patience is divided, each of which counts unless the container is frozen at its end."""
@@ -86,7 +86,7 @@ class Monitor:
             for name, descriptor in (descriptors or {}).items():
                 await self._qmp.pass_descriptor(name, descriptor)
             return await self._qmp.execute(command, arguments)
-        raise Transient(f"QEMU did not answer within {self._patience_s:g} s", step="qmp")
+        raise Transient(f"QEMU did not answer within {self._patience_s:g} s", step=Step.QMP)
 
     async def screendump(self, descriptor: int) -> None:
         """Have it write what is on the guest's screen, as PPM, to a file that is open for writing alone.
@@ -102,7 +102,7 @@ class Monitor:
                 with anyio.move_on_after(_RETURN_S, shield=True), suppress(Transient):
                     await self._qmp.execute("remove-fd", {"fdset-id": fdset})
             return
-        raise Transient(f"QEMU did not answer within {self._patience_s:g} s", step="qmp")
+        raise Transient(f"QEMU did not answer within {self._patience_s:g} s", step=Step.QMP)
 
     async def last_words(self) -> None:
         """QEMU has ended: take in what it still said."""

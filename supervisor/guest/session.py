@@ -24,7 +24,7 @@ from supervisor.edges import threads
 from supervisor.edges.kernel import cgroups
 from supervisor.edges.kernel.process import observe_incarnation
 from supervisor.edges.qemu import serial
-from supervisor.errors import ContainerGone, Permanent, Transient
+from supervisor.errors import ContainerGone, Permanent, Step, Transient
 from supervisor.guest.console_hub import Audience
 from supervisor.guest.health import Health
 from supervisor.guest.qemu_process import RunningQemu, SocketPaths, boottime_s
@@ -169,7 +169,7 @@ class GuestSession:
             await self._ended.wait()
             return
         remedy = "if the container is paused: docker unpause"
-        raise Transient(f"QEMU (pid {self.pid}) does not end though killed", step="stop", remedy=remedy)
+        raise Transient(f"QEMU (pid {self.pid}) does not end though killed", step=Step.STOP, remedy=remedy)
 
     def ask(self) -> None:
         """Find out, soon, whether QEMU still answers; one that does not is ended, with reason `hang`."""

@@ -9,6 +9,7 @@ Sources: QEMU's docs/interop/qcow2.rst, and the probe functions of block/{qed,vm
 import struct
 
 from supervisor.core.kinds.refusal import refused
+from supervisor.errors import Step
 
 HEAD_BYTES = 2048
 """So much of its beginning is looked at."""
@@ -39,7 +40,7 @@ def check_format(label: str, value: str, asked: str, head: bytes) -> None:
     if asked == "raw" and found != "raw":
         remedy = ",format=qcow2 added to it" if found == "qcow2" else "a raw image: qemu-img convert -O raw"
         why = f"The file is a {found} image: given as raw, its guest would write over its header"
-        raise refused(label, value, f"{remedy}. {why}", step="kernel")
+        raise refused(label, value, f"{remedy}. {why}", step=Step.KERNEL)
     if asked == "qcow2":
         _check_qcow2(label, value, head, found)
 
@@ -50,14 +51,16 @@ def _format_of(head: bytes) -> str:
 
 def _check_qcow2(label: str, value: str, head: bytes, found: str) -> None:
     if found != "qcow2" or len(head) < _QCOW2.size:
-        raise refused(label, value, "format=raw: the file is no qcow2 image", step="kernel")
+        raise refused(label, value, "format=raw: the file is no qcow2 image", step=Step.KERNEL)
     _, version, backing_offset, _ = _QCOW2.unpack_from(head)
     if version not in (2, 3):
-        raise refused(label, value, f"qcow2 of version 2 or 3; the file is of version {version}", step="kernel")
+        raise refused(label, value, f"qcow2 of version 2 or 3; the file is of version {version}", step=Step.KERNEL)
     if backing_offset:
-        raise refused(label, value, "an image without a backing file: qemu-img rebase -b ''", step="kernel")
+        raise refused(label, value, "an image without a backing file: qemu-img rebase -b ''", step=Step.KERNEL)
     if version == 3 and _QCOW2_FEATURES.unpack_from(head.ljust(80, b"\0"), 72)[0] & _EXTERNAL_DATA:
-        raise refused(label, value, "an image that holds its data itself, not in an external data file", step="kernel")
+        raise refused(
+            label, value, "an image that holds its data itself, not in an external data file", step=Step.KERNEL
+        )
 
 
 def file_system_of(head: bytes) -> str | None:

@@ -7,7 +7,7 @@ import re
 import struct
 import zlib
 
-from supervisor.errors import Transient
+from supervisor.errors import Step, Transient
 
 _HEADER = re.compile(rb"P6\s(\d{1,5})\s(\d{1,5})\s255\s")
 _RGB, _DEPTH = 2, 8
@@ -21,7 +21,7 @@ def png_of_ppm(ppm: bytes) -> bytes:
     pixels = memoryview(ppm)[header.end() :] if header else memoryview(b"")
     row_bytes = 3 * width
     if not width or not height or len(pixels) != row_bytes * height:
-        raise Transient("QEMU gave a picture that is none", step="screen")
+        raise Transient("QEMU gave a picture that is none", step=Step.SCREEN)
     rows = b"".join(b"\0" + pixels[at : at + row_bytes] for at in range(0, len(pixels), row_bytes))
     size = struct.pack(">IIBBBBB", width, height, _DEPTH, _RGB, 0, 0, 0)
     chunks = (_chunk(b"IHDR", size), _chunk(b"IDAT", zlib.compress(rows, _LEVEL)), _chunk(b"IEND", b""))

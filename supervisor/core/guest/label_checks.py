@@ -6,7 +6,7 @@ from supervisor.core.guest.spec import DISK, Disk, Environment, GuestPolicy, Gue
 from supervisor.core.kinds.refusal import refused
 from supervisor.core.model import Container
 from supervisor.core.units import MIB
-from supervisor.errors import Rejected
+from supervisor.errors import Rejected, Step
 
 
 def refuse(container: Container, label: str, value: str, allowed: str) -> Rejected:
@@ -27,7 +27,7 @@ def memory_mib(container: Container, policy: GuestPolicy, asked_bytes: int | Non
         if room_mib < 1:
             raise Rejected(
                 f"container {container.name}: no memory is left for a guest: {why}",
-                step="labels",
+                step=Step.LABELS,
                 remedy=f"start it with --memory {policy.overhead_mib + policy.memory_mib}m or more",
             )
         return min(room_mib, policy.max_memory_mib)

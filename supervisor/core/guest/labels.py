@@ -12,7 +12,7 @@ from supervisor.core.guest import label_table as table
 from supervisor.core.guest.label_table import Label
 from supervisor.core.guest.spec import DISK, Disk, GuestPolicy, GuestSpec
 from supervisor.core.model import Container
-from supervisor.errors import Rejected
+from supervisor.errors import Rejected, Step
 
 T = TypeVar("T")
 
@@ -81,7 +81,7 @@ class _Reader:
         if key in self._container.image_labels and not self._is_for_images(label.name):
             raise Rejected(
                 f"container {self._container.name}: the image may not set label {key}",
-                step="labels",
+                step=Step.LABELS,
                 remedy=f"give another value by docker run --label, or add {label.name!a} to [limits] image_labels",
             )
         try:
@@ -99,6 +99,6 @@ def _refuse_unknown(container: Container) -> None:
             known = ", ".join(sorted(each.key for each in table.LABELS))
             raise Rejected(
                 f"container {container.name}: unknown label {ascii(label)[1:-1][:100]}",
-                step="labels",
+                step=Step.LABELS,
                 remedy=f"known labels are {known}; see vtapd-labels(7)",
             )

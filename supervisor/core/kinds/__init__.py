@@ -14,7 +14,7 @@ from supervisor.core.kinds.osv import OSV
 from supervisor.core.kinds.raw import RAW, RAW_DISK
 from supervisor.core.kinds.rumprun import RUMPRUN
 from supervisor.core.kinds.unikraft import UNIKRAFT, UNIKRAFT_OLD
-from supervisor.errors import Rejected
+from supervisor.errors import Rejected, Step
 
 FORMS: tuple[GuestKind, ...] = (
     LINUX, RUMPRUN, UNIKRAFT, UNIKRAFT_OLD, OSV, MIRAGE, NANOS_DISK, NANOS_KERNEL, HERMIT, RAW, RAW_DISK,
@@ -39,7 +39,7 @@ class Choice(NamedTuple):
 def require_bootable(image: Image | Unbootable, path: str) -> Image:
     """Return the image. Raises Rejected, saying what it lacks, if QEMU does not boot it."""
     if isinstance(image, Unbootable):
-        raise Rejected(f"{path!a} cannot be booted: {image.reason}", step="kernel", remedy=image.remedy)
+        raise Rejected(f"{path!a} cannot be booted: {image.reason}", step=Step.KERNEL, remedy=image.remedy)
     return image
 
 
@@ -57,7 +57,7 @@ def _take(asked: str, forms: list[GuestKind], image: Image, path: str) -> Choice
     if not of_this_name:
         raise Rejected(
             f"label vtapd.guest={asked} is refused: {path!a} is a disk, and such a guest is booted from a kernel",
-            step="kernel",
+            step=Step.KERNEL,
             remedy="name the kernel in label vtapd.kernel, or leave out vtapd.guest",
         )
     recognising = (form for form in of_this_name if form.recognise(image))

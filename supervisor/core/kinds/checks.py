@@ -2,7 +2,7 @@
 
 from supervisor.core.kinds.kind import BootRequest, Mount
 from supervisor.core.kinds.refusal import has_unsayable, refused, spelt_out
-from supervisor.errors import Rejected
+from supervisor.errors import Rejected, Step
 
 ARGS, KERNEL_ARGS = "vtapd.args", "vtapd.kernel-args"
 
@@ -42,7 +42,7 @@ def too_long(request: BootRequest, most: str, found: int) -> Rejected:
     if value:
         return refused(label, value, allowed)
     remedy = f"connect the container to fewer networks; allowed is {allowed}"
-    return Rejected("the words for the guest's network are too long", step="kernel", remedy=remedy)
+    return Rejected("the words for the guest's network are too long", step=Step.KERNEL, remedy=remedy)
 
 
 def check_mount(mount: Mount, without: str) -> None:

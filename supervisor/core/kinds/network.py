@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from supervisor.core.model import Address, Route
-from supervisor.errors import Rejected
+from supervisor.errors import Rejected, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def no_address(interfaces: Sequence[str], ip_versions: Sequence[int]) -> Rejecte
     have = "has" if len(interfaces) == 1 else "have"
     return Rejected(
         f"label vtapd.address=takeover is refused: {' and '.join(interfaces)} {have} {why_unsayable(ip_versions)}",
-        step="takeover",
+        step=Step.TAKEOVER,
         remedy=f"put the container on a network with {_spell(ip_versions)}, or set vtapd.address=none",
     )
 

@@ -2,14 +2,14 @@
 
 import unicodedata
 
-from supervisor.errors import Rejected
+from supervisor.errors import Rejected, Step
 
 _SHOWN_CHARS = 100
 _UNPRINTED = ("Cc", "Cs")  # control characters, and surrogates, which no encoding has
 _NAMES = {" ": "blanks", '"': "double quotes", "'": "single quotes", "\\": "backslashes", ",": "commas", ":": "colons"}
 
 
-def refused(label: str, value: str, allowed: str, *, step: str = "labels") -> Rejected:
+def refused(label: str, value: str, allowed: str, *, step: Step = Step.LABELS) -> Rejected:
     """Return the error to raise; the value is shown escaped, and cut where it is long."""
     shown = ascii(value) if len(value) <= _SHOWN_CHARS else ascii(value[:_SHOWN_CHARS]) + "…"
     return Rejected(f"label {label}={shown} is refused", step=step, remedy=f"allowed is {allowed}")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from supervisor.core.model import ContainerId, short_id
-from supervisor.errors import Permanent
+from supervisor.errors import Permanent, Step
 
 
 def find_container(asked: str, names: Mapping[ContainerId, str]) -> ContainerId:
@@ -16,7 +16,7 @@ def find_container(asked: str, names: Mapping[ContainerId, str]) -> ContainerId:
         case [only]:
             return only
         case []:
-            raise Permanent(f"no running container is called {asked!r}", step="name", remedy="see: vtapd ps")
+            raise Permanent(f"no running container is called {asked!r}", step=Step.NAME, remedy="see: vtapd ps")
         case several:
             those = ", ".join(sorted(f"{names[each]} ({short_id(each)})" for each in several))
-            raise Permanent(f"{asked!r} begins more ids: {those}", step="name", remedy="give more of it, or a name")
+            raise Permanent(f"{asked!r} begins more ids: {those}", step=Step.NAME, remedy="give more of it, or a name")

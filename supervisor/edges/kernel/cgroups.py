@@ -8,7 +8,7 @@ from pathlib import Path
 
 from supervisor.core.formats.proc_cgroup import Cgroup, Mounts, mount_of, parse_cgroup, parse_mounts
 from supervisor.core.model import Pid
-from supervisor.errors import ContainerGone, Permanent
+from supervisor.errors import ContainerGone, Permanent, Step
 from supervisor.linux import read_file
 
 _MOUNTS = "/proc/self/mountinfo"
@@ -21,7 +21,7 @@ def observe_cgroup(pid: Pid) -> Cgroup:
     try:
         text = _read(f"/proc/{pid}/cgroup")
     except (FileNotFoundError, ProcessLookupError) as error:
-        raise ContainerGone(f"process {pid} has ended", step="cgroup") from error
+        raise ContainerGone(f"process {pid} has ended", step=Step.CGROUP) from error
     found = parse_cgroup(text, _mounts())
     if not (found.path and Path(found.path).is_dir()):  # they were mounted anew since
         _mounts.cache_clear()
@@ -72,13 +72,13 @@ def scratch_cgroup(controller: str) -> Iterator[str]:
     mount = find_mount(controller)
     if mount is None:
         said = f"no cgroup file system of {controller or 'version 2'} is mounted here"
-        raise Permanent(said, step="cgroup", remedy="run vtapd on the host itself, outside a container")
+        raise Permanent(said, step=Step.CGROUP, remedy="run vtapd on the host itself, outside a container")
     directory = f"{mount}/vtapd-scratch-{os.getpid()}"
     try:
         Path(directory).mkdir()
     except OSError as error:
         remedy = "vtapd must be able to write to the cgroup file system: run it as root, outside a container"
-        raise Permanent(f"cannot make {directory}: {error.strerror}", step="cgroup", remedy=remedy) from error
+        raise Permanent(f"cannot make {directory}: {error.strerror}", step=Step.CGROUP, remedy=remedy) from error
     try:
         yield directory
     finally:
@@ -98,11 +98,11 @@ def join_cgroup(directories: Iterable[str], pid: Pid) -> None:
             finally:
                 os.close(descriptor)
         except (FileNotFoundError, ProcessLookupError) as error:
-            raise ContainerGone(f"the cgroup {directory} or process {pid} is gone", step="cgroup") from error
+            raise ContainerGone(f"the cgroup {directory} or process {pid} is gone", step=Step.CGROUP) from error
         except OSError as error:
             raise Permanent(
                 f"cannot move process {pid} into {directory}: {error.strerror}",
-                step="cgroup",
+                step=Step.CGROUP,
                 remedy="vtapd must be able to write to the cgroup file system: run it as root, outside a container",
             ) from error
 

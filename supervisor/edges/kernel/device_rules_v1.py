@@ -8,7 +8,7 @@ import os
 
 from supervisor.core.devices.v1_rules import allows, exact_devices, format_rule, has_own_rule
 from supervisor.core.model import DeviceNumber
-from supervisor.errors import ContainerGone, Permanent, Transient, VtapdError
+from supervisor.errors import ContainerGone, Permanent, Step, Transient, VtapdError
 from supervisor.linux import read_file
 
 
@@ -65,11 +65,11 @@ class CgroupV1Rules:
 def _translate(error: OSError, what: str) -> VtapdError:
     said = f"cannot {what} of the container's cgroup: {error.strerror}"
     if error.errno in (errno.ENOENT, errno.ENODEV):
-        return ContainerGone(said, step="device_rule")
+        return ContainerGone(said, step=Step.DEVICE_RULE)
     if error.errno in (errno.EPERM, errno.EACCES, errno.EROFS):
         return Permanent(
             said,
-            step="device_rule",
+            step=Step.DEVICE_RULE,
             remedy="vtapd needs CAP_SYS_ADMIN and a writable cgroup file system: run it as root",
         )
-    return Transient(said, step="device_rule")
+    return Transient(said, step=Step.DEVICE_RULE)

@@ -24,7 +24,7 @@ from supervisor.core.devices.bpf_rules import (
     without_device,
 )
 from supervisor.core.model import DeviceNumber
-from supervisor.errors import ContainerGone, Permanent, Transient, VtapdError
+from supervisor.errors import ContainerGone, Permanent, Step, Transient, VtapdError
 
 # linux/bpf.h
 _PROG_LOAD, _PROG_ATTACH, _PROG_GET_FD_BY_ID, _OBJ_GET_INFO_BY_FD, _PROG_QUERY = 5, 8, 13, 15, 16
@@ -53,7 +53,7 @@ class CgroupV2Rules:
         try:
             self._cgroup = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise ContainerGone(f"the cgroup {directory} is gone: {error.strerror}", step="device_rule") from error
+            raise ContainerGone(f"the cgroup {directory} is gone: {error.strerror}", step=Step.DEVICE_RULE) from error
         self._own_rules = own_rules
         self._programs: dict[int, bytes] = {}
         self._verdicts: dict[tuple[int, DeviceNumber], bool] = {}
@@ -98,7 +98,7 @@ class CgroupV2Rules:
             if not is_reusable(program) and _is_ours(number):
                 said = "the kernel does not show the device program of the container's cgroup, which vtapd made"
                 remedy = "set net.core.bpf_jit_harden to 0 or 1"
-                raise Permanent(said, step="device_rule", remedy=remedy)
+                raise Permanent(said, step=Step.DEVICE_RULE, remedy=remedy)
             before = without_device(program, device)
             if before != program:
                 self._exchange(number, flags, before)
@@ -222,8 +222,8 @@ def _bpf(command: int, attr: "ctypes.Array[ctypes.c_char]", what: str) -> int:
 
 def _translate(error: OSError, said: str) -> VtapdError:
     if error.errno in (errno.ENOENT, errno.ENODEV, errno.EBADF):
-        return ContainerGone(said, step="device_rule")  # exchanged or gone since it was asked for: look again
+        return ContainerGone(said, step=Step.DEVICE_RULE)  # exchanged or gone since it was asked for: look again
     if error.errno in (errno.EAGAIN, errno.EINTR, errno.ENOMEM, errno.EBUSY):
-        return Transient(said, step="device_rule")
+        return Transient(said, step=Step.DEVICE_RULE)
     remedy = "vtapd needs CAP_SYS_ADMIN or CAP_BPF, and LimitMEMLOCK=infinity before Linux 5.11: run it as root"
-    return Permanent(said, step="device_rule", remedy=remedy)
+    return Permanent(said, step=Step.DEVICE_RULE, remedy=remedy)

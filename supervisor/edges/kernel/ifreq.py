@@ -5,7 +5,7 @@ import fcntl
 import struct
 
 from supervisor.core.model import IfIndex, Link
-from supervisor.errors import Transient
+from supervisor.errors import Step, Transient
 from supervisor.linux import IFREQ
 
 _SIOCGIFNAME, _SIOCGIFFLAGS, _SIOCGIFMTU, _SIOCGIFHWADDR = 0x8910, 0x8913, 0x8921, 0x8927
@@ -26,7 +26,7 @@ def show_link(socket: int, index: IfIndex) -> Link | None:
     except OSError as error:
         if error.errno == errno.ENODEV:
             return None
-        raise Transient(f"cannot read link {index}: {error.strerror}", step="observe") from error
+        raise Transient(f"cannot read link {index}: {error.strerror}", step=Step.OBSERVE) from error
     return Link(
         index=index,
         name=name.rstrip(b"\0").decode("utf-8", "replace"),

@@ -35,7 +35,7 @@ from supervisor.core.formats.rtnetlink import (
     parse_route,
 )
 from supervisor.core.model import Address, IfIndex, Interface, Link, Route
-from supervisor.errors import ContainerGone, Permanent, Transient, VtapdError
+from supervisor.errors import ContainerGone, Permanent, Step, Transient, VtapdError
 
 _IFA_F_NODAD, _IFA_F_NOPREFIXROUTE = 0x02, 0x200  # linux/if_addr.h
 _AF = {4: 2, 6: 10}
@@ -133,11 +133,11 @@ class Links:
                 whole, payloads = self._dump_once(kind, version)
             except OSError as error:
                 raise Transient(
-                    f"cannot read the {kind.name.lower()}: {error.strerror or error}", step="observe"
+                    f"cannot read the {kind.name.lower()}: {error.strerror or error}", step=Step.OBSERVE
                 ) from error
             if whole:
                 return payloads
-        raise Transient(f"the {kind.name.lower()} change faster than they can be read", step="observe")
+        raise Transient(f"the {kind.name.lower()} change faster than they can be read", step=Step.OBSERVE)
 
     def _dump_once(self, kind: Kind, version: int) -> tuple[bool, list[bytes]]:
         """Whether the tables stayed the same meanwhile, and the messages."""
@@ -162,7 +162,7 @@ class Links:
         All multicast is let through, for the guest's IPv6 neighbour discovery.
         """
         create = partial(rtnetlink.create_macvlan, "macvtap", name, parent.index, parent.mtu, mac=mac)
-        with _translated("macvtap", f"create {name} on {parent.name}"):
+        with _translated(Step.MACVTAP, f"create {name} on {parent.name}"):
             try:
                 self.request(create())
             except NetlinkError as error:
@@ -173,12 +173,12 @@ class Links:
 
     def create_sibling(self, parent: Interface) -> Link:
         """Make a macvlan in bridge mode beside the macvtap of this interface, up and with no address; or find it."""
-        with _translated("health", f"create {SIBLING}"):
+        with _translated(Step.HEALTH, f"create {SIBLING}"):
             with _forgiven(errno.EEXIST):
                 self.request(rtnetlink.create_macvlan("macvlan", SIBLING, parent.index, parent.mtu))
             shown = self._raise(SIBLING, parent.mtu, rtnetlink.show_link(SIBLING))
         if shown is None:
-            raise ContainerGone(f"the link {SIBLING} went as soon as it was made", step="health")
+            raise ContainerGone(f"the link {SIBLING} went as soon as it was made", step=Step.HEALTH)
         return parse_link(shown)
 
     def delete_sibling(self) -> None:
@@ -193,7 +193,7 @@ class Links:
 
     def raise_link(self, index: IfIndex, mtu: int) -> None:
         """Give a macvtap this MTU and bring it up."""
-        with _translated("macvtap", f"bring link {index} up"):
+        with _translated(Step.MACVTAP, f"bring link {index} up"):
             self._raise(index, mtu)
 
     def _raise(self, link: str | IfIndex, mtu: int, *more: rtnetlink.Request) -> bytes | None:
@@ -226,23 +226,23 @@ class Links:
 
     def delete_link(self, index: IfIndex) -> None:
         """Delete a link; nothing when it is gone. Takes 15 to 20 ms (RCU)."""
-        with _translated("macvtap", f"delete link {index}"), _forgiven(errno.ENODEV):
+        with _translated(Step.MACVTAP, f"delete link {index}"), _forgiven(errno.ENODEV):
             self.request(rtnetlink.delete_link(index))
 
     def set_mac(self, index: IfIndex, mac: str) -> None:
         """Change a link's MAC, also while it is up."""
-        with _translated("takeover", f"set the MAC of link {index} to {mac}"):
+        with _translated(Step.TAKEOVER, f"set the MAC of link {index} to {mac}"):
             self.request(rtnetlink.set_mac(index, mac))
 
     def remove_address(self, index: IfIndex, address: Address) -> None:
         """Remove an address, and with it its routes; nothing when it is gone."""
         gone = errno.ENODEV, errno.EADDRNOTAVAIL
-        with _translated("takeover", f"remove {address} from link {index}"), _forgiven(*gone):
+        with _translated(Step.TAKEOVER, f"remove {address} from link {index}"), _forgiven(*gone):
             self.request(rtnetlink.remove_address(index, address))
 
     async def create_pair(self, name: str, peer: str) -> None:
         """Make a veth and its other end, both in this namespace."""
-        with _translated("veth", f"create {name}"):
+        with _translated(Step.VETH, f"create {name}"):
             async with self._pyroute() as pyroute:
                 await pyroute.link("add", ifname=name, kind="veth", peer={"ifname": peer})
 
@@ -253,7 +253,7 @@ class Links:
         """
         flags = address.flags & _IFA_F_NOPREFIXROUTE | (_IFA_F_NODAD if address.family == 6 else 0)
         optional = {"broadcast": address.broadcast, "flags": flags}
-        with _translated("takeover", f"add {address} to link {index}"), _forgiven(errno.EEXIST):
+        with _translated(Step.TAKEOVER, f"add {address} to link {index}"), _forgiven(errno.EEXIST):
             async with self._pyroute() as pyroute:
                 await pyroute.addr(
                     "add",
@@ -272,7 +272,7 @@ class Links:
         optional: dict[str, Any] = {"gateway": route.gateway, "prefsrc": route.source, "priority": route.metric}
         if lifetime.valid_s != FOREVER_S:
             optional["expires"] = _U32.pack(lifetime.valid_s)  # RTA_EXPIRES, of which pyroute2 knows no type
-        with _translated("takeover", f"add route {route.destination or 'default'}"), _forgiven(errno.EEXIST):
+        with _translated(Step.TAKEOVER, f"add route {route.destination or 'default'}"), _forgiven(errno.EEXIST):
             async with self._pyroute() as pyroute:
                 await pyroute.route(
                     "add",
@@ -302,7 +302,7 @@ def _name_order(interface: Interface) -> tuple[bool, int, str]:
 
 
 @contextmanager
-def _translated(step: str, what: str) -> Iterator[None]:
+def _translated(step: Step, what: str) -> Iterator[None]:
     try:
         yield
     except NetlinkError as error:
@@ -311,7 +311,7 @@ def _translated(step: str, what: str) -> Iterator[None]:
         raise Transient(f"cannot {what}: {error.strerror}", step=step) from error
 
 
-def _translate(error: NetlinkError, step: str, what: str) -> VtapdError:
+def _translate(error: NetlinkError, step: Step, what: str) -> VtapdError:
     said = f"cannot {what}: {errno.errorcode.get(error.code, error.code)}"
     match error.code:
         case errno.EPERM | errno.EACCES:

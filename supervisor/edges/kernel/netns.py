@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from supervisor import linux
 from supervisor.core.model import Pid
-from supervisor.errors import ContainerGone, Permanent, Transient
+from supervisor.errors import ContainerGone, Permanent, Step, Transient
 
 T = TypeVar("T")
 
@@ -93,7 +93,7 @@ async def run_inside(
     except RuntimeError as error:
         for descriptor, _ in descriptors:
             os.close(descriptor)
-        raise Transient("no thread can be started", step="netns", remedy="raise TasksMax or ulimit -u") from error
+        raise Transient("no thread can be started", step=Step.NETNS, remedy="raise TasksMax or ulimit -u") from error
     return await future
 
 
@@ -166,8 +166,8 @@ def _enter(namespace: int, kind: int) -> None:
 def _translate(error: OSError, what: str) -> Permanent | Transient:
     said = f"cannot {what}: {error.strerror}"
     if isinstance(error, PermissionError):
-        return Permanent(said, step="netns", remedy="vtapd needs CAP_SYS_ADMIN: run it as root")
-    return Transient(said, step="netns")
+        return Permanent(said, step=Step.NETNS, remedy="vtapd needs CAP_SYS_ADMIN: run it as root")
+    return Transient(said, step=Step.NETNS)
 
 
 def _open_namespace(owned: ExitStack, pid: Pid, name: str) -> int:
@@ -176,11 +176,11 @@ def _open_namespace(owned: ExitStack, pid: Pid, name: str) -> int:
         owned.callback(os.close, descriptor)
         return descriptor
     except (FileNotFoundError, ProcessLookupError) as error:
-        raise ContainerGone(f"process {pid} has ended", step="netns") from error
+        raise ContainerGone(f"process {pid} has ended", step=Step.NETNS) from error
     except PermissionError as error:
         raise Permanent(
             f"cannot open the {name} namespace of process {pid}: {error.strerror}",
-            step="netns",
+            step=Step.NETNS,
             remedy="vtapd needs CAP_SYS_PTRACE and CAP_SYS_ADMIN: run it as root",
         ) from error
 
@@ -210,7 +210,7 @@ def link_netns(name: str, pid: Pid) -> None:
     """
     path = f"{NETNS_DIR}/{name}"
     if observe_link(name) is None and os.path.lexists(path):
-        raise Permanent(f"{path} exists and is not vtapd's", step="netns", remedy=f"remove it: ip netns del {name}")
+        raise Permanent(f"{path} exists and is not vtapd's", step=Step.NETNS, remedy=f"remove it: ip netns del {name}")
     try:
         with suppress(FileExistsError):
             NETNS_DIR.mkdir()
@@ -220,7 +220,7 @@ def link_netns(name: str, pid: Pid) -> None:
         os.symlink(f"/proc/{pid}/ns/net", path)  # noqa: PTH211  # an attach waits for it; a Path takes longer
     except OSError as error:
         raise Permanent(
-            f"cannot link {path}: {error.strerror}", step="netns", remedy=f"make {NETNS_DIR} writable"
+            f"cannot link {path}: {error.strerror}", step=Step.NETNS, remedy=f"make {NETNS_DIR} writable"
         ) from error
 
 

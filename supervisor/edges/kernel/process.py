@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from supervisor.core.model import Incarnation, Pid, ProcessRecord
-from supervisor.errors import ContainerGone, Transient
+from supervisor.errors import ContainerGone, Step, Transient
 from supervisor.linux import read_file
 
 _STDERR_BYTES = 16384
@@ -68,7 +68,7 @@ def watch(pid: Pid, stderr: int) -> Process:
         os.close(stderr)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        raise Transient(f"cannot watch QEMU: {error.strerror}", step="spawn") from error
+        raise Transient(f"cannot watch QEMU: {error.strerror}", step=Step.SPAWN) from error
 
 
 def find(record: ProcessRecord, name: str) -> Process | None:
@@ -127,7 +127,7 @@ def _stat_fields(pid: Pid) -> list[str]:
     try:
         text = read_file(f"/proc/{pid}/stat").decode("utf-8", "replace")  # a process names itself, in any bytes
     except (FileNotFoundError, ProcessLookupError) as error:
-        raise ContainerGone(f"process {pid} has ended", step="process") from error
+        raise ContainerGone(f"process {pid} has ended", step=Step.PROCESS) from error
     return text[text.rindex(")") + 2 :].split()
 
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import stat
 
-from supervisor.errors import Transient
+from supervisor.errors import Step, Transient
 
 _NAME = "vtapd-ready"
 
@@ -32,6 +32,6 @@ def set_ready_mark(dev: int, is_ready: bool) -> None:
     except OSError as error:
         raise Transient(
             f"cannot make /dev/{_NAME} in the container: {error.strerror}",
-            step="ready",
+            step=Step.READY,
             remedy="its /dev must be writable, and that name vtapd's",
         ) from error

@@ -14,7 +14,7 @@ from supervisor.core.kinds.entry import Unbootable
 from supervisor.core.kinds.examination import examine
 from supervisor.core.kinds.kind import HEAD_BYTES, Image
 from supervisor.core.model import DeviceNumber, Pid
-from supervisor.errors import ContainerGone, Permanent, Rejected, Transient
+from supervisor.errors import ContainerGone, Permanent, Rejected, Step, Transient
 
 _CHUNK_BYTES = 1 << 20
 _TEXT_BYTES = 1 << 16
@@ -25,11 +25,11 @@ def open_root(pid: Pid) -> int:
     try:
         return os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError) as error:
-        raise ContainerGone(f"process {pid} has ended", step="rootfs") from error
+        raise ContainerGone(f"process {pid} has ended", step=Step.ROOTFS) from error
     except PermissionError as error:
         raise Permanent(
             f"cannot reach the files of process {pid}",
-            step="rootfs",
+            step=Step.ROOTFS,
             remedy="vtapd needs CAP_SYS_PTRACE: run it as root",
         ) from error
 
@@ -44,14 +44,16 @@ def open_dev(root: int) -> int:
     try:
         dev = open_beneath(root, "/dev", os.O_PATH | os.O_DIRECTORY)
     except FileNotFoundError as error:
-        raise Permanent("the container has no /dev", step="node", remedy="give the image a /dev directory") from error
+        raise Permanent(
+            "the container has no /dev", step=Step.NODE, remedy="give the image a /dev directory"
+        ) from error
     except OSError as error:
-        raise Transient(f"cannot open the container's /dev: {error.strerror}", step="node") from error
+        raise Transient(f"cannot open the container's /dev: {error.strerror}", step=Step.NODE) from error
     if os.path.samestat(os.fstat(dev), Path("/dev").stat()):
         os.close(dev)
         raise Permanent(
             "the container has the host's /dev, whose tapN are not its own",
-            step="node",
+            step=Step.NODE,
             remedy="start it without -v /dev:/dev, or with label vtapd.enable=false",
         )
     return dev
@@ -68,7 +70,7 @@ def open_file(root: int, path: str, label: str, limit_bytes: int, *, writable: b
         descriptor = open_beneath(root, path, access | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN):
-            raise Transient(f"cannot open {path!a}: {error.strerror}", step="kernel") from error
+            raise Transient(f"cannot open {path!a}: {error.strerror}", step=Step.KERNEL) from error
         raise _refused(path, label, os.strerror(error.errno or 0)) from error
     status = os.fstat(descriptor)
     problem = None
@@ -100,7 +102,7 @@ def read_text(root: int, path: str) -> str:
 def _refused(path: str, label: str, problem: str) -> Rejected:
     return Rejected(
         f"label {label}: cannot use {path!a} of the container: {problem}",
-        step="kernel",
+        step=Step.KERNEL,
         remedy="name a regular file of the container's own file system",
     )
 
@@ -116,7 +118,7 @@ def read_image(descriptor: int, markers: frozenset[bytes], limit_bytes: int) -> 
     except OSError as error:
         raise Rejected(
             f"label vtapd.kernel: the file cannot be read: {error.strerror}",
-            step="kernel",
+            step=Step.KERNEL,
             remedy="name a regular file of the container's own file system",
         ) from error
 
@@ -131,7 +133,7 @@ def read_head(descriptor: int, label: str, size: int) -> bytes:
     except OSError as error:
         raise Rejected(
             f"label {label}: the file cannot be read: {error.strerror}",
-            step="kernel",
+            step=Step.KERNEL,
             remedy="name a regular file of the container's own file system",
         ) from error
 
@@ -158,7 +160,7 @@ def _find_markers(descriptor: int, markers: frozenset[bytes], limit_bytes: int) 
         offset, tail = offset + len(chunk), window[-overlap:] if overlap else b""
         if offset > limit_bytes:
             raise Rejected(
-                "label vtapd.kernel: the file grows while it is read", step="kernel", remedy="leave it alone"
+                "label vtapd.kernel: the file grows while it is read", step=Step.KERNEL, remedy="leave it alone"
             )
     return frozenset(found)
 
@@ -178,7 +180,7 @@ def make_node(dev: int, slot: int, device: DeviceNumber) -> None:
     before = _node_device(dev, slot)
     if before is not None and before.major != device.major:
         remedy = "remove or rename it in the image"
-        raise Permanent(f"the container has a /dev/tap{slot} of its own", step="node", remedy=remedy)
+        raise Permanent(f"the container has a /dev/tap{slot} of its own", step=Step.NODE, remedy=remedy)
     try:
         if before is not None:
             os.unlink(f"tap{slot}", dir_fd=dev)
@@ -186,7 +188,7 @@ def make_node(dev: int, slot: int, device: DeviceNumber) -> None:
     except OSError as error:
         raise Permanent(
             f"cannot make /dev/tap{slot} in the container: {error.strerror}",
-            step="node",
+            step=Step.NODE,
             remedy="vtapd needs CAP_MKNOD and DeviceAllow=char-macvtap rwm, which systemd looks up when it starts the "
             "service (systemctl restart vtapd), and the container's /dev must be writable",
         ) from error
@@ -216,7 +218,7 @@ def remove_node(dev: int, slot: int, device: DeviceNumber) -> None:
     except OSError as error:
         raise Transient(
             f"cannot remove /dev/tap{slot} from the container: {error.strerror}",
-            step="node",
+            step=Step.NODE,
             remedy="the container's /dev must be writable",
         ) from error
 

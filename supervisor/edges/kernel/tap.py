@@ -16,7 +16,7 @@ from pathlib import Path
 
 from supervisor.core.formats.net_dev import Traffic, parse_net_dev
 from supervisor.core.model import DeviceNumber, IfIndex, Pid
-from supervisor.errors import ContainerGone, Permanent, Transient
+from supervisor.errors import ContainerGone, Permanent, Step, Transient
 from supervisor.linux import IFREQ, read_file
 
 _TUNGETIFF, _TUNSETQUEUE = 0x800454D2, 0x400454D9  # linux/if_tun.h
@@ -47,7 +47,7 @@ def observe_major() -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise Transient(f"cannot read /proc/devices: {error.strerror}", step="tap") from error
+        raise Transient(f"cannot read /proc/devices: {error.strerror}", step=Step.TAP) from error
     return next((int(words[0]) for words in lines if words[1:] == ["macvtap"]), None)
 
 
@@ -56,7 +56,7 @@ def observe_index(sysfs: int, name: str) -> IfIndex:
     try:
         return IfIndex(int(read_file(f"class/net/{name}/ifindex", sysfs)))
     except OSError as error:
-        raise ContainerGone(f"the link {name} is gone: {error.strerror}", step="macvtap") from error
+        raise ContainerGone(f"the link {name} is gone: {error.strerror}", step=Step.MACVTAP) from error
 
 
 def observe_device(sysfs: int, index: IfIndex) -> DeviceNumber:
@@ -64,7 +64,7 @@ def observe_device(sysfs: int, index: IfIndex) -> DeviceNumber:
     try:
         text = read_file(f"class/macvtap/tap{index}/dev", sysfs).decode("ascii")
     except OSError as error:
-        raise ContainerGone(f"macvtap {index} has no device any more: {error.strerror}", step="macvtap") from error
+        raise ContainerGone(f"macvtap {index} has no device any more: {error.strerror}", step=Step.MACVTAP) from error
     major, _, minor = text.strip().partition(":")
     return DeviceNumber(int(major), int(minor))
 
@@ -101,11 +101,11 @@ def open_tap(directory: int, node: str, device: DeviceNumber, name: str) -> int:
     try:
         pinned = os.open(node, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     except OSError as error:
-        raise ContainerGone(f"node {node} is gone: {error.strerror}", step="tap") from error
+        raise ContainerGone(f"node {node} is gone: {error.strerror}", step=Step.TAP) from error
     try:
         found = os.fstat(pinned).st_rdev
         if (os.major(found), os.minor(found)) != (device.major, device.minor):
-            raise Transient(f"node {node} was exchanged for another device", step="tap")
+            raise Transient(f"node {node} was exchanged for another device", step=Step.TAP)
         tap = os.open(f"/proc/self/fd/{pinned}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise _translate(error, f"cannot open the tap {name} ({device})") from error
@@ -118,7 +118,7 @@ def open_tap(directory: int, node: str, device: DeviceNumber, name: str) -> int:
         raise _translate(error, f"device {device} is no tap") from error
     if IFREQ.unpack(answer)[0].rstrip(b"\0").decode("ascii", "replace") != name:
         os.close(tap)
-        raise Transient(f"device {device} is another tap than {name}", step="tap")
+        raise Transient(f"device {device} is another tap than {name}", step=Step.TAP)
     return tap
 
 
@@ -163,5 +163,5 @@ def _translate(error: OSError, what: str) -> Permanent | Transient:
     if error.errno in (errno.EPERM, errno.EACCES):
         # systemd looks a class of devices up when it starts the service, and macvtap's has a number once it is loaded.
         remedy = "vtapd must be allowed to: DeviceAllow=char-macvtap rwm in its unit, and systemctl restart vtapd"
-        return Permanent(said, step="tap", remedy=remedy)
-    return Transient(said, step="tap")
+        return Permanent(said, step=Step.TAP, remedy=remedy)
+    return Transient(said, step=Step.TAP)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import anyio
 
 from supervisor.core.formats.frames import checksum
-from supervisor.errors import Permanent, Transient
+from supervisor.errors import Permanent, Step, Transient
 
 _GUESTS_FAULTS = frozenset(
     {errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ETIMEDOUT}
@@ -65,8 +65,8 @@ def _own_faults(what: str) -> Iterator[None]:
         said = f"cannot {what}: {error.strerror}"
         if error.errno in (errno.EPERM, errno.EACCES):
             remedy = "vtapd needs CAP_NET_RAW, or its group in net.ipv4.ping_group_range: run it as root"
-            raise Permanent(said, step="health", remedy=remedy) from error
-        raise Transient(said, step="health") from error
+            raise Permanent(said, step=Step.HEALTH, remedy=remedy) from error
+        raise Transient(said, step=Step.HEALTH) from error
 
 
 def _echo_socket(version: int) -> socket.socket:

@@ -10,7 +10,7 @@ import socket
 import anyio
 
 from supervisor.core.formats.frames import Target, arp_probe, is_arp_reply, is_syn_ack, tcp_syn
-from supervisor.errors import Transient
+from supervisor.errors import Step, Transient
 
 _ETH_P_ALL = 0x0003  # linux/if_ether.h
 _FRAME_BYTES = 128
@@ -22,7 +22,7 @@ def open_packets() -> socket.socket:
     try:
         return socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(_ETH_P_ALL))
     except OSError as error:
-        raise Transient(f"cannot listen beside the guest: {error.strerror}", step="health") from error
+        raise Transient(f"cannot listen beside the guest: {error.strerror}", step=Step.HEALTH) from error
 
 
 async def has_address(packets: socket.socket, link: str, mac: str, target: Target, timeout_s: float) -> bool:
@@ -53,11 +53,11 @@ def _send(packets: socket.socket, link: str, frame: bytes) -> None:
     try:
         packets.sendto(frame, (link, 0))
     except OSError as error:
-        raise Transient(f"cannot ask beside the guest: {error.strerror}", step="health") from error
+        raise Transient(f"cannot ask beside the guest: {error.strerror}", step=Step.HEALTH) from error
 
 
 async def _receive(packets: socket.socket) -> bytes:
     try:
         return await asyncio.get_running_loop().sock_recv(packets, _FRAME_BYTES)
     except OSError as error:
-        raise Transient(f"cannot listen beside the guest: {error.strerror}", step="health") from error
+        raise Transient(f"cannot listen beside the guest: {error.strerror}", step=Step.HEALTH) from error

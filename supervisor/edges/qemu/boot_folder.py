@@ -7,7 +7,7 @@ which it does not see. Copies also cannot change under it, whatever the containe
 import os
 
 from supervisor import linux
-from supervisor.errors import Permanent, Rejected, Transient
+from supervisor.errors import Permanent, Rejected, Step, Transient
 
 _NO_PRIVILEGES = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV | linux.MOUNT_ATTR_NOEXEC
 _COPY_BYTES = 1 << 24
@@ -27,7 +27,7 @@ class BootFolder:
             while content:
                 content = content[os.write(target, content) :]
         except OSError as error:
-            raise Transient(f"cannot write the {name}: {error.strerror}", step="kernel") from error
+            raise Transient(f"cannot write the {name}: {error.strerror}", step=Step.KERNEL) from error
         finally:
             os.close(target)
 
@@ -42,9 +42,9 @@ class BootFolder:
             while sent := os.sendfile(target, source, copied, _COPY_BYTES):
                 copied += sent
                 if copied > limit_bytes:
-                    raise Rejected(f"{name} grows while it is read", step="kernel", remedy="leave the file alone")
+                    raise Rejected(f"{name} grows while it is read", step=Step.KERNEL, remedy="leave the file alone")
         except OSError as error:
-            raise Transient(f"cannot copy the {name}: {error.strerror}", step="kernel") from error
+            raise Transient(f"cannot copy the {name}: {error.strerror}", step=Step.KERNEL) from error
         finally:
             os.close(target)
 
@@ -61,7 +61,7 @@ class BootFolder:
         try:
             descriptor = os.open(name, flags, 0o444, dir_fd=self.descriptor)
         except OSError as error:
-            raise Transient(f"cannot copy the {name}: {error.strerror}", step="kernel") from error
+            raise Transient(f"cannot copy the {name}: {error.strerror}", step=Step.KERNEL) from error
         self._names.append(name)
         os.fchmod(descriptor, 0o444)  # whatever the umask
         return descriptor
@@ -73,5 +73,5 @@ def _mount_tmpfs() -> int:
     except OSError as error:
         said = f"cannot make a folder in memory: {error.strerror}"
         if isinstance(error, PermissionError):
-            raise Permanent(said, step="spawn", remedy="vtapd needs CAP_SYS_ADMIN: run it as root") from error
-        raise Transient(said, step="spawn") from error
+            raise Permanent(said, step=Step.SPAWN, remedy="vtapd needs CAP_SYS_ADMIN: run it as root") from error
+        raise Transient(said, step=Step.SPAWN) from error

@@ -2,7 +2,7 @@
 
 import os
 
-from supervisor.errors import Transient
+from supervisor.errors import Step, Transient
 
 MOST_BYTES = 1 << 26
 
@@ -16,13 +16,13 @@ class Scratch:
             # QEMU wants a descriptor of the very mode that it opens (util/osdep.c, monitor_fdset_dup_fd_add).
             self.writer = os.open(f"/proc/self/fd/{self._file}", os.O_WRONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise Transient(f"no file in memory: {error.strerror}", step="screen") from error
+            raise Transient(f"no file in memory: {error.strerror}", step=Step.SCREEN) from error
 
     def read(self) -> bytes:
         """All of it. Raises Transient where that is more than anybody needs."""
         size = os.fstat(self._file).st_size
         if size > MOST_BYTES:
-            raise Transient(f"QEMU wrote {size} bytes, more than {MOST_BYTES}", step="screen")
+            raise Transient(f"QEMU wrote {size} bytes, more than {MOST_BYTES}", step=Step.SCREEN)
         return os.pread(self._file, size, 0)
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 from qemu.qmp import EventListener, Message, QMPClient, QMPError, Runstate
 
-from supervisor.errors import Transient
+from supervisor.errors import Step, Transient
 
 _GOODBYE_S = 1.0
 _BROKEN = (QMPError, OSError, EOFError, ValueError, TypeError, LookupError, RecursionError)
@@ -36,16 +36,16 @@ class QmpSession:
             try:
                 await _undisturbed(self._client.connect(str(path)))
             except AssertionError as error:  # qemu.qmp's, where QEMU hangs up at the very end of the negotiation
-                raise Transient(f"no QMP session on {path}: QEMU hung up", step="qmp") from error
+                raise Transient(f"no QMP session on {path}: QEMU hung up", step=Step.QMP) from error
             except _BROKEN as error:
-                raise Transient(f"no QMP session on {path}: {error}", step="qmp") from error
+                raise Transient(f"no QMP session on {path}: {error}", step=Step.QMP) from error
 
     async def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> object:
         """One command and its answer. Raises Transient when QEMU refuses it or is gone."""
         try:
             return await self._client.execute(command, arguments)
         except _BROKEN as error:
-            raise Transient(f"QMP {command}: {error}", step="qmp") from error
+            raise Transient(f"QMP {command}: {error}", step=Step.QMP) from error
 
     async def pass_descriptor(self, name: str, descriptor: int) -> None:
         """Hand QEMU a duplicate under this name (QMP getfd). The descriptor stays the caller's.
@@ -63,14 +63,14 @@ class QmpSession:
             case {"fdset-id": int(number)}:
                 return number
             case answer:
-                raise Transient(f"QMP add-fd: QEMU answered {answer!r}", step="qmp")
+                raise Transient(f"QMP add-fd: QEMU answered {answer!r}", step=Step.QMP)
 
     async def _pass(self, descriptor: int, command: str, arguments: Mapping[str, object]) -> object:
         async with self._passing:
             try:
                 self._client.send_fd_scm(descriptor)
             except _BROKEN as error:
-                raise Transient(f"QMP {command}: {error}", step="qmp") from error
+                raise Transient(f"QMP {command}: {error}", step=Step.QMP) from error
             return await self.execute(command, arguments)
 
     async def close(self) -> None:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from supervisor.errors import Permanent, Transient
+from supervisor.errors import Permanent, Step, Transient
 from supervisor.linux import (
     CLONE_FS,
     CLONE_NEWIPC,
@@ -59,7 +59,7 @@ class Sandbox:
         if error is not None:
             raise Permanent(
                 f"QEMU cannot have a file system of its own: {error}",
-                step="sandbox",
+                step=Step.SANDBOX,
                 remedy='vtapd needs CAP_SYS_ADMIN, or [guest] sandbox = "off"',
             ) from error
 
@@ -70,7 +70,7 @@ class Sandbox:
         try:
             error = done.get(timeout=_STARTS_S)
         except queue.Empty:
-            raise Transient("QEMU's file system does not answer", step="sandbox") from None
+            raise Transient("QEMU's file system does not answer", step=Step.SANDBOX) from None
         if error is not None:
             raise error
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from supervisor import linux
 from supervisor.core.model import Pid, User
-from supervisor.errors import Permanent, Transient
+from supervisor.errors import Permanent, Step, Transient
 
 _STDERR_BYTES = 16384
 _MOST_FILES = 1024
@@ -41,7 +41,7 @@ def find_user(wanted: str) -> User:
         groups = os.getgrouplist(name, entry.pw_gid)
         return User(name, entry.pw_uid, entry.pw_gid, tuple(groups))
     raise Permanent(
-        f"guests must not run as {wanted!a}", step="spawn", remedy="name an unprivileged user in [guest] user"
+        f"guests must not run as {wanted!a}", step=Step.SPAWN, remedy="name an unprivileged user in [guest] user"
     )
 
 
@@ -102,10 +102,10 @@ def spawn(
         if isinstance(error, FileNotFoundError | PermissionError):
             raise Permanent(
                 f"cannot start {program!a}: {error.strerror}",
-                step="spawn",
+                step=Step.SPAWN,
                 remedy="install QEMU (Debian: qemu-system-x86) or correct [guest] qemu",
             ) from error
-        raise Transient(f"cannot start {program!a}: {error.strerror}", step="spawn") from error
+        raise Transient(f"cannot start {program!a}: {error.strerror}", step=Step.SPAWN) from error
     with suppress(ProcessLookupError):  # it ended at once
         for limit, most in limits.items():
             # Allowed without CAP_SYS_RESOURCE, since this thread is that user by now (man 2 prlimit).
@@ -126,7 +126,7 @@ def _drop_rights(user: User) -> None:
     except OSError as error:
         raise Permanent(
             f"cannot become {user.name}: {error.strerror}",
-            step="spawn",
+            step=Step.SPAWN,
             remedy="vtapd needs CAP_SETUID and CAP_SETGID, and the uid of [guest] uids must be one that there is",
         ) from error
     linux.forbid_new_privileges()

@@ -5,7 +5,7 @@ import subprocess
 import anyio
 
 from supervisor.core.model import User
-from supervisor.errors import Permanent
+from supervisor.errors import Permanent, Step
 
 DEADLINE_S = 10.0
 
@@ -31,10 +31,10 @@ async def ask_version(program: str, user: User | None, options: tuple[str, ...] 
     except OSError as error:
         raise Permanent(
             f"cannot start {program!a}: {error.strerror or error}",
-            step="qemu",
+            step=Step.QEMU,
             remedy="install QEMU (Debian: qemu-system-x86) or correct [guest] qemu",
         ) from error
     except TimeoutError as error:
         remedy = "run it by hand, and see what it waits for"
-        raise Permanent(f"{program!a} -version does not end", step="qemu", remedy=remedy) from error
+        raise Permanent(f"{program!a} -version does not end", step=Step.QEMU, remedy=remedy) from error
     return result.returncode == 0, result.stdout.decode(errors="replace")

@@ -13,7 +13,7 @@ from dbus_fast.aio import MessageBus
 from dbus_fast.errors import DBusError
 
 from supervisor.core.model import DeviceNumber
-from supervisor.errors import Transient
+from supervisor.errors import Step, Transient
 
 _NAME, _PATH = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
 _MANAGER = "org.freedesktop.systemd1.Manager"
@@ -34,7 +34,7 @@ class Systemd:
             with anyio.fail_after(_ANSWER_S):
                 return cls(await MessageBus(bus_type=BusType.SYSTEM).connect())
         except (OSError, DBusError, TimeoutError, EOFError) as error:
-            raise Transient(f"no answer on the system bus: {error}", step="systemd") from error
+            raise Transient(f"no answer on the system bus: {error}", step=Step.SYSTEMD) from error
 
     def close(self) -> None:
         self._bus.disconnect()
@@ -96,8 +96,8 @@ class Systemd:
             with anyio.fail_after(_ANSWER_S):
                 answer = await self._bus.call(message)
         except (OSError, DBusError, TimeoutError, EOFError) as error:
-            raise Transient(f"systemd: {member}: {error or 'no answer'}", step="systemd") from error
+            raise Transient(f"systemd: {member}: {error or 'no answer'}", step=Step.SYSTEMD) from error
         if answer is None or answer.message_type is MessageType.ERROR:
             said = answer.body[0] if answer is not None and answer.body else "refused"
-            raise Transient(f"systemd: {member}: {said}", step="systemd")
+            raise Transient(f"systemd: {member}: {said}", step=Step.SYSTEMD)
         return list(answer.body)

@@ -189,7 +189,7 @@ FAILING_ONCE = """
 from supervisor.cli.main import main
 from supervisor.container.attachment import Attachment
 from supervisor.core.attach.actions import DenyDevice
-from supervisor.errors import ContainerGone
+from supervisor.errors import ContainerGone, Step
 
 apply, failed = Attachment.apply, False
 
@@ -197,7 +197,7 @@ def apply_or_fail(self, step, link_name, seen):
     global failed
     if isinstance(step, DenyDevice) and not failed:
         failed = True
-        raise ContainerGone("it looks gone", step="device_rule")
+        raise ContainerGone("it looks gone", step=Step.DEVICE_RULE)
     return apply(self, step, link_name, seen)
 
 Attachment.apply = apply_or_fail
