@@ -13,13 +13,13 @@ from typing import Any
 import msgspec
 import structlog
 
-from supervisor.api.control_server import give_to_group
 from supervisor.api.metrics_server import MetricsServer
 from supervisor.config import Config, load_config
 from supervisor.container.context import Context
 from supervisor.container.reconciler import Reconciler
 from supervisor.edges.qemu.spawn import find_user
 from supervisor.edges.systemd.notify import notify
+from supervisor.edges.unix_sockets import give_to_group
 from supervisor.errors import VtapdError
 from supervisor.observability.log_setup import configure_logs
 

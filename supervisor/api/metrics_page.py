@@ -14,9 +14,9 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from supervisor.core.model import Incarnation, Pid
 from supervisor.core.report.status import ContainerStatus, GuestStatus
+from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import process, tap
 from supervisor.edges.threads import run_in_thread
-from supervisor.guest.qemu_process import boottime_s
 from supervisor.observability.metrics import GuestSample, StateCollector, Usage
 
 _OPENMETRICS = "application/openmetrics-text"

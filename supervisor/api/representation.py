@@ -14,8 +14,8 @@ from supervisor.core.report.schema import (
     TapShape,
 )
 from supervisor.core.report.status import ContainerStatus, GuestStatus
+from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel.netns import NETNS_DIR
-from supervisor.guest.qemu_process import boottime_s
 
 
 def summary(status: ContainerStatus) -> Summary:

@@ -21,6 +21,7 @@ from supervisor.core.model import DeviceNumber, Pid, User
 from supervisor.core.report import findings
 from supervisor.core.report.findings import Finding
 from supervisor.edges import threads
+from supervisor.edges.clock import boottime_s
 from supervisor.edges.docker import Docker, Engine
 from supervisor.edges.kernel import cgroups, host, netns, tap, vhost
 from supervisor.edges.kernel.device_rules_v1 import CgroupV1Rules
@@ -31,7 +32,6 @@ from supervisor.edges.qemu.spawn import find_user
 from supervisor.edges.qemu.version import ask_version
 from supervisor.errors import Permanent, Step, Transient
 from supervisor.guest.confinement import Confinement
-from supervisor.guest.qemu_process import boottime_s
 from supervisor.version import program_version
 
 _ANSWER_S = 5.0

@@ -38,10 +38,10 @@ from supervisor.core.model import (
     Record,
     Tap,
 )
+from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import cgroups, ifreq, netns, rootfs, tap
 from supervisor.edges.kernel.links import Links
 from supervisor.edges.kernel.ready_mark import observe_ready_mark, set_ready_mark
-from supervisor.guest.qemu_process import boottime_s
 
 KernelStep = (
     LinkNetns

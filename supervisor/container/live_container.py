@@ -25,13 +25,14 @@ from supervisor.core.kinds import KINDS
 from supervisor.core.kinds.network import no_address
 from supervisor.core.model import Container, GuestRecord, Incarnation, ProcessRecord
 from supervisor.core.report.status import ContainerStatus, GuestStatus
+from supervisor.edges.clock import boottime_s
 from supervisor.edges.docker import Event
 from supervisor.edges.kernel import process
 from supervisor.errors import Permanent, Rejected, Step, Transient, VtapdError
 from supervisor.guest.console_hub import Farewell
 from supervisor.guest.controller import GuestController
 from supervisor.guest.launcher import GuestPlan, examine
-from supervisor.guest.qemu_process import SocketPaths, boottime_s
+from supervisor.guest.qemu_process import SocketPaths
 
 _ENDS_WITH_CONTAINER_S = 5.0
 

@@ -1,8 +1,10 @@
-"""Unix sockets that the daemon binds and QEMU listens on.
+"""Unix sockets that the daemon listens on, or binds for QEMU to listen on.
 
-So nothing is polled for at start, and a later daemon finds them by their path.
+QEMU gets its sockets already bound, so the daemon never has to wait until they exist, and a later daemon finds them by
+their path.
 """
 
+import grp
 import os
 import socket
 from pathlib import Path
@@ -10,10 +12,14 @@ from pathlib import Path
 from supervisor.errors import Permanent, Step, Transient
 
 _MAX_PATH_BYTES = 107  # man 7 unix
+BACKLOG = 128
 
 
-def listen(path: Path) -> int:
-    """Bind and listen, readable by root alone; an older socket of that name is replaced. The caller owns it."""
+def listen(path: Path, mode: int = 0o600, group: str | None = None) -> socket.socket:
+    """Return a socket that listens at the path. It replaces an older socket of that name. The caller owns it.
+
+    With a group, that group's members can use it too.
+    """
     if len(os.fsencode(path)) > _MAX_PATH_BYTES:
         raise Permanent(
             f"the socket path {path} has more than {_MAX_PATH_BYTES} bytes",
@@ -24,9 +30,23 @@ def listen(path: Path) -> int:
     try:
         path.unlink(missing_ok=True)
         listener.bind(os.fspath(path))
-        path.chmod(0o600)
-        listener.listen(4)
+        path.chmod(mode)
+        if group is not None:
+            give_to_group(path, group)
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise Transient(f"cannot listen on {path}: {error.strerror}", step=Step.SPAWN) from error
-    return listener.detach()
+    return listener
+
+
+def give_to_group(path: Path, group: str) -> None:
+    """Let a group's members use the socket, in addition to root; root alone if there is no such group."""
+    os.chown(path, -1, _group_id(group))
+
+
+def _group_id(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return 0

@@ -5,11 +5,11 @@ from contextlib import ExitStack
 from supervisor.core.formats.frames import Target
 from supervisor.core.guest.health_spec import Question
 from supervisor.core.model import Link, Pid, Whereabouts
+from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import netns
 from supervisor.edges.kernel.links import SIBLING, Links
 from supervisor.edges.probes import macvlan
 from supervisor.errors import Step, Transient
-from supervisor.guest.qemu_process import boottime_s
 
 
 async def answers_beside(init: Pid, where: Whereabouts, question: Question, timeout_s: float) -> bool:

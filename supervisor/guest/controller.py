@@ -19,6 +19,7 @@ from supervisor.core.attach.actions import StartGuest, Uplink
 from supervisor.core.guest.qemu_argv import Card, guest_name, slots_of
 from supervisor.core.guest.restart import Evidence, after_end, after_start, classify, describe_end
 from supervisor.core.model import Container, ContainerHandles, GuestRecord, Incarnation, Pid, ProcessRecord
+from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import process, tap
 from supervisor.edges.qemu import serial
 from supervisor.errors import Permanent, Transient
@@ -26,7 +27,7 @@ from supervisor.guest.console_hub import Audience, Farewell
 from supervisor.guest.context import GuestContext
 from supervisor.guest.health import Health
 from supervisor.guest.launcher import GuestPlan, launch
-from supervisor.guest.qemu_process import RunningQemu, SocketPaths, boottime_s
+from supervisor.guest.qemu_process import RunningQemu, SocketPaths
 from supervisor.guest.record_owner import RecordOwner
 from supervisor.guest.session import GuestSession
 

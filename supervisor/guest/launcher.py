@@ -20,6 +20,7 @@ from supervisor.core.kinds.network import GuestNetwork, names_left_out
 from supervisor.core.kinds.refusal import refused
 from supervisor.core.model import Container, ContainerHandles, Interface, ProcessRecord
 from supervisor.edges import threads, unix_sockets
+from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import cgroups, netns, process, rootfs, vhost
 from supervisor.edges.qemu import serial, spawn
 from supervisor.edges.qemu.boot_folder import BootFolder
@@ -27,7 +28,7 @@ from supervisor.errors import Step, Transient
 from supervisor.guest.boot_files import Disks, gather_boot_files, open_disks, open_initrd, open_kernel, own
 from supervisor.guest.context import GuestContext
 from supervisor.guest.network_config import expect_network, observe_network
-from supervisor.guest.qemu_process import RunningQemu, SocketPaths, boottime_s
+from supervisor.guest.qemu_process import RunningQemu, SocketPaths
 
 _ENDS_S = 1.0
 NAMESPACES = {"net": linux.CLONE_NEWNET, "pid": linux.CLONE_NEWPID}
@@ -113,8 +114,8 @@ async def launch(
             modules=modules,
             disks=disks.files,
             cards=tuple(_with_vhost(owned, card) for card in cards) if accel == "kvm" else cards,
-            qmp=own(owned, unix_sockets.listen(paths.qmp)),
-            console=own(owned, unix_sockets.listen(paths.console)),
+            qmp=own(owned, unix_sockets.listen(paths.qmp).detach()),
+            console=own(owned, unix_sockets.listen(paths.console).detach()),
             log=log,
         )
         arguments = qemu_argv.build_arguments(

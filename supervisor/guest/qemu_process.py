@@ -1,18 +1,12 @@
-"""What the daemon holds of a QEMU that runs, where its sockets are, and the clock that all its times are by."""
+"""What the daemon holds of a QEMU that runs, and where its sockets are."""
 
 import socket
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from supervisor.core.model import ContainerId, ProcessRecord, short_id
 from supervisor.edges.kernel.process import Process
 from supervisor.edges.qemu.boot_folder import BootFolder
-
-
-def boottime_s() -> float:
-    """Seconds since boot, which no clock adjustment moves and every daemon of this boot shares."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class SocketPaths:

@@ -21,13 +21,14 @@ from supervisor.core.guest.restart import Evidence
 from supervisor.core.kinds.kind import GuestKind, Stop
 from supervisor.core.model import ContainerId, Pid, short_id
 from supervisor.edges import threads
+from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import cgroups
 from supervisor.edges.kernel.process import observe_incarnation
 from supervisor.edges.qemu import serial
 from supervisor.errors import ContainerGone, Permanent, Step, Transient
 from supervisor.guest.console_hub import Audience
 from supervisor.guest.health import Health
-from supervisor.guest.qemu_process import RunningQemu, SocketPaths, boottime_s
+from supervisor.guest.qemu_process import RunningQemu, SocketPaths
 from supervisor.guest.qmp_monitor import Monitor
 
 _LAST_WORDS_S = 10.0

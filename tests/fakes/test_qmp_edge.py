@@ -66,7 +66,7 @@ async def connect(session: QmpSession, path: Path) -> None:
 @contextmanager
 def real_qemu(path: Path) -> Iterator[int]:
     """Run a QEMU without a machine, and yield its pid. It answers QMP and runs nothing."""
-    listener = listen(path)
+    listener = listen(path).detach()
     with subprocess.Popen(
         [QEMU, "-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-S",
          "-chardev", f"socket,id=qmp,fd={listener},server=on,wait=off", "-mon", "chardev=qmp,mode=control"],
