@@ -1,6 +1,6 @@
-"""`vtapd check`: runs the probes, one after the other, and prints what was found.
+"""`vtapd check`: run the probes one after the other and print their findings.
 
-A probe that fails is a finding; one that breaks or hangs is a finding as well, and ends nothing.
+A probe that fails, crashes or hangs is a finding too, and the others still run.
 """
 
 import json
@@ -27,30 +27,29 @@ _STYLES: dict[Level, str] = {"ok": "green", "warn": "yellow", "FAIL": "bold red"
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One of check_probes.py."""
+    """A function of check_probes.py and how to report its failure."""
 
     what: str
-    look: Callable[[check_probes.Machine], Awaitable[Finding]]
-    failed: Level
-    """What it means when that does not work."""
-    as_root: bool = False
-    """It is not tried without the daemon's rights."""
+    run: Callable[[check_probes.Machine], Awaitable[Finding]]
+    level_if_failed: Level
+    needs_root: bool = False
+    """If set, the probe is skipped without the daemon's capabilities."""
 
 
 PROBES = (
     Probe("kernel", check_probes.probe_kernel, "FAIL"),
     Probe("rights", check_probes.probe_rights, "FAIL"),
     Probe("docker", check_probes.probe_docker, "FAIL"),
-    Probe("macvtap", check_probes.probe_macvtap, "FAIL", as_root=True),
-    Probe("device rule", check_probes.probe_device_rule, "FAIL", as_root=True),
+    Probe("macvtap", check_probes.probe_macvtap, "FAIL", needs_root=True),
+    Probe("device rule", check_probes.probe_device_rule, "FAIL", needs_root=True),
     Probe("netns folder", check_probes.probe_netns_dir, "FAIL"),
     Probe("run-time folder", check_probes.probe_run_dir, "FAIL"),
     Probe("guest user", check_probes.probe_user, "FAIL"),
     Probe("guest uids", check_probes.probe_uids, "warn"),
     Probe("qemu", check_probes.probe_qemu, "warn"),
-    Probe("sandbox", check_probes.probe_sandbox, "warn", as_root=True),
-    Probe("kvm", check_probes.probe_kvm, "warn", as_root=True),
-    Probe("vhost-net", check_probes.probe_vhost, "warn", as_root=True),
+    Probe("sandbox", check_probes.probe_sandbox, "warn", needs_root=True),
+    Probe("kvm", check_probes.probe_kvm, "warn", needs_root=True),
+    Probe("vhost-net", check_probes.probe_vhost, "warn", needs_root=True),
     Probe("systemd", check_probes.probe_systemd, "warn"),
     Probe("daemon", check_probes.probe_daemon, "warn"),
     Probe("descriptors", check_probes.probe_descriptors, "warn"),
@@ -58,7 +57,7 @@ PROBES = (
 
 
 def check(config: Path | None, *, as_json: bool) -> bool:
-    """Print the report; whether containers can be attached."""
+    """Print the report. Return whether containers can be attached."""
     silence_logs()
     console = Console(highlight=False, soft_wrap=True)
     show = (lambda finding: None) if as_json else (lambda finding: print_finding(console, finding))
@@ -71,7 +70,7 @@ def check(config: Path | None, *, as_json: bool) -> bool:
 
 
 def print_finding(console: Console, finding: Finding) -> None:
-    """One line, and under it what to do; colours on a terminal only, and not with NO_COLOR."""
+    """Print a finding and, below it, its remedy. Colours only on a terminal and without NO_COLOR."""
     for line in _lines(finding):
         console.print(line)
 
@@ -89,32 +88,32 @@ async def _check_all(path: Path | None, show: Callable[[Finding], None]) -> list
     found = [first]
     machine = check_probes.Machine(config)
     for probe in PROBES:
-        finding = await _look(probe, machine)
+        finding = await _run_probe(probe, machine)
         show(finding)
         found.append(finding)
     return found
 
 
 def _check_config(path: Path | None) -> tuple[Config, Finding]:
-    """The rest is checked with the defaults where it is wrong."""
+    """Load the configuration. If it is wrong, the other probes use the defaults."""
     where = path or (DEFAULT_PATH if DEFAULT_PATH.exists() else None)
     try:
         config = load_config(path)
     except ConfigError as error:
         return Config(), Finding("config", "FAIL", error.message, error.remedy)
-    return config, Finding("config", "ok", f"{where} is right" if where else "no file: all defaults")
+    return config, Finding("config", "ok", f"{where} is valid" if where else "no file: all defaults")
 
 
-async def _look(probe: Probe, machine: check_probes.Machine) -> Finding:
-    if probe.as_root and not machine.is_root_enough:
-        return Finding(probe.what, "warn", "not tried without the daemon's rights", "run it as root: sudo vtapd check")
+async def _run_probe(probe: Probe, machine: check_probes.Machine) -> Finding:
+    if probe.needs_root and not machine.is_root_enough:
+        return Finding(probe.what, "warn", "not tried: it needs root", "run it as root: sudo vtapd check")
     try:
         with anyio.fail_after(_DEADLINE_S):
-            return await probe.look(machine)
+            return await probe.run(machine)
     except VtapdError as error:
-        return Finding(probe.what, probe.failed, error.message, error.remedy)
+        return Finding(probe.what, probe.level_if_failed, error.message, error.remedy)
     except TimeoutError:
-        return Finding(probe.what, probe.failed, f"no end of it within {_DEADLINE_S:g} s", "try again; see dmesg")
-    except Exception as error:  # a probe that is broken must not hide what the others found
-        said = f"this probe broke: {type(error).__name__}: {error}"
-        return Finding(probe.what, probe.failed, said, "report it, with this line")
+        return Finding(probe.what, probe.level_if_failed, f"no result within {_DEADLINE_S:g} s", "try again; see dmesg")
+    except Exception as error:  # a bug in one probe must not hide the findings of the others
+        detail = f"this probe crashed: {type(error).__name__}: {error}"
+        return Finding(probe.what, probe.level_if_failed, detail, "report this line as a bug")

@@ -1,6 +1,6 @@
-"""What `vtapd check` tries: each probe does what the daemon would do, on things of its own, and undoes it.
+"""The probes of `vtapd check`. Each does what the daemon would do, on objects of its own, and removes them again.
 
-What comes of it `core.findings` judges.
+`core.report.findings` decides what a result means.
 """
 
 import os
@@ -15,7 +15,6 @@ import anyio
 
 from supervisor.cli import client
 from supervisor.config import Config
-from supervisor.container.device_access import DeviceRules
 from supervisor.core.guest.qemu_argv import SANDBOX
 from supervisor.core.model import DeviceNumber, Pid, User
 from supervisor.core.report import findings
@@ -38,19 +37,19 @@ _ANSWER_S = 5.0
 _KVM = anyio.Path("/dev/kvm")
 _SYSTEMD_RUNS = anyio.Path("/run/systemd/system")
 _SOME_DEVICE = DeviceNumber(4095, 4095)
-"""No driver has it: what is opened and closed again for the proof is nobody's."""
+"""No driver uses this number, so allowing and denying it affects no device."""
 
 
 @dataclass
 class Machine:
-    """What is asked about, and what one probe tells the next."""
+    """The machine under test, and what earlier probes found out for later ones."""
 
     config: Config
     rights: int = field(default_factory=host.observe_capabilities)
     engine: Engine | None = None
-    """Docker, once it has answered."""
+    """Docker, if it has answered."""
     user: User | None = None
-    """Whom guests run as, once that was found out."""
+    """The user that guests run as, if there is one."""
     kvm: bool = False
 
     @property
@@ -77,7 +76,7 @@ async def probe_docker(machine: Machine) -> Finding:
 
 
 async def probe_macvtap(_: Machine) -> Finding:
-    """One on a veth, both in a network namespace that is gone afterwards."""
+    """Create a macvtap on a veth, in a network namespace that is removed afterwards."""
     handles = await netns.open_scratch()
     try:
         with closing(Links(handles.netlink, handles.spare)) as links:
@@ -87,23 +86,25 @@ async def probe_macvtap(_: Machine) -> Finding:
             device = tap.observe_device(handles.sysfs, tap.observe_index(handles.sysfs, "vtapcheck"))
     finally:
         handles.close_sysfs()
-    return Finding("macvtap", "ok", f"one was made and removed, as device {device}")
+    return Finding("macvtap", "ok", f"one was created and removed, as device {device}")
 
 
 async def probe_device_rule(machine: Machine) -> Finding:
-    """Opened and closed again in a cgroup of our own, of the version that Docker uses."""
+    """Allow and deny a device in a new cgroup, of the version that Docker uses."""
     if machine.engine is not None:
         version = machine.engine.cgroup_version
     else:
         version = "1" if cgroups.find_mount("devices") else "2"
     await threads.run_in_thread(partial(_try_rule, "devices" if version == "1" else ""))
-    how = "by devices.allow" if version == "1" else "by a BPF program"
-    return Finding("device rule", "ok", f"cgroup v{version}: one device was opened {how}, and closed again")
+    how = "through devices.allow" if version == "1" else "by a BPF program"
+    return Finding("device rule", "ok", f"cgroup v{version}: one device was allowed {how}, and denied again")
 
 
 def _try_rule(controller: str) -> None:
     with cgroups.scratch_cgroup(controller) as directory:
-        rules: DeviceRules = CgroupV1Rules(directory) if controller else CgroupV2Rules(directory, lambda: ())
+        rules: CgroupV1Rules | CgroupV2Rules = (
+            CgroupV1Rules(directory) if controller else CgroupV2Rules(directory, lambda: ())
+        )
         with closing(rules):
             asked = frozenset((_SOME_DEVICE,))
             rules.deny_all()
@@ -112,7 +113,7 @@ def _try_rule(controller: str) -> None:
                 change(_SOME_DEVICE)
                 seen.append(rules.observe(asked))
     if seen != [frozenset(), asked, frozenset()]:
-        said = "a rule was given to a cgroup, and the kernel does not go by it"
+        said = "the kernel ignores a device rule that was set on a cgroup"
         raise Permanent(said, step=Step.DEVICE_RULE, remedy="report it, with the output of: uname -a; docker info")
 
 
@@ -132,7 +133,7 @@ async def probe_user(machine: Machine) -> Finding:
 
 def _guest_user(machine: Machine) -> User:
     if machine.user is None:
-        raise Permanent("not tried: guests have nobody to run as", remedy="see above: guest user")
+        raise Permanent("not tried: there is no user for guests", remedy="see above: guest user")
     return machine.user
 
 
@@ -150,16 +151,16 @@ async def probe_qemu(machine: Machine) -> Finding:
 
 
 async def probe_sandbox(machine: Machine) -> Finding:
-    """Built in front of an empty folder, and QEMU asked in it for its version."""
+    """Build the sandbox around an empty folder, and run QEMU in it for its version."""
     config = machine.config
     if config.guest.sandbox == "off":
         remedy = 'set [guest] sandbox = "auto"'
-        return Finding("sandbox", "warn", "turned off: QEMU sees the host's files", remedy)
+        return Finding("sandbox", "warn", "off: QEMU sees the host's files", remedy)
     user = _guest_user(machine)
     with tempfile.TemporaryDirectory(prefix="vtapd-check-") as folder:
         confinement = Confinement(config.guest.qemu, "required", Path(folder), user, config.uids)
         await confinement.place()
-    return Finding("sandbox", "ok", "QEMU runs in a file system of its own")
+    return Finding("sandbox", "ok", "QEMU runs in its own file system")
 
 
 async def probe_kvm(machine: Machine) -> Finding:
@@ -178,30 +179,36 @@ async def probe_vhost(machine: Machine) -> Finding:
 
 async def probe_systemd(_: Machine) -> Finding:
     if not await _SYSTEMD_RUNS.is_dir():
-        return Finding("systemd", "ok", "not this machine's init")
-    from supervisor.edges.systemd.dbus import Systemd  # slow to load, needed nowhere else
+        return Finding("systemd", "ok", "not the init of this machine")
+    from supervisor.edges.systemd.dbus import Systemd  # slow to load; only this needs it
 
     (await Systemd.connect()).close()
     return Finding("systemd", "ok", "answers on the system bus")
 
 
 async def probe_daemon(machine: Machine) -> Finding:
-    socket = machine.config.control_socket
-    said = await threads.run_in_thread(partial(client.get, socket, "/version", _ANSWER_S))
-    theirs = str(said.get("version")) if isinstance(said, dict) else None
+    answer = await _ask_version(machine)
+    theirs = str(answer["version"]) if "version" in answer else None
     try:
         running = host.is_locked(machine.config.run_dir / "lock")
     except PermissionError:
-        running = await anyio.Path(socket).exists()
+        running = await anyio.Path(machine.config.control_socket).exists()
     return findings.judge_daemon(program_version(), theirs, running=running)
 
 
 async def probe_descriptors(machine: Machine) -> Finding:
-    """The daemon's, where it runs; else what one that is started from here would have."""
-    said = await threads.run_in_thread(partial(client.get, machine.config.control_socket, "/version", _ANSWER_S))
-    if isinstance(said, dict) and isinstance(said.get("pid"), int):
+    """Check the limit of the running daemon, or else of a daemon that is started from here."""
+    pid = (await _ask_version(machine)).get("pid")
+    if isinstance(pid, int):
         try:
-            return findings.judge_descriptors(host.observe_descriptor_limit_of(Pid(said["pid"])), "the daemon")
+            return findings.judge_descriptors(host.observe_descriptor_limit_of(Pid(pid)), "the daemon")
         except OSError as error:
             raise Transient(f"the daemon's limits cannot be read: {error.strerror}", remedy="be root") from error
     return findings.judge_descriptors(host.observe_descriptor_limit(), "a daemon started from here")
+
+
+async def _ask_version(machine: Machine) -> dict[str, object]:
+    """Return the version and pid of the daemon, or nothing if none answers."""
+    path = str(machine.config.control_socket)
+    answer = await threads.run_in_thread(partial(client.get, path, "/version", _ANSWER_S))
+    return answer if isinstance(answer, dict) else {}

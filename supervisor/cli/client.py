@@ -1,103 +1,138 @@
-"""Asks the daemon, over its control socket, on a command's behalf; and ends the command where that comes to nothing."""
+"""Control-socket client. Prints an error and exits with status 1 when a request fails.
 
-import http.client
+It speaks HTTP/1.0 itself, because importing `http.client` takes as long as everything else that a command does.
+"""
+
 import json
 import socket
 import sys
-import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn  # Any: the daemon's JSON, as core/report/schema.py describes it
 
 import click
 
+from supervisor.protocol import CONFIG_PATH, RUN_DIR, SOCKET_NAME
 from supervisor.text import escape_controls
 
 _TIMEOUT_S = 10.0
+_MAX_LINE_BYTES = 65536
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
-        self._path = path
+class _Response:
+    """Status and body of one answer."""
 
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+    def __init__(self, stream: BinaryIO) -> None:
+        """Read the status line and the header. Raises ValueError if this is not HTTP."""
+        version, _, rest = stream.readline(_MAX_LINE_BYTES).partition(b" ")
+        if not version.startswith(b"HTTP/1."):
+            raise ValueError("no HTTP answer")
+        self.status = int(rest.split()[0]) if rest.split() else 0
+        self.stream = stream
+        self._length: int | None = None
+        while line := stream.readline(_MAX_LINE_BYTES).strip():
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                self._length = int(value)
+
+    def read(self) -> bytes:
+        """Return the whole body. Raises ConnectionError if it ends early."""
+        body = self.stream.read(-1 if self._length is None else self._length)
+        if self._length is not None and len(body) < self._length:
+            raise ConnectionError("the answer ends early")
+        return body
+
+
+def find_socket(config_path: str = CONFIG_PATH) -> str:
+    """Return the control socket's path for this machine's configuration, or the default path if that says nothing.
+
+    A file that cannot be read is not reported here: that is the daemon's part, and `vtapd check-config`'s.
+    """
+    import tomllib  # only needed if neither --socket nor VTAPD_SOCKET is given
+
+    try:
+        with open(config_path, "rb") as file:
+            run_dir = tomllib.load(file)["attach"]["run_dir"]
+    except (OSError, ValueError, LookupError, TypeError):
+        run_dir = RUN_DIR
+    return f"{run_dir if isinstance(run_dir, str) else RUN_DIR}/{SOCKET_NAME}"
 
 
 def url_of(name: str, *more: str) -> str:
-    """Where the daemon answers for the container of this name."""
-    return "/".join(("/containers", urllib.parse.quote(name, safe=""), *more))
+    """Return the URL of a container on the control socket."""
+    from urllib.parse import quote  # `vtapd ps` needs none of it
+
+    return "/".join(("/containers", quote(name, safe=""), *more))
 
 
-def ask(path: Path, url: str, method: str = "GET", timeout_s: float = _TIMEOUT_S) -> Any:
-    """The daemon's answer, which is JSON."""
-    with _asked(path, url, method, timeout_s) as response:
+def ask(path: str, url: str, method: str = "GET", timeout_s: float = _TIMEOUT_S) -> Any:
+    """Send a request and return the JSON of its answer."""
+    with _request_or_fail(path, url, method, timeout_s) as response:
         return json.loads(response.read())
 
 
-def get(path: Path, url: str, timeout_s: float) -> Any | None:
-    """What it answers to a GET; None where nobody answers, or not with what was asked for."""
-    connection = _UnixConnection(path, timeout_s)
+def get(path: str, url: str, timeout_s: float) -> Any | None:
+    """Return the JSON of the answer to a GET, or None if there is no daemon or it refuses."""
     try:
-        connection.request("GET", url)
-        response = connection.getresponse()
-        answer = json.loads(response.read())
-    except (OSError, http.client.HTTPException, ValueError):
+        with _request(path, url, "GET", timeout_s) as response:
+            return json.loads(response.read()) if response.status == 200 else None
+    except (OSError, ValueError):
         return None
-    finally:
-        connection.close()
-    return answer if response.status == 200 else None
 
 
-def fetch(path: Path, url: str, timeout_s: float = _TIMEOUT_S) -> bytes:
-    """The daemon's answer, whatever it is."""
-    with _asked(path, url, "GET", timeout_s) as response:
+def fetch(path: str, url: str, timeout_s: float = _TIMEOUT_S) -> bytes:
+    """Return the body of the answer to a GET."""
+    with _request_or_fail(path, url, "GET", timeout_s) as response:
         return response.read()
 
 
-def follow(path: Path, url: str, timeout_s: float) -> Iterator[Any]:
-    """The lines of an answer that does not end, as they come: JSON each, and empty ones within the timeout."""
-    with _asked(path, url, "GET", timeout_s) as response:
-        while line := response.readline():
+def follow(path: str, url: str, timeout_s: float) -> Iterator[Any]:
+    """Yield the JSON of each line of an endless answer. An empty line only shows that the daemon is alive."""
+    with _request_or_fail(path, url, "GET", timeout_s) as response:
+        while line := response.stream.readline():
             if line.strip():
                 yield json.loads(line)
 
 
 @contextmanager
-def _asked(path: Path, url: str, method: str, timeout_s: float) -> Iterator[http.client.HTTPResponse]:
-    connection = _UnixConnection(path, timeout_s)
+def _request_or_fail(path: str, url: str, method: str, timeout_s: float) -> Iterator[_Response]:
     try:
-        connection.request(method, url)
-        response = connection.getresponse()
-        if response.status != 200:
-            fail(json.loads(response.read()).get("error", "refused"))
-        yield response
-    except (OSError, http.client.HTTPException, ValueError) as error:
+        with _request(path, url, method, timeout_s) as response:
+            if response.status != 200:
+                fail(json.loads(response.read()).get("error", "refused"))
+            yield response
+    except (OSError, ValueError) as error:
         fail(unreachable(path, error))
-    finally:
-        connection.close()
+
+
+@contextmanager
+def _request(path: str, url: str, method: str, timeout_s: float) -> Iterator[_Response]:
+    """HTTP/1.0: the answer ends with the connection, and has no chunks."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout_s)
+        connection.connect(path)
+        connection.sendall(f"{method} {url} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode())
+        with connection.makefile("rb") as stream:
+            yield _Response(stream)
 
 
 def first_of(error: BaseException) -> BaseException:
-    """The one that came first, where it is a group."""
+    """Return the first error of a group, or the error itself."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
-def unreachable(path: Path, error: BaseException) -> str:
-    """What to tell where the daemon does not answer."""
+def unreachable(path: str, error: BaseException) -> str:
+    """Return the message for a daemon that does not answer."""
     error = first_of(error)
     if isinstance(error, PermissionError):
-        return f"no right to use {path}; be root or a member of group vtapd"
-    return f"no vtapd answers on {path} ({error}); is it running? systemctl status vtapd"
+        return f"permission denied on {path}; run as root, or as a member of group vtapd"
+    why = error.strerror or error if isinstance(error, OSError) else error
+    return f"no vtapd answers on {path} ({why}); is it running? systemctl status vtapd"
 
 
 def fail(message: str) -> NoReturn:
-    """Exit with 1, and say why."""
+    """Print the message on standard error and exit with status 1."""
     click.echo(f"vtapd: {escape_controls(message)}", err=True)
     sys.exit(1)

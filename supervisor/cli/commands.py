@@ -1,178 +1,126 @@
-"""The commands that have the daemon do something to a container, or tell of what happens to it."""
+"""The commands that show what the daemon knows: ps, inspect, events, console, screen."""
 
 import json
 import sys
-import time
-import urllib.parse
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 
 import click
 
 from supervisor.cli.client import ask, fail, fetch, follow, url_of
 from supervisor.cli.completion import complete_container
-from supervisor.core.formats.png import size_of_png
-from supervisor.core.report.events import describe_event
-from supervisor.core.report.schema import ScreenShape
-from supervisor.protocol import ANSWER_MARGIN_S, CONVERGE_S, EVENTS_SILENCE_S, START_S, STOP_S
+from supervisor.cli.options import json_option, name_argument
+from supervisor.cli.output import describe_event, print_containers, print_details
+from supervisor.protocol import EVENTS_SILENCE_S
 from supervisor.text import escape_controls
 
 _SCREEN_S = 60.0
 
-name_argument = click.argument("name", shell_complete=complete_container)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+
+@click.command()
+@json_option
+@click.pass_obj
+def ps(socket_path: str, as_json: bool) -> None:
+    """List containers and their guests.
+
+    \b
+    States:
+      attaching, attached (asks for no guest), detached, rejected (its labels are wrong)
+      booting, running, ready, backoff (crashed; is restarted later), exited, failed
+
+    \b
+    Exit codes:
+      0  done
+      1  no daemon answers
+
+    \b
+    Examples:
+      # vtapd ps
+      # vtapd ps --json | jq -r '.[] | select(.state == "rejected") | .name + ": " + .reason'
+    """
+    rows = ask(socket_path, "/containers")
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        print_containers(rows)
 
 
 @click.command()
 @name_argument
 @json_option
 @click.pass_obj
-def detach(socket_path: Path, name: str, as_json: bool) -> None:
-    """Undo all that was done to a container, and leave it alone until it is attached or restarted.
+def inspect(socket_path: str, name: str, as_json: bool) -> None:
+    """Show details of a container.
 
-    Its guest is stopped, gracefully where its kind can, and the container has its own network back.
+    NAME is its name, its id, or the beginning of its id.
 
-    \b
-    Exit codes:
-      0  done
-      1  it did not come to that; the message says why
-
-    \b
-    Examples:
-      # vtapd detach web
-    """
-    _order(socket_path, name, "detach", "detaching", as_json, CONVERGE_S + ANSWER_MARGIN_S)
-
-
-@click.command()
-@name_argument
-@json_option
-@click.pass_obj
-def attach(socket_path: Path, name: str, as_json: bool) -> None:
-    """Take a detached container on again. One whose guest was done for good gets a new one.
+    The details are: pid, network namespace, cgroup; for each interface its MAC, addresses, gateway, tap, device number,
+    node and rule; the guest's spec, state, history and command line, and what its next start would change (pending).
 
     \b
     Exit codes:
       0  done
-      1  it did not come to that; the message says why
+      1  no such container runs, or no daemon answers
 
     \b
     Examples:
-      # vtapd attach web
+      # vtapd inspect web
+      # vtapd inspect web --json | jq -r '.interfaces[].tap.name'
     """
-    _order(socket_path, name, "attach", "attaching", as_json, CONVERGE_S + ANSWER_MARGIN_S)
-
-
-@click.command()
-@name_argument
-@json_option
-@click.pass_obj
-def stop(socket_path: Path, name: str, as_json: bool) -> None:
-    """Stop a guest; its container runs on.
-
-    Gracefully where its kind can be, then by force after its `vtapd.stop-timeout`. It stays stopped, whatever its
-    restart policy, until `vtapd start`, or until the container itself is started again. The container has its address
-    back meanwhile.
-
-    \b
-    Exit codes:
-      0  done
-      1  it did not come to that; the message says why
-
-    \b
-    Examples:
-      # vtapd stop web
-    """
-    _order(socket_path, name, "stop", "stopping", as_json, _patience_s(socket_path, name))
-
-
-@click.command()
-@name_argument
-@json_option
-@click.pass_obj
-def start(socket_path: Path, name: str, as_json: bool) -> None:
-    """Start a guest, at once.
-
-    One that was stopped, has ended or failed, or waits for its next start. Returns once it runs.
-
-    \b
-    Exit codes:
-      0  done
-      1  it did not come to that; the message says why
-
-    \b
-    Examples:
-      # vtapd start web
-    """
-    _order(socket_path, name, "start", "starting", as_json, START_S + ANSWER_MARGIN_S)
-
-
-@click.command()
-@name_argument
-@json_option
-@click.pass_obj
-def restart(socket_path: Path, name: str, as_json: bool) -> None:
-    """Stop a guest and start it again.
-
-    \b
-    Exit codes:
-      0  done
-      1  it did not come to that; the message says why
-
-    \b
-    Examples:
-      # vtapd restart web
-    """
-    _order(socket_path, name, "restart", "restarting", as_json, _patience_s(socket_path, name) + START_S)
+    answer = ask(socket_path, url_of(name))
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        print_details(answer)
 
 
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_container)
 @json_option
 @click.pass_obj
-def events(socket_path: Path, name: str | None, as_json: bool) -> None:
-    """Follow what happens, until Ctrl-C.
+def events(socket_path: str, name: str | None, as_json: bool) -> None:
+    """Follow events of all containers, or of one.
 
-    Of all containers or of one, a line each, from now on and whatever the log's level. Whoever is too slow is told how
-    many events were lost (`events_lost`). With --json each line is an object.
+    Each event is one line. Events begin now and do not depend on the log's level. A reader that is too slow loses
+    events; the event `events_lost` says how many. With --json each line is an object. Ctrl-C ends the command.
 
     \b
     Exit codes:
-      0  left by Ctrl-C
-      1  no daemon answers, it has ended, or there is no such container
+      0  ended by Ctrl-C
+      1  no daemon answers, the daemon has ended, or there is no such container
 
     \b
     Examples:
       # vtapd events web
       # vtapd events --json | jq -r 'select(.event == "guest_exited") | .container'
     """
-    query = "?" + urllib.parse.urlencode({"name": name}) if name else ""
+    from urllib.parse import urlencode
+
+    query = "?" + urlencode({"name": name}) if name else ""
     with suppress(KeyboardInterrupt):
         for event in follow(socket_path, f"/events{query}", EVENTS_SILENCE_S):
             click.echo(json.dumps(event) if as_json else describe_event(event))
-        fail("the daemon has ended; guests run on")
+        fail("the daemon has ended; guests keep running")
 
 
 @click.command()
 @name_argument
-@click.option("--view", is_flag=True, help="Only watch: type nothing, and leave the place to write to others.")
-@click.option("--log", is_flag=True, help="Print the end of what the guest said since the daemon started, and leave.")
+@click.option("--view", is_flag=True, help="Only watch. Another console can then write.")
+@click.option("--log", is_flag=True, help="Print the end of the guest's output since the daemon started, and exit.")
 @click.option("--json", "as_json", is_flag=True, help="With --log: print JSON.")
 @click.option("--linger", type=click.FloatRange(min=0), default=1.0, show_default=True, metavar="SECONDS",
-              help="After the end of piped input, go on until the guest was silent for so long.")  # fmt: skip
+              help="After the end of piped input, wait until the guest has been silent this long.")  # fmt: skip
 @click.pass_obj
-def console(socket_path: Path, name: str, view: bool, log: bool, as_json: bool, linger: float) -> None:
-    """Sit before a guest's serial console. Ctrl-] leaves.
+def console(socket_path: str, name: str, view: bool, log: bool, as_json: bool, linger: float) -> None:
+    """Attach to a guest's serial console. Ctrl-] leaves it.
 
-    One may type, others watch. It stays through the guest's restarts, until the container ends. What the guest says
-    reaches the terminal as it is, with whatever steers it, as in `docker attach`; --log escapes it. What it said before
-    is in `docker logs`.
+    One console can write, all others watch. A console stays attached while the guest restarts, until the container
+    ends. The guest's output reaches the terminal unfiltered, with all control sequences, as in `docker attach`; --log
+    escapes it. Earlier output is in `docker logs`.
 
     \b
     Exit codes:
-      0  left, by Ctrl-] or the end of what was piped in
-      1  the container or the daemon has ended, or there was no guest to sit before
+      0  left by Ctrl-], or the end of piped input
+      1  the container or the daemon has ended, or the container has no guest
 
     \b
     Examples:
@@ -181,7 +129,7 @@ def console(socket_path: Path, name: str, view: bool, log: bool, as_json: bool, 
       # vtapd console --log web
     """
     if as_json and not log:
-        raise click.UsageError("--json goes with --log")
+        raise click.UsageError("--json needs --log")
     answer = ask(socket_path, url_of(name, "console"))
     if as_json:
         click.echo(json.dumps(answer, indent=2))
@@ -189,21 +137,22 @@ def console(socket_path: Path, name: str, view: bool, log: bool, as_json: bool, 
         for line in answer["said"].replace("\r\n", "\n").split("\n"):
             click.echo(escape_controls(line))
     else:
-        from supervisor.cli.console import Visit, visit_console  # which takes its time, and only here
+        from supervisor.cli.console import ConsoleClient, attach_console  # slow to load; only this needs it
 
-        sys.exit(visit_console(socket_path, url_of(name, "console", "live"), Visit(answer["name"], view, linger)))
+        live = url_of(name, "console", "live")
+        sys.exit(attach_console(socket_path, live, ConsoleClient(answer["name"], view, linger)))
 
 
 @click.command()
 @name_argument
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, allow_dash=True), metavar="FILE.png",
-              help="Where the picture goes, as PNG; - is standard output.")  # fmt: skip
+@click.option("-o", "--output", required=True, type=click.Path(allow_dash=True), metavar="FILE.png",
+              help="PNG file to write; - is standard output.")  # fmt: skip
 @json_option
 @click.pass_obj
-def screen(socket_path: Path, name: str, output: Path, as_json: bool) -> None:
-    """Take a picture of a guest's screen.
+def screen(socket_path: str, name: str, output: str, as_json: bool) -> None:
+    """Save a screenshot of a guest.
 
-    A guest has one if its container was started with label vtapd.screen=true, on machine pc or q35.
+    The guest has a screen if its container was started with label vtapd.screen=true, on machine pc or q35.
 
     \b
     Exit codes:
@@ -216,43 +165,14 @@ def screen(socket_path: Path, name: str, output: Path, as_json: bool) -> None:
       # vtapd screen web -o - | display
     """
     picture = fetch(socket_path, url_of(name, "screen"), _SCREEN_S)
-    if str(output) == "-":
+    if output == "-":
         sys.stdout.buffer.write(picture)
         return
     try:
-        output.write_bytes(picture)
+        with open(output, "wb") as file:
+            file.write(picture)
     except OSError as error:
         fail(f"cannot write {output}: {error.strerror}")
-    width, height = size_of_png(picture)
-    told: ScreenShape = {"name": name, "file": str(output), "width": width, "height": height}
-    click.echo(json.dumps(told, indent=2) if as_json else escape_controls(f"{output}: {width}x{height}"))
-
-
-COMMANDS = (attach, detach, stop, start, restart, console, screen, events)
-
-
-def _patience_s(socket_path: Path, name: str) -> float:
-    """For a stop: the guest has a time of its own."""
-    guest = ask(socket_path, url_of(name))["guest"]
-    return STOP_S + ANSWER_MARGIN_S + (guest["stop_timeout_s"] if guest else 0)
-
-
-def _order(socket_path: Path, name: str, verb: str, doing: str, as_json: bool, timeout_s: float) -> None:
-    with _progress(f"{doing} {escape_controls(name)}"):
-        answer = ask(socket_path, url_of(name, verb), "POST", timeout_s)
-    click.echo(json.dumps(answer, indent=2) if as_json else escape_controls(f"{answer['name']} is {answer['state']}"))
-
-
-@contextmanager
-def _progress(doing: str) -> Iterator[None]:
-    """On a terminal: what is being done, and how long it took."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    click.echo(f"{doing} … ", err=True, nl=False)
-    began, done = time.monotonic(), False
-    try:
-        yield
-        done = True
-    finally:
-        click.echo(f"done after {time.monotonic() - began:.1f} s" if done else "failed", err=True)
+    width, height = (int.from_bytes(picture[at : at + 4]) for at in (16, 20))  # PNG, third edition: IHDR comes first
+    shown = {"name": name, "file": output, "width": width, "height": height}  # ScreenShape of core/report/schema.py
+    click.echo(json.dumps(shown, indent=2) if as_json else escape_controls(f"{output}: {width}x{height}"))

@@ -1,4 +1,4 @@
-"""`vtapd console`: a terminal, or a pipe, on a guest's serial console; whatever happens, the terminal is as it was."""
+"""`vtapd console`: connects a terminal or a pipe to a guest's serial console. Restores the terminal in every case."""
 
 import json
 import os
@@ -9,7 +9,6 @@ import tty
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import anyio
 import anyio.abc
@@ -25,63 +24,63 @@ from aiohttp import (
 from supervisor.cli.client import fail, first_of, unreachable
 from supervisor.text import escape_controls
 
-LEAVE = b"\x1d"
+ESCAPE_KEY = b"\x1d"
 """Ctrl-]"""
-_BEAT_S = 60.0
-_PIECE_BYTES = 32768
+_HEARTBEAT_S = 60.0
+_READ_BYTES = 32768
 _STDIN, _STDOUT = 0, 1
-_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 
 
 @dataclass
-class Visit:
-    """One use of the command. `linger_s`: after the end of piped input, until the guest was silent for so long."""
+class ConsoleClient:
+    """One use of the command. `linger_s`: after the end of piped input, wait until the guest was silent this long."""
 
     name: str
     view: bool
     linger_s: float
     status: int = 0
     silence: anyio.CancelScope | None = None
-    """What ends once the guest was silent for long enough."""
+    """Ends when the guest has been silent for long enough."""
 
     def __post_init__(self) -> None:
         self.terminal = os.isatty(_STDIN)
-        self.typed = anyio.Event()
-        """Set once all that was piped in has reached the guest, or was dropped."""
+        self.input_delivered = anyio.Event()
+        """Set when all piped input has reached the guest or was dropped."""
 
-    def say(self, word: str) -> None:
-        """To the person, beside what the guest says."""
+    def notify(self, message: str) -> None:
+        """Print a message of vtapd itself, on standard error."""
         end = "\r\n" if self.terminal else "\n"
-        line = f"{end if self.terminal else ''}[vtapd: {escape_controls(word)}]{end}"
-        with suppress(OSError):  # nobody sits there any more
+        line = f"{end if self.terminal else ''}[vtapd: {escape_controls(message)}]{end}"
+        with suppress(OSError):  # the terminal was closed
             os.write(sys.stderr.fileno(), line.encode())
 
-    async def run(self, socket_path: Path, url: str) -> None:
-        """Raises OSError or ClientError where the daemon cannot be reached."""
+    async def run(self, socket_path: str, url: str) -> None:
+        """Run until the console or the input ends. Raises OSError or ClientError if the daemon cannot be reached."""
         query = "?view" if self.view else ""
         async with (
-            ClientSession(connector=UnixConnector(str(socket_path))) as session,
-            session.ws_connect(f"http://localhost{url}{query}", heartbeat=_BEAT_S, max_msg_size=0) as messages,
+            ClientSession(connector=UnixConnector(socket_path)) as session,
+            session.ws_connect(f"http://localhost{url}{query}", heartbeat=_HEARTBEAT_S, max_msg_size=0) as messages,
         ):
-            joined = await messages.receive_json(timeout=_BEAT_S)
+            joined = await messages.receive_json(timeout=_HEARTBEAT_S)
             if not (joined["writes"] or self.view or self.terminal):
                 self.status = 1
-                self.say("nothing was typed: somebody else writes; --view only watches")
+                self.notify("nothing was sent: another console writes; use --view to watch only")
                 return
-            with anyio.open_signal_receiver(*_ENDING) as signals, _raw_terminal(self.terminal):
+            with anyio.open_signal_receiver(*_SIGNALS) as signals, _raw_terminal(self.terminal):
                 if self.terminal:
-                    self.say(f"console of {self.name}; Ctrl-] leaves")
+                    self.notify(f"console of {self.name}; Ctrl-] leaves")
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._end_on_signal, signals, tasks.cancel_scope)
                     if self.terminal or not self.view:
-                        tasks.start_soon(self._type, messages, tasks.cancel_scope)
-                    with suppress(BrokenPipeError):  # whoever read the output has seen enough
-                        await self._show(messages)
+                        tasks.start_soon(self._send_input, messages, tasks.cancel_scope)
+                    with suppress(BrokenPipeError):  # the reader of the output has ended
+                        await self._print_output(messages)
                     tasks.cancel_scope.cancel()
             if self.terminal:
-                self.say(f"left the console of {self.name}")
+                self.notify(f"left the console of {self.name}")
 
-    async def _show(self, messages: ClientWebSocketResponse) -> None:
+    async def _print_output(self, messages: ClientWebSocketResponse) -> None:
         while True:
             message = await messages.receive()
             if message.type is WSMsgType.BINARY:
@@ -89,29 +88,29 @@ class Visit:
                 if self.silence is not None:
                     self.silence.deadline = anyio.current_time() + self.linger_s
             elif message.type is WSMsgType.TEXT:
-                told = json.loads(message.data)
-                if told.get("typed"):
-                    self.typed.set()
+                notice = json.loads(message.data)
+                if notice.get("typed"):
+                    self.input_delivered.set()
                 else:
-                    self.say(told["text"])
+                    self.notify(notice["text"])
             else:
                 break
         self.status = 0 if messages.close_code == 1000 else 1
-        self.say(message.extra or "hung up: the daemon is gone, or too little was read here")
+        self.notify(message.extra or "disconnected: the daemon has ended, or output was not read fast enough")
 
-    async def _type(self, messages: ClientWebSocketResponse, scope: anyio.CancelScope) -> None:
+    async def _send_input(self, messages: ClientWebSocketResponse, scope: anyio.CancelScope) -> None:
         while True:
-            with suppress(PermissionError):  # man 2 epoll_ctl: a file, which never keeps one waiting
+            with suppress(PermissionError):  # man 2 epoll_ctl: standard input is a file, which is always readable
                 await anyio.wait_readable(_STDIN)
             typed = _read()
-            keys, left, _ = typed.partition(LEAVE) if self.terminal else (typed, b"", b"")
+            keys, escape, _ = typed.partition(ESCAPE_KEY) if self.terminal else (typed, b"", b"")
             if keys:
                 await messages.send_bytes(keys)
-            if left or not typed:
+            if escape or not typed:
                 break
         if not self.terminal:
             await messages.send_str("typed?")
-            await self.typed.wait()
+            await self.input_delivered.wait()
             with anyio.move_on_after(self.linger_s) as self.silence:
                 await anyio.sleep_forever()
         scope.cancel()
@@ -123,20 +122,20 @@ class Visit:
             return
 
 
-def visit_console(socket_path: Path, url: str, visit: Visit) -> int:
-    """The exit status. Returns once the terminal is as it was."""
+def attach_console(socket_path: str, url: str, client: ConsoleClient) -> int:
+    """Run the client and return the exit status. The terminal is restored when this returns."""
     try:
-        anyio.run(visit.run, socket_path, url)
+        anyio.run(client.run, socket_path, url)
     except* WSServerHandshakeError as refusal:
-        fail(f"the daemon lets nobody in (HTTP {first_of(refusal)}); close other consoles and followers of events")
+        fail(f"the daemon refuses the connection (HTTP {first_of(refusal)}); close other consoles and `vtapd events`")
     except* (OSError, ClientError) as group:
         fail(unreachable(socket_path, group))
-    return visit.status
+    return client.status
 
 
 @contextmanager
 def _raw_terminal(terminal: bool) -> Iterator[None]:
-    """Each key goes out as it is typed, and what comes in is not changed."""
+    """Send each key as it is typed, and print output unchanged (man 3 cfmakeraw)."""
     if not terminal:
         yield
         return
@@ -145,13 +144,13 @@ def _raw_terminal(terminal: bool) -> Iterator[None]:
         tty.setraw(_STDIN)
         yield
     finally:
-        with suppress(termios.error):  # there is no terminal any more
+        with suppress(termios.error):  # the terminal was closed
             termios.tcsetattr(_STDIN, termios.TCSANOW, before)
 
 
 def _read() -> bytes:
     try:
-        return os.read(_STDIN, _PIECE_BYTES)
+        return os.read(_STDIN, _READ_BYTES)
     except OSError:
         return b""  # the terminal was closed
 

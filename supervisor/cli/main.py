@@ -1,25 +1,19 @@
-"""The `vtapd` command. Exit codes: 0 done, 1 failed, 2 misuse."""
+"""The `vtapd` command. Exit codes: 0 done, 1 failed, 2 misuse.
 
-import json
+Commands that ask the daemon import neither the configuration nor the core, so that they answer at once; what only one
+command needs is imported in that command.
+"""
+
 import sys
-from pathlib import Path
 
 import click
 
 from supervisor.cli import commands
-from supervisor.cli.client import ask, fail, first_of, url_of
-from supervisor.cli.commands import json_option, name_argument
+from supervisor.cli.client import fail, find_socket, first_of
 from supervisor.cli.completion import SHELLS, script_of
-from supervisor.config import DEFAULT_PATH, load_config
-from supervisor.errors import VtapdError
-from supervisor.protocol import RUN_DIR, SOCKET_NAME
-
-_config = click.option(
-    "-c",
-    "--config",
-    type=click.Path(path_type=Path),
-    help=f"Configuration file.  [default: {DEFAULT_PATH}, or all defaults where that does not exist]",
-)
+from supervisor.cli.operations import OPERATIONS, command_of
+from supervisor.cli.options import config_option, json_option
+from supervisor.protocol import CONFIG_PATH
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,19 +21,17 @@ _config = click.option(
     "--socket",
     "socket_path",
     envvar="VTAPD_SOCKET",
-    type=click.Path(path_type=Path),
-    default=Path(RUN_DIR, SOCKET_NAME),
-    show_default=True,
-    help="Where the daemon listens (environment: VTAPD_SOCKET).",
+    type=click.Path(),
+    help=f"Control socket (environment: VTAPD_SOCKET).  [default: control.sock in run_dir of {CONFIG_PATH}]",
 )
 @click.version_option(package_name="vtapd", prog_name="vtapd", message="%(prog)s %(version)s")
 @click.pass_context
-def main(context: click.Context, socket_path: Path) -> None:
+def main(context: click.Context, socket_path: str | None) -> None:
     """vtapd gives Docker containers a guest: a unikernel or microVM that serves on the container's own address.
 
-    The daemon, vtapd run, gives every container that starts a macvtap on its network and the right to open it. Where a
-    label of the container names a kernel (vtapd.kernel=/path), it starts QEMU with it, in the container's namespaces
-    and cgroup, and starts it again when it crashes. The other commands ask that daemon.
+    The daemon, `vtapd run`, creates a macvtap on the network of every container that starts, and allows the container
+    to open it. If the container's label vtapd.kernel=/path names a kernel, the daemon boots it in QEMU, in the
+    container's namespaces and cgroup, and restarts it when it crashes. The other commands talk to the daemon.
 
     \b
     Exit codes:
@@ -62,19 +54,19 @@ def main(context: click.Context, socket_path: Path) -> None:
 
     \b
     Signals:
-      SIGTERM, SIGINT  end the daemon; guests run on, and the next daemon adopts them
-      SIGHUP           read the configuration again; guests that run are not touched
+      SIGTERM, SIGINT  end the daemon; guests keep running, and the next daemon adopts them
+      SIGHUP           read the configuration again; running guests are not changed
     """
-    context.obj = socket_path
+    context.obj = socket_path or find_socket()
 
 
 @main.command()
-@_config
-def run(config: Path | None) -> None:
-    """Run the daemon in the foreground, until SIGTERM or SIGINT. Guests are left running.
+@config_option
+def run(config: str | None) -> None:
+    """Run the daemon in the foreground.
 
-    It needs root. As a service it is started by systemd, and told to read its configuration again by SIGHUP; a wrong
-    one is refused, and the one before counts.
+    It needs root and runs until SIGTERM or SIGINT. Guests keep running after it. As a service it is started by systemd.
+    SIGHUP makes it read its configuration again; if the new one is wrong, it reports that and keeps the old one.
 
     \b
     Exit codes:
@@ -86,34 +78,39 @@ def run(config: Path | None) -> None:
       # vtapd run -c ./vtapd.toml
       # systemctl reload vtapd
     """
-    # Imported here: the other commands need none of it and should answer at once.
+    from pathlib import Path
+
     import anyio
 
+    from supervisor.config import load_config
     from supervisor.daemon import run_daemon
+    from supervisor.errors import VtapdError
     from supervisor.observability.log_setup import configure_logs
 
+    path = Path(config) if config else None
     try:
-        loaded = load_config(config)
+        loaded = load_config(path)
         configure_logs(loaded.log.level, loaded.log.format)
-        anyio.run(run_daemon, loaded, config)
+        anyio.run(run_daemon, loaded, path)
     except* VtapdError as group:
         fail(str(first_of(group)))
 
 
 @main.command()
-@_config
+@config_option
 @json_option
-def check(config: Path | None, as_json: bool) -> None:
-    """Find out what this machine has and lacks for vtapd, each with its remedy.
+def check(config: str | None, as_json: bool) -> None:
+    """Check whether this machine can run vtapd.
 
-    Nothing is taken on trust: a macvtap, a device rule and QEMU's file system are made and removed again, and KVM has
-    to boot something. Works with and without a daemon that runs; without root it says what it could not try.
+    Each finding that needs attention comes with its remedy. The command tries things out: it makes a macvtap, a device
+    rule and QEMU's sandbox and removes them again, and boots a kernel with KVM. It works whether or not a daemon runs.
+    Without root it says what it could not try.
 
     \b
     Each line begins with:
       ok    as it should be
-      warn  vtapd works, and guests, or you, would miss something
-      FAIL  containers cannot be attached before this is mended
+      warn  vtapd works, but something is missing for guests or for you
+      FAIL  containers cannot be attached until this is fixed
 
     \b
     Exit codes:
@@ -125,98 +122,48 @@ def check(config: Path | None, as_json: bool) -> None:
       # vtapd check
       # vtapd check --json | jq -r '.findings[] | select(.level != "ok") | .remedy'
     """
+    from pathlib import Path
+
     from supervisor.cli.check import check as check_machine
 
-    if not check_machine(config, as_json=as_json):
+    if not check_machine(Path(config) if config else None, as_json=as_json):
         sys.exit(1)
 
 
 @main.command("check-config")
-@click.argument("file", type=click.Path(path_type=Path))
-def check_config(file: Path) -> None:
-    """Check a configuration file without starting anything.
+@click.argument("file", type=click.Path())
+def check_config(file: str) -> None:
+    """Check a configuration file.
+
+    Nothing is started.
 
     \b
     Exit codes:
-      0  it is right
-      1  it is wrong; the message names the key's path, and what is allowed
+      0  the file is valid
+      1  it is not; the message names the key's path, and what is allowed
 
     \b
     Examples:
       $ vtapd check-config /etc/vtapd/vtapd.toml && sudo systemctl reload vtapd
     """
+    from pathlib import Path
+
+    from supervisor.config import load_config
+    from supervisor.errors import VtapdError
+
     try:
-        load_config(file)
+        load_config(Path(file))
     except VtapdError as error:
         fail(str(error))
-    click.echo(f"{file} is right")
-
-
-@main.command()
-@json_option
-@click.pass_obj
-def ps(socket_path: Path, as_json: bool) -> None:
-    """List the containers that vtapd knows, with their guests.
-
-    \b
-    States:
-      attaching  attached (no guest asked for)  detached  rejected (its labels are wrong)
-      booting  running  ready  backoff (crashed, waits for its restart)  exited  failed
-
-    \b
-    Exit codes:
-      0  done
-      1  no daemon answers
-
-    \b
-    Examples:
-      # vtapd ps
-      # vtapd ps --json | jq -r '.[] | select(.state == "rejected") | .name + ": " + .reason'
-    """
-    rows = ask(socket_path, "/containers")
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-        return
-    from supervisor.cli.output import print_containers
-
-    print_containers(rows)
-
-
-@main.command()
-@name_argument
-@json_option
-@click.pass_obj
-def inspect(socket_path: Path, name: str, as_json: bool) -> None:
-    """Show all about one container: NAME is its name, its id, or the beginning of its id.
-
-    That is: pid, network namespace, cgroup; of each interface MAC, addresses, gateway, tap, device number, node and
-    rule; the guest's spec, state, history, command line, and what its next start would change (pending).
-
-    \b
-    Exit codes:
-      0  done
-      1  no such container runs, or no daemon answers
-
-    \b
-    Examples:
-      # vtapd inspect web
-      # vtapd inspect web --json | jq -r '.interfaces[].tap.name'
-    """
-    answer = ask(socket_path, url_of(name))
-    if as_json:
-        click.echo(json.dumps(answer, indent=2))
-        return
-    from supervisor.cli.output import print_details
-
-    print_details(answer)
+    click.echo(f"{file} is valid")
 
 
 @main.command()
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
-    """Print what SHELL reads to complete commands, options and containers' names at the Tab key.
+    """Print a completion script for bash, zsh or fish.
 
-    make install puts it where each shell looks for it; nothing else need be done then.
+    The script completes commands, options and containers' names. `make install` installs it for all three shells.
 
     \b
     Exit codes:
@@ -232,5 +179,7 @@ def completion(shell: str) -> None:
     click.echo(script_of(shell, main))
 
 
-for command in commands.COMMANDS:
+for command in (commands.ps, commands.inspect, *map(command_of, OPERATIONS)):
+    main.add_command(command)
+for command in (commands.console, commands.screen, commands.events):
     main.add_command(command)

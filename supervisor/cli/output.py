@@ -1,65 +1,89 @@
-"""What `ps` and `inspect` print for people. Text from outside is shown with its control characters escaped."""
+"""What commands print for people. Text from outside is shown with its control characters escaped.
 
-from typing import Any
+Tables are drawn here and not with rich: importing rich takes longer than all that `vtapd ps` does.
+"""
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any  # the daemon's JSON, as core/report/schema.py describes it
 
-from supervisor.text import escape_controls
+import click
+
+from supervisor.text import escape_controls, format_sentence
 
 _COLOURS = {"running": "green", "ready": "green", "attached": "green", "failed": "red", "rejected": "red"}
+_GAP = "  "
 
 
 def print_containers(rows: list[dict[str, Any]]) -> None:
-    """One line a container."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("NAME", "STATE", "ADDRESS", "GUEST", "UPTIME", "RESTARTS", "LAST EXIT", "ID"):
-        table.add_column(column, no_wrap=True)
-    for row in rows:
-        table.add_row(
-            _text(row["name"]),
-            Text(row["state"], style=_COLOURS.get(row["state"], "yellow")),
-            _text(row["address"]),
-            _text(row["guest"]),
+    """Print a table with one line for each container."""
+    header = ("NAME", "STATE", "ADDRESS", "GUEST", "UPTIME", "RESTARTS", "LAST EXIT", "ID")
+    cells = [
+        (
+            _shown(row["name"]),
+            _shown(row["state"]),
+            _shown(row["address"]),
+            _shown(row["guest"]),
             _duration(row["uptime_s"]),
-            _text(row["restarts"] if row["guest"] else None),
-            _text(_exit(row["last_exit"])),
-            _text(row["id"][:12]),
+            _shown(row["restarts"] if row["guest"] else None),
+            _shown(_exit(row["last_exit"])),
+            _shown(row["id"][:12]),
         )
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=250)  # for grep and files: one line a container, whatever the width
-    console.print(table)
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    _print(click.style(_aligned(header, widths), bold=True))
+    for line in cells:
+        _print(_aligned(line, widths, {1: _COLOURS.get(line[1], "yellow")}))
 
 
-def print_details(answer: dict[str, Any], indent: str = "") -> None:
-    """The same shape as --json, indented, one value a line."""
-    console = Console(soft_wrap=True, highlight=False)
-    for line in _lines(answer, indent):
-        console.print(line)
+def print_details(answer: dict[str, Any]) -> None:
+    """Print the same content as --json: indented, one value a line."""
+    for line in _lines(answer, ""):
+        _print(line)
 
 
-def _lines(value: dict[str, Any], indent: str) -> list[Text]:
-    lines: list[Text] = []
+def describe_event(event: Mapping[str, object]) -> str:
+    """Format an event as one line for people, without control characters."""
+    rest = {key: value for key, value in event.items() if key not in ("time", "container")}
+    of_container = {} if event.get("container") is None else {"container": event["container"]}
+    return f"{event.get('time') or '-'} {format_sentence({**of_container, **rest})}"
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int], colours: Mapping[int, str] | None = None) -> str:
+    """Pad each cell to the width of its column. Padding is outside of the colour, so that it does not change widths."""
+    padded = []
+    for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+        colour = (colours or {}).get(column)
+        shown = click.style(cell, fg=colour) if colour else click.style(cell, dim=True) if cell == "-" else cell
+        padded.append(shown + " " * (width - len(cell)))
+    return _GAP.join(padded).rstrip()
+
+
+def _lines(value: dict[str, Any], indent: str) -> Iterator[str]:
     for outside, each in value.items():
-        key = escape_controls(outside)
-        label = Text(f"{indent}{key}: ", style="bold")
+        label = f"{indent}{escape_controls(outside)}"
         if isinstance(each, dict):
-            lines += [label, *_lines(each, indent + "  ")]
+            yield click.style(f"{label}: ", bold=True)
+            yield from _lines(each, f"{indent}  ")
         elif isinstance(each, list) and each and isinstance(each[0], dict):
             for number, item in enumerate(each):
-                lines += [Text(f"{indent}{key}[{number}]:", style="bold"), *_lines(item, indent + "  ")]
+                yield click.style(f"{label}[{number}]:", bold=True)
+                yield from _lines(item, f"{indent}  ")
         else:
-            shown = " ".join(str(item) for item in each) if isinstance(each, list) else each
-            lines.append(label + _text(shown))
-    return lines
+            shown = _shown(" ".join(map(str, each)) if isinstance(each, list) else each)
+            yield click.style(f"{label}: ", bold=True) + (click.style(shown, dim=True) if each is None else shown)
 
 
-def _text(value: object) -> Text:
-    if value is None:
-        return Text("-", style="dim")
-    return Text(escape_controls(str(value)))
+def _print(line: str) -> None:
+    """With colours on a terminal only, and not if NO_COLOR is set (no-color.org)."""
+    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    click.echo(line, color=coloured)
+
+
+def _shown(value: object) -> str:
+    return "-" if value is None else escape_controls(str(value))
 
 
 def _exit(exit: dict[str, Any] | None) -> str | None:
@@ -68,12 +92,12 @@ def _exit(exit: dict[str, Any] | None) -> str | None:
     return exit["reason"] if exit["code"] is None else f"{exit['reason']} ({exit['code']})"
 
 
-def _duration(seconds: float | None) -> Text:
+def _duration(seconds: float | None) -> str:
     if seconds is None:
-        return _text(None)
+        return "-"
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     if days:
-        return Text(f"{days}d {hours}h")
-    return Text(f"{hours}h {minutes}m" if hours else f"{minutes}m {rest}s" if minutes else f"{seconds:.1f}s")
+        return f"{days}d {hours}h"
+    return f"{hours}h {minutes}m" if hours else f"{minutes}m {rest}s" if minutes else f"{seconds:.1f}s"

@@ -5,7 +5,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.report.events import Waiting, describe_event, format_event
+from supervisor.cli.output import describe_event
+from supervisor.core.report.events import Waiting, format_event
 from supervisor.core.report.schema import EventShape
 
 EVENT = {"container": "web", "event": "guest_exited", "level": "info", "reason": "hang"}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.formats.png import png_of_ppm, size_of_png
+from supervisor.core.formats.png import png_of_ppm
 from supervisor.errors import Transient
 from tests.png import read_png
 
@@ -16,7 +16,6 @@ from tests.png import read_png
 def test_every_pixel_is_preserved(width: int, height: int, data: st.DataObject) -> None:
     pixels = data.draw(st.binary(min_size=3 * width * height, max_size=3 * width * height))
     png = png_of_ppm(f"P6\n{width} {height}\n255\n".encode() + pixels)
-    assert size_of_png(png) == (width, height)
     picture = read_png(png)
     assert (picture.width, picture.height, picture.pixels) == (width, height, pixels)
 

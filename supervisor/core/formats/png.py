@@ -28,11 +28,5 @@ def png_of_ppm(ppm: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def size_of_png(png: bytes) -> tuple[int, int]:
-    """Width and height, of what `png_of_ppm` made."""
-    width, height = struct.unpack_from(">II", png, 16)
-    return width, height
-
-
 def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

@@ -4,8 +4,6 @@ import json
 from collections import deque
 from collections.abc import Mapping
 
-from supervisor.text import format_sentence
-
 MOST_WAITING = 1000
 LOST = "events_lost"
 """The event that stands for those that a follower was too slow for."""
@@ -40,10 +38,3 @@ def format_event(event: Mapping[str, object], time: str) -> bytes:
     known = {"time": time or None, "event": event.get("event"), "container": event.get("container")}
     rest = {key: value for key, value in event.items() if key not in known}
     return json.dumps(known | rest, default=repr).encode() + b"\n"
-
-
-def describe_event(event: Mapping[str, object]) -> str:
-    """The same as one line for people, with no control characters in it."""
-    rest = {key: value for key, value in event.items() if key not in ("time", "container")}
-    of_container = {} if event.get("container") is None else {"container": event["container"]}
-    return f"{event.get('time') or '-'} {format_sentence({**of_container, **rest})}"

@@ -65,7 +65,7 @@ def test_killed_daemon_ends_the_console_and_the_next_serves_it(
     qemu = guest.qemu()
     vtapd.kill()
     is_left(console, 1)
-    assert console.shows("hung up: the daemon is gone")
+    assert console.shows("disconnected: the daemon has ended")
     vtapd.start()
     assert guest.qemu() == qemu
     with Terminal.of(vtapd, "console", guest.name) as again:
@@ -166,7 +166,7 @@ def test_file_is_typed_until_the_output_is_closed(vtapd: Daemon, guest: Containe
 def test_pipe_cannot_write_while_another_console_does(vtapd: Daemon, console: Terminal, guest: Container) -> None:
     answer = piped(vtapd, guest, "text\n")
     assert answer.returncode == 1
-    assert "nothing was typed" in answer.stderr
+    assert "nothing was sent" in answer.stderr
     assert console.process.poll() is None
 
 
@@ -205,7 +205,7 @@ def test_slow_viewer_is_disconnected(vtapd: Daemon, guest: Container) -> None:
         assert int(status_of(vtapd.pid)["VmRSS"].split()[0]) < before + MOST_GROWTH_KIB
         os.kill(slow.process.pid, signal.SIGCONT)
         is_left(slow, 1)
-        eventually(lambda: re.search(r"vtapd: (too slow|hung up)", slow.text()), "the viewer shows the reason")
+        eventually(lambda: re.search(r"vtapd: (too slow|disconnected)", slow.text()), "the viewer shows the reason")
         assert len(slow.text()) < 1000 * len(text), "the viewer got everything"
 
 

@@ -1,0 +1,128 @@
+"""The commands that make the daemon change something: attach, detach, stop, start, restart."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import click
+
+from supervisor.cli.client import ask, url_of
+from supervisor.cli.options import json_option, name_argument
+from supervisor.protocol import ANSWER_MARGIN_S, CONVERGE_S, START_S, STOP_S
+from supervisor.text import escape_controls
+
+_HELP = """{description}
+
+\b
+Exit codes:
+  0  done
+  1  failed; the message on standard error says why
+
+\b
+Examples:
+  # vtapd {verb} web
+  # vtapd {verb} --json web | jq -r .state
+"""
+
+
+class Operation(NamedTuple):
+    """One operation of the daemon on one container."""
+
+    verb: str
+    progress: str
+    """What a terminal shows meanwhile."""
+    daemon_s: float
+    """How long the daemon works on it at most."""
+    ends_guest: bool
+    """Whether the guest's own stop timeout comes on top of that."""
+    description: str
+
+
+OPERATIONS = (
+    Operation(
+        "attach",
+        "attaching",
+        CONVERGE_S,
+        False,
+        """Attach a detached container again.
+
+        If its guest had exited for good, a new one is started.""",
+    ),
+    Operation(
+        "detach",
+        "detaching",
+        CONVERGE_S,
+        False,
+        """Detach a container and undo all changes to it.
+
+        Its guest is stopped, gracefully if its kind can be, and the container gets its own network back. vtapd ignores
+        the container until it is attached again or restarted.""",
+    ),
+    Operation(
+        "stop",
+        "stopping",
+        STOP_S,
+        True,
+        """Stop a guest. Its container keeps running.
+
+        The guest is stopped gracefully if its kind can be, and killed after its `vtapd.stop-timeout`. It stays stopped,
+        whatever its restart policy, until `vtapd start` or until the container itself is started again. Meanwhile the
+        container has its own address back.""",
+    ),
+    Operation(
+        "start",
+        "starting",
+        START_S,
+        False,
+        """Start a guest that is stopped, exited, failed or in backoff.
+
+        It starts at once. The command returns when the guest runs. It does nothing if the guest runs already.""",
+    ),
+    Operation("restart", "restarting", STOP_S + START_S, True, """Stop a guest and start it again."""),
+)
+
+
+def command_of(operation: Operation) -> click.Command:
+    """Return the command of an operation. All of them take one NAME and print the container's new state."""
+
+    @click.command(operation.verb, help=_HELP.format(description=_unindent(operation.description), verb=operation.verb))
+    @name_argument
+    @json_option
+    @click.pass_obj
+    def command(socket_path: str, name: str, as_json: bool) -> None:
+        with _progress(f"{operation.progress} {escape_controls(name)}"):
+            deadline_s = operation.daemon_s + ANSWER_MARGIN_S
+            if operation.ends_guest:
+                deadline_s += _stop_timeout_s(socket_path, name)
+            answer = ask(socket_path, url_of(name, operation.verb), "POST", deadline_s)
+        summary = escape_controls(f"{answer['name']} is {answer['state']}")
+        click.echo(json.dumps(answer, indent=2) if as_json else summary)
+
+    return command
+
+
+def _stop_timeout_s(socket_path: str, name: str) -> float:
+    guest = ask(socket_path, url_of(name))["guest"]
+    return float(guest["stop_timeout_s"]) if guest else 0.0
+
+
+def _unindent(text: str) -> str:
+    return "\n".join(line.strip() for line in text.splitlines())
+
+
+@contextmanager
+def _progress(doing: str) -> Iterator[None]:
+    """On a terminal, print what is being done and how long it took."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    click.echo(f"{doing} … ", err=True, nl=False)
+    began, done = time.monotonic(), False
+    try:
+        yield
+        done = True
+    finally:
+        click.echo(f"done after {time.monotonic() - began:.1f} s" if done else "failed", err=True)

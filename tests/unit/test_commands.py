@@ -1,0 +1,173 @@
+"""The commands that ask the daemon: what they import, find and print, with a server that answers as the daemon does."""
+
+import json
+import os
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from supervisor.cli import client
+from supervisor.cli.main import main
+
+OWN_PARTS = ("supervisor.cli", "supervisor.protocol", "supervisor.text")
+SLOW_LIBRARIES = {
+    "aiohttp", "anyio", "asyncio", "email", "http.client", "msgspec", "pathlib", "prometheus_client", "pyroute2",
+    "rich", "structlog",
+}  # fmt: skip
+COMMANDS = (
+    "ps", "inspect web", "attach web", "detach web", "stop web", "start web", "restart web", "events",
+    "console --log web", "screen -o - web", "ps --json", "--help",
+)  # fmt: skip
+REPORT_IMPORTS = """
+import json, sys
+from supervisor.cli.main import main
+try:
+    main(sys.argv[1:], prog_name="vtapd")
+finally:
+    print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+"""
+ROW = {
+    "id": "0123456789abcdef", "name": "web", "state": "running", "address": "172.17.0.2", "guest": "rumprun",
+    "uptime_s": 90061.0, "restarts": 2, "last_exit": {"reason": "guest-exit", "code": 3}, "reason": None,
+}  # fmt: skip
+ANSWERS: dict[str, object] = {
+    "/containers": [ROW, ROW | {"name": "db", "state": "\x1b[2J", "guest": None, "uptime_s": None, "last_exit": None}],
+    "/containers/web": ROW | {"guest": {"stop_timeout_s": 1.0}, "interfaces": [{"name": "eth0", "tap": None}]},
+    "/containers/web/console": {"name": "web", "said": "hello\r\n\x1b[2J", "writer": None},
+    "/containers/web/screen": {"no": "picture, but bytes enough"},
+    "/events": {"time": None, "event": "guest_exited", "container": "web", "level": "info"},
+}
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        answer = ANSWERS.get(self.path)
+        body = json.dumps(ANSWERS["/containers/web"] if self.command == "POST" else answer).encode() + b"\n"
+        self.send_response(200 if self.command == "POST" or answer is not None else 404)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def address_string(self) -> str:
+        return "a Unix socket has no peer address"
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def socket_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    path = str(tmp_path_factory.mktemp("run") / "control.sock")
+    with socketserver.ThreadingUnixStreamServer(path, Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield path
+        server.shutdown()
+        thread.join()
+
+
+def imported_by(*args: str, **env: str) -> set[str]:
+    """Run the program in a process of its own and return the modules that it has loaded at its end."""
+    argv = [sys.executable, "-c", REPORT_IMPORTS, *args]
+    ended = subprocess.run(argv, capture_output=True, text=True, check=False, env=os.environ | env, timeout=60)
+    return set(json.loads(ended.stderr.splitlines()[-1]))
+
+
+def not_needed(modules: set[str]) -> set[str]:
+    """Return those of the modules that a command must not load if it is to answer at once."""
+    ours = {name for name in modules if name.startswith("supervisor.") and not name.startswith(OWN_PARTS)}
+    return ours | modules & SLOW_LIBRARIES
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_command_loads_neither_configuration_nor_core(socket_path: str, words: str) -> None:
+    loaded = imported_by("--socket", socket_path, *words.split())
+    assert "supervisor.cli.commands" in loaded
+    assert not_needed(loaded) == set()
+
+
+def test_completion_loads_neither_configuration_nor_core(socket_path: str) -> None:
+    asked = {"COMP_WORDS": "vtapd inspect w", "COMP_CWORD": "2"}
+    loaded = imported_by(VTAPD_SOCKET=socket_path, _VTAPD_COMPLETE="bash_complete", **asked)
+    assert "click.shell_completion" in loaded
+    # click's own completion of paths may load pathlib
+    assert not_needed(loaded) - {"pathlib"} == set()
+
+
+def test_forbidden_import_is_noticed(socket_path: str) -> None:
+    """`check-config` needs the configuration: the check above can fail."""
+    assert "supervisor.config" in not_needed(imported_by("--socket", socket_path, "check-config", "/dev/null"))
+
+
+def test_ps_prints_a_table(socket_path: str) -> None:
+    printed = CliRunner().invoke(main, ["--socket", socket_path, "ps"]).output
+    assert printed == (
+        "NAME  STATE    ADDRESS     GUEST    UPTIME  RESTARTS  LAST EXIT       ID\n"
+        "web   running  172.17.0.2  rumprun  1d 1h   2         guest-exit (3)  0123456789ab\n"
+        "db    \\x1b[2J  172.17.0.2  -        -       -         -               0123456789ab\n"
+    )
+
+
+def test_inspect_prints_a_value_a_line(socket_path: str) -> None:
+    printed = CliRunner().invoke(main, ["--socket", socket_path, "inspect", "web"]).output
+    assert "guest: \n  stop_timeout_s: 1.0\n" in printed
+    assert "interfaces[0]:\n  name: eth0\n  tap: -\n" in printed
+
+
+class TestSocketPath:
+    @pytest.mark.parametrize(
+        ("content", "found"),
+        [
+            ('[attach]\nrun_dir = "/srv/vtapd"\n', "/srv/vtapd/control.sock"),
+            ('[attach]\ncontainers = "all"\n', "/run/vtapd/control.sock"),
+            ("[attach]\nrun_dir = 5\n", "/run/vtapd/control.sock"),
+            ("attach = 5\n", "/run/vtapd/control.sock"),
+            ("this is no TOML\xff", "/run/vtapd/control.sock"),
+        ],
+    )
+    def test_run_dir_of_the_configuration_is_used(self, tmp_path: Path, content: str, found: str) -> None:
+        file = tmp_path / "vtapd.toml"
+        file.write_text(content, "latin-1")
+        assert client.find_socket(str(file)) == found
+
+    def test_missing_configuration_means_the_default(self, tmp_path: Path) -> None:
+        assert client.find_socket(str(tmp_path / "none.toml")) == "/run/vtapd/control.sock"
+
+
+def test_answer_that_is_cut_short_is_a_failure(socket_path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Handler, "end_headers", _claim_more)
+    answer = CliRunner().invoke(main, ["--socket", socket_path, "ps", "--json"])
+    assert answer.exit_code == 1
+    assert "no vtapd answers" in answer.output
+
+
+def _claim_more(handler: Handler) -> None:
+    handler.send_header("Content-Length", "100000")
+    BaseHTTPRequestHandler.end_headers(handler)
+
+
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1\r\n\r\n", b"HTTP/1.1 x\r\n\r\n"])
+def test_other_servers_are_reported(tmp_path: Path, answer: bytes) -> None:
+    class Other(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1000)
+            self.wfile.write(answer)
+
+    path = str(tmp_path / "other.sock")
+    with socketserver.UnixStreamServer(path, Other) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        shown = CliRunner().invoke(main, ["--socket", path, "ps"])
+        thread.join()
+    assert shown.exit_code == 1
+    assert f"no vtapd answers on {path}" in shown.output
+    assert client.get(path, "/containers", 1.0) is None, "it has ended"
