@@ -80,7 +80,7 @@ class Reloading:
         configure_logs(new.log.level, new.log.format)
         for key in differing_keys(new, file):
             kept, asked = _value(new, key), _value(file, key)
-            log.warning("config_key_kept", key=key, kept=kept, asked=asked, until="systemctl restart vtapd")
+            log.warning("config_key_needs_restart", key=key, kept=kept, asked=asked, until="systemctl restart vtapd")
         self._reconciler.reconsider()
         return changed
 

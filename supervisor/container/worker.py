@@ -229,7 +229,7 @@ class Worker:
         else:
             self.trouble = error
             self._context.counters.attach_failures.labels(error.step).inc()
-            log.warning("will_retry", step=error.step, error=str(error), delay_s=delay_s)
+            log.warning("attach_retry", step=error.step, error=str(error), delay_s=delay_s)
         return delay_s
 
     def _give_up(self, error: Permanent) -> float | None:
@@ -272,7 +272,7 @@ class Worker:
         try:
             await self._keep_up()
         except (Transient, Permanent, OSError) as error:
-            log.debug("docker_is_asked_first", error=str(error))
+            log.debug("early_attach_failed", error=str(error))
         self._inspect = self._inspect or not self.attached
         return self.attached
 

@@ -104,7 +104,7 @@ class Health:
                     self._way = way
                     return True
         except Transient as error:
-            log.warning("guest_not_asked", error=str(error))
+            log.warning("health_probe_failed", error=str(error))
             return None
         return False
 

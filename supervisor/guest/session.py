@@ -190,7 +190,7 @@ class GuestSession:
         try:
             silence = await self._health.run(self._note_ready, is_ready=self.record.ready_at_s is not None)
         except Permanent as error:
-            log.error("guest_not_asked", error=str(error))  # our own fault is never the guest's
+            log.error("health_probe_failed", error=str(error))  # our own fault is never the guest's
             return
         if silence is not None:
             log.warning("guest_hangs", pid=self.pid, because=f"it does not answer: {silence}")

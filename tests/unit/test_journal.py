@@ -35,15 +35,15 @@ def fields_of(event: Mapping[str, object]) -> dict[str, str]:
 
 class TestEntry:
     def test_event_becomes_fields_and_a_message(self) -> None:
-        event = {"container": "web", "step": "netns", "delay_s": 0.5, "event": "will_retry", "level": "warning"}
+        event = {"container": "web", "step": "netns", "delay_s": 0.5, "event": "attach_retry", "level": "warning"}
         assert fields_of(event) == {
-            "MESSAGE": "will_retry container=web step=netns delay_s=0.5",
+            "MESSAGE": "attach_retry container=web step=netns delay_s=0.5",
             "PRIORITY": "4",
             "SYSLOG_IDENTIFIER": "vtapd",
             "CONTAINER": "web",
             "VTAPD_STEP": "netns",
             "VTAPD_DELAY_S": "0.5",
-            "VTAPD_EVENT": "will_retry",
+            "VTAPD_EVENT": "attach_retry",
         }
 
     @pytest.mark.parametrize(

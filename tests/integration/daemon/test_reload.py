@@ -181,7 +181,7 @@ def test_keys_that_need_a_restart_are_kept(vtapd_file: Reloadable, containers: C
     changes: Tables = {"attach": {"run_dir": "/run/elsewhere", "resync": "25s"}, "docker": {"host": "unix:///none"}}
     line = vtapd_file.reload(changes)
     assert line["changed"] == ["attach.resync"]
-    kept = {each["key"]: each for each in vtapd_file.events("config_key_kept")}
+    kept = {each["key"]: each for each in vtapd_file.events("config_key_needs_restart")}
     assert set(kept) == {"docker.host", "attach.run_dir"}
     assert (kept["attach.run_dir"]["kept"], kept["attach.run_dir"]["asked"]) == (str(run_dir), "/run/elsewhere")
     containers.run().await_attached()

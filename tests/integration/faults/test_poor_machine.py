@@ -186,7 +186,8 @@ def test_container_without_room_for_qemus_threads_is_reported(vtapd: Daemon, con
     """QEMU's threads count for the container's limit: the guest cannot start, and the container runs on."""
     guest = containers.guest("--pids-limit", "1")
     eventually(
-        lambda: vtapd.metrics().exits(guest.name) or logged(vtapd, "will_retry", guest.name), "the failure is reported"
+        lambda: vtapd.metrics().exits(guest.name) or logged(vtapd, "attach_retry", guest.name),
+        "the failure is reported",
     )
     assert guest.is_running()
     containers.serving_guest()
