@@ -70,7 +70,7 @@ class Reloading:
                 server.close()
             raise
         if moves:
-            self._metrics.turn_to(server)
+            self._metrics.switch_to(server)
         context.config, context.user = new, user
         context.docker.timeout_s = new.docker.timeout
         if {"guest.qemu", "guest.user"} & set(changed):

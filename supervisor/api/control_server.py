@@ -1,4 +1,4 @@
-"""HTTP on the control socket: what it answers is in doors.py."""
+"""Serve HTTP on the control socket, for root and one group. The routes are in routes.py."""
 
 import asyncio
 import socket
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from supervisor.api.http import served
-from supervisor.api.routes import Doors
+from supervisor.api.http import bounded_server
+from supervisor.api.routes import ControlRoutes, answer_errors
 from supervisor.container.reconciler import Reconciler
 from supervisor.edges import unix_sockets
 from supervisor.errors import ConfigError, Permanent, Transient
@@ -17,14 +17,14 @@ from supervisor.errors import ConfigError, Permanent, Transient
 
 @asynccontextmanager
 async def serve_control(path: Path, group: str, reconciler: Reconciler) -> AsyncIterator[None]:
-    """Answer on the Unix socket, for root and the group's members alone, as long as the context lasts."""
-    app = web.Application()
-    doors = Doors(reconciler)
-    app.router.add_routes(doors.routes())
-    app.on_shutdown.append(doors.close)
+    """Serve the Unix socket, to root and the group's members only, as long as the context lasts."""
+    app = web.Application(middlewares=[answer_errors])
+    control = ControlRoutes(reconciler)
+    app.router.add_routes(control.routes())
+    app.on_shutdown.append(control.close)
     listener = _listen(path, group)
     try:
-        async with served(app) as factory:
+        async with bounded_server(app) as factory:
             server = await asyncio.get_running_loop().create_unix_server(
                 factory, sock=listener, backlog=unix_sockets.BACKLOG
             )

@@ -1,7 +1,7 @@
-"""HTTP for clients that may be slow, silent or many: they wait for each other, and the daemon for none of them.
+"""Limit what slow, silent or many HTTP clients can take from the daemon.
 
-aiohttp sets no deadline for a request's header and no bound to the number of connections, each of which is a descriptor
-that a guest's start may be short of.
+aiohttp sets no deadline for a request's header and does not limit the number of connections. Each connection is a
+descriptor, which the start of a guest may then lack.
 """
 
 import asyncio
@@ -11,19 +11,19 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-MOST_CONNECTIONS = 64
+MAX_CONNECTIONS = 64
 HEADER_S = 10.0
-"""For the whole header of the one request that a connection is for."""
+"""Deadline for the header of a connection's only request."""
 _SHUTDOWN_S = 1.0
 
 Factory = Callable[[], asyncio.BaseProtocol]
 
 
 @asynccontextmanager
-async def served(app: web.Application, lifetime_s: float | None = None) -> AsyncIterator[Factory]:
-    """What makes a protocol for each connection, for an asyncio server. `lifetime_s`: of a whole connection."""
+async def bounded_server(app: web.Application, lifetime_s: float | None = None) -> AsyncIterator[Factory]:
+    """Yield the protocol factory for an asyncio server. `lifetime_s` limits a whole connection."""
     connections = _Connections(lifetime_s)
-    app.middlewares.append(connections.answer)
+    app.middlewares.insert(0, connections.close_after)  # outermost: it sees the answers to errors, too
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
     server = runner.server
@@ -37,44 +37,44 @@ async def served(app: web.Application, lifetime_s: float | None = None) -> Async
 class _Connections:
     def __init__(self, lifetime_s: float | None) -> None:
         self._lifetime_s = lifetime_s
-        self._unheard: dict[web.RequestHandler, asyncio.TimerHandle] = {}
-        """Those whose request has not come yet, and when they are out of time."""
+        self._waiting: dict[web.RequestHandler, asyncio.TimerHandle] = {}
+        """Connections whose request has not come yet, each with its timer."""
 
     def admit(self, server: web.Server) -> asyncio.BaseProtocol:
-        if len(server.connections) >= MOST_CONNECTIONS:
-            return _Refusal()
+        if len(server.connections) >= MAX_CONNECTIONS:
+            return _Rejection()
         handler = server()
         loop = asyncio.get_running_loop()
-        self._unheard[handler] = loop.call_later(HEADER_S, self._end_unheard, handler)
+        self._waiting[handler] = loop.call_later(HEADER_S, self._end_waiting, handler)
         if self._lifetime_s is not None:
             loop.call_later(self._lifetime_s, end_connection, handler)
         return handler
 
     @web.middleware
-    async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """One request a connection: between two there would be another wait."""
-        self._unheard.pop(request.protocol).cancel()
+    async def close_after(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Close the connection after its first request: a wait for a second one would need a deadline, too."""
+        self._waiting.pop(request.protocol).cancel()
         try:
             response = await handler(request)
-        except web.HTTPException as refusal:
-            refusal.force_close()
+        except web.HTTPException as error:
+            error.force_close()
             raise
         response.force_close()
         return response
 
-    def _end_unheard(self, handler: web.RequestHandler) -> None:
-        del self._unheard[handler]
+    def _end_waiting(self, handler: web.RequestHandler) -> None:
+        del self._waiting[handler]
         end_connection(handler)
 
 
 def end_connection(handler: web.RequestHandler) -> None:
-    """At once, whatever is unread; nothing where it has ended."""
+    """Close it at once, whatever is unread. Does nothing if it is closed."""
     if handler.transport is not None:
         handler.transport.abort()
 
 
-class _Refusal(asyncio.Protocol):
-    """Hangs up at once."""
+class _Rejection(asyncio.Protocol):
+    """Closes the connection at once."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.close()

@@ -1,6 +1,6 @@
-"""One scrape: what the loop knows is noted in the loop, what the kernel counts is read and all is written in a thread.
+"""Render the page for one scrape. The loop collects the statuses; a thread reads the kernel's counters and writes it.
 
-So the loop gives a few microseconds for each guest, and whoever scrapes, however often, takes one thread at a time.
+So the loop spends a few microseconds for each guest, and scrapes take one thread at a time, however many come.
 """
 
 import gzip
@@ -23,7 +23,7 @@ _OPENMETRICS = "application/openmetrics-text"
 
 
 class Page:
-    """What Prometheus reads: the registry's counters, and the daemon's state as `state` tells it in the loop."""
+    """What Prometheus reads: the registry's counters, and the daemon's state, which `state` collects in the loop."""
 
     def __init__(self, registry: CollectorRegistry, state: Callable[[], StateCollector]) -> None:
         self._registry = registry
@@ -31,7 +31,7 @@ class Page:
         self._one = anyio.Lock()
 
     async def render(self, accept: str, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
-        """The page as these headers of a request ask for it, and the headers that say what it is.
+        """Return the page and its headers, in the form that the request's headers ask for.
 
         Raises Transient when no thread can be started.
         """
@@ -42,7 +42,7 @@ class Page:
         scrape = CollectorRegistry()
         scrape.register(self._registry)
         scrape.register(state)
-        # Not the library's choose_encoder, which fails over a version that is no number.
+        # Not the library's choose_encoder: it fails if the version is no number.
         if _OPENMETRICS in accept:
             text = openmetrics.generate_latest(scrape)  # type: ignore[no-untyped-call]  # prometheus-client does not annotate it
             headers = {"Content-Type": openmetrics.CONTENT_TYPE_LATEST}
@@ -83,7 +83,7 @@ def _interfaces(status: ContainerStatus) -> dict[str, str]:
 
 
 def observe_usage(init: Pid, qemu: Incarnation | None, interfaces: Mapping[str, str]) -> Usage:
-    """Ask the kernel of a guest's QEMU, if it has one, and of its interfaces, which are named by their taps."""
+    """Read the kernel's counters of a guest's QEMU, if one runs, and of its interfaces, named by their taps."""
     used = process.observe_usage(qemu) if qemu is not None else None
     counted = tap.observe_traffic(init, interfaces)
     return Usage(

@@ -1,4 +1,4 @@
-"""The page that Prometheus scrapes, on an address that may change while the daemon runs."""
+"""Serve the page that Prometheus scrapes, on an address that may change while the daemon runs."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import hdrs, web
 
-from supervisor.api.http import Factory, served
+from supervisor.api.http import Factory, bounded_server
 from supervisor.api.metrics_page import Page
 from supervisor.config import Config
 from supervisor.errors import ConfigError, Transient
@@ -17,14 +17,14 @@ _SCRAPE_S = 30.0
 
 
 class MetricsServer:
-    """At most one address at a time."""
+    """Listens on at most one address at a time."""
 
     def __init__(self, factory: Factory) -> None:
         self._factory = factory
         self._server: asyncio.Server | None = None
 
     async def listen(self, config: Config) -> asyncio.Server | None:
-        """Answer there, too; None where the configuration says nowhere. The caller owns it until `turn_to`."""
+        """Listen on the configured address, too; None if there is none. The caller owns it until `switch_to`."""
         address = config.metrics_address
         if address is None:
             return None
@@ -36,8 +36,8 @@ class MetricsServer:
                 remedy="choose another address in [metrics] listen",
             ) from error
 
-    def turn_to(self, server: asyncio.Server | None) -> None:
-        """Answer there alone."""
+    def switch_to(self, server: asyncio.Server | None) -> None:
+        """Listen on this server alone, and close the one before."""
         if self._server is not None:
             self._server.close()
         self._server = server
@@ -45,7 +45,7 @@ class MetricsServer:
 
 @asynccontextmanager
 async def serve_metrics(config: Config, page: Page) -> AsyncIterator[MetricsServer]:
-    """Answer /metrics over TCP, where the configuration says so, as long as the context lasts."""
+    """Serve /metrics over TCP, if the configuration has an address, as long as the context lasts."""
 
     async def metrics(request: web.Request) -> web.Response:
         asked = request.headers
@@ -57,10 +57,10 @@ async def serve_metrics(config: Config, page: Page) -> AsyncIterator[MetricsServ
 
     app = web.Application()
     app.router.add_get("/metrics", metrics)
-    async with served(app, _SCRAPE_S) as factory:
+    async with bounded_server(app, _SCRAPE_S) as factory:
         server = MetricsServer(factory)
-        server.turn_to(await server.listen(config))
+        server.switch_to(await server.listen(config))
         try:
             yield server
         finally:
-            server.turn_to(None)
+            server.switch_to(None)

@@ -1,4 +1,4 @@
-"""What the control socket answers: who is meant, what is wanted of him, and errors as the commands print them."""
+"""HTTP routes of the control socket: find the container, run the operation, map errors to responses."""
 
 import asyncio
 import json
@@ -7,13 +7,13 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import anyio
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
-from supervisor.api.console_socket import MOST_TYPED, audience_of, converse
+from supervisor.api.console_socket import MAX_MESSAGE_BYTES, console_of, serve_console
 from supervisor.api.http import end_connection
 from supervisor.api.representation import details, summary
 from supervisor.api.screen import capture_screen
@@ -26,24 +26,33 @@ from supervisor.observability.event_stream import BROADCAST, Wanted
 from supervisor.protocol import EVENTS_BEAT_S
 from supervisor.version import program_version
 
-MOST_FOLLOWERS = 32
-"""Who stay connected for as long as they like, so that others still find a connection."""
+MAX_FOLLOWERS = 32
+"""Consoles and event streams stay open for as long as they like. This leaves connections for the commands."""
 _WRITE_S = 30.0
 _SILENCE_S = 60.0
-"""So long a viewer of a console may say nothing before he is asked whether he is there, and half as long then."""
-_PART_S = 2.0
-"""So long whoever is parted with may take to hear of it."""
+"""A console's viewer that sends nothing for so long is pinged, and has half as long to answer."""
+_CLOSE_S = 2.0
+"""How long a connection may take to close."""
 
 
-class Doors:
-    """One control socket."""
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer 503 if the same request may succeed later, 409 if it cannot; the body is the message."""
+    try:
+        return await handler(request)
+    except VtapdError as error:
+        return web.json_response(_error_shape(error), status=503 if isinstance(error, Transient) else 409)
+
+
+class ControlRoutes:
+    """The routes of one control socket."""
 
     def __init__(self, reconciler: Reconciler) -> None:
         self._reconciler = reconciler
         self._followers: set[anyio.CancelScope] = set()
 
     def routes(self) -> list[web.RouteDef]:
-        """For an aiohttp application."""
+        """Return them for an aiohttp application."""
         return [
             web.get("/version", self._version),
             web.get("/events", self._events),
@@ -52,8 +61,13 @@ class Doors:
             web.get("/containers/{name}/screen", self._screen),
             web.get("/containers/{name}/console", self._console),
             web.get("/containers/{name}/console/live", self._live_console),
-            web.post(f"/containers/{{name}}/{{verb:{'|'.join(OPERATIONS)}}}", self._order),
+            web.post(f"/containers/{{name}}/{{verb:{'|'.join(OPERATIONS)}}}", self._operate),
         ]
+
+    async def close(self, _app: web.Application) -> None:
+        """Disconnect all followers, because the daemon ends."""
+        for scope in self._followers:
+            scope.cancel()
 
     async def _version(self, _request: web.Request) -> web.Response:
         return web.json_response({"version": program_version(), "pid": os.getpid()})
@@ -62,20 +76,17 @@ class Doors:
         return web.json_response([summary(status) for status in self._reconciler.statuses()])
 
     async def _inspect(self, request: web.Request) -> web.Response:
-        worker = self._found(request)
+        worker = self._worker(request)
         return web.json_response(details(worker.status(), worker.pending()))
 
-    async def _order(self, request: web.Request) -> web.Response:
-        worker = self._found(request)
-        try:
-            await OPERATIONS[request.match_info["verb"]](worker)
-        except (Transient, Permanent) as error:
-            return _refusal(error)
+    async def _operate(self, request: web.Request) -> web.Response:
+        worker = self._worker(request)
+        await OPERATIONS[request.match_info["verb"]](worker)
         return web.json_response(summary(worker.status()))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """One JSON object a line; an empty line now and then tells that the daemon is there."""
-        wanted = self._about(self._found_by(request.query["name"])) if "name" in request.query else _all
+        """Send each event as a JSON object on its own line."""
+        wanted = self._is_about(self._find(request.query["name"])) if "name" in request.query else _all
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         with self._following(request), BROADCAST.follow(wanted) as follower:
             await response.prepare(request)
@@ -86,81 +97,68 @@ class Doors:
         return response
 
     async def _screen(self, request: web.Request) -> web.Response:
-        try:
-            return web.Response(body=await capture_screen(self._found(request)), content_type="image/png")
-        except (Transient, Permanent) as error:
-            return _refusal(error)
+        return web.Response(body=await capture_screen(self._worker(request)), content_type="image/png")
 
     async def _console(self, request: web.Request) -> web.Response:
-        """What was said, and who writes."""
-        worker = self._found(request)
-        try:
-            audience = audience_of(worker)
-        except Permanent as error:
-            return _refusal(error)
-        writer = audience.writer
-        told: ConsoleShape = {
+        """Return what the guest has written, and who types."""
+        worker = self._worker(request)
+        console = console_of(worker)
+        writer = console.writer
+        answer: ConsoleShape = {
             "name": worker.name,
-            "said": audience.said,
+            "said": console.said,
             "writer": writer.who if writer else None,
         }
-        return web.json_response(told)
+        return web.json_response(answer)
 
     async def _live_console(self, request: web.Request) -> web.StreamResponse:
-        """WebSocket: output and input in binary messages, and words for people in text messages."""
-        worker = self._found(request)
-        try:
-            audience = audience_of(worker)
-        except Permanent as error:
-            return _refusal(error)
-        messages = web.WebSocketResponse(heartbeat=_SILENCE_S, timeout=_PART_S, max_msg_size=MOST_TYPED, compress=False)
+        """Serve a WebSocket: output and input in binary messages, notices for people in text messages."""
+        console = console_of(self._worker(request))
+        messages = web.WebSocketResponse(
+            heartbeat=_SILENCE_S, timeout=_CLOSE_S, max_msg_size=MAX_MESSAGE_BYTES, compress=False
+        )
         with self._following(request):
             await messages.prepare(request)
-            await converse(messages, audience, who=_peer(request), writes="view" not in request.query)
+            await serve_console(messages, console, who=_peer(request), writes="view" not in request.query)
         return messages
 
-    def _about(self, worker: Worker) -> Wanted:
-        """Of this container, whatever its name becomes, and through its restarts."""
+    def _is_about(self, worker: Worker) -> Wanted:
+        """Return a filter for the container's events, through renames and restarts."""
 
         def wanted(event: structlog.types.EventDict) -> bool:
             return bool(event.get("container") == self._reconciler.workers.get(worker.id, worker).name)
 
         return wanted
 
-    async def close(self, _app: web.Application) -> None:
-        """Part with those who follow: the daemon ends."""
-        for scope in self._followers:
-            scope.cancel()
-
     @contextmanager
     def _following(self, request: web.Request) -> Iterator[None]:
-        """Raises HTTPServiceUnavailable where too many do already."""
-        if len(self._followers) >= MOST_FOLLOWERS:
-            said = f"{MOST_FOLLOWERS} consoles and followers of events are open already; close some"
-            raise web.HTTPServiceUnavailable(text=json.dumps({"error": said}), content_type="application/json")
+        """Count the request as a follower. Raises HTTPServiceUnavailable if there are too many."""
+        if len(self._followers) >= MAX_FOLLOWERS:
+            message = f"{MAX_FOLLOWERS} consoles and followers of events are open already; close some"
+            raise web.HTTPServiceUnavailable(text=json.dumps({"error": message}), content_type="application/json")
         with anyio.CancelScope() as scope:
             self._followers.add(scope)
             try:
                 yield
             except* (ConnectionError, TimeoutError):
-                pass  # it went away, or takes nothing any more
+                pass  # the client is gone, or no longer reads
             finally:
                 self._followers.discard(scope)
-                asyncio.get_running_loop().call_later(_PART_S, end_connection, request.protocol)
+                asyncio.get_running_loop().call_later(_CLOSE_S, end_connection, request.protocol)
 
-    def _found(self, request: web.Request) -> Worker:
-        """Raises HTTPNotFound."""
-        return self._found_by(request.match_info["name"])
+    def _worker(self, request: web.Request) -> Worker:
+        """Return the worker of the container in the path. Raises HTTPNotFound."""
+        return self._find(request.match_info["name"])
 
-    def _found_by(self, asked: str) -> Worker:
+    def _find(self, asked: str) -> Worker:
         try:
             return self._reconciler.find(asked)
         except Permanent as error:
-            raise web.HTTPNotFound(text=json.dumps(_shape(error)), content_type="application/json") from None
+            raise web.HTTPNotFound(text=json.dumps(_error_shape(error)), content_type="application/json") from None
 
 
 def _peer(request: web.Request) -> str:
-    """Whoever asks, as others may be told (man 7 unix: SO_PEERCRED)."""
+    """Describe the process that asks (man 7 unix: SO_PEERCRED)."""
     assert request.transport is not None, "asked before anything was awaited"
     connection = request.transport.get_extra_info("socket")
     pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
@@ -171,9 +169,5 @@ def _all(_event: structlog.types.EventDict) -> bool:
     return True
 
 
-def _refusal(error: VtapdError) -> web.Response:
-    return web.json_response(_shape(error), status=503 if isinstance(error, Transient) else 409)
-
-
-def _shape(error: VtapdError) -> dict[str, Any]:
+def _error_shape(error: VtapdError) -> dict[str, str]:
     return {"error": str(error)}
