@@ -15,13 +15,14 @@ import anyio
 
 from supervisor.cli import client
 from supervisor.config import Config
+from supervisor.core.formats.docker_api import Engine
 from supervisor.core.guest.qemu_argv import SANDBOX
 from supervisor.core.model import DeviceNumber, Pid, User
 from supervisor.core.report import findings
 from supervisor.core.report.findings import Finding
 from supervisor.edges import threads
 from supervisor.edges.clock import boottime_s
-from supervisor.edges.docker import Docker, Engine
+from supervisor.edges.docker import Docker
 from supervisor.edges.kernel import cgroups, host, netns, tap, vhost
 from supervisor.edges.kernel.device_rules_v1 import CgroupV1Rules
 from supervisor.edges.kernel.device_rules_v2 import CgroupV2Rules

@@ -17,6 +17,7 @@ from supervisor.container.recovery import recover_guest, recover_record
 from supervisor.container.revocation import deny_unrecorded
 from supervisor.core.attach.plan import Desired, has_card
 from supervisor.core.attach.selection import ENABLE, why_left_alone, why_no_network
+from supervisor.core.formats.docker_event import Event
 from supervisor.core.guest.labels import parse_labels
 from supervisor.core.guest.pending import Pending, pending_of, terms_of
 from supervisor.core.guest.restart import NOT_CRASHES
@@ -26,7 +27,6 @@ from supervisor.core.kinds.network import no_address
 from supervisor.core.model import Container, GuestRecord, Incarnation, ProcessRecord
 from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.edges.clock import boottime_s
-from supervisor.edges.docker import Event
 from supervisor.edges.kernel import process
 from supervisor.errors import Permanent, Rejected, Step, Transient, VtapdError
 from supervisor.guest.console_hub import Farewell

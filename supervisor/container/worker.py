@@ -17,10 +17,10 @@ from supervisor.container.live_container import ContainerRun
 from supervisor.core.attach.actions import DeleteRecord, UnlinkNetns
 from supervisor.core.attach.plan import Desired, Seen, next_action
 from supervisor.core.backoff import Backoff
+from supervisor.core.formats.docker_event import Event
 from supervisor.core.guest.pending import Pending
 from supervisor.core.model import Container, ContainerId, Incarnation, Record, short_id
 from supervisor.core.report.status import ContainerStatus
-from supervisor.edges.docker import Event
 from supervisor.edges.kernel import netns, process
 from supervisor.errors import ContainerGone, Permanent, Rejected, Step, Transient, VtapdError
 from supervisor.guest.console_hub import Audience

@@ -11,8 +11,9 @@ from typing import Protocol
 import anyio
 import pytest
 
+from supervisor.core.formats.docker_event import Event
 from supervisor.core.model import ContainerId
-from supervisor.edges.docker import Docker, Event
+from supervisor.edges.docker import Docker
 
 DEADLINE_S = 20.0
 UNKNOWN = ContainerId("0" * 64)

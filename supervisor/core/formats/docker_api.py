@@ -1,0 +1,176 @@
+"""Docker's JSON about its engine, images and containers, converted into the program's own types.
+
+Only the members that are used are named; msgspec ignores the others. (Docker Engine API v1.41)
+"""
+
+import ipaddress
+import re
+import signal
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+from supervisor.core.model import Container, ContainerId, Endpoint, Pid
+
+LISTED = ("Names", "State", "HostConfig", "NetworkSettings")
+"""The members of a container's entry in the list that are used and may change while the container runs."""
+
+
+class Engine(msgspec.Struct, frozen=True):
+    """A Docker daemon, as it describes itself (GET /info)."""
+
+    version: str = msgspec.field(name="ServerVersion", default="?")
+    cgroup_version: str = msgspec.field(name="CgroupVersion", default="1")
+    cgroup_driver: str = msgspec.field(name="CgroupDriver", default="?")
+
+
+class _State(msgspec.Struct, rename="pascal"):
+    running: bool = False
+    paused: bool = False
+    pid: int = 0
+    started_at: str = ""
+
+
+class _Config(msgspec.Struct, rename="pascal"):
+    hostname: str = ""
+    domainname: str = ""
+    labels: dict[str, str] | None = None
+    stop_signal: str = ""
+    env: list[str] | None = None
+
+
+class _Device(msgspec.Struct, rename="pascal"):
+    path_on_host: str = ""
+    cgroup_permissions: str = ""
+
+
+class _HostConfig(msgspec.Struct, rename="pascal"):
+    network_mode: str = ""
+    memory: int = 0
+    privileged: bool = False
+    device_cgroup_rules: list[str] | None = None
+    devices: list[_Device] | None = None
+    dns: list[str] | None = None
+    dns_search: list[str] | None = None
+    extra_hosts: list[str] | None = None
+
+
+class _Endpoint(msgspec.Struct, rename="pascal"):
+    mac_address: str = ""
+    ip_address: str = msgspec.field(name="IPAddress", default="")
+    ip_prefix_len: int = msgspec.field(name="IPPrefixLen", default=0)
+    gateway: str = ""
+    global_ipv6_address: str = msgspec.field(name="GlobalIPv6Address", default="")
+    global_ipv6_prefix_len: int = msgspec.field(name="GlobalIPv6PrefixLen", default=0)
+    ipv6_gateway: str = msgspec.field(name="IPv6Gateway", default="")
+
+
+class _NetworkSettings(msgspec.Struct, rename="pascal"):
+    networks: dict[str, _Endpoint] | None = None
+
+
+class _Image(msgspec.Struct, rename="pascal"):
+    config: _Config | None = None
+
+
+class _Inspect(msgspec.Struct, rename="pascal"):
+    id: str
+    name: str
+    state: _State
+    config: _Config
+    host_config: _HostConfig
+    image: str = ""
+    network_settings: _NetworkSettings = msgspec.field(default_factory=_NetworkSettings)
+
+
+def parse_engine(answer: object) -> Engine:
+    """Return what Docker says about itself. Raises msgspec.ValidationError if it is not understood."""
+    return msgspec.convert(answer, Engine)
+
+
+def parse_image_labels(answer: object) -> dict[str, str]:
+    """Return the labels of an image. Raises msgspec.ValidationError if the answer is not understood."""
+    config = msgspec.convert(answer, _Image).config
+    return (config.labels if config else None) or {}
+
+
+def digest(listed: Mapping[str, object]) -> int:
+    """Return a number that changes when a member of LISTED changes in a container's entry in the list.
+
+    The entry also has the container's age in words, which changes without any reason to ask Docker again.
+    """
+    members = [(key, listed[key]) for key in LISTED if key in listed]
+    return hash(msgspec.json.encode(members, order="deterministic"))
+
+
+def parse_container(answer: object) -> tuple[Container, str]:
+    """Return a container and the id of its image. Raises msgspec.ValidationError if the answer is not understood."""
+    data = msgspec.convert(answer, _Inspect)
+    return _container(data), data.image
+
+
+def _container(data: _Inspect) -> Container:
+    return Container(
+        id=ContainerId(data.id),
+        name=data.name.removeprefix("/"),
+        pid=Pid(data.state.pid),
+        started_ns=_nanoseconds(data.state.started_at),
+        running=data.state.running and data.state.pid > 0,
+        paused=data.state.paused,
+        network_mode=data.host_config.network_mode,
+        hostname=data.config.hostname,
+        domainname=data.config.domainname,
+        extra_hosts=tuple(data.host_config.extra_hosts or ()),
+        labels=data.config.labels or {},
+        memory_limit_bytes=data.host_config.memory,
+        stop_signal=_signal_number(data.config.stop_signal),
+        privileged=data.host_config.privileged,
+        device_rules=tuple(data.host_config.device_cgroup_rules or ()),
+        devices=tuple((d.path_on_host, d.cgroup_permissions) for d in data.host_config.devices or ()),
+        env=tuple(_variable(text) for text in data.config.env or ()),
+        dns=tuple(data.host_config.dns or ()),
+        dns_search=tuple(data.host_config.dns_search or ()),
+        endpoints=tuple(_endpoint(n, e) for n, e in sorted((data.network_settings.networks or {}).items())),
+    )
+
+
+def _variable(text: str) -> tuple[str, str]:
+    """Split K=V. Without a `=`, which Docker uses to remove a variable, the value is empty."""
+    key, _, value = text.partition("=")
+    return key, value
+
+
+def _endpoint(network: str, data: _Endpoint) -> Endpoint:
+    both = (
+        (data.ip_address, data.ip_prefix_len, data.gateway),
+        (data.global_ipv6_address, data.global_ipv6_prefix_len, data.ipv6_gateway),
+    )
+    return Endpoint(network, data.mac_address, tuple(each for each in both if _is_address(*each)))
+
+
+def _is_address(ip: str, prefix: int, gateway: str) -> bool:
+    try:
+        ipaddress.ip_interface(f"{ip}/{prefix}")
+        return not gateway or bool(ipaddress.ip_address(gateway))
+    except ValueError:
+        return False
+
+
+def _nanoseconds(moment: str) -> int:
+    """Return a moment since the epoch; 0 if it is no time, as for a container that never ran."""
+    try:
+        return max(0, int(datetime.fromisoformat(moment).timestamp() * 1e6) * 1000)
+    except ValueError:
+        return 0
+
+
+def _signal_number(name: str) -> int:
+    """Return a signal's number from any form that Docker accepts: SIGTERM, TERM, 15, SIGRTMIN+3."""
+    if name.isdecimal():
+        return int(name)
+    match = re.fullmatch(r"(?:SIG)?([A-Z]+[12]?)([+-][0-9]{1,2})?", name.upper())
+    try:
+        return signal.Signals["SIG" + match[1]] + int(match[2] or 0) if match else signal.SIGTERM
+    except KeyError:
+        return signal.SIGTERM
