@@ -1,6 +1,7 @@
 """Installs into a folder and builds packages, as a maintainer does: by make."""
 
 import os
+import re
 import stat
 import subprocess
 import tomllib
@@ -9,6 +10,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 VERSION: str = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+DEB_VERSION = re.sub(r"\.?(dev|a|b|rc)(\d)", r"~\1\2", VERSION)
+"""A pre-release as dpkg sorts it, before its release (man 7 deb-version)."""
 MAKE_S = 600.0  # pip asks PyPI
 DPKG_S = 60.0
 
@@ -36,8 +39,8 @@ def repack(deb: Path, version: str, target: Path) -> Path:
     tree = target / "tree"
     run("dpkg-deb", "--raw-extract", str(deb), str(tree))
     metadata = next(tree.glob("usr/lib/vtapd/lib/python*/site-packages/vtapd-*.dist-info/METADATA"))
-    for file in (tree / "DEBIAN/control", metadata):
-        file.write_text(file.read_text().replace(f"\nVersion: {VERSION}\n", f"\nVersion: {version}\n", 1))
+    for file, current in ((tree / "DEBIAN/control", DEB_VERSION), (metadata, VERSION)):
+        file.write_text(file.read_text().replace(f"\nVersion: {current}\n", f"\nVersion: {version}\n", 1))
     package = target / f"vtapd_{version}.deb"
     run("dpkg-deb", "--root-owner-group", "-Znone", "--build", str(tree), str(package))
     return package

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .building import REPOSITORY, VERSION, build_deb, files, make, outside, run
+from .building import DEB_VERSION, REPOSITORY, build_deb, files, make, outside, run
 
 HOME = "/usr/lib/vtapd"
 FILE, PROGRAM, LINK, FOLDER = "-rw-r--r--", "-rwxr-xr-x", "lrwxrwxrwx", "drwxr-xr-x"
@@ -89,8 +89,14 @@ def test_it_runs_from_wherever_it_lies(unpacked: Path) -> None:
 
 
 def test_its_name_and_version(deb: Path) -> None:
-    assert deb.name == f"vtapd_{VERSION}_{_field(deb, 'Architecture')}.deb"
-    assert (_field(deb, "Package"), _field(deb, "Version")) == ("vtapd", VERSION)
+    assert deb.name == f"vtapd_{DEB_VERSION}_{_field(deb, 'Architecture')}.deb"
+    assert (_field(deb, "Package"), _field(deb, "Version")) == ("vtapd", DEB_VERSION)
+
+
+def test_pre_release_sorts_before_its_release(deb: Path) -> None:
+    version = _field(deb, "Version")
+    release = version.partition("~")[0]
+    run("dpkg", "--compare-versions", version, "lt" if version != release else "eq", release)
 
 
 def test_two_builds_are_the_same(tmp_path: Path) -> None:

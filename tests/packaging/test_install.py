@@ -45,6 +45,8 @@ def _has_what_it_should(tree: Path, found: dict[str, str]) -> None:
     assert outer == wanted | docs | shared | printed
     assert {mode for path, mode in found.items() if path.startswith(HOME)} <= {FILE, PROGRAM, LINK, FOLDER}
     assert "ExecStart=/usr/local/bin/vtapd " in (tree / "etc/systemd/system/vtapd.service").read_text()
+    (package,) = (tree / HOME[1:]).glob("lib/python*/site-packages/supervisor")
+    assert (package / "py.typed").is_file(), "type checkers of other programs use the types (PEP 561)"
     assert {path.name for path in (tree / HOME[1:] / "bin").iterdir() if not path.is_symlink()} == {"vtapd"}
     assert run(str(tree / HOME[1:] / "bin/python"), str(tree / HOME[1:] / "bin/vtapd"), "--version").split() == [
         "vtapd",

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.images import container
-from tests.packaging.building import VERSION, build_deb, make, repack
+from tests.packaging.building import build_deb, make, repack
 
 from .base import BUILD, Base, run_or_fail
 
@@ -18,7 +18,7 @@ BROUGHT = ("Makefile", "config", "systemd", "tests/harness")
 INSIDE = "srv/vtapd"  # the repository, in the machine
 CONTAINER_IMAGE = "srv/container.tar"
 DEB, NEXT_DEB = "srv/vtapd.deb", "srv/vtapd-next.deb"
-NEXT_VERSION = f"{VERSION}.1"
+NEXT_VERSION = "99.0"
 MADE = "srv/made"  # what `make install` makes
 
 COPY_S = 60.0
