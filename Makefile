@@ -66,9 +66,10 @@ fuzz: $(VENV)/.dev  ## feed FUZZ=100000 random labels, images, consoles, records
 lint: $(VENV)/.dev  ## check style, types, and that packages know only those below them
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
+	git ls-files -z | grep -zv '^LICENSE$$' | xargs -0 $(VENV)/bin/codespell
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
-	@for script in .ci/* systemd/setup systemd/deb/build systemd/deb/p*; do sh -n $$script || exit 1; done
+	@for script in $$(find .ci -type f) systemd/setup systemd/deb/build systemd/deb/p*; do sh -n $$script || exit 1; done
 
 .PHONY: docs
 docs: $(VENV)/.dev  ## write the generated parts of the manual pages in supervisor/man

@@ -60,7 +60,7 @@ def check(config: Path | None, *, as_json: bool) -> bool:
     """Print the report. Return whether containers can be attached."""
     silence_logs()
     console = Console(highlight=False, soft_wrap=True)
-    show = (lambda finding: None) if as_json else (lambda finding: print_finding(console, finding))
+    show = (lambda _: None) if as_json else (lambda finding: print_finding(console, finding))
     found = anyio.run(_check_all, config, show)
     possible = can_attach(found)
     if as_json:

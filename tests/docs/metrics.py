@@ -42,7 +42,7 @@ def _alert(rule: str) -> tuple[str, str, str]:
     after = f", after {lasting[1]} minutes" if lasting else ""
     summary = _found(r'summary: "(.*)"', rule)
     description = _found(r"description: >-\n(.*)\Z", rule)
-    return rule.split()[0], f"{_plain(summary)}. {_plain(description)}", f", {severity}{after}"
+    return rule.split(maxsplit=1)[0], f"{_plain(summary)}. {_plain(description)}", f", {severity}{after}"
 
 
 def _found(pattern: str, rule: str) -> str:

@@ -46,8 +46,11 @@ def booted_from_disk(directory: Path, line: str, *more: str) -> Iterator[Guest]:
     [
         (
             "unikraft",
-            f'vtapd netdev.ip={CARD}:10.0.2.3:10.0.2.4:my_app:example.com vfs.fstab=[ "initrd0:/:extract::ramfs=1:" ] '
-            'env.vars=[ "A=b \\"c\\" \\\\ \\d" \'E=\\e\' F= ] a.b=1 plain -- /web "-p 80"  x',
+            (
+                f"vtapd netdev.ip={CARD}:10.0.2.3:10.0.2.4:my_app:example.com "
+                'vfs.fstab=[ "initrd0:/:extract::ramfs=1:" ] '
+                'env.vars=[ "A=b \\"c\\" \\\\ \\d" \'E=\\e\' F= ] a.b=1 plain -- /web "-p 80"  x'
+            ),
             {
                 "cmdline": '/web "-p 80"  x',
                 "env": ['A=b "c" \\ \\d', "E=\\e", "F="],
@@ -72,8 +75,10 @@ def booted_from_disk(directory: Path, line: str, *more: str) -> Iterator[Guest]:
         ),
         (
             "osv",
-            f"{OSV} --nameserver=10.0.2.3 --nameserver=10.0.2.4 --env=A=b\\ c --env=Q='\"\\\\ "
-            "--mount-fs=ext,/dev/vblk1,/data --rootfs=ramfs --nopivot /web.so -p 80",
+            (
+                f"{OSV} --nameserver=10.0.2.3 --nameserver=10.0.2.4 --env=A=b\\ c --env=Q='\"\\\\ "
+                "--mount-fs=ext,/dev/vblk1,/data --rootfs=ramfs --nopivot /web.so -p 80"
+            ),
             {
                 "cmdline": "/web.so -p 80",
                 "env": ["A=b c", "Q='\"\\"],

@@ -57,7 +57,9 @@ def test_links_lead_to_files(path: str) -> None:
 def test_page_has_title_name_and_see_also(page: str) -> None:
     name, section = page.rsplit(".", 1)
     title, *_ = PAGES[page].splitlines()
-    headings = re.findall(r"^# (.+)$", re.sub(r"^```.*?^```$", "", PAGES[page], flags=re.DOTALL | re.MULTILINE), re.M)
+    headings = re.findall(
+        r"^# (.+)$", re.sub(r"^```.*?^```$", "", PAGES[page], flags=re.DOTALL | re.MULTILINE), re.MULTILINE
+    )
     assert title.startswith(f'% {name.upper()} {section} "')
     assert (headings[0], headings[-1]) == ("NAME", "SEE ALSO")
     assert f"\n# NAME\n\n{name} - " in PAGES[page]

@@ -96,11 +96,7 @@ class TestEntry:
             assert NAME.fullmatch(name), name
         assert all(name == "CONTAINER" or name.startswith("VTAPD_") for name, _ in told[3:])
 
-    @given(
-        st.dictionaries(
-            st.text(), st.recursive(st.none() | st.floats() | st.binary(), lambda inner: st.lists(inner), max_leaves=5)
-        )
-    )
+    @given(st.dictionaries(st.text(), st.recursive(st.none() | st.floats() | st.binary(), st.lists, max_leaves=5)))
     def test_any_value_can_be_formatted(self, event: dict[str, object]) -> None:
         assert len(parse_entry(format_entry(event))) == 3 + len(event.keys() - {"level"})
 

@@ -28,8 +28,10 @@ def test_configuration_is_passed_as_a_module() -> None:
     boot = booted(RUMPRUN, "web -p 80", NETWORK)
     assert boot.command_line == ""
     assert boot.modules == (
-        b'{"cmdline": "web -p 80", "hostname": "kek", "net": {"if": "vioif0", "type": "inet", "method": "static", '
-        b'"addr": "172.17.0.2", "mask": "16", "gw": "172.17.0.1"}}',
+        (
+            b'{"cmdline": "web -p 80", "hostname": "kek", "net": {"if": "vioif0", "type": "inet", "method": "static", '
+            b'"addr": "172.17.0.2", "mask": "16", "gw": "172.17.0.1"}}'
+        ),
     )
 
 

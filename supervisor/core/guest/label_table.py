@@ -16,20 +16,20 @@ from supervisor.core.guest.spec import DISK, AddressPlan, RestartPolicy
 from supervisor.core.kinds import KINDS
 from supervisor.core.units import parse_duration, parse_size
 
-T = TypeVar("T", covariant=True)
+T_co = TypeVar("T_co", covariant=True)
 
 
-@dataclass(frozen=True)  # no slots: Label[T](…) fails with them before Python 3.12
-class Label(Generic[T]):
+@dataclass(frozen=True)  # no slots: Label[T_co](…) fails with them before Python 3.12
+class Label(Generic[T_co]):
     """One label, or a numbered family of labels."""
 
     name: str
     """Without the prefix `vtapd.` and without the number."""
     values: str
     """The form of a value, for people, in Markdown."""
-    parse: Callable[[str], T]
+    parse: Callable[[str], T_co]
     """Raises ValueError, which says what is allowed."""
-    default: T
+    default: T_co
     """The value if the label is not set. None: the configuration or another label decides."""
     shown_default: str
     """The same, for people, in Markdown."""

@@ -208,4 +208,4 @@ def test_shorter_resync_interval_applies_at_once(vtapd_file: Reloadable, contain
     container = containers.run().await_attached()
     vtapd_file.reload({"attach": {"resync": "200ms"}})
     container.machine.run("nsenter", "-t", str(container.pid), "-n", "ip", "link", "del", container.tap_name)
-    eventually(lambda: container.macvtap(), "its tap is back")
+    eventually(container.macvtap, "its tap is back")

@@ -60,7 +60,7 @@ def test_too_few_descriptors_are_reported_and_waited_for(frugal: Daemon, contain
     qemu = guest.qemu()
     many = [containers.run() for _ in range(CONTAINERS)]
     eventually(lambda: logged(frugal, "Too many open files", "kek"), "the missing resource is logged", PATIENCE_S)
-    holds_for(lambda: frugal.is_running(), "the daemon keeps running", A_WHILE_S)
+    holds_for(frugal.is_running, "the daemon keeps running", A_WHILE_S)
     assert (guest.qemu(), guest.get().status) == (qemu, 200), "the guest was disturbed"
     for container in many:
         assert any(address.startswith(container.address) for address in network(container.pid).addresses)

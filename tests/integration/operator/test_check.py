@@ -64,8 +64,10 @@ def test_complete_machine_passes(machine: Machine, no_vtapd: None) -> None:
     assert f"cgroup v{version}" in report.of("docker")[1]
     assert report.of("device rule") == (
         "ok",
-        f"cgroup v{version}: one device was allowed "
-        f"{'through devices.allow' if version == '1' else 'by a BPF program'}, and denied again",
+        (
+            f"cgroup v{version}: one device was allowed "
+            f"{'through devices.allow' if version == '1' else 'by a BPF program'}, and denied again"
+        ),
     )
     for what in ("config", "kernel", "rights", "macvtap", "netns folder", "guest uids", "qemu", "sandbox"):
         assert report.of(what)[0] == "ok", report.found[what]

@@ -183,7 +183,7 @@ def test_console_log_is_shown_escaped(vtapd: Daemon, guest: Container) -> None:
     eventually(lambda: "owned" in guest.logs(), "the guest has printed it")
     shown = vtapd.command("console", "--log", guest.name).stdout
     assert "\\x1b]0;owned\\x07" in shown
-    assert re.search(r"^hello: serving on [\d.]+:80$", shown, re.M)
+    assert re.search(r"^hello: serving on [\d.]+:80$", shown, re.MULTILINE)
     assert all(line.isprintable() for line in shown.splitlines())
     shown_json = json.loads(vtapd.command("console", "--log", "--json", guest.name).stdout)
     assert (shown_json["name"], shown_json["writer"], "\x1b]0;owned\x07" in shown_json["said"]) == (
