@@ -1,4 +1,4 @@
-"""The command line: builds or fetches what is asked for, if need be, and prints where its files are."""
+"""Command line: build or fetch the requested image if needed, and print the paths of its files."""
 
 import sys
 

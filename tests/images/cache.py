@@ -1,4 +1,4 @@
-"""When a built file is still good: it carries, beside it, the digest of everything that it was made from."""
+"""Keeps built files while they are current: a stamp file has the digest of everything that a file was made from."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -20,12 +20,12 @@ def digest_of(inputs: Iterable[Path]) -> str:
 
 
 def sources() -> list[Path]:
-    """The builders themselves: whoever changes one gets new images."""
+    """Return the builders themselves: a changed builder makes new images."""
     return sorted(path for path in SOURCES.rglob("*") if path.is_file() and path.suffix != ".pyc")
 
 
 def cached(target: Path, inputs: Iterable[Path], build: Callable[[Path], None]) -> Path:
-    """Calls `build` with a temporary path unless `target` was made from these inputs."""
+    """Call `build` with a temporary path unless `target` was made from these inputs."""
     key = digest_of(inputs)
     stamp = target.with_name(target.name + ".made-from")
     if target.exists() and stamp.exists() and stamp.read_text() == key:

@@ -1,7 +1,7 @@
-"""The container's root file system: busybox, the test guest as every kind, and files that look like kernels only.
+"""The container's root file system: busybox, the test guest as every kind, and files that only look like kernels.
 
-Wrong input lives under /wrong, so that tests need no extra image for it; /links has symlinks that are good inside the
-container and mean something else, or nothing, on the host.
+Invalid files lie under /wrong, so that tests need no extra image; /links has symlinks that are valid inside the
+container and lead elsewhere, or nowhere, on the host.
 """
 
 import io
@@ -37,14 +37,14 @@ LINKS = {
 
 
 def _entry(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
-    """With no time and no user of the building machine: the same input gives the same bytes."""
+    """Make an entry without time and user of the building machine: the same input gives the same bytes."""
     entry = tarfile.TarInfo(name)
     entry.type, entry.mode = kind, mode
     return entry
 
 
 def _guests() -> list[Path]:
-    """The test guest as rumprun, as each other kind, and as a disk."""
+    """Return the test guest as rumprun, as each other kind, and as a disk."""
     return sorted(path for path in GUEST.parent.glob("hello*") if path.suffix in (".bin", ".img"))
 
 
@@ -80,7 +80,7 @@ def make_guest() -> Path:
 
 
 def build() -> list[Path]:
-    """The tarball for `docker import`."""
+    """Build the tarball for `docker import`."""
     busybox = static_busybox()
     make_guest()
     return [cached(BUILD / "container.tar", [busybox, *_guests(), *sources()], lambda at: _write(busybox, at))]

@@ -1,5 +1,5 @@
-"""A guest that knows nothing of vtapd, and of which vtapd knows nothing: Debian's iPXE, a firmware with a network of
-its own. It has Linux's boot header, and takes its script as an initrd."""
+"""A guest that does not know vtapd, of a kind that vtapd does not know: Debian's iPXE, a firmware with a network
+stack. It has Linux's boot header, and takes its script as an initrd."""
 
 import shutil
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Guests from elsewhere: the kernels of Debian (or Ubuntu), with a busybox initramfs around linux/init.
+"""Linux guests: the kernels of Debian (or Ubuntu), with a busybox initramfs that runs linux/init.
 
-The distributions build the virtio drivers as modules, so they are put into the initramfs, each after the ones it
-needs; that is read from the modules themselves (`depends=` in .modinfo), since depmod has not run on a package.
+The distributions build the virtio drivers as modules, so they are put into the initramfs, each after the modules it
+depends on; the dependencies are read from the modules (`depends=` in .modinfo), since depmod has not run.
 """
 
 import lzma
@@ -14,14 +14,14 @@ from pathlib import Path
 from . import newc, packages
 from .cache import BUILD, SOURCES, ImageError, cached, sources
 
-# Packages that depend on the newest kernel, the preferred one first: Debian's name, then Ubuntu's, which keeps the
-# modules in a package of their own.
+# Packages that depend on the newest kernel, the preferred one first: Debian's name, then Ubuntu's, which has the
+# modules in a separate package.
 FOR_CLOUDS = ("linux-image-cloud-amd64", "linux-image-virtual")
 GENERIC = ("linux-image-amd64", "linux-image-generic")
 SMALLEST = (*FOR_CLOUDS, *GENERIC)
 CONCRETE = r"linux-(image|modules)-\d.*"
 
-# virtio_net for the network, button and evdev for `docker stop`, pvpanic so that QEMU hears of a panic.
+# virtio_net for the network, button and evdev for `docker stop`, pvpanic so that QEMU notices a panic.
 MODULES = ("virtio_pci", "virtio_net", "virtio_blk", "button", "evdev", "pvpanic-mmio")
 
 FOLDERS = ("bin", "dev", "etc", "proc", "sys", "tmp", "modules", "www", "www/cgi-bin")
@@ -62,7 +62,7 @@ def _module_bytes(path: Path) -> bytes:
 
 
 def _in_load_order(folders: list[Path]) -> dict[str, bytes]:
-    """The modules by name, each after those that it needs; what is built into the kernel is left out."""
+    """Return the modules by name, each after its dependencies; modules that are built into the kernel are left out."""
     files = {
         path.name.split(".ko")[0].replace("-", "_"): path
         for folder in folders
@@ -101,7 +101,7 @@ def _initramfs(busybox: Path, modules: dict[str, bytes]) -> bytes:
 
 
 def _build(name: str, meta_packages: Sequence[str]) -> list[Path]:
-    """Kernel and initramfs. The kernel stays the one first fetched until build/ is removed."""
+    """Build kernel and initramfs. The kernel stays the one that was first fetched, until build/ is removed."""
     busybox, made_by = packages.static_busybox(), [*sources()]
     kernel, initrd = BUILD / name / "vmlinuz", BUILD / name / "initrd"
 
@@ -115,10 +115,10 @@ def _build(name: str, meta_packages: Sequence[str]) -> list[Path]:
 
 
 def build() -> list[Path]:
-    """The smallest kernel that the distribution has for virtual machines."""
+    """Build with the smallest kernel that the distribution has for virtual machines."""
     return _build("linux", SMALLEST)
 
 
 def build_generic() -> list[Path]:
-    """The kernel that the distribution installs on every machine; what the small one has built in is a module here."""
+    """Build with the distribution's standard kernel; what the small one has built in is a module here."""
     return _build("linux-generic", GENERIC)

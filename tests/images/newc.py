@@ -1,6 +1,6 @@
 """The cpio format that Linux unpacks as an initramfs (Documentation/driver-api/early-userspace/buffer-format.rst).
 
-Written here because `cpio` is not on every machine and cannot make device nodes without them existing on it.
+It is written here because `cpio` is not on every machine, and cannot add device nodes that do not exist on it.
 """
 
 import stat
@@ -46,6 +46,6 @@ def _member(inode: int, node: Node) -> bytes:
 
 
 def archive(nodes: list[Node]) -> bytes:
-    """In the order given: a folder must come before what is in it."""
+    """Join nodes in the given order: a folder must come before its contents."""
     members = [_member(inode, node) for inode, node in enumerate(nodes, 1)]
     return b"".join((*members, _member(0, Node("TRAILER!!!", 0))))

@@ -15,18 +15,18 @@ def _apt(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str
 
 
 def depends(package: str, pattern: str) -> list[str]:
-    """The direct dependencies of a package whose names match; none if the package is unknown here."""
+    """Return the direct dependencies whose names match; none if the package is unknown here."""
     shown = _apt("apt-cache", "depends", package).stdout
     return [name for name in re.findall(r"Depends: (\S+)", shown) if re.fullmatch(pattern, name)]
 
 
 def refresh_lists() -> None:
-    """apt-get update: a fresh machine has no package lists at all."""
+    """Run apt-get update: a fresh machine has no package lists."""
     _apt("apt-get", "update")
 
 
 def unpacked(package: str) -> Path:
-    """The folder with the package's files; fetched once."""
+    """Return the folder with the package's files; fetch it once."""
     home = BUILD / "packages"
     files = home / package
     if files.exists():
@@ -49,9 +49,9 @@ def unpacked(package: str) -> Path:
 
 
 def static_busybox() -> Path:
-    """The installed busybox if it needs no dynamic loader, else the one of busybox-static."""
+    """Return the installed busybox if it needs no dynamic loader, else the one of busybox-static."""
     for installed in (Path("/bin/busybox"), Path("/usr/bin/busybox")):
-        # PT_INTERP's string stands in the first page of a dynamically linked program.
+        # The first page of a dynamically linked program contains the loader's path (PT_INTERP).
         if installed.is_file() and b"/ld-" not in installed.read_bytes()[:4096]:
             return installed
     files = unpacked("busybox-static")

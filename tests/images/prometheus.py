@@ -1,4 +1,4 @@
-"""Debian's own Prometheus and promtool: unpacked, not installed, which would start one that listens on the machine."""
+"""Debian's Prometheus and promtool: unpacked, not installed, since an installed one would start and listen."""
 
 from pathlib import Path
 

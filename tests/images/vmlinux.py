@@ -1,7 +1,7 @@
-"""The ELF file that is compressed within Debian's (or Ubuntu's) bzImage: no package brings it by itself.
+"""The ELF file that is compressed inside Debian's (or Ubuntu's) bzImage: no package contains it directly.
 
-Where it is says the boot header (Documentation/arch/x86/boot.rst: payload_offset, payload_length), how it is compressed
-its first bytes say. Behind all but gzip's the kernel's build puts four bytes with the size of what is in there.
+The boot header says where it is (Documentation/arch/x86/boot.rst: payload_offset, payload_length), its first bytes
+say how it is compressed. Except after gzip, the kernel's build appends four bytes with the uncompressed size.
 """
 
 import lzma
@@ -40,13 +40,13 @@ def _decompressed(payload: bytes) -> bytes:
 
 
 def build() -> list[Path]:
-    """The kernel of `linux_guest`, and the initramfs that goes with both."""
+    """Build the ELF file of the kernel of `linux_guest`, and the initramfs for both."""
     kernel, initrd = linux_guest.build()
 
     def write(target: Path) -> None:
         elf = _decompressed(_payload(kernel.read_bytes()))
         if not elf.startswith(b"\x7fELF"):
-            raise ImageError("what is in the kernel is no ELF file")
+            raise ImageError("the payload of the kernel is not an ELF file")
         target.write_bytes(elf)
 
     return [cached(BUILD / "linux" / "vmlinux", [kernel, *sources()], write), initrd]

@@ -1,4 +1,4 @@
-"""What `make install` and `make deb` leave behind, file by file; that it runs is proved in tests/systemd.
+"""The files that `make install` and `make deb` install. tests/systemd proves that they run.
 
 Nothing here needs root, and nothing is written outside of temporary folders and dist/.
 """

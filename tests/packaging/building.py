@@ -1,4 +1,4 @@
-"""Installs into a folder and builds packages, as a maintainer does: by make."""
+"""Installs into a folder and builds packages with make, as a maintainer does."""
 
 import os
 import re
@@ -12,12 +12,12 @@ REPOSITORY = Path(__file__).parents[2]
 VERSION: str = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
 DEB_VERSION = re.sub(r"\.?(dev|a|b|rc)(\d)", r"~\1\2", VERSION)
 """A pre-release as dpkg sorts it, before its release (man 7 deb-version)."""
-MAKE_S = 600.0  # pip asks PyPI
+MAKE_S = 600.0  # pip downloads from PyPI
 DPKG_S = 60.0
 
 
 def run(*argv: str, timeout_s: float = DPKG_S, **env: str) -> str:
-    """What it prints. Its failure is an AssertionError with all that it said."""
+    """Run a command and return its output. A failure is an AssertionError with everything that it printed."""
     done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, env=os.environ | env, check=False)
     assert done.returncode == 0, f"{' '.join(argv)}: exit {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout
@@ -30,12 +30,12 @@ def make(target: str, **variables: str) -> str:
 
 @cache
 def build_deb() -> Path:
-    """Once a session."""
+    """Build the package, once a session."""
     return REPOSITORY / make("deb").splitlines()[-1]
 
 
 def repack(deb: Path, version: str, target: Path) -> Path:
-    """The same package as another version, which its program tells as well."""
+    """Repack the package with another version, which its program reports, too."""
     tree = target / "tree"
     run("dpkg-deb", "--raw-extract", str(deb), str(tree))
     metadata = next(tree.glob("usr/lib/vtapd/lib/python*/site-packages/vtapd-*.dist-info/METADATA"))
@@ -47,7 +47,7 @@ def repack(deb: Path, version: str, target: Path) -> Path:
 
 
 def files(tree: Path) -> dict[str, str]:
-    """Each path beneath, with its type and mode as ls has them; folders of the machine's own are left out."""
+    """Return each path below, with its type and mode as ls shows them; system folders are left out."""
     found = {}
     for path in sorted(tree.rglob("*")):
         if not path.is_dir() or path.is_symlink() or "vtapd" in path.parts[len(tree.parts) :]:
@@ -56,5 +56,5 @@ def files(tree: Path) -> dict[str, str]:
 
 
 def outside(found: dict[str, str], home: str) -> dict[str, str]:
-    """Without the program's own environment."""
+    """Leave out the program's own environment."""
     return {path: mode for path, mode in found.items() if not path.startswith(f"{home}/")}

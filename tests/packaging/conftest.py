@@ -23,7 +23,7 @@ def deb() -> Path:
 
 @pytest.fixture(scope="session")
 def unpacked(deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package's files and, in DEBIAN, what dpkg is told about them."""
+    """Unpack the package: its files, and in DEBIAN its control files."""
     tree = tmp_path_factory.mktemp("package") / "tree"
     run("dpkg-deb", "--raw-extract", str(deb), str(tree))
     return tree
@@ -31,6 +31,6 @@ def unpacked(deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """A tree of `make install`."""
+    """Return a tree of `make install`."""
     make("install", DESTDIR=str(tmp_path))
     return tmp_path

@@ -1,4 +1,4 @@
-"""The Debian package's own files, and what it asks of a machine."""
+"""The Debian package's files, and its dependencies."""
 
 import re
 import shutil
@@ -17,7 +17,7 @@ def _field(deb: Path, name: str) -> str:
     return run("dpkg-deb", "--field", str(deb), name).strip()
 
 
-def test_its_files(unpacked: Path) -> None:
+def test_package_has_exactly_its_files(unpacked: Path) -> None:
     found = files(unpacked)
     outer = outside(found, HOME)
     for path, mode in {
@@ -41,19 +41,19 @@ def test_its_files(unpacked: Path) -> None:
             assert outer.get(f"/usr/share/vtapd/{source.relative_to(REPOSITORY / 'config')}") == FILE
 
 
-def test_what_etc_has_is_the_administrators(unpacked: Path) -> None:
+def test_configuration_is_a_conffile(unpacked: Path) -> None:
     assert (unpacked / "DEBIAN/conffiles").read_text() == "/etc/vtapd/vtapd.toml\n"
     assert (unpacked / "etc/vtapd/vtapd.toml").read_text() == (REPOSITORY / "config/vtapd.toml").read_text()
 
 
-def test_dpkg_finds_every_file_as_it_was(unpacked: Path) -> None:
+def test_checksums_match_all_files(unpacked: Path) -> None:
     run("sh", "-euc", 'cd "$1" && exec md5sum --quiet -c DEBIAN/md5sums', "sh", str(unpacked))
     summed = (unpacked / "DEBIAN/md5sums").read_text().splitlines()
     plain = [path for path, mode in files(unpacked).items() if mode[0] == "-" and not path.startswith("/DEBIAN")]
     assert sorted(f"/{line[34:]}" for line in summed) == sorted(plain)
 
 
-def test_it_needs_the_python_that_it_was_built_with(deb: Path, unpacked: Path) -> None:
+def test_package_needs_the_python_that_it_was_built_with(deb: Path, unpacked: Path) -> None:
     depends = _field(deb, "Depends").split(", ")
     python = next(word for word in depends if word.startswith("python3."))
     assert (unpacked / HOME[1:] / f"bin/{python}").readlink() == Path("/usr/bin") / python
@@ -62,8 +62,8 @@ def test_it_needs_the_python_that_it_was_built_with(deb: Path, unpacked: Path) -
     assert any(word.startswith("docker.io | ") for word in depends)
 
 
-def test_its_libraries_are_on_the_machine_or_in_it(deb: Path, unpacked: Path) -> None:
-    """Every shared library that a module asks for is one of the packages that Depends names."""
+def test_shared_libraries_are_in_the_dependencies(deb: Path, unpacked: Path) -> None:
+    """Each shared library that a module needs is in one of the packages in Depends."""
     depends = _field(deb, "Depends")
     asked: set[str] = set()
     for module in unpacked.rglob("*.so"):
@@ -78,17 +78,17 @@ def test_its_libraries_are_on_the_machine_or_in_it(deb: Path, unpacked: Path) ->
     assert asked <= brought
 
 
-def test_it_runs_from_wherever_it_lies(unpacked: Path) -> None:
-    """So that nothing of the builder's machine is left in it. As another user, without a home."""
+def test_program_runs_from_any_folder(unpacked: Path) -> None:
+    """This shows that no path of the build machine is left. It runs as another user, without a home folder."""
     program = unpacked / HOME[1:] / "bin"
-    told = run(str(program / "python3"), "-I", "-c", "import supervisor.daemon as it; print(it.__file__)", HOME="/")
-    assert told.startswith(str(unpacked))
+    printed = run(str(program / "python3"), "-I", "-c", "import supervisor.daemon as it; print(it.__file__)", HOME="/")
+    assert printed.startswith(str(unpacked))
     shebang = (program / "vtapd").read_text().splitlines()[0]
     assert re.fullmatch(rf"#!{HOME}/bin/python3(\.\d+)?", shebang)
     assert "ExecStart=/usr/bin/vtapd " in (unpacked / "usr/lib/systemd/system/vtapd.service").read_text()
 
 
-def test_its_name_and_version(deb: Path) -> None:
+def test_package_name_and_version(deb: Path) -> None:
     assert deb.name == f"vtapd_{DEB_VERSION}_{_field(deb, 'Architecture')}.deb"
     assert (_field(deb, "Package"), _field(deb, "Version")) == ("vtapd", DEB_VERSION)
 
@@ -99,13 +99,13 @@ def test_pre_release_sorts_before_its_release(deb: Path) -> None:
     run("dpkg", "--compare-versions", version, "lt" if version != release else "eq", release)
 
 
-def test_two_builds_are_the_same(tmp_path: Path) -> None:
+def test_build_is_reproducible(tmp_path: Path) -> None:
     first = shutil.copy(build_deb(), tmp_path / "first.deb")
     again = REPOSITORY / make("deb").splitlines()[-1]
     assert subprocess.run(["cmp", first, str(again)], check=False).returncode == 0
 
 
-def test_lintian_finds_no_mistake(deb: Path) -> None:
+def test_lintian_finds_no_error(deb: Path) -> None:
     if shutil.which("lintian") is None:
         pytest.skip("lintian is not installed: apt-get install lintian")
     run("lintian", "--allow-root", "--fail-on", "error", str(deb), timeout_s=120)

@@ -1,4 +1,4 @@
-"""`make install` with DESTDIR: exactly these files, again and again, and none after `make uninstall`."""
+"""`make install` with DESTDIR: exactly these files, also when repeated, and none after `make uninstall`."""
 
 from pathlib import Path
 
@@ -9,16 +9,16 @@ CONFIG = "etc/vtapd/vtapd.toml"
 FILE, PROGRAM, LINK, FOLDER = "-rw-r--r--", "-rwxr-xr-x", "lrwxrwxrwx", "drwxr-xr-x"
 
 
-def test_from_nothing_to_nothing(installed: Path) -> None:
-    _has_what_it_should(installed, files(installed))
+def test_install_and_uninstall_leave_nothing(installed: Path) -> None:
+    _assert_installed(installed, files(installed))
     holding = [path for path in installed.rglob("*") if path.is_file() and bytes(installed) in path.read_bytes()]
-    assert holding == [], "that no file remembers where it was made"
+    assert holding == [], "a file contains the path of the build folder"
     for _ in range(2):
         make("uninstall", DESTDIR=str(installed))
         assert files(installed) == {}
 
 
-def _has_what_it_should(tree: Path, found: dict[str, str]) -> None:
+def _assert_installed(tree: Path, found: dict[str, str]) -> None:
     docs = {f"/usr/local/share/doc/vtapd/{name}": FILE for name in ("README.md", "CHANGELOG.md", "LICENSE")}
     shared = {
         f"/usr/local/share/vtapd/{path.relative_to(REPOSITORY / 'config')}": FILE
@@ -54,7 +54,7 @@ def _has_what_it_should(tree: Path, found: dict[str, str]) -> None:
     ]
 
 
-def test_again_with_an_edited_configuration(installed: Path) -> None:
+def test_edited_configuration_is_kept(installed: Path) -> None:
     first, mine = files(installed), (installed / CONFIG).read_text() + "# mine\n"
     (installed / CONFIG).write_text(mine)
     assert "kept" in make("install", DESTDIR=str(installed))

@@ -1,1 +1,1 @@
-"""What an operator puts into Prometheus and Grafana, in a real Prometheus that scrapes the real daemon."""
+"""The Prometheus and Grafana files for operators, in a real Prometheus that scrapes the real daemon."""

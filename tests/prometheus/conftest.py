@@ -1,4 +1,4 @@
-"""Prometheus and promtool, as Debian has them."""
+"""Prometheus and promtool of Debian."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,20 +14,20 @@ from .server import TARGETS_OF_OTHERS, Prometheus
 
 Promtool = Callable[..., "subprocess.CompletedProcess[str]"]
 
-# The daemon under its other name is a second instance.
+# The daemon under its other name counts as a second instance.
 OTHER_INSTANCE = f"localhost:{METRICS.partition(':')[2]}"
 
 
 @pytest.fixture(scope="session")
 def commands() -> tuple[Path, Path]:
-    """prometheus and promtool."""
+    """Return the paths of prometheus and promtool."""
     server, tool = built("prometheus")
     return server, tool
 
 
 @pytest.fixture(scope="session")
 def promtool(commands: tuple[Path, Path]) -> Promtool:
-    """Runs it; what it complains of is the failure's message."""
+    """Return a function that runs promtool and fails with its output."""
 
     def run(*words: str | Path, text: str | None = None, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
@@ -41,8 +41,8 @@ def promtool(commands: tuple[Path, Path]) -> Promtool:
 
 @pytest.fixture(scope="session")
 def prometheus(commands: tuple[Path, Path], machine: Machine, current_daemon: CurrentDaemon) -> Iterator[Prometheus]:
-    """It scrapes whatever daemon runs, as two instances."""
-    del current_daemon  # only asked for so that it outlives this
+    """Run a Prometheus that scrapes the running daemon as two instances."""
+    del current_daemon  # requested only so that it outlives this fixture
     others = machine.home / "targets"
     others.mkdir()
     (others / "others.yml").write_text(f'- targets: ["{OTHER_INSTANCE}"]\n')

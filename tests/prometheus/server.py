@@ -1,7 +1,7 @@
-"""A Prometheus of the tests' own, in the machine's network and with its files in the machine's folder.
+"""A Prometheus for the tests, in the machine's network and with its files in the machine's folder.
 
-It runs with the files of config/prometheus as they are, but faster: each minute of a rule is a second here, and where
-the file has a folder of /etc, a folder of the test's stands.
+It uses the files of config/prometheus, but faster: each minute of a rule is a second, and a folder of the test
+replaces each folder in /etc.
 """
 
 import json
@@ -31,16 +31,16 @@ rule_files: [{rules}]
 Sample = tuple[dict[str, str], float]
 
 
-def hurried(rules: str) -> str:
-    """The same with seconds for minutes, which are the only unit that the rules have."""
-    assert not re.search(r"\b\d+(ms|[shdwy])\b", rules), "a unit that is not hurried"
+def with_seconds(rules: str) -> str:
+    """Replace minutes by seconds; the rules use no other unit."""
+    assert not re.search(r"\b\d+(ms|[shdwy])\b", rules), "a unit that is not replaced"
     return re.sub(r"\b(\d+)m\b", r"\1s", rules)
 
 
 class Prometheus:
-    """`scrape` is a file of config/prometheus; `changes` are words of it that mean another thing on this machine.
+    """`scrape` is a file of config/prometheus; `changes` are words of it that are replaced on this machine.
 
-    `port` is of a namespace that nobody else is in.
+    `port` is in a namespace of its own.
     """
 
     def __init__(self, command: Path, machine: Machine, scrape: str, changes: Mapping[str, str], port: int) -> None:
@@ -50,7 +50,7 @@ class Prometheus:
         self.process: subprocess.Popen[bytes] | None = None
         self.home.mkdir()
         rules = self.home / "alerts.yml"
-        rules.write_text(hurried((CONFIG / "alerts.yml").read_text()))
+        rules.write_text(with_seconds((CONFIG / "alerts.yml").read_text()))
         text = (CONFIG / scrape).read_text()
         for shipped, here in changes.items():
             assert shipped in text, f"{scrape} has no {shipped}"
@@ -79,8 +79,8 @@ class Prometheus:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """It asks nothing meanwhile."""
-        assert self.process is not None, "it was not started"
+        """Stop all scrapes during the context."""
+        assert self.process is not None, "Prometheus was not started"
         self.process.send_signal(signal.SIGSTOP)
         try:
             yield
@@ -100,8 +100,8 @@ class Prometheus:
         if self.process is not None:
             end(self.process, STOP_S)
 
-    def ask(self, path: str, **parameters: str | Sequence[str]) -> Any:
-        """The data that an API call answers with (https://prometheus.io/docs/prometheus/latest/querying/api/)."""
+    def get(self, path: str, **parameters: str | Sequence[str]) -> Any:
+        """Return the data of an API call (https://prometheus.io/docs/prometheus/latest/querying/api/)."""
         reply = self.machine.http(
             f"http://{self.address}/api/v1/{path}?{urlencode(parameters, doseq=True)}", timeout_s=10
         )
@@ -110,24 +110,24 @@ class Prometheus:
         return answer["data"]
 
     def query(self, expression: str) -> list[Sample]:
-        """The instant vector that an expression is now."""
-        data = self.ask("query", query=expression)
+        """Return the current instant vector of an expression."""
+        data = self.get("query", query=expression)
         assert data["resultType"] == "vector", f"{expression} is a {data['resultType']}"
         return [(each["metric"], float(each["value"][1])) for each in data["result"]]
 
     def query_since(self, expression: str, start_s: float) -> list[float]:
-        """All numbers that an expression was since then (Unix time), as Grafana asks for a graph."""
-        data = self.ask("query_range", query=expression, start=str(start_s), end=str(time.time()), step="1s")
+        """Return all numbers of an expression since then (Unix time), as Grafana queries them for a graph."""
+        data = self.get("query_range", query=expression, start=str(start_s), end=str(time.time()), step="1s")
         values = [float(value) for series in data["result"] for _, value in series["values"]]
         return [value for value in values if not math.isnan(value)]
 
     def label_values(self, label: str, selector: str) -> list[str]:
-        """What this label is in the series that the selector matches."""
-        found: list[str] = self.ask(f"label/{label}/values", **{"match[]": selector})
+        """Return the values of this label in the series that match the selector."""
+        found: list[str] = self.get(f"label/{label}/values", **{"match[]": selector})
         return found
 
     def firing(self, alert: str, **labels: str) -> list[tuple[dict[str, str], dict[str, str]]]:
-        """Labels and annotations of each alert of this name that fires, and has these labels."""
-        found = [each for each in self.ask("alerts")["alerts"] if each["state"] == "firing"]
+        """Return labels and annotations of each firing alert with this name and these labels."""
+        found = [each for each in self.get("alerts")["alerts"] if each["state"] == "firing"]
         wanted = labels | {"alertname": alert}
         return [(each["labels"], each["annotations"]) for each in found if wanted.items() <= each["labels"].items()]

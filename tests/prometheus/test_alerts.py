@@ -1,4 +1,4 @@
-"""Every alert of config/prometheus/alerts.yml: its rule by promtool's reckoning, and fired by what it is there for."""
+"""Every alert of config/prometheus/alerts.yml: its rule in promtool's tests, and fired by its cause."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -23,20 +23,20 @@ ALERTS = set(re.findall(r"alert: (\w+)", (CONFIG / "alerts.yml").read_text()))
 pytestmark = pytest.mark.vtapd_config(attach={"resync": "300ms"}, restart={"max": "200ms"})
 
 
-def test_the_rules_by_themselves(promtool: Promtool) -> None:
+def test_rules_pass_promtool(promtool: Promtool) -> None:
     promtool("check", "rules", CONFIG / "alerts.yml")
     promtool("test", "rules", Path(__file__).with_name("alerts_test.yml"))
 
 
 @pytest.mark.parametrize("name", ["scrape.yml", "scrape-swarm.yml"])
-def test_the_configurations_by_themselves(promtool: Promtool, name: str) -> None:
+def test_scrape_configurations_pass_promtool(promtool: Promtool, name: str) -> None:
     promtool("check", "config", CONFIG / name)
 
 
 def await_alert(
     prometheus: Prometheus, alert: str, meanwhile: Callable[[], object] = lambda: None, **labels: str
 ) -> None:
-    """Until it fires; `meanwhile` is done again and again. What it tells is complete, and names its labels."""
+    """Wait until the alert fires, calling `meanwhile` repeatedly. Its annotations are complete and name its labels."""
 
     def fired() -> tuple[dict[str, str], dict[str, str]]:
         meanwhile()
@@ -49,19 +49,19 @@ def await_alert(
     assert all(label in annotations["summary"] for label in (METRICS, *labels.values()))
 
 
-def test_guest_crash_loop(vtapd: Daemon, prometheus: Prometheus, containers: Containers) -> None:
+def test_guest_crash_loop_fires(vtapd: Daemon, prometheus: Prometheus, containers: Containers) -> None:
     guest = containers.serving_guest()
     await_alert(prometheus, "VtapdGuestCrashLoop", lambda: guest.tell("/crash"), container=guest.name)
 
 
-def test_guest_down(vtapd: Daemon, prometheus: Prometheus, containers: Containers) -> None:
+def test_guest_down_fires(vtapd: Daemon, prometheus: Prometheus, containers: Containers) -> None:
     guest = containers.serving_guest(restart="no", on_exit="keep")
     guest.tell("/crash")
     await_alert(prometheus, "VtapdGuestDown", container=guest.name)
 
 
-def test_attach_failing(vtapd: Daemon, prometheus: Prometheus, containers: Containers) -> None:
-    """Somebody else has the symlink's name: it fails once, for good, and its series begins with that."""
+def test_attach_failing_fires(vtapd: Daemon, prometheus: Prometheus, containers: Containers) -> None:
+    """The symlink's name is taken: the attach fails once, permanently, and its series begins with that failure."""
     container = containers.create()
     taken = NETNS_FOLDER / container.id12
     taken.touch()
@@ -72,7 +72,7 @@ def test_attach_failing(vtapd: Daemon, prometheus: Prometheus, containers: Conta
         taken.unlink()
 
 
-def test_device_rule_fought_over(vtapd: Daemon, prometheus: Prometheus, containers: Containers) -> None:
+def test_device_rule_fought_over_fires(vtapd: Daemon, prometheus: Prometheus, containers: Containers) -> None:
     container = containers.run().await_attached()
     await_alert(prometheus, "VtapdDeviceRuleFoughtOver", lambda: deny_device(container))
 
@@ -99,13 +99,15 @@ GONE = {"VtapdBlind": docker_gone, "VtapdDown": daemon_gone}
 
 
 @pytest.mark.parametrize("alert", GONE)
-def test_what_it_lives_on_is_gone(vtapd: Daemon, prometheus: Prometheus, machine: Machine, alert: str) -> None:
-    eventually(lambda: prometheus.query(f'up{{instance="{METRICS}"}} == 1'), "it is scraped", FIRES_S)
+def test_alert_fires_without_docker_or_daemon(
+    vtapd: Daemon, prometheus: Prometheus, machine: Machine, alert: str
+) -> None:
+    eventually(lambda: prometheus.query(f'up{{instance="{METRICS}"}} == 1'), "the daemon is scraped", FIRES_S)
     with GONE[alert](machine, vtapd):
         await_alert(prometheus, alert)
-    eventually(lambda: not prometheus.firing(alert), "it is over when that is back", FIRES_S)
+    eventually(lambda: not prometheus.firing(alert), "the alert ends when it is back", FIRES_S)
 
 
-def test_no_alert_is_left_out() -> None:
+def test_every_alert_has_a_test() -> None:
     here = Path(__file__).read_text()
     assert [alert for alert in ALERTS if f'"{alert}"' not in here] == []

@@ -1,4 +1,4 @@
-"""config/grafana/vtapd.json: what Grafana takes, and each of its queries, asked of a Prometheus as Grafana would."""
+"""config/grafana/vtapd.json: Grafana accepts it, and each of its queries returns data from a real Prometheus."""
 
 import json
 import re
@@ -32,7 +32,7 @@ DATA_S = 60.0
 
 
 def lost(before: object, after: object, path: str = "") -> list[str]:
-    """What of a JSON value is not in another one."""
+    """Return the paths of everything in one JSON value that is missing in the other."""
     if isinstance(before, dict) and isinstance(after, dict):
         gone = [f"{path}/{key}" for key in before.keys() - after.keys()]
         return gone + [
@@ -45,7 +45,7 @@ def lost(before: object, after: object, path: str = "") -> list[str]:
 
 
 def test_grafana_knows_every_field() -> None:
-    """By its own types: what they do not know would be lost on the way through them."""
+    """Unknown fields would be lost on the way through Grafana's own types."""
     register_default_plugins()
     through = json.loads(JSONEncoder().encode(Dashboard.from_json(DASHBOARD)))
     assert lost(DASHBOARD, through) == []
@@ -56,29 +56,29 @@ def cells(panel: Mapping[str, Any]) -> set[tuple[int, int]]:
     return {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
 
 
-def test_panels_lie_side_by_side() -> None:
+def test_panels_do_not_overlap() -> None:
     assert len({panel["id"] for panel in PANELS}) == len(PANELS)
     assert all(0 <= x < COLUMNS for panel in PANELS for x, _ in cells(panel))
     assert not [(one["title"], two["title"]) for one, two in combinations(PANELS, 2) if cells(one) & cells(two)]
 
 
-def test_every_panel_asks_the_chosen_prometheus() -> None:
+def test_every_panel_uses_the_chosen_data_source() -> None:
     asked = [panel["datasource"] for panel in PANELS if panel["type"] != "row"]
     asked += [target["datasource"] for panel in PANELS for target in panel.get("targets", ())]
     assert all(each == {"type": "prometheus", "uid": "${datasource}"} for each in asked)
 
 
-def test_every_query_is_of_the_chosen_instances_and_containers() -> None:
+def test_every_query_uses_the_chosen_instances_and_containers() -> None:
     for query in QUERIES:
         for metric, labels in re.findall(r"\b(up|ALERTS|vtapd_\w+)(\{[^}]*\})?", query):
             assert 'instance=~"$instance"' in labels, query
-            # Those that are all guests' together know no container.
+            # Series of all guests together have no container label.
             of_one = metric.startswith("vtapd_guest_") and not metric.endswith("_seconds_bucket")
             assert ('container=~"$container"' in labels) == of_one, query
 
 
 def as_grafana(text: str, chosen: Mapping[str, list[str]]) -> str:
-    """With its variables replaced (grafana-prometheus, interpolateQueryExpr): values are regular expressions."""
+    """Replace Grafana's variables (grafana-prometheus, interpolateQueryExpr): values are regular expressions."""
     for name, values in chosen.items():
         escaped = [re.sub(r"[\\^$.*+?()[\]{}|]", r"\\\\\g<0>", value) for value in values]
         text = text.replace(f"${name}", escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})")
@@ -88,7 +88,7 @@ def as_grafana(text: str, chosen: Mapping[str, list[str]]) -> str:
 
 
 def options(prometheus: Prometheus) -> dict[str, list[str]]:
-    """What each variable offers, those before it set to all of theirs."""
+    """Return the options of each variable, with the variables before it set to all of theirs."""
     chosen: dict[str, list[str]] = {}
     for variable in VARIABLES:
         if variable["type"] == "query":
@@ -104,7 +104,7 @@ def all_answer(prometheus: Prometheus, queries: list[str], since_s: float) -> bo
 
 
 def test_every_query_returns_data(vtapd: Daemon, prometheus: Prometheus, containers: Containers) -> None:
-    """Of a fleet in which everything happens that there are panels for; for all of it, and for one instance."""
+    """Everything happens that the panels show; for all instances together, and for one instance."""
     began_s = time.time()
     eventually(lambda: len(prometheus.query('up{job="vtapd"} == 1')) == 2, "both instances are scraped", DATA_S)
     guest = containers.serving_guest(ready="ping")
@@ -115,7 +115,7 @@ def test_every_query_returns_data(vtapd: Daemon, prometheus: Prometheus, contain
         refused.start()
         guest.tell("/crash")
         eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted")
-        eventually(lambda: guest.name in options(prometheus)["container"], "the variable offers it", DATA_S)
+        eventually(lambda: guest.name in options(prometheus)["container"], "the variable offers the container", DATA_S)
         chosen = options(prometheus)
         assert chosen["instance"] == [METRICS, OTHER_INSTANCE]
         for instances in (chosen["instance"], [OTHER_INSTANCE]):

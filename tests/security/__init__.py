@@ -1,1 +1,1 @@
-"""Attacks: by an image, its labels, its processes, or a QEMU that a guest broke out into. One test for each wall."""
+"""Attacks by an image, its labels, its processes, or a guest that broke out into QEMU. One test for each barrier."""

@@ -1,7 +1,7 @@
-"""A container that deletes its own tap and goes for the tap of the next container, which gets the same device number.
+"""A container deletes its own tap and attacks the tap of the next container, which gets the same device number.
 
-Device numbers are one for the machine, and other tests make taps: where one of these was quicker, the attack is tried
-again.
+Device numbers are shared by the whole machine, and other tests make taps: if another tap gets the number, the attack
+is repeated.
 """
 
 from collections.abc import Callable
@@ -20,24 +20,24 @@ BUSY_S = 30.0
 
 
 def nothing(*_: object) -> None:
-    """For a daemon that runs all the time."""
+    """Do nothing: for a daemon that runs all the time."""
 
 
 def delete_tap(container: Container) -> None:
-    """As its owner does it, who has no other right beyond those that Docker gives every container."""
+    """Delete the tap as its owner does, with only the rights that Docker gives every container."""
     container.exec("ip", "link", "delete", container.tap_name)
 
 
 def attack(
     daemon: Daemon, containers: Containers, before: Callable[[Container], object], after: Callable[[], object]
 ) -> tuple[Container, Container]:
-    """The attacker deletes its tap, and a guest starts: it must get all its packets. Returns attacker and victim.
+    """Delete the attacker's tap and start a guest, which must get all its packets. Return attacker and victim.
 
     `before` is called before the tap is deleted, and `after` when the guest's container has started.
     """
     for _ in range(TRIES):
         attacker = containers.run("--cap-add", "NET_ADMIN", labels=LATE).await_attached()
-        daemon.command("attach", attacker.name)  # returns when it is not looked at any more
+        daemon.command("attach", attacker.name)  # returns when the daemon is done with it
         number = attacker.tap_device()
         thief = Thief(attacker, number)
         try:
@@ -57,11 +57,11 @@ def attack(
             assert victim.tap_name not in loot.frames
             assert victim.tap_name not in loot.alive
             return attacker, victim
-    raise AssertionError(f"other taps took the number {TRIES} times: nothing is proven")
+    raise AssertionError(f"other taps took the number {TRIES} times: the test proves nothing")
 
 
 def prove_closed(attacker: Container, victim: Container) -> None:
-    """The attacker has a tap of its own again, and can open no other."""
+    """Assert that the attacker has its own tap again, and can open no other."""
     device = victim.tap_device()
     eventually(lambda: attacker.tap_device() != device, f"{attacker.name} has a tap again", BUSY_S)
     eventually(lambda: is_attached(attacker), f"{attacker.name} is attached", BUSY_S)
@@ -75,6 +75,6 @@ def is_attached(container: Container) -> bool:
 
 
 def denials(daemon: Daemon) -> list[tuple[object, object]]:
-    """By the log: the containers that were denied a device, each with the one whose tap it is now."""
+    """Return, from the log, the containers that were denied a device, each with the container whose tap it is now."""
     lines = [line for line in daemon.log_lines() if line.get("event") == "stale_device_denied"]
     return [(line["held_by"], line["container"]) for line in lines if line["level"] == "warning"]

@@ -1,4 +1,4 @@
-"""Whoever talks to the daemon: by its control socket, or the metrics' port."""
+"""Clients of the control socket and of the metrics port."""
 
 import os
 import socket
@@ -24,7 +24,7 @@ METRICS = ("127.0.0.1", 9817)
 
 def to_control(vtapd: Daemon) -> socket.socket:
     client = socket.socket(socket.AF_UNIX)
-    client.connect(str(vtapd.control_socket))  # without a timeout: then it waits for its place in the queue
+    client.connect(str(vtapd.control_socket))  # without a timeout, so that it waits in the listen queue
     client.settimeout(PATIENCE_S)
     return client
 
@@ -34,8 +34,8 @@ def to_metrics(machine: Machine) -> socket.socket:
 
 
 @pytest.fixture(params=["control", "metrics"])
-def crowd(request: pytest.FixtureRequest, vtapd: Daemon, machine: Machine) -> Iterator[list[socket.socket]]:
-    """Many who have connected and say nothing."""
+def clients(request: pytest.FixtureRequest, vtapd: Daemon, machine: Machine) -> Iterator[list[socket.socket]]:
+    """Many clients that have connected and send nothing."""
     with ExitStack() as owned:
         yield [
             owned.enter_context(to_control(vtapd) if request.param == "control" else to_metrics(machine))
@@ -53,16 +53,16 @@ def has_hung_up(client: socket.socket) -> bool:
         return True
 
 
-def test_a_crowd_that_says_nothing(vtapd: Daemon, crowd: list[socket.socket]) -> None:
-    """All but some are turned away, and those are given a while."""
-    eventually(lambda: sum(not has_hung_up(each) for each in crowd) <= MOST, "most were turned away")
+def test_silent_clients_are_disconnected(vtapd: Daemon, clients: list[socket.socket]) -> None:
+    """Most are disconnected at once, the others after a while."""
+    eventually(lambda: sum(not has_hung_up(each) for each in clients) <= MOST, "most are disconnected")
     assert descriptor_count(vtapd.pid) < MANY
-    eventually(lambda: all(has_hung_up(each) for each in crowd), "the rest said nothing for too long", PATIENCE_S)
+    eventually(lambda: all(has_hung_up(each) for each in clients), "the silent rest is disconnected", PATIENCE_S)
     assert vtapd.command("ps").returncode == 0
     assert vtapd.metrics().value("vtapd_docker_connected") == 1
 
 
-def test_a_header_that_never_ends(vtapd: Daemon) -> None:
+def test_endless_header_is_disconnected(vtapd: Daemon) -> None:
     with to_control(vtapd) as client:
         client.sendall(b"GET /containers HTTP/1.1\r\nHost: x\r\n")
         eventually(lambda: _drip(client), "the daemon has hung up", PATIENCE_S)
@@ -87,7 +87,7 @@ LARGE = {
 
 
 @pytest.mark.parametrize("what", LARGE)
-def test_large_requests(vtapd: Daemon, what: str) -> None:
+def test_large_requests_cost_bounded_memory(vtapd: Daemon, what: str) -> None:
     before = int(status_of(vtapd.pid)["VmRSS"].split()[0])
     with to_control(vtapd) as client:
         try:
@@ -100,7 +100,7 @@ def test_large_requests(vtapd: Daemon, what: str) -> None:
     assert vtapd.command("ps").returncode == 0
 
 
-def test_paths_of_the_control_socket(vtapd: Daemon, containers: Containers) -> None:
+def test_strange_paths_of_the_control_socket_are_refused(vtapd: Daemon, containers: Containers) -> None:
     containers.run().await_attached()
     for path in (
         "/containers/../../etc/passwd",
@@ -114,7 +114,7 @@ def test_paths_of_the_control_socket(vtapd: Daemon, containers: Containers) -> N
             assert client.recv(64).split()[1] in (b"404", b"400"), path
 
 
-def test_the_control_socket_is_roots_and_the_groups(vtapd: Daemon) -> None:
+def test_control_socket_belongs_to_root_and_its_group(vtapd: Daemon) -> None:
     at = vtapd.control_socket.stat()
     assert stat.S_IMODE(at.st_mode) == 0o660
     assert at.st_uid == 0
@@ -128,14 +128,14 @@ def test_the_control_socket_is_roots_and_the_groups(vtapd: Daemon) -> None:
         os.setegid(0)
 
 
-def test_records_are_roots(vtapd: Daemon, containers: Containers) -> None:
-    """They hold command lines, and with them whatever a label or variable holds."""
+def test_records_belong_to_root(vtapd: Daemon, containers: Containers) -> None:
+    """Records contain command lines, and with them the values of labels and variables."""
     guest = containers.serving_guest()
     assert stat.S_IMODE((vtapd.run_dir / f"{guest.id}.json").stat().st_mode) == 0o600
     assert stat.S_IMODE(vtapd.run_dir.stat().st_mode) & 0o022 == 0
 
 
-def test_metrics_listen_on_loopback_alone(vtapd: Daemon, machine: Machine) -> None:
+def test_metrics_listen_only_on_loopback(vtapd: Daemon, machine: Machine) -> None:
     listening = machine.run("ss", "-Hltn").stdout.split()
     assert "127.0.0.1:9817" in listening
     assert not {"0.0.0.0:9817", "*:9817", "[::]:9817"} & set(listening)

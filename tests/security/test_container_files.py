@@ -1,4 +1,4 @@
-"""What a container does to its files while the daemon looks at them."""
+"""What a container does to its files while the daemon reads them."""
 
 import os
 import threading
@@ -21,8 +21,8 @@ REFUSED = ("failed", "rejected")
 
 
 @pytest.mark.vtapd_config(limits={"kernel": "64M"})
-def test_a_kernel_that_never_ends(vtapd: Daemon, containers: Containers) -> None:
-    """It grows, by holes that cost nothing, faster than anybody reads."""
+def test_endless_kernel_file_is_refused(vtapd: Daemon, containers: Containers) -> None:
+    """The file grows by holes faster than it can be read."""
     grow = "n=1; while :; do dd if=/dev/null of=/grows bs=1M seek=$n 2>/dev/null; n=$((n + 32)); done"
     start = f"dd if=/dev/zero of=/grows bs=1k count=1 2>/dev/null; ({grow}) & exec sleep 1000"
     container = containers.run(labels={"vtapd.kernel": "/grows"}, command=("/bin/sh", "-c", start))
@@ -31,8 +31,8 @@ def test_a_kernel_that_never_ends(vtapd: Daemon, containers: Containers) -> None
     containers.serving_guest()
 
 
-def test_a_kernel_that_is_swapped_all_the_time(vtapd: Daemon, containers: Containers) -> None:
-    """Between a kernel, a FIFO that nobody writes, a link onto the host and nothing."""
+def test_kernel_file_that_is_swapped_all_the_time_does_no_harm(vtapd: Daemon, containers: Containers) -> None:
+    """It alternates between a kernel, a FIFO without a writer, a symlink onto the host, and nothing."""
     swap = (
         "while :; do cp /hello.bin /k; rm /k; mkfifo /k; rm /k; ln -s /tmp/vtapd-test-secret-of-the-host /k; rm /k; "
         "ln -s /proc/1/root/etc/shadow /k; rm /k; done 2>/dev/null"
@@ -56,21 +56,21 @@ def test_a_kernel_that_is_swapped_all_the_time(vtapd: Daemon, containers: Contai
         "while :; do rm -f /dev/tap0 /dev/.tap0.vtapd; ln -s /etc/passwd /dev/.tap0.vtapd; done 2>/dev/null &",
     ],
 )
-def test_traps_where_the_node_is_made(vtapd: Daemon, containers: Containers, trap: str) -> None:
-    """They harm the container that set them."""
+def test_traps_in_place_of_the_node_harm_only_their_container(vtapd: Daemon, containers: Containers, trap: str) -> None:
+    """Other containers are attached."""
     container = containers.run(command=("/bin/sh", "-c", f"{trap}\nexec sleep 1000"))
     vtapd.await_state(container.name, "attached", "attaching", *REFUSED, deadline_s=BUSY_S)
     other = containers.run().await_attached()
     assert node(other.pid) is not None
 
 
-def test_an_initrd_that_its_guest_could_not_hold(vtapd: Daemon, containers: Containers) -> None:
-    """It would be held for the guest's whole life, in memory that counts for no container."""
+def test_initrd_larger_than_the_guests_memory_is_refused(vtapd: Daemon, containers: Containers) -> None:
+    """Otherwise it would be kept as long as the guest runs, in memory that counts for no container."""
     large = "[ -s /large ] || dd if=/dev/null of=/large bs=1M seek=33 2>/dev/null; exec sleep 1000"
     labels = {"vtapd.kernel": "/hello.bin", "vtapd.initrd": "/large", "vtapd.memory": "32M"}
     container = containers.run(labels=labels, command=("/bin/sh", "-c", large))
-    eventually(lambda: container.exec("stat", "-c", "%s", "/large") == str(33 << 20), "the file is there")
-    container.machine.docker("restart", "-t", "0", container.id)  # the daemon may have looked before
+    eventually(lambda: container.exec("stat", "-c", "%s", "/large") == str(33 << 20), "the file exists")
+    container.machine.docker("restart", "-t", "0", container.id)  # the daemon may have checked before
     view = vtapd.await_state(container.name, "rejected")
     assert "vtapd.initrd" in view.message
     assert str(32 << 20) in view.message
@@ -78,7 +78,7 @@ def test_an_initrd_that_its_guest_could_not_hold(vtapd: Daemon, containers: Cont
 
 @pytest.fixture
 def growing(tmp_path: Path) -> Iterator[int]:
-    """A file that becomes longer faster than it is read, up to many times the limit."""
+    """A file that grows faster than it is read, up to many times the limit."""
     descriptor = os.open(tmp_path / "grows", os.O_RDWR | os.O_CREAT)
     os.ftruncate(descriptor, LIMIT_BYTES)
     grown = threading.Event()
@@ -97,8 +97,8 @@ def growing(tmp_path: Path) -> Iterator[int]:
     os.close(descriptor)
 
 
-def test_growth_between_two_reads_ends_the_reading(growing: int) -> None:
-    """The race that the test above may win or lose, always won."""
+def test_file_that_grows_between_reads_is_refused(growing: int) -> None:
+    """The test above may win or lose this race; this one always wins it."""
     with pytest.raises(Rejected, match="grows"):
         rootfs.read_image(growing, frozenset({b"marker"}), LIMIT_BYTES)
     folder = BootFolder()
@@ -120,18 +120,16 @@ FD1 = {
 
 
 @pytest.mark.parametrize("what", FD1)
-def test_what_a_container_makes_of_its_output_blocks_nobody_else(
-    vtapd: Daemon, containers: Containers, what: str
-) -> None:
+def test_containers_output_does_not_block_other_containers(vtapd: Daemon, containers: Containers, what: str) -> None:
     container = containers.run(
         labels={"vtapd.kernel": "/hello.bin"}, command=("/bin/sh", "-c", f"{FD1[what]}\nexec sleep 1000")
     )
-    eventually(lambda: vtapd.inspect(container.name).state != "attaching", f"{container.name} was looked at", BUSY_S)
+    eventually(lambda: vtapd.inspect(container.name).state != "attaching", f"{container.name} has been tried", BUSY_S)
     containers.serving_guest()
     assert vtapd.command("ps", timeout_s=5).returncode == 0
 
 
-def test_output_that_is_no_log_does_not_keep_its_guest_from_booting(vtapd: Daemon, containers: Containers) -> None:
+def test_guest_boots_if_the_containers_output_is_not_a_log(vtapd: Daemon, containers: Containers) -> None:
     container = containers.run(
         labels={"vtapd.kernel": "/hello.bin"}, command=("/bin/sh", "-c", "exec 1>/dev/full; exec sleep 1000")
     )

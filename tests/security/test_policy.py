@@ -1,4 +1,4 @@
-"""What an image may ask for, what only whoever runs it may, and what nobody may beyond the configuration."""
+"""What an image may set, what only docker run may set, and what the configuration forbids to both."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.harness.processes import command_line
 
 
 def of_image(containers: Containers, image: dict[str, str], **run: str) -> Container:
-    """A container of an image with these labels, started with those."""
+    """Start a container of an image with the labels `image`, with the labels `run` from docker run."""
     machine = containers.machine
     base = machine.docker("create", machine.image)
     changes = [word for name, value in image.items() for word in ("-c", f"LABEL {name}={value}")]
@@ -19,7 +19,7 @@ def of_image(containers: Containers, image: dict[str, str], **run: str) -> Conta
 
 
 @pytest.mark.parametrize(("label", "value"), [("address", "10.66.0.66/24"), ("accel", "tcg"), ("env", "true")])
-def test_an_image_may_not_say_it_and_its_runner_may(
+def test_label_of_an_image_is_refused_and_of_docker_run_accepted(
     vtapd: Daemon, containers: Containers, label: str, value: str
 ) -> None:
     container = of_image(containers, {"vtapd.kernel": "/hello.bin", f"vtapd.{label}": value})
@@ -32,14 +32,14 @@ def test_an_image_may_not_say_it_and_its_runner_may(
 
 
 @pytest.mark.vtapd_config(limits={"image_labels": ["kernel", "accel"]})
-def test_the_operator_decides(vtapd: Daemon, containers: Containers) -> None:
+def test_operator_chooses_the_labels_of_images(vtapd: Daemon, containers: Containers) -> None:
     of_image(containers, {"vtapd.kernel": "/hello.bin", "vtapd.accel": "tcg"}).await_page()
     refused = of_image(containers, {"vtapd.kernel": "/hello.bin", "vtapd.memory": "16M"})
     assert "vtapd.memory" in vtapd.await_state(refused.name, "rejected").message
 
 
 @pytest.mark.vtapd_config(limits={"accels": ["tcg"], "memory": "64M", "cpus": 2}, guest={"accel": "auto"})
-def test_limits(vtapd: Daemon, containers: Containers) -> None:
+def test_limits_refuse_labels_beyond_them(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     assert any(word.startswith("tcg") for word in command_line(guest.qemu()))
     for labels in ({"accel": "kvm"}, {"memory": "65M"}, {"cpus": "3"}):

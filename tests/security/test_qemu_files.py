@@ -1,4 +1,4 @@
-"""QEMU sees its own program, read-only, and nothing else: neither who broke out into it, nor who looks through it."""
+"""QEMU sees only its own program, read-only; so do attackers inside it and processes that look through /proc."""
 
 import os
 import stat
@@ -23,30 +23,30 @@ def root_of(qemu: int) -> Path:
 
 
 def mounts_of(qemu: int) -> list[tuple[str, set[str]]]:
-    """Where each is mounted, and how."""
+    """Return each mount point with its options."""
     lines = Path(f"/proc/{qemu}/mountinfo").read_text().splitlines()
     return [(line.split()[4], set(line.split()[5].split(","))) for line in lines]
 
 
-def test_it_sees_nothing_of_the_hosts(vtapd: Daemon, containers: Containers, machine: Machine) -> None:
+def test_qemu_sees_no_files_of_the_host(vtapd: Daemon, containers: Containers, machine: Machine) -> None:
     root = root_of(containers.serving_guest().qemu())
     assert {path.name for path in root.iterdir()} <= SHOWN
     for secret in ("etc/shadow", "etc/passwd", "root", "home", "proc", "sys", "run", "var", "tmp",
                    str(machine.dockerd.socket).lstrip("/"), str(vtapd.run_dir).lstrip("/")):  # fmt: skip
         assert not os.path.lexists(root / secret), secret
     assert {path.name for path in (root / "dev").iterdir()} <= DEVICES
-    assert (root / "usr/lib").is_dir(), "it is a file system that a program can run in"
+    assert (root / "usr/lib").is_dir(), "the file system has no libraries"
 
 
-def test_nothing_that_it_sees_can_be_written_to(vtapd: Daemon, containers: Containers) -> None:
+def test_qemu_sees_no_writable_file_system(vtapd: Daemon, containers: Containers) -> None:
     mounts = mounts_of(containers.serving_guest().qemu())
     assert len(mounts) > 2, mounts
     for where, how in mounts:
         assert {"ro", "nosuid"} <= how, (where, how)
 
 
-def test_it_stands_in_an_empty_folder(vtapd: Daemon, containers: Containers) -> None:
-    """In which its kernel was, and from which no way leads up."""
+def test_qemu_runs_in_an_empty_folder(vtapd: Daemon, containers: Containers) -> None:
+    """Its kernel was in this folder, and no path leads out of it."""
     guest = containers.serving_guest()
     folder = Path(f"/proc/{guest.qemu()}/cwd")
     vtapd.await_state(guest.name, "running", "ready")
@@ -58,8 +58,8 @@ def test_it_stands_in_an_empty_folder(vtapd: Daemon, containers: Containers) -> 
     assert not at.st_mode & stat.S_IWOTH
 
 
-def test_its_descriptors_lead_to_no_file(vtapd: Daemon, containers: Containers) -> None:
-    """A tap, two sockets, the container's log and what says nothing; no folder, no file of the host."""
+def test_qemus_descriptors_lead_to_no_file(vtapd: Daemon, containers: Containers) -> None:
+    """A tap, two sockets, the container's log and empty files; no folder, no file of the host."""
     qemu = containers.serving_guest().qemu()
     for fd, target in open_files(qemu).items():
         at = Path(f"/proc/{qemu}/fd/{fd}").stat()
@@ -85,7 +85,7 @@ WAYS = (
 )
 
 
-def test_a_container_that_may_trace_it_finds_nothing_of_the_host(attacked: Container) -> None:
+def test_container_that_may_trace_qemu_finds_no_files_of_the_host(attacked: Container) -> None:
     with secret_of_the_host() as secret:
         tries = "\n".join(f"cat /proc/$QEMU/{way}{SECRET} 2>/dev/null" for way in WAYS)
         ways = f"""
@@ -95,11 +95,11 @@ def test_a_container_that_may_trace_it_finds_nothing_of_the_host(attacked: Conta
             ls /proc/$QEMU/root/usr/lib >/dev/null && echo reached
         """
         printed = attack(attacked, tries + ways)
-        assert "reached" in printed, "the container may look through /proc; else this proves nothing"
+        assert "reached" in printed, "the container could not look through /proc: the test proves nothing"
         assert secret not in printed
 
 
-def test_a_container_of_the_same_user_finds_nothing_of_the_host(vtapd: Daemon, containers: Containers) -> None:
+def test_container_with_qemus_user_finds_no_files_of_the_host(vtapd: Daemon, containers: Containers) -> None:
     """The image names its user, and needs no capability to look into a process of its own."""
     guest = containers.serving_guest()
     status = status_of(guest.qemu())
@@ -107,13 +107,11 @@ def test_a_container_of_the_same_user_finds_nothing_of_the_host(vtapd: Daemon, c
     with secret_of_the_host() as secret:
         tries = "\n".join(f"cat /proc/$QEMU/{way}{SECRET} 2>/dev/null" for way in WAYS)
         printed = attack(guest, tries + "\nls /proc/$QEMU/root/usr/lib >/dev/null && echo reached", user)
-        assert "reached" in printed, "such a user may look through /proc; else this proves nothing"
+        assert "reached" in printed, "the user could not look through /proc: the test proves nothing"
         assert secret not in printed
 
 
-def test_a_container_may_end_its_own_guest_and_no_more(
-    vtapd: Daemon, attacked: Container, containers: Containers
-) -> None:
+def test_container_can_kill_only_its_own_guest(vtapd: Daemon, attacked: Container, containers: Containers) -> None:
     neighbour = containers.serving_guest()
     qemu = neighbour.qemu()
     attack(attacked, "kill -9 $QEMU")

@@ -1,4 +1,4 @@
-"""A QEMU that was broken out into has no rights, few resources, and no way to another guest's."""
+"""A guest that broke out into its QEMU has no rights, few resources, and no way to another guest's QEMU."""
 
 import os
 import socket
@@ -19,13 +19,13 @@ from .attacker import attack, qemu_seen_inside
 
 
 def limits_of(pid: int) -> dict[str, str]:
-    """The soft and the hard one."""
+    """Return the soft and the hard limit of each resource."""
     lines = Path(f"/proc/{pid}/limits").read_text().splitlines()[1:]
     return {line[:26].strip(): " ".join(line[26:68].split()) for line in lines}
 
 
 def credentials(pid: int) -> list[str]:
-    """Those of a QEMU, for a process that is to do what it could do."""
+    """Return a setpriv command that gives a process the credentials of this QEMU."""
     status = status_of(pid)
     return ["setpriv", f"--reuid={status['Uid'].split()[0]}", f"--regid={status['Gid'].split()[0]}", "--clear-groups"]
 
@@ -39,21 +39,21 @@ def as_user_of(pid: int) -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_limits(vtapd: Daemon, containers: Containers) -> None:
+def test_qemu_has_resource_limits(vtapd: Daemon, containers: Containers) -> None:
     limits = limits_of(containers.serving_guest().qemu())
     assert limits["Max core file size"] == "0 0"
     assert limits["Max open files"] == "1024 1024"
     assert limits["Max processes"] == "513 513"
 
 
-def test_every_guest_has_a_uid_of_its_own(vtapd: Daemon, containers: Containers) -> None:
+def test_every_guest_has_its_own_uid(vtapd: Daemon, containers: Containers) -> None:
     uids = {status_of(containers.serving_guest().qemu())["Uid"].split()[0] for _ in range(2)}
     assert len(uids) == 2
     assert all(int(uid) in range(1879048192, 1879113728) for uid in uids)
 
 
-def test_it_cannot_reach_another_guest(vtapd: Daemon, containers: Containers) -> None:
-    """Even from a pid namespace in which it sees the other one: by --pid=host it sees all."""
+def test_qemu_cannot_reach_another_guest(vtapd: Daemon, containers: Containers) -> None:
+    """This holds even in a pid namespace in which it sees the other QEMU: with --pid=host it sees all processes."""
     seeing, other = containers.serving_guest("--pid=host"), containers.serving_guest()
     inside = f"--pid=/proc/{seeing.qemu()}/ns/pid"
     for script in (f"kill -9 {other.qemu()}", f"cat /proc/{other.qemu()}/maps", f"ls /proc/{other.qemu()}/fd"):
@@ -63,7 +63,7 @@ def test_it_cannot_reach_another_guest(vtapd: Daemon, containers: Containers) ->
     assert is_alive(other.qemu())
 
 
-def test_its_sockets_are_roots(vtapd: Daemon, containers: Containers) -> None:
+def test_qemus_sockets_belong_to_root(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     for name in (f"{guest.id12}.qmp", f"{guest.id12}.console"):
         at = (vtapd.run_dir / name).stat()
@@ -72,7 +72,7 @@ def test_its_sockets_are_roots(vtapd: Daemon, containers: Containers) -> None:
             client.connect(str(vtapd.run_dir / name))
 
 
-def test_a_next_daemon_gives_no_uid_twice(vtapd: Daemon, containers: Containers, current_daemon: CurrentDaemon) -> None:
+def test_next_daemon_gives_no_uid_twice(vtapd: Daemon, containers: Containers, current_daemon: CurrentDaemon) -> None:
     old = containers.serving_guest()
     vtapd.stop()
     current_daemon.get({})
@@ -81,21 +81,21 @@ def test_a_next_daemon_gives_no_uid_twice(vtapd: Daemon, containers: Containers,
 
 
 @pytest.mark.vtapd_config(guest={"uids": ""})
-def test_without_a_range_all_are_the_user(vtapd: Daemon, containers: Containers) -> None:
-    """And threads are not limited, since they are counted over all guests together."""
+def test_without_a_uid_range_all_guests_have_one_user(vtapd: Daemon, containers: Containers) -> None:
+    """Threads are then not limited, since the kernel counts them over all guests together."""
     qemus = [containers.serving_guest().qemu() for _ in range(2)]
     assert len({status_of(qemu)["Uid"] for qemu in qemus}) == 1
     assert limits_of(qemus[0])["Max processes"] == limits_of(os.getpid())["Max processes"]
 
 
-def test_it_shares_no_memory_queue_or_name_with_the_host(vtapd: Daemon, containers: Containers) -> None:
+def test_qemu_shares_no_ipc_mount_or_uts_namespace_with_the_host(vtapd: Daemon, containers: Containers) -> None:
     qemu = containers.serving_guest().qemu()
     for kind in ("ipc", "mnt", "uts"):
         assert Path(f"/proc/{qemu}/ns/{kind}").readlink() != Path(f"/proc/self/ns/{kind}").readlink(), kind
 
 
-def test_a_container_that_takes_its_qemu_over_gains_nothing(vtapd: Daemon, containers: Containers) -> None:
-    """It may trace it: then it has a process without capabilities, of another user, that is held by seccomp."""
+def test_container_that_traces_its_qemu_gains_nothing(vtapd: Daemon, containers: Containers) -> None:
+    """It gets a process without capabilities, of another user, that is restricted by seccomp."""
     guest = containers.serving_guest("--cap-add", "SYS_PTRACE")
     seen = qemu_seen_inside(guest)
     printed = attack(guest, f"grep -E 'Cap|NoNewPrivs|Seccomp:' /proc/{seen}/status")

@@ -1,4 +1,4 @@
-"""Where no file system of QEMU's own can be had: said once, or insisted upon."""
+"""Sandbox modes on a machine that cannot give QEMU its own file system: a warning once, or a refusal to start."""
 
 import os
 import re
@@ -19,8 +19,8 @@ from .test_qemu_process import limits_of
 
 
 @pytest.fixture
-def homeless_qemu(tmp_path: Path) -> Iterator[Path]:
-    """A QEMU that is a shell script: it needs what its file system does not hold."""
+def unsandboxable_qemu(tmp_path: Path) -> Iterator[Path]:
+    """A QEMU that is a shell script: it needs files that its file system does not have."""
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
     program = tmp_path / "qemu-of-my-own"
@@ -30,38 +30,42 @@ def homeless_qemu(tmp_path: Path) -> Iterator[Path]:
     program.unlink()
 
 
-def test_auto_goes_on_without_and_says_so_once(
-    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, homeless_qemu: Path
+def test_auto_continues_without_a_sandbox_and_warns_once(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, unsandboxable_qemu: Path
 ) -> None:
-    daemon = current_daemon.get({"guest": {"qemu": str(homeless_qemu)}})
+    daemon = current_daemon.get({"guest": {"qemu": str(unsandboxable_qemu)}})
     first, second = containers.serving_guest(), containers.serving_guest()
     for guest in (first, second):
-        assert os.path.samestat(root_of(guest.qemu()).stat(), Path("/").stat()), "it has the host's files"
-    (told,) = [line for line in daemon.log_lines() if line.get("event") == "sandbox_unavailable"]
-    assert str(homeless_qemu) in str(told["error"])
+        assert os.path.samestat(root_of(guest.qemu()).stat(), Path("/").stat()), "QEMU does not see the host's files"
+    (warning,) = [line for line in daemon.log_lines() if line.get("event") == "sandbox_unavailable"]
+    assert str(unsandboxable_qemu) in str(warning["error"])
 
 
-def test_required_is_required(no_vtapd: None, machine: Machine, homeless_qemu: Path) -> None:
-    daemon = Daemon(machine, {"guest": {"qemu": str(homeless_qemu), "sandbox": "required"}})
+def test_required_refuses_to_start_without_a_sandbox(
+    no_vtapd: None, machine: Machine, unsandboxable_qemu: Path
+) -> None:
+    daemon = Daemon(machine, {"guest": {"qemu": str(unsandboxable_qemu), "sandbox": "required"}})
     status, printed = daemon.run_to_end()
     assert status == 1, printed
     assert "file system of its own" in printed
     assert "Traceback" not in printed
 
 
-def test_required_where_it_can_be_had(no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers) -> None:
+def test_required_starts_guests_in_the_sandbox(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers
+) -> None:
     current_daemon.get({"guest": {"sandbox": "required"}})
     assert not (root_of(containers.serving_guest().qemu()) / "proc").exists()
 
 
 def capabilities_of_the_unit() -> list[str]:
-    """What systemd/vtapd.service leaves the daemon, in setpriv's words."""
+    """Return the capabilities that systemd/vtapd.service leaves the daemon, in setpriv's words."""
     unit = (REPOSITORY / "systemd" / "vtapd.service").read_text()
     return [name.lower().removeprefix("cap_") for line in re.findall(r"(?m)^CapabilityBoundingSet=(.*)", unit)
             for name in line.split()]  # fmt: skip
 
 
-def test_required_with_no_more_rights_than_the_unit_leaves(
+def test_required_works_with_the_capabilities_of_the_unit(
     no_vtapd: None, machine: Machine, current_daemon: CurrentDaemon, containers: Containers
 ) -> None:
     names = capabilities_of_the_unit()
@@ -74,10 +78,10 @@ def test_required_with_no_more_rights_than_the_unit_leaves(
     assert limits_of(qemu)["Max open files"] == "1024 1024"
 
 
-def test_whatever_the_umask(
+def test_required_works_with_any_umask(
     no_vtapd: None, machine: Machine, current_daemon: CurrentDaemon, containers: Containers
 ) -> None:
-    """The unit's, or that of a careful root: what others must see, they see, and only that."""
+    """With the unit's umask or a careful root's, others can read only what they must."""
     run_dir = machine.home / "of" / "ours"
     tables: Tables = {"guest": {"sandbox": "required"}, "attach": {"run_dir": str(run_dir)}}
     daemon = Daemon(machine, tables, ("sh", "-c", 'umask 077; exec "$@"', "sh"))
@@ -89,12 +93,12 @@ def test_whatever_the_umask(
     assert others == {daemon.control_socket.name}
 
 
-def test_a_qemu_that_is_installed_anew_gets_a_file_system_anew(
+def test_reinstalled_qemu_gets_a_new_file_system(
     no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers, tmp_path: Path
 ) -> None:
-    """As when a package is upgraded while the daemon runs; guests that run keep what they have."""
+    """A package may be upgraded while the daemon runs; running guests keep their files."""
     for folder, same in (("lib", "/usr/lib"), ("share", "/usr/share")):
-        (tmp_path / folder).symlink_to(same)  # QEMU looks for its own beside the folder that it is in
+        (tmp_path / folder).symlink_to(same)  # QEMU looks for its files next to its own folder
     program = tmp_path / "bin" / "qemu-copy"
     program.parent.mkdir()
     for _ in range(2):
@@ -102,12 +106,12 @@ def test_a_qemu_that_is_installed_anew_gets_a_file_system_anew(
         (tmp_path / "new").rename(program)
         daemon = current_daemon.get({"guest": {"qemu": str(program), "sandbox": "required"}})
         guest = containers.serving_guest()
-        assert Path(f"/proc/{guest.qemu()}/exe").samefile(program), "it runs the one that is there now"
+        assert Path(f"/proc/{guest.qemu()}/exe").samefile(program), "the guest does not run the new program"
         assert not (root_of(guest.qemu()) / "proc").exists()
     assert daemon.is_running()
 
 
-def test_off_is_off(no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers) -> None:
+def test_off_uses_no_sandbox(no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers) -> None:
     daemon = current_daemon.get({"guest": {"sandbox": "off"}})
     assert os.path.samestat(root_of(containers.serving_guest().qemu()).stat(), Path("/").stat())
     assert not [line for line in daemon.log_lines() if line.get("event") == "sandbox_unavailable"]

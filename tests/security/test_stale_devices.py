@@ -1,4 +1,4 @@
-"""A container that deletes its own tap, and the next container's tap, which the kernel gives the same device number."""
+"""A container deletes its own tap, and the kernel gives the next container's tap the same device number."""
 
 import struct
 from collections.abc import Callable
@@ -16,16 +16,16 @@ from tests.harness.waiting import eventually
 
 from .stale_devices import TRIES, attack, delete_tap, denials, nothing, prove_closed
 
-pytestmark = pytest.mark.alone  # taps of other tests would take the number
+pytestmark = pytest.mark.alone  # the taps of other tests would take the number
 BUSY_S = 30.0
 RARE_RESYNC = pytest.mark.vtapd_config(attach={"resync": "10m"})
-"""It cannot be what helps."""
+"""A resync this rare cannot be what closes the tap."""
 
 
 @RARE_RESYNC
 @pytest.mark.both_cgroups
-def test_a_container_that_deletes_its_tap_cannot_open_its_neighbours(vtapd: Daemon, containers: Containers) -> None:
-    """The kernel gives the neighbour's tap the same device number."""
+def test_container_that_deletes_its_tap_cannot_open_the_next_tap(vtapd: Daemon, containers: Containers) -> None:
+    """The kernel gives the next container's tap the same device number."""
     attacker, victim = attack(vtapd, containers, nothing, nothing)
     prove_closed(attacker, victim)
     assert (attacker.name, victim.name) in denials(vtapd)
@@ -34,10 +34,10 @@ def test_a_container_that_deletes_its_tap_cannot_open_its_neighbours(vtapd: Daem
 @RARE_RESYNC
 @pytest.mark.both_cgroups
 @pytest.mark.parametrize("end", [Daemon.stop, Daemon.kill], ids=["stopped", "killed"])
-def test_nor_after_the_daemon_was_down(
+def test_next_tap_is_closed_after_the_daemon_was_down(
     vtapd: Daemon, containers: Containers, monkeypatch: pytest.MonkeyPatch, end: Callable[[Daemon], object]
 ) -> None:
-    """The next daemon makes the neighbour's tap before it knows more of the attacker than its record."""
+    """The next daemon makes the new tap when it knows only the attacker's record."""
     monkeypatch.setattr(vtapd, "program", PATIENT)
     attacker, victim = attack(vtapd, containers, lambda _: end(vtapd), vtapd.start)
     prove_closed(attacker, victim)
@@ -46,7 +46,7 @@ def test_nor_after_the_daemon_was_down(
 
 @RARE_RESYNC
 @pytest.mark.both_cgroups
-def test_a_node_that_cannot_be_removed_opens_nothing(vtapd: Daemon, containers: Containers) -> None:
+def test_node_that_cannot_be_removed_opens_nothing(vtapd: Daemon, containers: Containers) -> None:
     def make_dev_unwritable(attacker: Container) -> None:
         run(["nsenter", "-m", "-p", "-t", str(attacker.pid), "mount", "-o", "remount,ro", "/dev"])
 
@@ -60,26 +60,26 @@ def test_a_node_that_cannot_be_removed_opens_nothing(vtapd: Daemon, containers: 
 
 @RARE_RESYNC
 @pytest.mark.only_v2
-def test_a_container_that_cannot_be_denied_a_device_keeps_the_next_tap_down(
+def test_container_that_cannot_be_denied_a_device_keeps_the_next_tap_down(
     vtapd: Daemon, containers: Containers
 ) -> None:
-    """Its program is vtapd's own, and the kernel does not show what it opens, as with bpf_jit_harden=2."""
+    """Its program seems to be vtapd's, and the kernel does not show what it opens, as with bpf_jit_harden=2."""
     ktime_get_ns, allow = (0x85, 0, 0, 5), ((0xB4, 0, 0, 1), (0x95, 0, 0, 0))
     hidden = b"".join(struct.pack("<BBhi", *instruction) for instruction in (ktime_get_ns, *allow))
     for _ in range(TRIES):
         attacker = containers.run("--cap-add", "NET_ADMIN").await_attached()
-        vtapd.command("attach", attacker.name)  # returns when it is not looked at any more
+        vtapd.command("attach", attacker.name)  # returns when the daemon is done with it
         number = attacker.tap_device()
         DevicePrograms(attacker.pid).attach_beside(hidden, b"vtapd")
         take_lower_numbers(attacker, number)
         delete_tap(attacker)
         victim = containers.run()
-        eventually(lambda victim=victim: victim.macvtap(), "its tap is made")  # type: ignore[misc]  # mypy cannot type a default of a lambda
+        eventually(lambda victim=victim: victim.macvtap(), "the victim's tap is made")  # type: ignore[misc]  # mypy cannot type a default of a lambda
         if victim.tap_device() == number:
             break
     else:
-        raise AssertionError(f"other taps took the number {TRIES} times: nothing is proven")
-    view = eventually(lambda: said_by(vtapd, victim), "it is said why the victim is not attached")
+        raise AssertionError(f"other taps took the number {TRIES} times: the test proves nothing")
+    view = eventually(lambda: message_of(vtapd, victim), "the message says why the victim is not attached")
     assert attacker.name in view
     assert victim.name in view
     assert f"docker restart {attacker.name}" in view
@@ -89,6 +89,6 @@ def test_a_container_that_cannot_be_denied_a_device_keeps_the_next_tap_down(
     victim.await_attached(BUSY_S)
 
 
-def said_by(daemon: Daemon, container: Container) -> str:
+def message_of(daemon: Daemon, container: Container) -> str:
     message = daemon.inspect(container.name).message
     return message if "cannot be denied" in message else ""

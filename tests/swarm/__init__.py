@@ -1,1 +1,1 @@
-"""Several machines, each with a Docker and a vtapd of its own, joined to one swarm."""
+"""Several machines, each with its own Docker and vtapd, joined to one swarm."""

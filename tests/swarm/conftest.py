@@ -1,4 +1,4 @@
-"""One swarm a session; what runs on it, each module says."""
+"""One swarm a session; each module says what runs on it."""
 
 import os
 import shutil

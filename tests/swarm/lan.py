@@ -1,4 +1,4 @@
-"""The network between machines: a bridge in a namespace of its own, and a cable to each of them."""
+"""The network between machines: a bridge in its own namespace, and a veth pair to each machine."""
 
 from types import TracebackType
 
@@ -7,12 +7,12 @@ from tests.harness.netns import NetworkNamespace
 from tests.harness.processes import run
 
 PREFIX_LENGTH = 24
-# No machine has a default route, so that Docker's look for a registry fails at once.
+# No machine has a default route, so that Docker's attempts to reach a registry fail at once.
 NETWORK = "10.99.0"
 
 
 class Lan:
-    """Use as a context manager; interfaces go with the namespaces of both ends."""
+    """Use as a context manager; interfaces are removed with the namespaces of both ends."""
 
     def __init__(self) -> None:
         self.namespace = NetworkNamespace()
@@ -28,7 +28,7 @@ class Lan:
         self.namespace.close()
 
     def plug(self, machine: Machine, number: int) -> str:
-        """Connects a machine; its address."""
+        """Connect a machine, and return its address."""
         address, theirs = f"{NETWORK}.{number}", machine.namespace.fd
         cable = ("link", "add", f"node{number}", "master", "lan", "up", "type", "veth", "peer", "name", "lan0")
         self._ip(*cable, "netns", f"/proc/self/fd/{theirs}", fds=(theirs,))
@@ -37,7 +37,7 @@ class Lan:
         return address
 
     def get(self, url: str) -> Reply:
-        """What somebody on the network is answered, who is no machine of the swarm. Every failure is an OSError."""
+        """Send a request from the network, but from no machine of the swarm. Every failure is an OSError."""
         return get_from(self.namespace, url)
 
     def set_cable(self, number: int, *, connected: bool) -> None:

@@ -1,4 +1,4 @@
-"""One machine of a swarm: its Docker, its vtapd, and the tasks that Swarm has put there."""
+"""One machine of a swarm: its Docker, its vtapd, and the tasks that Swarm has started there."""
 
 import json
 
@@ -19,7 +19,7 @@ ENDS_S = 60.0
 
 
 class Task(Container):
-    """One of a service's containers, its guest being all that is asked of it."""
+    """One of a service's containers, of which only the guest is used."""
 
     def __init__(self, node: "Node", container_id: str, name: str) -> None:
         super().__init__(node.machine, container_id, name)
@@ -30,7 +30,7 @@ class Task(Container):
 
 
 class Node:
-    """Use as a context manager. `kill` is what a failing power supply does."""
+    """Use as a context manager. `kill` is a power failure."""
 
     def __init__(self, lan: Lan, number: int) -> None:
         self.lan, self.number = lan, number
@@ -45,7 +45,7 @@ class Node:
         self.machine.__enter__()
         try:
             self.address = self.lan.plug(self.machine, self.number)
-            assert self.machine.image, "no registry is asked"
+            assert self.machine.image, "the machine has no image"
             self.daemon.start()
         except BaseException:
             self.machine.close()
@@ -59,7 +59,7 @@ class Node:
         self.machine.close()
 
     def tasks(self, service: str = "") -> list[Task]:
-        """Those that run here, of one service or of all."""
+        """Return the tasks that run here, of one service or of all."""
         self._note_containers()
         wanted = f"label={SERVICE}={service}" if service else f"label={SERVICE}"
         shown = self.machine.docker("ps", "--no-trunc", "--filter", wanted, "--format", "{{json .}}").splitlines()
@@ -67,13 +67,13 @@ class Node:
         return [Task(self, row["ID"], row["Names"]) for row in rows]
 
     def rows(self) -> list[PsView]:
-        """What `vtapd ps` shows."""
+        """Return what `vtapd ps` shows."""
         status, body = ask(self.daemon.control_socket, "GET", "/containers")
         assert status == 200, body
         return parse_ps(body)
 
     def client(self, network: str) -> Container:
-        """A container on an overlay network that is none of vtapd's business."""
+        """Start a container on an overlay network that vtapd ignores."""
         if self._client is None:
             name = f"client{self.number}"
             options = ("--label", "vtapd.enable=false", "--network", network)
@@ -87,17 +87,17 @@ class Node:
         self._client = None
 
     def await_nothing_left(self) -> None:
-        """Of any task that ever was here."""
+        """Wait until nothing is left of any task that ever ran here."""
         eventually(lambda: not self.tasks(), f"node {self.number} has no task left", ENDS_S)
         await_nothing_left(self.machine, self.daemon)
         assert not self.daemon.bugs(), "\n".join(self.daemon.bugs())
 
     def _note_containers(self) -> None:
-        """So that what is left of them is found when Swarm has removed them."""
+        """Remember the containers, so that leftovers are found after Swarm has removed them."""
         self.machine.container_ids |= set(self.machine.docker("ps", "-aq", "--no-trunc").split())
 
     def kill(self) -> None:
-        """All its processes at once, and what would have been in its memory: symlinks are in /run."""
+        """Kill all its processes, and remove what would have been in its memory: symlinks are in /run."""
         self._note_containers()
         self.is_alive = False
         self.daemon.kill()

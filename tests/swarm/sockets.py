@@ -1,4 +1,4 @@
-"""With whom a process speaks, by the kernel's list of the TCP sockets in its network."""
+"""The peers of a process, from the kernel's list of the TCP sockets in its network."""
 
 from ipaddress import ip_address
 from pathlib import Path
@@ -7,7 +7,7 @@ from tests.harness.processes import open_files
 
 
 def tcp_addresses_of(pid: int) -> set[str]:
-    """Of both ends of its sockets; for one that listens, of its own end."""
+    """Return the addresses of both ends of its sockets; of a listening socket, its own address."""
     own = {path.removeprefix("socket:[").rstrip("]") for path in open_files(pid).values()}
     found = set()
     for family in ("tcp", "tcp6"):
@@ -19,6 +19,6 @@ def tcp_addresses_of(pid: int) -> set[str]:
 
 
 def _address(end: str) -> str:
-    """Of `0100007F:2659`: hexadecimal, each word of 32 bits in the machine's byte order, and the port."""
+    """Parse `0100007F:2659`: hexadecimal, each word of 32 bits in the machine's byte order, and the port."""
     words = bytes.fromhex(end.partition(":")[0])
     return str(ip_address(b"".join(words[at : at + 4][::-1] for at in range(0, len(words), 4))))

@@ -1,4 +1,4 @@
-"""The swarm: made of nodes, asked through its manager as its users ask it, by the docker command."""
+"""The swarm: made of nodes, and controlled through its manager with the docker command, as users do."""
 
 import json
 from contextlib import ExitStack
@@ -14,7 +14,7 @@ CONVERGES_S = 90.0
 
 
 class Swarm:
-    """Use as a context manager. The first node is its one manager; nodes that are gone are no longer among `nodes`."""
+    """Use as a context manager. The first node is the only manager; lost nodes are removed from `nodes`."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -36,7 +36,7 @@ class Swarm:
     def _join(self, node: Node) -> None:
         advertise = ("--advertise-addr", node.address)
         if not self.nodes:
-            # A node that is gone is to be noticed within seconds.
+            # Swarm should notice a lost node within seconds.
             settings = ("--default-addr-pool", POOL, "--dispatcher-heartbeat", "1s", "--task-history-limit", "1")
             node.machine.docker("swarm", "init", *advertise, *settings)
         else:
@@ -53,7 +53,7 @@ class Swarm:
         return self.manager.machine.docker(*args, timeout_s=timeout_s)
 
     def shell(self, command: str) -> str:
-        """A line as one types it on the manager."""
+        """Run a command line on the manager."""
         env = self.manager.machine.dockerd.client_env()
         return run(["sh", "-ec", command], env=env, timeout_s=CONVERGES_S).stdout
 
@@ -61,12 +61,12 @@ class Swarm:
         return [task for node in self.nodes for task in node.tasks(service)]
 
     def ready_tasks(self, service: str) -> list[Task]:
-        """Those whose guests vtapd calls ready, on whichever node."""
+        """Return the tasks whose guests vtapd shows as ready, on any node."""
         ready = {row.id for node in self.nodes for row in node.rows() if row.state == "ready"}
         return [task for task in self.tasks(service) if task.id in ready]
 
     def await_ready(self, service: str, count: int) -> list[Task]:
-        """Exactly so many tasks, all of them with a ready guest, and Swarm agrees."""
+        """Wait for exactly this number of tasks, all with a ready guest, until Swarm agrees."""
 
         def converged() -> list[Task]:
             tasks = self.ready_tasks(service)
@@ -88,7 +88,7 @@ class Swarm:
         self.docker("service", "rm", service)
 
     def lose(self, node: Node) -> None:
-        """Cut off, then killed."""
+        """Disconnect a node, then kill it."""
         self.lan.set_cable(node.number, connected=False)
         node.kill()
         self.nodes.remove(node)

@@ -1,4 +1,4 @@
-"""A task's second card, by which published ports and the way out go; and the README's stack file."""
+"""A task's second card, for published ports and traffic to the outside; and the stack file."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -14,34 +14,36 @@ PORT, BOOT_S = 8080, 90.0
 
 
 @pytest.fixture
-def swept(swarm: Swarm) -> Iterator[Swarm]:
-    """The swarm, on which nothing is left after the test."""
+def clean_swarm(swarm: Swarm) -> Iterator[Swarm]:
+    """The swarm; asserts that nothing is left on it after the test."""
     yield swarm
     for node in swarm.nodes:
         node.await_nothing_left()
 
 
-def test_a_port_of_the_node_reaches_a_guest_whose_answer_goes_out_by_its_second_card(swept: Swarm) -> None:
-    node = swept.nodes[1]
+def test_published_port_of_a_node_reaches_a_guest_with_two_cards(clean_swarm: Swarm) -> None:
+    node = clean_swarm.nodes[1]
     asked = ("--constraint", f"node.id=={node.swarm_id}", "--publish", f"mode=host,published={PORT},target=80")
-    swept.docker("network", "create", "--driver", "overlay", "net2")
+    clean_swarm.docker("network", "create", "--driver", "overlay", "net2")
     network = ("--network", "net2", "--endpoint-mode", "dnsrr")
     image = node.machine.linux_image
-    swept.docker("service", "create", "--detach", "--name", "web", *network, *asked, "--no-resolve-image", image)
-    page = eventually(lambda: swept.lan.get(f"http://{node.address}:{PORT}/"), "the LAN sees its page", BOOT_S)
+    clean_swarm.docker("service", "create", "--detach", "--name", "web", *network, *asked, "--no-resolve-image", image)
+    page = eventually(
+        lambda: clean_swarm.lan.get(f"http://{node.address}:{PORT}/"), "the page is reached from the LAN", BOOT_S
+    )
     assert "Hello from Linux" in page.body
     (task,) = node.tasks("web")
     overlay, gateway = node.daemon.inspect(task.name).interfaces
     assert (overlay.gateway, bool(gateway.gateway)) == (None, True)
-    swept.remove_service("web")
-    eventually(partial(swept.docker, "network", "rm", "net2"), "its network is let go of", BOOT_S)
+    clean_swarm.remove_service("web")
+    eventually(partial(clean_swarm.docker, "network", "rm", "net2"), "the network is removed", BOOT_S)
 
 
-def test_the_stack_file(swept: Swarm) -> None:
-    for node in swept.nodes:
+def test_stack_file_of_the_manual_page_works(clean_swarm: Swarm) -> None:
+    for node in clean_swarm.nodes:
         node.machine.docker("tag", node.machine.image, recipe.IMAGE)
-    file = swept.manager.machine.home / "stack.yml"
+    file = clean_swarm.manager.machine.home / "stack.yml"
     file.write_text(recipe.stack())
-    swept.shell(f"docker stack deploy --resolve-image never --compose-file {file} demo")
-    swept.await_ready("demo_app", 2)
-    swept.shell("docker stack rm demo")
+    clean_swarm.shell(f"docker stack deploy --resolve-image never --compose-file {file} demo")
+    clean_swarm.await_ready("demo_app", 2)
+    clean_swarm.shell("docker stack rm demo")

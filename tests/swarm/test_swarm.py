@@ -1,4 +1,4 @@
-"""The README's service on three nodes, through all that Swarm does to one; in this order: the last loses a node."""
+"""The documented service on three nodes, through everything that Swarm does to one; the last test loses a node."""
 
 import re
 from collections import Counter
@@ -25,13 +25,13 @@ SOON_S, LATER_S = 30.0, 90.0
 
 @pytest.fixture(scope="module")
 def app(swarm: Swarm) -> Iterator[Swarm]:
-    """The swarm with the README's service on it, and a client on each node."""
+    """The swarm with the documented service on it, and a client on each node."""
     for node in swarm.nodes:
         node.machine.docker("tag", node.machine.image, recipe.IMAGE)
     for command in recipe.commands():
         swarm.shell(command)
     for node in swarm.nodes:
-        node.client(NETWORK)  # now, since a node that is drained takes none
+        node.client(NETWORK)  # start it now, since a drained node takes no containers
     yield swarm
     swarm.remove_service(APP)
     for node in swarm.nodes:
@@ -40,7 +40,7 @@ def app(swarm: Swarm) -> Iterator[Swarm]:
 
 
 def prove_reached(swarm: Swarm, tasks: list[Task]) -> None:
-    """Each guest from a container on each node, so over the overlay too."""
+    """Reach each guest from a container on each node, so also over the overlay network."""
     addresses = [task.address_on(NETWORK) for task in tasks]
     for client in (node.client(NETWORK) for node in swarm.nodes):
         for address in addresses:
@@ -49,12 +49,12 @@ def prove_reached(swarm: Swarm, tasks: list[Task]) -> None:
 
 
 def names_of(swarm: Swarm, service: str) -> list[set[str]]:
-    """The addresses that a service's name has for the client on each node."""
-    told = [node.client(NETWORK).exec("nslookup", service, check=False) for node in swarm.nodes]
-    return [set(re.findall(r"^Address:\s*([\d.]+)$", text, re.MULTILINE)) for text in told]
+    """Return the addresses of a service's name for the client on each node."""
+    shown = [node.client(NETWORK).exec("nslookup", service, check=False) for node in swarm.nodes]
+    return [set(re.findall(r"^Address:\s*([\d.]+)$", text, re.MULTILINE)) for text in shown]
 
 
-def test_the_guests_are_spread_and_each_is_reached_from_every_node(app: Swarm) -> None:
+def test_guests_are_spread_and_reached_from_every_node(app: Swarm) -> None:
     tasks = app.await_ready(APP, REPLICAS)
     assert set(Counter(task.node.number for task in tasks).values()) == {REPLICAS // len(app.nodes)}
     prove_reached(app, tasks)
@@ -62,22 +62,22 @@ def test_the_guests_are_spread_and_each_is_reached_from_every_node(app: Swarm) -
         overlay, gateway = task.node.daemon.inspect(task.name).interfaces
         assert (overlay.mtu, overlay.gateway, overlay.in_guest) == (OVERLAY_MTU, None, True)
         assert (gateway.mtu, bool(gateway.gateway), gateway.in_guest) == (1500, True, True)
-        told = app.manager.client(NETWORK).fetch(task.address_on(NETWORK), "/info")
-        assert f'"mtu":{OVERLAY_MTU},' in told
+        shown = app.manager.client(NETWORK).fetch(task.address_on(NETWORK), "/info")
+        assert f'"mtu":{OVERLAY_MTU},' in shown
 
 
-def test_the_services_name_has_the_guests_addresses_on_every_node(app: Swarm) -> None:
+def test_service_name_has_the_guests_addresses_on_every_node(app: Swarm) -> None:
     addresses = {task.address_on(NETWORK) for task in app.await_ready(APP, REPLICAS)}
     eventually(lambda: all(each == addresses for each in names_of(app, APP)), f"{APP} is {addresses}", SOON_S)
 
 
-def test_no_vtapd_speaks_to_another(app: Swarm) -> None:
-    """So what a daemon does, holds and keeps does not grow with the number of nodes."""
+def test_daemons_do_not_connect_to_each_other(app: Swarm) -> None:
+    """So what a daemon does and stores does not grow with the number of nodes."""
     for node in app.nodes:
-        assert tcp_addresses_of(node.daemon.pid) == {"127.0.0.1"}, "it is asked for metrics, and asks nobody"
+        assert tcp_addresses_of(node.daemon.pid) == {"127.0.0.1"}, "a daemon has a connection to another machine"
 
 
-def test_an_update_during_which_a_guest_always_answers(app: Swarm) -> None:
+def test_a_guest_always_answers_during_an_update(app: Swarm) -> None:
     before = {task.id for task in app.await_ready(APP, REPLICAS)}
     with Watch(app.nodes[-1].client(NETWORK), APP) as watch:
         change = ("--container-label-add", "vtapd.args=second", "--update-parallelism", "2")
@@ -91,28 +91,34 @@ def test_an_update_during_which_a_guest_always_answers(app: Swarm) -> None:
         assert '"cmdline":"second"' in app.manager.client(NETWORK).fetch(task.address_on(NETWORK), "/info")
 
 
-def test_an_update_to_a_guest_that_never_gets_ready_is_rolled_back(app: Swarm) -> None:
+def test_update_to_a_guest_that_never_gets_ready_is_rolled_back(app: Swarm) -> None:
     before = {task.id for task in app.await_ready(APP, REPLICAS)}
     quick = ("--health-interval", "500ms", "--health-retries", "2", "--health-start-period", "1s")
     change = ("--container-label-add", "vtapd.kernel=/none", "--update-failure-action", "rollback", *quick)
     app.docker("service", "update", "--detach", *change, APP)
-    eventually(lambda: app.update_state(APP) == "rollback_completed", "it is rolled back", LATER_S)
+    eventually(lambda: app.update_state(APP) == "rollback_completed", "the update is rolled back", LATER_S)
     after = app.await_ready(APP, REPLICAS)
-    assert len(before & {task.id for task in after}) >= REPLICAS - 1, "the others were never touched"
+    assert len(before & {task.id for task in after}) >= REPLICAS - 1, "other tasks were replaced, too"
     prove_reached(app, after)
 
 
-def test_a_guest_that_is_done_for_good_is_replaced_by_another_task(app: Swarm) -> None:
-    """And meanwhile nothing points to it."""
+def test_guest_that_failed_for_good_is_replaced_by_a_new_task(app: Swarm) -> None:
+    """Until then the service's name does not have its address."""
     labels = (f"vtapd.{each}" for each in ("kernel=/hello.bin", "ready=tcp:80", "restart=no"))
     asked = (word for label in labels for word in ("--container-label", label))
     app.docker("service", "create", "--detach", "--name", "frail", "--network", NETWORK, *asked, *DNSRR, recipe.IMAGE)
-    (doomed,) = app.await_ready("frail", 1)
-    app.manager.client(NETWORK).fetch(doomed.address_on(NETWORK), "/crash")
-    eventually(lambda: doomed.id not in {task.id for task in app.tasks("frail")}, "its task has ended", SOON_S)
+    (failing,) = app.await_ready("frail", 1)
+    app.manager.client(NETWORK).fetch(failing.address_on(NETWORK), "/crash")
+    eventually(
+        lambda: failing.id not in {task.id for task in app.tasks("frail")}, "the failed guest's task has ended", SOON_S
+    )
     (successor,) = app.await_ready("frail", 1)
-    eventually(lambda: set.union(*names_of(app, "frail")) == {successor.address_on(NETWORK)}, "so is the name", SOON_S)
-    assert not qemus_of(doomed.id)
+    eventually(
+        lambda: set.union(*names_of(app, "frail")) == {successor.address_on(NETWORK)},
+        "the name has the new address",
+        SOON_S,
+    )
+    assert not qemus_of(failing.id)
     app.remove_service("frail")
 
 
@@ -127,7 +133,7 @@ def test_scale_up_and_down(app: Swarm) -> None:
     app.await_ready(APP, REPLICAS)
 
 
-def test_a_drained_node_keeps_nothing(app: Swarm) -> None:
+def test_drained_node_keeps_nothing(app: Swarm) -> None:
     node = app.nodes[1]
     app.docker("node", "update", "--availability", "drain", node.swarm_id)
     node.await_nothing_left()
@@ -139,15 +145,17 @@ def elsewhere(swarm: Swarm, node: Node) -> list[Task]:
     return [task for task in swarm.ready_tasks(APP) if task.node is not node]
 
 
-def test_a_node_that_was_cut_off_gives_up_its_guests_when_it_is_back(app: Swarm) -> None:
-    """Until then it keeps them, as Swarm has it, and the others have as many in their place."""
+def test_reconnected_node_gives_up_its_guests(app: Swarm) -> None:
+    """While it is disconnected it keeps them, as Swarm intends, and the other nodes run as many more."""
     tasks = app.await_ready(APP, REPLICAS)
     node = next(task.node for task in tasks if task.node is not app.manager)
     kept = {task.id for task in tasks if task.node is node}
     app.lan.set_cable(node.number, connected=False)
-    eventually(lambda: app.status_of(node) == "down", "Swarm has noticed", LATER_S)
+    eventually(lambda: app.status_of(node) == "down", "Swarm has noticed the lost node", LATER_S)
     eventually(
-        lambda: len([task for task in app.ready_tasks(APP) if task.node is not node]) == REPLICAS, "more", LATER_S
+        lambda: len([task for task in app.ready_tasks(APP) if task.node is not node]) == REPLICAS,
+        "the others run all replicas",
+        LATER_S,
     )
     assert kept == {task.id for task in node.tasks(APP)} != set()
     app.lan.set_cable(node.number, connected=True)
@@ -155,8 +163,8 @@ def test_a_node_that_was_cut_off_gives_up_its_guests_when_it_is_back(app: Swarm)
     prove_reached(app, app.await_ready(APP, REPLICAS))
 
 
-def test_the_guests_of_a_lost_node_come_up_on_the_others(app: Swarm) -> None:
+def test_guests_of_a_lost_node_start_on_the_others(app: Swarm) -> None:
     node = next(task.node for task in app.await_ready(APP, REPLICAS) if task.node is not app.manager)
     app.lose(node)
-    eventually(lambda: app.status_of(node) == "down", "Swarm has noticed", LATER_S)
+    eventually(lambda: app.status_of(node) == "down", "Swarm has noticed the lost node", LATER_S)
     prove_reached(app, app.await_ready(APP, REPLICAS))

@@ -1,4 +1,4 @@
-"""Somebody who uses a service all the time: resolves its name and asks its guests until one answers."""
+"""A permanent client of a service: resolves its name and requests a page from its guests until one answers."""
 
 import subprocess
 from types import TracebackType
@@ -8,27 +8,27 @@ from tests.harness.processes import end
 from tests.harness.waiting import eventually
 
 SHORTEST = 3
-# A line a round: how many addresses the name had, how many were asked in vain, and 1 if one answered.
+# A line each round: how many addresses the name had, how many requests failed, and 1 if one was answered.
 ROUND = r"""
 while :; do
-    names=0 vain=0 served=0
+    names=0 failed=0 served=0
     for address in $(nslookup %s | awk '/^Address/ && !/:53/ {print $2}'); do
         names=$((names + 1))
         [ $served = 0 ] || continue
         if printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 1 $address 80 2>/dev/null | grep -q Gump; then
             served=1
         else
-            vain=$((vain + 1))
+            failed=$((failed + 1))
         fi
     done
-    echo $names $vain $served
+    echo $names $failed $served
     sleep 0.05
 done
 """
 
 
 class Watch:
-    """Use as a context manager; it runs in a client container on the service's network."""
+    """Use as a context manager; the client runs in a container on the service's network."""
 
     def __init__(self, client: Container, name: str) -> None:
         self._argv = ["docker", "exec", client.id, "sh", "-c", ROUND % name]
@@ -47,18 +47,18 @@ class Watch:
         end(self._process, 5)
 
     def rounds(self) -> list[tuple[int, int, bool]]:
-        """Each one's number of addresses, of vain questions, and whether anybody answered."""
+        """Return for each round its number of addresses, of failed requests, and whether one was answered."""
         lines = [line.split() for line in self._log.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        return [(int(names), int(vain), served == "1") for names, vain, served in lines]
+        return [(int(names), int(failed), served == "1") for names, failed, served in lines]
 
     def await_rounds(self, count: int) -> None:
-        """So many more than there are."""
+        """Wait for this number of further rounds."""
         before = len(self.rounds())
         eventually(lambda: len(self.rounds()) >= before + count, f"{count} more rounds", 60.0)
 
     def prove_always_served(self) -> str:
-        """Each round found a guest; what it saw, in words."""
+        """Assert that each round found a guest; return a summary."""
         self.await_rounds(SHORTEST)
         rounds = self.rounds()
-        assert all(served for *_, served in rounds), f"nobody answered: {[each for each in rounds if not each[2]]}"
-        return f"{len(rounds)} rounds, {sum(vain for _, vain, _ in rounds)} questions in vain"
+        assert all(served for *_, served in rounds), f"no guest answered: {[each for each in rounds if not each[2]]}"
+        return f"{len(rounds)} rounds, {sum(failed for _, failed, _ in rounds)} failed requests"

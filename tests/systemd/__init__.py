@@ -1,4 +1,4 @@
-"""vtapd as a service of a real systemd: its package, installed in a machine that this folder builds and boots.
+"""vtapd as a service of a real systemd: its package, installed in a virtual machine that this folder builds and boots.
 
-What only PID 1, dpkg and Docker's systemd cgroup driver do is proved here; all else is in tests/integration.
+Only what needs PID 1, dpkg and Docker's systemd cgroup driver is tested here; all else is in tests/integration.
 """

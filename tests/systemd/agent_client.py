@@ -1,4 +1,4 @@
-"""This side of the machine's agent (image/agent.py): a command goes in, what it printed comes out, by a deadline."""
+"""The client of the machine's agent (image/agent.py): sends a command, returns its output, with a deadline."""
 
 import base64
 import json
@@ -12,12 +12,12 @@ from pathlib import Path
 from tests.harness.waiting import CommandFailed
 
 RETRY_S = 0.5
-GRACE_S = 20.0  # for the answer to come, after the time that the command itself may take
+GRACE_S = 20.0  # for the answer, in addition to the command's own time
 
 
 @dataclass(frozen=True)
 class Done:
-    """A command that ended."""
+    """A command that has ended."""
 
     code: int
     out: str
@@ -29,14 +29,14 @@ class Done:
 
 
 class AgentClient:
-    """Connects, and waits until the machine answers: at most `boot_s`."""
+    """Connects, and waits until the machine answers, for at most `boot_s`."""
 
     def __init__(self, path: Path, boot_s: float) -> None:
         self._path, self._socket, self._rest = path, socket.socket(socket.AF_UNIX), b""
         until = time.monotonic() + boot_s
         try:
             self._connect(until)
-            # What is sent before the agent listens waits in the port.
+            # A request that is sent before the agent listens waits in the port.
             self._ask(["true"], "", 1.0, until)
         except BaseException:
             self.close()
@@ -67,7 +67,7 @@ class AgentClient:
         try:
             reply = json.loads(self._line(until))
         except TimeoutError:
-            self.close()  # an answer that comes late would be taken for the next one's
+            self.close()  # a late answer would be taken for the next command's
             raise
         texts = (base64.b64decode(reply[name]).decode(errors="replace") for name in ("out", "err"))
         return Done(reply["exit"], *texts)

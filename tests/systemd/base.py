@@ -1,6 +1,6 @@
-"""The machine's files before vtapd comes to them: this machine's own distribution, with systemd, Docker and QEMU.
+"""The machine's files before vtapd is installed: this machine's own distribution, with systemd, Docker and QEMU.
 
-Made by mmdebstrap from the package sources configured here, and kept under build/systemd/ until an input changes.
+mmdebstrap makes them from the package sources configured here; they stay in build/systemd/ until an input changes.
 """
 
 import hashlib
@@ -21,19 +21,19 @@ APT = Path("/etc/apt")
 DEBOOTSTRAP_S = 600.0
 ENABLE_S = 30.0
 
-# What a machine has on which somebody installs vtapd, and what its package depends on; nothing of the tests' own.
+# A usual machine on which vtapd is installed, and the dependencies of its package; nothing that only tests need.
 SYSTEM = ("systemd-sysv", "dbus", "udev", "kmod", "iproute2", "procps", "curl", "make")
 NEEDS = ("docker.io", "apparmor", "iptables", "qemu-system-x86", "python3", "libstdc++6")
 LEFT_OUT = ("doc", "man", "locale", "info")
 
-# Where it goes in the tree, by its name in image/.
+# Target path in the tree, by the name in image/.
 FILES = {
     "agent.py": "usr/local/lib/vtapd-test-agent",
     "vtapd-test-agent.service": "etc/systemd/system/vtapd-test-agent.service",
     "wan.network": "etc/systemd/network/wan.network",
 }
 ENABLED = ("vtapd-test-agent.service", "systemd-networkd.service")
-# What takes seconds at each boot and is not asked for here; Docker loads its AppArmor profile itself.
+# These take seconds at each boot and are not needed; Docker loads its AppArmor profile itself.
 MASKED = (
     "systemd-networkd-wait-online.service",
     "apparmor.service",
@@ -42,7 +42,7 @@ MASKED = (
     "e2scrub_all.timer",
 )
 
-# Before the kernel is unpacked: an initramfs that holds the disk's driver and no other is made and booted faster.
+# Before the kernel is unpacked: an initramfs with only the disk's driver is made and booted faster.
 INITRAMFS = (
     'mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/usr/share/initramfs-tools/modules.d"',
     'echo MODULES=list > "$1/etc/initramfs-tools/conf.d/vtapd"',
@@ -52,7 +52,7 @@ INITRAMFS = (
 
 @dataclass(frozen=True)
 class Base:
-    """What was built: a folder that is never written to, and what is booted."""
+    """The built files: a folder that is never written to, with the kernel to boot."""
 
     home: Path
 
@@ -104,7 +104,7 @@ def _codename() -> str:
 
 
 def _kernel_package() -> str:
-    """The smallest kernel that the distribution has for virtual machines."""
+    """Return the smallest kernel that the distribution has for virtual machines."""
     for _ in range(2):
         for name in linux_guest.SMALLEST:
             if packages.depends(name, linux_guest.CONCRETE):

@@ -22,9 +22,9 @@ PORT = 8080  # of the machine, published by Docker; the outside reaches it as ma
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
-            # The fixtures, which build and boot the machine, have deadlines of their own.
+            # The fixtures, which build and boot the machine, have their own deadlines.
             item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_S, func_only=True))
-    # Once everything happened that is logged; and then there is nothing left to test.
+    # These run after everything that is logged has happened, and the last ones remove the package.
     items.sort(key=lambda item: LAST.index(item.path.name) if item.path.name in LAST else -1)
 
 
@@ -43,7 +43,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemdMachine
 
 @pytest.fixture(scope="session")
 def vtapd(machine: SystemdMachine) -> Service:
-    """As its package has left it: enabled and started."""
+    """The service as its package has left it: enabled and started."""
     service = Service(machine)
     if service.show("ActiveState") != "active":
         pytest.fail(machine.run("journalctl", "--no-pager", "-u", UNIT, "-n", "30").out)
@@ -52,7 +52,7 @@ def vtapd(machine: SystemdMachine) -> Service:
 
 @pytest.fixture(scope="session")
 def plain(vtapd: Service) -> Inside:
-    """A container that asks for no guest."""
+    """A container that requests no guest."""
     return Inside.run(vtapd.machine, "plain").await_attached()
 
 

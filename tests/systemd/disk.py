@@ -1,7 +1,7 @@
-"""The machine's disk: a copy of its files, with the packages and the container image that are brought to it.
+"""The machine's disk: a copy of its files, with the packages and the container image added.
 
-The package is installed in the booted machine, by dpkg (service.py). What `make install` leaves lies ready in a folder:
-there, where every instruction is emulated, pip takes three minutes.
+dpkg installs the package in the booted machine (service.py). The files of `make install` are added in a folder:
+in the emulated machine pip would take three minutes.
 """
 
 import shutil
@@ -14,7 +14,7 @@ from tests.packaging.building import build_deb, make, repack
 from .base import BUILD, Base, run_or_fail
 
 REPOSITORY = Path(__file__).parents[2]
-BROUGHT = ("Makefile", "config", "systemd", "tests/harness")
+ADDED = ("Makefile", "config", "systemd", "tests/harness")
 INSIDE = "srv/vtapd"  # the repository, in the machine
 CONTAINER_IMAGE = "srv/container.tar"
 DEB, NEXT_DEB = "srv/vtapd.deb", "srv/vtapd-next.deb"
@@ -27,18 +27,18 @@ DISK_BYTES = 4 << 30  # sparse
 
 
 def build_disk(base: Base) -> Path:
-    """An ext4 file system, made anew each time: it holds the code under test."""
+    """Make an ext4 file system; it is made each time, since it holds the code under test."""
     image = container.build()[0]
     tree, disk = BUILD / "tree", BUILD / "root.img"
     shutil.rmtree(tree, ignore_errors=True)
     run_or_fail(COPY_S, "cp", "-a", str(base.tree), str(tree))
     try:
-        for name in BROUGHT:
-            _bring(REPOSITORY / name, tree / INSIDE / name)
-        _bring(image, tree / CONTAINER_IMAGE)
-        _bring(build_deb(), tree / DEB)
+        for name in ADDED:
+            _add(REPOSITORY / name, tree / INSIDE / name)
+        _add(image, tree / CONTAINER_IMAGE)
+        _add(build_deb(), tree / DEB)
         with TemporaryDirectory() as folder:
-            _bring(repack(build_deb(), NEXT_VERSION, Path(folder)), tree / NEXT_DEB)
+            _add(repack(build_deb(), NEXT_VERSION, Path(folder)), tree / NEXT_DEB)
         make("install", DESTDIR=str(tree / MADE))
         with disk.open("wb") as file:
             file.truncate(DISK_BYTES)
@@ -48,7 +48,7 @@ def build_disk(base: Base) -> Path:
     return disk
 
 
-def _bring(source: Path, target: Path) -> None:
+def _add(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))

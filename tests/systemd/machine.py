@@ -15,9 +15,9 @@ from .agent_client import AgentClient, Done
 BOOT_S = 150.0
 STOP_S = 5.0
 MEMORY = "2G"
-# Guards against processors that this one is not, and that cost much where each instruction is emulated.
+# Mitigations for other processors, which cost much if each instruction is emulated.
 FASTER = "quiet mitigations=off audit=0"
-# The processor's own virtualisation is emulated as well, and with much to do stops the whole machine now and then.
+# The processor's virtualisation would be emulated as well, and under load sometimes stops the whole machine.
 NO_KVM = "module_blacklist=kvm_amd"
 
 
@@ -34,7 +34,7 @@ def _free_port() -> int:
 
 
 class SystemdMachine:
-    """Boots when entered, is gone when left. `published` is the machine's port 8080, as the outside reaches it."""
+    """Boots on entry, and is killed on exit. `published` is the host's port for the machine's port 8080."""
 
     def __init__(self, disks: Disks, home: Path) -> None:
         self.disks, self.home = disks, home
@@ -52,12 +52,12 @@ class SystemdMachine:
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
             *("-kernel", str(disks.kernel), "-initrd", str(disks.initrd)),
             *("-append", f"root=/dev/vda rw console=ttyS0 net.ifnames=0 panic=-1 {FASTER} {NO_KVM}"),
-            # What is written goes to a temporary file that has no name.
+            # Writes go to a temporary file without a name.
             *("-drive", f"file={disks.root},format=raw,if=virtio,snapshot=on,cache=unsafe"),
             *("-chardev", f"file,id=console,path={self.console}", "-serial", "chardev:console"),
             *("-device", "virtio-serial", "-chardev", f"socket,id=agent,path={self.home}/agent,server=on,wait=off"),
             *("-device", "virtserialport,chardev=agent,name=vtapd.test"),
-            # Cut off from the world; one port leads in.
+            # No connection to the outside; one port leads in.
             *("-netdev", f"user,id=wan,restrict=on,hostfwd=tcp:127.0.0.1:{self.published}-10.0.2.15:8080"),
             *("-device", "virtio-net-pci,netdev=wan"),
             *("-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng"),
@@ -84,20 +84,20 @@ class SystemdMachine:
         self._stop()
 
     def _stop(self) -> None:
-        """Nothing in it is worth a clean shutdown: its disk is thrown away."""
+        """Kill it: its disk is thrown away, so it needs no clean shutdown."""
         with suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGKILL)
         self._process.wait(STOP_S)
 
     def console_tail(self, count: int = 30) -> str:
-        told = self.console.read_text(errors="replace") if self.console.exists() else ""
+        printed = self.console.read_text(errors="replace") if self.console.exists() else ""
         complaint = (self.home / "qemu.log").read_text(errors="replace")
-        return "\n".join([*told.splitlines()[-count:], complaint])
+        return "\n".join([*printed.splitlines()[-count:], complaint])
 
     def run(self, *argv: str, timeout_s: float = 60.0, check: bool = True, stdin: str = "") -> Done:
-        """A command in the machine, as root. With `check`, another exit code than 0 raises CommandFailed."""
+        """Run a command in the machine, as root. With `check`, another exit code than 0 raises CommandFailed."""
         return self.agent.run(argv, timeout_s=timeout_s, check=check, stdin=stdin)
 
     def sh(self, script: str, *args: str, timeout_s: float = 60.0, check: bool = True) -> Done:
-        """A shell script in the machine; `args` are its $1 and so on."""
+        """Run a shell script in the machine; `args` are its $1 and so on."""
         return self.run("sh", "-euc", script, "sh", *args, timeout_s=timeout_s, check=check)

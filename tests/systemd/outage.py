@@ -1,10 +1,10 @@
-"""How long a device is refused in a container while something happens to the machine."""
+"""How long a device cannot be opened in a container while something happens to the machine."""
 
 from dataclasses import dataclass
 
 from .service import Inside
 
-# Opens the device over and over, as a process of the container, and tells each time when and whether it could.
+# Opens the device repeatedly, as a process of the container, and prints each time when and whether it could.
 WATCH = """
 rm -f /tmp/enough
 until [ -e /tmp/enough ]; do
@@ -27,7 +27,7 @@ cat /tmp/began /tmp/done /tmp/watched
 
 @dataclass(frozen=True)
 class Outage:
-    """Seconds. `after_s`: from the end of what was done to the last refusal; `opened`: how often it was tried after."""
+    """Seconds. `after_s`: from the end of the command to the last refusal; `opened`: the number of later successes."""
 
     longest_s: float
     after_s: float

@@ -1,4 +1,4 @@
-"""vtapd and Docker inside the machine, as an administrator sees them: by systemctl, journalctl, docker and curl."""
+"""vtapd and Docker inside the machine, used as an administrator does: systemctl, journalctl, docker and curl."""
 
 import json
 from typing import Any  # what docker and journalctl print; it does not leave this file
@@ -19,22 +19,22 @@ IMAGE = "vtapd-test"
 
 
 def prepare(machine: SystemdMachine) -> None:
-    """Wait for the boot's end, look at what there is, and install the package, which starts the service."""
+    """Wait for the end of the boot, note the files, and install the package, which starts the service."""
     state = machine.run("systemctl", "is-system-running", "--wait", timeout_s=SETTLE_S, check=False)
     failed = machine.run("systemctl", "--failed", "--plain", check=False).out
-    assert state.out.strip() == "running", f"before vtapd is there, the machine is {state.out}{failed}"
+    assert state.out.strip() == "running", f"before vtapd is installed, the machine is {state.out}{failed}"
     machine.run("docker", "import", f"/{CONTAINER_IMAGE}", IMAGE)
     note_files(machine)
     dpkg(machine, "--install", f"/{DEB}")
 
 
 def dpkg(machine: SystemdMachine, *words: str) -> str:
-    """As an update in the night: nobody is there to answer a question."""
+    """Run dpkg without anyone to answer a question, as in an unattended upgrade."""
     done = machine.sh('exec dpkg "$@" 2>&1 </dev/null', *words, timeout_s=DPKG_S)
     return done.out
 
 
-# Docker, dpkg and logs write by themselves, and /srv is these tests'. What lies under /run is another file system's.
+# Docker, dpkg and logs write by themselves, and /srv belongs to these tests. /run is another file system.
 BUSY = (
     *("/var/lib/docker", "/var/lib/containerd", "/var/lib/dpkg", "/var/lib/systemd/timers"),
     *("/var/log", "/var/cache", "/var/tmp", "/tmp", "/srv"),
@@ -47,7 +47,7 @@ def note_files(machine: SystemdMachine) -> None:
 
 
 def changed_files(machine: SystemdMachine) -> list[str]:
-    """Paths that came or went since note_files."""
+    """Return the paths that were added or removed since note_files."""
     return machine.sh(f"{FILES} | LC_ALL=C comm -3 /run/files-before -").out.split()
 
 
@@ -59,7 +59,7 @@ class Service:
         self.machine.run("systemctl", *words, UNIT, timeout_s=START_S)
 
     def show(self, name: str) -> str:
-        """One property of the unit."""
+        """Return one property of the unit."""
         return self.machine.run("systemctl", "show", "--value", "-p", name, UNIT).out.strip()
 
     @property
@@ -68,27 +68,27 @@ class Service:
 
     @property
     def pids(self) -> list[int]:
-        """Who is in the service's own cgroup."""
+        """Return the pids in the service's own cgroup."""
         return [int(pid) for pid in self.machine.run("cat", f"/sys/fs/cgroup/system.slice/{UNIT}/cgroup.procs").lines]
 
     def await_ready(self) -> None:
-        """Until it answers, after another start than one by systemctl."""
+        """Wait until the service answers, after a start that systemctl did not do."""
         eventually(lambda: self.show("ActiveState") == "active", "vtapd is active", START_S, every_s=0.5)
 
     def metrics(self) -> Metrics:
         return Metrics(self.machine.run("curl", "-sSf", "-m", "10", METRICS).out)
 
     def row(self, container: str) -> dict[str, Any]:
-        """A container's line of `vtapd ps`."""
+        """Return a container's line of `vtapd ps`."""
         rows: list[dict[str, Any]] = json.loads(self.machine.run("vtapd", "ps", "--json").out)
         return next((row for row in rows if row["name"] == container), {})
 
     def journal(self, *words: str) -> list[dict[str, str]]:
-        """What journalctl finds by these words, oldest first."""
+        """Return the journal entries that match these words, oldest first."""
         return [json.loads(line) for line in self.machine.run("journalctl", "-q", "-o", "json", *words).lines]
 
     def programs(self, container: str) -> list[int]:
-        """The ids of the device programs on a container's cgroup."""
+        """Return the ids of the device programs on a container's cgroup."""
         script = (
             "import sys; from tests.harness.device_programs import DevicePrograms as P;"
             "print(*P(int(sys.argv[1])).ids())"
@@ -128,7 +128,7 @@ class Inside:
         return self.machine.run("docker", "exec", self.name, "sh", "-c", script).out.strip()
 
     def opens(self, path: str) -> bool:
-        """Whether a process in the container can open the device; what is no device counts as an error."""
+        """Whether a process in the container can open the device; a path that is no device is an error."""
         return self.exec(f"test -c {path} || exit 9; (exec 3<>{path}) 2>/dev/null && echo open || true") == "open"
 
     def device_number(self, path: str) -> tuple[int, int]:
@@ -139,7 +139,7 @@ class Inside:
         self.machine.run("docker", "rm", "-f", self.name)
 
     def qemu(self) -> int:
-        """The pid of its one QEMU, found in the container's cgroup."""
+        """Return the pid of its one QEMU, found in the container's cgroup."""
         script = 'for p in $(cat /sys/fs/cgroup/system.slice/"$1"/cgroup.procs); do echo $p $(cat /proc/$p/comm); done'
         running = [line.split() for line in self.machine.sh(script, self.scope).lines]
         pids = [int(pid) for pid, name in running if name.startswith("qemu")]

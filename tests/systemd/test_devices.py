@@ -1,4 +1,4 @@
-"""Device rules against Docker's systemd driver: systemd has a program of its own for each container, and renews it."""
+"""Device rules with Docker's systemd driver: systemd has its own program for each container, and replaces it."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from .service import Inside, Service
 LONGEST_S = 1.0
 
 
-def test_the_rule_is_exact(plain: Inside, neighbour: Inside) -> None:
+def test_rule_allows_exactly_one_device(plain: Inside, neighbour: Inside) -> None:
     major, minor = neighbour.device_number("/dev/tap0")
     plain.exec(f"test -c /tmp/neighbour || mknod /tmp/neighbour c {major} {minor}")
     assert plain.opens("/dev/tap0")
@@ -20,18 +20,18 @@ def test_the_rule_is_exact(plain: Inside, neighbour: Inside) -> None:
     "command",
     ["systemctl daemon-reload", "docker update --cpus 0.9 --memory 256m --memory-swap 256m plain"],
 )
-def test_the_device_stays(vtapd: Service, plain: Inside, command: str) -> None:
+def test_device_stays_open_during_a_reload_or_update(vtapd: Service, plain: Inside, command: str) -> None:
     repairs = vtapd.metrics().value("vtapd_device_rule_repairs_total")
     outage = outage_during(plain, command)
     repairs = vtapd.metrics().value("vtapd_device_rule_repairs_total") - repairs
     print(f"{command}: {outage}, {repairs:g} repairs")
-    assert outage.opened, "it was tried afterwards, and opened"
+    assert outage.opened, "the device was not opened afterwards"
     assert outage.longest_s <= LONGEST_S
     assert outage.after_s <= LONGEST_S
 
 
-def test_what_somebody_took_away_is_back_after_a_reload(vtapd: Service, plain: Inside) -> None:
-    """Nobody tells of the loss, but systemd does of its reload. Twice, since a resync may come between once."""
+def test_lost_rule_is_restored_by_a_daemon_reload(vtapd: Service, plain: Inside) -> None:
+    """No event reports the loss, but systemd reports its reload. It is done twice, since a resync may come between."""
     major, minor = plain.device_number("/dev/tap0")
     take_away = (
         f"systemctl show -p DeviceAllow {plain.scope} | grep -v /dev/char/{major}:{minor} |"
@@ -42,14 +42,14 @@ def test_what_somebody_took_away_is_back_after_a_reload(vtapd: Service, plain: I
     outage = outage_during(plain, f"{once}; sleep 1; {once}")
     repairs = vtapd.metrics().value("vtapd_device_rule_repairs_total") - repairs
     print(f"taken away until a reload: {outage}, {repairs:g} repairs")
-    assert outage.longest_s > 0, "it was lost, and that is seen here"
+    assert outage.longest_s > 0, "the rule was not lost"
     assert outage.opened
     assert outage.after_s <= LONGEST_S
     assert repairs == 2
 
 
-def test_programs_do_not_pile_up(vtapd: Service, plain: Inside) -> None:
-    """A cgroup takes 64; systemd leaves one behind for each of its own that somebody else has exchanged."""
+def test_programs_do_not_accumulate(vtapd: Service, plain: Inside) -> None:
+    """A cgroup takes 64 programs; systemd leaves one behind for each of its own that another process has replaced."""
     vtapd.machine.run("systemctl", "daemon-reload")
     before = len(vtapd.programs(plain.name))
     for _ in range(2):
@@ -58,13 +58,13 @@ def test_programs_do_not_pile_up(vtapd: Service, plain: Inside) -> None:
     assert len(vtapd.programs(plain.name)) == before
 
 
-def test_detached_is_undone_in_the_scope_too(vtapd: Service, neighbour: Inside) -> None:
+def test_detach_also_removes_the_device_from_the_scope(vtapd: Service, neighbour: Inside) -> None:
     machine = vtapd.machine
     major, minor = neighbour.device_number("/dev/tap0")
     allowed = machine.run("systemctl", "show", "-p", "DeviceAllow", neighbour.scope).lines
     machine.run("vtapd", "detach", neighbour.name)
     neighbour.exec(f"mknod /tmp/tap c {major} {minor}")
-    assert not neighbour.opens("/tmp/tap"), "the number is the next container's"
+    assert not neighbour.opens("/tmp/tap"), "the detached container can still open the number"
     assert neighbour.opens("/dev/null")
     left = machine.run("systemctl", "show", "-p", "DeviceAllow", neighbour.scope).lines
     assert set(allowed) - set(left) == {f"DeviceAllow=/dev/char/{major}:{minor} rwm"}

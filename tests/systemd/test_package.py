@@ -1,4 +1,4 @@
-"""The package's life: upgraded, removed and purged, with a guest that does not notice. Runs after the others."""
+"""Upgrade, removal and purge of the package, with a guest that is not disturbed. Runs after the others."""
 
 import pytest
 
@@ -23,26 +23,30 @@ def _is_adopted(vtapd: Service, guest: Inside) -> None:
 
 @pytest.fixture
 def edited(vtapd: Service) -> str:
-    """The configuration, as an operator has changed it."""
+    """The configuration after an operator has changed it."""
     vtapd.machine.sh(f"sed -i 's/^resync = .*/resync = \"31s\"/' {CONFIG}")
     text = vtapd.machine.run("cat", CONFIG).out
     assert 'resync = "31s"' in text
     return text
 
 
-def test_dpkg_finds_nothing_changed(vtapd: Service) -> None:
-    told = vtapd.machine.run("dpkg", "--verify", "vtapd", check=False).lines
+def test_dpkg_finds_no_changed_file(vtapd: Service) -> None:
+    printed = vtapd.machine.run("dpkg", "--verify", "vtapd", check=False).lines
     # This machine's dpkg leaves documentation out (base.py).
     left_out = tuple(f"/usr/share/{name}" for name in LEFT_OUT)
-    assert [line for line in told if not line.split()[-1].startswith(left_out)] == [], "not even compiled modules"
+    assert [line for line in printed if not line.split()[-1].startswith(left_out)] == [], (
+        "a file of the package was changed"
+    )
     assert vtapd.show("UnitFileState") == "enabled"
-    assert vtapd.show("FragmentPath").endswith("/lib/systemd/system/vtapd.service"), "not one in /etc"
+    assert vtapd.show("FragmentPath").endswith("/lib/systemd/system/vtapd.service"), (
+        "the unit in use is not the package's"
+    )
 
 
-def test_an_upgrade_keeps_guests(vtapd: Service, guest: Inside, edited: str) -> None:
+def test_upgrade_keeps_guests(vtapd: Service, guest: Inside, edited: str) -> None:
     qemu, daemon, starts = guest.qemu(), vtapd.main_pid, _starts(vtapd, guest)
     dpkg(vtapd.machine, "--install", f"/{NEXT_DEB}")
-    assert vtapd.main_pid not in (0, daemon), "the service was restarted, once it was there"
+    assert vtapd.main_pid not in (0, daemon), "the service was not restarted"
     assert vtapd.machine.run("vtapd", "--version").out.split() == ["vtapd", NEXT_VERSION]
     _is_adopted(vtapd, guest)
     assert guest.qemu() == qemu
@@ -51,7 +55,7 @@ def test_an_upgrade_keeps_guests(vtapd: Service, guest: Inside, edited: str) -> 
     assert f'vtapd_build_info{{version="{NEXT_VERSION}"}} 1.0' in vtapd.machine.run("curl", "-sS", METRICS).out
 
 
-def test_a_service_that_was_disabled_stays_so(vtapd: Service) -> None:
+def test_disabled_service_stays_disabled(vtapd: Service) -> None:
     vtapd.machine.run("systemctl", "disable", "-q", UNIT)
     try:
         dpkg(vtapd.machine, "--install", f"/{NEXT_DEB}")
@@ -60,10 +64,10 @@ def test_a_service_that_was_disabled_stays_so(vtapd: Service) -> None:
         vtapd.machine.run("systemctl", "enable", "-q", UNIT)
 
 
-def test_removal_leaves_guests_to_their_containers(vtapd: Service, guest: Inside, edited: str) -> None:
+def test_removal_leaves_guests_running(vtapd: Service, guest: Inside, edited: str) -> None:
     qemu, starts = guest.qemu(), _starts(vtapd, guest)
-    told = dpkg(vtapd.machine, "--remove", "vtapd")
-    assert "keep their guest" in told
+    printed = dpkg(vtapd.machine, "--remove", "vtapd")
+    assert "keep their guest" in printed
     assert vtapd.machine.run("pgrep", "-f", "/usr/lib/vtapd/bin", check=False).out == ""
     assert vtapd.machine.run("ls", "/usr/lib/vtapd", "/usr/bin/vtapd", check=False).out == ""
     assert PAGE in guest.page()
@@ -75,7 +79,7 @@ def test_removal_leaves_guests_to_their_containers(vtapd: Service, guest: Inside
     assert _starts(vtapd, guest) == starts
 
 
-def test_a_purge_leaves_the_machine_as_it_was(vtapd: Service, plain: Inside, neighbour: Inside, guest: Inside) -> None:
+def test_purge_restores_the_machine(vtapd: Service, plain: Inside, neighbour: Inside, guest: Inside) -> None:
     machine = vtapd.machine
     machine.run("docker", "rm", "-f", *(container.name for container in (plain, neighbour, guest)))
     eventually(lambda: not machine.run("vtapd", "ps", "--json").out.strip("[] \n"), "all are detached", 30, every_s=0.5)
@@ -83,5 +87,5 @@ def test_a_purge_leaves_the_machine_as_it_was(vtapd: Service, plain: Inside, nei
     assert changed_files(machine) == []
     assert machine.sh("ls -A /run/netns; ls -d /run/vtapd 2>/dev/null || true").out == ""
     assert machine.run("systemctl", "is-system-running", check=False).out.strip() == "running"
-    # The policy: an id that is given anew must own nothing old.
+    # Debian's policy: the user stays, since a reused id must not own old files.
     assert machine.run("getent", "passwd", "vtapd-guest").code == 0

@@ -1,4 +1,4 @@
-"""The unit starts, tells systemd so, and is kept an eye on."""
+"""The unit starts, notifies systemd, and is watched by it."""
 
 from tests.harness.waiting import eventually
 
@@ -6,28 +6,28 @@ from .machine import SystemdMachine
 from .service import Service
 
 
-def test_the_machine_is_what_todays_distributions_are(machine: SystemdMachine) -> None:
+def test_machine_has_the_cgroup_driver_of_todays_distributions(machine: SystemdMachine) -> None:
     assert machine.run("docker", "info", "-f", "{{.CgroupDriver}} {{.CgroupVersion}}").out.strip() == "systemd 2"
     assert machine.run("cat", "/proc/1/comm").out.strip() == "systemd"
 
 
-def test_active_by_sd_notify(vtapd: Service) -> None:
-    assert vtapd.show("Type") == "notify", "so `systemctl start` returned only after READY=1"
+def test_service_is_active_by_sd_notify(vtapd: Service) -> None:
+    assert vtapd.show("Type") == "notify", "`systemctl start` does not wait for READY=1"
     assert vtapd.show("ActiveState") == "active"
     assert vtapd.show("StatusText").startswith("watching Docker")
 
 
 def test_reload(vtapd: Service) -> None:
-    """A new configuration counts, in the same process; one that is wrong leaves the one before."""
+    """A new configuration applies, in the same process; a wrong one leaves the old one in force."""
     pid, config = vtapd.main_pid, "/etc/vtapd/vtapd.toml"
     vtapd.machine.run("cp", "-a", config, "/root/before.toml")
     try:
         vtapd.machine.run("sed", "-i", 's/^level = .*/level = "debug"/', config)
         vtapd.systemctl("reload")
-        eventually(lambda: vtapd.journal("VTAPD_EVENT=config_reloaded"), "it is told of", 60, every_s=0.5)
+        eventually(lambda: vtapd.journal("VTAPD_EVENT=config_reloaded"), "the reload is logged", 60, every_s=0.5)
         vtapd.machine.sh(f"echo nonsense >> {config}")
         vtapd.systemctl("reload")
-        eventually(lambda: vtapd.journal("VTAPD_EVENT=config_refused"), "the bad one is refused", 60, every_s=0.5)
+        eventually(lambda: vtapd.journal("VTAPD_EVENT=config_refused"), "the wrong file is refused", 60, every_s=0.5)
         eventually(lambda: "is wrong" in vtapd.show("StatusText"), "systemctl status says so", 60, every_s=0.5)
     finally:
         vtapd.machine.run("mv", "/root/before.toml", config)
@@ -36,6 +36,6 @@ def test_reload(vtapd: Service) -> None:
     assert (vtapd.main_pid, vtapd.show("ActiveState")) == (pid, "active")
 
 
-def test_the_watchdog_is_fed(vtapd: Service) -> None:
+def test_watchdog_is_notified(vtapd: Service) -> None:
     before = int(vtapd.show("WatchdogTimestampMonotonic"))
     eventually(lambda: int(vtapd.show("WatchdogTimestampMonotonic")) > before, "WATCHDOG=1", 60, every_s=1)

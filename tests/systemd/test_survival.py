@@ -1,4 +1,4 @@
-"""What a guest notices of its daemon's end: nothing, however the service is ended."""
+"""A guest does not notice its daemon's end, however the service is ended."""
 
 import pytest
 
@@ -11,7 +11,7 @@ GREETING = "Hiya, Gump!"
 
 @pytest.fixture(scope="module")
 def crashed_once(vtapd: Service, guest: Inside) -> Inside:
-    """The guest, with a history that a daemon which forgets would lose."""
+    """The guest, with a history that the next daemon must keep."""
     if vtapd.metrics().restarts(guest.name) == 0:
         guest.machine.run("curl", "-s", "-m", "5", f"http://{guest.address}/crash", check=False)
         eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "the crash is counted", 30, every_s=0.5)
@@ -27,23 +27,23 @@ def _is_adopted(vtapd: Service, guest: Inside, qemu: int) -> None:
     assert vtapd.metrics().exits(guest.name) == 1
 
 
-def test_restart(vtapd: Service, crashed_once: Inside) -> None:
+def test_guest_survives_restart_of_the_service(vtapd: Service, crashed_once: Inside) -> None:
     qemu, daemon = crashed_once.qemu(), vtapd.main_pid
     vtapd.systemctl("restart")
     assert vtapd.main_pid != daemon
     _is_adopted(vtapd, crashed_once, qemu)
 
 
-def test_kill_9(vtapd: Service, crashed_once: Inside) -> None:
+def test_guest_survives_kill_9_of_the_daemon(vtapd: Service, crashed_once: Inside) -> None:
     qemu, daemon = crashed_once.qemu(), vtapd.main_pid
     vtapd.machine.run("kill", "-9", str(daemon))
     assert GREETING in crashed_once.page()
-    eventually(lambda: vtapd.main_pid not in (0, daemon), "systemd starts it anew", 30, every_s=0.5)
+    eventually(lambda: vtapd.main_pid not in (0, daemon), "systemd restarts the service", 30, every_s=0.5)
     vtapd.await_ready()
     _is_adopted(vtapd, crashed_once, qemu)
 
 
-def test_stop_leaves_guests(vtapd: Service, crashed_once: Inside) -> None:
+def test_guest_survives_stop_of_the_service(vtapd: Service, crashed_once: Inside) -> None:
     qemu = crashed_once.qemu()
     vtapd.systemctl("stop")
     try:

@@ -1,4 +1,4 @@
-"""`make install` in place of the package, and `make uninstall`. Runs last: conftest.py sees to it."""
+"""`make install` in place of the package, and `make uninstall`. conftest.py makes it run last."""
 
 from .disk import INSIDE, MADE
 from .machine import SystemdMachine
@@ -7,15 +7,15 @@ from .service import UNIT, changed_files, dpkg
 OURS = "getent passwd vtapd-guest; getent group vtapd vtapd-guest; ls -A /run/netns; ls -d /run/vtapd; pgrep -a vtapd"
 
 
-def test_nothing_is_left(machine: SystemdMachine) -> None:
-    """Installed as `make install` does where systemd runs, but for pip."""
+def test_uninstall_leaves_nothing(machine: SystemdMachine) -> None:
+    """Installs as `make install` does with systemd, except for pip."""
     dpkg(machine, "--purge", "vtapd")
     machine.sh(f"cp -a /{MADE}/. /; systemd-sysusers; systemd-tmpfiles --create /etc/tmpfiles.d/vtapd.conf")
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "enable", "-q", "--now", UNIT, timeout_s=90)
     assert machine.run("systemctl", "is-active", UNIT).out.strip() == "active"
     machine.run("make", "-s", "-C", f"/{INSIDE}", "uninstall")
-    if shared := changed_files(machine):  # folders that others may use from now on, and nothing in them
+    if shared := changed_files(machine):  # shared folders, which must be empty
         assert not [path for path in shared if "vtapd" in path]
         machine.run("rmdir", *reversed(shared))
     left = machine.run("sh", "-c", f"({OURS}) 2>/dev/null", check=False).lines

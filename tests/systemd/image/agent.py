@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""Runs what the tests ask for, inside the machine, one command at a time: no network and no login needed.
+"""Runs the commands of the tests inside the machine, one at a time: no network and no login needed.
 
 A request is a line of JSON on the virtio-serial port: {"argv": [...], "stdin": text, "timeout_s": number}. The answer
-is one line too: {"exit": code, "out": base64, "err": base64}; exit is 124 where the time was up, as timeout(1) has it.
+is one line, too: {"exit": code, "out": base64, "err": base64}; exit is 124 after a timeout, as for timeout(1).
 """
 
 import base64
@@ -13,7 +13,7 @@ import subprocess
 from typing import IO, TypedDict
 
 PORT = "/dev/virtio-ports/vtapd.test"
-MOST_BYTES = 4 << 20  # of each stream; the last ones are what tells
+MOST_BYTES = 4 << 20  # of each stream; the end of the output matters most
 
 
 class Request(TypedDict):
@@ -34,7 +34,7 @@ def answer(request: Request) -> dict[str, object]:
             out, err = process.communicate(request["stdin"].encode(), request["timeout_s"])
             code = process.returncode
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # whoever holds the other end of a pipe too
+            os.killpg(process.pid, signal.SIGKILL)  # also processes that hold the other end of a pipe
             out, err = process.communicate()
             code = 124
     shown = {name: base64.b64encode(text[-MOST_BYTES:]).decode() for name, text in (("out", out), ("err", err))}
@@ -42,7 +42,7 @@ def answer(request: Request) -> dict[str, object]:
 
 
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
-    """Until the other side hangs up; systemd then starts this anew."""
+    """Answer requests until the other side hangs up; systemd then restarts this."""
     for line in requests:
         try:
             reply = answer(json.loads(line))
