@@ -13,9 +13,9 @@ PY := $(VENV)/bin/python
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env=DOCKER_HOST)
 
 DEMO_NEEDS := dockerd docker qemu-system-x86_64 ip iptables nsenter umount gcc ld apparmor_parser
-TEST_NEEDS := $(DEMO_NEEDS) qemu-img curl docker-compose unshare setpriv mount ps zstd lz4 strace zsh fish mandoc
+TEST_NEEDS := $(DEMO_NEEDS) qemu-img curl docker-compose unshare setpriv mount ps zstd lz4 strace zsh fish mandoc go-md2man
 TESTS := tests/fakes tests/guest tests/integration tests/prometheus tests/security
-SYSTEMD_NEEDS := qemu-system-x86_64 mmdebstrap mke2fs gcc ld dpkg-deb dpkg-shlibdeps lintian readelf
+SYSTEMD_NEEDS := qemu-system-x86_64 mmdebstrap mke2fs gcc ld dpkg-deb dpkg-shlibdeps lintian readelf go-md2man
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -69,7 +69,7 @@ lint: $(VENV)/.dev  ## check style, types, and that packages know only those bel
 	git ls-files -z | grep -zv '^LICENSE$$' | xargs -0 $(VENV)/bin/codespell
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
-	@for script in $$(find .ci -type f) systemd/setup systemd/deb/build systemd/deb/p*; do sh -n $$script || exit 1; done
+	@for script in $$(find .ci -type f) systemd/setup systemd/manpage systemd/deb/build systemd/deb/p*; do sh -n $$script || exit 1; done
 
 .PHONY: docs
 docs: $(VENV)/.dev  ## write the generated parts of the manual pages in supervisor/man
@@ -131,6 +131,6 @@ need-test:
 need-systemd:
 	@.ci/need python $(SYSTEMD_NEEDS)
 need-deb:
-	@.ci/need system-python dpkg-deb dpkg-shlibdeps
+	@.ci/need system-python dpkg-deb dpkg-shlibdeps go-md2man
 need-install:
-	@$(if $(DESTDIR),,.ci/need system-python qemu-system-x86_64)
+	@$(if $(DESTDIR),,.ci/need system-python qemu-system-x86_64 go-md2man)

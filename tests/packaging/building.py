@@ -58,3 +58,9 @@ def files(tree: Path) -> dict[str, str]:
 def outside(found: dict[str, str], home: str) -> dict[str, str]:
     """Leave out the program's own environment."""
     return {path: mode for path, mode in found.items() if not path.startswith(f"{home}/")}
+
+
+def manual_pages() -> list[str]:
+    """Return the path of each page beneath share/man."""
+    names = [path.name.removesuffix(".md") for path in (REPOSITORY / "supervisor" / "man").glob("*.md")]
+    return [f"man{name.rpartition('.')[2]}/{name}" for name in sorted(names)]

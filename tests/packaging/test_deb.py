@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .building import DEB_VERSION, REPOSITORY, build_deb, files, make, outside, run
+from .building import DEB_VERSION, REPOSITORY, build_deb, files, make, manual_pages, outside, run
 
 HOME = "/usr/lib/vtapd"
 FILE, PROGRAM, LINK, FOLDER = "-rw-r--r--", "-rwxr-xr-x", "lrwxrwxrwx", "drwxr-xr-x"
@@ -30,6 +30,7 @@ def test_package_has_exactly_its_files(unpacked: Path) -> None:
         "/usr/share/doc/vtapd/CHANGELOG.md.gz": FILE,
         "/usr/share/doc/vtapd/changelog.gz": FILE,
         "/usr/share/doc/vtapd/copyright": FILE,
+        **{f"/usr/share/man/{page}.gz": FILE for page in manual_pages()},
     }.items():
         assert outer.get(path) == mode, path
     assert [path for path in outer if path.startswith(("/usr/local", "/var", "/run", "/opt"))] == []

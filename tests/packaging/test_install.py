@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .building import REPOSITORY, VERSION, files, make, outside, run
+from .building import REPOSITORY, VERSION, files, make, manual_pages, outside, run
 
 HOME = "/usr/local/lib/vtapd"
 CONFIG = "etc/vtapd/vtapd.toml"
@@ -31,7 +31,7 @@ def _assert_installed(tree: Path, found: dict[str, str]) -> None:
             "bash-completion/completions/vtapd",
             "zsh/site-functions/_vtapd",
             "fish/vendor_completions.d/vtapd.fish",
-            "man/man8/vtapd.8",
+            *(f"man/{path}" for path in manual_pages()),
         )
     }
     wanted = {

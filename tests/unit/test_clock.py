@@ -23,7 +23,6 @@ READERS = {
     ("guest/controller.py", "time.time"): "which lines of a log are of the guest that is adopted",
     ("guest/controller.py", "datetime.now"): "when a guest ended, for people",
     ("observability/event_stream.py", "datetime.now"): "when something happened, for people",
-    ("cli/manpage.py", "time.time"): "the manual page's date, if the package does not give it",
 }
 WALL_CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
 
