@@ -12,10 +12,11 @@ LEVELS = ("info", "warning", "error")  # `vtapd events` shows no debug lines
 SENTENCES = {
     "accelerator_chosen": "The daemon tested KVM and chose the accelerator of guests.",
     "attach_failed": "A container cannot be attached before an operator acts. It keeps the network that it had.",
+    "attach_retry": "A step failed. It is tried again after `delay_s`.",
     "card_plugged": "The running guest got a network card.",
     "card_refused": "QEMU refused a further network card. The guest gets it at its next start.",
     "card_unplugged": "The running guest lost a network card.",
-    "config_key_kept": "A changed key counts only after a restart of the daemon.",
+    "config_key_needs_restart": "A changed key counts only after a restart of the daemon.",
     "config_refused": "The new configuration is wrong. The one before stays in force.",
     "config_reloaded": "The configuration was read again.",
     "container_attached": "All interfaces of the container have their tap.",
@@ -33,7 +34,6 @@ SENTENCES = {
     "guest_exited": "The guest ended. `reason` is one of those in vtapd-guests(7).",
     "guest_failed": "The guest cannot be started before an operator acts.",
     "guest_hangs": "The guest, or its QEMU, does not answer and is ended.",
-    "guest_not_asked": "A health check could not be made. This does not count against the guest.",
     "guest_not_confined": "QEMU could not be moved into the container's cgroup.",
     "guest_note": "A remark on this start, such as a setting that the guest's kind cannot carry.",
     "guest_ready": "The guest met `vtapd.ready`.",
@@ -42,6 +42,7 @@ SENTENCES = {
     "guest_start_ordered": "An operator started the guest.",
     "guest_started": "QEMU was started.",
     "guest_stop_ordered": "An operator stopped the guest.",
+    "health_probe_failed": "A health check could not be made. This does not count against the guest.",
     "record_not_read": "A record in the run-time folder could not be read; it is tried again.",
     "record_rebuilt": "A record was unreadable and was built again from what the kernel shows.",
     "record_unreadable": "A record in the run-time folder is damaged.",
@@ -60,7 +61,6 @@ SENTENCES = {
     "vtapd_started": "The daemon is ready.",
     "vtapd_stopped": "The daemon ended. Guests run on.",
     "vtapd_stopping": "The daemon got a signal and ends.",
-    "will_retry": "A step failed. It is tried again after `delay_s`.",
 }
 
 
@@ -85,6 +85,7 @@ def _entry(name: str, calls: list[Event]) -> tuple[str, str, str]:
     levels = " or ".join(sorted({call.level for call in calls}, key=LEVELS.index))
     keys = dict.fromkeys(key for call in calls for key in call.keys if key != "container")
     shown = f" Keys: {', '.join(f'`{key}`' for key in keys)}." if keys else ""
+    assert name in SENTENCES, f"explain the event {name} in tests/docs/events.py"
     return name, SENTENCES[name] + shown, f", {levels}"
 
 
