@@ -122,7 +122,7 @@ def forbid_new_privileges() -> None:
 
 
 def read_file(path: str, directory: int | None = None) -> bytes:
-    """Return a whole file, such as one of /proc, whose size the kernel does not tell beforehand.
+    """Return a whole file, such as one of /proc, whose size the kernel does not report beforehand.
 
     Takes less than half the time of Path.read_bytes. A relative path starts at the directory's descriptor.
     """

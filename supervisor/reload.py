@@ -1,7 +1,7 @@
 """SIGHUP: the configuration is read again, and what it says counts from then on. Guests that run are never touched.
 
 All of a new file counts, or nothing: one that is wrong, or asks for what this machine cannot do, leaves the daemon as
-it was. What only a start can change is kept as it is, and told.
+it was. What only a start can change is kept as it is, and logged.
 """
 
 import time
@@ -44,7 +44,7 @@ class Reloading:
             await self.reload()
 
     async def reload(self) -> None:
-        """systemd is told when it begins and when it is done (man 3 sd_notify: RELOADING=1)."""
+        """Reload, and notify systemd of the beginning and of the end (man 3 sd_notify: RELOADING=1)."""
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             changed = await self._take(load_config(self._path))
@@ -75,7 +75,7 @@ class Reloading:
         context.docker.timeout_s = new.docker.timeout
         if {"guest.qemu", "guest.user"} & set(changed):
             context.forget_accelerator()
-        with suppress(FileNotFoundError):  # somebody removed it: then nobody can use it
+        with suppress(FileNotFoundError):  # it was removed: then there is nothing to protect
             give_to_group(new.control_socket, new.control.group)
         configure_logs(new.log.level, new.log.format)
         for key in differing_keys(new, file):

@@ -8,7 +8,7 @@ from supervisor.cli import client
 
 SHELLS = ("bash", "zsh", "fish")
 _ANSWER_S = 2.0
-"""Short, because somebody waits at a prompt."""
+"""Short, because a user waits at a prompt."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """Docker's rule for names. Nothing else is passed to the shell, whatever answers on the socket."""
 

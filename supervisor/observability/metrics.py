@@ -84,7 +84,7 @@ class Counters:
         )
         self.rule_repairs = Counter(
             "vtapd_device_rule_repairs_total",
-            "Device rules that somebody took away and that were put back.",
+            "Device rules that another program removed and that were put back.",
             registry=self.registry,
         )
         self.guest_start_seconds = Histogram(

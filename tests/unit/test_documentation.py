@@ -16,11 +16,6 @@ FOLDERS = [REPOSITORY / folder / "README.md" for folder in ("supervisor", "tests
 TEXTS = {"README.md": README, **PAGES} | {str(path.relative_to(REPOSITORY)): path.read_text() for path in FOLDERS}
 TESTS = {path.name for path in (REPOSITORY / "tests").rglob("test_*.py")}
 README_LIMIT_BYTES = 10_000
-GENERATED = re.compile(r"<!-- begin generated: .*?<!-- end generated -->", re.DOTALL)
-MANNERED = re.compile(
-    r"\b(whom|whoever|anew|reckon|told|parted with|comes? to that|nobody|sit before|a look|beside|he|his|him)\b",
-    re.IGNORECASE,
-)
 
 
 def paths_of_tests_in(text: str) -> list[str]:
@@ -33,13 +28,6 @@ def blocks_of(text: str, language: str) -> list[str]:
 
 def test_readme_is_short() -> None:
     assert len(README.encode()) <= README_LIMIT_BYTES
-
-
-@pytest.mark.parametrize("text", [*TEXTS, "CHANGELOG.md"])
-def test_words_are_plain(text: str) -> None:
-    """The generated parts have the words of the code."""
-    written = TEXTS.get(text) or (REPOSITORY / text).read_text()
-    assert [found[0] for found in MANNERED.finditer(GENERATED.sub("", written))] == []
 
 
 def test_readme_links_every_manual_page() -> None:

@@ -62,7 +62,7 @@ INITRD = Label[str | None](
 DISKS = Label[parsers.DiskFile | None](
     "disk", "*path*[`:ro`][`,mount=`*where*][`,format=raw` | `,format=qcow2`]", parsers.parse_disk, None, "none",
     "A disk of the guest: a file in the container's file system. *N* is 0 to 99; the guest has its disks in this order."
-    " `:ro` makes the disk read-only. `mount=` makes the guest mount it, if its kind can be told so."
+    " `:ro` makes the disk read-only. `mount=` makes the guest mount it, if its kind can do so."
     " An image may not set `format=qcow2`.",
     is_numbered=True,
 )  # fmt: skip
