@@ -10,7 +10,7 @@ from dataclasses import replace
 import structlog
 
 from supervisor.container.worker import Worker
-from supervisor.core.guest.restart import afresh
+from supervisor.core.guest.restart import started_by_operator
 from supervisor.core.model import Incarnation
 from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.errors import Permanent, Step, Transient, VtapdError
@@ -23,7 +23,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 async def attach(worker: Worker) -> None:
     """Attach a container that was ignored. Raises Transient, with the reason, if it does not get attached."""
-    worker.change(lambda record: replace(record, detached=False, held=False, guest=afresh(record.guest)))
+    worker.change(lambda record: replace(record, detached=False, held=False, guest=started_by_operator(record.guest)))
     await _wait_converged(worker, detached=False)
 
 
@@ -54,7 +54,7 @@ async def start(worker: Worker) -> None:
     before = worker.status()
     if _guest_of(before, "start").qemu is None:
         log.info("guest_start_ordered", container=worker.name)
-        worker.change(lambda record: replace(record, held=False, guest=afresh(record.guest)))
+        worker.change(lambda record: replace(record, held=False, guest=started_by_operator(record.guest)))
         ended = len(before.guest_record.exits)
         await worker.wait_for(lambda status: _start_is_decided(status, before.incarnation, ended), START_S)
     status = worker.status()

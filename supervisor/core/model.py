@@ -165,14 +165,14 @@ class Container:
     env: tuple[tuple[str, str], ...] = ()
     """The image's variables and those of `docker run -e`, in Docker's order."""
     image_labels: frozenset[str] = frozenset()
-    """Names of labels that have the image's own value, so that nobody else need have set them."""
+    """Names of labels that have the image's own value: perhaps only the image set them."""
     assumed: bool = False
     """Made of the event of its start alone; Docker was not asked yet, and knows more."""
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Whom a guest runs as."""
+    """The user that guests run as."""
 
     name: str
     uid: int
@@ -213,7 +213,7 @@ class TapRecord:
     tap: str
     """The macvtap's name."""
     device: DeviceNumber | None = None
-    """None until the macvtap exists and told its number."""
+    """None until the macvtap exists and its number was read."""
     original: Interface | None = None
     """The interface as it was before its address was taken over; None while it is not."""
 
@@ -242,15 +242,15 @@ class ProcessRecord:
     slots: tuple[int, ...] = ()
     """N of each /dev/tapN that it has a network card on."""
     whereabouts: Whereabouts | None = None
-    """None where nobody knows."""
+    """None if it is not known."""
     ready_at_s: float | None = None
     """When it was found ready, in seconds since boot."""
     because: str = ""
     """By what its kind was chosen, in words."""
     notes: tuple[str, ...] = ()
-    """What it could not be told, for people."""
+    """What it could not be given, for people."""
     terms: tuple[tuple[str, str], ...] = ()
-    """What counted at its start and may be another by now, by label or configuration key; empty where nobody knows."""
+    """The settings at its start, which may differ by now, by label or configuration key; empty if not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Hands what the daemon logs to whoever follows it (`vtapd events`). A slow follower holds nobody up."""
+"""Pass the lines that the daemon logs to followers (`vtapd events`). A slow follower never blocks the daemon."""
 
 import logging
 import math
@@ -12,25 +12,25 @@ import structlog
 from supervisor.core.report.events import Waiting, format_event
 
 FOLLOWED = logging.INFO
-"""Of these and more `vtapd events` tells, whatever the log's level."""
+"""Lines of this level and above are passed on, whatever the log's own level."""
 Wanted = Callable[[structlog.types.EventDict], bool]
 
 
 class Follower:
-    """One who follows; made by `Broadcast.follow`."""
+    """A follower; made by `Broadcast.follow`."""
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
         self._waiting = Waiting()
         self._woken = anyio.Event()
 
-    def tell(self, event: structlog.types.EventDict, line: bytes) -> None:
+    def put(self, event: structlog.types.EventDict, line: bytes) -> None:
         if self._wanted(event):
             self._waiting.put(line)
             self._woken.set()
 
     async def next(self, timeout_s: float = math.inf) -> bytes | None:
-        """The next line, or None where there is none in that time."""
+        """Return the next line, or None if there is none in that time."""
         with anyio.move_on_after(timeout_s):
             while (line := self._waiting.take()) is None:
                 self._woken = anyio.Event()
@@ -40,14 +40,14 @@ class Follower:
 
 
 class Broadcast:
-    """Where log lines come in, in the loop's own thread, and followers stand."""
+    """Passes log lines to its followers, in the thread of the event loop."""
 
     def __init__(self) -> None:
         self._followers: set[Follower] = set()
 
     @contextmanager
     def follow(self, wanted: Wanted) -> Iterator[Follower]:
-        """From now on, as long as the context lasts."""
+        """Add a follower for as long as the context lasts."""
         follower = Follower(wanted)
         self._followers.add(follower)
         try:
@@ -55,12 +55,12 @@ class Broadcast:
         finally:
             self._followers.discard(follower)
 
-    def tell(self, _: object, method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
-        """A processor of structlog's: changes nothing."""
+    def publish(self, _: object, method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+        """Pass the line on. A processor of structlog's; it changes nothing."""
         if self._followers and structlog.processors.NAME_TO_LEVEL[method] >= FOLLOWED:
             line = format_event(event, datetime.now(UTC).isoformat(timespec="milliseconds"))
             for follower in self._followers:
-                follower.tell(event, line)
+                follower.put(event, line)
         return event
 
 

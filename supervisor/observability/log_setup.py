@@ -37,7 +37,7 @@ def configure_logs(level: str, form: Literal["auto", "journal", "json", "console
             structlog.contextvars.merge_contextvars,
             _name_now,
             structlog.processors.add_log_level,
-            BROADCAST.tell,
+            BROADCAST.publish,
             *([] if lowest <= FOLLOWED else [partial(_drop_below, lowest)]),
             structlog.processors.format_exc_info,
             *last,
@@ -45,7 +45,7 @@ def configure_logs(level: str, form: Literal["auto", "journal", "json", "console
         wrapper_class=structlog.make_filtering_bound_logger(min(lowest, FOLLOWED)),
         logger_factory=factory,
     )
-    # Libraries' own lines would stand beside ours unformatted; what they report reaches us as errors.
+    # Libraries' own lines would not be formatted as ours; what they report reaches us as errors.
     logging.getLogger().addHandler(logging.NullHandler())
     logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL + 1)
 

@@ -10,12 +10,12 @@ from supervisor.core.guest.restart import (
     NOT_CRASHES,
     Evidence,
     RestartCurve,
-    afresh,
     after_end,
     after_start,
     classify,
     describe_end,
     is_clean,
+    started_by_operator,
 )
 from supervisor.core.guest.spec import RestartPolicy
 from supervisor.core.kinds import KINDS
@@ -248,7 +248,7 @@ class TestRecord:
 
 def test_operators_start_is_immediate_and_keeps_the_history() -> None:
     failed = ended(policy=RestartPolicy("no"), guest=GuestRecord(crashes=7, restarts=3))
-    fresh = afresh(failed)
+    fresh = started_by_operator(failed)
     assert (fresh.done, fresh.crashes, fresh.not_before_s) == (None, 0, 0.0)
     assert (fresh.restarts, fresh.exits, fresh.exit_counts) == (failed.restarts, failed.exits, failed.exit_counts)
 

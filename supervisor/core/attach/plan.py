@@ -67,7 +67,7 @@ class Desired:
     cards: int = 1
     """On how many interfaces, at the most, the guest has a network card; further ones stay the container's."""
     ip_versions: tuple[int, ...] = ()
-    """A card needs an address of one of these that the guest can be told; empty if the guest is told none."""
+    """A card needs an address of one of these versions that the guest can be given; empty if it is given none."""
     hotplug: bool = False
     """A guest that runs takes further ones."""
     ready: bool = False
@@ -102,7 +102,7 @@ class Seen:
     nics: frozenset[int] = frozenset()
     """The slots that the running guest has a network card on."""
     ready: bool = False
-    """The container is told that its guest is ready."""
+    """The container has the mark that its guest is ready."""
     at_s: float = 0.0
     """When this was seen, in seconds since boot."""
     claimed: frozenset[DeviceNumber] = frozenset()
@@ -225,7 +225,7 @@ def _attach_interface(seen: Seen, record: Record, each: SeenInterface, awaited: 
         return WriteRecord(_with(record, replace(entry, original=None)))
     device = each.tap.device if each.tap else None
     if entry.device is not None and entry.device != device:
-        # The tap was deleted behind our back; Linux gives its number to the next one that anybody makes.
+        # Another program deleted the tap. Linux gives its number to the next tap that is made.
         return _close(seen, entry) or WriteRecord(_with(record, replace(entry, device=None)))
     if each.tap is None:
         name = entry.tap if entry.original else _free_name(each.interface, record)
@@ -287,7 +287,7 @@ def _with_cards(desired: Desired, seen: Seen, record: Record) -> list[TapRecord]
 
 
 def _can_have_card(desired: Desired, seen: Seen, entry: TapRecord) -> bool:
-    """Whether the guest can be told an address of this interface, if it is told any."""
+    """Return whether the guest can be given an address of this interface, if it is given any."""
     each = seen.of(entry.interface)
     interface = entry.original or (each.interface if each else None)
     return not desired.ip_versions or (interface is not None and any(static_addresses(interface, desired.ip_versions)))

@@ -1,8 +1,8 @@
-"""A record that is lost is rebuilt from what the kernel shows and Docker knows, so that it can be undone exactly.
+"""Rebuild a lost record from what the kernel shows and Docker knows, so that everything can be undone exactly.
 
 Docker remembers each endpoint's MAC and addresses, and a macvtap's name has the last six digits of the MAC that its
 interface once had: by these the two are matched, whatever a takeover has done to the MACs since. What only the record
-knew, such as routes that somebody had added by hand, is lost.
+knew, such as routes that were added by hand, is lost.
 
 A tap comes up, and the container gets a rule for it, only after its number was found on no other record and was
 recorded. So a tap that is up or has a rule keeps its number. Another container may be able to open any other: such a

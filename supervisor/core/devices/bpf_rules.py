@@ -1,9 +1,9 @@
 """Device rules under cgroup v2: programs of type CGROUP_DEVICE, as data.
 
 The kernel runs such a program on each access to a device and lets it happen when R0 is not 0 at the end. R1 leads to
-three words: access << 16 | type, major, minor (linux/bpf.h: struct bpf_cgroup_dev_ctx). A rule is added to a program
-that somebody else wrote by putting a block in front of it that says yes to one device, and touches R0 alone, so that
-the rest runs on exactly what it would have run on. It is taken away by cutting that block off again.
+three words: access << 16 | type, major, minor (linux/bpf.h: struct bpf_cgroup_dev_ctx). A rule is added to
+the program of another author by a block in front of it, which allows one device. The block changes R0 only, so the rest
+of the program runs as before. The rule is removed by removing that block.
 """
 
 import re
@@ -81,9 +81,9 @@ def _imm(block: bytes, number: int) -> int:
 
 
 def opens(program: bytes, device: DeviceNumber) -> bool:
-    """Whether the program says yes to every access to this character device, however it comes to that.
+    """Return whether the program allows every access to this character device.
 
-    It is run here; where it has an instruction that is not known here nobody knows, and the answer is no.
+    The program is run here. If it has an instruction that is not known here, the answer is no.
     """
     numbers = {_MAJOR: device.major, _MINOR: device.minor}
     accesses = range(1, _ALL_ACCESSES + 1)

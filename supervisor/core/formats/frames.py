@@ -1,8 +1,8 @@
-"""Ethernet frames that ask a guest whether it is there, and what of the traffic around it is its answer.
+"""Build Ethernet frames that probe a guest, and recognise its answer in the traffic.
 
-For a guest whom the host cannot reach: they are sent by a link beside its own, which has no address. An ARP probe
-needs none (RFC 5227). A TCP SYN speaks for the guest's gateway; the guest's answer goes to that one, which resets a
-connection that it knows nothing of (RFC 9293, 3.10.7.1), and is seen on its way.
+They are for a guest that the host cannot reach. A sibling link of the guest's own sends them; it has no address. An ARP
+probe needs none (RFC 5227). A TCP SYN has the gateway's address as its source. The guest's answer goes to
+the gateway, which resets the unknown connection (RFC 9293, 3.10.7.1); the sibling link sees the answer pass.
 """
 
 import ipaddress
@@ -16,20 +16,20 @@ _TCP = struct.Struct("!HHIIBBHHH")
 _ETH_ARP, _ETH_IP, _TCP_PROTOCOL = 0x0806, 0x0800, 6  # linux/if_ether.h, linux/in.h
 _ARP_REQUEST, _ARP_REPLY = 1, 2
 _SYN, _ACK = 0x02, 0x10
-_BROADCAST, _NOBODY = b"\xff" * 6, b"\0" * 6
+_BROADCAST, _UNKNOWN = b"\xff" * 6, b"\0" * 6
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Whom is asked: a guest's card."""
+    """The card of a guest that is probed."""
 
     mac: str
     ip: str
 
 
 def arp_probe(sender_mac: str, target: Target) -> bytes:
-    """Who has the target's address, asked by nobody."""
-    arp = _ARP.pack(1, _ETH_IP, 6, 4, _ARP_REQUEST, _mac(sender_mac), b"\0" * 4, _NOBODY, _ip(target.ip))
+    """Return an ARP request for the target's address, with no sender address."""
+    arp = _ARP.pack(1, _ETH_IP, 6, 4, _ARP_REQUEST, _mac(sender_mac), b"\0" * 4, _UNKNOWN, _ip(target.ip))
     return _ETHERNET.pack(_BROADCAST, _mac(sender_mac), _ETH_ARP) + arp
 
 

@@ -13,7 +13,7 @@ _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  
 _PREFIX = "VTAPD_"
 _MAX_NAME = 64  # of a field; journald drops longer ones
 _MAX_VALUE = 1 << 20
-"""Characters of one value: what is longer tells nobody anything more."""
+"""Characters of one value; longer values are cut."""
 _MAX_LINE_BYTES = 2000
 """Of a line on a stream: written whole or not at all, and no longer than journald's LineMax=."""
 _NO_FIELD = re.compile(r"[^A-Z0-9_]")

@@ -1,7 +1,7 @@
-"""Decides which of a container's addresses and routes a guest is given: those that last, as `vtapd.address` asks.
+"""Decide which of a container's addresses and routes a guest is given: those that last, as `vtapd.address` asks.
 
-Docker's own address comes first, so that a kind with room for one is told that one; and a gateway is told only if it
-is on the link of the address that it is told with.
+Docker's own address comes first, so that a kind with room for one gets that one. A gateway is given only if it is on
+the link of its address.
 """
 
 import ipaddress
@@ -103,13 +103,13 @@ def _withheld_routes(interface: Interface, routes: Iterable[Route]) -> Iterator[
 
 
 def _withheld_gateways(
-    interface: Interface, defaults: Iterable[Route], address: Address, told: str | None
+    interface: Interface, defaults: Iterable[Route], address: Address, given: str | None
 ) -> Iterator[str]:
-    """Yield the default routes' gateways other than the one that is told with this address."""
+    """Yield the default routes' gateways other than the one that is given with this address."""
     for gateway in dict.fromkeys(route.gateway for route in defaults):
-        if gateway and gateway != told:
-            beside = f"the guest is given {told}" if told else "its route has a lifetime"
-            why = beside if is_on_link(gateway, address) else f"it is not on the link of {address}"
+        if gateway and gateway != given:
+            other = f"the guest is given {given}" if given else "its route has a lifetime"
+            why = other if is_on_link(gateway, address) else f"it is not on the link of {address}"
             yield f"gateway {gateway} of {interface.name}: {why}"
 
 
@@ -130,7 +130,7 @@ def _normal(ip: str) -> str:
 def whereabouts_of(network: GuestNetwork | None, ip_versions: Collection[int]) -> Whereabouts | None:
     """Return where a guest with this network can be asked, or None if vtapd does not know.
 
-    `ip_versions`: of which versions of IP it is told an address; that of the lowest version is the one to ask at.
+    `ip_versions`: of which versions of IP it is given an address; the one of the lowest version is used.
     """
     for nic in network.nics if network else ():
         for family in sorted(ip_versions):

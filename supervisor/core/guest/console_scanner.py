@@ -1,4 +1,4 @@
-"""Reads a guest's console for the lines that tell of its end, in bounded memory whatever the guest prints."""
+"""Scan a guest's console for the lines that report its end, in bounded memory whatever the guest prints."""
 
 import re
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ def _plain(line: bytes) -> bytes:
 
 
 class ConsoleScanner:
-    """Feed it what the console said; `verdict` and `ended` say what the lines so far tell."""
+    """Takes the output of a console; `verdict` and `ended` are what its lines so far report."""
 
     def __init__(self, patterns: Iterable[ConsolePattern]) -> None:
         self._patterns = tuple(patterns)
@@ -44,7 +44,7 @@ class ConsoleScanner:
         self.last_line = ""
 
     def feed(self, data: bytes) -> bool:
-        """Take in more output; True when it was this that told of the end."""
+        """Take more output. Return whether it was this that reported the end."""
         if not self._patterns:
             return False
         before = self.ended

@@ -1,6 +1,6 @@
-"""On which terms a guest was started, and by which of them one started now would differ.
+"""Compare the settings that a guest was started with and those that its next start would use.
 
-A configuration that changes never touches a guest that runs; this tells the operator what waits for its next start.
+A changed configuration never touches a guest that runs. The operator sees what its next start will change.
 """
 
 from collections.abc import Mapping

@@ -54,7 +54,7 @@ def device_name(slot: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DiskFile:
-    """One disk beside what is booted: a file as it stands, byte for byte."""
+    """One disk in addition to what is booted: a file, byte for byte."""
 
     number: int
     """N of vtapd.disk.N."""
@@ -220,7 +220,7 @@ def _plural(key: str, descriptors: tuple[int, ...]) -> str:
 
 
 def _console(fds: Descriptors) -> list[str]:
-    # It waits for whoever reads along, who has connected before it was started: not a line may be missed.
+    # QEMU waits for its reader (wait=on), which has connected before QEMU starts: no line may be missed.
     chardev = f"socket,id=console,fd={fds.console},server=on,wait=on"
     arguments = []
     if fds.log is not None:

@@ -59,13 +59,13 @@ class Evidence:
     """All that was seen of one run of QEMU by the time it had ended."""
 
     status: int | None = None
-    """Exit code, or minus the signal; None where it was not our child and nobody can know."""
+    """Exit code, or minus the signal; None if it was not our child, so that the kernel does not report it."""
     shutdown: str | None = None
     """The reason in QMP's SHUTDOWN event."""
     panicked: bool = False
     """QMP's GUEST_PANICKED came."""
     verdict: Verdict | None = None
-    """What the console told."""
+    """What the console reported."""
     asked: str | None = None
     """`stopped` or `hang`, when it was the daemon that ended it for that reason."""
     oom: bool = False
@@ -77,7 +77,7 @@ class Evidence:
 
 
 def classify(evidence: Evidence, kind: GuestKind) -> Exit:
-    """The one reason of this end. Who caused it comes before what it looked like."""
+    """Return the one reason of this end. Its cause comes before what it looked like."""
     reason, code = _reason(evidence, kind)
     return Exit(reason, code, evidence.detail)
 
@@ -93,8 +93,8 @@ def _reason(evidence: Evidence, kind: GuestKind) -> tuple[str, int | None]:
         return evidence.verdict.reason, evidence.verdict.code
     if evidence.panicked:
         return "guest-panic", None
-    if told := _verdict_of_status(evidence, kind):
-        return told.reason, told.code
+    if verdict := _verdict_of_status(evidence, kind):
+        return verdict.reason, verdict.code
     if evidence.shutdown in _SHUTDOWN_REASONS:
         return _SHUTDOWN_REASONS[evidence.shutdown]
     if evidence.status is not None and evidence.status < 0:
@@ -103,7 +103,7 @@ def _reason(evidence: Evidence, kind: GuestKind) -> tuple[str, int | None]:
 
 
 def _verdict_of_status(evidence: Evidence, kind: GuestKind) -> Verdict | None:
-    """What the guest said by an exit device, which since QEMU 8.2 looks like a power-off beside its status."""
+    """Return what the guest reported by an exit device. Since QEMU 8.2 only the status differs from a power-off's."""
     failed_itself = evidence.complaint and "warning: " not in evidence.complaint
     if kind.verdict_of_status is None or evidence.status is None or failed_itself:
         return None
@@ -111,7 +111,7 @@ def _verdict_of_status(evidence: Evidence, kind: GuestKind) -> Verdict | None:
 
 
 def describe_end(exit: Exit) -> str:
-    """For whoever watched the guest."""
+    """Return a sentence for the viewers of the console."""
     code = "" if exit.code is None else f" {exit.code}"
     comes = "none follows" if exit.delay_s is None else f"the next one starts in {exit.delay_s:g} s"
     return f"the guest ended ({exit.reason}{code}); {comes}"
@@ -122,8 +122,8 @@ def is_clean(exit: Exit) -> bool:
     return exit.reason == "guest-exit" and exit.code == 0
 
 
-def afresh(guest: GuestRecord) -> GuestRecord:
-    """The record once an operator wants it started: at once, and from the start of the curve."""
+def started_by_operator(guest: GuestRecord) -> GuestRecord:
+    """Return the record after an operator ordered a start: at once, and from the start of the curve."""
     return replace(guest, done=None, crashes=0, not_before_s=0.0)
 
 

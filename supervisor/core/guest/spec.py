@@ -102,7 +102,7 @@ class GuestPolicy:
 
     memory_mib: int = 64
     overhead_mib: int = 48
-    """QEMU's own memory, counted against the container's limit beside the guest's."""
+    """QEMU's own memory, counted against the container's limit in addition to the guest's."""
     accel: str = "auto"
     stop_timeout_s: float = 10.0
     max_memory_mib: int = 65536

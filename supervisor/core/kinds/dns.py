@@ -1,8 +1,8 @@
-"""Which DNS servers and search domain a guest is told of: those that its container has, as far as it can reach them.
+"""Choose the DNS servers and the search domain of a guest: those of its container, if the guest can reach them.
 
-On a network of the user's own Docker puts a server of its own on the container's loopback (127.0.0.11), which no guest
-reaches; the servers that this one asks in turn are named in Docker's settings for the container, in a comment of newer
-versions' resolv.conf, or are the host's. (man 5 resolv.conf; moby: libnetwork/internal/resolvconf)
+On a user-defined network Docker runs a server on the container's loopback (127.0.0.11), which no guest reaches. The
+servers that this one asks in turn are named in Docker's settings for the container or, in newer versions, in a comment
+in resolv.conf; otherwise they are the host's. (man 5 resolv.conf; moby: libnetwork/internal/resolvconf)
 """
 
 import ipaddress
@@ -30,12 +30,12 @@ class Resolv:
 
     servers: tuple[str, ...]
     upstream: tuple[str, ...]
-    """Those that Docker's own server asks, where a comment of Docker's tells."""
+    """Those that Docker's own server asks, if a comment of Docker's names them."""
     search: str
 
 
 def parse_resolv(text: str) -> Resolv:
-    """From a file that anybody may have written."""
+    """Parse a resolv.conf. The file is not trusted: what makes no sense is left out."""
     servers, upstream, search = [], [], ""
     for line in text.splitlines():
         words = line.split()
@@ -43,20 +43,20 @@ def parse_resolv(text: str) -> Resolv:
             servers += words[1:2]
         elif words[:1] in (["search"], ["domain"]) and len(words) > 1:
             search = words[1] if _DOMAIN.fullmatch(words[1]) else ""
-        elif told := _UPSTREAM.match(line):
-            upstream += [match[1] for match in map(_UPSTREAM_SERVER.fullmatch, told[1].split()) if match]
+        elif comment := _UPSTREAM.match(line):
+            upstream += [match[1] for match in map(_UPSTREAM_SERVER.fullmatch, comment[1].split()) if match]
     return Resolv(_reachable(servers), _reachable(upstream), search)
 
 
 def names_of(asked: Names, container: Resolv, hosts: Sequence[Resolv]) -> Names:
-    """`asked`: `docker run --dns`; `hosts`: the host's files, the one to be asked first in front."""
+    """Choose servers and domain. `asked`: `docker run --dns`; `hosts`: the host's files, in order of preference."""
     choices = (asked.servers, container.servers, container.upstream, *(host.servers for host in hosts))
     servers = next(filter(None, map(_reachable, choices)), ())
     return Names(servers, asked.search if _DOMAIN.fullmatch(asked.search) else container.search)
 
 
 def _reachable(servers: Sequence[str]) -> tuple[str, ...]:
-    """Addresses that mean the same to a guest: none of a loopback, and none of one link alone."""
+    """Return the addresses that a guest can reach: not loopback, unspecified, link-local or multicast."""
     found = []
     for server in servers:
         try:

@@ -1,4 +1,4 @@
-"""Looks at an image before it is booted. The core reads no file: it says which bytes it needs."""
+"""Examine an image before it is booted. The core reads no file: it yields which bytes it needs."""
 
 from collections.abc import Generator
 
@@ -8,9 +8,9 @@ from supervisor.core.kinds.kind import Image
 
 
 def examine(head: bytes, size: int, markers: frozenset[bytes]) -> Generator[Span, bytes, Image | Unbootable]:
-    """Return what tells the kind of the file that begins so, has this size and in which these markers occur.
+    """Return what kinds are recognised by, for a file with this head, this size and these markers.
 
-    Yields each further part of the file that is needed, and wants its bytes sent back, or fewer if the file lacks them.
+    Yields each further part of the file that is needed. Its bytes must be sent back, or fewer if the file lacks them.
     """
     elf = yield from read_elf(head, size)
     entry = entry_of(head, size, elf)

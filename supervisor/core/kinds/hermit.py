@@ -36,8 +36,8 @@ _WELL = 1
 def _recognise(image: Image) -> str | None:
     if any(note.owner == b"HERMIT" for note in image.notes):
         return "Hermit's ELF note"
-    told = image.entry in (Entry.MULTIBOOT, Entry.PVH) and image.has(*_MARKERS)
-    return f"{image.entry.value} and the name of Hermit's loader" if told else None
+    recognised = image.entry in (Entry.MULTIBOOT, Entry.PVH) and image.has(*_MARKERS)
+    return f"{image.entry.value} and the name of Hermit's loader" if recognised else None
 
 
 def _boot(request: BootRequest) -> Boot:

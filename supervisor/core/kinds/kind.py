@@ -1,4 +1,4 @@
-"""What vtapd must know of a kind of guest. Each kind is one file beside this one that fills in a GuestKind."""
+"""The type of a guest kind: what vtapd must know of it. Each kind is one file in this folder that makes a GuestKind."""
 
 import re
 from collections.abc import Callable
@@ -21,7 +21,7 @@ class Stop(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What tells the kind of an image that QEMU boots."""
+    """An image that QEMU boots, with what its kind is recognised by."""
 
     head: bytes
     """Its first HEAD_BYTES."""
@@ -126,23 +126,23 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class ConsolePattern:
-    """A line that tells of an end. `final`: after it the guest does nothing more, though its QEMU may live on."""
+    """A console line that reports an end. `final`: after it the guest does nothing more, even if QEMU runs on."""
 
     regex: re.Pattern[bytes]
     verdict: Callable[[re.Match[bytes]], Verdict] | None = None
-    """None where the line adds nothing to what lines before it told."""
+    """None if the line adds nothing to the lines before it."""
     final: bool = False
     last_words_s: float = 0.0
-    """How long a guest is left to speak after a final line, such as the head of a backtrace."""
+    """How long a guest may still print after a final line, such as the head of a backtrace."""
 
 
 def exit_code(match: re.Match[bytes]) -> Verdict:
-    """For lines whose first group is the program's exit code."""
+    """Return the verdict of a line whose first group is the program's exit code."""
     return Verdict("guest-exit", int(match[1]))
 
 
 def panic(_match: re.Match[bytes]) -> Verdict:
-    """For lines that tell of a crash."""
+    """Return the verdict of a line that reports a crash."""
     return Verdict("guest-panic")
 
 
@@ -158,9 +158,9 @@ class KindDoc:
 
 
 MANY_QUEUES = 8
-"""Beyond which further ones bring nothing, and cost a descriptor and four interrupts each."""
+"""More queues bring no speed, and each costs a descriptor and four interrupts."""
 MANY_CARDS = 16
-"""As many as anybody wants, and as the PCI bus of QEMU's pc has room for beside other devices."""
+"""More than containers have in practice; the PCI bus of QEMU's pc has room for them and for the other devices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +175,10 @@ class GuestKind:
     stop: Stop
     machine: Machine = Machine()
     most_cards: int = 1
-    """On how many interfaces it can be told of its addresses; further ones stay with the container."""
+    """On how many interfaces it can be given an address; further ones stay with the container."""
     ip_versions: tuple[int, ...] = (4,)
-    """Of which versions of IP it can be told an address. An interface that has none of these stays with the container.
-    Empty for a kind that is told nothing: it cares for every interface itself.
+    """The versions of IP of which it can be given an address. An interface without such an address stays with the
+    container. Empty for a kind that is given none: it configures every interface itself.
     """
     takes_cards: bool = False
     """Whether it takes network cards while it runs, as a system with PCI hot plug does."""
@@ -189,11 +189,11 @@ class GuestKind:
     uses_screen: bool = False
     """If there is a VGA card its console is on the screen alone."""
     says_dhcp: bool = False
-    """Whether it can be told to ask for its addresses; one that cannot asks by itself, or has none."""
+    """Whether a boot option makes it use DHCP. A kind without such an option uses DHCP by itself, or not at all."""
     markers: tuple[bytes, ...] = ()
     console: tuple[ConsolePattern, ...] = ()
     verdict_of_status: Callable[[int], Verdict | None] | None = None
-    """What QEMU's own exit status tells, where the guest sets it by an exit device."""
+    """Return the verdict of QEMU's exit status, if the guest sets it by an exit device."""
     doc: KindDoc = KindDoc()
 
     def room_bytes(self, image: Image) -> int:

@@ -47,8 +47,8 @@ def _recognise(image: Image) -> str | None:
     if image.entry is Entry.LINUX:
         return "Linux's boot header and a version of Linux" if b" #" in kernel_version(image.head) else None
     noted = any(note.owner == b"Xen" and note.type == PVH_NOTE for note in image.notes)
-    told = image.entry is Entry.PVH and noted and image.has(_BANNER)
-    return "a PVH note and Linux's banner" if told else None
+    recognised = image.entry is Entry.PVH and noted and image.has(_BANNER)
+    return "a PVH note and Linux's banner" if recognised else None
 
 
 def _boot(request: BootRequest) -> Boot:

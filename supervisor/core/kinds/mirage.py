@@ -34,8 +34,10 @@ _ABI_NOTE, _VIRTIO_TARGET = 0x31494241, 3  # "ABI1"; enum abi_target
 
 def _recognise(image: Image) -> str | None:
     wanted = struct.pack("<I", _VIRTIO_TARGET)
-    told = any(n.owner == b"Solo5" and n.type == _ABI_NOTE and n.content[:4] == wanted for n in image.notes)
-    return "a multiboot header and Solo5's ELF note for virtio" if told and image.entry is Entry.MULTIBOOT else None
+    recognised = any(n.owner == b"Solo5" and n.type == _ABI_NOTE and n.content[:4] == wanted for n in image.notes)
+    return (
+        "a multiboot header and Solo5's ELF note for virtio" if recognised and image.entry is Entry.MULTIBOOT else None
+    )
 
 
 def _boot(request: BootRequest) -> Boot:

@@ -1,7 +1,7 @@
 """The network that a guest is to have, as a pure value; each kind says what of it its format can carry.
 
-What Docker gave the container must not fail it where a part will do: what a kind cannot be told is left out, and its
-Boot's notes say so. Only a guest that would have no usable address at all is refused.
+A part of the network is better than no guest: what a kind cannot be given is left out, and the notes of its Boot say
+so. Only a guest that would have no usable address at all is refused.
 """
 
 import ipaddress
@@ -122,7 +122,7 @@ class Room:
 
 
 def sayable(network: GuestNetwork, room: Room) -> tuple[Nic, ...]:
-    """Return the cards that a guest with this much room can be told an address of; `left_out` names the others.
+    """Return the cards of which a guest with this much room can be given an address; `left_out` names the others.
 
     A guest that asks DHCP needs no address. Raises Rejected if no card is left.
     """
@@ -134,7 +134,7 @@ def sayable(network: GuestNetwork, room: Room) -> tuple[Nic, ...]:
 
 
 def no_address(interfaces: Sequence[str], ip_versions: Sequence[int]) -> Rejected:
-    """Return the refusal of a guest which can be told none of these interfaces' addresses, for the caller to raise."""
+    """Return the error to raise for a guest that can be given none of these interfaces' addresses."""
     have = "has" if len(interfaces) == 1 else "have"
     return Rejected(
         f"label vtapd.address=takeover is refused: {' and '.join(interfaces)} {have} {why_unsayable(ip_versions)}",
@@ -144,7 +144,7 @@ def no_address(interfaces: Sequence[str], ip_versions: Sequence[int]) -> Rejecte
 
 
 def why_unsayable(ip_versions: Sequence[int]) -> str:
-    """Return what an interface has that has no address for a guest which can be told only these versions of IP."""
+    """Return in words what an interface lacks for a guest that can be given only these versions of IP."""
     return f"no {_spell(ip_versions)} address that the guest could have for good"
 
 

@@ -1,7 +1,7 @@
 """OSv: one Linux program on a kernel of its own, its options in front of the program's path on the command line.
 
 A clean end powers off and QEMU exits with 0, and so does an option that it does not know. After a crash QEMU lives on:
-the console shows a backtrace, and pvpanic tells QEMU if the build has its driver. The power button shuts it down.
+the console shows a backtrace, and pvpanic reports it if the build has its driver. The power button shuts it down.
 (osv: loader.cc, runtime.cc, core/app.cc, core/options.cc, drivers/acpi.cc.)
 """
 
@@ -36,8 +36,8 @@ _OWN_OPTIONS = ("--ip", "--defaultgw", "--nameserver", "--env")
 
 def _recognise(image: Image) -> str | None:
     """Its loader.elf has a PVH note, its vmlinuz.bin Linux's boot header; loader-stripped.elf keeps the options."""
-    told = image.entry is not Entry.DISK and image.has(*_MARKERS)
-    return f"{image.entry.value} and OSv's options or symbols" if told else None
+    recognised = image.entry is not Entry.DISK and image.has(*_MARKERS)
+    return f"{image.entry.value} and OSv's options or symbols" if recognised else None
 
 
 def _boot(request: BootRequest) -> Boot:

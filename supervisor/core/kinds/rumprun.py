@@ -42,8 +42,8 @@ _MARKERS = (b"rumprun", b"rumpuser")
 
 
 def _recognise(image: Image) -> str | None:
-    told = image.entry is Entry.MULTIBOOT and image.has(*_MARKERS)
-    return "a multiboot header and rumprun's names" if told else None
+    recognised = image.entry is Entry.MULTIBOOT and image.has(*_MARKERS)
+    return "a multiboot header and rumprun's names" if recognised else None
 
 
 def _boot(request: BootRequest) -> Boot:

@@ -3,7 +3,7 @@
 Since 0.16 a card is one word `netdev.ip=ADDRESS/PREFIX:GATEWAY:DNS0:DNS1:HOST:DOMAIN`, whose fields may be empty but
 whose `/` may not be missing, or the guest asks DHCP; several cards are a list in brackets. Before, there were three
 words for one card and none for DNS. It wants a legacy (transitional) NIC. Whatever ends it, it powers off and QEMU
-exits with 0: the console alone tells a crash. (unikraft: lib/uknetdev, lib/uklibparam, plat/kvm.)
+exits with 0: only the console shows a crash. (unikraft: lib/uknetdev, lib/uklibparam, plat/kvm.)
 """
 
 import re
@@ -52,13 +52,13 @@ def _is_unikraft(image: Image) -> bool:
 
 
 def _recognise(image: Image) -> str | None:
-    told = _is_unikraft(image) and not image.has(_OLD_WORD)
-    return "a multiboot header and Unikraft's names" if told else None
+    recognised = _is_unikraft(image) and not image.has(_OLD_WORD)
+    return "a multiboot header and Unikraft's names" if recognised else None
 
 
 def _recognise_old(image: Image) -> str | None:
-    told = _is_unikraft(image) and image.has(_OLD_WORD)
-    return "a multiboot header, Unikraft's names and its network words from before 0.16" if told else None
+    recognised = _is_unikraft(image) and image.has(_OLD_WORD)
+    return "a multiboot header, Unikraft's names and its network words from before 0.16" if recognised else None
 
 
 def _boot(request: BootRequest) -> Boot:

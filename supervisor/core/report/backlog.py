@@ -1,9 +1,9 @@
-"""What a guest has said, in bounded memory: the end of it for whoever asks later, and what a viewer has yet to get."""
+"""A guest's output in bounded memory: its end, for later, and what a viewer has yet to get."""
 
 from collections import deque
 
 MOST_BYTES = 1 << 18
-"""So far behind a viewer may be."""
+"""How far behind a viewer may be."""
 TAIL_BYTES = 1 << 16
 _PIECE_BYTES = 1 << 16
 
@@ -26,7 +26,7 @@ class Tail:
 
 
 class Backlog:
-    """Output as bytes, and words about it as text, in their order. Whoever fell too far behind gets no more."""
+    """Output as bytes, and notes about it as text, in their order. A viewer that falls too far behind gets no more."""
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self.overrun = False
@@ -45,7 +45,7 @@ class Backlog:
             self._items.append(item)
 
     def take(self) -> bytes | str | None:
-        """The next word, or all output before it up to a piece; None where there is nothing."""
+        """Return the next note, or the output before it up to a limit; None if there is nothing."""
         if not self._items:
             return None
         first = self._items.popleft()

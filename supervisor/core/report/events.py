@@ -1,4 +1,4 @@
-"""What happened, as `vtapd events` tells it: log lines that wait for a follower, in bounded memory."""
+"""Events for `vtapd events`: log lines that wait for a follower, in bounded memory."""
 
 import json
 from collections import deque
@@ -19,12 +19,12 @@ class Waiting:
 
     def put(self, line: bytes) -> None:
         if self._lost or len(self._lines) >= self._most:
-            self._lost += 1  # also the later ones, so that they stand where they are told of
+            self._lost += 1  # also the later ones, so that the loss is reported where it happened
         else:
             self._lines.append(line)
 
     def take(self) -> bytes | None:
-        """The next line, one that tells how many were lost, or None."""
+        """Return the next line, or one that says how many were lost, or None."""
         if self._lines:
             return self._lines.popleft()
         if not self._lost:
@@ -34,7 +34,7 @@ class Waiting:
 
 
 def format_event(event: Mapping[str, object], time: str) -> bytes:
-    """One line of JSON. `event`: a log line's keys; `time`: ISO 8601, or empty where nobody knows."""
+    """Return one line of JSON. `event`: a log line's keys; `time`: ISO 8601, or empty if not known."""
     known = {"time": time or None, "event": event.get("event"), "container": event.get("container")}
     rest = {key: value for key, value in event.items() if key not in known}
     return json.dumps(known | rest, default=repr).encode() + b"\n"

@@ -121,7 +121,7 @@ def judge_user(wanted: str, found: str) -> Finding:
 def judge_uids(uids: range, users: Sequence[tuple[str, int]]) -> Finding:
     """`users` are the machine's, by name and uid."""
     if not uids:
-        remedy = "set [guest] uids to a range that nobody else uses"
+        remedy = "set [guest] uids to a range that no other program uses"
         return Finding("guest uids", "warn", "all guests run under one uid, and could reach each other", remedy)
     span = f"{uids[0]}-{uids[-1]}"
     inside = [f"{name} ({uid})" for name, uid in users if uid in uids]
