@@ -62,6 +62,7 @@ INITRD = Label[str | None](
 DISKS = Label[parsers.DiskFile | None](
     "disk", "*path*[`:ro`][`,mount=`*where*][`,format=raw` | `,format=qcow2`]", parsers.parse_disk, None, "none",
     "A disk of the guest: a file in the container's file system. *N* is 0 to 99; the guest has its disks in this order."
+    " `[limits] disks` says how many it may have."
     " `:ro` makes the disk read-only. `mount=` makes the guest mount it, if its kind can do so."
     " An image may not set `format=qcow2`.",
     is_numbered=True,
@@ -142,7 +143,7 @@ MACHINE = Label[str | None](
     "QEMU's machine type.",
 )  # fmt: skip
 ENABLE = Label(
-    "enable", "`true` | `false`", parsers.parse_flag, True, "see below",
+    "enable", "`true` | `false`", parsers.parse_flag, True, "`[attach] containers` decides",
     "With `false` vtapd leaves the container alone: no tap and no guest. With `true` the container gets a tap also if"
     ' the configuration has `[attach] containers = "labelled"`.',
 )  # fmt: skip
