@@ -12,6 +12,7 @@ from supervisor.cli.main import main as program
 from tests.docs.markdown import heading, items, paragraph, parts, verbatim
 
 _AS_IT_STANDS = "\b"
+_MARKUP = re.compile(r"[\\*\[\]<>]")
 _TWO_COLUMNS = re.compile(r"([^#$\s](?:(?!  ).)*)  +((?:(?!  ).)+)")
 
 
@@ -78,4 +79,6 @@ def _list(lines: list[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return "".join(f"\\{char}" if char in "\\*_[]<>" else char for char in text)
+    """Return the text with Markdown's characters escaped, except in code spans."""
+    pieces = text.split("`")
+    return "`".join(_MARKUP.sub(r"\\\g<0>", piece) if place % 2 == 0 else piece for place, piece in enumerate(pieces))
