@@ -109,7 +109,7 @@ class Config(_Table, frozen=True):
 
     @property
     def policy(self) -> GuestPolicy:
-        """What labels are held against."""
+        """Return what labels may ask for, and their defaults."""
         return GuestPolicy(
             memory_mib=self.guest.memory // MIB,
             overhead_mib=self.guest.overhead // MIB,
@@ -124,7 +124,7 @@ class Config(_Table, frozen=True):
 
     @property
     def keys_of_starts(self) -> dict[str, str]:
-        """What counts when a guest is started and is no part of its spec, by path, as people write it."""
+        """Return the keys, by path, that count when a guest starts and are not in its spec; values as people write them."""
         table = self.guest
         return {
             "guest.qemu": table.qemu,
@@ -136,7 +136,7 @@ class Config(_Table, frozen=True):
 
     @property
     def uids(self) -> range:
-        """One for each guest; empty where all run as `guest.user`."""
+        """Return the uids of guests, one each; empty if all run as `guest.user`."""
         return parse_uids(self.guest.uids)
 
     @property
@@ -146,12 +146,12 @@ class Config(_Table, frozen=True):
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
-        """Host and port, or None where metrics are off."""
+        """Return host and port, or None if metrics are off."""
         return parse_listen(self.metrics.listen) if self.metrics.listen else None
 
 
 def load_config(path: Path | None) -> Config:
-    """Read the file; without a path the default one, or all defaults where that does not exist.
+    """Read the file. Without a path: the default one, or all defaults if it does not exist.
 
     Raises ConfigError, which names the file and the key's path.
     """
@@ -164,7 +164,7 @@ def load_config(path: Path | None) -> Config:
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", remedy="name a file that exists") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no TOML: {error}") from error
+        raise ConfigError(f"{path} is not TOML: {error}") from error
     try:
         config = msgspec.convert(data, Config, dec_hook=_decode)
         _check(config)
@@ -175,7 +175,7 @@ def load_config(path: Path | None) -> Config:
 
 
 def parse_listen(text: str) -> tuple[str, int]:
-    """Host and port of `127.0.0.1:9817` or `[::1]:9817`."""
+    """Return host and port of `127.0.0.1:9817` or `[::1]:9817`."""
     host, separator, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not separator or not host or not port.isdecimal() or not 0 < int(port) < 65536:
@@ -184,7 +184,7 @@ def parse_listen(text: str) -> tuple[str, int]:
 
 
 def parse_uids(text: str) -> range:
-    """From `FIRST-LAST`; nothing of an empty text. Neither root nor (uid_t) -1 is among them."""
+    """Return the uids of `FIRST-LAST`, none for an empty text. Root and (uid_t) -1 are not allowed."""
     if not text:
         return range(0)
     first, _, last = text.partition("-")

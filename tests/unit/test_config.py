@@ -84,7 +84,7 @@ WRONG = [
     ("surprise = 1\n", "surprise"),
     ('[guest]\nmemroy = "64M"\n', "memroy` - at `guest"),
     ("[guest]\nmemory = 64\n", "guest.memory"),
-    ('[guest]\nmemory = "64"\nmemory = "65"\n', "no TOML"),
+    ('[guest]\nmemory = "64"\nmemory = "65"\n', "not TOML"),
     ('[guest]\nmemory = "lots"\n', "64M or 1G.*guest.memory"),
     ("[guest]\nmemory = true\n", "guest.memory"),
     ('[guest]\naccel = "xen"\n', "guest.accel"),
@@ -112,7 +112,7 @@ WRONG = [
     ('[limits]\nmemory = "32M"\n', "guest.memory"),
     ('[metrics]\nlisten = "9817"\n', "metrics.listen"),
     ('[log]\nlevel = "loud"\n', "log.level"),
-    ("[log\n", "no TOML"),
+    ("[log\n", "not TOML"),
     ("guest = 3\n", "guest"),
 ]
 
@@ -138,7 +138,7 @@ def test_unreadable_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read .*missing\.toml: No such file"):
         load_config(tmp_path / "missing.toml")
     (tmp_path / "vtapd.toml").write_bytes(b"\xff")
-    with pytest.raises(ConfigError, match="no TOML"):
+    with pytest.raises(ConfigError, match="not TOML"):
         load_config(tmp_path / "vtapd.toml")
 
 

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.attach.selection import why_left_alone
 from supervisor.core.guest.label_table import LABELS, Label
 from supervisor.core.guest.labels import parse_labels
 from supervisor.core.guest.spec import AddressPlan, Disk, Environment, GuestPolicy, GuestSpec, RestartPolicy
@@ -303,30 +302,6 @@ class TestMemory:
         labels = {"vtapd.kernel": KERNEL, "vtapd.memory": "53M"}
         with pytest.raises(Rejected, match=f"vtapd.memory='53M' is refused; allowed is at most {room}M"):
             parse_labels(container(labels=labels, memory_limit_bytes=limit_mib * MIB), POLICY)
-
-
-class TestIgnoredContainers:
-    @pytest.mark.parametrize(
-        ("mode", "said"), [("host", "--network host"), ("none", "--network none"), ("container:abc", "shares another")]
-    )
-    def test_container_without_its_own_network_is_ignored(self, mode: str, said: str) -> None:
-        for selection in ("all", "labelled"):
-            asked = container(network_mode=mode, labels={"vtapd.enable": "true"})
-            assert said in (why_left_alone(asked, selection) or "")
-
-    def test_enable_false_always_excludes_the_container(self) -> None:
-        asked = labelled(enable="false", kernel=KERNEL)
-        assert why_left_alone(asked, "all") == why_left_alone(asked, "labelled") == "label vtapd.enable=false"
-
-    @pytest.mark.parametrize("labels", [{}, {"vtapd.kernel": KERNEL}, {"vtapd.enable": "true"}])
-    @pytest.mark.parametrize("mode", ["default", "bridge", "my-network"])
-    def test_all_includes_every_other_container(self, labels: dict[str, str], mode: str) -> None:
-        assert why_left_alone(container(labels=labels, network_mode=mode), "all") is None
-
-    def test_labelled_needs_a_kernel_or_enable(self) -> None:
-        assert why_left_alone(labelled(kernel=KERNEL), "labelled") is None
-        assert why_left_alone(labelled(enable="true"), "labelled") is None
-        assert "labelled" in (why_left_alone(labelled(memory="64M"), "labelled") or "")
 
 
 NAMES = st.sampled_from(
