@@ -124,7 +124,7 @@ class Config(_Table, frozen=True):
 
     @property
     def keys_of_starts(self) -> dict[str, str]:
-        """Return the keys, by path, that count when a guest starts and are not in its spec; values as people write them."""
+        """Return the values, by key, that count when a guest starts and are not in its spec, as people write them."""
         table = self.guest
         return {
             "guest.qemu": table.qemu,
