@@ -1,6 +1,6 @@
 """Represent a container's status as JSON values: the answers behind `vtapd ps` and `vtapd inspect`."""
 
-from supervisor.core.attach.plan import Seen, SeenInterface
+from supervisor.core.attach.state import Seen, SeenInterface
 from supervisor.core.guest.pending import Pending
 from supervisor.core.guest.qemu_argv import accelerator_of
 from supervisor.core.model import Exit, Record, TapRecord, short_id

@@ -24,7 +24,7 @@ from supervisor.core.attach.actions import (
     UnmarkReady,
 )
 from supervisor.core.attach.lifetimes import lifetime_left
-from supervisor.core.attach.plan import Seen, SeenInterface
+from supervisor.core.attach.state import Seen, SeenInterface
 from supervisor.core.devices.bpf_rules import Rule
 from supervisor.core.formats.proc_cgroup import Cgroup
 from supervisor.core.formats.rtnetlink import oldest_first

@@ -25,7 +25,8 @@ from supervisor.core.attach.actions import (
     UnplugNic,
     WriteRecord,
 )
-from supervisor.core.attach.plan import Desired, Seen, is_attached, next_action
+from supervisor.core.attach.plan import is_attached, next_action
+from supervisor.core.attach.state import Desired, Seen
 from supervisor.core.devices.bpf_rules import RUNC_DEFAULTS, Rule, parse_rule
 from supervisor.core.model import Container, Incarnation, Interface, short_id
 from supervisor.edges.kernel import netns, rootfs

@@ -15,8 +15,9 @@ from supervisor.container.executor import Steps
 from supervisor.container.record import Ledger
 from supervisor.container.recovery import recover_guest, recover_record
 from supervisor.container.revocation import deny_unrecorded
-from supervisor.core.attach.plan import Desired, has_card
+from supervisor.core.attach.plan import has_card
 from supervisor.core.attach.selection import ENABLE, why_left_alone, why_no_network
+from supervisor.core.attach.state import Desired
 from supervisor.core.formats.docker_event import Event
 from supervisor.core.guest.labels import parse_labels
 from supervisor.core.guest.pending import Pending, pending_of, terms_of

@@ -15,7 +15,8 @@ from supervisor.container.context import Context
 from supervisor.container.executor import forget
 from supervisor.container.live_container import ContainerRun
 from supervisor.core.attach.actions import DeleteRecord, UnlinkNetns
-from supervisor.core.attach.plan import Desired, Seen, next_action
+from supervisor.core.attach.plan import next_action
+from supervisor.core.attach.state import Desired, Seen
 from supervisor.core.backoff import Backoff
 from supervisor.core.formats.docker_event import Event
 from supervisor.core.guest.pending import Pending

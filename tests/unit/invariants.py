@@ -1,7 +1,8 @@
 """The invariants of plan.py's docstring, checked in a simulated host after every single change."""
 
+from supervisor.core.attach.entries import tap_name
 from supervisor.core.attach.lifetimes import is_due
-from supervisor.core.attach.plan import Desired, tap_name
+from supervisor.core.attach.state import Desired
 from supervisor.core.model import Address, DeviceNumber, Interface, Route
 
 from .world import FOREIGN_DEVICE, FOREIGN_SLOT, World

@@ -28,16 +28,9 @@ from supervisor.core.attach.actions import (
     Uplink,
     WriteRecord,
 )
-from supervisor.core.attach.plan import (
-    Desired,
-    Seen,
-    SeenInterface,
-    has_card,
-    is_attached,
-    is_taken,
-    next_action,
-    tap_name,
-)
+from supervisor.core.attach.entries import is_taken, tap_name
+from supervisor.core.attach.plan import has_card, is_attached, next_action
+from supervisor.core.attach.state import Desired, Seen, SeenInterface
 from supervisor.core.kinds.kind import MANY_CARDS as MANY
 from supervisor.core.model import Address, DeviceNumber, IfIndex, Incarnation, Interface, Pid, Record, TapRecord
 

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.attach.actions import Uplink
-from supervisor.core.attach.plan import Desired, is_attached, is_taken
+from supervisor.core.attach.entries import is_taken
+from supervisor.core.attach.plan import is_attached
+from supervisor.core.attach.state import Desired
 from supervisor.core.kinds.kind import MANY_CARDS as MANY
 from supervisor.core.model import DeviceNumber, IfIndex, Incarnation, Interface, Pid, Record, Tap, TapRecord
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.attach.plan import Desired
+from supervisor.core.attach.state import Desired
 from supervisor.core.kinds.kind import MANY_CARDS as MANY
 from supervisor.core.model import Address, IfIndex, Interface, Route
 

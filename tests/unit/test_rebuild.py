@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.core.attach.plan import Desired, Seen, SeenInterface
 from supervisor.core.attach.rebuild import rebuild
+from supervisor.core.attach.state import Desired, Seen, SeenInterface
 from supervisor.core.model import Endpoint, IfIndex, Tap
 
 from .things import ETH0, ETH1, ID, INCARNATION, NAME, TAP0, container

@@ -35,7 +35,8 @@ from supervisor.core.attach.actions import (
     WriteRecord,
 )
 from supervisor.core.attach.lifetimes import lifetime_left
-from supervisor.core.attach.plan import Desired, Seen, SeenInterface, next_action
+from supervisor.core.attach.plan import next_action
+from supervisor.core.attach.state import Desired, Seen, SeenInterface
 from supervisor.core.model import (
     Address,
     DeviceNumber,

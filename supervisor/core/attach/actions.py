@@ -1,4 +1,4 @@
-"""The steps of which every plan is made. What each does is an edge's business; here they are values."""
+"""The actions that every plan consists of, as values. `container.attachment` and the edges carry them out."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,19 @@ from supervisor.core.model import DeviceNumber, Interface, Record, Tap
 
 @dataclass(frozen=True, slots=True)
 class WriteRecord:
-    """Note this, durably, before going on."""
+    """Write this record to disk before the next action."""
 
     record: Record
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteRecord:
-    """Nothing is left to undo."""
+    """Delete the record: nothing is left to undo."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkNetns:
-    """Make or correct the symlink under /var/run/netns."""
+    """Create or correct the symlink under /var/run/netns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class UnlinkNetns:
 
 @dataclass(frozen=True, slots=True)
 class CreateTap:
-    """Make the macvtap of this name on the interface. It is down, so it gets no packet yet."""
+    """Create the macvtap of this name on the interface. It is down, so it gets no packets yet."""
 
     interface: Interface
     name: str
@@ -52,28 +52,28 @@ class DeleteTap:
 
 @dataclass(frozen=True, slots=True)
 class RevokeDevice:
-    """Deny this device to every other container that has it on record, from a tap that is gone, and note it there."""
+    """Deny this device to every other container that has it on record for a tap that is gone, and record that."""
 
     device: DeviceNumber
 
 
 @dataclass(frozen=True, slots=True)
 class AllowDevice:
-    """Open the device for the container."""
+    """Add the device rule: the container may open the device."""
 
     device: DeviceNumber
 
 
 @dataclass(frozen=True, slots=True)
 class DenyDevice:
-    """Close it again."""
+    """Remove the device rule."""
 
     device: DeviceNumber
 
 
 @dataclass(frozen=True, slots=True)
 class MakeNode:
-    """Make /dev/tap<slot> in the container."""
+    """Create /dev/tap<slot> in the container."""
 
     slot: int
     device: DeviceNumber
@@ -89,7 +89,7 @@ class RemoveNode:
 
 @dataclass(frozen=True, slots=True)
 class TakeOver:
-    """Give the interface's addresses to the tap's guest, from wherever an earlier try stopped."""
+    """Take the interface's MAC, addresses and routes for the guest. An interrupted try is continued."""
 
     original: Interface
     tap: Tap
@@ -97,7 +97,7 @@ class TakeOver:
 
 @dataclass(frozen=True, slots=True)
 class GiveBack:
-    """Give the interface its MAC, addresses and routes back, from wherever an earlier try stopped."""
+    """Give the interface its MAC, addresses and routes back. An interrupted try is continued."""
 
     original: Interface
     tap: Tap | None
@@ -105,7 +105,7 @@ class GiveBack:
 
 @dataclass(frozen=True, slots=True)
 class Uplink:
-    """What one of a guest's network cards is on: the interface as Docker made it, and its tap."""
+    """What a network card of a guest is connected to: the interface as Docker made it, and its tap."""
 
     original: Interface
     tap: Tap
@@ -114,43 +114,43 @@ class Uplink:
 
 @dataclass(frozen=True, slots=True)
 class StartGuest:
-    """Start QEMU on these taps, the first interface's first."""
+    """Start QEMU with a network card on each of these taps, in this order."""
 
     uplinks: tuple[Uplink, ...]
     others: tuple[Interface, ...] = ()
-    """The interfaces that it has no card on, which stay with the container."""
+    """The interfaces that the guest has no card on; the container keeps them."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlugNic:
-    """Give a running guest one more card."""
+    """Add a network card to the running guest."""
 
     uplink: Uplink
 
 
 @dataclass(frozen=True, slots=True)
 class UnplugNic:
-    """Take from a running guest the card whose tap is gone; it has another one."""
+    """Remove a card whose tap is gone from the running guest, which has another card."""
 
     slot: int
 
 
 @dataclass(frozen=True, slots=True)
 class StopGuest:
-    """End QEMU, gracefully where its kind can."""
+    """Stop the guest, gracefully if its kind can."""
 
     again: bool = False
-    """Its network went away under it: it is to be started once more, and this was no crash."""
+    """The guest lost its network: it is started again, and this does not count as a crash."""
 
 
 @dataclass(frozen=True, slots=True)
 class MarkReady:
-    """Make /dev/vtapd-ready in the container, for its health check to see."""
+    """Create /dev/vtapd-ready in the container, for its health check."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnmarkReady:
-    """Remove it."""
+    """Remove /dev/vtapd-ready."""
 
 
 Action = (

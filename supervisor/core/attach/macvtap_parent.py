@@ -1,8 +1,8 @@
-"""Find the interface of a container that a macvtap was made on.
+"""Find the container's interface that a macvtap was created on.
 
-On a veth the kernel reports it. On an interface that is a macvlan itself, as on Docker's macvlan networks, the kernel
-makes the macvtap a sibling of it, on the same link of the host (drivers/net/macvlan.c: netif_is_macvlan), and reports
-that link as parent.
+If that is a veth, the kernel shows it as the macvtap's parent. If it is a macvlan, as on Docker's macvlan networks, the
+kernel creates the macvtap on the macvlan's own parent, a link of the host, and shows that one (drivers/net/macvlan.c:
+netif_is_macvlan).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,10 @@ from supervisor.core.model import IfIndex, Link
 
 
 def interface_of(macvtap: Link, links: Sequence[Link], owners: Mapping[str, str]) -> IfIndex | None:
-    """Return its index. `links`: all of the namespace; `owners`: by macvtap, the interface that is recorded for it."""
+    """Return the interface that the macvtap was created on, or None if it is not known.
+
+    `links` are all of the namespace; `owners` name for each macvtap the interface that the record has it on.
+    """
     if macvtap.parent_netns is None:
         return IfIndex(macvtap.parent) if macvtap.parent is not None else None
     siblings = [link for link in links if _is_sibling(link, macvtap)]

@@ -1,25 +1,26 @@
-"""Rebuild a lost record from what the kernel shows and Docker knows, so that everything can be undone exactly.
+"""Rebuild a record that is lost from what the kernel and Docker show, so that everything can be undone exactly.
 
-Docker remembers each endpoint's MAC and addresses, and a macvtap's name has the last six digits of the MAC that its
-interface once had: by these the two are matched, whatever a takeover has done to the MACs since. What only the record
-knew, such as routes that were added by hand, is lost.
+Docker keeps each endpoint's MAC and addresses, and a macvtap's name has the last six digits of its interface's original
+MAC. So a tap and an endpoint are matched by that, even if a takeover has changed the MACs. What only the record had is
+lost, such as routes that were added by hand.
 
-A tap comes up, and the container gets a rule for it, only after its number was found on no other record and was
-recorded. So a tap that is up or has a rule keeps its number. Another container may be able to open any other: such a
-tap gets none on record, and the plan has it deleted and made again.
+A tap is brought up, and gets its rule, only after its number was found in no other record and was recorded. So a tap
+that is up or has a rule keeps its number. Any other tap may be open in another container: it gets no number on record,
+and the plan deletes it and creates it again.
 """
 
 import ipaddress
 
-from supervisor.core.attach.plan import Seen, SeenInterface, slot_of, tap_name
+from supervisor.core.attach.entries import slot_of, tap_name
+from supervisor.core.attach.state import Seen, SeenInterface
 from supervisor.core.model import Address, Container, Endpoint, Incarnation, Interface, Record, Route, Tap, TapRecord
 
 _PROTO_BOOT, _IPV6_METRIC = 3, 1024
-"""How libnetwork makes a default route (linux/rtnetlink.h), and what the kernel adds to one of IPv6."""
+"""The protocol of libnetwork's default routes (linux/rtnetlink.h), and the metric of those of IPv6."""
 
 
 def rebuild(container: Container, incarnation: Incarnation, seen: Seen) -> Record | None:
-    """What an earlier daemon must have done to this container, or None where nothing of it is there."""
+    """Return what an earlier daemon must have done to this container, or None if it did nothing."""
     record = Record(container.id, container.name, incarnation)
     for number, each in enumerate(seen.interfaces):
         if each.tap is not None:
@@ -35,8 +36,8 @@ def _is_known(tap: Tap, seen: Seen) -> bool:
 
 
 def _original(container: Container, each: SeenInterface) -> Interface | None:
-    """The interface as Docker made it, where it is that no more."""
-    assert each.tap is not None, "only what has a tap was touched"
+    """Return the interface as Docker made it, or None if it is unchanged or unknown."""
+    assert each.tap is not None, "only interfaces with a tap were changed"
     endpoint = next((e for e in container.endpoints if e.mac and tap_name(e.mac) == each.tap.name), None)
     if endpoint is None:
         return None
@@ -57,7 +58,7 @@ def _addresses(endpoint: Endpoint) -> tuple[Address, ...]:
 
 
 def _routes(endpoint: Endpoint) -> tuple[Route, ...]:
-    """The default routes; those to the networks themselves the kernel makes with the addresses."""
+    """Return the default routes. The kernel makes the routes to the networks themselves, with the addresses."""
     routes = []
     for ip, _, gateway in endpoint.addresses:
         family = ipaddress.ip_address(ip).version

@@ -5,7 +5,7 @@ It holds no descriptor and asks nothing of the kernel or of Docker, so any threa
 
 from dataclasses import dataclass
 
-from supervisor.core.attach.plan import Seen
+from supervisor.core.attach.state import Seen
 from supervisor.core.guest.spec import GuestSpec
 from supervisor.core.model import ContainerId, GuestRecord, Incarnation, ProcessRecord, Record
 from supervisor.errors import Permanent, Rejected, VtapdError

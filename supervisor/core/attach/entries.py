@@ -1,0 +1,72 @@
+"""The entries of a container's record, one for each interface: their slots, tap names and changes."""
+
+from dataclasses import replace
+from itertools import count
+
+from supervisor.core.attach.state import Seen, SeenInterface
+from supervisor.core.model import Interface, Record, Tap, TapRecord
+
+_FIRST_OTHER_SLOT = 64
+
+
+def tap_name(mac: str) -> str:
+    """Return `vtap` and the last six digits of the interface's MAC."""
+    return "vtap" + mac.replace(":", "")[-6:]
+
+
+def slot_of(interface: str, number: int, record: Record) -> int:
+    """Return N for ethN. Interfaces of other names get slots from 64 on, which no ethN is likely to need."""
+    taken = {t.slot for t in record.taps}
+    digits = interface.removeprefix("eth")
+    ours = interface.startswith("eth") and digits.isascii() and digits.isdecimal()
+    wanted = int(digits) if ours else _FIRST_OTHER_SLOT + number
+    return wanted if wanted not in taken else next(n for n in count(_FIRST_OTHER_SLOT) if n not in taken)
+
+
+def free_tap_name(interface: Interface, record: Record) -> str:
+    """Return the tap's name, or a longer one if another interface's MAC has the same end. Both fit IFNAMSIZ."""
+    name = tap_name(interface.mac)
+    others = {t.tap for t in record.taps if t.interface != interface.name}
+    return name if name not in others else "vtap" + interface.mac.replace(":", "")[-10:]
+
+
+def with_entry(record: Record, entry: TapRecord) -> Record:
+    """Return the record with this entry in place of the one of the same interface."""
+    taps = tuple(entry if t.interface == entry.interface else t for t in record.taps)
+    return replace(record, taps=taps)
+
+
+def with_interfaces(record: Record, seen: Seen) -> Record:
+    """Return the record with an entry for each interface that has none yet."""
+    for number, each in enumerate(seen.interfaces):
+        if record.tap_of(each.interface.name) is None:
+            name = each.tap.name if each.tap else free_tap_name(each.interface, record)
+            entry = TapRecord(slot_of(each.interface.name, number, record), each.interface.name, name)
+            record = replace(record, taps=(*record.taps, entry))
+    return record
+
+
+def with_current_names(record: Record, seen: Seen) -> Record:
+    """Return the record with the names that renamed interfaces have now. The tap identifies the interface."""
+    for entry in record.taps:
+        if seen.of(entry.interface) is None:
+            mine = (each.interface.name for each in seen.interfaces if each.tap and _is_tap_of(entry, each.tap))
+            name = next((name for name in mine if record.tap_of(name) is None), entry.interface)
+            original = replace(entry.original, name=name) if entry.original else None
+            renamed = replace(entry, interface=name, original=original)
+            record = replace(record, taps=tuple(renamed if tap == entry else tap for tap in record.taps))
+    return record
+
+
+def _is_tap_of(entry: TapRecord, tap: Tap) -> bool:
+    return (tap.name, tap.device) == (entry.tap, entry.device)
+
+
+def is_taken(entry: TapRecord, seen: SeenInterface | None) -> bool:
+    """Return whether the takeover that this entry records is complete in the kernel."""
+    if entry.original is None or seen is None or seen.tap is None:
+        return False
+    # An address with a lifetime was not given to the guest; the container may get it again from a router.
+    mine = {(a.family, a.ip) for a in entry.original.addresses if a.valid_until_s is None}
+    theirs = {(a.family, a.ip) for a in seen.interface.addresses}
+    return seen.interface.mac != entry.original.mac and seen.tap.mac == entry.original.mac and not mine & theirs

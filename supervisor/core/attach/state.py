@@ -1,0 +1,63 @@
+"""What should be and what is, for one container. With its record, these are the inputs of the plan."""
+
+from dataclasses import dataclass
+
+from supervisor.core.model import DeviceNumber, Incarnation, Interface, Pid, Tap
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What should be. Without `attached`, nothing is: the other fields do not matter."""
+
+    attached: bool
+    takeover: bool = False
+    """The guest has the addresses of the interfaces."""
+    guest: bool = False
+    """A QEMU should run."""
+    cards: int = 1
+    """The most network cards that the guest can have. The container keeps the addresses of further interfaces."""
+    ip_versions: tuple[int, ...] = ()
+    """A card needs an interface with a static address of one of these versions. Empty: it needs no address."""
+    hotplug: bool = False
+    """Cards can be added to a guest while it runs."""
+    ready: bool = False
+    """The running guest was found ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenInterface:
+    """One of the container's interfaces, and its tap."""
+
+    interface: Interface
+    tap: Tap | None = None
+    fresh: bool = False
+    """The tap was created by the last action, and no other container had its number on record then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the kernel and QEMU show of one container."""
+
+    incarnation: Incarnation | None
+    """The run of the container. None if it does not run: its namespaces, nodes, rules and processes are gone."""
+    netns_link: Pid | None = None
+    """The process whose namespace the symlink under /var/run/netns leads to; None without a symlink."""
+    interfaces: tuple[SeenInterface, ...] = ()
+    rules: frozenset[DeviceNumber] = frozenset()
+    """Which of the numbers of recorded and of existing taps the container may open."""
+    nodes: tuple[tuple[int, DeviceNumber], ...] = ()
+    """The slots and numbers of the nodes /dev/tapN that are macvtap devices."""
+    guest: bool = False
+    """A QEMU runs."""
+    nics: frozenset[int] = frozenset()
+    """The slots whose taps the running guest has a network card on."""
+    ready: bool = False
+    """The container has /dev/vtapd-ready."""
+    at_s: float = 0.0
+    """When this was observed, in seconds since boot."""
+    claimed: frozenset[DeviceNumber] = frozenset()
+    """The numbers of this container's taps that another container also has on record, for a tap that is gone."""
+
+    def of(self, interface: str) -> SeenInterface | None:
+        """Return the interface of this name."""
+        return next((s for s in self.interfaces if s.interface.name == interface), None)
