@@ -124,6 +124,13 @@ def test_wrong_file_is_rejected_with_the_path_of_the_key(tmp_path: Path, text: s
     assert str(tmp_path / "vtapd.toml") in str(caught.value)
 
 
+def test_message_about_a_wrong_key_names_the_manual_page(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, '[limits]\nimage_labels = ["kernal"]\n')
+    assert caught.value.remedy == "vtapd.toml(5) explains every key"
+    assert "Expected names out of kernel, guest, " in str(caught.value)
+
+
 LISTS = {"limits.accels", "limits.image_labels"}
 
 
