@@ -84,7 +84,7 @@ bench-check: need-test $(VENV)/.dev  ## measure what is cheap; fails where a rat
 	$(SUDO) $(PY) -m tests.bench --check
 
 .PHONY: soak
-soak: need-test $(VENV)/.dev  ## a storm at random over a whole machine, MINUTES long; SEED=n has the same one again
+soak: need-test $(VENV)/.dev  ## run random operations on a whole machine for MINUTES; SEED=n repeats a run
 	$(SUDO) $(PY) -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 .PHONY: wheel

@@ -16,8 +16,9 @@ from tests.harness.machine import REPOSITORY, Machine
 from .attach import measure_attach
 from .bulk import measure_bulk
 from .burst import measure_burst
-from .crew import measure_crew
+from .environment import bench_machine
 from .figures import Figure
+from .guest_cost import measure_guest_cost
 from .hundreds import measure_hundreds
 from .idle import measure_idle
 from .recorded import CHEAP, record, worse
@@ -26,13 +27,12 @@ from .restart import measure_restart
 from .resync import measure_resync
 from .scrape import measure_scrape
 from .service import measure_service
-from .stage import bench_machine
 
 ROWS: dict[str, tuple[Callable[[Machine], list[Figure]], str]] = {
     "attach": (partial(measure_attach, repetitions=15), "one container at a time, 15 times"),
     "restart": (partial(measure_restart, repetitions=15), "15 crashes"),
     "service": (partial(measure_service, repetitions=9), "9 starts and 9 crashes, to the guest's first answer"),
-    "crew": (partial(measure_crew, repetitions=4), "10 guests at a time, 4 times"),
+    "guest-cost": (partial(measure_guest_cost, repetitions=4), "10 guests at a time, 4 times"),
     "idle": (partial(measure_idle, repetitions=4), "watching a daemon that has nothing to do"),
     "resync": (partial(measure_resync, repetitions=6), "watching it look"),
     "scrape": (partial(measure_scrape, repetitions=10), "200 guests"),
@@ -52,9 +52,9 @@ def main() -> int:
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; all, if none is named")
     way = parser.add_mutually_exclusive_group()
     way.add_argument(
-        "--check", action="store_true", help="only what is cheap; exit 1 when a ratio got worse by a third"
+        "--check", action="store_true", help="only the cheap rows; exit 1 if a ratio got worse by a third"
     )
-    way.add_argument("--record", action="store_true", help="only what is cheap; write its ratios down for --check")
+    way.add_argument("--record", action="store_true", help="only the cheap rows; record their ratios for --check")
     asked = parser.parse_args()
     if unknown := set(asked.rows) - set(ROWS):
         parser.error(f"no such row: {', '.join(unknown)}")
@@ -63,14 +63,14 @@ def main() -> int:
     if missing := [command for command in NEEDED if shutil.which(command) is None]:
         parser.error(f"not installed: {', '.join(missing)}; `make bench` installs them")
     console = Console(width=None if sys.stdout.isatty() else TABLE_COLUMNS)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that all is taken down again
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that everything is removed
     began_s = time.monotonic()
     rows = asked.rows or (CHEAP if asked.check or asked.record else [*ROWS])
     with bench_machine() as machine:
         figures = _measure(machine, rows, console)
         again = sorted({row for row, _ in worse(figures)}) if asked.check else []
         if again:
-            console.print("worse than recorded; once more …")
+            console.print("worse than recorded; measuring again …")
             figures |= _measure(machine, again, console)
     shown = [figure for row in figures.values() for figure in row]
     print_table(shown, console)

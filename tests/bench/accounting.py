@@ -1,4 +1,4 @@
-"""What the kernel counts of processes: processor time, wake-ups, memory."""
+"""Processor time, wake-ups and memory of processes, as the kernel counts them."""
 
 import re
 import resource
@@ -12,18 +12,18 @@ _CPUCLOCK_SCHED = (
 
 
 def cpu_s(pids: Iterable[int]) -> float:
-    """Processor time of these processes with all their threads, to the nanosecond; /proc has only ticks of 10 ms."""
+    """Return the processor time of these processes with all threads, in nanoseconds; /proc has ticks of 10 ms."""
     return sum(time.clock_gettime(~pid << 3 | _CPUCLOCK_SCHED) for pid in pids)
 
 
 def children_cpu_s() -> float:
-    """Processor time of this process's children that have ended, with theirs."""
+    """Return the processor time of this process's ended children, with their children."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def wakeups(pids: Iterable[int]) -> int:
-    """How often their threads went to sleep of themselves, thus were woken since."""
+    """Return how often their threads went to sleep voluntarily, which is how often they were woken since."""
     return sum(_number(status, "voluntary_ctxt_switches") for pid in pids for status in _tasks(pid))
 
 
@@ -32,13 +32,13 @@ def resident_mib(pids: Iterable[int]) -> float:
 
 
 def private_mib(pids: Iterable[int]) -> float:
-    """What would be free were they gone."""
+    """Return the memory that would be free if they ended."""
     texts = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
     return sum(_number(text, field) for text in texts for field in ("Private_Clean", "Private_Dirty")) / 1024
 
 
 def memory_available_mib() -> float:
-    """What the machine could still give (man 5 proc: MemAvailable)."""
+    """Return the memory that the machine can still give (man 5 proc: MemAvailable)."""
     return _number(Path("/proc/meminfo").read_text(), "MemAvailable") / 1024
 
 

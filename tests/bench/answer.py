@@ -1,4 +1,4 @@
-"""When a guest answers for the first time, asked as often as a busy client would."""
+"""The time of a guest's first answer, with as many requests as a busy client sends."""
 
 import select
 import socket
@@ -9,11 +9,11 @@ from tests.harness.machine import Machine
 
 DEADLINE_S, EVERY_S = 30.0, 0.005
 MOST_ASKED = 10
-"""Questions under way at once, so that none is waited for: a packet that is lost is sent again after a second only."""
+"""Connections attempted at once. A lost packet is sent again only after a second, so waiting for one would be slow."""
 
 
 def await_answer(machine: Machine, address: str, port: int = 80) -> float:
-    """The time (perf_counter) at which a GET from the machine itself was answered by 200."""
+    """Return the time (perf_counter) at which the machine itself got status 200 for a GET."""
 
     def ask() -> float:
         until_s = time.monotonic() + DEADLINE_S
@@ -29,7 +29,7 @@ def await_answer(machine: Machine, address: str, port: int = 80) -> float:
 
 
 def _first_connected(address: str, port: int, until_s: float) -> socket.socket:
-    """The first of many connections, a new one every few milliseconds. Raises TimeoutError at the deadline."""
+    """Try a new connection every few milliseconds, and return the first. Raises TimeoutError at the deadline."""
     with ExitStack() as owned:
         poll, asked = select.poll(), dict[int, socket.socket]()
         owned.callback(_close_all, asked)

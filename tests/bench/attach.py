@@ -1,4 +1,4 @@
-"""Attach of one container, from Docker's start event: against an operator's own commands, and the bare system calls."""
+"""Attach of one container, from Docker's start event: against an operator's commands, and bare system calls."""
 
 import os
 import signal
@@ -17,11 +17,11 @@ from tests.harness.waiting import eventually
 
 from . import bare_attach
 from .accounting import children_cpu_s, cpu_s
+from .environment import await_line, number_in, running_daemon
 from .figures import Figure, Limit
-from .stage import await_line, number_in, running_daemon
 
-# As short as an operator can have it: Docker is asked once, and no shell forks where it need not. $3 is empty where
-# there is no cgroup v1, since no command could open the device then.
+# As short as an operator can write it: Docker is asked once, and no shell forks if it need not. $3 is empty without
+# cgroup v1, since no command could open the device then.
 BY_HAND = """set -e
 id=$1 name=$2 devices=$3
 found=$(docker inspect -f '{{.State.Pid}} {{.NetworkSettings.MacAddress}}' "$id")
@@ -35,7 +35,7 @@ docker exec "$id" mknod -m 600 /dev/tap0 c "${number%:*}" "${number#*:}"
 """
 WHAT = "attach of one container, from Docker's start event to the last step"
 LEFT_ALONE = {"vtapd.enable": "false"}
-QUIET_S = 0.3  # what Docker and the kernel still do after a start or a removal is nobody's attach
+QUIET_S = 0.3  # Docker and the kernel still work after a start or a removal, and that is no part of an attach
 WARM_UP = 2
 
 
@@ -101,14 +101,14 @@ def measure_attach(machine: Machine, repetitions: int) -> list[Figure]:
             theirs=their_cpu,
             direction="times faster",
             source="the daemon's own processor clock, from before docker start until it is quiet",
-            sturdy=True,
+            holds_under_load=True,
         ),
     ]
 
 
 @contextmanager
 def _bare_attacher(machine: Machine) -> Iterator[IO[str]]:
-    """The process that attaches containers on which vtapd is not enabled; a line for each."""
+    """Run the process that attaches containers on which vtapd is not enabled; it prints a line for each."""
     argv = [sys.executable, "-m", "tests.bench.bare_attach", str(machine.dockerd.socket)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
         try:
@@ -121,7 +121,7 @@ def _bare_attacher(machine: Machine) -> Iterator[IO[str]]:
 
 @contextmanager
 def _stopped(pid: int) -> Iterator[None]:
-    """It does not run meanwhile: it would look at containers that are another's."""
+    """Stop the daemon during the context: it would work on containers that the rival attaches."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -133,14 +133,14 @@ def _attach_bare(containers: Containers, attacher: IO[str]) -> float:
     container = containers.run("--label", bare_attach.LABEL, labels=LEFT_ALONE)
     took_s = float(attacher.readline())
     link = NETNS_FOLDER / container.id12
-    assert link.is_symlink(), "the symlink is there"
+    assert link.is_symlink(), "the rival made no symlink"
     link.unlink()
-    assert node(container.pid) is not None, "the device is there"
+    assert node(container.pid) is not None, "the rival made no device"
     return took_s
 
 
 def _attach_by_hand(container: Container) -> tuple[float, float]:
-    """How long it took, and how much processor time."""
+    """Return how long it took, and how much processor time."""
     (devices,) = [line.split(":")[2] for line in cgroup_lines(container.pid) if ":devices:" in line] or [""]
     link = NETNS_FOLDER / container.id12
     folder = f"/sys/fs/cgroup/devices{devices}" if devices else ""
@@ -154,12 +154,12 @@ def _attach_by_hand(container: Container) -> tuple[float, float]:
     took_s, used_s = time.perf_counter() - began_s, children_cpu_s() - before_s
     link.unlink(missing_ok=True)
     assert done.returncode == 0, done.stderr
-    assert Path(f"/proc/{container.pid}/root/dev/tap0").is_char_device(), "all by hand, and no device"
+    assert Path(f"/proc/{container.pid}/root/dev/tap0").is_char_device(), "the commands made no device"
     return took_s, used_s
 
 
 def _node_made_s(container: Container) -> float:
-    """When /dev/tap0 got its name; in seconds since the epoch, without asking the daemon."""
+    """Return when /dev/tap0 was made, in seconds since the epoch, without asking the daemon."""
     made = eventually(lambda: os.lstat(f"/proc/{container.pid}/root/dev/tap0"), "/dev/tap0 is there")
     return made.st_ctime_ns / 1e9
 

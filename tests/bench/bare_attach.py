@@ -1,8 +1,8 @@
-"""`python -m tests.bench.bare_attach DOCKER-SOCKET`: an attach with nothing around it, for vtapd to stand against.
+"""`python -m tests.bench.bare_attach DOCKER-SOCKET`: an attach with nothing else, as vtapd's rival.
 
-It hears Docker's start event, asks Docker once, makes the system calls and netlink messages of the chain, and prints
-how many seconds after the event's time the last of them was done. No look at what is there, no record, no error
-handling, no undo; only for containers with a label of its own.
+It receives Docker's start event, inspects the container once, makes the system calls and netlink messages of an attach,
+and prints how many seconds after the event's time it was done. It observes nothing, writes no record, handles no
+errors and undoes nothing; it attaches only containers with its own label.
 """
 
 import ctypes
@@ -55,7 +55,7 @@ def _attach(path: str, home: int, container: str) -> None:
 
 
 def _inside(pid: int, home: int, name: str) -> str:
-    """Make the macvtap in the container's network; returns its device number as MAJOR:MINOR."""
+    """Make the macvtap in the container's network, and return its device number as MAJOR:MINOR."""
     there = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
     libc.setns(there, CLONE_NEWNET)
     try:

@@ -1,4 +1,4 @@
-"""A QEMU without a daemon: a guest's own argument vector, with descriptors of ours in the places of the daemon's."""
+"""A QEMU without a daemon: the arguments of a running guest, with the rival's descriptors instead of the daemon's."""
 
 import os
 import re
@@ -19,21 +19,21 @@ from tests.harness.processes import command_line
 from .answer import await_answer
 
 ANSWER_S = 10.0
-NUMBER = re.compile(r"(?<=\bfd=)\d+")  # where a descriptor's number stands in the arguments
+NUMBER = re.compile(r"(?<=\bfd=)\d+")  # the number of a descriptor in the arguments
 MAC = re.compile(r"(?<=\bmac=)[0-9a-f:]{17}")
 SOCKET = re.compile(r"\bid=(qmp|console),fd=(\d+)")
 
 
 def share_cgroup(container: Container, pid: int) -> None:
-    """On a busy machine a process in a container's cgroup gets another share of the processors than one outside."""
+    """Join the container's cgroup: on a busy machine its processes get another share of the processors than others."""
     directories = cgroups.observe_cgroup(Pid(container.pid)).directories_of_qemu("tcg", started=False)
     cgroups.join_cgroup(directories, Pid(pid))
 
 
 class BareQemu:
-    """`like` is a container whose guest runs now; `bystander` one with a tap that nobody uses.
+    """`like` is a container whose guest runs now; `bystander` has a tap that no process uses.
 
-    Where that one's address was taken over by hand, the guest can have it, and be waited for until it answers.
+    If the bystander's address was taken over by hand, the guest can use it, and its first answer can be timed.
     """
 
     def __init__(self, like: Container, bystander: Container) -> None:
@@ -45,16 +45,16 @@ class BareQemu:
         self._argv = [NUMBER.sub(lambda found: str(numbers[found[0]]), word) for word in argv]
         self._descriptors = tuple(numbers.values())
         self._folder = Path(self._owned.enter_context(tempfile.TemporaryDirectory(prefix="vtapd-bench-")))
-        self._lay_out(Path(f"/proc/{like.pid}/root/hello.bin"), argv)
+        self._write_boot_files(Path(f"/proc/{like.pid}/root/hello.bin"), argv)
         self._sockets = {found[1]: numbers[found[2]] for word in argv if (found := SOCKET.search(word))}
 
     def close(self) -> None:
         self._owned.close()
 
     def start(self) -> tuple[float, float]:
-        """Start it, and end it again: seconds from before its exec to its QMP greeting, and to its first answer.
+        """Start it and kill it; return the seconds from before its exec to its QMP greeting, and to its first answer.
 
-        The greeting comes before the machine is built, the answer to qmp_capabilities only after.
+        QEMU sends the greeting before it builds the machine, and answers qmp_capabilities only afterwards.
         """
         with self._connect("console"), self._connect("qmp") as client, client.makefile("rb") as lines:
             began_s, qemu = time.perf_counter(), self._spawn()
@@ -66,13 +66,13 @@ class BareQemu:
                 answered_s = time.perf_counter()
             finally:
                 qemu.kill()
-                _, said = qemu.communicate(timeout=ANSWER_S)
-        assert b'"QMP"' in greeting, said.decode(errors="replace")
-        assert b'"return"' in answer, said.decode(errors="replace")
+                _, printed = qemu.communicate(timeout=ANSWER_S)
+        assert b'"QMP"' in greeting, printed.decode(errors="replace")
+        assert b'"return"' in answer, printed.decode(errors="replace")
         return greeted_s - began_s, answered_s - began_s
 
     def start_to_answer(self) -> float:
-        """Start it, and end it again: seconds from before its exec until its guest has answered over HTTP."""
+        """Start it and kill it; return the seconds from before its exec until its guest has answered over HTTP."""
         with self._connect("console"):
             began_s, qemu = time.perf_counter(), self._spawn()
             try:
@@ -93,25 +93,25 @@ class BareQemu:
         return qemu
 
     def _connect(self, name: str) -> socket.socket:
-        """To its QEMU before that is started; the kernel holds it until QEMU accepts, so nobody polls."""
+        """Connect before QEMU is started; the kernel keeps the connection until QEMU accepts, so nothing polls."""
         client = socket.socket(socket.AF_UNIX)
         with socket.socket(fileno=os.dup(self._sockets[name])) as listening:
             client.connect(listening.getsockname())
         client.settimeout(ANSWER_S)
         return client
 
-    def _lay_out(self, kernel: Path, argv: list[str]) -> None:
-        """What that QEMU found in its working directory, and was taken away since."""
+    def _write_boot_files(self, kernel: Path, argv: list[str]) -> None:
+        """Write the files that the guest's QEMU found in its working directory, and that were removed since."""
         net = self._bystander.endpoint
         shutil.copyfile(kernel, self._folder / argv[argv.index("-kernel") + 1])
         for name in argv[argv.index("-initrd") + 1].split(",") if "-initrd" in argv else ():
             (self._folder / name).write_text(guest_network(net.address, net.prefix, net.gateway))
 
     def _open(self, pid: int, number: str) -> int:
-        """What that QEMU has under this number, opened for ourselves; a socket and a tap are others of their kind."""
+        """Open what that QEMU has under this number; a socket and a tap are replaced by new ones of their kind."""
         path = Path(f"/proc/{pid}/fd/{number}")
         kind = str(path.readlink()) if path.is_symlink() else "taken"
-        if kind == "taken":  # -add-fd: the console's log, which QEMU has under another number by now
+        if kind == "taken":  # -add-fd: the console's log, which QEMU now has under another number
             return self._own(os.open("/dev/null", os.O_WRONLY))
         if kind.startswith("socket:"):
             return self._own(self._listen())

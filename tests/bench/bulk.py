@@ -1,6 +1,6 @@
-"""Bulk TCP out of a guest: through vtapd's tap, through a tap on Docker's bridge, and through two `nc` that forward.
+"""Bulk TCP out of a guest: through vtapd's tap, through a tap on Docker's bridge, and through two forwarding `nc`.
 
-One guest after another, the same program with the same arguments; a client on the host reads.
+One guest after another runs the same program with the same arguments; a client on the host reads.
 """
 
 import socket
@@ -17,8 +17,8 @@ from tests.images.packages import static_busybox
 
 from .answer import await_answer
 from .bare_qemu import share_cgroup
+from .environment import running_daemon
 from .figures import Figure, Limit
-from .stage import running_daemon
 
 BYTES = 16 << 20
 ON_BRIDGE, GATEWAY, PREFIX = "172.17.200.1", "172.17.0.1", 16
@@ -82,8 +82,8 @@ def _megabytes_per_s(machine: Machine, address: str, port: int) -> float:
 
 
 @contextmanager
-def _on_bridge(machine: Machine, like: Container, beside: Container) -> Iterator[None]:
-    """The guest of `like` once more, by hand, on a tap of the host; in the cgroup of another container."""
+def _on_bridge(machine: Machine, like: Container, neighbour: Container) -> Iterator[None]:
+    """Run the guest of `like` again, by hand, on a tap of the host, in the cgroup of another container."""
     machine.run("ip", "tuntap", "add", TAP, "mode", "tap")
     machine.run("ip", "link", "set", TAP, "master", "docker0", "up")
     argv = command_line(like.qemu())
@@ -96,7 +96,7 @@ def _on_bridge(machine: Machine, like: Container, beside: Container) -> Iterator
     argv += ["-netdev", f"tap,id=net0,ifname={TAP},script=no,downscript=no"]
     argv += ["-device", f"{card},netdev=net0,mac={MAC},host_mtu=1500,romfile="]
     qemu = subprocess.Popen([*machine.dockerd.entered(), *argv], pass_fds=(machine.namespace.fd,))
-    share_cgroup(beside, qemu.pid)
+    share_cgroup(neighbour, qemu.pid)
     try:
         yield
     finally:
@@ -105,7 +105,7 @@ def _on_bridge(machine: Machine, like: Container, beside: Container) -> Iterator
 
 
 def _forward(port: int, address: str, its_port: int, busybox: str = "/bin/busybox") -> tuple[str, ...]:
-    """A server that hands each connection on, as people do it."""
+    """Return a server command that forwards each connection, as people do it."""
     return (busybox, "nc", "-ll", "-p", str(port), "-e", busybox, "nc", address, str(its_port))
 
 

@@ -1,4 +1,4 @@
-"""A hundred containers started at once: what the daemon costs Docker, and how long each waits for its attach."""
+"""A hundred containers started at once: what the daemon costs Docker, and how long each container waits."""
 
 import http.client
 import socket
@@ -13,8 +13,8 @@ from tests.harness.machine import Machine
 from tests.harness.waiting import eventually
 
 from .accounting import cpu_s
+from .environment import await_attached, number_in, running_daemon
 from .figures import Figure, Limit
-from .stage import await_attached, number_in, running_daemon
 
 SIZE = 100
 DEADLINE_S = 300.0
@@ -23,7 +23,7 @@ REST_S = 5.0
 
 
 class _Api(http.client.HTTPConnection):
-    """Docker's, without the docker command, a hundred of which would be the measurement."""
+    """Docker's API, without the docker command: a hundred of these commands would dominate the measurement."""
 
     def __init__(self, path: Path) -> None:
         super().__init__("docker", timeout=DEADLINE_S)
@@ -36,7 +36,7 @@ class _Api(http.client.HTTPConnection):
 
 
 def measure_burst(machine: Machine, pairs: int) -> list[Figure]:
-    """A burst with the daemon and one without, in turn, of the same containers."""
+    """Measure bursts of the same containers with the daemon and without, in turn."""
     containers = Containers(machine)
     alone: list[float] = []
     watched: list[float] = []
@@ -44,15 +44,15 @@ def measure_burst(machine: Machine, pairs: int) -> list[Figure]:
     slowest: list[float] = []
     processor: list[float] = []
     try:
-        crowd = [containers.create() for _ in range(SIZE)]
-        _burst(machine, crowd)  # not counted: each start after the first is alike
+        many = [containers.create() for _ in range(SIZE)]
+        _burst(machine, many)  # not counted: only the first start differs
         for number in range(2 * pairs):
             if number % 4 in (0, 3):
-                alone.append(_burst(machine, crowd))
+                alone.append(_burst(machine, many))
                 continue
             with running_daemon(machine, {}) as daemon:
                 before_s = cpu_s([daemon.pid])
-                watched.append(_burst(machine, crowd, daemon))
+                watched.append(_burst(machine, many, daemon))
                 processor.append((cpu_s([daemon.pid]) - before_s) / SIZE)
                 each_s = _attach_seconds(daemon)
                 attached += each_s
@@ -97,35 +97,35 @@ def measure_burst(machine: Machine, pairs: int) -> list[Figure]:
     ]
 
 
-def _burst(machine: Machine, crowd: list[Container], daemon: Daemon | None = None) -> float:
-    """Start them all, and end them again; how long Docker took to start them."""
+def _burst(machine: Machine, many: list[Container], daemon: Daemon | None = None) -> float:
+    """Start them all and kill them; return how long Docker took to start them."""
     _await_rest(machine)
     began_s = time.perf_counter()
-    _ask_for_all(machine, crowd, "start")
+    _request_for_all(machine, many, "start")
     took_s = time.perf_counter() - began_s
     if daemon is not None:
         await_attached(daemon, SIZE)
-    _ask_for_all(machine, crowd, "kill")
-    _ask_for_all(machine, crowd, "wait?condition=not-running")
+    _request_for_all(machine, many, "kill")
+    _request_for_all(machine, many, "wait?condition=not-running")
     if daemon is not None:
         await_attached(daemon, 0)
     return took_s
 
 
 def _await_rest(machine: Machine) -> None:
-    """Until the kernel has taken down the networks of the burst before, for which it locks everybody's."""
+    """Wait until the kernel has removed the networks of the last burst, for which it locks all networks."""
     devices = partial(machine.namespace.inside, socket.if_nameindex)
     eventually(lambda: not any(name.startswith("veth") for _, name in devices()), "the last networks go", DEADLINE_S)
     time.sleep(REST_S)
 
 
-def _ask_for_all(machine: Machine, crowd: list[Container], what: str) -> None:
-    with ThreadPoolExecutor(len(crowd)) as threads:
-        statuses = set(threads.map(lambda container: _ask(machine, container, what), crowd))
+def _request_for_all(machine: Machine, many: list[Container], what: str) -> None:
+    with ThreadPoolExecutor(len(many)) as threads:
+        statuses = set(threads.map(lambda container: _request(machine, container, what), many))
     assert statuses <= {200, 204}, f"Docker answers {statuses} to {what}"
 
 
-def _ask(machine: Machine, container: Container, what: str) -> int:
+def _request(machine: Machine, container: Container, what: str) -> int:
     api = _Api(machine.dockerd.socket)
     try:
         api.request("POST", f"/containers/{container.id}/{what}")

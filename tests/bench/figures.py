@@ -1,4 +1,4 @@
-"""What a measurement gives: repeated values of ours and of a rival, their ratio with its spread, and a limit."""
+"""Results of a measurement: repeated values of vtapd and of a rival, their ratio with its spread, and a limit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ Unit = Literal["s", "MiB", "KiB", "1/s", "%", "MB/s"]
 
 @dataclass(frozen=True)
 class Spread:
-    """The middle half of repeated values."""
+    """The quartiles of repeated values."""
 
     low: float
     median: float
@@ -27,7 +27,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 @dataclass(frozen=True)
 class Limit:
-    """What the median of the ratios must be."""
+    """The bound for the median of the ratios."""
 
     bound: float
     way: Literal["at least", "below"]
@@ -41,7 +41,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Figure:
-    """One row. Values of ours and of the rival that were taken together have the same place in their lists."""
+    """One row. Values of vtapd and of the rival that were measured together have the same index."""
 
     name: str
     what: str
@@ -52,12 +52,12 @@ class Figure:
     direction: Literal["times faster", "times the rival"]
     limit: Limit | None = None
     source: str = ""
-    """Where ours was read."""
+    """How vtapd's value was measured."""
     details: dict[str, object] = field(default_factory=dict)
-    sturdy: bool = False
-    """Its ratio holds on a busy machine too: it is of processor time, memory or wake-ups, and not of the clock."""
+    holds_under_load: bool = False
+    """Its ratio also holds on a busy machine: it compares processor time, memory or wake-ups, not elapsed time."""
     drawn: str = ""
-    """Its plot as SVG, where that is not of ours beside the rival's."""
+    """Its plot as SVG, if it is not the usual comparison of vtapd and the rival."""
 
     @property
     def ratios(self) -> list[float]:

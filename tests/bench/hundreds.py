@@ -1,6 +1,6 @@
-"""Hundreds of guests: what the daemon costs as they become more, and how soon another daemon has them all.
+"""Hundreds of guests: what the daemon costs as their number grows, and how soon another daemon has adopted them all.
 
-All figures but the slope stand against a limit. The guests are one crowd; it is let grow step by step.
+All figures but the slope have a limit. The number of guests grows step by step.
 """
 
 import time
@@ -19,13 +19,13 @@ from tests.harness.waiting import eventually
 
 from .accounting import cpu_s, memory_available_mib, resident_mib
 from .answer import await_answer
+from .environment import running_daemon
 from .figures import Figure, Limit, Unit
 from .plot import growth_svg
 from .resync import OFTEN, one_resync_s
-from .stage import running_daemon
 
 SIZES = (10, 50, 100, 150, 200, 250)
-LEFT_MIB = 2048  # so much of the machine stays free
+LEFT_MIB = 2048  # this much memory of the machine stays free
 AT_A_TIME = 4
 BOOT_S, ADOPT_S = 300.0, 60.0
 SETTLED_S, WINDOW_S, WINDOWS = 3.0, 10.0, 3
@@ -42,7 +42,7 @@ MOST_CPU_PERCENT, MOST_MIB, MOST_GUEST_KIB, MOST_ADOPT_S, MOST_SCRAPE_S, MOST_RE
 
 
 @dataclass
-class _Seen:
+class _Measured:
     sizes: list[float] = field(default_factory=list)
     resident_mib: list[float] = field(default_factory=list)
     machine_used_mib: list[float] = field(default_factory=list)
@@ -54,7 +54,7 @@ class _Seen:
 
 
 def measure_hundreds(machine: Machine, sizes: tuple[int, ...] = SIZES) -> list[Figure]:
-    containers, seen = Containers(machine), _Seen()
+    containers, measured = Containers(machine), _Measured()
     try:
         with running_daemon(machine, QUIET) as daemon:
             free_mib = memory_available_mib()
@@ -63,20 +63,20 @@ def measure_hundreds(machine: Machine, sizes: tuple[int, ...] = SIZES) -> list[F
                 if memory_available_mib() - guest_mib * (size - len(containers.made)) < LEFT_MIB:
                     break
                 _grow(daemon, containers, size)
-                seen.sizes.append(size)
-                seen.resident_mib.append(resident_mib([daemon.pid]))
-                seen.machine_used_mib.append(free_mib - memory_available_mib())
-            _watch_idle(daemon, seen)
-            seen.answered = _ask_all(machine, containers.made)
+                measured.sizes.append(size)
+                measured.resident_mib.append(resident_mib([daemon.pid]))
+                measured.machine_used_mib.append(free_mib - memory_available_mib())
+            _watch_idle(daemon, measured)
+            measured.answered = _ask_all(machine, containers.made)
             before = _pids(containers.made)
             daemon.kill()
-        with _adopting(machine, len(containers.made), seen) as heir:
-            assert _pids(containers.made) == before, "no guest was touched"
+        with _adopting(machine, len(containers.made), measured) as successor:
+            assert _pids(containers.made) == before, "a guest was restarted"
             for _ in range(RESYNCS):
-                seen.resync_s.append(one_resync_s(heir))
+                measured.resync_s.append(one_resync_s(successor))
     finally:
         containers.remove_all()
-    return _figures(seen)
+    return _figures(measured)
 
 
 def _grow(daemon: Daemon, containers: Containers, size: int) -> None:
@@ -89,33 +89,33 @@ def _grow(daemon: Daemon, containers: Containers, size: int) -> None:
     time.sleep(SETTLED_S)
 
 
-def _watch_idle(daemon: Daemon, seen: _Seen) -> None:
+def _watch_idle(daemon: Daemon, measured: _Measured) -> None:
     for _ in range(WINDOWS):
         before_s = cpu_s([daemon.pid])
         time.sleep(WINDOW_S)
-        seen.idle_percent.append((cpu_s([daemon.pid]) - before_s) / WINDOW_S * 100)
+        measured.idle_percent.append((cpu_s([daemon.pid]) - before_s) / WINDOW_S * 100)
     for _ in range(SCRAPES):
         began_s = time.perf_counter()
         daemon.machine.http(f"http://{daemon.config['metrics']['listen']}/metrics")
-        seen.scrape_s.append(time.perf_counter() - began_s)
+        measured.scrape_s.append(time.perf_counter() - began_s)
 
 
 def _ask_all(machine: Machine, guests: list[Container]) -> int:
-    """How many serve their page."""
+    """Request the page of each guest; return how many answer."""
     for guest in guests:
         await_answer(machine, guest.address)
     return len(guests)
 
 
 def _pids(guests: list[Container]) -> set[int]:
-    """Their QEMUs."""
+    """Return the pids of their QEMUs."""
     ours = {guest.id for guest in guests}
     return {pid for pid, owner in qemus().items() if owner in ours}
 
 
 @contextmanager
-def _adopting(machine: Machine, count: int, seen: _Seen) -> Iterator[Daemon]:
-    """The next daemon, once it has them all."""
+def _adopting(machine: Machine, count: int, measured: _Measured) -> Iterator[Daemon]:
+    """Start the next daemon, and yield it when it has adopted all guests."""
     began_s = time.time()
     with running_daemon(machine, merged(QUIET, OFTEN)) as daemon:
 
@@ -124,33 +124,36 @@ def _adopting(machine: Machine, count: int, seen: _Seen) -> Iterator[Daemon]:
             times = [datetime.fromisoformat(str(line["timestamp"])).timestamp() for line in lines]
             return times if len(times) == count else []
 
-        seen.adopt_s = max(eventually(adopted, f"{count} guests are adopted", ADOPT_S)) - began_s
+        measured.adopt_s = max(eventually(adopted, f"{count} guests are adopted", ADOPT_S)) - began_s
         eventually(lambda: daemon.metrics().value("vtapd_guests", state="running") == count, "all are known", ADOPT_S)
         yield daemon
 
 
-def _figures(seen: _Seen) -> list[Figure]:
-    count = int(seen.sizes[-1])
-    slope_kib = linear_regression(seen.sizes, seen.resident_mib).slope * 1024
-    last_kib = (seen.resident_mib[-1] - seen.resident_mib[-2]) / (seen.sizes[-1] - seen.sizes[-2]) * 1024
+def _figures(measured: _Measured) -> list[Figure]:
+    count = int(measured.sizes[-1])
+    slope_kib = linear_regression(measured.sizes, measured.resident_mib).slope * 1024
+    last_kib = (
+        (measured.resident_mib[-1] - measured.resident_mib[-2]) / (measured.sizes[-1] - measured.sizes[-2]) * 1024
+    )
     grown = {
-        "guests": seen.sizes,
-        "daemon_resident_mib": seen.resident_mib,
-        "machine_used_mib": seen.machine_used_mib,
-        "answered": seen.answered,
+        "guests": measured.sizes,
+        "daemon_resident_mib": measured.resident_mib,
+        "machine_used_mib": measured.machine_used_mib,
+        "answered": measured.answered,
     }
     return [
         _against_limit("guests-idle", f"{count} guests: share of one processor, idle", "%",
-                       seen.idle_percent, MOST_CPU_PERCENT),
+                       measured.idle_percent, MOST_CPU_PERCENT),
         _against_limit("guests-memory", "the same: the daemon's resident memory", "MiB",
-                       seen.resident_mib[-1:], MOST_MIB, grown),
-        _against_limit("guests-memory-each", f"the same: for each guest, from {int(seen.sizes[0])} to {count}", "KiB",
+                       measured.resident_mib[-1:], MOST_MIB, grown),
+        _against_limit("guests-memory-each",
+                       f"the same: for each guest, from {int(measured.sizes[0])} to {count}", "KiB",
                        [slope_kib], MOST_GUEST_KIB, {"of_the_last_step": last_kib},
-                       growth_svg("The daemon's resident memory", seen.sizes, seen.resident_mib, "MiB")),
-        _against_limit("guests-scrape", "the same: a scrape", "s", seen.scrape_s, MOST_SCRAPE_S),
+                       growth_svg("The daemon's resident memory", measured.sizes, measured.resident_mib, "MiB")),
+        _against_limit("guests-scrape", "the same: a scrape", "s", measured.scrape_s, MOST_SCRAPE_S),
         _against_limit("guests-adopt", "the same: daemon killed and started → the last guest adopted", "s",
-                       [seen.adopt_s], MOST_ADOPT_S),
-        _against_limit("guests-resync", "the same: processor time of a resync", "s", seen.resync_s, MOST_RESYNC_S),
+                       [measured.adopt_s], MOST_ADOPT_S),
+        _against_limit("guests-resync", "the same: processor time of a resync", "s", measured.resync_s, MOST_RESYNC_S),
     ]  # fmt: skip
 
 

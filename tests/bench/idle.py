@@ -1,4 +1,4 @@
-"""What the daemon costs while nothing happens, between two resyncs: wake-ups, processor time, memory."""
+"""What the daemon costs between two resyncs, while nothing happens: wake-ups, processor time, memory."""
 
 import time
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from tests.harness.daemon import Tables
 from tests.harness.machine import Machine
 
 from .accounting import cpu_s, resident_mib, wakeups
-from .crowd import SIZE, crowd, docker_daemons
+from .environment import await_attached, running_daemon
 from .figures import Figure, Limit
-from .stage import await_attached, running_daemon
+from .many_containers import SIZE, docker_daemons, many_containers
 
 QUIET: Tables = {"attach": {"resync": "60s"}}  # longer than all windows together
 SETTLED_S, WINDOW_S = 3.0, 5.0
@@ -19,7 +19,7 @@ RIVAL = "dockerd and containerd in the same seconds"
 
 @dataclass(frozen=True)
 class _Sample:
-    """Of a group of processes, over one window."""
+    """One window of a group of processes."""
 
     wakeups_per_s: float
     cpu_share: float
@@ -28,7 +28,7 @@ class _Sample:
 
 def measure_idle(machine: Machine, repetitions: int) -> list[Figure]:
     rivals = docker_daemons(machine)
-    with crowd(machine), running_daemon(machine, QUIET) as daemon:
+    with many_containers(machine), running_daemon(machine, QUIET) as daemon:
         await_attached(daemon, SIZE)
         time.sleep(SETTLED_S)
         windows = [_watch([daemon.pid], rivals) for _ in range(repetitions)]
@@ -44,7 +44,7 @@ def measure_idle(machine: Machine, repetitions: int) -> list[Figure]:
             theirs=[sample.wakeups_per_s for sample in theirs],
             direction="times the rival",
             limit=Limit(0.01, "below"),
-            sturdy=True,
+            holds_under_load=True,
             source=f"voluntary context switches of all threads in {source}",
         ),
         Figure(
@@ -66,7 +66,7 @@ def measure_idle(machine: Machine, repetitions: int) -> list[Figure]:
             theirs=[float(MOST_MIB)] * repetitions,
             direction="times the rival",
             limit=Limit(1, "below"),
-            sturdy=True,
+            holds_under_load=True,
             source="VmRSS in /proc/PID/status",
             details={RIVAL: [sample.resident_mib for sample in theirs]},
         ),

@@ -1,4 +1,4 @@
-"""A figure as SVG, by hand: every value a dot, the quartiles a box, the median a line; ours above the rival."""
+"""A figure as SVG: each value a dot, the quartiles a box, the median a line; vtapd above the rival."""
 
 from collections.abc import Sequence
 from html import escape
@@ -12,7 +12,7 @@ TICKS = 5
 
 
 def figure_svg(figure: Figure) -> str:
-    """Both on one axis, which begins at zero."""
+    """Draw both on one axis that begins at zero."""
     most = max((*figure.ours, *figure.theirs)) or 1.0
     strips = (("vtapd", figure.ours, OURS), (figure.rival, figure.theirs, THEIRS))
     height = TOP + len(strips) * 2 * STRIP
@@ -25,7 +25,7 @@ def figure_svg(figure: Figure) -> str:
 
 
 def growth_svg(title: str, across: Sequence[float], up: Sequence[float], unit: str) -> str:
-    """A line through points, with both axes from zero."""
+    """Draw a line through points, with both axes from zero."""
     height, low, high = 320, 270, TOP
     most_x, most_y = max(across), max(up)
     points = [(_x(x, most_x), low - (low - high) * y / most_y) for x, y in zip(across, up, strict=True)]

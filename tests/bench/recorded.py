@@ -1,6 +1,6 @@
-"""The ratios that were measured once and are kept: who makes one worse by a third is told.
+"""The recorded ratios: `make bench-check` fails if a change makes one worse by a third.
 
-Only ratios within one run are compared, and only those that hold on a busy machine; what was worse is measured again
+Only ratios within one run are compared, and only those that hold on a busy machine; a worse one is measured again
 before it counts.
 """
 
@@ -16,17 +16,22 @@ CHEAP = ["attach", "idle", "resync"]
 WORSE = 4 / 3
 KINDS = ("kernel", "cpus", "python", "docker", "qemu")
 LEAST = 0.05
-"""A ratio below this is as good as nothing, and its third is noise."""
+"""A ratio below this is negligible, and a third of it is noise."""
 
 
 def record(figures: Mapping[str, Sequence[Figure]]) -> None:
-    ratios = {figure.name: round(figure.ratio.median, 3) for row in figures.values() for figure in row if figure.sturdy}
+    ratios = {
+        figure.name: round(figure.ratio.median, 3)
+        for row in figures.values()
+        for figure in row
+        if figure.holds_under_load
+    }
     facts = {name: fact for name, fact in machine_facts().items() if name in KINDS}
     FILE.write_text(json.dumps({"taken_on": facts, "ratios": ratios}, indent=2) + "\n")
 
 
 def worse(figures: Mapping[str, Sequence[Figure]]) -> list[tuple[str, str]]:
-    """The row, and what there is to say, of each figure whose ratio is worse by a third than the recorded one."""
+    """Return the row and a message for each figure whose ratio is worse by a third than the recorded one."""
     ratios: dict[str, float] = json.loads(FILE.read_text())["ratios"]
     return [
         (row, f"{figure.name}: {figure.ratio.median:.2f} {figure.direction}, recorded are {ratios[figure.name]:.2f}")

@@ -1,7 +1,7 @@
-"""From the end of a crashed QEMU until the next one answers on QMP, against a bare QEMU with the same arguments.
+"""From the end of a crashed QEMU until the next one answers on QMP, compared with a bare QEMU with the same arguments.
 
-Both are timed to the answer to qmp_capabilities: that is when the daemon logs guest_running. The greeting itself comes
-half-way, before QEMU has built its machine; how long the bare one takes to it is among the details.
+Both are timed to the answer to qmp_capabilities: then the daemon logs guest_running. QEMU sends the greeting half-way,
+before it has built its machine; how long the bare one takes to the greeting is among the details.
 """
 
 import os
@@ -17,25 +17,25 @@ from tests.harness.daemon import Daemon, Tables
 from tests.harness.machine import Machine
 
 from .bare_qemu import BareQemu
+from .environment import await_line, logged_at_s, number_in, running_daemon
 from .figures import Figure, Limit
-from .stage import await_line, logged_at_s, number_in, running_daemon
 
-# One delay for all restarts, so that many crashes need not wait for it to grow; what it is, is subtracted anyway.
+# One delay for all restarts, so that many crashes need not wait for it to grow; it is subtracted anyway.
 POLICY: Tables = {"restart": {"first": "100ms", "max": "100ms", "jitter": 0.0}}
 END_S = 10.0
 
 
 @dataclass(frozen=True)
 class _Crash:
-    """One, in seconds: the delay that the policy asked for, and what came on top of it, by part."""
+    """One crash, in seconds: the delay of the policy, and what came in addition, by part."""
 
     delay_s: float
     end_to_logged_s: float
     over_delay_s: float
-    """From guest_exited to guest_started, beyond the delay: the spawn is in it."""
+    """From guest_exited to guest_started, beyond the delay; the spawn is part of it."""
     spawn_to_answer_s: float
     beyond_delay_s: float
-    """From the end to the answer: the figure."""
+    """From the end to the answer: the value of the figure."""
 
 
 def measure_restart(machine: Machine, repetitions: int) -> list[Figure]:
@@ -60,7 +60,7 @@ def measure_restart(machine: Machine, repetitions: int) -> list[Figure]:
         theirs=[answered_s for _, answered_s in bare_starts],
         direction="times the rival",
         limit=Limit(2, "below"),
-        source="log line guest_running (QMP has answered), less the pidfd's word of the end, less restart_in_s",
+        source="log line guest_running (QMP has answered), less the time of the pidfd's event, less restart_in_s",
         details={
             "crashes": [asdict(crash) for crash in crashes],
             "bare_to_greeting_s": [greeted_s for greeted_s, _ in bare_starts],
@@ -70,7 +70,7 @@ def measure_restart(machine: Machine, repetitions: int) -> list[Figure]:
 
 
 def _crash(daemon: Daemon, guest: Container, number: int) -> _Crash:
-    """Crash its guest for the `number`th time."""
+    """Crash its guest for the `number`th time, and return the times."""
     ended_s: list[float] = []
     pidfd = os.pidfd_open(guest.qemu())
     watcher = threading.Thread(target=lambda: ended_s.append(_await_end(pidfd)))

@@ -1,4 +1,4 @@
-"""What one resync of the crowd costs in processor time, against an operator who looks at the same things."""
+"""The processor time of one resync of twenty containers, compared with an operator who checks the same things."""
 
 import subprocess
 import time
@@ -10,15 +10,15 @@ from tests.harness.machine import Machine
 from tests.harness.observe import cgroup_lines
 
 from .accounting import children_cpu_s, cpu_s
-from .crowd import SIZE, crowd
+from .environment import await_attached, running_daemon
 from .figures import Figure
-from .stage import await_attached, running_daemon
+from .many_containers import SIZE, many_containers
 
 OFTEN: Tables = {"attach": {"resync": "2s"}}
 POLL_S, STILL_S, DEADLINE_S = 0.02, 0.5, 10.0
 AT_A_TIME = 3
 
-# What a resync looks at: Docker's word, links and addresses, the device rule, the node, the symlink.
+# What a resync checks: Docker's state, links and addresses, the device rule, the node, the symlink.
 LOOK_BY_HAND = """set -e
 docker inspect "$1"
 ip netns exec "$2" ip -details address
@@ -29,9 +29,9 @@ stat "/proc/$4/root/dev/tap0" "/var/run/netns/$2"
 
 def measure_resync(machine: Machine, repetitions: int) -> list[Figure]:
     ours, theirs = [], []
-    with crowd(machine) as containers, running_daemon(machine, OFTEN) as daemon:
+    with many_containers(machine) as containers, running_daemon(machine, OFTEN) as daemon:
         await_attached(daemon, SIZE)
-        one_resync_s(daemon)  # that of the start is another
+        one_resync_s(daemon)  # the one at the start is different
         for number in range(repetitions):
             ours.append(one_resync_s(daemon) / SIZE)
             looked_at = list(islice(cycle(containers), number * AT_A_TIME, (number + 1) * AT_A_TIME))
@@ -46,18 +46,18 @@ def measure_resync(machine: Machine, repetitions: int) -> list[Figure]:
         direction="times faster",
         source="the daemon's own processor clock around a resync, that of the commands' processes for the rival",
         details={"by_hand": LOOK_BY_HAND, "whole_resync_s": [value * SIZE for value in ours]},
-        sturdy=True,
+        holds_under_load=True,
     )
     return [figure]
 
 
 def one_resync_s(daemon: Daemon) -> float:
-    """Processor time of the next resync: what the clock gains from one standstill to the next."""
+    """Return the processor time of the next resync: the growth of the clock from one standstill to the next."""
     first = last = cpu_s([daemon.pid])
     still_since_s = time.monotonic()
     until_s = still_since_s + DEADLINE_S
     while last == first or time.monotonic() - still_since_s < STILL_S:
-        assert time.monotonic() < until_s, "no resync came to an end"
+        assert time.monotonic() < until_s, "no resync has ended"
         time.sleep(POLL_S)
         now = cpu_s([daemon.pid])
         if now != last:

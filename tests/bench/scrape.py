@@ -1,4 +1,4 @@
-"""What a scrape costs with two hundred guests: the loop, which must not be held up, and the whole machine."""
+"""What a scrape costs with two hundred guests: the event loop, which must not be blocked, and the whole daemon."""
 
 import resource
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from tests.harness.machine import Machine
 from tests.harness.waiting import eventually
 
 from .accounting import cpu_s
-from .crowd import docker_daemons
+from .environment import running_daemon
 from .figures import Figure, Limit
-from .stage import running_daemon
+from .many_containers import docker_daemons
 
 GUESTS = 200
 QUIET: Tables = {"attach": {"resync": "10m"}}
@@ -37,7 +37,7 @@ def measure_scrape(machine: Machine, repetitions: int) -> list[Figure]:
     with running_daemon(machine, QUIET) as daemon:
         try:
             _start_guests(daemon, containers)
-            _scrape(machine, daemon)  # the first one is another
+            _scrape(machine, daemon)  # the first one is different
             ours = [_scrape(machine, daemon) for _ in range(repetitions)]
             theirs = [_docker_stats_s(machine, rivals) for _ in range(repetitions)]
         finally:
@@ -81,7 +81,7 @@ def _scrape(machine: Machine, daemon: Daemon) -> _Scrape:
 
 
 def _run_time_s(pid: int) -> float:
-    """Of the main thread, in which the loop runs."""
+    """Return the run time of the main thread, in which the event loop runs."""
     return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 

@@ -1,7 +1,7 @@
-"""Until a guest serves: from its container's start, and again after a crash; against a QEMU that nobody supervises.
+"""The time until a guest serves: from its container's start, and after a crash; compared with an unsupervised QEMU.
 
-The rivals are a bare QEMU with the same arguments, on a tap that was made ready beforehand, and Docker's own
-`--restart` with QEMU as the container's process.
+The rivals are a bare QEMU with the same arguments, on a tap that was prepared before, and Docker's own `--restart`
+with QEMU as the container's process.
 """
 
 import os
@@ -17,9 +17,9 @@ from tests.harness.machine import Machine
 
 from .answer import await_answer
 from .bare_qemu import BareQemu
+from .environment import await_line, number_in, running_daemon
 from .figures import Figure, Limit
 from .restart import END_S, POLICY
-from .stage import await_line, number_in, running_daemon
 
 SUBNET, GUEST, PLAIN = "10.123.0.0/24", "10.123.0.10", "10.123.0.11"
 BARE = "a bare QEMU with the same arguments, until its guest answers"
@@ -33,7 +33,7 @@ OF_THE_HOST = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache")
 
 @dataclass(frozen=True)
 class _Round:
-    """Seconds."""
+    """One round of measurements, in seconds."""
 
     start: float
     docker_and_bare: float
@@ -81,7 +81,7 @@ def measure_service(machine: Machine, repetitions: int) -> list[Figure]:
             theirs=[each.bare for each in rounds],
             direction="times the rival",
             limit=Limit(1.1, "below"),
-            source="the pidfd's word of the end, a client that asks every 5 ms, less restart_in_s",
+            source="the time of the pidfd's event, a client that asks every 5 ms, less restart_in_s",
         ),
         Figure(
             name="crash-against-docker",
@@ -117,7 +117,7 @@ def _start(guest: Container) -> float:
 
 
 def _crash(daemon: Daemon, guest: Container, number: int) -> tuple[float, float]:
-    """From its end to the next answer, beyond the delay; and from the request that crashed it."""
+    """Return the seconds from QEMU's end to the next answer, beyond the delay; and from the request that crashed it."""
     pidfd = os.pidfd_open(guest.qemu())
     asked_s = time.perf_counter()
     guest.tell("/crash")
@@ -132,7 +132,7 @@ def _crash(daemon: Daemon, guest: Container, number: int) -> tuple[float, float]
 
 
 def _docker_restarts(machine: Machine, network: str) -> float:
-    """A container each time: Docker's delay doubles with each end that follows soon."""
+    """Use a new container each time: Docker's delay doubles with each end that follows soon."""
     containers = Containers(machine)
     mounts = [word for path in OF_THE_HOST for word in ("-v", f"{path}:{path}:ro")]
     command = (*QEMU.split(), guest_network("10.0.2.15", 24, "10.0.2.2"))

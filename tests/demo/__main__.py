@@ -6,9 +6,9 @@ import sys
 import time
 from types import FrameType
 
-from .leftovers import Leftovers, stage
-from .stage import DemoError, headline, say
-from .story import Story
+from .leftovers import Leftovers, only_demo
+from .steps import Demo
+from .terminal import DemoError, headline, show_text
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -22,7 +22,7 @@ def main() -> int:
         print("demo: must be root, for network namespaces and Docker; try sudo make demo", file=sys.stderr)
         return 1
     try:
-        with stage():
+        with only_demo():
             return _stop() if mode == ["--stop"] else _show(keep=mode == ["--keep"])
     except DemoError as error:
         print(f"demo: {error}", file=sys.stderr)
@@ -31,34 +31,34 @@ def main() -> int:
 
 def _show(*, keep: bool) -> int:
     if (earlier := Leftovers.load()) is not None:
-        say("An earlier demo is still there; removing it.")
+        show_text("An earlier demo is still there; removing it.")
         if problems := earlier.remove():
             raise DemoError(f"could not remove it: {'; '.join(problems)}")
     began = time.monotonic()
     made = Leftovers()
-    story = Story(made)
+    demo = Demo(made)
     for number in SIGNALS:
         signal.signal(number, _interrupt)
     try:
-        story.tell()
+        demo.run()
         if keep:
-            story.explain_what_runs()
+            demo.explain_what_runs()
         else:
-            story.clean_up()
+            demo.clean_up()
     except (DemoError, OSError, KeyboardInterrupt) as error:
         for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # cleaning up has deadlines of its own
-        return _give_up(made, story, error)
+            signal.signal(number, signal.SIG_IGN)  # cleaning up has its own deadlines
+        return _give_up(made, demo, error)
     headline(f"Every step was checked and right: {time.monotonic() - began:.1f} s")
     return 0
 
 
-def _give_up(made: Leftovers, story: Story, error: BaseException) -> int:
+def _give_up(made: Leftovers, demo: Demo, error: BaseException) -> int:
     interrupted = isinstance(error, KeyboardInterrupt)
     print(f"\ndemo: {'interrupted' if interrupted else error}", file=sys.stderr)
-    if not interrupted and (log := story.log_tail()):
-        print(f"The daemon's last words:\n{log}", file=sys.stderr)
-    say("Cleaning up …")
+    if not interrupted and (log := demo.log_tail()):
+        print(f"The daemon's last log lines:\n{log}", file=sys.stderr)
+    show_text("Cleaning up …")
     for problem in made.remove():
         print(f"demo: could not clean up: {problem}", file=sys.stderr)
     return 130 if interrupted else 1
@@ -67,12 +67,12 @@ def _give_up(made: Leftovers, story: Story, error: BaseException) -> int:
 def _stop() -> int:
     made = Leftovers.load()
     if made is None:
-        say("No demo is left running.")
+        show_text("No demo is left running.")
         return 0
     problems = made.remove()
     for problem in problems:
         print(f"demo: could not clean up: {problem}", file=sys.stderr)
-    say("The demo is ended; nothing of it is left." if not problems else "The demo is ended.")
+    show_text("The demo is ended; nothing of it is left." if not problems else "The demo is ended.")
     return 1 if problems else 0
 
 

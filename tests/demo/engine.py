@@ -1,7 +1,7 @@
-"""The Docker that the demo runs on: the user's, if one answers here and no vtapd serves it yet, else one of its own.
+"""The Docker that the demo runs on: the user's, if one answers here and no vtapd uses it yet, else its own.
 
-The demo's own Docker lives in a network namespace that is joined to the machine by one virtual cable, as if it were a
-second machine: its bridge, its firewall rules and its forwarding are gone with it, and the machine's stay untouched.
+The demo's own Docker lives in a network namespace that a veth pair connects to the machine, as if it were a second
+machine: its bridge, its firewall rules and its forwarding disappear with it, and the machine's are not changed.
 """
 
 import ipaddress
@@ -15,20 +15,20 @@ from pathlib import Path
 from tests.harness.netns import NetworkNamespace
 
 from .leftovers import LINK, Leftovers
-from .stage import DemoError, eventually, run
+from .terminal import DemoError, eventually, run
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 SERVICE_SOCKET = Path("/run/vtapd/control.sock")
 START_S = 60.0
 ANSWER_S = 3.0
 
-# Docker's own default, in the namespace; the cable must be elsewhere.
+# Docker's default, in the namespace; the veth pair needs another network.
 BRIDGE = "172.17.0.1/16"
-CABLES = [f"{net}.{third}.0/30" for net in ("192.168", "10.213", "172.31") for third in (213, 113, 13)]
+LINK_NETWORKS = [f"{net}.{third}.0/30" for net in ("192.168", "10.213", "172.31") for third in (213, 113, 13)]
 
 
 def users_docker() -> str | None:
-    """Where the user's Docker answers; None where none does, or it is no Docker of this machine."""
+    """Return where the user's Docker answers; None if none does, or if it is not on this machine."""
     host = os.environ.get("DOCKER_HOST") or DEFAULT_HOST
     if not host.startswith("unix://"):
         return None
@@ -43,14 +43,14 @@ def users_docker() -> str | None:
 
 
 def service_runs() -> bool:
-    """Whether a vtapd of this machine serves already; two of them must not share a Docker."""
+    """Return whether a vtapd of this machine serves already; two of them must not share a Docker."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(ANSWER_S)
         return client.connect_ex(os.fspath(SERVICE_SOCKET)) == 0
 
 
 def start_docker(made: Leftovers) -> tuple[str, float]:
-    """A dockerd in a network of its own. Returns the address where it publishes ports, and how long it took."""
+    """Start a dockerd in its own network. Return the address where it publishes ports, and how long it took."""
     began = time.monotonic()
     home = Path(made.home)
     config, log_file, dock = home / "daemon.json", home / "dockerd.log", home / "docker.sock"
@@ -59,7 +59,7 @@ def start_docker(made: Leftovers) -> tuple[str, float]:
     config.write_text("{}")
     namespace = NetworkNamespace()
     try:
-        address = _lay_cable(namespace)
+        address = _connect_namespace(namespace)
         with log_file.open("wb") as log:
             process = subprocess.Popen(
                 _argv(home, namespace.fd),
@@ -72,7 +72,7 @@ def start_docker(made: Leftovers) -> tuple[str, float]:
     def answers() -> bool:
         if process.poll() is not None:
             last = "\n".join(log_file.read_text(errors="replace").splitlines()[-10:])
-            raise DemoError(f"dockerd ended instead of starting; its last words:\n{last}")
+            raise DemoError(f"dockerd ended instead of starting; its last lines:\n{last}")
         return dock.exists() and made.docker("version", "-f", "{{.Server.Version}}", check=False) != ""
 
     eventually(answers, "dockerd answers", START_S)
@@ -92,14 +92,14 @@ def _argv(home: Path, namespace: int) -> list[str]:
         f"--cgroup-parent=/{home.name}",
         "--exec-opt=native.cgroupdriver=cgroupfs",
         "--shutdown-timeout=1",
-        # Where a containerd runs already, dockerd uses that one.
+        # If a containerd runs already, dockerd uses that one.
         "--containerd-namespace=vtapd-demo",
         "--containerd-plugins-namespace=vtapd-demo-plugins",
     ]
 
 
-def _lay_cable(namespace: NetworkNamespace) -> str:
-    """A veth pair into the namespace; returns the address of its far end."""
+def _connect_namespace(namespace: NetworkNamespace) -> str:
+    """Make a veth pair into the namespace, and return the address of its far end."""
     network = _free_network()
     near, far = network.hosts()
     inside = ["nsenter", f"--net=/proc/self/fd/{namespace.fd}", "ip"]
@@ -117,10 +117,10 @@ def _lay_cable(namespace: NetworkNamespace) -> str:
 
 
 def _free_network() -> ipaddress.IPv4Network:
-    """One that no route of this machine leads to, but the default one."""
+    """Return a network to which no route of this machine leads, except the default route."""
     routes = json.loads(run(["ip", "-j", "-4", "route", "show", "table", "all"]))
     taken = [ipaddress.IPv4Network(r["dst"], strict=False) for r in routes if r["dst"] not in ("default", "0.0.0.0/0")]
-    for candidate in map(ipaddress.IPv4Network, CABLES):
+    for candidate in map(ipaddress.IPv4Network, LINK_NETWORKS):
         if not any(candidate.overlaps(each) for each in taken):
             return candidate
-    raise DemoError(f"every network that the demo could use is taken: {', '.join(CABLES)}")
+    raise DemoError(f"every network that the demo could use is taken: {', '.join(LINK_NETWORKS)}")

@@ -1,4 +1,4 @@
-"""What the demo made and must remove again, on file before it is made, so that any later run can do it too."""
+"""What the demo made and must remove. It is on file before it is made, so that any later run can remove it."""
 
 import fcntl
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.harness.dockerd import clean_up
 from tests.harness.processes import is_alive
 
-from .stage import DemoError, eventually, run
+from .terminal import DemoError, eventually, run
 
 FOLDER = Path("/run/vtapd-demo")
 RUN_DIR = FOLDER / "run"
@@ -27,7 +27,7 @@ _FILE = FOLDER / "made.json"
 
 @dataclass
 class Leftovers:
-    """Processes are kept with their start time, since pids are used again."""
+    """Processes are kept with their start time, since pids are reused."""
 
     home: str = ""
     docker_host: str = ""
@@ -43,7 +43,7 @@ class Leftovers:
 
     @classmethod
     def load(cls) -> "Leftovers | None":
-        """Those of a demo that still runs or was killed; None if there are none."""
+        """Load those of a demo that still runs or was killed; None if there are none."""
         try:
             return cls(**json.loads(_FILE.read_text()))
         except (FileNotFoundError, ValueError, TypeError):
@@ -54,7 +54,7 @@ class Leftovers:
         self.save()
 
     def docker_env(self) -> dict[str, str]:
-        """For the docker command; contexts of the user's own client do not count."""
+        """Return the environment of the docker command, without the contexts of the user's client."""
         env = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
         return env | {"DOCKER_HOST": self.docker_host, "DOCKER_CONFIG": f"{self.home}/client"}
 
@@ -63,11 +63,11 @@ class Leftovers:
 
     @property
     def label(self) -> str:
-        """On the demo's image, so on whatever is started from it, and on nothing else."""
+        """The label of the demo's image, and so of every container that is started from it, and of nothing else."""
         return f"made-by={Path(self.home).name}"
 
     def remove_containers(self) -> None:
-        """The demo's, and those that somebody started from its image; together with all that vtapd did for them."""
+        """Remove all containers that were started from the demo's image, with everything that vtapd did for them."""
         if not self._docker_is_there():
             return
         ids = self.docker("ps", "-aq", "--no-trunc", "--filter", f"label={self.label}").split()
@@ -80,10 +80,10 @@ class Leftovers:
         if self.pid("vtapd"):
             eventually(lambda: not link.is_symlink(), f"vtapd removes {link}", END_S)
         elif link.is_symlink() and not link.exists():
-            link.unlink()  # the daemon ended before it could
+            link.unlink()  # the daemon ended before it removed it
 
     def end(self, name: str) -> None:
-        """SIGTERM, then SIGKILL."""
+        """Send SIGTERM, then SIGKILL."""
         pid = self.pid(name)
         if pid is None:
             return
@@ -95,14 +95,14 @@ class Leftovers:
             eventually(lambda: _has_ended(pid), f"{name} ends after SIGKILL", END_S)
 
     def remove(self) -> list[str]:
-        """Everything, in the order that lets each part undo its own. Goes on after a failure; returns what failed."""
+        """Remove everything, in an order that lets each part undo its own. Continue after failures, and return them."""
         problems: list[str] = []
         for step in (self.remove_containers, self._remove_image, self._end_processes, self._clear_dockers_home):
             try:
                 step()
             except (DemoError, OSError, AssertionError) as error:
                 problems.append(str(error))
-        if not problems:  # else the note of what was made stays, for another try
+        if not problems:  # otherwise the file stays, for another try
             if self.home:
                 shutil.rmtree(self.home, ignore_errors=True)
             shutil.rmtree(FOLDER, ignore_errors=True)
@@ -120,20 +120,20 @@ class Leftovers:
             self.end(name)
 
     def _clear_dockers_home(self) -> None:
-        """Mounts, cgroups, and what containerd left; all of it has the home folder in its name."""
+        """Remove mounts, cgroups, and what containerd left; all of it has the home folder in its name."""
         if self.docker_is_ours:
             clean_up(Path(self.home))
             run(["ip", "link", "del", LINK], check=False)
 
     def pid(self, name: str) -> int | None:
-        """Of a process that still runs."""
+        """Return the pid of a process that still runs."""
         pid, ticks = self.processes.get(name, (0, 0))
         return pid if pid and is_alive(pid) and _start_ticks(pid) == ticks else None
 
 
 @contextmanager
-def stage() -> Iterator[None]:
-    """One demo at a time. Raises DemoError where another one runs."""
+def only_demo() -> Iterator[None]:
+    """Allow one demo at a time. Raises DemoError if another one runs."""
     FOLDER.mkdir(mode=0o755, exist_ok=True)
     lock = os.open(FOLDER, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -146,7 +146,7 @@ def stage() -> Iterator[None]:
 
 
 def _start_ticks(pid: int) -> int:
-    """Field 22 of /proc/PID/stat; 0 for a process that is gone."""
+    """Return field 22 of /proc/PID/stat; 0 for a process that has ended."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

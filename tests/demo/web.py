@@ -1,4 +1,4 @@
-"""Towards the guest: pages and ports."""
+"""Requests to the guest, and free ports."""
 
 import errno
 import http.client
@@ -6,14 +6,14 @@ import socket
 import time
 import urllib.request
 
-from .stage import POLL_S, DemoError
+from .terminal import POLL_S, DemoError
 
 TIMEOUT_S = 2.0
 FIRST_TRY_S, GROWTH = 0.1, 1.2
 
 
 def get(url: str, timeout_s: float = TIMEOUT_S) -> str:
-    """The page's text; raises OSError where there is none."""
+    """Return the page's text; raises OSError if there is none."""
     try:
         with urllib.request.urlopen(url, timeout=timeout_s) as answer:
             return str(answer.read().decode(errors="replace"))
@@ -22,9 +22,9 @@ def get(url: str, timeout_s: float = TIMEOUT_S) -> str:
 
 
 def first_page(url: str, deadline_s: float) -> str:
-    """The page of a server that is about to come up.
+    """Return the page of a server that is about to start.
 
-    Asks with short patience first: TCP itself repeats a lost SYN only after a second, which would hide how fast the
+    The first requests have short time-outs: TCP repeats a lost SYN only after a second, which would hide how fast the
     guest was.
     """
     until = time.monotonic() + deadline_s
@@ -35,7 +35,7 @@ def first_page(url: str, deadline_s: float) -> str:
             return get(url, patience_s)
         except OSError as error:
             problem = str(error)
-            if isinstance(getattr(error, "reason", error), TimeoutError):  # urllib wraps those of connect alone
+            if isinstance(getattr(error, "reason", error), TimeoutError):  # urllib wraps only the errors of connect
                 patience_s = min(patience_s * GROWTH, TIMEOUT_S)
             else:
                 time.sleep(POLL_S)
@@ -43,7 +43,7 @@ def first_page(url: str, deadline_s: float) -> str:
 
 
 def port_is_free(port: int, address: str = "") -> bool:
-    """Whether a server could listen there."""
+    """Return whether a server could listen there."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

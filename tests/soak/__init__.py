@@ -1,5 +1,5 @@
-"""A storm over the whole machine: everything that can happen to containers, guests, daemon and Docker, at random.
+"""Random operations on a whole machine: everything that can happen to containers, guests, the daemon and Docker.
 
-`python -m tests.soak --minutes 15 --seed N`. The seed alone decides what is done and in which order; what it leads to
-is what the model says, and the kernel and Docker are asked whether it came so.
+`python -m tests.soak --minutes 15 --seed N`. The seed alone decides the operations and their order; the model gives
+the expected state, and the kernel and Docker are checked against it.
 """

@@ -1,4 +1,4 @@
-"""Whether it came as it should: the model against Docker, the kernel, the guests, and what the daemon says."""
+"""Compares the expected state with Docker, the kernel, the guests, and what the daemon shows."""
 
 import json
 from collections.abc import Iterator
@@ -17,15 +17,15 @@ from tests.harness.observe import (
 from tests.harness.processes import all_pids, command_line, status_of
 from tests.harness.waiting import NOT_YET
 
-from .model import Member, Model
-from .stage import Stage
+from .model import ExpectedContainer, Model
+from .testbed import Testbed
 
 SERVES = ("running", "ready")
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What Docker says of a container."""
+class DockerState:
+    """The state of a container in Docker."""
 
     name: str
     running: bool
@@ -35,88 +35,93 @@ class Shown:
     """By network."""
 
 
-def problems(stage: Stage, model: Model) -> list[str]:
-    """Everything that is not as the model says; while things are under way, that may be much."""
+def problems(testbed: Testbed, model: Model) -> list[str]:
+    """Return everything that differs from the model; while operations are under way, that may be much."""
     try:
-        return [*_of_members(stage, model), *_of_machine(stage, model)]
+        return [*_of_containers(testbed, model), *_of_machine(testbed, model)]
     except NOT_YET as error:
         return [f"{type(error).__name__}: {error}"]
 
 
-def _shown(stage: Stage, member: Member) -> Shown:
-    data = json.loads(stage.machine.docker("inspect", stage.containers[member.number].id))[0]
+def _shown(testbed: Testbed, expected: ExpectedContainer) -> DockerState:
+    data = json.loads(testbed.machine.docker("inspect", testbed.containers[expected.number].id))[0]
     state, networks = data["State"], data["NetworkSettings"]["Networks"]
     addresses = {name: net["IPAddress"] for name, net in networks.items()}
-    return Shown(data["Name"].removeprefix("/"), state["Running"], state["Paused"], state["Pid"], addresses)
+    return DockerState(data["Name"].removeprefix("/"), state["Running"], state["Paused"], state["Pid"], addresses)
 
 
-def _of_members(stage: Stage, model: Model) -> Iterator[str]:
-    told = {row.id: row for row in stage.daemon.ps()}
+def _of_containers(testbed: Testbed, model: Model) -> Iterator[str]:
+    listed = {row.id: row for row in testbed.daemon.ps()}
     by_container: dict[str, list[int]] = {}
     for pid, owner in qemus().items():
         by_container.setdefault(owner[:12], []).append(pid)
-    for member in model.members:
-        container, shown = stage.containers[member.number], _shown(stage, member)
-        found = [*_of_docker(member, shown), *_of_guest(stage, member, shown, by_container.get(container.id12, []))]
-        if member.running and shown.running:
-            found += _of_kernel(member, shown, netns_links().get(container.id12))
-        row = told.get(container.id)
-        if member.running and (row is None or (row.name, row.state) not in [(member.name, s) for s in _states(member)]):
-            found.append(f"vtapd ps says {row}, not {_states(member)}")
-        if not member.running and row is not None:
-            found.append(f"vtapd ps still has it: {row}")
-        yield from (f"{member}: {problem}" for problem in found)
+    for expected in model.containers:
+        container, shown = testbed.containers[expected.number], _shown(testbed, expected)
+        found = [
+            *_of_docker(expected, shown),
+            *_of_guest(testbed, expected, shown, by_container.get(container.id12, [])),
+        ]
+        if expected.running and shown.running:
+            found += _of_kernel(expected, shown, netns_links().get(container.id12))
+        row = listed.get(container.id)
+        if expected.running and (
+            row is None or (row.name, row.state) not in [(expected.name, s) for s in _states(expected)]
+        ):
+            found.append(f"vtapd ps shows {row}, not {_states(expected)}")
+        if not expected.running and row is not None:
+            found.append(f"vtapd ps still lists it: {row}")
+        yield from (f"{expected}: {problem}" for problem in found)
 
 
-def _of_docker(member: Member, shown: Shown) -> Iterator[str]:
-    if (shown.running, shown.paused, shown.name) != (member.running, member.paused, member.name):
-        yield f"Docker says {shown}"
+def _of_docker(expected: ExpectedContainer, shown: DockerState) -> Iterator[str]:
+    if (shown.running, shown.paused, shown.name) != (expected.running, expected.paused, expected.name):
+        yield f"Docker shows {shown}"
 
 
-def _states(member: Member) -> tuple[str, ...]:
-    if member.detached:
+def _states(expected: ExpectedContainer) -> tuple[str, ...]:
+    if expected.detached:
         return ("detached",)
-    if not member.guest:
+    if not expected.guest:
         return ("attached",)
-    if member.done:
+    if expected.done:
         return ("exited", "failed")
-    return (*SERVES, "backoff", "booting") if member.paused else SERVES
+    return (*SERVES, "backoff", "booting") if expected.paused else SERVES
 
 
-def _of_guest(stage: Stage, member: Member, shown: Shown, pids: list[int]) -> Iterator[str]:
-    if member.has_guest and member.paused:
+def _of_guest(testbed: Testbed, expected: ExpectedContainer, shown: DockerState, pids: list[int]) -> Iterator[str]:
+    if expected.has_guest and expected.paused:
         if len(pids) > 1:
             yield f"more than one QEMU: {pids}"
-    elif member.has_guest:
+    elif expected.has_guest:
         if len(pids) != 1:
             yield f"not exactly one QEMU: {pids}"
         try:
-            status = stage.machine.http(f"http://{shown.addresses['bridge']}/", 1.0).status
+            status = testbed.machine.http(f"http://{shown.addresses['bridge']}/", 1.0).status
         except OSError as error:
             yield f"does not serve: {error}"
         else:
             if status != 200:
                 yield f"answers with {status}"
     elif pids:
-        yield f"QEMU without a right to be: {pids}"
+        yield f"unexpected QEMU: {pids}"
 
 
-def _of_kernel(member: Member, shown: Shown, symlink: str | None) -> Iterator[str]:
-    if symlink != (f"/proc/{shown.pid}/ns/net" if member.attached else None):
+def _of_kernel(expected: ExpectedContainer, shown: DockerState, symlink: str | None) -> Iterator[str]:
+    if symlink != (f"/proc/{shown.pid}/ns/net" if expected.attached else None):
         yield f"symlink leads to {symlink}"
     links = macvtaps(shown.pid)
-    if len(links) != member.taps:
+    if len(links) != expected.taps:
         yield f"macvtaps {[link.name for link in links]}"
     devices = {device_of_macvtap(shown.pid, link) for link in links}
     nodes = {found.device for number in range(3) if (found := node(shown.pid, f"tap{number}"))}
     if nodes != devices:
         yield f"nodes {nodes} for devices {devices}"
     rules = device_rules(shown.pid)
-    if rules is not None:  # cgroup v1, which can tell
+    if rules is not None:  # cgroup v1, which lists its rules
         ours = {rule for rule in rules if rule.startswith(f"c {_macvtap_major()}:")}
         if ours != {f"c {major}:{minor} rwm" for major, minor in devices}:
             yield f"device rules {ours} for devices {devices}"
-    keeps = not member.has_guest
+    keeps = not expected.has_guest
     if keeps != any(each.startswith(shown.addresses["bridge"] + "/") for each in network(shown.pid).addresses):
         yield f"eth0 {'lacks' if keeps else 'still has'} its address"
 
@@ -126,27 +131,27 @@ def _macvtap_major() -> int:
         return next(int(line.split()[0]) for line in file if line.strip().endswith(" macvtap"))
 
 
-def _of_machine(stage: Stage, model: Model) -> Iterator[str]:
-    """What belongs to nobody who should have it."""
-    machine = stage.machine
-    attached = {stage.containers[member.number].id12 for member in model.members if member.attached}
-    running = {stage.containers[member.number].id12 for member in model.members if member.running}
+def _of_machine(testbed: Testbed, model: Model) -> Iterator[str]:
+    """Yield everything on the machine that belongs to no container that should have it."""
+    machine = testbed.machine
+    attached = {testbed.containers[expected.number].id12 for expected in model.containers if expected.attached}
+    running = {testbed.containers[expected.number].id12 for expected in model.containers if expected.running}
     ours = {container_id[:12] for container_id in machine.container_ids}
     if stray := {name for name in netns_links() if name.lstrip(".")[:12] in ours} - attached:
-        yield f"symlinks of nobody: {stray}"
+        yield f"stray symlinks: {stray}"
     if stray := {owner[:12] for owner in qemus().values() if owner[:12] in ours} - attached:
-        yield f"QEMUs of nobody: {stray}"
-    files = {path.name for path in stage.daemon.run_dir.iterdir()} - OWN_FILES
+        yield f"stray QEMUs: {stray}"
+    files = {path.name for path in testbed.daemon.run_dir.iterdir()} - OWN_FILES
     if stray := {name for name in files if name[:12] not in running or name.endswith(".new")}:
-        yield f"files of nobody: {stray}"
+        yield f"stray files: {stray}"
     if macvtaps(machine.dockerd.pid):
         yield f"macvtaps on the machine itself: {macvtaps(machine.dockerd.pid)}"
-    if children := [pid for pid in children_of(stage.daemon.pid) if pid not in qemus()]:
+    if children := [pid for pid in children_of(testbed.daemon.pid) if pid not in qemus()]:
         yield f"children of the daemon that are no QEMU: {[(pid, command_line(pid)) for pid in children]}"
 
 
 def children_of(parent: int) -> list[int]:
-    """Zombies too."""
+    """Return the pids of all children, zombies included."""
     found = []
     for pid in all_pids():
         try:

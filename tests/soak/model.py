@@ -1,39 +1,39 @@
-"""What should be: one small value for each container, changed by what is done and never by what is seen."""
+"""The expected state of each container, changed by operations and never by observations."""
 
 from dataclasses import dataclass, field
 from random import Random
 
-CROWD = 8
-"""So many containers at most, at any time."""
+MAX_CONTAINERS = 8
+"""The maximum number of containers at any time."""
 
-# Not /hang: a guest that only falls silent is no business of vtapd's unless a label asks for it.
+# Not /hang: vtapd notices a guest that only falls silent only if a label requests it.
 FAILING = ("/crash", "/panic", "/abort", "/trap", "/exit?code=7")
 CLEAN = ("/poweroff", "/exit?code=0")
 
 
 @dataclass
-class Member:
-    """One container, as the storm has left it."""
+class ExpectedContainer:
+    """The expected state of one container."""
 
     number: int
     guest: bool
     restart: str
-    """vtapd.restart, for those with a guest: always, on-failure or no."""
+    """vtapd.restart, if it has a guest: always, on-failure or no."""
     on_exit: str
     docker_restarts: bool
-    """Docker starts it again by itself (--restart unless-stopped)."""
+    """Docker restarts it (--restart unless-stopped)."""
     running: bool = True
     paused: bool = False
     detached: bool = False
     done: bool = False
     """Its guest has ended for good, in this run of the container."""
     connected: bool = False
-    """To a second network."""
+    """Whether it is connected to a second network."""
     removed: bool = False
     settling: bool = False
-    """Left in peace until the next checkpoint: vtapd itself is to stop it."""
+    """No operations until the next checkpoint: vtapd itself will stop it."""
     letter: str = ""
-    """By which its present name differs from others that it had."""
+    """A suffix that makes its present name differ from earlier ones."""
 
     @property
     def name(self) -> str:
@@ -45,7 +45,7 @@ class Member:
 
     @property
     def has_guest(self) -> bool:
-        """Whether a QEMU should run for it, or be on its way."""
+        """Whether a QEMU should run for it, or be starting."""
         return self.attached and self.guest and not self.done
 
     @property
@@ -53,18 +53,18 @@ class Member:
         return (1 + self.connected) * self.attached
 
     def comes_back(self, path: str) -> bool:
-        """Whether its guest is to be started again after this end."""
+        """Whether its guest is restarted after this end."""
         return self.restart == "always" or (self.restart == "on-failure" and path in FAILING)
 
     def begin_run(self) -> None:
-        """A new run of the container knows nothing of the one before."""
+        """Expect a new run of the container, without the history of the last one."""
         self.running, self.paused, self.detached, self.done = True, False, False, False
 
     def end_run(self) -> None:
         self.running = self.paused = self.detached = self.done = False
 
     def finish(self) -> None:
-        """Its guest is done, and takes the container with it if its label says so."""
+        """Expect that its guest is done, and stops the container if its label says so."""
         if self.on_exit == "stop":
             self.end_run()
             self.settling = True
@@ -82,27 +82,27 @@ class Member:
 class Model:
     """All containers, and whether the daemon runs."""
 
-    members: list[Member] = field(default_factory=list)
+    containers: list[ExpectedContainer] = field(default_factory=list)
     daemon_runs: bool = True
     made: int = 0
 
-    def make_member(self, random: Random) -> Member:
+    def make_container(self, random: Random) -> ExpectedContainer:
         self.made += 1
         restart = random.choices(("on-failure", "always", "no"), (4, 2, 2))[0]
-        member = Member(
+        expected = ExpectedContainer(
             self.made,
             guest=random.random() < 0.7,
             restart=restart,
             on_exit=random.choice(("stop", "keep")),
             docker_restarts=random.random() < 0.3,
         )
-        self.members.append(member)
-        return member
+        self.containers.append(expected)
+        return expected
 
     def forget_removed(self) -> None:
-        self.members = [member for member in self.members if not member.removed]
+        self.containers = [expected for expected in self.containers if not expected.removed]
 
-    def calm(self) -> None:
-        """All that was under way has come to its end."""
-        for member in self.members:
-            member.settling = False
+    def settle(self) -> None:
+        """Expect that everything under way has ended."""
+        for expected in self.containers:
+            expected.settling = False

@@ -15,8 +15,8 @@ from tests.bench.report import COLUMNS, README, write_readme
 Direction = Literal["times faster", "times the rival"]
 
 
-def figure(ours: Sequence[float], direction: Direction, *, sturdy: bool = True) -> Figure:
-    return Figure("it", "<it>", "a & b", "s", ours, [6.0] * len(ours), direction, sturdy=sturdy)
+def figure(ours: Sequence[float], direction: Direction, *, holds_under_load: bool = True) -> Figure:
+    return Figure("it", "<it>", "a & b", "s", ours, [6.0] * len(ours), direction, holds_under_load=holds_under_load)
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def test_ratio_is_worse_if_it_grew_by_a_third(before: float, now: float, directi
 
 
 def test_figures_that_depend_on_load_are_not_recorded() -> None:
-    recorded.record({"row": [figure([1.0], "times faster", sturdy=False)]})
+    recorded.record({"row": [figure([1.0], "times faster", holds_under_load=False)]})
     assert json.loads(recorded.FILE.read_text())["ratios"] == {}
     assert recorded.worse({"row": [figure([9.0], "times faster")]}) == []
 

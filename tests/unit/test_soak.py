@@ -2,64 +2,64 @@
 
 import pytest
 
-from tests.soak.actions import ACTIONS, WORLD_ACTIONS
-from tests.soak.model import CROWD, Member
-from tests.soak.storm import GUSTS_A_ROUND, NOBODY, Operation, Storm
+from tests.soak.actions import ACTIONS, HOST_ACTIONS
+from tests.soak.model import MAX_CONTAINERS, ExpectedContainer
+from tests.soak.schedule import ALL, STEPS_A_ROUND, Operation, Schedule
 
 ROUNDS = 24
 
 
-def blow(seed: int) -> list[list[Operation]]:
-    storm = Storm(seed)
-    return [gust for _ in range(ROUNDS) for gust in storm.round()]
+def steps_of(seed: int) -> list[list[Operation]]:
+    schedule = Schedule(seed)
+    return [step for _ in range(ROUNDS) for step in schedule.round()]
 
 
-def told(gusts: list[list[Operation]]) -> list[list[str]]:
-    return [[str(operation) for operation in gust] for gust in gusts]
+def listed(steps: list[list[Operation]]) -> list[list[str]]:
+    return [[str(operation) for operation in step] for step in steps]
 
 
 def test_same_seed_gives_the_same_operations() -> None:
-    assert told(blow(1)) == told(blow(1))
-    assert told(blow(1)) != told(blow(2))
+    assert listed(steps_of(1)) == listed(steps_of(1))
+    assert listed(steps_of(1)) != listed(steps_of(2))
 
 
 def test_every_operation_occurs() -> None:
-    happened = {operation.name for gust in blow(3) for operation in gust}
-    assert happened == {action.name for action in (*ACTIONS, *WORLD_ACTIONS)} | {"create"}
+    happened = {operation.name for step in steps_of(3) for operation in step}
+    assert happened == {action.name for action in (*ACTIONS, *HOST_ACTIONS)} | {"create"}
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_concurrent_operations_have_different_containers(seed: int) -> None:
-    for gust in blow(seed):
-        numbers = [operation.member.number for operation in gust]
+    for step in steps_of(seed):
+        numbers = [operation.expected.number for operation in step]
         assert len(numbers) == len(set(numbers))
-        if any(operation.name == "restart dockerd" for operation in gust):
-            assert len(gust) == 1
+        if any(operation.name == "restart dockerd" for operation in step):
+            assert len(step) == 1
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_operations_that_need_the_daemon_occur_only_while_it_runs(seed: int) -> None:
     needing = {action.name for action in ACTIONS if action.needs_daemon}
     runs = True
-    for number, gust in enumerate(blow(seed)):
-        runs = runs or number % GUSTS_A_ROUND == 0
-        names = {operation.name for operation in gust}
+    for number, step in enumerate(steps_of(seed)):
+        runs = runs or number % STEPS_A_ROUND == 0
+        names = {operation.name for operation in step}
         runs = "start vtapd" in names or (runs and not names & {"kill vtapd", "stop vtapd"})
         assert runs or not names & needing
-        if any(operation.member is NOBODY for operation in gust):
+        if any(operation.expected is ALL for operation in step):
             assert not names & needing
 
 
 def test_number_of_containers_is_bounded() -> None:
-    storm = Storm(4)
+    schedule = Schedule(4)
     for _ in range(ROUNDS):
-        storm.round()
-        assert len(storm.model.members) <= CROWD
-        assert not any(member.removed for member in storm.model.members)
+        schedule.round()
+        assert len(schedule.model.containers) <= MAX_CONTAINERS
+        assert not any(expected.removed for expected in schedule.model.containers)
 
 
-def guest(restart: str, on_exit: str = "keep") -> Member:
-    return Member(1, guest=True, restart=restart, on_exit=on_exit, docker_restarts=False)
+def guest(restart: str, on_exit: str = "keep") -> ExpectedContainer:
+    return ExpectedContainer(1, guest=True, restart=restart, on_exit=on_exit, docker_restarts=False)
 
 
 def test_restart_policy_decides_whether_a_guest_comes_back() -> None:

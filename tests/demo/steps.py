@@ -1,4 +1,4 @@
-"""The steps of the demo, in order. Each shows what a user would type, what came of it, and fails unless it is right."""
+"""The steps of the demo, in order. Each shows what a user would type and its output, and fails if it is wrong."""
 
 import shutil
 import tempfile
@@ -9,10 +9,10 @@ from pathlib import Path
 from tests.images.container import make_guest
 from tests.images.packages import static_busybox
 
+from .daemon import VTAPD, Vtapd
 from .engine import service_runs, start_docker, users_docker
 from .leftovers import IMAGE, NETNS_DIR, RUN_DIR, Leftovers
-from .product import VTAPD, Vtapd
-from .stage import DemoError, eventually, headline, require, run, say, shown, timed, typed
+from .terminal import DemoError, eventually, headline, require, run, show_command, show_output, show_text, show_time
 from .web import first_page, get, port_is_free
 
 GREETING, COLOUR = "Hiya, Gump!", "#F444FF"
@@ -24,8 +24,8 @@ HERE = Path(__file__).parent
 
 
 @dataclass
-class Story:
-    """What later steps know from earlier ones."""
+class Demo:
+    """The state that later steps need from earlier ones."""
 
     made: Leftovers
     host: str = "127.0.0.1"
@@ -38,7 +38,7 @@ class Story:
     def url(self) -> str:
         return f"http://{self.host}:{self.port}"
 
-    def tell(self) -> None:
+    def run(self) -> None:
         self.made.home = tempfile.mkdtemp(prefix="vtapd-demo-")
         self.made.save()
         self.find_docker()
@@ -56,12 +56,14 @@ class Story:
         if host is not None and not service_runs():
             self.made.docker_host = host
             self.made.save()
-            say(f"Yours answers on {host}. The demo adds one container and one image, and removes them at the end.")
+            show_text(
+                f"Yours answers on {host}. The demo adds one container and one image, and removes them at the end."
+            )
             return
-        say(f"{'A vtapd serves yours already' if host else 'None runs here'}, so the demo starts one of its own.")
+        show_text(f"{'A vtapd serves yours already' if host else 'None runs here'}, so the demo starts one of its own.")
         self.host, seconds = start_docker(self.made)
-        timed("dockerd started", seconds, f"in a network of its own: its published ports are on {self.host}")
-        say(f"  export DOCKER_HOST={self.made.docker_host}")
+        show_time("dockerd started", seconds, f"in a network of its own: its published ports are on {self.host}")
+        show_text(f"  export DOCKER_HOST={self.made.docker_host}")
 
     def build_image(self) -> None:
         headline("An image: busybox, and a unikernel in a file")
@@ -71,19 +73,19 @@ class Story:
         context.mkdir()
         for source, name in ((guest, "hello.bin"), (static_busybox(), "busybox"), (HERE / "Dockerfile", "Dockerfile")):
             shutil.copy(source, context / name)
-        typed("cat Dockerfile")
-        shown((HERE / "Dockerfile").read_text())
+        show_command("cat Dockerfile")
+        show_output((HERE / "Dockerfile").read_text())
         self.made.image = self._free_image()
         self.made.save()
-        typed(f"docker build -t {self.made.image} .")
+        show_command(f"docker build -t {self.made.image} .")
         self.made.docker("build", "-q", "--label", self.made.label, "-t", self.made.image, str(context))
-        timed("built", time.monotonic() - began, f"/hello.bin has {guest.stat().st_size // 1000} kB")
+        show_time("built", time.monotonic() - began, f"/hello.bin has {guest.stat().st_size // 1000} kB")
 
     def start_vtapd(self) -> None:
         headline("The daemon")
         self.vtapd = Vtapd(self.made)
-        typed(f"vtapd run --config {self.vtapd.config}")
-        timed("ready", self.vtapd.start())
+        show_command(f"vtapd run --config {self.vtapd.config}")
+        show_time("ready", self.vtapd.start())
 
     def run_container(self) -> None:
         headline("A container whose label names a kernel")
@@ -96,41 +98,43 @@ class Story:
         else:
             raise DemoError(f"no port from {PORTS.start} to {PORTS.stop - 1} is free")
         if self.port != PORT:
-            say(f"  (port {PORT} is taken here)")
+            show_text(f"  (port {PORT} is taken here)")
         returned = time.monotonic()
         page = self._await_page()
         answered = time.monotonic()
         require(GREETING in page, f"another page than the guest's:\n{page}")
         row = eventually(lambda: self._row("running", "ready"), "vtapd ps shows it running", ENDS_S)
         self.container_id = str(row["id"])
-        timed("docker run returned", returned - began)
-        timed("attached", self.vtapd.metric("vtapd_attach_seconds_sum"), "Docker's start event to the last step done")
-        timed("QEMU running", self.vtapd.metric("vtapd_guest_start_seconds_sum"), "from its spawn")
-        timed("first answer", answered - began, f"of {self.url}, since docker run was typed")
+        show_time("docker run returned", returned - began)
+        show_time(
+            "attached", self.vtapd.metric("vtapd_attach_seconds_sum"), "Docker's start event to the last step done"
+        )
+        show_time("QEMU running", self.vtapd.metric("vtapd_guest_start_seconds_sum"), "from its spawn")
+        show_time("first answer", answered - began, f"of {self.url}, since docker run was typed")
 
     def fetch_page(self) -> None:
         headline("The guest serves on the container's address, through the published port")
-        typed(f"curl {self.url}/")
+        show_command(f"curl {self.url}/")
         page = get(self.url)
-        shown(page)
+        show_output(page)
         require(GREETING in page and COLOUR in page, "that is not the purple page")
-        typed(f"docker logs {self.name}")
+        show_command(f"docker logs {self.name}")
         console = self._console()
-        shown(console)
+        show_output(console)
         require(console.count("serving on") == 1, "the guest's console is not in docker logs")
 
     def look_inside(self) -> None:
         headline("What vtapd did")
         link = NETNS_DIR / self.container_id[:12]
-        typed(f"ip netns exec {link.name} ip -brief link")
+        show_command(f"ip netns exec {link.name} ip -brief link")
         links = run(["ip", "netns", "exec", link.name, "ip", "-brief", "link"])
-        shown(links)
-        typed(f"vtapd inspect {self.name}")
-        told = self.vtapd.inspect(self.name)
-        interface, guest = told["interfaces"][0], told["guest"]
+        show_output(links)
+        show_command(f"vtapd inspect {self.name}")
+        inspected = self.vtapd.inspect(self.name)
+        interface, guest = inspected["interfaces"][0], inspected["guest"]
         tap = interface["tap"]
-        shown(
-            f"netns      {told['netns']} -> {link.readlink()}\n"
+        show_output(
+            f"netns      {inspected['netns']} -> {link.readlink()}\n"
             f"interface  {interface['name']}: {interface['mac']}, {', '.join(interface['addresses'])}, "
             f"gateway {interface['gateway']}, now the guest's\n"
             f"tap        {tap['name']}, device {tap['device']}, node {tap['node']}, rule c {tap['device']} rwm\n"
@@ -142,15 +146,15 @@ class Story:
 
     def crash(self) -> None:
         headline("The guest crashes: a triple fault")
-        typed(f"curl {self.url}/crash")
-        shown(get(f"{self.url}/crash"))
+        show_command(f"curl {self.url}/crash")
+        show_output(get(f"{self.url}/crash"))
         began = time.monotonic()
         eventually(lambda: self._row("running", "ready").get("restarts") == 1, "the guest is started again", SERVES_S)
         page = self._await_page()
         answered = time.monotonic()
         require(GREETING in page, f"another page than the guest's:\n{page}")
         last = self.vtapd.row(self.name)["last_exit"]
-        timed(
+        show_time(
             "serves again",
             answered - began,
             f"the end was seen as {last['reason']}, and waited {last['delay_s']:.2g} s",
@@ -160,30 +164,30 @@ class Story:
 
     def count(self) -> None:
         headline("Seen by the operator")
-        typed("vtapd ps")
-        shown(self.vtapd.ask("ps"))
-        typed(f"curl http://127.0.0.1:{self.vtapd.port}/metrics | grep {self.name}")
-        shown("\n".join(line for line in self.vtapd.scrape().splitlines() if f'"{self.name}"' in line))
+        show_command("vtapd ps")
+        show_output(self.vtapd.command("ps"))
+        show_command(f"curl http://127.0.0.1:{self.vtapd.port}/metrics | grep {self.name}")
+        show_output("\n".join(line for line in self.vtapd.scrape().splitlines() if f'"{self.name}"' in line))
         restarts = self.vtapd.metric("vtapd_guest_restarts_total", container=self.name)
         ends = self.vtapd.metric("vtapd_guest_exits_total", container=self.name, reason="guest-reset")
         require((restarts, ends) == (1, 1), f"counted {restarts:g} restarts and {ends:g} ends, not one of each")
 
     def clean_up(self) -> None:
-        """The last step is checked as well: nothing may be left."""
+        """Clean up. This last step is checked, too: nothing may be left."""
         headline("Cleaning up")
-        typed(f"docker rm -f {self.name}")
+        show_command(f"docker rm -f {self.name}")
         began = time.monotonic()
         self.made.remove_containers()
-        timed("all undone", time.monotonic() - began)
+        show_time("all undone", time.monotonic() - began)
         require(not self._row(), "vtapd still lists the container")
         require(not (NETNS_DIR / self.container_id[:12]).is_symlink(), "its network namespace is still linked")
         problems = self.made.remove()
         require(not problems, "; ".join(problems))
-        say("  Nothing is left: no container, image, process, interface or file.")
+        show_text("  Nothing is left: no container, image, process, interface or file.")
 
     def explain_what_runs(self) -> None:
         headline("It keeps running")
-        shown(
+        show_output(
             f"export DOCKER_HOST={self.made.docker_host} VTAPD_SOCKET={RUN_DIR / 'control.sock'}\n"
             f"curl {self.url}/                    # also /crash /panic /hang /poweroff /exit?code=3 /info\n"
             f"docker logs -f {self.name}\n"
@@ -197,13 +201,13 @@ class Story:
         )
 
     def log_tail(self) -> str:
-        """The daemon's last words, if it got so far."""
+        """Return the daemon's last log lines, if it was started."""
         return self.vtapd.log_tail() if hasattr(self, "vtapd") else ""
 
     def _docker_run(self) -> bool:
-        """False where Docker could not have the port."""
+        """Start the container. Return False if Docker could not have the port."""
         options = ["-d", "--name", self.name, "-p", f"{self.port}:80", "-l", f"vtapd.kernel={KERNEL}", self.made.image]
-        typed(f"docker run {' '.join(options)}")
+        show_command(f"docker run {' '.join(options)}")
         try:
             self.made.docker("run", *options)
         except DemoError as error:
@@ -217,7 +221,7 @@ class Story:
         taken = self.made.docker("ps", "-a", "--format", "{{.Names}}").split()
         self.name = next(name for name in (f"kek{number}" for number in range(1, 1000)) if name not in taken)
         if self.name != NAME:
-            say(f"  (the name {NAME} is taken here)")
+            show_text(f"  (the name {NAME} is taken here)")
 
     def _free_image(self) -> str:
         taken = self.made.docker("images", "-q", IMAGE)
@@ -233,7 +237,7 @@ class Story:
         try:
             return first_page(self.url, SOON_S)
         except DemoError:
-            self._row()  # raises where vtapd has given up, and says why
+            self._row()  # raises with the reason if vtapd has given up
         return first_page(self.url, SERVES_S)
 
     def _console(self) -> str:

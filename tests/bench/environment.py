@@ -1,7 +1,7 @@
-"""Where measurements happen: the integration tests' own Docker in a network apart, and a daemon for each measurement.
+"""Where measurements run: the integration tests' Docker in a separate network, and a daemon for each measurement.
 
 The daemon's run-time folder is on a tmpfs, as /run is on real machines; on a disk each record would wait for its fsync.
-And it has the priority that its unit gives it.
+The daemon has the priority that its unit gives it.
 """
 
 import os
@@ -27,7 +27,7 @@ Line = dict[str, object]
 
 @contextmanager
 def bench_machine() -> Iterator[Machine]:
-    """Images are built and imported before anything is timed. Afterwards nothing is left, whatever went wrong."""
+    """Build and import images before anything is timed, and leave nothing behind in any case."""
     sweep()
     NETNS_FOLDER.mkdir(parents=True, exist_ok=True)
     machine = Machine()
@@ -43,7 +43,7 @@ def bench_machine() -> Iterator[Machine]:
 
 @contextmanager
 def running_daemon(machine: Machine, config: Tables) -> Iterator[Daemon]:
-    """At its defaults but for `config`. It leaves its containers attached, for the next one to adopt."""
+    """Run a daemon with defaults but for `config`. It leaves its containers attached, for the next one to adopt."""
     ours: Tables = {"attach": {"run_dir": str(RUN_DIR)}, "log": {"level": "info"}}
     daemon = Daemon(machine, merged(ours, config), AS_THE_UNIT).start()
     try:
@@ -55,7 +55,7 @@ def running_daemon(machine: Machine, config: Tables) -> Iterator[Daemon]:
 
 
 def await_line(daemon: Daemon, event: str, container: str, number: int = 1) -> Line:
-    """The `number`th such line of the daemon's log about this container."""
+    """Return the `number`th log line with this event of this container."""
 
     def found() -> Line:
         lines = [line for line in daemon.log_lines() if line.get("event") == event]
@@ -78,5 +78,5 @@ def number_in(line: Line, key: str) -> float:
 
 
 def logged_at_s(line: Line) -> float:
-    """When a line was written, in seconds since the epoch."""
+    """Return when a line was written, in seconds since the epoch."""
     return datetime.fromisoformat(str(line["timestamp"])).timestamp()

@@ -1,4 +1,4 @@
-"""The daemon under demonstration: `vtapd run` started as systemd would start it, and asked as its users ask it."""
+"""The daemon of the demo: `vtapd run` started as systemd would start it, and used as its users use it."""
 
 import json
 import socket
@@ -13,7 +13,7 @@ from typing import Any  # what `vtapd --json` prints
 from prometheus_client.parser import text_string_to_metric_families
 
 from .leftovers import RUN_DIR, Leftovers
-from .stage import DemoError, run
+from .terminal import DemoError, run
 from .web import get, port_is_free
 
 VTAPD = Path(sys.executable).with_name("vtapd")
@@ -25,7 +25,7 @@ CONFIG = """\
 host = "{docker_host}"
 
 [attach]
-containers = "labelled"  # the demo's own container and no other
+containers = "labelled"  # only the demo's own container
 run_dir = "{run_dir}"
 
 [metrics]
@@ -37,7 +37,7 @@ format = "json"
 
 
 class Vtapd:
-    """Started by `start`; ended by the leftovers."""
+    """Started by `start`, and ended by the leftovers."""
 
     def __init__(self, made: Leftovers) -> None:
         self._made = made
@@ -46,7 +46,7 @@ class Vtapd:
         self.port = METRICS_PORT if port_is_free(METRICS_PORT, "127.0.0.1") else _any_port()
 
     def start(self) -> float:
-        """Returns when it told READY=1 (man 3 sd_notify), with the seconds that it took."""
+        """Start it, and return the seconds until READY=1 (man 3 sd_notify)."""
         began = time.monotonic()
         self.config.write_text(CONFIG.format(docker_host=self._made.docker_host, run_dir=RUN_DIR, port=self.port))
         notify = Path(self._made.home) / "notify"
@@ -62,7 +62,7 @@ class Vtapd:
                 env=self._made.docker_env() | {"NOTIFY_SOCKET": str(notify)},
             )
             self._made.note_process("vtapd", process.pid)
-            while not _told_ready(listener):
+            while not _is_ready(listener):
                 if process.poll() is not None or time.monotonic() - began > READY_S:
                     raise DemoError(f"vtapd run did not get ready:\n{self.log_tail()}")
         return time.monotonic() - began
@@ -70,23 +70,23 @@ class Vtapd:
     def log_tail(self, count: int = 15) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:]) if self.log.exists() else ""
 
-    def ask(self, *args: str) -> str:
+    def command(self, *args: str) -> str:
         return run([str(VTAPD), "--socket", str(RUN_DIR / "control.sock"), *args])
 
     def row(self, name: str) -> dict[str, Any]:
-        """A container's line of `vtapd ps`; empty where it is not listed."""
-        rows: list[dict[str, Any]] = json.loads(self.ask("ps", "--json"))
+        """Return a container's line of `vtapd ps`; empty if it is not listed."""
+        rows: list[dict[str, Any]] = json.loads(self.command("ps", "--json"))
         return next((row for row in rows if row["name"] == name), {})
 
     def inspect(self, name: str) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self.ask("inspect", name, "--json"))
+        answer: dict[str, Any] = json.loads(self.command("inspect", name, "--json"))
         return answer
 
     def scrape(self) -> str:
         return get(f"http://127.0.0.1:{self.port}/metrics")
 
     def metric(self, name: str, **labels: str) -> float:
-        """One series' value; raises DemoError where there is none."""
+        """Return the value of one series; raises DemoError if there is none."""
         for value in _series(self.scrape(), name, labels):
             return value
         raise DemoError(f"no metric {name} with {labels}")
@@ -99,7 +99,7 @@ def _series(text: str, name: str, labels: dict[str, str]) -> Iterator[float]:
                 yield sample.value
 
 
-def _told_ready(listener: socket.socket) -> bool:
+def _is_ready(listener: socket.socket) -> bool:
     try:
         return b"READY=1" in listener.recv(4096).splitlines()
     except TimeoutError:

@@ -1,4 +1,4 @@
-"""What one guest costs beside its own memory, by which one reckons how many of them a machine has room for."""
+"""What one guest costs in addition to its own memory; from this follows how many fit on a machine."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ from tests.harness.footprint import await_nothing_left, descriptor_count
 from tests.harness.machine import Machine
 
 from .accounting import cpu_s, private_mib, resident_mib
-from .crowd import docker_daemons
+from .environment import await_attached, await_line, running_daemon
 from .figures import Figure, Limit
-from .stage import await_attached, await_line, running_daemon
+from .many_containers import docker_daemons
 
 SIZE, MEMORY_MIB = 10, 16
 MOST_MIB = 1
@@ -19,7 +19,7 @@ OVERHEAD_MIB = 48  # the default of guest.overhead
 
 @dataclass(frozen=True)
 class _Costs:
-    """Of one of SIZE guests."""
+    """The costs of one of SIZE guests."""
 
     cpu_s: float
     rivals_cpu_s: float
@@ -28,7 +28,7 @@ class _Costs:
     qemu_mib: float
 
 
-def measure_crew(machine: Machine, repetitions: int) -> list[Figure]:
+def measure_guest_cost(machine: Machine, repetitions: int) -> list[Figure]:
     costs = [_measure(machine) for _ in range(repetitions)]
     return [
         Figure(
@@ -56,7 +56,7 @@ def measure_crew(machine: Machine, repetitions: int) -> list[Figure]:
         Figure(
             name="qemu-memory",
             what=f"a guest's QEMU: private memory, with {MEMORY_MIB} MiB for the guest",
-            rival=f"what its container is to have room for: {MEMORY_MIB} MiB and guest.overhead",
+            rival=f"what its container must have room for: {MEMORY_MIB} MiB and guest.overhead",
             unit="MiB",
             ours=[each.qemu_mib for each in costs],
             theirs=[float(MEMORY_MIB + OVERHEAD_MIB)] * repetitions,
@@ -68,7 +68,7 @@ def measure_crew(machine: Machine, repetitions: int) -> list[Figure]:
 
 
 def _measure(machine: Machine) -> _Costs:
-    """By a daemon of its own, which has had a guest before: what the first one costs, the others do not."""
+    """Measure with a fresh daemon that has had one guest: the first guest costs more than the others."""
     rivals = docker_daemons(machine)
     with running_daemon(machine, {}) as daemon:
         _have_guests(machine, daemon, 1)
@@ -79,7 +79,7 @@ def _measure(machine: Machine) -> _Costs:
 
 
 def _have_guests(machine: Machine, daemon: Daemon, count: int) -> tuple[float, int, float]:
-    """So many, then none; meanwhile the daemon's memory and descriptors more, and the QEMUs' memory."""
+    """Start and remove guests; return the growth of the daemon's memory and descriptors, and the QEMUs' memory."""
     resident, descriptors = resident_mib([daemon.pid]), descriptor_count(daemon.pid)
     containers = Containers(machine)
     try:

@@ -1,4 +1,4 @@
-"""The real thing: a machine with its Docker and containers, a proxy before Docker, and daemon after daemon."""
+"""The real machine: Docker with its containers, a proxy in front of Docker, and one daemon after another."""
 
 import shutil
 from collections import deque
@@ -11,14 +11,14 @@ from tests.harness.docker_proxy import DockerProxy
 from tests.harness.machine import Machine, sweep
 from tests.harness.observe import NETNS_FOLDER
 
-from .model import Member
+from .model import ExpectedContainer
 
 LOG_LINES = 400
 STOP_S = 60.0
 
 
 def config(proxy: DockerProxy) -> Tables:
-    """Delays short enough that what is to happen happens within a storm, and no health that forgets a crash."""
+    """Return a configuration with short delays, so that everything happens within a run and no crash is forgotten."""
     return {
         "docker": {"host": proxy.host},
         "attach": {"resync": "2s"},
@@ -27,39 +27,41 @@ def config(proxy: DockerProxy) -> Tables:
     }
 
 
-class Stage:
-    """Daemon and containers under their numbers. Every life of the daemon leaves its log."""
+class Testbed:
+    """The daemon, and the containers by number. The log of each daemon is kept."""
 
     def __init__(self, machine: Machine, proxy: DockerProxy) -> None:
         self.machine, self.proxy = machine, proxy
         self.daemon = Daemon(machine, config(proxy))
         self.containers: dict[int, Container] = {}
-        self.lives = 0
+        self.daemon_starts = 0
         self._runs = False
         self.bugs: list[str] = []
         self.network = "soak"
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         machine.docker("network", "create", self.network)
 
-    def create(self, member: Member) -> None:
-        labels = {"restart": member.restart, "on-exit": member.on_exit, "kernel": "/hello.bin"} if member.guest else {}
+    def create(self, expected: ExpectedContainer) -> None:
+        labels = (
+            {"restart": expected.restart, "on-exit": expected.on_exit, "kernel": "/hello.bin"} if expected.guest else {}
+        )
         words = [word for name, value in labels.items() for word in ("--label", f"vtapd.{name}={value}")]
-        policy = "unless-stopped" if member.docker_restarts else "no"
-        options = ("--name", f"soak{member.number}", "--restart", policy, *words)
+        policy = "unless-stopped" if expected.docker_restarts else "no"
+        options = ("--name", f"soak{expected.number}", "--restart", policy, *words)
         made = self.machine.docker("run", "-d", *options, self.machine.image)
         self.machine.container_ids.add(made)
-        self.containers[member.number] = Container(self.machine, made, f"soak{member.number}")
+        self.containers[expected.number] = Container(self.machine, made, f"soak{expected.number}")
 
     def remove_all(self) -> None:
         self.machine.docker("rm", "-f", "-v", *(one.id for one in self.containers.values()), check=False)
 
-    def address(self, member: Member) -> str:
-        """On Docker's first network; not an address at all while it does not run."""
+    def address(self, expected: ExpectedContainer) -> str:
+        """Return the address on Docker's first network; empty if the container does not run."""
         shown = "{{.NetworkSettings.Networks.bridge.IPAddress}}"
-        return self.machine.docker("inspect", "-f", shown, self.containers[member.number].id)
+        return self.machine.docker("inspect", "-f", shown, self.containers[expected.number].id)
 
     def start_daemon(self) -> None:
-        self.lives += 1
+        self.daemon_starts += 1
         self.daemon.start()
         self._runs = True
 
@@ -76,23 +78,23 @@ class Stage:
 
     @property
     def daemon_has_gone(self) -> bool:
-        """By itself, which it never should."""
+        """Whether the daemon ended by itself, which it never should."""
         return self._runs and not self.daemon.is_running()
 
     def log_tail(self) -> str:
-        """Of this daemon and those before it."""
+        """Return the last log lines of this daemon and of those before it."""
         now = self.daemon.log_tail(LOG_LINES).splitlines() if self._runs else []
         return "\n".join([*self._log, *now][-LOG_LINES:])
 
     def _keep_log(self) -> None:
-        self._log.append(f"--- life {self.lives}")
+        self._log.append(f"--- daemon {self.daemon_starts}")
         self._log.extend(self.daemon.log_tail(LOG_LINES).splitlines())
         self.bugs += self.daemon.bugs()
 
 
 @contextmanager
-def soak_stage() -> Iterator[Stage]:
-    """Afterwards nothing is left, whatever went wrong."""
+def soak_testbed() -> Iterator[Testbed]:
+    """Yield the test bed, and leave nothing behind in any case."""
     sweep()
     NETNS_FOLDER.mkdir(parents=True, exist_ok=True)
     machine = Machine()
@@ -102,12 +104,12 @@ def soak_stage() -> Iterator[Stage]:
             machine.dockerd.set_live_restore(True)
             proxy = DockerProxy(machine.home / "relay.sock", machine.dockerd.socket)
             proxy.open()
-            stage = Stage(machine, proxy)
+            testbed = Testbed(machine, proxy)
             try:
-                yield stage
+                yield testbed
             finally:
-                if stage.daemon.is_running():
-                    stage.daemon.stop()
+                if testbed.daemon.is_running():
+                    testbed.daemon.stop()
                 proxy.close()
     finally:
         for container_id in machine.container_ids:

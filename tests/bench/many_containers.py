@@ -1,4 +1,4 @@
-"""Twenty attached containers, for the measurements of a daemon that has nothing to do."""
+"""Twenty attached containers, for the measurements of an idle daemon."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +12,8 @@ SIZE = 20
 
 
 @contextmanager
-def crowd(machine: Machine) -> Iterator[list[Container]]:
-    """They only sleep; whatever daemon is started next attaches or adopts them."""
+def many_containers(machine: Machine) -> Iterator[list[Container]]:
+    """Start containers that only sleep; the next daemon attaches or adopts them."""
     containers = Containers(machine)
     try:
         yield [containers.run() for _ in range(SIZE)]
@@ -22,6 +22,6 @@ def crowd(machine: Machine) -> Iterator[list[Container]]:
 
 
 def docker_daemons(machine: Machine) -> list[int]:
-    """dockerd and its containerd; not the shims, of which each container has one."""
+    """Return the pids of dockerd and its containerd, without the shims, of which each container has one."""
     own = processes_of(machine.dockerd.home)
     return [pid for pid in own if command_line(pid)[0].endswith(("dockerd", "containerd"))]

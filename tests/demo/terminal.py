@@ -1,4 +1,4 @@
-"""What the demo prints, and how it runs commands, waits and gives up."""
+"""What the demo prints, and how it runs commands, waits and fails."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ _COLOURED = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
 class DemoError(Exception):
-    """A step did not do what it should; the message is all that the reader gets."""
+    """A step did not do what it should; the message is all that the reader sees."""
 
 
 def _styled(code: str, text: str) -> str:
@@ -27,22 +27,22 @@ def headline(text: str) -> None:
     print("\n" + _styled("1", f"── {text}"), flush=True)
 
 
-def typed(command: str) -> None:
-    """A command as the reader could type it."""
+def show_command(command: str) -> None:
+    """Print a command as the reader could type it."""
     print(_styled("36", f"$ {command}"), flush=True)
 
 
-def say(text: str) -> None:
+def show_text(text: str) -> None:
     print(text, flush=True)
 
 
-def timed(what: str, seconds: float, note: str = "") -> None:
+def show_time(what: str, seconds: float, note: str = "") -> None:
     digits = 0 if seconds >= 0.01 else 1
     amount = f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.{digits}f} ms"
     print(f"  {what:<24}{_styled('32', f'{amount:>9}')}  {_styled('2', note)}", flush=True)
 
 
-def shown(text: str, most: int = 40) -> None:
+def show_output(text: str, most: int = 40) -> None:
     lines = text.rstrip().splitlines()
     for line in lines[:most]:
         print(f"  {line}")
@@ -59,7 +59,7 @@ def require(fact: object, otherwise: str) -> None:
 def run(
     argv: Sequence[str], *, env: Mapping[str, str] | None = None, check: bool = True, pass_fds: Sequence[int] = ()
 ) -> str:
-    """What the command printed. With `check`, a failure ends the demo and shows what was said."""
+    """Run a command and return its output. With `check`, a failure ends the demo and shows the output."""
     try:
         done = subprocess.run(
             argv, env=env, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False, pass_fds=pass_fds
@@ -73,7 +73,7 @@ def run(
 
 
 def eventually(check: Callable[[], Result], what: str, deadline_s: float) -> Result:
-    """The first truthy answer. A check that raises OSError is not there yet."""
+    """Return the first truthy result. A check that raises OSError is tried again."""
     until = time.monotonic() + deadline_s
     problem = ""
     while time.monotonic() < until:
