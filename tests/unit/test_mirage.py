@@ -2,13 +2,17 @@ from dataclasses import replace
 
 import pytest
 
+from supervisor.core.attach.actions import StartGuest
+from supervisor.core.attach.state import Desired
+from supervisor.core.guest.addressing import notes_on_others
 from supervisor.core.guest.console_scanner import ConsoleScanner
 from supervisor.core.kinds.kind import Mount, Verdict
 from supervisor.core.kinds.mirage import MIRAGE
 from supervisor.core.kinds.network import GuestNetwork
 from supervisor.errors import Rejected
 
-from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, ONLY_IPV6, booted
+from .things import BOTH_FAMILIES, ETH0, ETH1, NETWORK, NIC, NO_GATEWAY, ONLY_IPV6, booted
+from .world import World
 
 
 def test_network_is_passed_by_mirage_keys() -> None:
@@ -27,7 +31,13 @@ def test_ipv6_is_passed_with_ipv4_and_alone() -> None:
 
 
 def test_second_card_is_left_out_and_noted() -> None:
-    assert booted(MIRAGE, "", GuestNetwork((NIC, NIC1))).notes == ("Not passed to the guest: eth1.",)
+    desired = Desired(True, takeover=True, guest=True, cards=MIRAGE.most_cards, ip_versions=MIRAGE.ip_versions)
+    start = World({"eth0": ETH0, "eth1": ETH1}).converge(desired)[-1]
+    assert isinstance(start, StartGuest)
+    assert [uplink.original for uplink in start.uplinks] == [ETH0]
+    (note,) = notes_on_others(start.others, MIRAGE.ip_versions)
+    assert note.startswith("The guest has no card on eth1, which stays with the container: ")
+    assert note.endswith(": a guest of this kind can be given no more cards.")
 
 
 def test_unsupported_labels_are_refused_by_name() -> None:

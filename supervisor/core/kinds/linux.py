@@ -64,7 +64,7 @@ def _boot(request: BootRequest) -> Boot:
 
 def _room(network: GuestNetwork) -> Room:
     """The domain name has its place behind a host name without a dot."""
-    room = Room(nics=len(network.nics), ipv6=True, dns=2, routes=True, hostname=_HOSTNAME)
+    room = Room(ipv6=True, dns=2, routes=True, hostname=_HOSTNAME)
     hostname = room.hostname_of(network)
     return replace(room, domain=_HOSTNAME) if hostname and "." not in hostname else room
 

@@ -86,7 +86,6 @@ class GuestNetwork:
 class Room:
     """How much of a network a kind's format has room for."""
 
-    nics: int = 1
     ipv6: bool = False
     dns: int = 0
     routes: bool = False
@@ -126,10 +125,9 @@ def sayable(network: GuestNetwork, room: Room) -> tuple[Nic, ...]:
 
     A guest that asks DHCP needs no address. Raises Rejected if no card is left.
     """
-    cards = network.nics[: room.nics]
-    found = cards if network.dhcp else tuple(nic for nic in cards if room.has_for(nic))
+    found = network.nics if network.dhcp else tuple(nic for nic in network.nics if room.has_for(nic))
     if not found:
-        raise no_address([nic.container_name for nic in cards], room.ip_versions)
+        raise no_address([nic.container_name for nic in network.nics], room.ip_versions)
     return found
 
 
@@ -191,9 +189,7 @@ def _names_left_out(network: GuestNetwork, room: Room) -> Iterator[str]:
 
 
 def _parts_left_out(network: GuestNetwork, room: Room) -> Iterator[str]:
-    for nic in network.nics[room.nics :]:
-        yield nic.container_name
-    for nic in network.nics[: room.nics]:
+    for nic in network.nics:
         if room.has_for(nic):
             yield from _parts_of(nic, room)
         else:

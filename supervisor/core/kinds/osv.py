@@ -31,6 +31,7 @@ _MARKERS = (b"power-off-on-abort", b"_ZN3osv")
 _WRONG_OPTION = (
     rb"^(?:unrecognized option|not an option|duplicate option): |^the required argument for option '--.*' is missing$"
 )
+_ROOM = Room(dns=1)
 _OWN_OPTIONS = ("--ip", "--defaultgw", "--nameserver", "--env")
 
 
@@ -43,13 +44,12 @@ def _recognise(image: Image) -> str | None:
 def _boot(request: BootRequest) -> Boot:
     check_text("vtapd.args", request.args)
     network = request.network
-    room = Room(nics=len(network.nics) if network else 0, dns=1)
-    words = _network_words(network, room) if network else []
+    words = _network_words(network, _ROOM) if network else []
     words += [f"--mount-fs={_mount(mount)}" for mount in request.mounts]
     words += _options(request.kernel_args)
     program = [request.args] if request.args else []
     env = spell_environment(request.env, _spell_variable, room_left(request, " ".join([*words, *program])))
-    notes = (*(left_out(network, room) if network else ()), *env.notes)
+    notes = (*(left_out(network, _ROOM) if network else ()), *env.notes)
     return Boot(" ".join([*words, *env.words, *program]), notes=notes)
 
 

@@ -55,7 +55,7 @@ def _boot(request: BootRequest) -> Boot:
     given: GuestNetwork | None = None
     if network is not None:
         network = given = _carried(network)
-        room = Room(nics=len(network.nics), ipv6=True, dns=1, hostname=_HOSTNAME)
+        room = Room(ipv6=True, dns=1, hostname=_HOSTNAME)
         members += [_member("hostname", f'"{room.hostname_of(network)}"')] if room.hostname_of(network) else []
         members += _dns(request, room)
         members += [_member("net", net) for nic in sayable(network, room) for net in _nets(nic, network.dhcp)]

@@ -66,7 +66,7 @@ def _boot(request: BootRequest) -> Boot:
     notes: tuple[str, ...] = ()
     network = request.network
     if network is not None:
-        room = Room(nics=len(network.nics), dns=2, hostname=_FIELD, domain=_FIELD, search=True)
+        room = Room(dns=2, hostname=_FIELD, domain=_FIELD, search=True)
         cards = [_card(nic, network, room) for nic in sayable(network, room)]
         words.append("netdev.ip=" + (cards[0] if len(cards) == 1 else f"[ {' '.join(cards)} ]"))
         notes = left_out(network, room)
