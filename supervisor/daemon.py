@@ -26,11 +26,13 @@ from supervisor.container.reconciler import Reconciler
 from supervisor.container.record import Ledgers
 from supervisor.container.recovery import Leftovers
 from supervisor.edges.docker import Docker
-from supervisor.edges.qemu.spawn import find_user, forbid_core_dumps, keep_descriptors
+from supervisor.edges.qemu.spawn import find_user, forbid_core_dumps, mark_close_on_exec
 from supervisor.edges.records import Records
 from supervisor.edges.systemd.notify import notify, watchdog_interval_s
 from supervisor.errors import ConfigError, Transient
+from supervisor.guest.accelerator import Accelerator
 from supervisor.guest.confinement import Confinement
+from supervisor.guest.uids import UidPool
 from supervisor.observability.metrics import Counters
 from supervisor.reload import Reloading
 from supervisor.version import program_version
@@ -45,27 +47,29 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
     """Until SIGTERM or SIGINT. Raises a VtapdError when it cannot start. `path` is where SIGHUP has it look again."""
     user = find_user(config.guest.user)
     forbid_core_dumps()
-    keep_descriptors()
+    mark_close_on_exec()
     with _own_folder(config.run_dir), anyio.open_signal_receiver(signal.SIGHUP) as hangups:
         docker = Docker(config.docker.host, config.docker.timeout)
         try:
             engine = await docker.version()
             counters = Counters()
             leftovers = Leftovers()
-            confinement = Confinement(config.guest.qemu, config.guest.sandbox, config.run_dir, user, config.uids)
+            confinement = Confinement(config.guest.qemu, config.guest.sandbox, config.run_dir, user)
+            uids = UidPool(user, config.uids)
             for pid in leftovers.guests():
-                confinement.note(pid)
+                uids.note_running(pid)
             if config.guest.sandbox == "required":
-                await confinement.place()  # or the daemon does not start
+                await confinement.launch_environment()  # or the daemon does not start
             ledgers = Ledgers(Records(config.run_dir))
             context = Context(
                 config=config,
                 docker=docker,
                 ledgers=ledgers,
-                user=user,
                 counters=counters,
                 leftovers=leftovers,
                 confinement=confinement,
+                uids=uids,
+                accelerator=Accelerator(config.guest.qemu, user),
             )
             await _reach_systemd(context)
             reconciler = Reconciler(context)
@@ -78,7 +82,7 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
                     await tasks.start(reconciler.run)
                     tasks.start_soon(_watchdog)
                     tasks.start_soon(reloading.follow, hangups)
-                    tasks.start_soon(context.accelerator, config.guest.accel)
+                    tasks.start_soon(context.accelerator.choose, config.guest.accel)
                     tasks.start_soon(confinement.prepare)
                     tasks.start_soon(_follow_systemd, context, reconciler)
                     log.info("vtapd_started", version=program_version(), docker=engine, guests_run_as=user.name)

@@ -17,10 +17,13 @@ from supervisor.api.metrics_server import MetricsServer
 from supervisor.config import Config, load_config
 from supervisor.container.context import Context
 from supervisor.container.reconciler import Reconciler
+from supervisor.core.model import User
 from supervisor.edges.qemu.spawn import find_user
 from supervisor.edges.systemd.notify import notify
 from supervisor.edges.unix_sockets import give_to_group
 from supervisor.errors import VtapdError
+from supervisor.guest.accelerator import Accelerator
+from supervisor.guest.confinement import Confinement
 from supervisor.observability.log_setup import configure_logs
 
 FIXED = ("docker.host", "attach.run_dir")
@@ -64,18 +67,21 @@ class Reloading:
         moves = "metrics.listen" in changed
         server = await self._metrics.listen(new) if moves else None
         try:
-            await context.confinement.change(new.guest.qemu, new.guest.sandbox, user, new.uids)
+            confinement = await self._confinement(new, user, changed)
         except VtapdError:
             if server is not None:
                 server.close()
             raise
         if moves:
             self._metrics.switch_to(server)
-        context.config, context.user = new, user
+        if confinement is not context.confinement:
+            context.confinement.close()
+        context.config, context.confinement = new, confinement
+        context.uids = context.uids.reconfigured(user, new.uids)
         context.docker.timeout_s = new.docker.timeout
         if {"guest.qemu", "guest.user"} & set(changed):
-            context.forget_accelerator()
-        with suppress(FileNotFoundError):  # it was removed: then there is nothing to protect
+            context.accelerator = Accelerator(new.guest.qemu, user)
+        with suppress(FileNotFoundError):  # somebody removed it: then nobody can use it
             give_to_group(new.control_socket, new.control.group)
         configure_logs(new.log.level, new.log.format)
         for key in differing_keys(new, file):
@@ -83,6 +89,18 @@ class Reloading:
             log.warning("config_key_needs_restart", key=key, kept=kept, asked=asked, until="systemctl restart vtapd")
         self._reconciler.reconsider()
         return changed
+
+    async def _confinement(self, new: Config, user: User, changed: list[str]) -> Confinement:
+        """Return the confinement for guests that start from now on.
+
+        Raises a VtapdError if the configuration requires a sandbox and QEMU cannot have one.
+        """
+        if not {"guest.qemu", "guest.sandbox", "guest.user"} & set(changed):
+            return self._context.confinement
+        confinement = Confinement(new.guest.qemu, new.guest.sandbox, new.run_dir, user)
+        if new.guest.sandbox == "required":
+            await confinement.launch_environment()
+        return confinement
 
 
 def differing_keys(old: Config, new: Config) -> list[str]:

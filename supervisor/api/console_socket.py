@@ -8,19 +8,19 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from supervisor.container.worker import Worker
 from supervisor.errors import Permanent, Step
-from supervisor.guest.console_hub import Audience, Farewell, Viewer
+from supervisor.guest.console_hub import CloseReason, ConsoleHub, Viewer
 
 MAX_MESSAGE_BYTES = 1 << 16
 _WRITE_S = 30.0
 _CLOSE_S = 1.0
 _CODES = {
-    Farewell.CONTAINER_ENDED: WSCloseCode.OK,
-    Farewell.DAEMON_ENDS: WSCloseCode.GOING_AWAY,
-    Farewell.TOO_SLOW: WSCloseCode.POLICY_VIOLATION,
+    CloseReason.CONTAINER_ENDED: WSCloseCode.OK,
+    CloseReason.DAEMON_ENDS: WSCloseCode.GOING_AWAY,
+    CloseReason.TOO_SLOW: WSCloseCode.POLICY_VIOLATION,
 }
 
 
-def console_of(worker: Worker) -> Audience:
+def console_of(worker: Worker) -> ConsoleHub:
     """Return the console of the container's guest. Raises Permanent if it has no guest."""
     if worker.console is None:
         message = f"container {worker.name} has no guest, and no console: it is {worker.status().state}"
@@ -29,13 +29,13 @@ def console_of(worker: Worker) -> Audience:
     return worker.console
 
 
-async def serve_console(messages: web.WebSocketResponse, console: Audience, *, who: str, writes: bool) -> None:
+async def serve_console(messages: web.WebSocketResponse, console: ConsoleHub, *, who: str, writes: bool) -> None:
     """Serve the viewer until it leaves, the container ends, or it is too slow.
 
     Raises TimeoutError if the viewer no longer reads.
     """
     writer = console.writer
-    with console.admit(who, writes=writes) as viewer:
+    with console.connect(who, writes=writes) as viewer:
         if writes and not viewer.writes and writer is not None:
             viewer.put(f"{writer.who} writes already: you only watch")
         await messages.send_str(json.dumps({"writes": viewer.writes}))
@@ -50,7 +50,7 @@ async def serve_console(messages: web.WebSocketResponse, console: Audience, *, w
 
 
 async def _send(messages: web.WebSocketResponse, viewer: Viewer, scope: anyio.CancelScope) -> None:
-    while not isinstance(item := await viewer.next(), Farewell):
+    while not isinstance(item := await viewer.next(), CloseReason):
         with anyio.fail_after(_WRITE_S):
             if isinstance(item, bytes):
                 await messages.send_bytes(item)

@@ -104,7 +104,7 @@ class ControlRoutes:
         worker = self._worker(request)
         console = console_of(worker)
         writer = console.writer
-        answer = ConsoleShape(name=worker.name, said=console.said, writer=writer.who if writer else None)
+        answer = ConsoleShape(name=worker.name, said=console.recent_output, writer=writer.who if writer else None)
         return web.json_response(answer)
 
     async def _live_console(self, request: web.Request) -> web.StreamResponse:

@@ -7,7 +7,7 @@ from supervisor.container.worker import Worker
 from supervisor.core.formats.png import png_of_ppm
 from supervisor.core.guest.qemu_argv import has_screen
 from supervisor.edges import threads
-from supervisor.edges.qemu.memory_file import Scratch
+from supervisor.edges.qemu.memory_file import MemoryFile
 from supervisor.errors import Permanent, Step, Transient
 
 
@@ -22,7 +22,7 @@ async def capture_screen(worker: Worker) -> bytes:
         remedy = "start the container with label vtapd.screen=true, on a machine that can have one (pc, q35)"
         raise _none(worker, "its QEMU was started without a VGA card", remedy)
     try:
-        with closing(Scratch()) as picture:
+        with closing(MemoryFile()) as picture:
             await worker.draw_screen(picture.writer)
             return await threads.run_in_thread(partial(png_of_ppm, picture.read()))
     except Transient as error:

@@ -159,8 +159,8 @@ async def probe_sandbox(machine: Machine) -> Finding:
         return Finding("sandbox", "warn", "off: QEMU sees the host's files", remedy)
     user = _guest_user(machine)
     with tempfile.TemporaryDirectory(prefix="vtapd-check-") as folder:
-        confinement = Confinement(config.guest.qemu, "required", Path(folder), user, config.uids)
-        await confinement.place()
+        confinement = Confinement(config.guest.qemu, "required", Path(folder), user)
+        await confinement.launch_environment()
     return Finding("sandbox", "ok", "QEMU runs in its own file system")
 
 

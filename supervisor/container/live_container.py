@@ -30,9 +30,9 @@ from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import process
 from supervisor.errors import Permanent, Rejected, Step, Transient, VtapdError
-from supervisor.guest.console_hub import Farewell
+from supervisor.guest.console_hub import CloseReason
 from supervisor.guest.controller import GuestController
-from supervisor.guest.launcher import GuestPlan, examine
+from supervisor.guest.guest_plan import GuestPlan, examine
 from supervisor.guest.qemu_process import SocketPaths
 
 _ENDS_WITH_CONTAINER_S = 5.0
@@ -148,12 +148,11 @@ class ContainerRun:
         if self.keeper.session is not None:
             await self.keeper.session.wait_ended(_ENDS_WITH_CONTAINER_S)
             self.keeper.settle()
-        self.keeper.audience.close(Farewell.CONTAINER_ENDED)
-        self.close()
+        self.close(CloseReason.CONTAINER_ENDED)
 
-    def close(self) -> None:
-        """Give all descriptors back; everything in the container stays as it is."""
-        self.keeper.close()
+    def close(self, reason: CloseReason = CloseReason.DAEMON_ENDS) -> None:
+        """Close all descriptors. Everything in the container stays as it is."""
+        self.keeper.close(reason)
         self.steps.close()
 
     def status(self, error: VtapdError | None) -> ContainerStatus:

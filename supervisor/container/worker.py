@@ -24,7 +24,7 @@ from supervisor.core.model import Container, ContainerId, Incarnation, Record, s
 from supervisor.core.report.status import ContainerStatus
 from supervisor.edges.kernel import netns, process
 from supervisor.errors import ContainerGone, Permanent, Rejected, Step, Transient, VtapdError
-from supervisor.guest.console_hub import Audience
+from supervisor.guest.console_hub import ConsoleHub
 from supervisor.guest.qemu_process import SocketPaths
 from supervisor.observability.log_setup import NameInLog
 
@@ -75,10 +75,10 @@ class Worker:
         return self.current is not None and self.current.steps.attached
 
     @property
-    def console(self) -> Audience | None:
+    def console(self) -> ConsoleHub | None:
         """The console of its guest; None if it has no guest."""
         run = self.current
-        return run.keeper.audience if run is not None and run.keeper.plan is not None else None
+        return run.keeper.console_hub if run is not None and run.keeper.plan is not None else None
 
     def status(self) -> ContainerStatus:
         """Return what is known of the container now."""

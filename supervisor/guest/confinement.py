@@ -1,11 +1,11 @@
-"""What stands between a QEMU and everything else: which file system it lives in, and whom it runs as."""
+"""Isolate QEMU from the host's files: build the filesystem sandbox, and prove that QEMU runs in it."""
 
 import os
 import shutil
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from supervisor.edges.kernel import netns, process
 from supervisor.edges.qemu import spawn
 from supervisor.edges.qemu.boot_folder import BootFolder
 from supervisor.edges.qemu.sandbox import Sandbox
-from supervisor.errors import ContainerGone, Permanent, Step, VtapdError
+from supervisor.errors import Permanent, Step, VtapdError
 
 _PROOF_S = 10.0
 
@@ -26,89 +26,74 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a QEMU is started."""
+class LaunchEnvironment:
+    """The program to start as QEMU, and the file system that it gets."""
 
     program: str
     start: Callable[[threading.Thread], None] = threading.Thread.start
-    """Starts a thread that sees the files which that QEMU is to see."""
+    """Starts a thread in that file system."""
 
 
 Identity = tuple[int, int, int]
-"""Of a file: what changes when a package brings another one of that name."""
+"""Device, inode and modification time of a program: they change when a package replaces it."""
 
 
 class Confinement:
-    """One a daemon."""
+    """The sandbox for one configuration of QEMU. Another configuration gets a new object, and then this is closed."""
 
-    def __init__(self, program: str, sandbox: str, base: Path, user: User, uids: range) -> None:
+    def __init__(self, program: str, mode: str, base: Path, user: User) -> None:
+        """`mode` is [guest] sandbox. `base` is a folder that the sandbox covers; `user` is for the proof."""
         self._program = program
-        self._mode = sandbox
+        self._mode = mode
         self._base = base
         self._user = user
-        self._uids = uids
-        self._turn = 0
-        self._holders: dict[int, tuple[Pid, int]] = {}
-        """Pid and start of the guest that runs under a uid."""
         self._identity: Identity | None = None
         self._sandbox: Sandbox | None = None
         self._building = anyio.Lock()
 
     async def prepare(self) -> None:
-        """Build before the first guest waits for it."""
-        with suppress(VtapdError):  # the first guest tries again, and tells of it
-            await self.place()
+        """Build the sandbox before the first guest needs it. Errors are left for that guest to report."""
+        with suppress(VtapdError):
+            await self.launch_environment()
 
-    async def change(self, program: str, sandbox: str, user: User, uids: range) -> None:
-        """For guests that start from now on.
+    async def launch_environment(self) -> LaunchEnvironment:
+        """Return where to start QEMU: in its sandbox, or among the host's files if there can be no sandbox.
 
-        Raises a VtapdError, and changes nothing, where QEMU must be walled in and cannot be.
-        """
-        before = self._program, self._mode, self._user, self._uids
-        self._program, self._mode, self._user, self._uids = program, sandbox, user, uids
-        if before[:2] == (program, sandbox):
-            return
-        self._identity = None
-        if sandbox == "required":
-            try:
-                await self.place()
-            except VtapdError:
-                self._program, self._mode, self._user, self._uids = before
-                self._identity = None
-                raise
-
-    async def place(self) -> Place:
-        """Its own file system, built anew where QEMU was installed anew; or the host's, where none can be had.
-
-        Raises Permanent where the configuration says that it must have one.
+        A program that was replaced gets a new sandbox, and what an earlier call returned may no longer start anything:
+        use the result before the next `await`. Raises Permanent if the configuration requires a sandbox that cannot be.
         """
         program, identity = _locate(self._program)
         if identity is None or self._mode == "off":
-            return Place(str(program))
+            return LaunchEnvironment(str(program))
         async with self._building:
             if identity != self._identity or (self._mode == "required" and self._sandbox is None):
                 await self._build(program)
                 self._identity = identity
-        return Place(str(program), self._sandbox.start) if self._sandbox else Place(str(program))
+            sandbox = self._sandbox
+        return LaunchEnvironment(str(program), sandbox.start) if sandbox else LaunchEnvironment(str(program))
 
-    async def _build(self, program: Path) -> None:
+    def close(self) -> None:
+        """Let go of the sandbox. A QEMU that runs in it keeps it."""
         if self._sandbox is not None:
             self._sandbox.close()
-            self._sandbox = None
+            self._sandbox = self._identity = None
+
+    async def _build(self, program: Path) -> None:
+        self.close()
         try:
             self._sandbox = await self._proven(program)
             log.info("sandbox_built", program=str(program))
         except Permanent as error:
             if self._mode == "required":
                 raise
-            log.warning("sandbox_unavailable", error=str(error), until="QEMU is installed anew or vtapd starts again")
+            log.warning("sandbox_unavailable", error=str(error), until="QEMU is installed again or vtapd starts again")
 
     async def _proven(self, program: Path) -> Sandbox:
-        """One in which QEMU was seen to find its libraries."""
+        """Return a new sandbox in which QEMU was seen to run."""
         sandbox = await threads.run_in_thread(partial(Sandbox, program, self._base))
         try:
             complaint = await self._try(program, sandbox)
-        except Permanent as error:  # its interpreter is not there, say
+        except Permanent as error:  # the program's interpreter is missing in the sandbox, for example
             complaint = error.message
         except BaseException:
             sandbox.close()
@@ -123,12 +108,12 @@ class Confinement:
         return sandbox
 
     async def _try(self, program: Path, sandbox: Sandbox) -> str:
-        """What is wrong, in words."""
+        """Run `qemu --version` in the sandbox. Return why that failed, or an empty string."""
         folder = BootFolder()
         try:
-            words = (str(program), "--version")
-            ask = partial(spawn.spawn, str(program), words, (), folder.descriptor, self._user, {})
-            child = process.watch(*await netns.run_inside(Pid(os.getpid()), {}, ask, sandbox.start))
+            arguments = (str(program), "--version")
+            begin = partial(spawn.spawn, str(program), arguments, (), folder.descriptor, self._user, {})
+            child = process.watch(*await netns.run_inside(Pid(os.getpid()), {}, begin, sandbox.start))
         finally:
             folder.close()
         try:
@@ -136,43 +121,13 @@ class Confinement:
                 await anyio.wait_readable(child.pidfd)
             child.kill()
             await anyio.wait_readable(child.pidfd)
-            return "" if child.reap() == 0 else child.read_stderr() or "it fails without a word"
+            return "" if child.reap() == 0 else child.read_stderr() or "it fails without a message"
         finally:
             child.close()
 
-    def next_user(self) -> User:
-        """A uid that no living guest has; the user's own where no range is configured."""
-        for _ in self._uids:
-            uid = self._uids[self._turn % len(self._uids)]
-            self._turn += 1
-            if not self._is_held(uid):
-                return replace(self._user, uid=uid)
-        return self._user
-
-    def limits(self, user: User, cpus: int) -> dict[int, int]:
-        """What a guest under this user may use of the machine."""
-        return spawn.limits_of(cpus, alone=user.uid != self._user.uid)
-
-    def note(self, pid: Pid) -> None:
-        """A guest runs: under which uid, /proc says."""
-        uid = process.observe_user(pid)
-        with suppress(ContainerGone):
-            if uid is not None:
-                self._holders[uid] = (pid, process.start_ticks(pid))
-
-    def _is_held(self, uid: int) -> bool:
-        if uid not in self._holders:
-            return False
-        pid, ticks = self._holders[uid]
-        with suppress(ContainerGone):
-            if process.start_ticks(pid) == ticks:
-                return True
-        del self._holders[uid]
-        return False
-
 
 def _locate(program: str) -> tuple[Path, Identity | None]:
-    """Where a program is, with all symlinks resolved; without an identity where there is none."""
+    """Return where a program is, with all symlinks resolved. Its identity is None if it does not exist."""
     found = shutil.which(program)
     if found is None:
         return Path(program), None

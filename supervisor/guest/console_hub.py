@@ -1,7 +1,7 @@
-"""Those who watch a container's guest on its console (`vtapd console`), and the one of them who types.
+"""Share one guest console among all who watch it with `vtapd console`; at most one of them types.
 
-They stay while guests come and go, and go with the container. None of them holds the guest up: a viewer who is too slow
-is parted with, and what a guest does not read is dropped, both with a word.
+Viewers stay connected while guests start and exit, until the container ends. They never block the guest: a slow viewer
+is disconnected and input that the guest does not read is dropped. Each viewer gets a message that says why.
 """
 
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ import anyio
 from supervisor.core.report.backlog import Backlog, Tail
 from supervisor.edges.qemu.serial import Console
 
-_READS_S = 5.0
-"""So long a guest may leave what was typed unread."""
-_DEAF_S = 0.05
-"""The same once it has done so, until it reads again."""
+_INPUT_S = 5.0
+"""How long a guest may take to read what was typed."""
+_UNREAD_INPUT_S = 0.05
+"""The same after it did not read in time, until it reads again."""
 
 
-class Farewell(Enum):
-    """Why a viewer gets no more, as he is told."""
+class CloseReason(Enum):
+    """Why a viewer gets nothing more, in the words that the viewer sees."""
 
     CONTAINER_ENDED = "the container has ended"
     DAEMON_ENDS = "vtapd ends; the guest runs on"
@@ -28,62 +28,66 @@ class Farewell(Enum):
 
 
 class Viewer:
-    """One of them; made by `Audience.admit`."""
+    """One connected viewer; `ConsoleHub.connect` makes it."""
 
     def __init__(self, who: str, *, writes: bool) -> None:
         self.who = who
         self.writes = writes
         self._backlog = Backlog()
         self._woken = anyio.Event()
-        self._farewell: Farewell | None = None
+        self._reason: CloseReason | None = None
 
     def put(self, item: bytes | str) -> None:
-        """Output, or a word about it."""
+        """Queue console output (bytes) or a message about it (text)."""
         self._backlog.put(item)
         self._woken.set()
 
-    def part(self, farewell: Farewell) -> None:
-        """There will be no more."""
-        self._farewell = farewell
+    def disconnect(self, reason: CloseReason) -> None:
+        """Deliver what is queued, then the reason, then nothing more."""
+        self._reason = reason
         self._woken.set()
 
-    async def next(self) -> bytes | str | Farewell:
-        """What comes next, and in the end why nothing more does."""
+    async def next(self) -> bytes | str | CloseReason:
+        """Wait for the next output or message. A reason is the last item."""
         while (item := self._backlog.take()) is None:
             if self._backlog.overrun:
-                return Farewell.TOO_SLOW
-            if self._farewell is not None:
-                return self._farewell
+                return CloseReason.TOO_SLOW
+            if self._reason is not None:
+                return self._reason
             self._woken = anyio.Event()
             await self._woken.wait()
         return item
 
 
-class Audience:
-    """Of one run of a container."""
+class ConsoleHub:
+    """The viewers of one run of a container, and the console of the guest that runs in it now."""
 
     def __init__(self) -> None:
         self._viewers: set[Viewer] = set()
         self._tail = Tail()
         self._console: Console | None = None
-        self._deaf = False
-        self._closed: Farewell | None = None
+        self._input_unread = False
+        self._closed: CloseReason | None = None
 
     @property
-    def said(self) -> str:
-        """The end of what its guests have said while this daemon listened."""
+    def recent_output(self) -> str:
+        """The last output of the container's guests that this daemon received."""
         return self._tail.text()
 
     @property
     def writer(self) -> Viewer | None:
+        """The viewer whose input reaches the guest, if there is one."""
         return next((each for each in self._viewers if each.writes), None)
 
     @contextmanager
-    def admit(self, who: str, *, writes: bool) -> Iterator[Viewer]:
-        """One more, who writes where he wants to and nobody else does. `who` is what others are told of him."""
+    def connect(self, who: str, *, writes: bool) -> Iterator[Viewer]:
+        """Add a viewer while the context lasts. `who` is how messages to other viewers name it.
+
+        With `writes` it becomes the writer, unless there is one already.
+        """
         viewer = Viewer(who, writes=writes and self.writer is None)
         if self._closed is not None:
-            viewer.part(self._closed)
+            viewer.disconnect(self._closed)
         self._viewers.add(viewer)
         try:
             yield viewer
@@ -91,41 +95,41 @@ class Audience:
             self._viewers.discard(viewer)
 
     @contextmanager
-    def connected(self, console: Console) -> Iterator[None]:
-        """What is typed goes there, as long as the context lasts."""
-        self._console, self._deaf = console, False
+    def typing_into(self, console: Console) -> Iterator[None]:
+        """Send the writer's input to this console while the context lasts."""
+        self._console, self._input_unread = console, False
         try:
             yield
         finally:
             if self._console is console:
                 self._console = None
 
-    def hear(self, data: bytes) -> None:
-        """A guest said this."""
-        self._tail.add(data)
+    def publish(self, output: bytes) -> None:
+        """Pass a guest's output to all viewers."""
+        self._tail.add(output)
         for viewer in self._viewers:
-            viewer.put(data)
+            viewer.put(output)
 
-    def note(self, word: str) -> None:
-        """Something became of the guest."""
+    def announce(self, message: str) -> None:
+        """Send all viewers a message about the guest, such as how it exited."""
         for viewer in self._viewers:
-            viewer.put(word)
+            viewer.put(message)
 
-    def close(self, farewell: Farewell) -> None:
-        """Part with all there are, and whoever still comes. The first word holds."""
-        self._closed = self._closed or farewell
+    def close(self, reason: CloseReason) -> None:
+        """Disconnect all viewers, and every viewer that connects after this."""
+        self._closed = reason
         for viewer in self._viewers:
-            viewer.part(self._closed)
+            viewer.disconnect(reason)
 
     async def type(self, viewer: Viewer, data: bytes) -> None:
-        """What a viewer typed, if it is he who writes."""
+        """Send a viewer's input to the guest, if this viewer is the writer."""
         if not viewer.writes:
             return
         if self._console is None:
             viewer.put("what you typed is lost: no guest runs")
             return
-        with anyio.move_on_after(_DEAF_S if self._deaf else _READS_S) as late:
+        with anyio.move_on_after(_UNREAD_INPUT_S if self._input_unread else _INPUT_S) as late:
             await self._console.type(data)
-        if late.cancelled_caught and not self._deaf:
+        if late.cancelled_caught and not self._input_unread:
             viewer.put("what you type is lost from here on: the guest does not read its console")
-        self._deaf = late.cancelled_caught
+        self._input_unread = late.cancelled_caught

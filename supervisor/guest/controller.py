@@ -4,8 +4,6 @@ What must survive the daemon is written through the owner of the container's rec
 stay open for the whole life of the container, since a guest that starts again needs them.
 """
 
-import os
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,23 +14,25 @@ import anyio.abc
 import structlog
 
 from supervisor.core.attach.actions import StartGuest, Uplink
-from supervisor.core.guest.qemu_argv import Card, guest_name, slots_of
+from supervisor.core.guest.qemu_argv import guest_name, slots_of
 from supervisor.core.guest.restart import Evidence, after_end, after_start, classify, describe_end
-from supervisor.core.model import Container, ContainerHandles, GuestRecord, Incarnation, Pid, ProcessRecord
+from supervisor.core.model import Container, ContainerHandles, GuestRecord, Incarnation, ProcessRecord, short_id
 from supervisor.edges.clock import boottime_s
-from supervisor.edges.kernel import process, tap
+from supervisor.edges.kernel import process
 from supervisor.edges.qemu import serial
 from supervisor.errors import Permanent, Transient
-from supervisor.guest.console_hub import Audience, Farewell
+from supervisor.guest.console_feed import ConsoleFeed
+from supervisor.guest.console_hub import CloseReason, ConsoleHub
 from supervisor.guest.context import GuestContext
+from supervisor.guest.docker_log import read_past_output
+from supervisor.guest.guest_plan import GuestPlan
 from supervisor.guest.health import Health
-from supervisor.guest.launcher import GuestPlan, launch
+from supervisor.guest.launcher import Launch, launch
 from supervisor.guest.qemu_process import RunningQemu, SocketPaths
+from supervisor.guest.qmp_monitor import QmpMonitor
 from supervisor.guest.record_owner import RecordOwner
 from supervisor.guest.session import GuestSession
-
-_ASK_AGAIN_S = (0.5, 1.0, 5.0, 15.0)
-"""Docker may be away just when a guest is adopted; or its log driver keeps no log that can be read."""
+from supervisor.guest.tap_queues import TapQueues
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -53,13 +53,12 @@ class GuestController:
         self.session: GuestSession | None = None
         self._context = context
         self.tasks = tasks
-        self.audience = Audience()
+        self.console_hub = ConsoleHub()
         self._owner = owner
         self._incarnation = incarnation
         self._paths = paths
         self._mark = mark
-        self._taps: dict[int, tuple[int, ...]] = {}
-        """By slot, a descriptor for each queue."""
+        self._taps = TapQueues()
         self.takes_cards = True
         """Whether a guest that runs can be given further network cards, as far as is known."""
         self._start_counted = True
@@ -88,22 +87,22 @@ class GuestController:
             self._record_exit(unproven, Evidence(detail="it ended while no daemon ran"), now_s)
             return
         log.info("guest_adopted", pid=found.pid)
-        recall = partial(self._recall, container, recorded)
-        heard = serial.connect(self._paths.console)
-        self._follow(container, handles, RunningQemu(found, recorded, heard), recall)
+        qemu = RunningQemu(found, recorded, serial.connect(self._paths.console))
+        past = partial(read_past_output, self._context.docker, container.id, recorded)
+        self._follow(container, handles, qemu, past)
         self._write(replace(guest, process=recorded))
 
     async def start(self, container: Container, handles: ContainerHandles, step: StartGuest) -> None:
         """Start QEMU. Raises Transient if another try may help, or Permanent, with which the caller calls `fail`."""
         assert self.plan is not None, "a guest is started only once its image was looked at"
         queues = self.plan.kind.queues(self.plan.spec.cpus)
-        cards = tuple(self._card(handles, uplink, queues) for uplink in step.uplinks)
-        qemu = await launch(self._context, handles, container, self.plan, step, cards, self._paths)
+        cards = tuple(self._taps.card(handles.dev, uplink, queues) for uplink in step.uplinks)
+        qemu = await launch(self._context, Launch(container, handles, self.plan, step, cards, self._paths))
         self._start_counted = False
         self.takes_cards = True
         self._follow(container, handles, qemu)
         started = after_start(self.record, qemu.record)
-        self.audience.note("the guest starts")
+        self.console_hub.announce("the guest starts")
         log.info("guest_started", pid=qemu.process.pid, kind=self.plan.kind.name, restarts=started.restarts)
         for note in qemu.record.notes:
             log.info("guest_note", note=note)
@@ -117,7 +116,7 @@ class GuestController:
         """Give the guest one more card. A machine that refuses it is not asked again."""
         assert self.session is not None, "only a guest that runs can be given a card"
         try:
-            await self.session.plug(self._card(handles, uplink))
+            await self.session.plug(self._taps.card(handles.dev, uplink))
         except Transient as error:
             self.takes_cards = False
             log.warning("card_refused", interface=uplink.original.name, error=str(error), until="its next start")
@@ -129,7 +128,7 @@ class GuestController:
         """Take the card of a tap that is gone from the guest."""
         assert self.session is not None, "only a guest that runs has cards"
         await self.session.unplug(slot)
-        self._release(slot)
+        self._taps.close_slot(slot)
         log.info("card_unplugged", slot=slot)
         self._write(replace(self.record, process=self.session.record))
 
@@ -173,44 +172,10 @@ class GuestController:
         log.error("guest_failed", step=error.step, error=str(error))
         self._write(replace(self.record, process=None, done="failed"))
 
-    def close(self) -> None:
-        """The container has ended, or the daemon ends."""
-        self.release()
-        self.audience.close(Farewell.DAEMON_ENDS)
-
-    def release(self) -> None:
-        """Give the taps' descriptors back, once no guest will need them."""
-        for slot in tuple(self._taps):
-            self._release(slot)
-
-    def _release(self, slot: int) -> None:
-        """Those of one tap; nothing where none are held."""
-        for queue in self._taps.pop(slot, ()):
-            os.close(queue)
-
-    def _card(self, handles: ContainerHandles, uplink: Uplink, queues: int = 1) -> Card:
-        """Its tap opened, if it is not yet, and nothing of an earlier guest's waiting on it."""
-        slot, its_tap = uplink.slot, uplink.tap
-        held = self._taps.get(slot, ())
-        if len(held) != queues or not all(map(tap.is_connected, held)):
-            self._release(slot)
-            held = tap.open_queues(handles.dev, f"tap{slot}", its_tap.device, its_tap.name, queues)
-            self._taps[slot] = held
-        for queue in held:
-            tap.attach_queue(queue)
-            tap.drain(queue)
-        return Card(slot, held, its_tap.mac, its_tap.mtu)
-
-    async def _recall(self, container: Container, record: ProcessRecord) -> bytes:
-        """What this run of the guest has said, as far as Docker tells."""
-        age_s = boottime_s() - record.spawned_at_s
-        for delay_s in _ASK_AGAIN_S:
-            try:
-                return await self._context.docker.log(container.id, time.time() - age_s)
-            except (Transient, Permanent) as error:
-                log.debug("log_unknown", error=str(error))
-            await anyio.sleep(delay_s)
-        return b""
+    def close(self, reason: CloseReason) -> None:
+        """Close the taps' descriptors and disconnect all who watch the console."""
+        self._taps.close()
+        self.console_hub.close(reason)
 
     def _record_exit(self, guest: GuestRecord, evidence: Evidence, ended_at_s: float) -> None:
         assert self.plan is not None
@@ -227,41 +192,32 @@ class GuestController:
             uptime_s=last.uptime_s,
             restart_in_s=last.delay_s,
         )
-        self.audience.note(describe_end(last))
+        self.console_hub.announce(describe_end(last))
         if ended.done is not None:
-            self.release()
+            self._taps.close()
         self._write(ended)
 
     def _health(self, record: ProcessRecord, handles: ContainerHandles) -> Health | None:
-        """None where nothing is asked of it."""
+        """Return the health check of this guest, or None if it asks for none."""
         assert self.plan is not None
         spec = self.plan.spec
         if spec.ready is None and spec.alive is None:
             return None
         patience_s = self._context.config.guest.hang_after - (boottime_s() - record.spawned_at_s)
-        init = handles.pid
-        return Health(init, record.whereabouts, spec.ready, spec.alive, handles.cgroup, patience_s)
+        return Health(handles, record.whereabouts, spec.ready, spec.alive, patience_s)
 
     def _follow(
         self,
         container: Container,
         handles: ContainerHandles,
         qemu: RunningQemu,
-        recall: Callable[[], Awaitable[bytes]] | None = None,
+        read_past_output: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
         assert self.plan is not None
-        self._context.confinement.note(qemu.process.pid)
-        self.session = GuestSession(
-            container.id,
-            Pid(container.pid),
-            self.plan.kind,
-            qemu,
-            handles.cgroup,
-            self._paths,
-            self._context.config.guest.hang_after,
-            self._health(qemu.record, handles),
-            self.audience,
-            self._mark,
-            recall,
-        )
+        self._context.uids.note_running(qemu.process.pid)
+        kind, hang_after_s = self.plan.kind, self._context.config.guest.hang_after
+        health = self._health(qemu.record, handles)
+        monitor = QmpMonitor(short_id(container.id), self._paths.qmp, handles.cgroup, hang_after_s)
+        console = ConsoleFeed(qemu, kind.console, self.console_hub, health, read_past_output)
+        self.session = GuestSession(handles, kind, qemu, monitor, console, health, self._mark)
         self.tasks.start_soon(self.session.run)

@@ -1,66 +1,68 @@
-"""Asks one guest over its network: until it is ready, and from then on whether it still answers.
+"""Probe one guest over its network: until it is ready, and from then on whether it still answers.
 
-Time in which the container is frozen (`docker pause`) does not count against it.
+A probe is made from the host. If the host has no way into the network (macvlan, some overlays), it is made from a
+temporary link next to the guest's, in the container's namespace. Time in which the container is frozen (`docker pause`)
+does not count.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 
 import anyio
 import structlog
 
 from supervisor.core.backoff import Backoff
-from supervisor.core.formats.proc_cgroup import Cgroup
+from supervisor.core.formats.frames import Target
 from supervisor.core.guest.console_scanner import ConsoleSearch
-from supervisor.core.guest.health_spec import Aliveness, Question, Readiness
+from supervisor.core.guest.health_spec import Aliveness, Probe, Readiness
 from supervisor.core.guest.regex import compile_pattern
-from supervisor.core.model import Pid, Whereabouts
-from supervisor.edges.kernel import cgroups
-from supervisor.edges.probes import direct
+from supervisor.core.model import ContainerHandles, Link, Pid, Whereabouts
+from supervisor.edges.clock import boottime_s
+from supervisor.edges.kernel import cgroups, netns
+from supervisor.edges.kernel.links import SIBLING, Links
+from supervisor.edges.probes import direct, macvlan
 from supervisor.errors import Permanent, Step, Transient
-from supervisor.guest.beside import answers_beside
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _READY_POLL = Backoff(first_s=0.02, last_s=1.0, growth=1.5)
 _LONGEST_ANSWER_S = 5.0
 
-
-Way = Callable[[Whereabouts, Question, float], Awaitable[bool]]
+Way = Callable[[Whereabouts, Probe, float], Awaitable[bool]]
 
 
 class Health:
-    """`run` it once QEMU runs."""
+    """The health check of one guest. `run` it once QEMU runs."""
 
     def __init__(
         self,
-        init: Pid,
+        handles: ContainerHandles,
         where: Whereabouts | None,
         ready: Readiness | None,
         alive: Aliveness | None,
-        cgroup: Cgroup,
         patience_s: float,
     ) -> None:
-        """`init`: the container's. `patience_s`: within which a guest that is asked must have answered once."""
-        self._init = init
+        """`patience_s`: how long a guest without `ready` may take for its first answer."""
+        self._init = handles.pid
+        self._cgroup = handles.cgroup
         self._where = where
         self._way: Way | None = None
-        """By which it has answered; until then it is asked by each."""
+        """The way in which a probe was answered. Until then each probe is made in all ways."""
         self._ready = ready
         self._alive = alive
-        self._cgroup = cgroup
         self._patience_s = patience_s
         self._search = ConsoleSearch(compile_pattern(ready.pattern)) if ready and ready.pattern else None
-        self._said = anyio.Event()
+        self._pattern_found = anyio.Event()
 
-    def hear(self, data: bytes) -> None:
-        """What the console says."""
-        if self._search is not None and not self._said.is_set() and self._search.feed(data):
-            self._said.set()
+    def feed(self, output: bytes) -> None:
+        """Take the guest's console output, for `vtapd.ready=console:`."""
+        if self._search is not None and not self._pattern_found.is_set() and self._search.feed(output):
+            self._pattern_found.set()
 
     async def run(self, on_ready: Callable[[], None], *, is_ready: bool) -> str | None:
-        """Returns what it left unanswered, once it hangs; None where it is not asked to stay alive.
+        """Call `on_ready` once the guest is ready. Return what it left unanswered once it hangs.
 
-        `is_ready`: it was found so before, by an earlier daemon.
+        Return None if nothing is to be watched. `is_ready`: an earlier daemon found it ready.
         """
         if self._ready is not None and not is_ready:
             await self._await_ready(self._ready)
@@ -71,36 +73,35 @@ class Health:
         return str(self._alive)
 
     async def _await_ready(self, ready: Readiness) -> None:
-        if ready.question is None:
-            await self._said.wait()
+        if ready.probe is None:
+            await self._pattern_found.wait()
             return
         for delay_s in _READY_POLL.delays_s():
-            if await self._answers(ready.question, _LONGEST_ANSWER_S):
+            if await self._answers(ready.probe, _LONGEST_ANSWER_S):
                 return
             await anyio.sleep(delay_s)
 
     async def _watch(self, alive: Aliveness, first_patience_s: float) -> None:
-        """Returns once it hangs. Silence before the first answer is told from that after it only by its length."""
-        fails, silent_s, heard = 0, 0.0, False
-        while fails < alive.fails or (not heard and silent_s < first_patience_s):
+        """Return once it hangs. Before its first answer it may be silent for `first_patience_s`."""
+        fails, silent_s, has_answered = 0, 0.0, False
+        while fails < alive.fails or (not has_answered and silent_s < first_patience_s):
             await anyio.sleep(alive.every_s)
             if cgroups.is_frozen(self._cgroup):
                 continue
-            answers = await self._answers(alive.question, min(alive.every_s, _LONGEST_ANSWER_S))
+            answers = await self._answers(alive.probe, min(alive.every_s, _LONGEST_ANSWER_S))
             if answers:
-                fails, heard = 0, True
+                fails, has_answered = 0, True
             elif answers is False and not cgroups.is_frozen(self._cgroup):
                 fails, silent_s = fails + 1, silent_s + alive.every_s
 
-    async def _answers(self, question: Question, timeout_s: float) -> bool | None:
-        """None where nobody can know just now."""
+    async def _answers(self, probe: Probe, timeout_s: float) -> bool | None:
+        """Return whether the guest answers; None if the probe could not be made."""
         if self._where is None:
-            raise Permanent(
-                "nobody knows its address", step=Step.HEALTH, remedy="connect it to a network: docker network"
-            )
+            remedy = "connect it to a network: docker network"
+            raise Permanent("the guest's address is unknown", step=Step.HEALTH, remedy=remedy)
         try:
-            for way in (self._way,) if self._way else (self._ask_from_host, self._ask_beside):
-                if await way(self._where, question, timeout_s):
+            for way in (self._way,) if self._way else (_probe_from_host, self._probe_from_namespace):
+                if await way(self._where, probe, timeout_s):
                     self._way = way
                     return True
         except Transient as error:
@@ -108,10 +109,42 @@ class Health:
             return None
         return False
 
-    async def _ask_from_host(self, where: Whereabouts, question: Question, timeout_s: float) -> bool:
-        if question.port is None:
-            return await direct.answers_ping(where.ip, timeout_s)
-        return await direct.accepts_tcp(where.ip, question.port, timeout_s)
+    async def _probe_from_namespace(self, where: Whereabouts, probe: Probe, timeout_s: float) -> bool:
+        return await _probe_from_sibling(self._init, where, probe, timeout_s)
 
-    async def _ask_beside(self, where: Whereabouts, question: Question, timeout_s: float) -> bool:
-        return await answers_beside(self._init, where, question, timeout_s)
+
+async def _probe_from_host(where: Whereabouts, probe: Probe, timeout_s: float) -> bool:
+    if probe.port is None:
+        return await direct.answers_ping(where.ip, timeout_s)
+    return await direct.accepts_tcp(where.ip, probe.port, timeout_s)
+
+
+async def _probe_from_sibling(init: Pid, where: Whereabouts, probe: Probe, timeout_s: float) -> bool:
+    """Probe from a macvlan on the guest's interface. A guest without IPv4 never answers.
+
+    A connection is requested in the gateway's name. A guest without a gateway gets an ARP probe instead. Raises
+    Transient if the probe cannot be made.
+    """
+    if ":" in where.ip:
+        return False
+    target = Target(where.mac, where.ip)
+    handles = netns.open_netns(init)
+    links = Links(handles.netlink, handles.spare)
+    with ExitStack() as owned:
+        owned.callback(links.close)
+        owned.callback(handles.close_sysfs)
+        packets = netns.call_inside(init, macvlan.open_packets)
+        owned.enter_context(packets)
+        owned.callback(links.delete_sibling)
+        link = _create_sibling(links, where.interface)
+        if probe.port is None or where.gateway is None:
+            return await macvlan.has_address(packets, SIBLING, link.mac, target, timeout_s)
+        return await macvlan.accepts_tcp(packets, SIBLING, link.mac, target, probe.port, where.gateway, timeout_s)
+
+
+def _create_sibling(links: Links, interface: str) -> Link:
+    interfaces, _ = links.observe(with_routes=False, owners={}, now_s=boottime_s())
+    parent = next((each for each in interfaces if each.name == interface), None)
+    if parent is None:
+        raise Transient(f"interface {interface} is gone", step=Step.HEALTH)
+    return links.create_sibling(parent)

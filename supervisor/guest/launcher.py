@@ -1,6 +1,6 @@
-"""Starts one guest: gathers its files, sockets and descriptors, spawns QEMU in the container, closes them again."""
+"""Start one guest: gather its files, sockets and descriptors, spawn QEMU in the container, move it into the cgroup."""
 
-from collections.abc import Iterable
+import socket
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,22 +12,21 @@ from supervisor.core.attach.actions import StartGuest
 from supervisor.core.guest import qemu_argv
 from supervisor.core.guest.addressing import network_of, notes_on_others, whereabouts_of
 from supervisor.core.guest.pending import terms_of
-from supervisor.core.guest.spec import GuestSpec
-from supervisor.core.kinds import MARKERS, choose_kind, require_bootable
 from supervisor.core.kinds.dns import Names
-from supervisor.core.kinds.kind import Boot, BootRequest, GuestKind
+from supervisor.core.kinds.kind import Boot
 from supervisor.core.kinds.network import GuestNetwork, names_left_out
-from supervisor.core.kinds.refusal import refused
-from supervisor.core.model import Container, ContainerHandles, Interface, ProcessRecord
+from supervisor.core.model import Container, ContainerHandles, ProcessRecord
 from supervisor.edges import threads, unix_sockets
 from supervisor.edges.clock import boottime_s
-from supervisor.edges.kernel import cgroups, netns, process, rootfs, vhost
+from supervisor.edges.kernel import cgroups, netns, process, vhost
+from supervisor.edges.kernel.process import Process
 from supervisor.edges.qemu import serial, spawn
 from supervisor.edges.qemu.boot_folder import BootFolder
 from supervisor.errors import Step, Transient
-from supervisor.guest.boot_files import Disks, gather_boot_files, open_disks, open_initrd, open_kernel, own
+from supervisor.guest.boot_files import gather_boot_files, open_disks, own
 from supervisor.guest.context import GuestContext
-from supervisor.guest.network_config import expect_network, observe_network
+from supervisor.guest.guest_plan import GuestPlan
+from supervisor.guest.network_config import observe_network
 from supervisor.guest.qemu_process import RunningQemu, SocketPaths
 
 _ENDS_S = 1.0
@@ -35,150 +34,141 @@ NAMESPACES = {"net": linux.CLONE_NEWNET, "pid": linux.CLONE_NEWPID}
 
 
 @dataclass(frozen=True, slots=True)
-class GuestPlan:
-    """A guest that can be: its labels were understood and its image was looked at."""
+class Launch:
+    """One start of a guest. The container's handles and the cards' taps stay the caller's."""
 
-    spec: GuestSpec
-    kind: GuestKind
-    because: str = ""
-    """By what its kind was chosen, in words."""
-    room_bytes: int | None = None
-    """How long its command line may be; None for any length."""
-
-    @property
-    def needed_versions(self) -> tuple[int, ...]:
-        """Of which versions of IP the guest must be told an address on each card; empty if it is told none."""
-        return self.kind.ip_versions if self.spec.address.takes_over else ()
+    container: Container
+    handles: ContainerHandles
+    plan: GuestPlan
+    step: StartGuest
+    cards: tuple[qemu_argv.Card, ...]
+    paths: SocketPaths
 
 
-async def examine(
-    context: GuestContext, root: int, spec: GuestSpec, container: Container, interfaces: Iterable[Interface]
-) -> GuestPlan:
-    """Look at the image, and put into words what its guest would be given, before anything of the container is touched.
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """All that QEMU is started with."""
 
-    `interfaces`: the container's, as Docker made them. Raises Rejected if its files cannot be used, or if its kind
-    cannot be given its arguments and its network.
+    accel: str
+    arguments: list[str]
+    descriptors: qemu_argv.Descriptors
+    folder: BootFolder
+    console: socket.socket
+    boot: Boot
+    network: GuestNetwork | None
+
+
+async def launch(context: GuestContext, start: Launch) -> RunningQemu:
+    """Start QEMU in the container's namespaces and cgroup. The caller owns it.
+
+    If any part fails, no descriptor, socket or process is left.
     """
+    accel = await context.accelerator.choose(start.plan.spec.accel)
+    with ExitStack() as undo:
+        with ExitStack() as opened:  # which QEMU has duplicates of, once it is spawned
+            prepared = await _prepare(context, start, accel, opened, undo)
+            child, spawned_at_s = await _spawn(context, start, prepared)
+        start_ticks = await _take_charge(child, start.handles, accel)
+        undo.pop_all()
+    record = _record(context, start, prepared, child, start_ticks, spawned_at_s)
+    return RunningQemu(child, record, prepared.console, prepared.folder)
+
+
+async def _prepare(context: GuestContext, start: Launch, accel: str, opened: ExitStack, undo: ExitStack) -> _Prepared:
+    """Gather what QEMU is started with. `undo` closes what outlives the spawn, `opened` the rest."""
+    plan, root, paths = start.plan, start.handles.root, start.paths
+    on = [(uplink.original, uplink.tap.mac) for uplink in start.step.uplinks]
+    network = observe_network(root, start.container, plan.spec.address, plan.kind, on)
+    folder = BootFolder()
+    undo.callback(folder.close)
+    disks = await open_disks(opened, root, plan.spec)
+    boot = plan.kind.boot(plan.boot_request(network, disks))
     limit = context.config.limits.kernel
-    with ExitStack() as owned:
-        kernel = own(owned, open_kernel(root, spec, limit))
-        if spec.initrd:
-            own(owned, open_initrd(root, spec, spec.initrd, limit))
-        disks = await open_disks(owned, root, spec)
-        examined = await threads.run_in_thread(partial(rootfs.read_image, kernel, MARKERS, limit))
-    image = require_bootable(examined, spec.kernel)
-    kind, because = choose_kind(spec.kind, image, spec.kernel)
-    room_bytes = kind.room_bytes(image)
-    network = expect_network(root, container, spec.address, kind, interfaces)
-    kind.boot(_request(spec, network, disks, room_bytes))
-    if spec.initrd and kind.machine.boots_disk:
-        raise refused("vtapd.initrd", spec.initrd, "nothing: the image is a disk, which is booted without modules")
-    return GuestPlan(spec, kind, because, room_bytes)
+    boot_disk, modules = await gather_boot_files(opened, folder, root, plan.spec, plan.kind, boot, limit)
+    log = serial.open_log(start.container.pid)
+    if log is not None:
+        own(opened, log)
+    descriptors = qemu_argv.Descriptors(
+        boot_disk=boot_disk,
+        modules=modules,
+        disks=disks.files,
+        cards=tuple(_with_vhost(opened, card) for card in start.cards) if accel == "kvm" else start.cards,
+        qmp=own(opened, unix_sockets.listen(paths.qmp).detach()),
+        console=own(opened, unix_sockets.listen(paths.console).detach()),
+        log=log,
+    )
+    binary, machine = context.config.guest.qemu, plan.kind.machine
+    arguments = qemu_argv.build_arguments(binary, start.container.id, plan.spec, accel, machine, boot, descriptors)
+    console = serial.connect(paths.console)
+    if console is None:  # QEMU would wait for a connection, and never boot
+        raise Transient(f"cannot connect to {paths.console}, which was just made", step=Step.SPAWN)
+    undo.callback(console.close)
+    return _Prepared(accel, arguments, descriptors, folder, console, boot, network)
 
 
-def _with_vhost(owned: ExitStack, card: qemu_argv.Card) -> qemu_argv.Card:
-    """Where the machine has vhost-net; it is of use only to a guest that the processor runs itself."""
-    return replace(card, vhosts=tuple(own(owned, each) for each in vhost.open_vhosts(len(card.queues))))
+def _with_vhost(opened: ExitStack, card: qemu_argv.Card) -> qemu_argv.Card:
+    """Add vhost-net if the machine has it. Only a guest that runs on KVM gains from it."""
+    return replace(card, vhosts=tuple(own(opened, each) for each in vhost.open_vhosts(len(card.queues))))
 
 
-async def launch(
-    context: GuestContext,
-    handles: ContainerHandles,
-    container: Container,
-    plan: GuestPlan,
-    step: StartGuest,
-    cards: tuple[qemu_argv.Card, ...],
-    paths: SocketPaths,
-) -> RunningQemu:
-    """Start QEMU with these cards, in the container's namespaces and cgroup. The caller owns it.
+async def _spawn(context: GuestContext, start: Launch, prepared: _Prepared) -> tuple[Process, float]:
+    """Start the process. Return it with the time of its start, in seconds since boot."""
+    user = context.uids.next_user()
+    limits = context.uids.limits(user, start.plan.spec.cpus)
+    descriptors, folder = prepared.descriptors.all(), prepared.folder.descriptor
+    environment = await context.confinement.launch_environment()
+    begin = partial(spawn.spawn, environment.program, prepared.arguments, descriptors, folder, user, limits)
+    spawned_at_s = boottime_s()
+    with anyio.CancelScope(shield=True):  # a spawned QEMU must reach its record
+        child = process.watch(*await netns.run_inside(start.container.pid, NAMESPACES, begin, environment.start))
+    return child, spawned_at_s
 
-    The taps stay the caller's. Whatever fails, no descriptor, socket or process is left.
-    """
-    accel = await context.accelerator(plan.spec.accel)
-    on = [(uplink.original, uplink.tap.mac) for uplink in step.uplinks]
-    network = observe_network(handles.root, container, plan.spec.address, plan.kind, on)
-    place, user = await context.confinement.place(), context.confinement.next_user()
-    with ExitStack() as owned:
-        folder = BootFolder()
-        undone = owned.enter_context(ExitStack())
-        undone.callback(folder.close)
-        limit = context.config.limits.kernel
-        disks = await open_disks(owned, handles.root, plan.spec)
-        boot = plan.kind.boot(_request(plan.spec, network, disks, plan.room_bytes))
-        boot_disk, modules = await gather_boot_files(owned, folder, handles.root, plan.spec, plan.kind, boot, limit)
-        log = serial.open_log(container.pid)
-        if log is not None:
-            own(owned, log)
-        descriptors = qemu_argv.Descriptors(
-            boot_disk=boot_disk,
-            modules=modules,
-            disks=disks.files,
-            cards=tuple(_with_vhost(owned, card) for card in cards) if accel == "kvm" else cards,
-            qmp=own(owned, unix_sockets.listen(paths.qmp).detach()),
-            console=own(owned, unix_sockets.listen(paths.console).detach()),
-            log=log,
-        )
-        arguments = qemu_argv.build_arguments(
-            context.config.guest.qemu,
-            container.id,
-            plan.spec,
-            accel,
-            plan.kind.machine,
-            boot,
-            descriptors,
-        )
-        limits = context.confinement.limits(user, plan.spec.cpus)
-        heard = serial.connect(paths.console)
-        if heard is None:  # QEMU would wait for it, and never boot
-            raise Transient(f"cannot connect to {paths.console}, which was just made", step=Step.SPAWN)
-        undone.callback(heard.close)
-        begin = partial(spawn.spawn, place.program, arguments, descriptors.all(), folder.descriptor, user, limits)
-        spawned_at_s = boottime_s()
-        with anyio.CancelScope(shield=True):  # a spawned QEMU must reach its record
-            child = process.watch(*await netns.run_inside(container.pid, NAMESPACES, begin, place.start))
-        undone.pop_all()
+
+async def _take_charge(child: Process, handles: ContainerHandles, accel: str) -> int:
+    """Move QEMU into the container's cgroup and return its start time in ticks. If that fails, kill and close it."""
     try:
         directories = handles.cgroup.directories_of_qemu(accel, started=False)
         # In a thread: the kernel lets the first move wait for an RCU grace period, 5 to 17 ms.
         await threads.run_in_thread(partial(cgroups.join_cgroup, directories, child.pid))
-        ticks = process.start_ticks(child.pid)
+        return process.start_ticks(child.pid)
     except BaseException:
         with anyio.move_on_after(_ENDS_S, shield=True):
             child.kill()
             await anyio.wait_readable(child.pidfd)
             child.reap()
-        for each in (child, folder, heard):
-            each.close()
+        child.close()
         raise
-    record = ProcessRecord(
+
+
+def _record(
+    context: GuestContext, start: Launch, prepared: _Prepared, child: Process, start_ticks: int, spawned_at_s: float
+) -> ProcessRecord:
+    plan, boot = start.plan, prepared.boot
+    return ProcessRecord(
         child.pid,
-        ticks,
+        start_ticks,
         spawned_at_s,
         plan.kind.name,
-        tuple(arguments),
-        tuple(card.slot for card in cards),
-        whereabouts=whereabouts_of(boot.network or network, plan.kind.ip_versions or (4, 6)),
+        tuple(prepared.arguments),
+        tuple(card.slot for card in start.cards),
+        whereabouts=whereabouts_of(boot.network or prepared.network, plan.kind.ip_versions or (4, 6)),
         because=plan.because,
-        notes=(*_notes(plan, boot, container, network, log), *notes_on_others(step.others, plan.needed_versions)),
+        notes=(*_notes(start, prepared), *notes_on_others(start.step.others, plan.needed_versions)),
         terms=terms_of(plan.spec, context.config.keys_of_starts),
     )
-    return RunningQemu(child, record, heard, folder)
 
 
-def _request(spec: GuestSpec, network: GuestNetwork | None, disks: Disks, room_bytes: int | None) -> BootRequest:
-    return BootRequest(spec.args, spec.kernel_args, network, spec.env, disks.mounts, room_bytes)
-
-
-def _notes(
-    plan: GuestPlan, boot: Boot, container: Container, network: GuestNetwork | None, log: int | None
-) -> tuple[str, ...]:
+def _notes(start: Launch, prepared: _Prepared) -> list[str]:
     """Return what an operator should know of this start, a sentence each."""
-    notes = [*boot.notes, *(names_left_out(network_of((), container, Names())) if network is None else ())]
-    if log is None:
+    plan = start.plan
+    notes = [*prepared.boot.notes]
+    if prepared.network is None:
+        notes += names_left_out(network_of((), start.container, Names()))
+    if prepared.descriptors.log is None:
         notes.append("The guest's console is in no log: the container's init has no pipe or terminal as its output.")
     if plan.spec.screen and plan.kind.uses_screen:
         notes.append(
             f"With vtapd.screen=true the console of a {plan.kind.name} guest is on its screen: "
             "docker logs stays empty, and only vtapd.alive notices that the guest has ended."
         )
-    return tuple(notes)
+    return notes

@@ -1,7 +1,7 @@
-"""QEMU's monitor, kept for as long as a guest lives: connected, connected again, and asked whether it still answers.
+"""Keep a QMP connection to one QEMU while it runs: connect, reconnect, and check whether QEMU still answers.
 
-Nothing is asked by a clock of its own: whoever wants to know calls `ask`. Time in which the container is frozen
-(`docker pause`) does not count against QEMU.
+It sends nothing periodically: the caller starts each check with `ask`. Time in which the container is frozen
+(`docker pause`) does not count as silence.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,36 +16,37 @@ from supervisor.edges.qemu.qmp import QmpSession
 from supervisor.errors import Step, Transient
 
 _TICKS = 10
-"""Into so many parts the patience is divided, each of which counts unless the container is frozen at its end."""
+"""The patience is divided into this many parts. A part counts unless the container is frozen at its end."""
 _RECONNECT_S = 0.1
 _RETURN_S = 1.0
 
 
-class Monitor:
-    """One QEMU's QMP, over as many connections as it takes. `run` it in a task group."""
+class QmpMonitor:
+    """The QMP of one QEMU. `run` it in a task group."""
 
-    def __init__(
-        self,
-        name: str,
-        path: Path,
-        cgroup: Cgroup,
-        patience_s: float,
-        on_event: Callable[[str, dict[str, object]], None],
-    ) -> None:
+    def __init__(self, name: str, path: Path, cgroup: Cgroup, patience_s: float) -> None:
+        """`patience_s`: how long QEMU may take for an answer."""
         self.answered = anyio.Event()
-        """Set once it has answered for the first time, or never will."""
+        """Set once QEMU has answered for the first time, or never will."""
+        self.shutdown_reason: str | None = None
+        """The reason in QEMU's first SHUTDOWN event."""
+        self.panicked = False
+        """Whether QEMU reported that the guest panicked."""
         self._path = path
         self._cgroup = cgroup
         self._patience_s = patience_s
-        self._qmp = QmpSession(name, on_event)
+        self._qmp = QmpSession(name, self._note_event)
         self._asked = anyio.Event()
-        self._over = anyio.Event()
-        self._news = anyio.Event()
-        """Set at the answer to a question, or at the end; exchanged with each question."""
+        self._exited = anyio.Event()
+        self._wake = anyio.Event()
+        """Set when a question is answered or QEMU has exited. Each question has its own."""
         self._hung_up = anyio.Event()
 
     async def run(self, on_answer: Callable[[], None]) -> None:
-        """Returns when QEMU was silent for longer than the patience allows, or has ended; cancelled, it hangs up."""
+        """Return when QEMU was silent for longer than the patience, or has exited.
+
+        `on_answer` is called at its first answer. If this is cancelled, it closes the connection.
+        """
         try:
             question = self._connect
             while await self._answers(question):
@@ -55,7 +56,7 @@ class Monitor:
                 await self._asked.wait()
                 self._asked = anyio.Event()
                 question = self._query
-            if self._over.is_set():
+            if self._exited.is_set():
                 await self._qmp.close()
         finally:
             self.answered.set()
@@ -63,23 +64,23 @@ class Monitor:
             self._hung_up.set()
 
     def ask(self) -> None:
-        """Find out, soon, whether QEMU still answers."""
+        """Check soon whether QEMU still answers."""
         self._asked.set()
 
     async def powerdown(self) -> None:
-        """Press the ACPI power button, once QEMU answers; nothing where it refuses."""
+        """Press the ACPI power button once QEMU answers. A QEMU that refuses is ignored."""
         await self.answered.wait()
         try:
             await self._qmp.execute("system_powerdown")
         except Transient:
-            return  # the caller has a deadline for the guest's end, whatever came of this
+            return  # the caller has a deadline for the guest's exit in any case
 
     async def execute(
         self, command: str, arguments: Mapping[str, object], descriptors: Mapping[str, int] | None = None
     ) -> object:
-        """One command and its answer, with the descriptors that it names handed over first.
+        """Send the descriptors that a command names, then the command. Return the answer.
 
-        Raises Transient where QEMU refuses it, is gone, or does not answer within its patience.
+        Raises Transient if QEMU refuses the command, is gone, or does not answer within the patience.
         """
         with anyio.move_on_after(self._patience_s):
             await self.answered.wait()
@@ -89,10 +90,7 @@ class Monitor:
         raise Transient(f"QEMU did not answer within {self._patience_s:g} s", step=Step.QMP)
 
     async def screendump(self, descriptor: int) -> None:
-        """Have it write what is on the guest's screen, as PPM, to a file that is open for writing alone.
-
-        Raises Transient as `execute` does.
-        """
+        """Write the guest's screen as PPM to this file, which must be open for writing only. Raises as `execute`."""
         with anyio.move_on_after(self._patience_s):
             await self.answered.wait()
             fdset = await self._qmp.add_descriptor(descriptor)
@@ -104,33 +102,39 @@ class Monitor:
             return
         raise Transient(f"QEMU did not answer within {self._patience_s:g} s", step=Step.QMP)
 
-    async def last_words(self) -> None:
-        """QEMU has ended: take in what it still said."""
-        self._over.set()
-        self._news.set()
+    async def finish(self) -> None:
+        """Receive the last events of a QEMU that has exited, then close the connection."""
+        self._exited.set()
+        self._wake.set()
         self._asked.set()
         await self._hung_up.wait()
 
+    def _note_event(self, name: str, data: dict[str, object]) -> None:
+        if name == "SHUTDOWN" and self.shutdown_reason is None:
+            self.shutdown_reason = str(data.get("reason", ""))
+        elif name == "GUEST_PANICKED":
+            self.panicked = True
+
     async def _answers(self, question: Callable[[], Awaitable[None]]) -> bool:
-        """Whether the answer comes before the end, and before the patience does."""
-        if self._over.is_set():
+        """Ask, and return whether the answer comes before QEMU exits and before the patience ends."""
+        if self._exited.is_set():
             return False
         answered = False
-        self._news = news = anyio.Event()
+        self._wake = wake = anyio.Event()
 
         async def put() -> None:
             nonlocal answered
             await question()
             answered = True
-            news.set()
+            wake.set()
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(put)
             silent = 0
-            while silent < _TICKS and not news.is_set():
+            while silent < _TICKS and not wake.is_set():
                 with anyio.move_on_after(self._patience_s / _TICKS):
-                    await news.wait()
-                silent += not (news.is_set() or cgroups.is_frozen(self._cgroup))
+                    await wake.wait()
+                silent += not (wake.is_set() or cgroups.is_frozen(self._cgroup))
             if not answered:
                 tasks.cancel_scope.cancel()
         return answered

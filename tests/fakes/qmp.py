@@ -35,7 +35,9 @@ class FakeQmp:
     takes: tuple[str, ...] = ()
     """Further commands that get an empty answer."""
     commands: list[str] = field(default_factory=list)
-    """The commands of all connections."""
+    """What was asked, of all connections."""
+    arguments: list[dict[str, Any]] = field(default_factory=list)
+    """The arguments of each of these commands."""
     _streams: list[anyio.abc.SocketStream] = field(default_factory=list)
 
     async def emit(self, name: str, **data: object) -> None:
@@ -72,6 +74,7 @@ class FakeQmp:
     async def _answer(self, stream: anyio.abc.SocketStream, message: dict[str, Any]) -> None:
         command: str = message["execute"]
         self.commands.append(command)
+        self.arguments.append(message.get("arguments", {}))
         if command == self.closes_on:
             await stream.aclose()
             raise anyio.ClosedResourceError

@@ -20,7 +20,7 @@ READERS = {
         "edges/docker.py",
         "time.time_ns",
     ): "which events are repeated; one of an earlier run may be taken for one of this run",
-    ("guest/controller.py", "time.time"): "which lines of a log are of the guest that is adopted",
+    ("guest/docker_log.py", "time.time"): "which lines of a log are of the guest that is adopted",
     ("guest/controller.py", "datetime.now"): "when a guest ended, for people",
     ("observability/event_stream.py", "datetime.now"): "when something happened, for people",
 }

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.guest.console_scanner import MAX_LINE_BYTES, ConsoleSearch
-from supervisor.core.guest.health_spec import Aliveness, Question, Readiness, parse_alive, parse_ready
+from supervisor.core.guest.health_spec import Aliveness, Probe, Readiness, parse_alive, parse_ready
 from supervisor.core.guest.regex import compile_pattern
 
 
@@ -15,8 +15,8 @@ from supervisor.core.guest.regex import compile_pattern
     ("text", "meant"),
     [
         ("none", None),
-        ("tcp:80", Readiness(Question(80))),
-        ("ping", Readiness(Question())),
+        ("tcp:80", Readiness(Probe(80))),
+        ("ping", Readiness(Probe())),
         ("console:serving on .*:80$", Readiness(pattern="serving on .*:80$")),
     ],
 )
@@ -34,9 +34,9 @@ def test_wrong_ready_value_is_rejected(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "meant"),
     [
-        ("ping", Aliveness(Question())),
-        ("tcp:80", Aliveness(Question(80), 5.0, 3)),
-        ("tcp:80,fails=1,every=500ms", Aliveness(Question(80), 0.5, 1)),
+        ("ping", Aliveness(Probe())),
+        ("tcp:80", Aliveness(Probe(80), 5.0, 3)),
+        ("tcp:80,fails=1,every=500ms", Aliveness(Probe(80), 0.5, 1)),
     ],
 )
 def test_alive_values_are_parsed(text: str, meant: Aliveness) -> None:

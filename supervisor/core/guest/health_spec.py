@@ -1,4 +1,4 @@
-"""When a guest counts as ready, and what it must go on answering: `vtapd.ready` and `vtapd.alive`."""
+"""Parse `vtapd.ready` and `vtapd.alive`: when a guest is ready, and what it has to keep answering."""
 
 import re
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ _ALIVE = "tcp:PORT or ping, then ,every=5s and ,fails=3 if need be"
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What a guest is asked over the network."""
+class Probe:
+    """What a guest has to answer over the network."""
 
     port: int | None = None
     """A TCP port that it accepts connections on; None for an ICMP echo."""
@@ -24,57 +24,57 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What makes a guest ready: an answer, or a line on its console."""
+    """What makes a guest ready: the answer to a probe, or a pattern on its console."""
 
-    question: Question | None = None
+    probe: Probe | None = None
     pattern: str = ""
 
     def __str__(self) -> str:
-        return str(self.question) if self.question else f"console:{self.pattern}"
+        return str(self.probe) if self.probe else f"console:{self.pattern}"
 
 
 @dataclass(frozen=True, slots=True)
 class Aliveness:
-    """A guest that leaves `fails` questions in a row unanswered hangs."""
+    """How often a guest is probed. It hangs once it leaves `fails` probes in a row unanswered."""
 
-    question: Question
+    probe: Probe
     every_s: float = 5.0
     fails: int = 3
 
     def __str__(self) -> str:
-        return f"{self.question},every={self.every_s:g}s,fails={self.fails}"
+        return f"{self.probe},every={self.every_s:g}s,fails={self.fails}"
 
 
 def parse_ready(text: str) -> Readiness | None:
-    """ValueError says what is allowed."""
+    """Parse `vtapd.ready`. Raises ValueError that says what is allowed."""
     if text == "none":
         return None
     kind, _, pattern = text.partition(":")
     if kind == "console":
         compile_pattern(pattern)
         return Readiness(pattern=pattern)
-    question = _parse_question(text)
-    if question is None:
+    probe = _parse_probe(text)
+    if probe is None:
         raise ValueError("none, tcp:PORT, ping or console:REGEX")
-    return Readiness(question)
+    return Readiness(probe)
 
 
 def parse_alive(text: str) -> Aliveness:
-    """ValueError says what is allowed."""
+    """Parse `vtapd.alive`. Raises ValueError that says what is allowed."""
     first, *rest = text.split(",")
-    question = _parse_question(first)
+    probe = _parse_probe(first)
     options = dict(option.partition("=")[::2] for option in rest)
-    if question is None or len(options) != len(rest) or not options.keys() <= {"every", "fails"}:
+    if probe is None or len(options) != len(rest) or not options.keys() <= {"every", "fails"}:
         raise ValueError(_ALIVE)
     fails = options.get("fails", "3")
     every_s = parse_duration(options.get("every", "5s"))
     if not _FAILS.fullmatch(fails) or every_s < 0.1:
         raise ValueError(f"{_ALIVE}; at least every 100ms, 1 to 999 fails")
-    return Aliveness(question, every_s, int(fails))
+    return Aliveness(probe, every_s, int(fails))
 
 
-def _parse_question(text: str) -> Question | None:
+def _parse_probe(text: str) -> Probe | None:
     if text == "ping":
-        return Question()
+        return Probe()
     match = _TCP.fullmatch(text)
-    return Question(int(match[1])) if match and 1 <= int(match[1]) <= 65535 else None
+    return Probe(int(match[1])) if match and 1 <= int(match[1]) <= 65535 else None

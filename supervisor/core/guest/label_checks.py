@@ -92,7 +92,7 @@ def check_questions(container: Container, spec: GuestSpec) -> None:
     if spec.address.mode not in ("dhcp", "none"):
         return
     over_network = (
-        (table.READY.key, spec.ready is not None and spec.ready.question is not None),
+        (table.READY.key, spec.ready is not None and spec.ready.probe is not None),
         (table.ALIVE.key, spec.alive is not None),
     )
     for label in (label for label, is_asked in over_network if is_asked):

@@ -208,10 +208,16 @@ def _card(machine: Machine, card: Card) -> list[str]:
     backend = f"tap,id={card.netdev},{_plural('fd', card.queues)}"
     if card.vhosts:
         backend += f",vhost=on,{_plural('vhostfd', card.vhosts)}"
-    device = f"{machine.nic},id={card.device},netdev={card.netdev},mac={card.mac},host_mtu={card.mtu},romfile="
+    properties = card_properties(card)
     if len(card.queues) > 1:
-        device += f",mq=on,vectors={2 * len(card.queues) + 2}"
+        properties |= {"mq": "on", "vectors": 2 * len(card.queues) + 2}
+    device = ",".join((machine.nic, *(f"{key}={value}" for key, value in properties.items())))
     return ["-netdev", backend, "-device", device]
+
+
+def card_properties(card: Card) -> dict[str, str | int]:
+    """Return the properties of a card's device: with -device at the start, and with QMP's device_add later."""
+    return {"id": card.device, "netdev": card.netdev, "mac": card.mac, "host_mtu": card.mtu, "romfile": ""}
 
 
 def _plural(key: str, descriptors: tuple[int, ...]) -> str:

@@ -1,1 +1,1 @@
-"""Questions to a guest over its network."""
+"""Probes of a guest over its network."""

@@ -1,4 +1,4 @@
-"""Asks a guest whether it is there, from the host: a TCP connection, or an ICMP echo (RFC 792, RFC 4443)."""
+"""Probe a guest from the host: a TCP connection, or an ICMP echo (RFC 792, RFC 4443)."""
 
 import asyncio
 import errno
@@ -18,7 +18,7 @@ _GUESTS_FAULTS = frozenset(
     {errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ETIMEDOUT}
 )
 _ECHO = {4: (8, 0), 6: (128, 129)}
-"""Request and reply."""
+"""ICMP types of request and reply, by IP version."""
 _PROTOCOLS = {
     4: (socket.AF_INET, socket.IPPROTO_ICMP),
     6: (socket.AF_INET6, socket.IPPROTO_ICMPV6),
@@ -28,28 +28,28 @@ _TOKEN_BYTES = 16
 
 
 async def accepts_tcp(address: str, port: int, timeout_s: float) -> bool:
-    """Whether it takes a connection in this time; the connection is closed at once.
+    """Return whether the guest accepts a connection in this time. The connection is closed at once.
 
-    Raises Transient or Permanent where it is not the guest's fault that nobody can know.
+    Raises Transient or Permanent if the host, not the guest, is the reason for a failure.
     """
     family, _ = _PROTOCOLS[ipaddress.ip_address(address).version]
     with _own_faults(f"connect to {address}:{port}"), anyio.move_on_after(timeout_s):
-        with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as asking:
-            # Reset at once, not lingered over: it is one of thousands.
-            asking.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            await asyncio.get_running_loop().sock_connect(asking, (address, port))
+        with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+            # Close with a reset, so that thousands of probes leave no connections in TIME_WAIT.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            await asyncio.get_running_loop().sock_connect(probe, (address, port))
         return True
     return False
 
 
 async def answers_ping(address: str, timeout_s: float) -> bool:
-    """Whether it echoes in this time. Raises as `accepts_tcp` does."""
+    """Return whether the guest answers an echo request in this time. Raises as `accepts_tcp` does."""
     version = ipaddress.ip_address(address).version
-    with _own_faults(f"ping {address}"), anyio.move_on_after(timeout_s), _echo_socket(version) as asking:
+    with _own_faults(f"ping {address}"), anyio.move_on_after(timeout_s), _echo_socket(version) as probe:
         token = os.urandom(_TOKEN_BYTES)
         loop = asyncio.get_running_loop()
-        await loop.sock_sendto(asking, _request(version, token), (address, 0))
-        while not _is_reply(await loop.sock_recv(asking, 256), version, token):
+        await loop.sock_sendto(probe, _request(version, token), (address, 0))
+        while not _is_reply(await loop.sock_recv(probe, 256), version, token):
             pass
         return True
     return False
@@ -70,7 +70,7 @@ def _own_faults(what: str) -> Iterator[None]:
 
 
 def _echo_socket(version: int) -> socket.socket:
-    """One for echoes alone where the kernel gives it (man 7 icmp: ping_group_range), else a raw one."""
+    """Return a socket for echo requests if the kernel permits it (man 7 icmp: ping_group_range), else a raw one."""
     family, protocol = _PROTOCOLS[version]
     try:
         return socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, protocol)
@@ -79,13 +79,13 @@ def _echo_socket(version: int) -> socket.socket:
 
 
 def _request(version: int, token: bytes) -> bytes:
-    """The kernel writes the identifier of an echo socket, and IPv6's checksum."""
+    """Build an echo request. The kernel fills in an echo socket's identifier, and the checksum of IPv6."""
     identifier = os.getpid() & 0xFFFF
     message = _HEADER.pack(_ECHO[version][0], 0, 0, identifier, 1) + token
     return _HEADER.pack(_ECHO[version][0], 0, checksum(message), identifier, 1) + token
 
 
 def _is_reply(data: bytes, version: int, token: bytes) -> bool:
-    """A raw socket of IPv4 gives the packet with its IP header in front."""
+    """Return whether this is the reply. A raw IPv4 socket returns packets with their IP header."""
     message = data[-_HEADER.size - _TOKEN_BYTES :]
     return len(message) > _TOKEN_BYTES and message[0] == _ECHO[version][1] and message.endswith(token)

@@ -1,6 +1,6 @@
-"""Asks a guest from a link beside its own, in the container's namespace, where the host has no way into the network.
+"""Probe a guest from a macvlan next to its own link, in the container's namespace: the host may have no way in.
 
-The link is a macvlan that is there for as long as a question takes. It is made by whoever calls, in `links`.
+The caller creates the macvlan for one probe, and deletes it afterwards.
 """
 
 import asyncio
@@ -14,19 +14,19 @@ from supervisor.errors import Step, Transient
 
 _ETH_P_ALL = 0x0003  # linux/if_ether.h
 _FRAME_BYTES = 128
-"""What tells an answer is in the beginning."""
+"""Enough of a frame to recognise an answer."""
 
 
 def open_packets() -> socket.socket:
-    """A packet socket (man 7 packet) of this thread's namespace: call it there. The caller owns it."""
+    """Open a packet socket (man 7 packet) in this thread's network namespace. The caller owns it."""
     try:
         return socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(_ETH_P_ALL))
     except OSError as error:
-        raise Transient(f"cannot listen beside the guest: {error.strerror}", step=Step.HEALTH) from error
+        raise Transient(f"cannot receive packets next to the guest: {error.strerror}", step=Step.HEALTH) from error
 
 
 async def has_address(packets: socket.socket, link: str, mac: str, target: Target, timeout_s: float) -> bool:
-    """Whether the target answers an ARP probe; `link` and `mac` are the sibling's."""
+    """Return whether the target answers an ARP probe. `link` and `mac` are the macvlan's."""
     with anyio.move_on_after(timeout_s):
         _send(packets, link, arp_probe(mac, target))
         while not is_arp_reply(await _receive(packets), target):
@@ -38,7 +38,7 @@ async def has_address(packets: socket.socket, link: str, mac: str, target: Targe
 async def accepts_tcp(
     packets: socket.socket, link: str, mac: str, target: Target, port: int, gateway: str, timeout_s: float
 ) -> bool:
-    """Whether the target takes a connection that its gateway seems to ask for."""
+    """Return whether the target accepts a connection that its gateway seems to open."""
     random = os.urandom(6)
     source_port, sequence = 0xC000 | int.from_bytes(random[:2], "big") & 0x3FFF, int.from_bytes(random[2:], "big")
     with anyio.move_on_after(timeout_s):
@@ -53,11 +53,11 @@ def _send(packets: socket.socket, link: str, frame: bytes) -> None:
     try:
         packets.sendto(frame, (link, 0))
     except OSError as error:
-        raise Transient(f"cannot ask beside the guest: {error.strerror}", step=Step.HEALTH) from error
+        raise Transient(f"cannot send packets next to the guest: {error.strerror}", step=Step.HEALTH) from error
 
 
 async def _receive(packets: socket.socket) -> bytes:
     try:
         return await asyncio.get_running_loop().sock_recv(packets, _FRAME_BYTES)
     except OSError as error:
-        raise Transient(f"cannot listen beside the guest: {error.strerror}", step=Step.HEALTH) from error
+        raise Transient(f"cannot receive packets next to the guest: {error.strerror}", step=Step.HEALTH) from error

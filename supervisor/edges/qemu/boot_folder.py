@@ -1,7 +1,8 @@
-"""The files that one guest is booted from: copies in a folder in memory, which has no path and where its QEMU stands.
+"""Keep copies of the files that one guest boots from, in a folder in memory that is QEMU's working directory.
 
-QEMU opens kernels and modules by name, some of them twice (hw/i386/multiboot.c), and by descriptor only through /proc,
-which it does not see. Copies also cannot change under it, whatever the container does to its own files meanwhile.
+QEMU opens kernels and modules by name, some of them twice (hw/i386/multiboot.c). By descriptor it opens them only
+through /proc, which it does not see. And a container that changes its files cannot change the copies. The folder is
+not mounted anywhere.
 """
 
 import os
@@ -14,14 +15,14 @@ _COPY_BYTES = 1 << 24
 
 
 class BootFolder:
-    """Whoever has this closes it; QEMU's working directory keeps the folder, not what was removed from it."""
+    """One folder. The owner closes it; QEMU keeps the folder, but not the files that were removed from it."""
 
     def __init__(self) -> None:
         self.descriptor = _mount_tmpfs()
         self._names: list[str] = []
 
     def write(self, name: str, content: bytes) -> None:
-        """Add a file that everybody may read."""
+        """Add a file that every user may read."""
         target = self._create(name)
         try:
             while content:
@@ -32,9 +33,9 @@ class BootFolder:
             os.close(target)
 
     def copy(self, name: str, source: int, limit_bytes: int) -> None:
-        """Add a copy of an open file. Call it in a thread.
+        """Add a copy of an open file. Blocks: call it in a thread.
 
-        Raises Rejected where the file has grown beyond the limit meanwhile, or cannot be read.
+        Raises Rejected if the file has grown beyond the limit since it was opened.
         """
         target = self._create(name)
         try:
@@ -49,7 +50,7 @@ class BootFolder:
             os.close(target)
 
     def empty(self) -> None:
-        """Remove the files: QEMU has read them once it answers, and what it still needs it holds open."""
+        """Remove the files. QEMU has read them once it answers on QMP, and keeps open what it still needs."""
         while self._names:
             os.unlink(self._names.pop(), dir_fd=self.descriptor)
 
@@ -63,7 +64,7 @@ class BootFolder:
         except OSError as error:
             raise Transient(f"cannot copy the {name}: {error.strerror}", step=Step.KERNEL) from error
         self._names.append(name)
-        os.fchmod(descriptor, 0o444)  # whatever the umask
+        os.fchmod(descriptor, 0o444)  # independent of the umask
         return descriptor
 
 

@@ -1,7 +1,7 @@
-"""Whether KVM works, proven by booting something with it.
+"""Test whether KVM works, by booting a kernel of a few bytes as the user that guests run as.
 
-/dev/kvm that opens, and even creates a virtual machine, is no proof: under nested virtualisation a guest may still
-never get anywhere, or crawl. So QEMU boots a kernel of a few bytes, as the user that guests run as.
+It proves nothing that /dev/kvm opens, or that it creates a virtual machine: under nested virtualisation a guest may
+still make no progress, or run far too slowly.
 """
 
 import os
@@ -13,14 +13,14 @@ import anyio
 from supervisor.core.model import User
 
 DEADLINE_S = 2.0
-"""On a machine with KVM this takes a tenth of it; one that needs longer is better off with TCG."""
+"""With a KVM that works, the test takes a tenth of this. On a machine that needs longer, TCG is faster."""
 _LOAD_ADDRESS = 0x100000
 _EXIT_PORT = 0x501
 _EXIT_STATUS = 3  # isa-debug-exit ends QEMU with (value << 1) | 1, and the kernel below writes 1
 
 
 def _tiny_kernel() -> bytes:
-    """A multiboot image (flag 16: addresses in the header) that writes 1 to the exit port."""
+    """Return a multiboot image (flag 16: addresses in the header) that writes 1 to the exit port."""
     magic, flags = 0x1BADB002, 1 << 16
     size = 64
     addresses = (_LOAD_ADDRESS, _LOAD_ADDRESS, _LOAD_ADDRESS + size, _LOAD_ADDRESS + size, _LOAD_ADDRESS + 32)
@@ -30,7 +30,7 @@ def _tiny_kernel() -> bytes:
 
 
 async def kvm_works(qemu: str, user: User) -> bool:
-    """Boot it; False when it fails or takes longer than DEADLINE_S."""
+    """Boot the kernel. Return False if that fails or takes longer than DEADLINE_S."""
     kernel = os.memfd_create("vtapd-kvm-probe", os.MFD_CLOEXEC)
     os.write(kernel, _tiny_kernel())
     command = [

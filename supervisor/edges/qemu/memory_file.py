@@ -1,4 +1,4 @@
-"""A file in memory, without a name, that QEMU is handed to write to: it can open no file of its own."""
+"""A file in memory that QEMU writes to, since it can open no file itself."""
 
 import os
 
@@ -7,8 +7,8 @@ from supervisor.errors import Step, Transient
 MOST_BYTES = 1 << 26
 
 
-class Scratch:
-    """Whoever has this closes it. What is written is charged to the writer's cgroup."""
+class MemoryFile:
+    """One file without a name. The owner closes it. Its memory is charged to the writer's cgroup."""
 
     def __init__(self) -> None:
         try:
@@ -19,7 +19,7 @@ class Scratch:
             raise Transient(f"no file in memory: {error.strerror}", step=Step.SCREEN) from error
 
     def read(self) -> bytes:
-        """All of it. Raises Transient where that is more than anybody needs."""
+        """Return the whole content. Raises Transient if it is larger than MOST_BYTES."""
         size = os.fstat(self._file).st_size
         if size > MOST_BYTES:
             raise Transient(f"QEMU wrote {size} bytes, more than {MOST_BYTES}", step=Step.SCREEN)

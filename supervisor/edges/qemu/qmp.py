@@ -1,7 +1,7 @@
-"""QMP: the conversation with one QEMU, over the socket that the daemon bound for it. Knows qemu.qmp alone.
+"""Talk QMP with one QEMU, over the socket that the daemon bound for it. Only this module knows qemu.qmp.
 
-After QEMU hung up qemu.qmp's iterators fall silent instead of ending, so the end of a guest is told by its pidfd; here
-events are handed on as they come, and none is kept.
+Events are passed on as they come, and none is kept: after QEMU has closed the connection, qemu.qmp's iterators wait for
+ever instead of ending. That a guest has exited is seen by its pidfd.
 """
 
 import asyncio
@@ -15,19 +15,19 @@ from supervisor.errors import Step, Transient
 
 _GOODBYE_S = 1.0
 _BROKEN = (QMPError, OSError, EOFError, ValueError, TypeError, LookupError, RecursionError)
-"""What qemu.qmp raises where QEMU is gone, or sends what is no QMP: whatever its parser trips over."""
+"""What qemu.qmp raises if QEMU is gone, or sends data that is not QMP: the errors of its parser."""
 
 
 class QmpSession:
-    """One connection. `on_event` is called with an event's name and data, in the order in which QEMU sent them."""
+    """One connection. `on_event` gets each event's name and data, in the order in which QEMU sent them."""
 
     def __init__(self, name: str, on_event: Callable[[str, dict[str, object]], None]) -> None:
         self._client = _Client(name)
         self._client.events.event_filter = lambda _event: False  # the default listener would keep every event
         self._client.register_listener(_Forwarder(on_event))
-        # One may hang up while another still connects; qemu.qmp fails its own assertions when both undo a connection.
+        # One task may disconnect while another connects; qemu.qmp fails its own assertions if both undo a connection.
         self._changing = anyio.Lock()
-        # QEMU holds on to one descriptor, the last that was sent, until a command takes it.
+        # QEMU keeps one descriptor, the last that was sent, until a command takes it.
         self._passing = anyio.Lock()
 
     async def connect(self, path: Path) -> None:
@@ -35,29 +35,31 @@ class QmpSession:
         async with self._changing:
             try:
                 await _undisturbed(self._client.connect(str(path)))
-            except AssertionError as error:  # qemu.qmp's, where QEMU hangs up at the very end of the negotiation
+            except (
+                AssertionError
+            ) as error:  # by qemu.qmp, if QEMU closes the connection at the very end of the negotiation
                 raise Transient(f"no QMP session on {path}: QEMU hung up", step=Step.QMP) from error
             except _BROKEN as error:
                 raise Transient(f"no QMP session on {path}: {error}", step=Step.QMP) from error
 
     async def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> object:
-        """One command and its answer. Raises Transient when QEMU refuses it or is gone."""
+        """Run one command and return its answer. Raises Transient if QEMU refuses it or is gone."""
         try:
             return await self._client.execute(command, arguments)
         except _BROKEN as error:
             raise Transient(f"QMP {command}: {error}", step=Step.QMP) from error
 
     async def pass_descriptor(self, name: str, descriptor: int) -> None:
-        """Hand QEMU a duplicate under this name (QMP getfd). The descriptor stays the caller's.
+        """Send QEMU a duplicate under this name (QMP getfd). The descriptor stays the caller's.
 
-        Raises Transient when QEMU is gone.
+        Raises Transient if QEMU is gone.
         """
         await self._pass(descriptor, "getfd", {"fdname": name})
 
     async def add_descriptor(self, descriptor: int) -> int:
-        """Hand QEMU a duplicate that it opens as a file, /dev/fdset/N (QMP add-fd). Returns N.
+        """Send QEMU a duplicate that it can open as a file, /dev/fdset/N (QMP add-fd). Return N.
 
-        Raises Transient when QEMU is gone.
+        Raises Transient if QEMU is gone.
         """
         match await self._pass(descriptor, "add-fd", {}):
             case {"fdset-id": int(number)}:
@@ -74,7 +76,7 @@ class QmpSession:
             return await self.execute(command, arguments)
 
     async def close(self) -> None:
-        """Take in what QEMU still said, then hang up. Bounded, and done even when the caller is cancelled."""
+        """Receive QEMU's last events, then disconnect. Has a deadline. Ignores cancellation."""
         with anyio.move_on_after(_GOODBYE_S, shield=True):
             while self._client.runstate is Runstate.RUNNING:
                 await self._client.runstate_changed()
@@ -82,7 +84,7 @@ class QmpSession:
             await self._disconnect()
 
     async def hang_up(self) -> None:
-        """Leave a QEMU that goes on running, for a later daemon to connect to."""
+        """Disconnect from a QEMU that runs on. A later daemon may connect to it."""
         with anyio.move_on_after(_GOODBYE_S, shield=True):
             await self._disconnect()
 
@@ -91,17 +93,17 @@ class QmpSession:
             try:
                 await _undisturbed(self._client.disconnect())
             except _BROKEN:
-                return  # how the connection ended; that QEMU did is known from elsewhere
+                return  # how the connection ended does not matter
 
 
 async def _undisturbed(change: Coroutine[None, None, None]) -> None:
-    """Connect or disconnect in a task of its own.
+    """Connect or disconnect in a separate task, so that it is cancelled at most once.
 
-    A change that is given up is undone by qemu.qmp with awaits of its own: it may be cancelled once, but anyio cancels
-    again at each of them, until the library finds itself in a state that it asserts cannot be.
+    When it is cancelled, qemu.qmp undoes the change, and awaits while it does so. anyio would cancel each of these
+    awaits as well, until one of the library's assertions fails.
     """
     task = asyncio.ensure_future(change)
-    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # perhaps nobody else asks any more
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nothing may read the result any more
     try:
         await asyncio.wait({task})
     finally:
@@ -113,7 +115,7 @@ async def _undisturbed(change: Coroutine[None, None, None]) -> None:
 
 
 class _Client(QMPClient):
-    """Without a log of all messages, which qemu.qmp formats even where nobody reads it."""
+    """Leaves out the log of all messages, which qemu.qmp formats even if it is not shown."""
 
     def _cb_outbound(self, msg: Message) -> Message:
         return msg

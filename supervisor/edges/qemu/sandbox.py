@@ -1,11 +1,12 @@
-"""QEMU's own file system: its program, libraries and firmware, read-only, and a thread that lives in it.
+"""Build the file system that QEMU sees: its program, libraries and firmware, read-only.
 
-It is built once. A thread that another one starts shares its root and its namespaces (man 2 clone: CLONE_FS), so one
-thread enters a mount namespace of its own, builds there and waits; whatever it starts is inside from the beginning.
-A spawn costs nothing more, and the daemon needs no CAP_SYS_CHROOT, which entering a mount namespace would take.
+It is built once, by a thread that enters a new mount namespace and then waits. A thread shares the root and the
+namespaces of the thread that starts it (man 2 clone: CLONE_FS), so what the waiting thread starts is inside from the
+beginning. A spawn costs nothing more, and the daemon does not need CAP_SYS_CHROOT, without which no process can enter
+a mount namespace.
 
-There is no /proc inside. A process of the container that may trace its QEMU (CAP_SYS_PTRACE, or the same user) walks
-through /proc/<QEMU>/root, and a /proc of the host's processes there would lead it on to the host's files.
+It has no /proc. A process of the container that may trace its QEMU (CAP_SYS_PTRACE, or the same user) can read
+/proc/<QEMU>/root. A /proc of the host's processes in there would lead it on to the host's files.
 """
 
 import os
@@ -37,19 +38,19 @@ from supervisor.linux import (
 
 _LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
 _FIRMWARE = ("/usr/share/qemu", "/usr/share/seabios", "/usr/share/OVMF", "/usr/share/AAVMF")
-_BESIDE = ("lib", "lib64", "share/qemu", "share/seabios")
-"""Of the prefix that a QEMU was installed in, where that is not /usr."""
+_UNDER_PREFIX = ("lib", "lib64", "share/qemu", "share/seabios")
+"""Folders of the prefix that a QEMU was installed in, if that is not /usr."""
 _DEVICES = ("/dev/null", "/dev/urandom", "/dev/kvm")
 _STARTS_S = 10.0
 
 
 class Sandbox:
-    """The file system for one QEMU program, as long as this is open or a QEMU lives in it."""
+    """The file system for one QEMU program. It exists while this is open or a QEMU runs in it."""
 
     def __init__(self, program: Path, base: Path) -> None:
-        """Build it for a program's real path; `base` is a folder that is covered by it, unseen from outside.
+        """Build it for a program, given by its path without symlinks. `base`: a folder to mount it on.
 
-        Blocks for some milliseconds. Raises Permanent where the machine cannot.
+        Other processes do not see that mount. Blocks for some milliseconds. Raises Permanent if it cannot be built.
         """
         self._jobs: queue.SimpleQueue[tuple[threading.Thread, queue.SimpleQueue[RuntimeError | None]] | None]
         self._jobs = queue.SimpleQueue()
@@ -64,7 +65,7 @@ class Sandbox:
             ) from error
 
     def start(self, thread: threading.Thread) -> None:
-        """Start it inside. Raises RuntimeError as Thread.start does."""
+        """Start a thread in the file system. Raises RuntimeError as Thread.start does."""
         done: queue.SimpleQueue[RuntimeError | None] = queue.SimpleQueue()
         self._jobs.put((thread, done))
         try:
@@ -75,7 +76,7 @@ class Sandbox:
             raise error
 
     def close(self) -> None:
-        """Start nothing more in it."""
+        """Let no more threads start in it."""
         self._jobs.put(None)
 
     def _live(self, program: Path, base: Path, built: "queue.SimpleQueue[OSError | None]") -> None:
@@ -96,9 +97,9 @@ class Sandbox:
 
 
 def _build(program: Path, base: Path) -> None:
-    """Turn this thread's root into it. The host's shared memory, queues and name are out of reach as well."""
+    """Make it this thread's root. The host's shared memory, message queues and host name are hidden as well."""
     unshare(CLONE_FS | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS)
-    os.umask(0o022)  # this thread's alone by now: another user than root is to find its way through these folders
+    os.umask(0o022)  # of this thread only, by now: other users than root need access to these folders
     mount(None, "/", None, MS_REC | MS_PRIVATE)
     mount("vtapd", str(base), "tmpfs", MS_NOSUID | MS_NOEXEC, b"mode=0755,size=1m")
     for source in _shown(program):
@@ -112,13 +113,13 @@ def _build(program: Path, base: Path) -> None:
 
 def _shown(program: Path) -> Iterator[Path]:
     prefix = program.parent.parent
-    beside = [] if prefix in (Path("/"), Path("/usr")) else [prefix / name for name in _BESIDE]
-    yield from (*map(Path, (*_LIBRARIES, *_FIRMWARE, *_DEVICES)), *beside)
+    under_prefix = [] if prefix in (Path("/"), Path("/usr")) else [prefix / name for name in _UNDER_PREFIX]
+    yield from (*map(Path, (*_LIBRARIES, *_FIRMWARE, *_DEVICES)), *under_prefix)
     yield program  # last: one of the folders may show it
 
 
 def _show(source: Path, base: Path) -> None:
-    """The same file, folder or link under `base`; nothing where there is none, or where a folder already shows it."""
+    """Show the same file, folder or link under `base`, if it exists and is not shown yet as part of a folder."""
     target = base / source.relative_to("/")
     if not os.path.lexists(source) or os.path.lexists(target):
         return

@@ -1,4 +1,4 @@
-"""A guest's serial console: where QEMU writes it for `docker logs`, and how the daemon reads along and types."""
+"""A guest's serial console: the log that QEMU writes it to, and the connection by which the daemon reads and types."""
 
 import os
 import socket
@@ -16,18 +16,18 @@ from supervisor.core.model import Pid
 
 _CHUNK_BYTES = 65536
 _GATHER_S = 0.002
-"""What comes meanwhile is read in one go: a wake-up for each byte would slow the guest down. There is room for it."""
+"""Output is collected this long and then read at once: a wake-up for each byte would slow the guest down."""
 _SO_SNDBUFFORCE = 32  # asm-generic/socket.h
 _ROOM_BYTES = 8 << 20
-"""The kernel takes twice what it is asked for, and counts some 770 for a message of one byte: more than 20000 fit."""
+"""The kernel doubles it, and counts some 770 bytes for a message of one byte: more than 20000 messages fit."""
 _PTS_MAJORS = range(136, 144)  # Documentation/admin-guide/devices.txt: Unix98 PTY slaves
 
 
 def open_log(pid: Pid) -> int | None:
-    """The container's standard output for writing, or None when it is nothing that a log driver reads.
+    """Open the container's standard output for writing. Return None if no log driver reads it.
 
-    The caller owns the descriptor. Only a pipe or a terminal is opened: /proc/<pid>/fd/1 may be whatever the container
-    made of it, and opening a device or a FIFO can have effects of its own.
+    The caller owns the descriptor. Only a pipe or a terminal is opened: the container decides what /proc/<pid>/fd/1 is,
+    and opening some devices has side effects.
     """
     try:
         pinned = os.open(f"/proc/{pid}/fd/1", os.O_PATH | os.O_CLOEXEC)
@@ -38,7 +38,7 @@ def open_log(pid: Pid) -> int | None:
         terminal = stat.S_ISCHR(status.st_mode) and os.major(status.st_rdev) in _PTS_MAJORS
         if not (terminal or stat.S_ISFIFO(status.st_mode)):
             return None
-        # O_NONBLOCK: a FIFO that nobody reads answers ENXIO and does not wait.
+        # O_NONBLOCK: opening a FIFO without a reader fails with ENXIO instead of waiting.
         log = os.open(f"/proc/self/fd/{pinned}", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
         os.set_blocking(log, True)
         return log
@@ -49,15 +49,15 @@ def open_log(pid: Pid) -> int | None:
 
 
 class Console:
-    """One connection to it. QEMU serves one at a time: this is the daemon's, for as long as the guest lives."""
+    """One connection to the console. QEMU serves one at a time: the daemon's, while the guest runs."""
 
     def __init__(self, stream: UNIXSocketStream, widen: Callable[[], bool]) -> None:
-        """`widen` makes room at QEMU's end, once that is there, and then is true."""
+        """`widen` enlarges the send buffer at QEMU's end. It returns False if it has to be called again."""
         self._stream = stream
         self._widen = widen
 
-    async def said(self) -> AsyncIterator[bytes]:
-        """What the guest prints, until QEMU ends."""
+    async def output(self) -> AsyncIterator[bytes]:
+        """Yield what the guest prints, until QEMU exits."""
         wide = False
         while True:
             try:
@@ -70,18 +70,21 @@ class Console:
                 return
 
     async def type(self, data: bytes) -> None:
-        """Have the guest read this. Takes as long as the guest leaves it unread; nothing where QEMU has ended."""
+        """Send input to the guest. Waits until the guest reads it. Does nothing if QEMU has exited."""
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             await self._stream.send(data)
 
 
 def connect(path: Path) -> socket.socket | None:
-    """A connection to the console whose QEMU listens there, or will; None where nobody does. The caller owns it."""
+    """Connect to the console's socket, even before QEMU runs. Return None if the socket has no listener.
+
+    The caller owns the connection.
+    """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         connection.setblocking(False)
-        connection.bind(b"")  # a name of its own (man 7 unix: autobind), by which QEMU's end is known again
-        connection.connect(os.fspath(path))  # at once, or never; anyio.connect_unix needs a thread
+        connection.bind(b"")  # a unique name (man 7 unix: autobind), by which QEMU's end is found
+        connection.connect(os.fspath(path))  # never blocks; anyio.connect_unix would need a thread
     except OSError:
         connection.close()
         return None
@@ -90,25 +93,25 @@ def connect(path: Path) -> socket.socket | None:
 
 @asynccontextmanager
 async def opened(connection: socket.socket, qemu: Pid, pidfd: int) -> AsyncIterator[Console]:
-    """The console of this QEMU. Takes the connection over; `pidfd`, of the same process, stays the caller's."""
+    """Open the console of this QEMU on a connection, and close that at the end. The pidfd stays the caller's."""
     name = connection.getsockname()
     async with await UNIXSocketStream.from_socket(connection) as stream:
         yield Console(stream, partial(_widen, name, qemu, pidfd))
 
 
 def _widen(name: bytes, qemu: Pid, pidfd: int) -> bool:
-    """Make room in QEMU's end of the connection that has this name; whether that is settled.
+    """Enlarge the send buffer at QEMU's end of the connection with this name. Return whether that is done.
 
-    QEMU writes byte for byte, and a Unix socket of the usual size holds 278 such messages. When it is full QEMU has the
-    guest wait, and writes the byte into the container's log twice (qemu_chr_write_buffer in chardev/char.c logs what
-    was refused, and logs it again once it is sent). What a guest says in one go has to fit.
+    QEMU writes byte for byte, and a Unix socket with the default buffer holds 278 such messages. If it is full, QEMU
+    makes the guest wait, and writes the byte into the container's log twice (qemu_chr_write_buffer in chardev/char.c
+    logs what was refused, and logs it again once it is sent). So a burst of output has to fit.
     """
     try:
         for each in Path(f"/proc/{qemu}/fd").iterdir():
             if each.readlink().name.startswith("socket:") and _widen_if(name, pidfd, int(each.name)):
                 return True
     except OSError:
-        return True  # it has ended, or its descriptors are out of reach: then it is as it was
+        return True  # it has exited, or its descriptors cannot be read: the buffer stays as it is
     return False
 
 
@@ -118,6 +121,6 @@ def _widen_if(name: bytes, pidfd: int, descriptor: int) -> bool:
             if end.family != socket.AF_UNIX or end.getpeername() != name:
                 return False
         except OSError:
-            return False  # it listens
+            return False  # a listening socket
         end.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _ROOM_BYTES)
         return True

@@ -1,10 +1,11 @@
-"""Starts QEMU: unprivileged inside a container's namespaces, with few descriptors and narrow limits.
+"""Start QEMU: unprivileged, inside a container's namespaces, with few descriptors and narrow limits.
 
-`spawn` is called by a throw-away thread that has entered the namespaces. Credentials belong to a thread as far as the
-kernel is concerned (man 7 credentials; only libc makes them a process's), so that thread drops them by raw system
-calls before it starts QEMU, which thus is unprivileged from its first instruction and a direct child of the daemon.
-posix_spawn, and every descriptor of the daemon closed by the exec: subprocess would close each number up to the limit,
-one after another, since that thread may see the files of a sandbox alone and no /proc. Nothing is imported here.
+`spawn` runs in a temporary thread that has entered the namespaces. For the kernel, credentials belong to a thread (man
+7 credentials; only libc applies them to the whole process). So that thread drops them by raw system calls before it
+starts QEMU. QEMU is unprivileged from its first instruction, and a direct child of the daemon.
+
+It uses posix_spawn, and exec closes the daemon's descriptors. The module subprocess would close each number up to the
+limit one by one, because the thread may be in a sandbox without /proc. Nothing may be imported in that thread.
 """
 
 import fcntl
@@ -23,14 +24,14 @@ from supervisor.errors import Permanent, Step, Transient
 _STDERR_BYTES = 16384
 _MOST_FILES = 1024
 _MOST_THREADS = 512
-"""Beyond a guest's processors: QEMU's own pool has up to 64."""
+"""In addition to one for each of the guest's processors: QEMU's own pool has up to 64."""
 
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
-"""Which QEMU is to have at their defaults; a process that is started inherits what is ignored."""
+"""QEMU gets their default actions; a process would inherit that they are ignored."""
 
 
 def find_user(wanted: str) -> User:
-    """The user that guests run as, or nobody where it does not exist. Raises Permanent when it is root."""
+    """Return the user that guests run as; if it does not exist, the user `nobody`. Raises Permanent if it is root."""
     for name in (wanted, "nobody"):
         try:
             entry = pwd.getpwnam(name)
@@ -46,23 +47,26 @@ def find_user(wanted: str) -> User:
 
 
 def forbid_core_dumps() -> None:
-    """For this process and all that it starts: a core would hold a guest's memory.
+    """Forbid core dumps of this process and all that it starts: a dump would hold a guest's memory.
 
-    Limits are inherited; to set another user's afterwards would take CAP_SYS_RESOURCE (man 2 prlimit).
+    Limits are inherited. To set those of another user's process later takes CAP_SYS_RESOURCE (man 2 prlimit).
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def keep_descriptors() -> None:
-    """To this process: what whoever started it left open is no more inherited than what it opens itself (PEP 446)."""
+def mark_close_on_exec() -> None:
+    """Mark inherited descriptors close-on-exec, so that children get only what they are passed (PEP 446)."""
     for each in Path("/proc/self/fd").iterdir():
         if int(each.name) > 2:
-            with suppress(OSError):  # that of the list itself
+            with suppress(OSError):  # the descriptor of the list itself
                 os.set_inheritable(int(each.name), False)
 
 
 def limits_of(cpus: int, *, alone: bool) -> dict[int, int]:
-    """How many files and threads it may have; threads are counted by user, so only where it is `alone` under it."""
+    """Return the limits of files and, if no other process runs as its user (`alone`), of threads.
+
+    The kernel counts threads for each user.
+    """
     files = {resource.RLIMIT_NOFILE: _MOST_FILES}
     return {**files, resource.RLIMIT_NPROC: _MOST_THREADS + cpus} if alone else files
 
@@ -77,12 +81,12 @@ def spawn(
 ) -> tuple[Pid, int]:
     """Start QEMU as this user, in this folder, with these descriptors, under the same numbers.
 
-    Call it in a throw-away thread, which has no rights afterwards. Returns the pid of a child, and the descriptor of
-    what it says on standard error; the caller owns both. Raises Permanent when the program cannot be started.
+    Call it in a temporary thread, which has no rights afterwards. Return the pid of the child, and a descriptor of
+    what it writes to standard error; the caller owns both. Raises Permanent if the program cannot be started.
     """
     stderr = _bounded_file("vtapd-qemu-stderr")
     try:
-        _stand_in(folder)
+        _enter_folder(folder)
         _drop_rights(user)
         pid = os.posix_spawn(
             program,
@@ -92,7 +96,7 @@ def spawn(
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
                 (os.POSIX_SPAWN_DUP2, stderr, 2),
-                *((os.POSIX_SPAWN_DUP2, each, each) for each in descriptors),  # which takes close-on-exec away
+                *((os.POSIX_SPAWN_DUP2, each, each) for each in descriptors),  # which removes close-on-exec
             ],
             setsid=True,
             setsigdef=_IGNORED_BY_PYTHON,
@@ -106,21 +110,21 @@ def spawn(
                 remedy="install QEMU (Debian: qemu-system-x86) or correct [guest] qemu",
             ) from error
         raise Transient(f"cannot start {program!a}: {error.strerror}", step=Step.SPAWN) from error
-    with suppress(ProcessLookupError):  # it ended at once
+    with suppress(ProcessLookupError):  # it has exited already
         for limit, most in limits.items():
             # Allowed without CAP_SYS_RESOURCE, since this thread is that user by now (man 2 prlimit).
             resource.prlimit(pid, limit, (most, most))
     return Pid(pid), stderr
 
 
-def _stand_in(folder: int) -> None:
-    """Of this thread alone: threads share their working directory until they say otherwise (man 2 unshare)."""
+def _enter_folder(folder: int) -> None:
+    """Change the working directory of this thread only: by default, threads share it (man 2 unshare)."""
     linux.unshare(linux.CLONE_FS)
     os.fchdir(folder)
 
 
 def _drop_rights(user: User) -> None:
-    """Take this thread's rights away, for good."""
+    """Drop this thread's rights for ever."""
     try:
         linux.set_thread_ids(user.uid, user.gid, user.groups)
     except OSError as error:
@@ -133,7 +137,7 @@ def _drop_rights(user: User) -> None:
 
 
 def _bounded_file(name: str) -> int:
-    """A file in memory that cannot grow: whoever writes it can fill it and no more."""
+    """Return a file in memory that cannot grow beyond its size, so that its writer cannot use up memory."""
     descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(descriptor, _STDERR_BYTES)
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)

@@ -1,4 +1,4 @@
-"""What a QEMU says of itself, asked as the user that guests run as."""
+"""Run `qemu -version`, as the user that guests run as."""
 
 import subprocess
 
@@ -11,11 +11,10 @@ DEADLINE_S = 10.0
 
 
 async def ask_version(program: str, user: User | None, options: tuple[str, ...] = ()) -> tuple[bool, str]:
-    """Whether it took these options, and what it printed. Options are judged before -version is obeyed.
+    """Return whether QEMU accepts these options, and what it printed. It checks options before it obeys -version.
 
-    Without a user it runs as this process's, which then has no right to become another.
-
-    Raises Permanent where it cannot be started, or does not end.
+    Without a user it runs as this process does, for a process without the right to become another user.
+    Raises Permanent if it cannot be started, or does not exit in time.
     """
     try:
         with anyio.fail_after(DEADLINE_S):
@@ -35,6 +34,6 @@ async def ask_version(program: str, user: User | None, options: tuple[str, ...] 
             remedy="install QEMU (Debian: qemu-system-x86) or correct [guest] qemu",
         ) from error
     except TimeoutError as error:
-        remedy = "run it by hand, and see what it waits for"
+        remedy = "run it by hand to find out what it waits for"
         raise Permanent(f"{program!a} -version does not end", step=Step.QEMU, remedy=remedy) from error
     return result.returncode == 0, result.stdout.decode(errors="replace")

@@ -1,0 +1,70 @@
+"""Read one guest's console and pass the output on: to viewers, to the readiness check, to the scanner for its exit."""
+
+from collections.abc import Awaitable, Callable, Iterable
+
+import anyio
+import anyio.abc
+
+from supervisor.core.guest.console_scanner import ConsoleScanner
+from supervisor.core.kinds.kind import ConsolePattern
+from supervisor.edges.qemu import serial
+from supervisor.guest.console_hub import ConsoleHub
+from supervisor.guest.health import Health
+from supervisor.guest.qemu_process import RunningQemu
+
+
+class ConsoleFeed:
+    """The output of one QEMU's console. `run` it in a task group; QEMU stays the caller's."""
+
+    def __init__(
+        self,
+        qemu: RunningQemu,
+        patterns: Iterable[ConsolePattern],
+        hub: ConsoleHub,
+        health: Health | None,
+        read_past_output: Callable[[], Awaitable[bytes]] | None,
+    ) -> None:
+        """`read_past_output` returns what an adopted guest printed before this daemon read its console."""
+        self.ended = anyio.Event()
+        """Set once all output is read."""
+        self._qemu = qemu
+        self._patterns = tuple(patterns)
+        self._hub = hub
+        self._health = health
+        self._read_past_output = read_past_output
+        self.scanner = ConsoleScanner(self._patterns)
+
+    async def run(self) -> None:
+        """Read until QEMU has exited. End the QEMU of a guest that printed its last line: it halts and never exits."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._read, tasks)
+            if self._read_past_output is not None:  # after reading has begun, so that no output is missed between
+                tasks.start_soon(self._scan_past, self._read_past_output)
+
+    async def _read(self, tasks: anyio.abc.TaskGroup) -> None:
+        process = self._qemu.process
+        if self._qemu.console is not None:
+            async with serial.opened(self._qemu.console, process.pid, process.pidfd) as console:
+                with self._hub.typing_into(console):
+                    async for output in console.output():
+                        self._take(output, tasks)
+        self.scanner.close()
+        self.ended.set()
+
+    def _take(self, output: bytes, tasks: anyio.abc.TaskGroup) -> None:
+        self._hub.publish(output)
+        if self._health is not None:
+            self._health.feed(output)
+        if self.scanner.feed(output):
+            tasks.start_soon(self._end_halted)
+
+    async def _end_halted(self) -> None:
+        await anyio.sleep(self.scanner.last_words_s)
+        self._qemu.process.kill()
+
+    async def _scan_past(self, read_past_output: Callable[[], Awaitable[bytes]]) -> None:
+        """End QEMU if the guest printed its last line while no daemon ran."""
+        past = ConsoleScanner(self._patterns)
+        if past.feed(await read_past_output()):
+            self.scanner = past
+            self._qemu.process.kill()

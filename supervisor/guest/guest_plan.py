@@ -1,0 +1,65 @@
+"""Check that a container's guest can be started, before anything of the container is changed."""
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from supervisor.core.guest.spec import GuestSpec
+from supervisor.core.kinds import MARKERS, choose_kind, require_bootable
+from supervisor.core.kinds.kind import BootRequest, GuestKind
+from supervisor.core.kinds.network import GuestNetwork
+from supervisor.core.kinds.refusal import refused
+from supervisor.core.model import Container, Interface
+from supervisor.edges import threads
+from supervisor.edges.kernel import rootfs
+from supervisor.guest.boot_files import Disks, open_disks, open_initrd, open_kernel, own
+from supervisor.guest.context import GuestContext
+from supervisor.guest.network_config import expect_network
+
+
+@dataclass(frozen=True, slots=True)
+class GuestPlan:
+    """A validated guest: labels parsed, image inspected."""
+
+    spec: GuestSpec
+    kind: GuestKind
+    because: str = ""
+    """Why this kind was chosen, for people."""
+    room_bytes: int | None = None
+    """How long its command line may be; None for any length."""
+
+    @property
+    def needed_versions(self) -> tuple[int, ...]:
+        """The IP versions of which each card must have an address for the guest; empty if it gets no addresses."""
+        return self.kind.ip_versions if self.spec.address.takes_over else ()
+
+    def boot_request(self, network: GuestNetwork | None, disks: Disks) -> BootRequest:
+        """Return what the guest is to get at its start."""
+        spec = self.spec
+        return BootRequest(spec.args, spec.kernel_args, network, spec.env, disks.mounts, self.room_bytes)
+
+
+async def examine(
+    context: GuestContext, root: int, spec: GuestSpec, container: Container, interfaces: Iterable[Interface]
+) -> GuestPlan:
+    """Read the image, choose the kind, and try to build the command line that the guest would get.
+
+    `interfaces`: the container's, as Docker made them. Raises Rejected if its files cannot be used, or if its kind
+    cannot be given its arguments and its network.
+    """
+    limit = context.config.limits.kernel
+    with ExitStack() as owned:
+        kernel = own(owned, open_kernel(root, spec, limit))
+        if spec.initrd:
+            own(owned, open_initrd(root, spec, spec.initrd, limit))
+        disks = await open_disks(owned, root, spec)
+        examined = await threads.run_in_thread(partial(rootfs.read_image, kernel, MARKERS, limit))
+    image = require_bootable(examined, spec.kernel)
+    kind, because = choose_kind(spec.kind, image, spec.kernel)
+    plan = GuestPlan(spec, kind, because, kind.room_bytes(image))
+    network = expect_network(root, container, spec.address, kind, interfaces)
+    kind.boot(plan.boot_request(network, disks))
+    if spec.initrd and kind.machine.boots_disk:
+        raise refused("vtapd.initrd", spec.initrd, "nothing: the image is a disk, which is booted without modules")
+    return plan
