@@ -22,7 +22,7 @@ def observe_network(
 
     `cards`: the interface that each is on, as Docker made it, and the card's MAC.
     """
-    if address.mode == "none" or (address.mode == "dhcp" and not kind.says_dhcp):
+    if address.mode == "none" or (address.mode == "dhcp" and not kind.takes_dhcp):
         return None
     if not address.takes_over:
         container = replace(container, endpoints=())  # Docker's gateway is for Docker's address

@@ -3,7 +3,7 @@
 import pytest
 
 from supervisor.core.guest.spec import Environment
-from supervisor.core.kinds.environment import check_value, refuse_environment, spell_environment
+from supervisor.core.kinds.environment import check_value, format_environment, refuse_environment
 from supervisor.errors import Rejected
 
 PHRASE = "correct horse battery staple"
@@ -16,7 +16,7 @@ def spell(name: str, value: str) -> str:
 
 
 def test_variable_that_cannot_be_passed_is_left_out_and_named() -> None:
-    spelt = spell_environment(SECRET, spell)
+    spelt = format_environment(SECRET, spell)
     assert spelt.words == ("K=V",)
     assert spelt.notes == (
         "Not passed to the guest: variable 'PASSWORD': its value may have no blanks.",
@@ -26,7 +26,7 @@ def test_variable_that_cannot_be_passed_is_left_out_and_named() -> None:
 
 def test_chosen_variable_that_cannot_be_passed_is_refused_without_its_value() -> None:
     with pytest.raises(Rejected) as caught:
-        spell_environment(Environment(SECRET.variables[:1], ("PASSWORD",)), spell)
+        format_environment(Environment(SECRET.variables[:1], ("PASSWORD",)), spell)
     assert "label vtapd.env='PASSWORD' is refused" in str(caught.value)
     assert "variable 'PASSWORD': its value may have no blanks" in str(caught.value)
     assert "horse" not in str(caught.value)
@@ -34,10 +34,10 @@ def test_chosen_variable_that_cannot_be_passed_is_refused_without_its_value() ->
 
 def test_variables_are_passed_in_order_while_room_is_left() -> None:
     env = Environment((("A", "1"), ("LONG", "x" * 20), ("B", "2")))
-    spelt = spell_environment(env, spell, room_bytes=10)
+    spelt = format_environment(env, spell, room_bytes=10)
     assert spelt.words == ("A=1", "B=2")
     assert spelt.notes == ("Not passed to the guest: variable 'LONG': no room is left for it.",)
-    assert spell_environment(env, spell, most=1).words == ("A=1",)
+    assert format_environment(env, spell, most=1).words == ("A=1",)
 
 
 def test_kind_without_environment_refuses_variables_without_showing_them() -> None:

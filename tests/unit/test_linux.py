@@ -166,7 +166,7 @@ def test_line_longer_than_the_kernel_takes_is_refused() -> None:
     assert len(booted(LINUX, "x" * (2047 - frame), NETWORK, room_bytes=2047).command_line) == 2047
     with pytest.raises(Rejected, match=r"label vtapd.args=.*would have 2048, and the image takes at most 2047 bytes"):
         booted(LINUX, "x" * (2048 - frame), NETWORK, room_bytes=2047)
-    with pytest.raises(Rejected, match=r"words for the guest's network are too long"):
+    with pytest.raises(Rejected, match=r"arguments for the guest's network are too long"):
         booted(LINUX, "", NETWORK, room_bytes=40)
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.core.kinds.network import GuestNetwork, Room, left_out, netmask_of, sayable
+from supervisor.core.kinds.network import GuestNetwork, Room, left_out, netmask_of, usable_nics
 from supervisor.core.model import Address, Route
 from supervisor.errors import Rejected
 
@@ -43,23 +43,23 @@ MORE = GuestNetwork((NIC, replace(NIC1, addresses=(Address(6, "2001:db8::5", 64)
 
 
 def test_card_without_a_usable_address_is_left_out_with_a_note() -> None:
-    assert sayable(MORE, Room()) == MORE.nics[:1]
+    assert usable_nics(MORE, Room()) == MORE.nics[:1]
     assert left_out(MORE, Room()) == (
         "Not passed to the guest: wan0: it has no IPv4 address that the guest could have for good.",
     )
-    assert sayable(MORE, Room(ipv6=True)) == MORE.nics
+    assert usable_nics(MORE, Room(ipv6=True)) == MORE.nics
     assert left_out(MORE, Room(ipv6=True)) == ()
 
 
 def test_guest_without_any_card_is_refused() -> None:
-    assert sayable(ONLY_IPV6, Room(ipv6=True)) == ONLY_IPV6.nics
+    assert usable_nics(ONLY_IPV6, Room(ipv6=True)) == ONLY_IPV6.nics
     with pytest.raises(Rejected, match=r"eth0 has no IPv4 address that the guest could have for good") as caught:
-        sayable(ONLY_IPV6, Room())
+        usable_nics(ONLY_IPV6, Room())
     assert caught.value.step == "takeover"
     bare = GuestNetwork((replace(NIC, addresses=()), replace(NIC1, addresses=())))
     with pytest.raises(Rejected, match=r"eth0 and eth1 have no IPv4 or IPv6 address"):
-        sayable(bare, Room(ipv6=True))
-    assert sayable(replace(bare, dhcp=True), Room()) == bare.nics
+        usable_nics(bare, Room(ipv6=True))
+    assert usable_nics(replace(bare, dhcp=True), Room()) == bare.nics
 
 
 def test_withheld_address_is_noted_with_its_reason() -> None:

@@ -19,7 +19,7 @@ def test_command_line_is_passed_unchanged() -> None:
 def test_note_says_that_no_network_is_passed(form: GuestKind) -> None:
     for network in (NETWORK, ONLY_IPV6):
         assert booted(form, "", network).notes == (
-            "Nothing of its network is passed to the guest: it cares for its addresses itself.",
+            "Nothing of its network is passed to the guest: it configures its addresses itself.",
         )
 
 
@@ -49,7 +49,7 @@ def test_guest_is_stopped_by_the_power_button() -> None:
 
 
 def test_kernel_args_and_mounts_are_refused_by_label() -> None:
-    with pytest.raises(Rejected, match=r"label vtapd.kernel-args='x' .*the system of a raw guest takes no words"):
+    with pytest.raises(Rejected, match=r"label vtapd.kernel-args='x' .*the system of a raw guest takes no arguments"):
         booted(RAW, kernel_args="x")
     with pytest.raises(Rejected, match=r"label vtapd.disk.0='/d,mount=/x' .*a disk without mount="):
         booted(RAW, mounts=(Mount(0, "/x", "vtapd.disk.0", "/d,mount=/x", "ext"),))

@@ -95,7 +95,7 @@ def test_link_local_gateway_is_left_out() -> None:
     boot = booted(RUMPRUN, "web", GuestNetwork((there,)))
     nets = [value for key, value in json.loads(boot.modules[0], object_pairs_hook=list) if key == "net"]
     assert [dict(net).get("gw") for net in nets] == ["172.17.0.1", None]
-    assert boot.notes[0].startswith("Not passed to the guest: gateway fe80::1 of eth0: it has no word")
+    assert boot.notes[0].startswith("Not passed to the guest: gateway fe80::1 of eth0: its configuration has no field")
 
 
 def test_second_gateway_of_a_family_is_left_out() -> None:

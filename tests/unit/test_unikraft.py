@@ -52,7 +52,7 @@ def test_kernel_args_come_before_the_arguments_of_the_program(form: GuestKind) -
     "text", ["a -- b", "--", "x netdev.ip=1.2.3.4/5", "netdev.ipv4_addr=1.2.3.4", 'env.vars=[ "A=b" ]']
 )
 def test_reserved_kernel_args_are_refused(form: GuestKind, text: str) -> None:
-    with pytest.raises(Rejected, match=r"label vtapd.kernel-args=.*words other than -- and netdev.ip, env.vars="):
+    with pytest.raises(Rejected, match=r"label vtapd.kernel-args=.*parameters other than -- and netdev.ip, env.vars="):
         booted(form, "", kernel_args=text)
 
 
@@ -153,7 +153,7 @@ def test_variables_beyond_the_usual_maximum_are_noted() -> None:
 @pytest.mark.parametrize("form", [UNIKRAFT, UNIKRAFT_OLD])
 def test_too_many_words_are_refused_by_the_longer_label(form: GuestKind) -> None:
     assert booted(form, " ".join(["x"] * 57)).command_line.count("x") == 57
-    with pytest.raises(Rejected, match=r"label vtapd.args=.*would have 60, and the image takes at most 59 words"):
+    with pytest.raises(Rejected, match=r"label vtapd.args=.*would have 60, and the image takes at most 59 arguments"):
         booted(form, " ".join(["x"] * 58))
     assert booted(form, '"' + " ".join(["x"] * 80) + '"').command_line.count("x") == 80
 

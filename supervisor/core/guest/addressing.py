@@ -11,7 +11,7 @@ from dataclasses import replace
 from supervisor.core.attach.lifetimes import static_addresses, why_not_static
 from supervisor.core.guest.spec import AddressPlan
 from supervisor.core.kinds.dns import Names
-from supervisor.core.kinds.network import GuestNetwork, Nic, is_on_link, spell_route, why_unsayable
+from supervisor.core.kinds.network import GuestNetwork, Nic, format_route, is_on_link, why_no_address
 from supervisor.core.model import Address, Container, Interface, Route, Whereabouts, short_id
 
 _MAIN_TABLE, _BY_KERNEL, _UNICAST = 254, 2, 1  # linux/rtnetlink.h: RT_TABLE_MAIN, RTPROT_KERNEL, RTN_UNICAST
@@ -99,7 +99,7 @@ def _withheld_addresses(interface: Interface) -> Iterator[str]:
 def _withheld_routes(interface: Interface, routes: Iterable[Route]) -> Iterator[str]:
     for route in routes:
         if why := why_not_static(route):
-            yield f"{spell_route(route, interface.name)}: {why}"
+            yield f"{format_route(route, interface.name)}: {why}"
 
 
 def _withheld_gateways(
@@ -152,5 +152,5 @@ def notes_on_others(others: Iterable[Interface], ip_versions: Sequence[int]) -> 
 
 def _why_no_card(interface: Interface, ip_versions: Sequence[int]) -> str:
     if ip_versions and not any(static_addresses(interface, ip_versions)):
-        return f"it has {why_unsayable(ip_versions)}"
+        return f"it has {why_no_address(ip_versions)}"
     return "a guest of this kind can be given no more cards"

@@ -1,4 +1,4 @@
-"""The kinds of guests. A new one is a file here and a line in FORMS."""
+"""The kinds of guests. A new kind is a file in this folder and an entry in FORMS."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -19,34 +19,34 @@ from supervisor.errors import Rejected, Step
 FORMS: tuple[GuestKind, ...] = (
     LINUX, RUMPRUN, UNIKRAFT, UNIKRAFT_OLD, OSV, MIRAGE, NANOS_DISK, NANOS_KERNEL, HERMIT, RAW, RAW_DISK,
 )  # fmt: skip
-"""Every kind, in each of its forms; the first of a name is what an image of no known form is taken for."""
+"""Every form of every kind. An image that matches no form of the kind asked for is treated as the first of them."""
 
 KINDS: Mapping[str, GuestKind] = MappingProxyType(
     {form.name: next(first for first in FORMS if first.name == form.name) for form in FORMS}
 )
-"""By name, each kind's first form: how it ends and stops is the same in all."""
+"""By name, the first form of each kind: all forms of a kind exit and stop in the same way."""
 
 MARKERS = frozenset(marker for form in FORMS for marker in form.markers)
 
 
 class Choice(NamedTuple):
-    """A kind, and by what it was chosen, in words."""
+    """A kind, and why it was chosen, as text."""
 
     kind: GuestKind
     because: str
 
 
 def require_bootable(image: Image | Unbootable, path: str) -> Image:
-    """Return the image. Raises Rejected, saying what it lacks, if QEMU does not boot it."""
+    """Return the image. Raises Rejected that says what it lacks if QEMU cannot boot it."""
     if isinstance(image, Unbootable):
         raise Rejected(f"{path!a} cannot be booted: {image.reason}", step=Step.KERNEL, remedy=image.remedy)
     return image
 
 
 def choose_kind(asked: str, image: Image, path: str) -> Choice:
-    """The kind that was asked for, or for `auto` the only one that recognises the image; raw where that is in doubt.
+    """Return the kind asked for. For `auto`, return the kind that recognises the image; raw unless exactly one does.
 
-    Raises Rejected when the image cannot be booted as what was asked for.
+    Raises Rejected if the image cannot be booted as that kind.
     """
     forms = [form for form in FORMS if form.machine.boots_disk == (image.entry is Entry.DISK)]
     return _recognise(forms, image) if asked == "auto" else _take(asked, forms, image, path)

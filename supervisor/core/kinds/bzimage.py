@@ -1,8 +1,8 @@
 """Linux's boot protocol for x86 (Documentation/arch/x86/boot.rst): the header of a bzImage.
 
-QEMU looks for `HdrS` at 0x202 before anything else, and at no boot flag 55 AA (x86_load_linux in hw/i386/x86-common.c,
-in older versions x86.c). It compares only the setup part with the file's size. What is missing of the kernel behind it
-the guest alone can notice, and it stays silent for ever.
+QEMU looks for `HdrS` at 0x202 first, and ignores the boot flag 55 AA (x86_load_linux in hw/i386/x86-common.c, in older
+versions x86.c). It compares only the setup part with the file's size. If a part of the kernel after it is missing, the
+guest hangs without any output.
 """
 
 import struct
@@ -12,18 +12,18 @@ _SECTOR_BYTES, _PARAGRAPH_BYTES = 512, 16
 _HEADER_BYTES = 0x250
 _USUAL_SETUP_SECTORS = 4
 _HAS_SYSSIZE, _HAS_COMMAND_LINE, _HAS_PAYLOAD = 0x204, 0x206, 0x208
-"""Versions of the protocol, since which syssize can be trusted, and cmdline_size and payload_offset exist."""
+"""Versions of the protocol since which syssize is reliable, cmdline_size exists, and payload_offset exists."""
 
 
 def has_linux_header(head: bytes) -> bool:
-    """Return whether QEMU takes this for a bzImage."""
+    """Return whether QEMU treats this as a bzImage."""
     return head[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] == _MAGIC
 
 
 def bytes_of_bzimage(head: bytes) -> int:
-    """Return how many bytes a bzImage must have by its own header.
+    """Return how many bytes a bzImage must have according to its header.
 
-    syssize counts paragraphs of 16 bytes, and the last one need not be whole: iPXE's and memtest86+'s are not.
+    syssize counts paragraphs of 16 bytes. The last one may be incomplete, as it is in iPXE and memtest86+.
     """
     head, version = _whole(head)
     (syssize,) = struct.unpack_from("<I", head, 0x1F4)
@@ -42,14 +42,14 @@ def kernel_version(head: bytes) -> bytes:
 
 
 def command_line_bytes(head: bytes) -> int:
-    """Return how long the kernel's command line may be (cmdline_size); 0 if the header does not say it."""
+    """Return how long the kernel's command line may be (cmdline_size); 0 if the header does not state it."""
     head, version = _whole(head)
     size: int = struct.unpack_from("<I", head, 0x238)[0]
     return size if version >= _HAS_COMMAND_LINE else 0
 
 
 def _whole(head: bytes) -> tuple[bytes, int]:
-    """Return the beginning of an image with all of the header, and the header's version of the protocol."""
+    """Return the beginning of an image, padded to a whole header, and the protocol version in the header."""
     head = head.ljust(_HEADER_BYTES, b"\0")
     version: int = struct.unpack_from("<H", head, 0x206)[0]
     return head, version

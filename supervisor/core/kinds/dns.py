@@ -1,8 +1,8 @@
 """Choose the DNS servers and the search domain of a guest: those of its container, if the guest can reach them.
 
-On a user-defined network Docker runs a server on the container's loopback (127.0.0.11), which no guest reaches. The
-servers that this one asks in turn are named in Docker's settings for the container or, in newer versions, in a comment
-in resolv.conf; otherwise they are the host's. (man 5 resolv.conf; moby: libnetwork/internal/resolvconf)
+On a user-defined network, Docker runs a DNS server on the container's loopback address 127.0.0.11, which no guest can
+reach. That server forwards queries to others: those in Docker's settings for the container, those in a comment that
+newer versions write into resolv.conf, or the host's. (man 5 resolv.conf; moby: libnetwork/internal/resolvconf)
 """
 
 import ipaddress
@@ -18,7 +18,7 @@ _MAX_SERVERS = 3  # resolv.h: MAXNS
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """How a guest resolves names."""
+    """The resolver configuration of a guest."""
 
     servers: tuple[str, ...] = ()
     search: str = ""
@@ -26,16 +26,16 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Resolv:
-    """What a resolv.conf says, as far as it makes sense."""
+    """The valid parts of a resolv.conf."""
 
     servers: tuple[str, ...]
     upstream: tuple[str, ...]
-    """Those that Docker's own server asks, if a comment of Docker's names them."""
+    """The servers that Docker's server forwards to, from Docker's comment."""
     search: str
 
 
 def parse_resolv(text: str) -> Resolv:
-    """Parse a resolv.conf. The file is not trusted: what makes no sense is left out."""
+    """Parse a resolv.conf. Its content is not trusted: the container may have written it."""
     servers, upstream, search = [], [], ""
     for line in text.splitlines():
         words = line.split()
@@ -49,14 +49,14 @@ def parse_resolv(text: str) -> Resolv:
 
 
 def names_of(asked: Names, container: Resolv, hosts: Sequence[Resolv]) -> Names:
-    """Choose servers and domain. `asked`: `docker run --dns`; `hosts`: the host's files, in order of preference."""
+    """Return the guest's servers and domain. `asked`: `docker run --dns`. `hosts`: the host's, the preferred first."""
     choices = (asked.servers, container.servers, container.upstream, *(host.servers for host in hosts))
     servers = next(filter(None, map(_reachable, choices)), ())
     return Names(servers, asked.search if _DOMAIN.fullmatch(asked.search) else container.search)
 
 
 def _reachable(servers: Sequence[str]) -> tuple[str, ...]:
-    """Return the addresses that a guest can reach: not loopback, unspecified, link-local or multicast."""
+    """Return the addresses that a guest can reach as well: no loopback and no link-local addresses."""
     found = []
     for server in servers:
         try:

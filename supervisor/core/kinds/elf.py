@@ -1,9 +1,9 @@
-"""As much of ELF (man 5 elf) as QEMU looks at: the machine, the segments, the notes.
+"""Read the parts of an ELF file (man 5 elf) that QEMU uses: the machine, the segments, the notes.
 
-What QEMU does decides, not what the standard says (include/hw/elf_ops.h.inc, hw/core/loader.c): it finds notes by
-program headers alone, so notes that only a section header names do not count; it takes an entry of that table to be
-as large as its own, whatever e_phentsize says; and it pads a note's name and content to the segment's p_align.
-Every byte comes from outside. The parts of a file that are asked for lie within it, and are few.
+This follows QEMU (include/hw/elf_ops.h.inc, hw/core/loader.c), not the standard. QEMU finds notes only by program
+headers, not by section headers. It ignores e_phentsize: an entry of that table has the size of QEMU's own struct. It
+pads a note's name and content to the segment's p_align.
+No byte of the file is trusted. The parts that are requested are within the file, and few.
 """
 
 import struct
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 MAX_SEGMENTS = 128
-"""Real kernels have five to twelve; QEMU compares each of them with each other."""
+"""Real kernels have five to twelve. QEMU compares each segment with every other one."""
 MAX_NOTE_BYTES = 65536
-"""Of all notes together; Linux has half a kilobyte, a Solo5 image with many devices some kilobytes."""
+"""For all notes together. Linux has half a kilobyte, a Solo5 image with many devices a few kilobytes."""
 _PT_LOAD, _PT_NOTE = 1, 4
 _CLASS_64, _LITTLE_ENDIAN = 2, 1
 _HEADER_32, _HEADER_64 = struct.Struct("<16sHHIIIIIHHHHHH"), struct.Struct("<16sHHIQQQIHHHHHH")
@@ -31,11 +31,11 @@ class Span(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The offset of the first byte behind it; 0 if it has no bytes at all."""
+        """The offset of the first byte after it; 0 if it is empty."""
         return self.offset + self.size if self.size else 0
 
     def is_beyond(self, size: int) -> bool:
-        """Return whether a file of this size lacks some of it."""
+        """Return whether a file of this size lacks a part of it."""
         return self.end > size
 
 
@@ -59,22 +59,22 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Elf:
-    """What an ELF file says of itself."""
+    """The content of an ELF file's headers and notes."""
 
     wide: bool
-    """It is of the 64-bit class."""
+    """Whether it is of the 64-bit class."""
     little_endian: bool
     machine: int
     """e_machine: 3 is i386, 62 is x86-64."""
     flags: int
     table: Span
-    """Where the file says that its program headers are."""
+    """Where the program headers are, according to the file."""
     segment_count: int
-    """How many program headers there are by e_phnum."""
+    """The number of program headers, according to e_phnum."""
     segments: tuple[Segment, ...]
-    """The program headers, as far as the file has them; at most MAX_SEGMENTS."""
+    """The program headers that the file contains; at most MAX_SEGMENTS."""
     notes_by_segment: tuple[tuple[Note, ...], ...]
-    """The notes of each note segment, as far as the file has them; at most MAX_NOTE_BYTES in all."""
+    """The notes of each note segment that the file contains; at most MAX_NOTE_BYTES in total."""
 
     @property
     def notes(self) -> tuple[Note, ...]:
@@ -83,7 +83,7 @@ class Elf:
 
     @property
     def loads(self) -> tuple[Segment, ...]:
-        """The segments that are put into memory."""
+        """The segments that are loaded into memory."""
         return tuple(segment for segment in self.segments if segment.type == _PT_LOAD)
 
     @property
@@ -93,9 +93,9 @@ class Elf:
 
 
 def read_elf(head: bytes, size: int) -> Generator[Span, bytes, Elf | None]:
-    """Return what the file of this beginning and size says, or None if it is no ELF file.
+    """Parse the file with this beginning and this size. Return None if it is not an ELF file.
 
-    Yields each part of the file that is needed, and wants its bytes sent back, or fewer if the file lacks them.
+    Yields each part of the file that it needs. The caller sends the bytes back, or fewer if the file ends before.
     """
     wide = head[4:5] == bytes([_CLASS_64])
     header = _HEADER_64 if wide else _HEADER_32

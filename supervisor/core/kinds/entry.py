@@ -1,18 +1,18 @@
-"""By which protocol QEMU's -kernel starts an image, or why it does not.
+"""Decide by which protocol QEMU's -kernel starts an image, or why it cannot start it.
 
-QEMU asks in this order (x86_load_linux in hw/i386/x86-common.c, in older versions x86.c): for Linux's boot header, a
-multiboot header, an ELF file with a PVH note. The first that is there decides, so an x86-64 ELF file is refused for its
-multiboot header although it has a PVH note too. A file with none of them is booted as a Linux from before 1.3.73, or
-refused as an `invalid kernel header`: vtapd refuses both.
+QEMU looks for three things in this order (x86_load_linux in hw/i386/x86-common.c, in older versions x86.c): Linux's
+boot header, a multiboot header, an ELF file with a PVH note. The first that it finds decides. So an x86-64 ELF file
+with a multiboot header is refused, even if it has a PVH note too. A file with none of the three is booted as a Linux
+from before 1.3.73, or refused as an `invalid kernel header`. vtapd refuses both.
 
-PVH (load_elfboot, read_pvh_start_addr): a note of type 18 in a PT_NOTE segment. QEMU asks neither for its owner nor for
-its size: it reads the entry point from 4 bytes in a 32-bit file and from 8 in a 64-bit one, and refuses 0. It boots
-both classes, for i386 and for x86-64, whatever e_type is. It refuses the e_flags 0x10004 and a note segment that
-reaches beyond the file, and a p_align of 0 makes it divide by zero.
+PVH (load_elfboot, read_pvh_start_addr): a note of type 18 in a PT_NOTE segment. QEMU checks neither its owner nor its
+size. It reads the entry point from 4 bytes in a 32-bit file and from 8 bytes in a 64-bit file, and refuses 0. It boots
+both classes, for i386 and x86-64, with any e_type. It refuses the e_flags 0x10004, and a note segment that reaches
+beyond the file. A p_align of 0 makes it divide by zero.
 
-ELF in general (load_elf): little-endian, i386 or x86-64, whole program headers, no PT_LOAD that reaches beyond the
-file. A PT_LOAD with more bytes in the file than in memory is refused by newer versions; 7.2 starts it, and nothing
-happens.
+ELF in general (load_elf): little-endian, i386 or x86-64, complete program headers, no PT_LOAD that reaches beyond the
+file. A PT_LOAD with more bytes in the file than in memory is refused by newer versions; QEMU 7.2 starts it, and the
+guest does nothing.
 tests/integration/guest/test_boot_verdicts.py compares all this with the QEMU that is installed.
 """
 
@@ -37,11 +37,11 @@ _REMEDIES = {
     b"HERMIT": "name Hermit's loader in label vtapd.kernel, and this file in label vtapd.initrd",
     b"Linux": "name the bzImage (vmlinuz) in label vtapd.kernel, or build the kernel with CONFIG_PVH=y",
 }
-"""What to do about an ELF file that QEMU has no entry into, by the owner of one of its notes."""
+"""The remedy for an ELF file that QEMU cannot enter, by the owner of one of its notes."""
 
 
 class Entry(Enum):
-    """How QEMU starts an image; the value says in words what the image has for that."""
+    """How QEMU starts an image. The value names what the image has for that."""
 
     LINUX = "Linux's boot header"
     MULTIBOOT = "a multiboot header"
@@ -51,15 +51,15 @@ class Entry(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Unbootable:
-    """An image that QEMU does not boot."""
+    """An image that QEMU cannot boot."""
 
     reason: str
-    """A sentence without its end, about "it"."""
+    """A sentence about "it", without a period."""
     remedy: str
 
 
 def entry_of(head: bytes, size: int, elf: Elf | None) -> Entry | Unbootable:
-    """Return how QEMU starts the file of this beginning and size, or why it does not."""
+    """Return how QEMU starts the file with this beginning and this size, or why it cannot start it."""
     if has_linux_header(head):
         return _problem_of_bzimage(head, size) or Entry.LINUX
     if elf is None and _is_disk(head):
@@ -74,9 +74,9 @@ def entry_of(head: bytes, size: int, elf: Elf | None) -> Entry | Unbootable:
 
 
 def _is_disk(head: bytes) -> bool:
-    """Return whether this begins as a disk that a PC's firmware boots: the mark 55 AA ends the first sector.
+    """Return whether this is the beginning of a disk that a PC's firmware boots: 55 AA ends the first sector.
 
-    A kernel may lie near a disk's beginning, so a multiboot header makes it no kernel.
+    A multiboot header does not make it a kernel: a kernel may be near the beginning of a disk.
     """
     return head[0x1FE:0x200] == b"\x55\xaa"
 
@@ -120,14 +120,14 @@ def _problem_of_pvh(elf: Elf, size: int, overlooked: str | None) -> Unbootable |
 
 
 def _pvh_entry_point(elf: Elf) -> int:
-    """Return the address that QEMU jumps to: in a segment the first such note counts, of several segments the last."""
+    """Return the address that QEMU jumps to: the first such note of a segment counts, and the last such segment."""
     firsts = [next((note for note in notes if note.type == PVH_NOTE), None) for notes in elf.notes_by_segment]
     entries = [note.content[: 8 if elf.wide else 4] for note in firsts if note is not None]
     return int.from_bytes(entries[-1], "little") if entries else 0
 
 
 def _problem_of_loading(elf: Elf, size: int) -> Unbootable | None:
-    """Return what keeps QEMU from putting the segments into memory."""
+    """Return why QEMU cannot load the segments into memory."""
     if not elf.little_endian or elf.machine not in _X86:
         machine = _MACHINES.get(elf.machine, f"machine {elf.machine}") if elf.little_endian else "a big-endian machine"
         return Unbootable(f"it is an ELF file for {machine}", "build it for x86-64")

@@ -1,11 +1,11 @@
-"""The container's environment as a guest gets it: each variable in its kind's spelling, or left out with a note."""
+"""Format the container's environment for a guest: each variable as its kind needs it, or left out with a note."""
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from supervisor.core.guest.spec import Environment
-from supervisor.core.kinds.refusal import has_unsayable, refused, spelt_out
+from supervisor.core.kinds.refusal import character_names, has_unprintable, refused
 
 ENV_LABEL = "vtapd.env"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -13,26 +13,26 @@ _SEPARATOR_BYTES = 2
 
 
 @dataclass(frozen=True, slots=True)
-class SpeltEnvironment:
-    """What a kind makes of it."""
+class FormattedEnvironment:
+    """The variables in the format of a kind, and a note for each that was left out."""
 
     words: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def spell_environment(
-    env: Environment, spell: Callable[[str, str], str], room_bytes: int | None = None, most: int | None = None
-) -> SpeltEnvironment:
-    """Return each variable as `spell` writes it; `spell` raises ValueError to say what its format cannot carry.
+def format_environment(
+    env: Environment, form: Callable[[str, str], str], room_bytes: int | None = None, most: int | None = None
+) -> FormattedEnvironment:
+    """Format each variable with `form`, which raises ValueError for what the format cannot carry.
 
-    `room_bytes` is what is left of the command line, `most` how many variables the guest takes. Raises Rejected if a
-    chosen variable cannot be carried. Neither a note nor an error shows a value, which may be a password.
+    `room_bytes`: how much of the command line is left. `most`: how many variables the guest accepts. Raises Rejected if
+    a variable that the label names cannot be carried. No note and no error shows a value, which may be a password.
     """
     words: list[str] = []
     notes: list[str] = []
     for name, value in env.variables:
         try:
-            word = _spell(name, value, spell)
+            word = _format(name, value, form)
             if most is not None and len(words) >= most:
                 raise ValueError(f"the guest takes at most {most} variables")
             if room_bytes is not None and len(word.encode()) + _SEPARATOR_BYTES > room_bytes:
@@ -45,24 +45,24 @@ def spell_environment(
             words.append(word)
             if room_bytes is not None:
                 room_bytes -= len(word.encode()) + _SEPARATOR_BYTES
-    return SpeltEnvironment(tuple(words), tuple(notes))
+    return FormattedEnvironment(tuple(words), tuple(notes))
 
 
 def refuse_environment(env: Environment, kind: str) -> None:
-    """Raise Rejected if a guest of a kind that takes no environment was to get one."""
+    """Raise Rejected if the request has variables for a kind that takes no environment."""
     if env.variables:
         raise refused(ENV_LABEL, env.label, f"false: a {kind} guest takes no environment")
 
 
 def check_value(value: str, without: str) -> None:
-    """Raise ValueError if a value has one of these characters."""
+    """Raise ValueError if a value contains one of these characters."""
     if any(char in without for char in value):
-        raise ValueError(f"its value may have no {spelt_out(without)}")
+        raise ValueError(f"its value may have no {character_names(without)}")
 
 
-def _spell(name: str, value: str, spell: Callable[[str, str], str]) -> str:
+def _format(name: str, value: str, form: Callable[[str, str], str]) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError("its name must be of letters, digits and _")
-    if has_unsayable(value):
+    if has_unprintable(value):
         raise ValueError("its value may have no control characters")
-    return spell(name, value)
+    return form(name, value)

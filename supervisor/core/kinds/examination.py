@@ -8,9 +8,10 @@ from supervisor.core.kinds.kind import Image
 
 
 def examine(head: bytes, size: int, markers: frozenset[bytes]) -> Generator[Span, bytes, Image | Unbootable]:
-    """Return what kinds are recognised by, for a file with this head, this size and these markers.
+    """Return the image with this beginning and size, in which these markers occur, or why it cannot be booted.
 
-    Yields each further part of the file that is needed. Its bytes must be sent back, or fewer if the file lacks them.
+    Yields each further part of the file that it needs. The caller sends the bytes back, or fewer if the file ends
+    before.
     """
     elf = yield from read_elf(head, size)
     entry = entry_of(head, size, elf)

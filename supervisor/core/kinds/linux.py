@@ -1,11 +1,11 @@
 """Linux, as a microVM of its own kernel and initramfs.
 
-The network goes by the kernel's own `ip=` word (Documentation/admin-guide/nfs/nfsroot.rst). A kernel whose driver or
-CONFIG_IP_PNP is a module leaves it to its initramfs, which reads the same. For what one such word has no room for there
-are those of dracut and systemd (man 7 dracut.cmdline, man 8 systemd-network-generator): an `ip=` for each card, with
-IPv6 in brackets, and `rd.route=`. A kernel that reads `ip=` itself believes the last, so the first card's IPv4 is last.
+The network is passed by the kernel's option `ip=` (Documentation/admin-guide/nfs/nfsroot.rst). If the network driver or
+CONFIG_IP_PNP is a module, the initramfs reads the option instead. What one such option cannot hold is passed by those
+of dracut and systemd (man 7 dracut.cmdline, man 8 systemd-network-generator): an `ip=` for each card, with IPv6 in
+brackets, and `rd.route=`. A kernel that reads `ip=` itself uses the last one, so the first card's IPv4 is last.
 `panic=-1` makes a panic a reset.
-Words with `=` that the kernel does not know become variables of its init (admin-guide/kernel-parameters.rst).
+Options with `=` that the kernel does not know become variables of its init (admin-guide/kernel-parameters.rst).
 """
 
 import re
@@ -14,7 +14,7 @@ from dataclasses import replace
 from supervisor.core.kinds.bzimage import kernel_version
 from supervisor.core.kinds.checks import refuse_mounts, room_left
 from supervisor.core.kinds.entry import PVH_NOTE, Entry
-from supervisor.core.kinds.environment import check_value, spell_environment
+from supervisor.core.kinds.environment import check_value, format_environment
 from supervisor.core.kinds.kind import (
     LINUX_ROOM_BYTES,
     MANY_CARDS,
@@ -28,42 +28,43 @@ from supervisor.core.kinds.kind import (
     Stop,
     panic,
 )
-from supervisor.core.kinds.network import GuestNetwork, Nic, Room, left_out, netmask_of, sayable
+from supervisor.core.kinds.network import GuestNetwork, Nic, Room, left_out, netmask_of, usable_nics
 from supervisor.core.model import Address, Route
 
 _MAX_ENV = 30
-"""The kernel's init takes 32 with HOME and TERM (CONFIG_INIT_ENV_ARG_LIMIT), and panics at more."""
+"""The kernel allows 32 for its init, including HOME and TERM (CONFIG_INIT_ENV_ARG_LIMIT), and panics at more."""
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
-# `[    0.9] Kernel panic`, with the caller too where CONFIG_PRINTK_CALLER is set.
+# `[    0.9] Kernel panic`, also with the caller, if CONFIG_PRINTK_CALLER is set.
 _PANIC = re.compile(rb"^(?:<\d+>)?(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?Kernel panic - not syncing")
 _BANNER = b"Linux version "  # init/version.c: linux_banner
 
 
 def _recognise(image: Image) -> str | None:
-    """A bzImage also by its version (`6.1.0 (…) #1 SMP …`): iPXE's .lkrn has Linux's boot header and is none.
+    """Recognise a bzImage by header and version (`6.1.0 (…) #1 SMP …`): iPXE's .lkrn has only the header.
 
-    A vmlinux by its note (arch/x86/platform/pvh/head.S, CONFIG_PVH) and by its banner, which a bzImage has compressed.
+    Recognise a vmlinux by its note (arch/x86/platform/pvh/head.S, CONFIG_PVH) and its banner. In a bzImage the banner
+    is compressed.
     """
     if image.entry is Entry.LINUX:
         return "Linux's boot header and a version of Linux" if b" #" in kernel_version(image.head) else None
     noted = any(note.owner == b"Xen" and note.type == PVH_NOTE for note in image.notes)
-    recognised = image.entry is Entry.PVH and noted and image.has(_BANNER)
-    return "a PVH note and Linux's banner" if recognised else None
+    found = image.entry is Entry.PVH and noted and image.has(_BANNER)
+    return "a PVH note and Linux's banner" if found else None
 
 
 def _boot(request: BootRequest) -> Boot:
-    refuse_mounts(request, "the init of a linux guest mounts what it knows")
+    refuse_mounts(request, "the init of a linux guest decides what it mounts")
     network = request.network
     words = ["console=ttyS0", "panic=-1", *(_ip(network) if network else ())]
     behind = [each for each in (request.kernel_args, request.args) if each]
     left = room_left(request, " ".join([*words, *behind]))
-    env = spell_environment(request.env, _spell_variable, left, _MAX_ENV)
+    env = format_environment(request.env, _format_variable, left, _MAX_ENV)
     notes = (*(left_out(network, _room(network)) if network else ()), *env.notes)
     return Boot(" ".join([*words, *env.words, *behind]), notes=notes)
 
 
 def _room(network: GuestNetwork) -> Room:
-    """The domain name has its place behind a host name without a dot."""
+    """Return what its options can carry. A domain name can only follow a host name that has no dot."""
     room = Room(ipv6=True, dns=2, routes=True, hostname=_HOSTNAME)
     hostname = room.hostname_of(network)
     return replace(room, domain=_HOSTNAME) if hostname and "." not in hostname else room
@@ -73,7 +74,7 @@ def _ip(network: GuestNetwork) -> list[str]:
     hostname = _full_name(network)
     if network.dhcp:
         return [f"ip=::::{hostname}:{network.nics[0].name}:dhcp"]
-    cards = sayable(network, _room(network))
+    cards = usable_nics(network, _room(network))
     routes = [f"rd.route={_route(route)}:{nic.name}" for nic in cards for route in nic.routes if route.gateway]
     ipv6 = [_ipv6(nic, nic.ipv6, hostname) for nic in cards if nic.ipv6]
     ipv4 = [_ipv4(nic, nic.ipv4, hostname) for nic in cards if nic.ipv4]
@@ -84,7 +85,7 @@ def _ip(network: GuestNetwork) -> list[str]:
 
 
 def _ipv4(nic: Nic, address: Address, hostname: str) -> str:
-    """`ip=<client>:<server>:<gateway>:<netmask>:<hostname>:<device>:<autoconf>`, then `:<dns0>:<dns1>`."""
+    """Format `ip=<client>:<server>:<gateway>:<netmask>:<hostname>:<device>:<autoconf>`, then `:<dns0>:<dns1>`."""
     return f"ip={address.ip}::{nic.gateway4 or ''}:{netmask_of(address)}:{hostname}:{nic.name}:off"
 
 
@@ -94,20 +95,20 @@ def _ipv6(nic: Nic, address: Address, hostname: str) -> str:
 
 
 def _route(route: Route) -> str:
-    """`<network>/<prefix>:<gateway>`."""
+    """Format `<network>/<prefix>:<gateway>`."""
     if route.family == 6:
         return f"[{route.destination}/{route.prefix}]:[{route.gateway}]"
     return f"{route.destination}/{route.prefix}:{route.gateway}"
 
 
 def _full_name(network: GuestNetwork) -> str:
-    """Return the host name; what follows its first dot becomes the kernel's domain name (net/ipv4/ipconfig.c)."""
+    """Return the host name. The kernel takes the part after the first dot as its domain name (net/ipv4/ipconfig.c)."""
     room = _room(network)
     return ".".join(filter(None, (room.hostname_of(network), room.domain_of(network))))
 
 
-def _spell_variable(name: str, value: str) -> str:
-    """Take only names in capitals: no parameter of the kernel is spelt so, and none can be set this way."""
+def _format_variable(name: str, value: str) -> str:
+    """Format a variable whose name is in capitals: no kernel parameter has such a name, so none can be set."""
     check_value(value, '"')
     if name != name.upper():
         raise ValueError("for a linux guest its name must be in capitals")
@@ -125,7 +126,7 @@ LINUX = GuestKind(
     most_bytes=LINUX_ROOM_BYTES,
     takes_cards=True,
     most_queues=MANY_QUEUES,
-    says_dhcp=True,
+    takes_dhcp=True,
     console=(ConsolePattern(_PANIC, panic),),
     doc=KindDoc(
         recognised="the version in a bzImage, or a PVH note in a vmlinux",

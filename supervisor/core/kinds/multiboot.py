@@ -1,9 +1,9 @@
 """Multiboot 1 as QEMU reads it (hw/i386/multiboot.c: load_multiboot).
 
-The header must begin within the first 8144 bytes: QEMU leaves room for all 48 bytes that one may have, where the
-specification (0.6.96, 3.1) asks for 12 within 8192. If bit 16 of its flags is set, its own addresses say what is loaded
-from where, and the file may have any format. Otherwise QEMU loads it as an ELF file, and refuses one for x86-64.
-QEMU knows nothing of multiboot 2.
+The header must begin within the first 8144 bytes: QEMU requires all 48 bytes that a header may have within the first
+8192, the specification (0.6.96, 3.1) only 12. If bit 16 of its flags is set, its addresses say what is loaded to where,
+and the file may have any format. Otherwise QEMU loads it as an ELF file, and refuses one for x86-64. QEMU does not
+support multiboot 2.
 """
 
 import struct
@@ -21,11 +21,11 @@ _MEMORY_BYTES = 1 << 32
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A multiboot header with a right checksum."""
+    """A multiboot header with a correct checksum."""
 
     offset: int
     addresses: tuple[int, int, int, int] | None
-    """header_addr, load_addr, load_end_addr and bss_end_addr; None if it leaves them to ELF."""
+    """header_addr, load_addr, load_end_addr and bss_end_addr; None if the ELF headers have them."""
 
 
 def find_header(head: bytes) -> Header | None:
@@ -34,7 +34,7 @@ def find_header(head: bytes) -> Header | None:
 
 
 def overlooked_header(head: bytes) -> str | None:
-    """Return in words which header there is that QEMU does not find."""
+    """Describe a header that the file has and QEMU does not find, for people."""
     for header in _headers(head):
         return f"its multiboot header is at byte {header.offset}, and QEMU looks for one before byte {_WINDOW_BYTES}"
     return "it has a multiboot 2 header, and QEMU knows only multiboot 1" if _MAGIC_2 in head else None
@@ -51,7 +51,7 @@ def _headers(head: bytes) -> Iterator[Header]:
 
 
 def problem_of_addresses(offset: int, addresses: tuple[int, int, int, int], size: int) -> str | None:
-    """Return why QEMU cannot load a file of this size by a header at this offset with these addresses."""
+    """Return why QEMU cannot load a file of this size with a header at this offset and these addresses."""
     header_at, load, load_end, bss_end = addresses
     if not 0 <= header_at - load <= offset:
         return f"the multiboot header's load_addr 0x{load:x} does not fit its header_addr 0x{header_at:x}"

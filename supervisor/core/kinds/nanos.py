@@ -1,8 +1,8 @@
 """Nanos: a disk with boot loader, kernel and program, whose arguments, environment and network are baked in.
 
-A kernel alone is booted directly, if QEMU can do that (its PVH entry). It reads no command line then, so it takes no
-words either (pvh_start in platform/pc/service.c). Crash and clean end alike end QEMU; the exit device's value is the
-program's code. The power button shuts it down. (nanos: src/net/net.c, src/unix/signal.c, src/drivers/acpi.c,
+QEMU can boot a kernel without a disk by its PVH entry. Such a kernel reads no command line, so it takes no arguments
+(pvh_start in platform/pc/service.c). QEMU exits after a crash and after a clean exit; the exit device's value is the
+program's exit code. The power button shuts it down. (nanos: src/net/net.c, src/unix/signal.c, src/drivers/acpi.c,
 src/x86_64/kvm_platform.c.)
 """
 
@@ -31,7 +31,7 @@ from supervisor.core.kinds.refusal import refused
 _FILE_SYSTEM, _SYSTEM = b"NVMTFS", b"Nanos\0"  # TFS_MAGIC; what uname() answers
 _DEVICES = ("pvpanic", "isa-debug-exit,iobase=0x501,iosize=0x2")
 _SIGNAL = re.compile(rb"^(?:\*\*\* )?signal \d{1,2} received by tid \d+, errno -?\d+, code -?\d+$")
-_BAKED_NETWORK = "Nothing of its network is passed to the guest: it has what is baked into its image, or asks DHCP."
+_BAKED_NETWORK = "Nothing of its network is passed to the guest: it has what is baked into its image, or uses DHCP."
 
 
 def _recognise_disk(image: Image) -> str | None:

@@ -1,7 +1,8 @@
-"""OSv: one Linux program on a kernel of its own, its options in front of the program's path on the command line.
+"""OSv: one Linux program with its own kernel. Options stand before the program's path on the command line.
 
-A clean end powers off and QEMU exits with 0, and so does an option that it does not know. After a crash QEMU lives on:
-the console shows a backtrace, and pvpanic reports it if the build has its driver. The power button shuts it down.
+After a clean exit it powers off, and QEMU exits with 0. After an option that OSv does not know it does the same. After
+a crash QEMU runs on: the console shows a backtrace, and pvpanic informs QEMU if the build has its driver. The power
+button shuts it down.
 (osv: loader.cc, runtime.cc, core/app.cc, core/options.cc, drivers/acpi.cc.)
 """
 
@@ -9,7 +10,7 @@ import re
 
 from supervisor.core.kinds.checks import KERNEL_ARGS, check_mount, room_left
 from supervisor.core.kinds.entry import Entry
-from supervisor.core.kinds.environment import check_value, spell_environment
+from supervisor.core.kinds.environment import check_value, format_environment
 from supervisor.core.kinds.kind import (
     MANY_CARDS,
     Boot,
@@ -24,7 +25,7 @@ from supervisor.core.kinds.kind import (
     exit_code,
     panic,
 )
-from supervisor.core.kinds.network import GuestNetwork, Room, left_out, netmask_of, sayable
+from supervisor.core.kinds.network import GuestNetwork, Room, left_out, netmask_of, usable_nics
 from supervisor.core.kinds.refusal import check_text, refused
 
 _MARKERS = (b"power-off-on-abort", b"_ZN3osv")
@@ -36,9 +37,9 @@ _OWN_OPTIONS = ("--ip", "--defaultgw", "--nameserver", "--env")
 
 
 def _recognise(image: Image) -> str | None:
-    """Its loader.elf has a PVH note, its vmlinuz.bin Linux's boot header; loader-stripped.elf keeps the options."""
-    recognised = image.entry is not Entry.DISK and image.has(*_MARKERS)
-    return f"{image.entry.value} and OSv's options or symbols" if recognised else None
+    """Recognise loader.elf (PVH note), vmlinuz.bin (Linux's boot header) and loader-stripped.elf (options only)."""
+    found = image.entry is not Entry.DISK and image.has(*_MARKERS)
+    return f"{image.entry.value} and OSv's options or symbols" if found else None
 
 
 def _boot(request: BootRequest) -> Boot:
@@ -48,12 +49,12 @@ def _boot(request: BootRequest) -> Boot:
     words += [f"--mount-fs={_mount(mount)}" for mount in request.mounts]
     words += _options(request.kernel_args)
     program = [request.args] if request.args else []
-    env = spell_environment(request.env, _spell_variable, room_left(request, " ".join([*words, *program])))
+    env = format_environment(request.env, _format_variable, room_left(request, " ".join([*words, *program])))
     notes = (*(left_out(network, _ROOM) if network else ()), *env.notes)
     return Boot(" ".join([*words, *env.words, *program]), notes=notes)
 
 
-def _spell_variable(name: str, value: str) -> str:
+def _format_variable(name: str, value: str) -> str:
     check_value(value, " \"'\\")
     return f"--env={name}={value}"
 
@@ -66,7 +67,7 @@ def _mount(mount: Mount) -> str:
 
 
 def _options(text: str) -> list[str]:
-    """Return what `vtapd.kernel-args` adds; the first word that is no option would be taken for the program."""
+    """Return the options of `vtapd.kernel-args`. OSv takes the first argument that is no option for the program."""
     check_text(KERNEL_ARGS, text)
     words = text.split()
     if not all(word.startswith("--") for word in words):
@@ -79,9 +80,9 @@ def _options(text: str) -> list[str]:
 
 def _network_words(network: GuestNetwork, room: Room) -> list[str]:
     words = []
-    cards = sayable(network, room)
+    cards = usable_nics(network, room)
     for nic in cards:
-        assert nic.ipv4 is not None, "no other card is sayable"
+        assert nic.ipv4 is not None, "usable_nics leaves out all others"
         words.append(f"--ip={nic.name},{nic.ipv4.ip},{netmask_of(nic.ipv4)}")
     gateway = next((nic.gateway4 for nic in cards if nic.gateway4), None)
     words += [f"--defaultgw={gateway}"] if gateway else []
@@ -96,7 +97,7 @@ OSV = GuestKind(
     stop=Stop.POWERDOWN,
     most_cards=MANY_CARDS,
     console=(
-        ConsolePattern(re.compile(rb"^program .* returned (-?\d{1,9})$"), exit_code),  # printed with --verbose alone
+        ConsolePattern(re.compile(rb"^program .* returned (-?\d{1,9})$"), exit_code),  # printed only with --verbose
         ConsolePattern(re.compile(_WRONG_OPTION), lambda _match: Verdict("guest-exit", 1)),
         ConsolePattern(re.compile(rb"^\[backtrace\]$"), panic, final=True, last_words_s=0.5),
     ),

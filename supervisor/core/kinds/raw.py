@@ -1,7 +1,7 @@
-"""Raw: an image of which vtapd knows nothing but that QEMU boots it. It cares for its own network.
+"""Raw: an image of which vtapd knows only that QEMU boots it. It configures its network itself.
 
-Boot loaders and iPXE print by means of the firmware, which writes to the screen. When QEMU reports that the machine has
-no graphics, SeaBIOS writes the same to the serial port too (SeaBIOS, src/sercon.c), so it is in the container's log.
+Boot loaders and iPXE print through the firmware, which writes to the screen. If QEMU reports that the machine has no
+graphics, SeaBIOS also writes to the serial port (SeaBIOS, src/sercon.c), so the text is in the container's log.
 """
 
 from dataclasses import replace
@@ -13,7 +13,7 @@ from supervisor.core.kinds.kind import MANY_CARDS, Boot, BootRequest, GuestKind,
 from supervisor.core.kinds.network import names_left_out
 from supervisor.core.kinds.refusal import refused
 
-_OWN_NETWORK = "Nothing of its network is passed to the guest: it cares for its addresses itself."
+_OWN_NETWORK = "Nothing of its network is passed to the guest: it configures its addresses itself."
 
 
 def _boot(request: BootRequest) -> Boot:

@@ -1,4 +1,4 @@
-"""What a kind's format cannot carry is refused by the label's name, and never passed on."""
+"""Refuse a label's value that a kind's format cannot carry. It is never passed on."""
 
 import unicodedata
 
@@ -10,23 +10,23 @@ _NAMES = {" ": "blanks", '"': "double quotes", "'": "single quotes", "\\": "back
 
 
 def refused(label: str, value: str, allowed: str, *, step: Step = Step.LABELS) -> Rejected:
-    """Return the error to raise; the value is shown escaped, and cut where it is long."""
+    """Return the error to raise. It shows the value escaped, and shortened if it is long."""
     shown = ascii(value) if len(value) <= _SHOWN_CHARS else ascii(value[:_SHOWN_CHARS]) + "…"
     return Rejected(f"label {label}={shown} is refused", step=step, remedy=f"allowed is {allowed}")
 
 
 def check_text(label: str, value: str, without: str = "") -> None:
-    """Raise Rejected for control characters, and for any of those in `without`."""
-    if has_unsayable(value) or any(char in without for char in value):
-        excluded = f"{spelt_out(without)} or control characters" if without else "control characters"
+    """Raise Rejected if the value has control characters or characters of `without`."""
+    if has_unprintable(value) or any(char in without for char in value):
+        excluded = f"{character_names(without)} or control characters" if without else "control characters"
         raise refused(label, value, f"text without {excluded}")
 
 
-def has_unsayable(value: str) -> bool:
-    """Return whether a text has a control character, or what no encoding has."""
+def has_unprintable(value: str) -> bool:
+    """Return whether a text has a control character, or a surrogate."""
     return any(unicodedata.category(char) in _UNPRINTED for char in value)
 
 
-def spelt_out(chars: str) -> str:
+def character_names(chars: str) -> str:
     """Return the names of these characters, for a message."""
     return ", ".join(_NAMES[char] for char in chars)

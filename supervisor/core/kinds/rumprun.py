@@ -1,9 +1,9 @@
 """Rumprun: NetBSD's drivers under one program, booted by multiboot.
 
-It is configured by a JSON text in multiboot module 0, which wins over the command line and arrives byte for byte. Its
-parser undoes no escapes, so a value with a quote, a backslash or a control character cannot be passed at all. It wants
-a legacy (transitional) virtio NIC. A program that returns, exits or traps only halts: QEMU lives on, and only the
-console shows it. With a VGA card the console is on its screen, and the serial port stays silent.
+It is configured by a JSON text in multiboot module 0, which has priority over the command line and is passed unchanged.
+Its parser knows no escapes, so a value with a quote, a backslash or a control character cannot be passed. It needs a
+legacy (transitional) virtio NIC. When the program returns, exits or traps, the guest only halts: QEMU runs on, and only
+the console shows it. With a VGA card the console is on its screen, and the serial port stays silent.
 (rumprun: lib/librumprun_base/config.c, lib/libbmk_core, platform/hw/arch/x86/cons.c.)
 """
 
@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from supervisor.core.kinds.checks import KERNEL_ARGS, check_mount, room_left
 from supervisor.core.kinds.entry import Entry
-from supervisor.core.kinds.environment import check_value, spell_environment
+from supervisor.core.kinds.environment import check_value, format_environment
 from supervisor.core.kinds.kind import (
     MANY_CARDS,
     Boot,
@@ -28,13 +28,13 @@ from supervisor.core.kinds.kind import (
     exit_code,
     panic,
 )
-from supervisor.core.kinds.network import GuestNetwork, Nic, Room, left_out, sayable
+from supervisor.core.kinds.network import GuestNetwork, Nic, Room, left_out, usable_nics
 from supervisor.core.kinds.refusal import check_text, refused
 from supervisor.core.model import Address
 
 MAX_CONFIG_BYTES = 4094
 """It halts at a module of BMK_MULTIBOOT_CMDLINE_SIZE - 1 bytes or more (platform/hw/multiboot.c)."""
-_UNSAYABLE = '"\\'
+_FORBIDDEN = '"\\'
 _HOSTNAME = re.compile(r"[^\"\\]{1,255}")
 _DNS_VARIABLE = "DNS_RESOLVER"
 _OWN_MEMBERS = {"cmdline", "env", "hostname", "net"}
@@ -42,14 +42,14 @@ _MARKERS = (b"rumprun", b"rumpuser")
 
 
 def _recognise(image: Image) -> str | None:
-    recognised = image.entry is Entry.MULTIBOOT and image.has(*_MARKERS)
-    return "a multiboot header and rumprun's names" if recognised else None
+    found = image.entry is Entry.MULTIBOOT and image.has(*_MARKERS)
+    return "a multiboot header and rumprun's names" if found else None
 
 
 def _boot(request: BootRequest) -> Boot:
-    check_text("vtapd.args", request.args, _UNSAYABLE)
+    check_text("vtapd.args", request.args, _FORBIDDEN)
     network = request.network
-    # rumprun wants a command line: its first word is argv[0]. A key may repeat, so this is no dict.
+    # rumprun needs a command line, which begins with argv[0]. A key may repeat, so this is no dict.
     members = [_member("cmdline", f'"{request.args}"' if request.args.strip() else '"guest"')]
     notes: list[str] = []
     given: GuestNetwork | None = None
@@ -58,12 +58,12 @@ def _boot(request: BootRequest) -> Boot:
         room = Room(ipv6=True, dns=1, hostname=_HOSTNAME)
         members += [_member("hostname", f'"{room.hostname_of(network)}"')] if room.hostname_of(network) else []
         members += _dns(request, room)
-        members += [_member("net", net) for nic in sayable(network, room) for net in _nets(nic, network.dhcp)]
+        members += [_member("net", net) for nic in usable_nics(network, room) for net in _nets(nic, network.dhcp)]
         notes += left_out(network, room)
     members += [_member("blk", _blk(mount)) for mount in request.mounts]
     members += _further_members(request)
     left = room_left(request, "{" + ", ".join(members) + "}")
-    env = spell_environment(request.env, _spell_variable, left)
+    env = format_environment(request.env, _format_variable, left)
     config = "{" + ", ".join([*members, *env.words]) + "}"
     return Boot(modules=(config.encode(),), notes=(*notes, *env.notes), network=given)
 
@@ -87,7 +87,7 @@ def _with_whole_prefixes(nic: Nic) -> Nic:
     kept = tuple(address for address in nic.addresses if address not in odd)
     nic = replace(nic, addresses=kept, withheld=(*nic.withheld, *notes))
     if nic.gateway6 and ipaddress.ip_address(nic.gateway6).is_link_local:
-        note = f"gateway {nic.gateway6} of {nic.container_name}: it has no word for the link of a link-local address"
+        note = f"gateway {nic.gateway6} of {nic.container_name}: its configuration has no field for a gateway's link"
         nic = replace(nic, gateway6=None, withheld=(*nic.withheld, note))
     return nic if nic.ipv6 else replace(nic, gateway6=None)
 
@@ -102,30 +102,30 @@ def _member(key: str, value: str) -> str:
     return f'"{key}": {value}'
 
 
-def _spell_variable(name: str, value: str) -> str:
-    check_value(value, _UNSAYABLE)
+def _format_variable(name: str, value: str) -> str:
+    check_value(value, _FORBIDDEN)
     return _member("env", f'"{name}={value}"')
 
 
 def _dns(request: BootRequest, room: Room) -> list[str]:
-    """Return the variable by which the resolver of a rumprun image finds its server, unless the user sets it."""
+    """Return the variable from which rumprun's resolver reads its server, unless the user sets it."""
     if (
         request.network is None
         or request.network.dhcp
-        or any(name == _DNS_VARIABLE and not set(value) & set(_UNSAYABLE) for name, value in request.env.variables)
+        or any(name == _DNS_VARIABLE and not set(value) & set(_FORBIDDEN) for name, value in request.env.variables)
     ):
         return []
     return [_member("env", f'"{_DNS_VARIABLE}={server}"') for server in room.dns_of(request.network)]
 
 
 def _blk(mount: Mount) -> str:
-    check_mount(mount, _UNSAYABLE)
+    check_mount(mount, _FORBIDDEN)
     fields = {"source": "dev", "path": f"/dev/ld{mount.position}a", "fstype": "blk", "mountpoint": mount.where}
     return json.dumps(fields, ensure_ascii=False)
 
 
 def _further_members(request: BootRequest) -> list[str]:
-    """Return what `vtapd.kernel-args` adds to the JSON, byte for byte.
+    """Return what `vtapd.kernel-args` adds to the JSON, unchanged.
 
     rumprun takes a key for a member that begins with it (T_STREQ in config.c), so `"c"` would be a second command line.
     """
@@ -170,13 +170,13 @@ RUMPRUN = GuestKind(
     uses_screen=True,
     most_cards=MANY_CARDS,
     ip_versions=(4, 6),
-    says_dhcp=True,
+    takes_dhcp=True,
     console=(
         ConsolePattern(re.compile(rb'^=== main\(\) of ".*" returned (-?\d{1,9}) ===$'), exit_code),
         ConsolePattern(re.compile(rb"^=== (?:ERROR: )?_exit\((-?\d{1,9})\) called ===$"), exit_code),
         # A halt with a reason: an assertion, a panic of NetBSD's kernel, too little memory (platform/hw/kernel.c).
         ConsolePattern(re.compile(rb"^PANIC: "), panic),
-        # It starts no line of its own, so it may stand behind what the program printed last.
+        # It does not begin a new line, so it may follow what the program printed last.
         ConsolePattern(re.compile(rb"_lwpabort\(\) called$"), panic),
         ConsolePattern(re.compile(rb"^FATAL TRAP: "), panic, final=True),
         ConsolePattern(re.compile(rb"^=== bootstrap failed"), panic),

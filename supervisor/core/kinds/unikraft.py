@@ -1,9 +1,9 @@
 """Unikraft, booted by multiboot, in its two syntaxes: since 0.16 and before.
 
-Since 0.16 a card is one word `netdev.ip=ADDRESS/PREFIX:GATEWAY:DNS0:DNS1:HOST:DOMAIN`, whose fields may be empty but
-whose `/` may not be missing, or the guest asks DHCP; several cards are a list in brackets. Before, there were three
-words for one card and none for DNS. It wants a legacy (transitional) NIC. Whatever ends it, it powers off and QEMU
-exits with 0: only the console shows a crash. (unikraft: lib/uknetdev, lib/uklibparam, plat/kvm.)
+Since 0.16 a card is one parameter `netdev.ip=ADDRESS/PREFIX:GATEWAY:DNS0:DNS1:HOST:DOMAIN`. Its fields may be empty,
+but without the `/` the guest uses DHCP. Several cards are a list in brackets. Before 0.16 there were three parameters
+for one card, and none for DNS. It needs a legacy (transitional) NIC. It always powers off at the end, and QEMU exits
+with 0: only the console shows a crash. (unikraft: lib/uknetdev, lib/uklibparam, plat/kvm.)
 """
 
 import re
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from supervisor.core.kinds.checks import KERNEL_ARGS, refuse_mounts, room_left, too_long
 from supervisor.core.kinds.entry import Entry
-from supervisor.core.kinds.environment import check_value, refuse_environment, spell_environment
+from supervisor.core.kinds.environment import check_value, format_environment, refuse_environment
 from supervisor.core.kinds.kind import (
     KERNEL,
     Boot,
@@ -24,23 +24,23 @@ from supervisor.core.kinds.kind import (
     exit_code,
     panic,
 )
-from supervisor.core.kinds.network import GuestNetwork, Nic, Room, left_out, netmask_of, sayable
+from supervisor.core.kinds.network import GuestNetwork, Nic, Room, left_out, netmask_of, usable_nics
 from supervisor.core.kinds.refusal import check_text, refused
 
 _NAME = "vtapd"
-"""The first word is the program's name, whatever it is."""
+"""The program's name, with which its command line begins. Any name will do."""
 _MARKERS = (b"Powered by Unikraft", b"uk_inittab", b"libkvmplat", b"libukboot")
 _OLD_WORD = b"ipv4_subnet_mask"
 _ROOM_BYTES = 4095 - len(f"{KERNEL} ")
-"""CONFIG_LIBUKBOOT_CMDLINE_MAX_LEN is 4096 unless an image is built otherwise (lib/ukboot/Config.uk). The name that
-QEMU puts in front counts, and so does the closing zero."""
+"""CONFIG_LIBUKBOOT_CMDLINE_MAX_LEN is 4096 by default (lib/ukboot/Config.uk). It includes the name that QEMU puts in
+front, and the closing zero."""
 _MOST_WORDS = 60 - 1
-"""CONFIG_LIBUKBOOT_MAXNBARGS, less the name that QEMU puts in front."""
+"""CONFIG_LIBUKBOOT_MAXNBARGS without the name that QEMU puts in front."""
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
 _USUAL_VARIABLES = 8
-"""CONFIG_LIBPOSIX_ENVIRON_LIBPARAM_MAXCOUNT; it drops further ones without a message."""
+"""CONFIG_LIBPOSIX_ENVIRON_LIBPARAM_MAXCOUNT; more are dropped without a message."""
 _USUAL_CARDS = 4
-"""CONFIG_LIBUKNETDEV_EINFO_LIBPARAM_MAXCOUNT; a further card asks DHCP."""
+"""CONFIG_LIBUKNETDEV_EINFO_LIBPARAM_MAXCOUNT; a further card uses DHCP."""
 _OWN_WORDS = ("netdev.ip", "env.vars=")
 _FIELD = re.compile(r"[A-Za-z0-9.-]+")
 # `[    0.195844] CRIT: [libkvmplat] <traps.c @   83> …`, where time and place depend on the build.
@@ -52,13 +52,13 @@ def _is_unikraft(image: Image) -> bool:
 
 
 def _recognise(image: Image) -> str | None:
-    recognised = _is_unikraft(image) and not image.has(_OLD_WORD)
-    return "a multiboot header and Unikraft's names" if recognised else None
+    found = _is_unikraft(image) and not image.has(_OLD_WORD)
+    return "a multiboot header and Unikraft's names" if found else None
 
 
 def _recognise_old(image: Image) -> str | None:
-    recognised = _is_unikraft(image) and image.has(_OLD_WORD)
-    return "a multiboot header, Unikraft's names and its network words from before 0.16" if recognised else None
+    found = _is_unikraft(image) and image.has(_OLD_WORD)
+    return "a multiboot header, Unikraft's names and its network parameters from before 0.16" if found else None
 
 
 def _boot(request: BootRequest) -> Boot:
@@ -67,13 +67,13 @@ def _boot(request: BootRequest) -> Boot:
     network = request.network
     if network is not None:
         room = Room(dns=2, hostname=_FIELD, domain=_FIELD, search=True)
-        cards = [_card(nic, network, room) for nic in sayable(network, room)]
+        cards = [_card(nic, network, room) for nic in usable_nics(network, room)]
         words.append("netdev.ip=" + (cards[0] if len(cards) == 1 else f"[ {' '.join(cards)} ]"))
         notes = left_out(network, room)
     further = _system_words(request)
     frame = [_env_word(())] if request.env.variables else []
     line = _with_arguments([*words, *frame, *further], request.args)
-    env = spell_environment(request.env, _spell_variable, room_left(request, line), _words_left(request, line))
+    env = format_environment(request.env, _format_variable, room_left(request, line), _words_left(request, line))
     words += [_env_word(env.words)] if env.words else []
     if len(env.words) > _USUAL_VARIABLES:
         notes = (*notes, f"A Unikraft image takes {_USUAL_VARIABLES} variables, unless it was built for more.")
@@ -81,17 +81,17 @@ def _boot(request: BootRequest) -> Boot:
 
 
 def _words_left(request: BootRequest, line: str) -> int:
-    """Return how many words may follow. Raises Rejected, naming the longer label, if there are too many already.
+    """Return how many arguments may follow. Raises Rejected that names the longer label if there are too many.
 
-    It cuts off what is beyond without a message; without the `--` it takes no word for its own (lib/ukargparse).
+    Unikraft drops further ones without a message. Without the `--` it takes none as a parameter (lib/ukargparse).
     """
     left = _MOST_WORDS - len(_WORD.findall(line))
     if left < 0:
-        raise too_long(request, f"{_MOST_WORDS} words", _MOST_WORDS - left)
+        raise too_long(request, f"{_MOST_WORDS} arguments", _MOST_WORDS - left)
     return left
 
 
-def _spell_variable(name: str, value: str) -> str:
+def _format_variable(name: str, value: str) -> str:
     check_value(value, '"\\')
     if value.endswith("]"):
         raise ValueError("its value may not end with ], which would end the list")
@@ -121,24 +121,26 @@ def _boot_old(request: BootRequest) -> Boot:
 
 
 def _old_network_words(network: GuestNetwork) -> list[str]:
-    (nic,) = sayable(network, Room())
-    assert nic.ipv4 is not None, "no other card is sayable"
+    (nic,) = usable_nics(network, Room())
+    assert nic.ipv4 is not None, "usable_nics leaves out all others"
     gateway = [f"netdev.ipv4_gw_addr={nic.gateway4}"] if nic.gateway4 else []
     return [f"netdev.ipv4_addr={nic.ipv4.ip}", *gateway, f"netdev.ipv4_subnet_mask={netmask_of(nic.ipv4)}"]
 
 
 def _system_words(request: BootRequest) -> list[str]:
-    """Return the words for Unikraft's own libraries, which stand before `--`."""
+    """Return the parameters of Unikraft's libraries, which stand before `--`."""
     refuse_mounts(request, "Unikraft has no file system for a disk; give its files as vtapd.initrd, and in "
                   'vtapd.kernel-args vfs.fstab=[ "initrd0:/:extract::ramfs=1:" ]')  # fmt: skip
     check_text("vtapd.args", request.args)
     check_text(KERNEL_ARGS, request.kernel_args)
     if request.kernel_args.count('"') % 2:
-        raise refused(KERNEL_ARGS, request.kernel_args, "words in which every quote is closed")
+        raise refused(KERNEL_ARGS, request.kernel_args, "text in which every quote is closed")
     words = request.kernel_args.replace('"', "").split()
     if "--" in words or any(word.startswith(_OWN_WORDS) for word in words):
         own = ", ".join(_OWN_WORDS)
-        raise refused(KERNEL_ARGS, request.kernel_args, f"words other than -- and {own}, which vtapd writes itself")
+        raise refused(
+            KERNEL_ARGS, request.kernel_args, f"parameters other than -- and {own}, which vtapd writes itself"
+        )
     return [request.kernel_args] if words else []
 
 
@@ -155,7 +157,7 @@ UNIKRAFT = GuestKind(
     most_cards=_USUAL_CARDS,
     most_bytes=_ROOM_BYTES,
     console=(
-        # Every critical message of its sources is the last one, or leads to the end: a trap, an assertion, an abort.
+        # Every critical message in its sources comes at or before the end: a trap, an assertion, an abort.
         ConsolePattern(re.compile(_FRONT % b"CRIT"), panic),
         ConsolePattern(re.compile(_FRONT % b"ERR" + rb"Init function at .* returned error"), panic),
         ConsolePattern(re.compile(_FRONT % b"Info" + rb"main returned (-?\d{1,9})"), exit_code),

@@ -95,7 +95,7 @@ def test_line_longer_than_the_linux_kernel_takes_is_refused(vtapd: Daemon, conta
 
 def test_unsupported_kernel_args_are_refused(vtapd: Daemon, containers: Containers) -> None:
     mirage = containers.guest(kernel="/hello-mirage.bin", kernel_args="--x")
-    assert "the system of a mirage guest takes no words of its own" in rejection_of(vtapd, mirage)
+    assert "the system of a mirage guest takes no arguments" in rejection_of(vtapd, mirage)
     rumprun = containers.guest(kernel_args='"net": {}')
     assert "members other than cmdline, env, hostname, net" in rejection_of(vtapd, rumprun)
 
