@@ -81,7 +81,7 @@ class Reloading:
         context.docker.timeout_s = new.docker.timeout
         if {"guest.qemu", "guest.user"} & set(changed):
             context.accelerator = Accelerator(new.guest.qemu, user)
-        with suppress(FileNotFoundError):  # somebody removed it: then nobody can use it
+        with suppress(FileNotFoundError):  # it was removed: then there is nothing to protect
             give_to_group(new.control_socket, new.control.group)
         configure_logs(new.log.level, new.log.format)
         for key in differing_keys(new, file):

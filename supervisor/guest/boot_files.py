@@ -1,4 +1,4 @@
-"""Gathers the files that a guest is made of: copies of what it boots from, and its disks, which are never copied."""
+"""Open a guest's files: copies of the files that it boots from, and its disks, which are not copied."""
 
 import os
 from contextlib import ExitStack
@@ -20,9 +20,9 @@ _NO_LIMIT = 1 << 62
 async def gather_boot_files(
     owned: ExitStack, folder: BootFolder, root: int, spec: GuestSpec, kind: GuestKind, boot: Boot, limit_bytes: int
 ) -> tuple[int | None, tuple[str, ...]]:
-    """Put what QEMU boots from into the folder. Returns the disk, if it is one, and the modules' names.
+    """Copy what QEMU boots from into the folder. Return the boot disk, if it boots from one, and the modules' names.
 
-    A disk is the container's own file, to which its guest writes. Of the modules, what the kind makes up comes first.
+    A disk is not copied: the guest writes to the container's file. Modules that the kind makes come first.
     """
     if kind.machine.boots_disk:
         return own(owned, rootfs.open_file(root, spec.kernel, "vtapd.kernel", limit_bytes, writable=True)), ()
@@ -37,25 +37,25 @@ async def gather_boot_files(
 
 
 def open_kernel(root: int, spec: GuestSpec, limit_bytes: int) -> int:
-    """For reading. Raises Rejected where it cannot be used."""
+    """Open it for reading. Raises Rejected if it cannot be used."""
     return rootfs.open_file(root, spec.kernel, "vtapd.kernel", limit_bytes)
 
 
 def open_initrd(root: int, spec: GuestSpec, path: str, limit_bytes: int) -> int:
-    """For reading. Raises Rejected where it cannot be used."""
+    """Open it for reading. Raises Rejected if it cannot be used."""
     return rootfs.open_file(root, path, "vtapd.initrd", _most_initrd_bytes(spec, limit_bytes))
 
 
 @dataclass(frozen=True, slots=True)
 class Disks:
-    """A guest's further disks, opened and looked at."""
+    """A guest's further disks, opened and checked."""
 
     files: tuple[qemu_argv.DiskFile, ...]
     mounts: tuple[Mount, ...]
 
 
 async def open_disks(owned: ExitStack, root: int, spec: GuestSpec) -> Disks:
-    """Open the container's own files, never copies. Raises Rejected, naming the label, if one cannot be used."""
+    """Open the container's files. Raises Rejected that names the label if one cannot be used."""
     files, mounts = [], []
     for position, disk in enumerate(spec.disks):
         label = f"{DISK}{disk.number}"
@@ -69,12 +69,12 @@ async def open_disks(owned: ExitStack, root: int, spec: GuestSpec) -> Disks:
 
 
 def _most_initrd_bytes(spec: GuestSpec, limit_bytes: int) -> int:
-    """Its guest must hold it; and QEMU keeps it all its life, in memory that no container is charged for."""
+    """Return the limit: it must fit into the guest, and QEMU keeps it in memory that no container is charged for."""
     return min(limit_bytes, spec.memory_mib * MIB)
 
 
 async def _copy(folder: BootFolder, name: str, file: int, limit_bytes: int) -> None:
-    """Takes the descriptor over."""
+    """Copy the file, and close it."""
     try:
         await threads.run_in_thread(partial(folder.copy, name, file, limit_bytes))
     finally:
@@ -82,6 +82,6 @@ async def _copy(folder: BootFolder, name: str, file: int, limit_bytes: int) -> N
 
 
 def own(owned: ExitStack, descriptor: int) -> int:
-    """Have it closed with the stack."""
+    """Close the descriptor with the stack."""
     owned.callback(os.close, descriptor)
     return descriptor

@@ -60,9 +60,9 @@ class GuestController:
         self._mark = mark
         self._taps = TapQueues()
         self.takes_cards = True
-        """Whether a guest that runs can be given further network cards, as far as is known."""
+        """Whether cards may be added to the guest that runs. False after it refused one."""
         self._start_counted = True
-        """Its guest was seen running, or by the daemon before."""
+        """Whether the start is in the metrics already; also true for a guest that was adopted."""
 
     @property
     def record(self) -> GuestRecord:
@@ -81,7 +81,7 @@ class GuestController:
         recorded = replace(guest.process, kind=plan.kind.name, because=plan.because, slots=slots)
         found = process.find(recorded, guest_name(container.id))
         if found is None:
-            # Nobody knows when. That it was healthy before is not taken for granted.
+            # When it exited is unknown, so it does not count as healthy for a time.
             now_s = boottime_s()
             unproven = replace(guest, process=replace(recorded, spawned_at_s=now_s))
             self._record_exit(unproven, Evidence(detail="it ended while no daemon ran"), now_s)
@@ -94,7 +94,7 @@ class GuestController:
 
     async def start(self, container: Container, handles: ContainerHandles, step: StartGuest) -> None:
         """Start QEMU. Raises Transient if another try may help, or Permanent, with which the caller calls `fail`."""
-        assert self.plan is not None, "a guest is started only once its image was looked at"
+        assert self.plan is not None, "a guest is started only after its image was examined"
         queues = self.plan.kind.queues(self.plan.spec.cpus)
         cards = tuple(self._taps.card(handles.dev, uplink, queues) for uplink in step.uplinks)
         qemu = await launch(self._context, Launch(container, handles, self.plan, step, cards, self._paths))
@@ -134,7 +134,7 @@ class GuestController:
 
     @property
     def is_ready(self) -> bool:
-        """Whether its guest runs and was found ready, where anybody asks for that."""
+        """Whether the guest is ready; if its labels have no readiness check, whether it runs."""
         if self.session is None or self.session.evidence is not None or self.plan is None:
             return False
         return self._start_counted if self.plan.spec.ready is None else self.session.record.ready_at_s is not None

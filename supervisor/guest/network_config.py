@@ -1,4 +1,4 @@
-"""Gathers what a guest is given of its network: from the kernel, Docker, the container's resolv.conf and the host's."""
+"""Collect a guest's network: from the kernel, Docker, the container's resolv.conf and the host's."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -18,14 +18,14 @@ _RESOLV_CONF = "/etc/resolv.conf"
 def observe_network(
     root: int, container: Container, address: AddressPlan, kind: GuestKind, cards: Sequence[tuple[Interface, str]]
 ) -> GuestNetwork | None:
-    """Return what a guest with these cards is given, or None if it cares for its addresses itself.
+    """Return the network of a guest with these cards, or None if the guest configures its addresses itself.
 
-    `cards`: the interface that each is on, as Docker made it, and the card's MAC.
+    `cards`: for each card its interface, as Docker made it, and its MAC.
     """
     if address.mode == "none" or (address.mode == "dhcp" and not kind.takes_dhcp):
         return None
     if not address.takes_over:
-        container = replace(container, endpoints=())  # Docker's gateway is for Docker's address
+        container = replace(container, endpoints=())  # Docker's gateway belongs to Docker's address
     interfaces = interfaces_of(cards, address)
     if address.address is not None:
         interfaces = interfaces[:1]
@@ -35,7 +35,7 @@ def observe_network(
 def expect_network(
     root: int, container: Container, address: AddressPlan, kind: GuestKind, interfaces: Iterable[Interface]
 ) -> GuestNetwork | None:
-    """Return what a guest would be given that has cards on these, as far as that is known before it has any."""
+    """Return the network that a guest on these interfaces would get, as far as it is known before it has cards."""
     needed = kind.ip_versions if address.takes_over else ()
     able = [each for each in interfaces if not needed or any(static_addresses(each, needed))]
     cards = [(each, each.mac) for each in able[: kind.most_cards]]

@@ -1,4 +1,4 @@
-"""What the daemon holds of a QEMU that runs, and where its sockets are."""
+"""The descriptors that the daemon has for a QEMU that runs, and the paths of its sockets."""
 
 import socket
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from supervisor.edges.qemu.boot_folder import BootFolder
 
 
 class SocketPaths:
-    """Where a guest's sockets are, so that any later daemon finds them."""
+    """The paths of a guest's sockets, which a later daemon finds again."""
 
     def __init__(self, run_dir: Path, container_id: ContainerId) -> None:
         self.name = short_id(container_id)
@@ -24,24 +24,24 @@ class SocketPaths:
 
 @dataclass(slots=True)
 class RunningQemu:
-    """A QEMU and all that the daemon holds of it. It has one owner, who closes it."""
+    """A QEMU and the daemon's descriptors for it. Its owner closes it."""
 
     process: Process
     record: ProcessRecord
     console: socket.socket | None
-    """A connection to the guest's console; None where it could not be reached."""
+    """A connection to the guest's console; None if it could not be reached."""
     folder: BootFolder | None = None
-    """What it is booted from, until it has."""
+    """The files that it boots from; None once it has read them."""
 
     def forget_files(self) -> None:
-        """It runs: what it was booted from takes no more memory."""
+        """Free the memory of the files that it booted from."""
         if self.folder is not None:
             self.folder.empty()
             self.folder.close()
             self.folder = None
 
     def close(self) -> None:
-        """Let go of it. It may be booting yet, so its files stay; they go with it."""
+        """Close the descriptors. A QEMU that still boots keeps its files until it exits."""
         if self.folder is not None:
             self.folder.close()
         self.process.close()

@@ -74,9 +74,7 @@ def test_console_line_gives_the_verdict(line: str, verdict: Verdict | None) -> N
 
 
 def test_kernel_args_and_mounts_are_refused_by_label() -> None:
-    with pytest.raises(
-        Rejected, match=r"label vtapd.kernel-args='x' .*system of a hermit guest takes no arguments"
-    ):
+    with pytest.raises(Rejected, match=r"label vtapd.kernel-args='x' .*system of a hermit guest takes no arguments"):
         booted(HERMIT, kernel_args="x")
     with pytest.raises(Rejected, match=r"label vtapd.disk.0='/d,mount=/x' .*a disk without mount="):
         booted(HERMIT, mounts=(Mount(0, "/x", "vtapd.disk.0", "/d,mount=/x", "ext"),))

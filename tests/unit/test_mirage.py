@@ -74,9 +74,7 @@ def test_halt_line_of_solo5_before_0_12_ends_the_guest() -> None:
 
 
 def test_kernel_args_and_mounts_are_refused_by_label() -> None:
-    with pytest.raises(
-        Rejected, match=r"label vtapd.kernel-args='x' .*system of a mirage guest takes no arguments"
-    ):
+    with pytest.raises(Rejected, match=r"label vtapd.kernel-args='x' .*system of a mirage guest takes no arguments"):
         booted(MIRAGE, kernel_args="x")
     with pytest.raises(Rejected, match=r"label vtapd.disk.0='/d,mount=/x' .*a disk without mount="):
         booted(MIRAGE, mounts=(Mount(0, "/x", "vtapd.disk.0", "/d,mount=/x", "ext"),))

@@ -1,7 +1,7 @@
-"""Decide which of a container's addresses and routes a guest is given: those that last, as `vtapd.address` asks.
+"""Choose which of a container's addresses and routes a guest gets, according to `vtapd.address`.
 
-Docker's own address comes first, so that a kind with room for one gets that one. A gateway is given only if it is on
-the link of its address.
+A guest gets only what has no lifetime. Docker's own address comes first, because some kinds take only one. A gateway is
+passed only if it is on the link of the address that it is passed with.
 """
 
 import ipaddress
@@ -19,9 +19,9 @@ _GLOBAL = 0  # linux/rtnetlink.h: RT_SCOPE_UNIVERSE
 
 
 def interfaces_of(cards: Sequence[tuple[Interface, str]], plan: AddressPlan) -> tuple[Interface, ...]:
-    """Return each card's interface, with the MAC that the card has; an address of the guest's own is on the first.
+    """Return each card's interface with the card's MAC. A static address of the guest is on the first one.
 
-    `cards`: the interface that each is on, as Docker made it, and the card's MAC.
+    `cards`: for each card its interface, as Docker made it, and its MAC.
     """
     if plan.takes_over:
         return tuple(original for original, _ in cards)
@@ -35,7 +35,7 @@ def interfaces_of(cards: Sequence[tuple[Interface, str]], plan: AddressPlan) -> 
 def network_of(
     interfaces: Sequence[Interface], container: Container, names: Names, *, dhcp: bool = False
 ) -> GuestNetwork:
-    """Return what a guest of this container is given whose cards are on these interfaces."""
+    """Return the network for a guest of this container with cards on these interfaces."""
     dockers = {_normal(ip): gateway for endpoint in container.endpoints for ip, _, gateway in endpoint.addresses}
     return GuestNetwork(
         nics=tuple(_nic(number, interface, dockers) for number, interface in enumerate(interfaces)),
@@ -50,9 +50,9 @@ def network_of(
 
 
 def _nic(number: int, interface: Interface, dockers: Mapping[str, str]) -> Nic:
-    """`dockers`: the addresses that Docker gave the container, each with Docker's gateway or an empty text."""
+    """Return one card. `dockers`: the addresses that Docker gave the container, each with Docker's gateway or ""."""
     addresses = sorted(static_addresses(interface), key=lambda address: address.ip not in dockers)
-    routes = [route for route in interface.routes if _is_of_its_own(route)]
+    routes = [route for route in interface.routes if _is_further(route)]
     withheld = [*_withheld_addresses(interface), *_withheld_routes(interface, routes)]
     gateways: dict[int, str | None] = {}
     for family in (4, 6):
@@ -75,15 +75,15 @@ def _nic(number: int, interface: Interface, dockers: Mapping[str, str]) -> Nic:
 
 
 def _defaults(interface: Interface, family: int) -> list[Route]:
-    """Return the default routes through a gateway, the one that the kernel prefers first."""
+    """Return the default routes through a gateway. The first is the one that the kernel prefers."""
     found = [r for r in interface.routes if r.family == family and r.prefix == 0 and r.gateway and _is_plain(r)]
     return sorted(found, key=lambda route: route.metric or 0)
 
 
 def _gateway_of(defaults: Sequence[Route], address: Address, dockers: str | None) -> str | None:
-    """Return the gateway on this address's link: Docker's, else that of the best default route that stays.
+    """Return the gateway on this address's link: Docker's, or that of the best default route without a lifetime.
 
-    Without a default route there is none: Docker names a gateway for each network, and uses that of one.
+    Without a default route there is none: Docker names a gateway for each network, but uses only one of them.
     """
     stay = [route.gateway for route in defaults if why_not_static(route) is None]
     candidates = [dockers, *stay] if defaults else []
@@ -103,12 +103,12 @@ def _withheld_routes(interface: Interface, routes: Iterable[Route]) -> Iterator[
 
 
 def _withheld_gateways(
-    interface: Interface, defaults: Iterable[Route], address: Address, given: str | None
+    interface: Interface, defaults: Iterable[Route], address: Address, passed: str | None
 ) -> Iterator[str]:
-    """Yield the default routes' gateways other than the one that is given with this address."""
+    """Yield the default routes' gateways except the one that is passed with this address."""
     for gateway in dict.fromkeys(route.gateway for route in defaults):
-        if gateway and gateway != given:
-            other = f"the guest is given {given}" if given else "its route has a lifetime"
+        if gateway and gateway != passed:
+            other = f"the guest is given {passed}" if passed else "its route has a lifetime"
             why = other if is_on_link(gateway, address) else f"it is not on the link of {address}"
             yield f"gateway {gateway} of {interface.name}: {why}"
 
@@ -117,20 +117,20 @@ def _is_plain(route: Route) -> bool:
     return route.table == _MAIN_TABLE and route.type == _UNICAST
 
 
-def _is_of_its_own(route: Route) -> bool:
-    """Neither the default route nor one that the kernel made for an address."""
+def _is_further(route: Route) -> bool:
+    """Return whether a route is neither a default route nor one that the kernel made for an address."""
     return _is_plain(route) and route.prefix > 0 and route.protocol != _BY_KERNEL
 
 
 def _normal(ip: str) -> str:
-    """Return Docker's spelling of an address as netlink's is spelt here."""
+    """Return Docker's form of an address in the form that netlink's addresses have here."""
     return str(ipaddress.ip_address(ip))
 
 
 def whereabouts_of(network: GuestNetwork | None, ip_versions: Collection[int]) -> Whereabouts | None:
-    """Return where a guest with this network can be asked, or None if vtapd does not know.
+    """Return where a guest with this network can be probed, or None if that is unknown.
 
-    `ip_versions`: of which versions of IP it is given an address; the one of the lowest version is used.
+    `ip_versions`: the IP versions whose addresses it gets. An address of the lowest version is used.
     """
     for nic in network.nics if network else ():
         for family in sorted(ip_versions):
@@ -140,9 +140,9 @@ def whereabouts_of(network: GuestNetwork | None, ip_versions: Collection[int]) -
 
 
 def notes_on_others(others: Iterable[Interface], ip_versions: Sequence[int]) -> tuple[str, ...]:
-    """Return a sentence for each interface that a guest has no card on.
+    """Return a sentence for each interface on which a guest has no card.
 
-    `ip_versions`: of which versions of IP a card needs an address; empty if it needs none.
+    `ip_versions`: the IP versions of which a card needs an address; empty if it needs none.
     """
     return tuple(
         f"The guest has no card on {each.name}, which stays with the container: {_why_no_card(each, ip_versions)}."

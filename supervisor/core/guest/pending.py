@@ -1,6 +1,6 @@
-"""Compare the settings that a guest was started with and those that its next start would use.
+"""The settings that a guest was started with, and which of them would be different if it was started now.
 
-A changed configuration never touches a guest that runs. The operator sees what its next start will change.
+A change of the configuration never affects a guest that runs. This shows the operator what changes at its next start.
 """
 
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from supervisor.core.guest.spec import GuestSpec
 
 Terms = tuple[tuple[str, str], ...]
-"""By label or configuration key, as people write it."""
+"""Label or configuration key, and value, as people write them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """One of them."""
+    """A setting that changes at the guest's next start."""
 
     what: str
     running: str
@@ -22,9 +22,9 @@ class Pending:
 
 
 def terms_of(spec: GuestSpec, keys: Mapping[str, str]) -> Terms:
-    """What of its spec may change without the container: by the configuration, or by `docker update`.
+    """Return the settings that can change while the container stays: by the configuration, or by `docker update`.
 
-    `keys` are those of the configuration that count at a start and are no part of the spec.
+    `keys`: those keys of the configuration that apply at a start and are not part of the spec.
     """
     labels = {
         "vtapd.memory": f"{spec.memory_mib}M",
@@ -35,6 +35,6 @@ def terms_of(spec: GuestSpec, keys: Mapping[str, str]) -> Terms:
 
 
 def pending_of(running: Terms, now: Terms) -> tuple[Pending, ...]:
-    """What differs; of what only one of the two versions of vtapd knows, nothing is said."""
+    """Return what differs. Settings that only one of the two versions of vtapd knows are left out."""
     then = dict(running)
     return tuple(Pending(what, then[what], value) for what, value in now if then.get(what, value) != value)

@@ -1,4 +1,4 @@
-"""QEMU's argument vector, as data: every input is a value, descriptor numbers too. Nothing is started here."""
+"""Build QEMU's argument vector. All input is values, including descriptor numbers; nothing is started here."""
 
 import json
 import re
@@ -14,24 +14,24 @@ CONSOLE_FDSET = 1
 DISK_FDSET = 2
 FIRST_DISK_FDSET = 10
 _RAW_FILE = "format=raw,auto-read-only=off,file.locking=on"
-"""The format is never guessed by the content, which the guest writes. Without auto-read-only=off QEMU opens a file for
-reading first, and finds no such descriptor in the set. The file is locked by its open file description, so that no two
-guests write to one, and none reads what another writes."""
+"""The format is never guessed from the content, which the guest writes. Without auto-read-only=off QEMU opens a file
+for reading first, for which the set has no descriptor. The file is locked by its open file description, so that only
+one guest uses a file that is written to."""
 TB_SIZE_MIB = 32
-"""TCG's translation cache, part of what `[guest] overhead` stands for; QEMU's own default is a gigabyte."""
+"""TCG's translation cache, which is part of `[guest] overhead`. QEMU's default is a gigabyte."""
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One network card, on a tap of which QEMU was handed a descriptor for each queue."""
+    """One network card on a tap. QEMU inherits a descriptor for each queue."""
 
     slot: int
-    """N of /dev/tapN, by which the card is named."""
+    """N of /dev/tapN, and of the card's names."""
     queues: tuple[int, ...]
     mac: str
     mtu: int
     vhosts: tuple[int, ...] = ()
-    """One of /dev/vhost-net for each queue, where the kernel is to move the packets."""
+    """A descriptor of /dev/vhost-net for each queue, if the kernel moves the packets."""
 
     @property
     def netdev(self) -> str:
@@ -43,33 +43,33 @@ class Card:
 
 
 def netdev_name(slot: int) -> str:
-    """QEMU's name of the host's side of a card."""
+    """Return QEMU's name for the host's side of a card."""
     return f"net{slot}"
 
 
 def device_name(slot: int) -> str:
-    """QEMU's name of the card itself."""
+    """Return QEMU's name for the card itself."""
     return f"nic{slot}"
 
 
 @dataclass(frozen=True, slots=True)
 class DiskFile:
-    """One disk in addition to what is booted: a file, byte for byte."""
+    """One further disk: a file of the container."""
 
     number: int
     """N of vtapd.disk.N."""
     file: int
-    """Open for reading, and for writing where it is not read-only."""
+    """Open for reading, and for writing if it is not read-only."""
     read_only: bool
     format: str = "raw"
 
 
 @dataclass(frozen=True, slots=True)
 class Descriptors:
-    """What QEMU was handed, by number; the rest lies in its working directory, by name."""
+    """The descriptors that QEMU inherits. Its other files are in its working directory."""
 
     boot_disk: int | None
-    """The disk that is booted, open for reading and writing; None where a kernel is."""
+    """The disk that is booted, open for reading and writing; None if a kernel is booted."""
     modules: tuple[str, ...]
     """Names, in the order in which the kernel gets them."""
     disks: tuple[DiskFile, ...]
@@ -79,10 +79,10 @@ class Descriptors:
     console: int
     """A listening Unix socket."""
     log: int | None
-    """The container's standard output; None where it cannot be written to."""
+    """The container's standard output; None if it cannot be written to."""
 
     def all(self) -> tuple[int, ...]:
-        """What the process inherits, and nothing else."""
+        """Return all descriptors that the process may inherit."""
         optional = tuple(each for each in (self.boot_disk, self.log) if each is not None)
         disks = (disk.file for disk in self.disks)
         cards = (descriptor for card in self.cards for descriptor in (*card.queues, *card.vhosts))
@@ -91,35 +91,35 @@ class Descriptors:
 
 SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 VGA_MIB = 4
-"""Enough for 1024x768 in true colour; a part of what `[guest] overhead` stands for, as far as a guest draws."""
+"""Enough for 1024x768 in true colour. The part that a guest uses is part of `[guest] overhead`."""
 _WITH_VGA = re.compile(r"q35|pc(-.*)?")
 NAME_PREFIX = "vtapd-"
 _NETDEV = re.compile(r"tap,id=net(\d{1,4}),.*")
 
 
 def module_name(number: int) -> str:
-    """The name in QEMU's working directory of the kernel's module of this number."""
+    """Return the name of the kernel's module with this number, in QEMU's working directory."""
     return f"module{number}"
 
 
 def guest_name(container_id: ContainerId) -> str:
-    """What `-name` says: by this a guest of this container is recognised."""
+    """Return the value of `-name`, by which a guest of this container is recognised."""
     return NAME_PREFIX + container_id
 
 
 def accelerator_of(command: Sequence[str]) -> str:
-    """kvm or tcg, from an argument vector that `build_arguments` made."""
+    """Return kvm or tcg, from an argument vector that `build_arguments` made."""
     return command[command.index("-accel") + 1].split(",")[0] if "-accel" in command[:-1] else "tcg"
 
 
 def slots_of(command: Sequence[str]) -> tuple[int, ...]:
-    """The slots that it was started with cards on, from an argument vector that `build_arguments` made."""
+    """Return the slots of the cards that it was started with, from an argument vector that `build_arguments` made."""
     netdevs = (value for option, value in pairwise(command) if option == "-netdev")
     return tuple(int(match[1]) for match in map(_NETDEV.fullmatch, netdevs) if match)
 
 
 def has_screen(command: Sequence[str]) -> bool:
-    """Whether a picture can be taken, from an argument vector that `build_arguments` made."""
+    """Return whether the guest has a screen, from an argument vector that `build_arguments` made."""
     return any(option == "-device" and value.startswith("VGA,") for option, value in pairwise(command))
 
 
@@ -132,7 +132,7 @@ def build_arguments(
     boot: Boot,
     fds: Descriptors,
 ) -> list[str]:
-    """The whole argument vector. `accel` is what was chosen: kvm or tcg.
+    """Return the whole argument vector. `accel` is kvm or tcg.
 
     Reference: qemu-system-x86_64(1), valid for QEMU 6.2 to 10.
     """
@@ -159,7 +159,7 @@ def build_arguments(
 
 
 def _screen() -> list[str]:
-    """Behind all else on the bus, so that other cards are where they would be without it."""
+    """Return the VGA card. It is last on the bus, so that it does not move other cards."""
     return ["-device", f"VGA,vgamem_mb={VGA_MIB}"]
 
 
@@ -196,7 +196,7 @@ def _further_disk(disk: DiskFile) -> list[str]:
     file = {"driver": "file", "filename": f"/dev/fdset/{fdset}", "locking": "on", **read_only}
     node = {"driver": disk.format, "node-name": name, **read_only, "file": file}
     if disk.format == "qcow2":
-        node["backing"] = None  # whatever the header says by now
+        node["backing"] = None  # the guest may have written one into the header
     return [
         *("-add-fd", f"fd={disk.file},set={fdset}"),
         *("-blockdev", json.dumps(node)),
@@ -221,12 +221,12 @@ def card_properties(card: Card) -> dict[str, str | int]:
 
 
 def _plural(key: str, descriptors: tuple[int, ...]) -> str:
-    """QEMU has a word for one and another for several."""
+    """Format an option that has one name for one descriptor and another for several."""
     return f"{key}{'s' if len(descriptors) > 1 else ''}={':'.join(map(str, descriptors))}"
 
 
 def _console(fds: Descriptors) -> list[str]:
-    # QEMU waits for its reader (wait=on), which has connected before QEMU starts: no line may be missed.
+    # QEMU waits for the daemon, which connects before it starts QEMU: no output may be missed.
     chardev = f"socket,id=console,fd={fds.console},server=on,wait=on"
     arguments = []
     if fds.log is not None:

@@ -1,8 +1,8 @@
-"""Regular expressions that come from labels, matched in time that grows with the text alone.
+"""Match regular expressions from labels, in time that depends only on the length of the text.
 
-Python's own `re` backtracks: `(a+)+$` against thirty letters a keeps it busy for minutes, and with it the one loop that
-serves all containers. RE2 does not backtrack, and what it refuses for it (backreferences, looking around) is refused
-here by name. (https://github.com/google/re2/wiki/Syntax)
+Python's `re` backtracks: `(a+)+$` on thirty letters a takes minutes, and blocks the event loop that serves all
+containers. RE2 does not backtrack. The syntax that it therefore lacks (backreferences, look-around) is refused with an
+error that names it. (https://github.com/google/re2/wiki/Syntax)
 """
 
 from typing import Any
@@ -10,12 +10,12 @@ from typing import Any
 import re2
 
 MAX_LENGTH = 200
-_MOST_MEMORY_BYTES = 1 << 20  # of a compiled pattern: what repeats of repeats would need more for is refused
+_MOST_MEMORY_BYTES = 1 << 20  # for a compiled pattern; nested repetitions that need more are refused
 _ALLOWED = f"a regular expression of RE2's syntax, of up to {MAX_LENGTH} printable ASCII characters"
 
 
 class Pattern:
-    """What `compile_pattern` made of a text."""
+    """A compiled pattern; `compile_pattern` makes it."""
 
     __slots__ = ("_compiled", "text")
 
@@ -24,7 +24,7 @@ class Pattern:
         self._compiled = compiled
 
     def search(self, data: bytes) -> bool:
-        """Whether it matches anywhere. Bytes of any sort are taken; each is one character."""
+        """Return whether it matches anywhere. Each byte is one character; any byte is allowed."""
         return self._compiled.search(data) is not None
 
     def __repr__(self) -> str:
@@ -32,7 +32,7 @@ class Pattern:
 
 
 def compile_pattern(text: str) -> Pattern:
-    """Understand a pattern. Raises ValueError that says what is allowed."""
+    """Compile a pattern. Raises ValueError that says what is allowed."""
     if not text or len(text) > MAX_LENGTH or not (text.isascii() and text.isprintable()):
         raise ValueError(_ALLOWED)
     options = re2.Options()

@@ -1,4 +1,4 @@
-"""What ended a guest, and whether and when it comes back."""
+"""Classify how a guest exited, and decide whether and when it starts again."""
 
 import signal
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from supervisor.core.kinds.kind import GuestKind, Verdict
 from supervisor.core.model import Exit, GuestRecord, ProcessRecord
 
 MAX_EXITS = 20
-"""How many ends a record remembers."""
+"""How many exits a record keeps."""
 
 NOT_CRASHES = frozenset({"stopped", "container-gone"})
 
@@ -33,7 +33,7 @@ _SHUTDOWN_REASONS = {
     "guest-panic": ("guest-panic", None),
     "host-signal": ("qemu-signal", int(signal.SIGTERM)),
 }
-"""QMP's ShutdownCause (qapi/run-state.json) → a reason and its code; others say nothing of the guest."""
+"""QMP's ShutdownCause (qapi/run-state.json) → a reason and its code. Other causes are not about the guest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,40 +44,40 @@ class RestartCurve:
     max_s: float = 60.0
     steps: int = 8
     jitter: float = 0.1
-    """A share of the delay, either way."""
+    """A fraction of the delay, added or subtracted."""
     reset_after_s: float = 60.0
-    """A guest that ran this long was healthy: the next crash starts the curve again."""
+    """A guest that ran this long was healthy: after its next crash the curve starts again."""
 
     def delay_s(self, crashes: int, chance: float) -> float:
-        """What to wait after this many crashes in a row; `chance` in [0, 1) spreads it over ± jitter."""
+        """Return the delay after this many crashes in a row; `chance` in [0, 1) chooses within ± jitter."""
         growth = (self.max_s / self.first_s) ** (1 / self.steps)
         return Backoff(self.first_s, self.max_s, growth).delay_s(crashes) * (1 + self.jitter * (2 * chance - 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that was seen of one run of QEMU by the time it had ended."""
+    """All that was observed of one run of QEMU when it exited."""
 
     status: int | None = None
-    """Exit code, or minus the signal; None if it was not our child, so that the kernel does not report it."""
+    """Exit code, or minus the signal. None if it is unknown, since an earlier daemon started this QEMU."""
     shutdown: str | None = None
     """The reason in QMP's SHUTDOWN event."""
     panicked: bool = False
-    """QMP's GUEST_PANICKED came."""
+    """Whether QMP's event GUEST_PANICKED was received."""
     verdict: Verdict | None = None
-    """What the console reported."""
+    """The verdict of the console's lines."""
     asked: str | None = None
-    """`stopped` or `hang`, when it was the daemon that ended it for that reason."""
+    """`stopped` or `hang`, if the daemon ended it for that reason."""
     oom: bool = False
     container_gone: bool = False
     complaint: str = ""
-    """QEMU's own last words on standard error. After an error its exit status is its own, and no guest's."""
+    """What QEMU wrote to standard error. After an error of QEMU, the exit status is not the guest's."""
     detail: str = ""
-    """A line of QEMU's own, or of the guest's console."""
+    """A line of QEMU, or of the guest's console."""
 
 
 def classify(evidence: Evidence, kind: GuestKind) -> Exit:
-    """Return the one reason of this end. Its cause comes before what it looked like."""
+    """Return the reason of this exit. What caused it has priority over how it appeared."""
     reason, code = _reason(evidence, kind)
     return Exit(reason, code, evidence.detail)
 
@@ -103,7 +103,7 @@ def _reason(evidence: Evidence, kind: GuestKind) -> tuple[str, int | None]:
 
 
 def _verdict_of_status(evidence: Evidence, kind: GuestKind) -> Verdict | None:
-    """Return what the guest reported by an exit device. Since QEMU 8.2 only the status differs from a power-off's."""
+    """Return what the guest reported by an exit device. Since QEMU 8.2 only the status shows that it was one."""
     failed_itself = evidence.complaint and "warning: " not in evidence.complaint
     if kind.verdict_of_status is None or evidence.status is None or failed_itself:
         return None
@@ -111,24 +111,24 @@ def _verdict_of_status(evidence: Evidence, kind: GuestKind) -> Verdict | None:
 
 
 def describe_end(exit: Exit) -> str:
-    """Return a sentence for the viewers of the console."""
+    """Return a message about the exit, for those who watch the console."""
     code = "" if exit.code is None else f" {exit.code}"
     comes = "none follows" if exit.delay_s is None else f"the next one starts in {exit.delay_s:g} s"
     return f"the guest ended ({exit.reason}{code}); {comes}"
 
 
 def is_clean(exit: Exit) -> bool:
-    """Whether the guest was done, by its own will."""
+    """Return whether the guest exited by itself with success."""
     return exit.reason == "guest-exit" and exit.code == 0
 
 
 def started_by_operator(guest: GuestRecord) -> GuestRecord:
-    """Return the record after an operator ordered a start: at once, and from the start of the curve."""
+    """Return the record for a start by an operator: it is due at once, and the restart curve begins again."""
     return replace(guest, done=None, crashes=0, not_before_s=0.0)
 
 
 def after_start(guest: GuestRecord, process: ProcessRecord) -> GuestRecord:
-    """The record once QEMU was started."""
+    """Return the record after a start of QEMU."""
     started_before = bool(guest.exits)
     return replace(guest, process=process, restarts=guest.restarts + started_before, not_before_s=0.0, done=None)
 
@@ -136,7 +136,7 @@ def after_start(guest: GuestRecord, process: ProcessRecord) -> GuestRecord:
 def after_end(
     guest: GuestRecord, exit: Exit, policy: RestartPolicy, curve: RestartCurve, now_s: float, chance: float
 ) -> GuestRecord:
-    """The record once QEMU has ended: a next start that is due at some time, or `done`.
+    """Return the record after QEMU exited: with the time of the next start, or `done`.
 
     `now_s` is in seconds since boot, `chance` in [0, 1).
     """
@@ -144,7 +144,7 @@ def after_end(
     crashed = not is_clean(exit) and exit.reason not in NOT_CRASHES
     before = 0 if uptime_s >= curve.reset_after_s else guest.crashes
     starts_again = _starts_again(policy, exit, before, crashed)
-    # A clean end under `always` waits as a crash does, or a guest that is done at once would spin.
+    # Under `always` a clean exit has the delay of a crash: a guest that exits at once must not restart in a busy loop.
     crashes = before + 1 if crashed or starts_again else 0
     delay_s = curve.delay_s(crashes, chance) if starts_again else None
     ended = replace(exit, uptime_s=round(uptime_s, 3), delay_s=None if delay_s is None else round(delay_s, 3))

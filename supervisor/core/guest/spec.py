@@ -1,4 +1,4 @@
-"""What one container asks for (GuestSpec) and how far it may go (GuestPolicy): the result of reading its labels."""
+"""What a container's labels request (GuestSpec), and the defaults and limits for them (GuestPolicy)."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ DISK = "vtapd.disk."
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """Docker's words: no, on-failure, always, unless-stopped; `limit` is N of on-failure:N, None for no limit."""
+    """Docker's modes: no, on-failure, always, unless-stopped. `limit` is N of on-failure:N; None for no limit."""
 
     mode: str = "on-failure"
     limit: int | None = None
@@ -22,10 +22,10 @@ class RestartPolicy:
 
 @dataclass(frozen=True, slots=True)
 class AddressPlan:
-    """`vtapd.address`: whose addresses the guest has."""
+    """`vtapd.address`: which addresses the guest has."""
 
     mode: str = "takeover"
-    """`takeover`: the container's; `static`: one of its own; `dhcp`, `none`: the guest cares for itself."""
+    """`takeover`: the container's; `static`: another one; `dhcp`, `none`: the guest configures itself."""
     address: Address | None = None
     gateway: str | None = None
 
@@ -42,34 +42,34 @@ class Disk:
     path: str
     read_only: bool = False
     mount: str | None = None
-    """Where the guest mounts it, if its kind can be given that in words."""
+    """Where the guest mounts it, if its kind has an option for that."""
     format: str = "raw"
     """`raw` or `qcow2`."""
 
     def __str__(self) -> str:
-        """Return it as its label says it."""
+        """Return the value of its label."""
         mount = f",mount={self.mount}" if self.mount else ""
         return f"{self.path}{':ro' if self.read_only else ''}{mount}{',format=qcow2' if self.format == 'qcow2' else ''}"
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The variables that a guest is to have."""
+    """The variables that a guest has to get."""
 
     variables: tuple[tuple[str, str], ...] = ()
     """Names and values, in Docker's order; a name may come twice."""
     chosen: tuple[str, ...] = ()
-    """What `vtapd.env` names one by one: none of these may be left out. Empty: all that the kind can carry."""
+    """The names in `vtapd.env`: none of these may be left out. Empty: all that the kind can carry."""
 
     @property
     def label(self) -> str:
-        """The value of the label that asked for it."""
+        """The value of the label that requested it."""
         return ",".join(self.chosen) or "true"
 
 
 @dataclass(frozen=True, slots=True)
 class GuestSpec:
-    """What one container asks for; paths are absolute ones of the container's own file system."""
+    """The guest that a container requests. Paths are absolute, in the container's file system."""
 
     kernel: str
     memory_mib: int
@@ -82,7 +82,7 @@ class GuestSpec:
     kernel_args: str = ""
     """For the guest's own system."""
     screen: bool = False
-    """It gets a VGA card."""
+    """Whether it gets a VGA card."""
     cpus: int = 1
     address: AddressPlan = AddressPlan()
     restart: RestartPolicy = RestartPolicy()
@@ -91,18 +91,18 @@ class GuestSpec:
     accel: str = "auto"
     machine: str | None = None
     ready: Readiness | None = None
-    """None: it counts as running, and as no more."""
+    """None: it is never more than running."""
     alive: Aliveness | None = None
     env: Environment = Environment()
 
 
 @dataclass(frozen=True, slots=True)
 class GuestPolicy:
-    """What the operator's configuration says where labels say nothing, and how far labels may go."""
+    """The operator's configuration: defaults for labels that are not set, and limits for labels."""
 
     memory_mib: int = 64
     overhead_mib: int = 48
-    """QEMU's own memory, counted against the container's limit in addition to the guest's."""
+    """QEMU's own memory, which counts towards the container's limit in addition to the guest's."""
     accel: str = "auto"
     stop_timeout_s: float = 10.0
     max_memory_mib: int = 65536
@@ -114,4 +114,4 @@ class GuestPolicy:
 
 
 UNLIMITED = GuestPolicy(max_memory_mib=1 << 40, max_cpus=1 << 20, max_disks=100)
-"""For a guest that runs already: what it was once allowed it keeps."""
+"""For a guest that runs already: it keeps what it was allowed at its start."""
