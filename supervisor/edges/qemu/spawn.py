@@ -88,33 +88,39 @@ def spawn(
     try:
         _enter_folder(folder)
         _drop_rights(user)
-        pid = os.posix_spawn(
-            program,
-            [*arguments],
-            {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-                (os.POSIX_SPAWN_DUP2, stderr, 2),
-                *((os.POSIX_SPAWN_DUP2, each, each) for each in descriptors),  # which removes close-on-exec
-            ],
-            setsid=True,
-            setsigdef=_IGNORED_BY_PYTHON,
-        )
+        pid = _start(program, arguments, descriptors, stderr)
     except OSError as error:
         os.close(stderr)
+        message = f"cannot start {program!a}: {error.strerror}"
         if isinstance(error, FileNotFoundError | PermissionError):
-            raise Permanent(
-                f"cannot start {program!a}: {error.strerror}",
-                step=Step.SPAWN,
-                remedy="install QEMU (Debian: qemu-system-x86) or correct [guest] qemu",
-            ) from error
-        raise Transient(f"cannot start {program!a}: {error.strerror}", step=Step.SPAWN) from error
+            remedy = "install QEMU (Debian: qemu-system-x86) or correct [guest] qemu"
+            raise Permanent(message, step=Step.SPAWN, remedy=remedy) from error
+        raise Transient(message, step=Step.SPAWN) from error
+    except BaseException:
+        os.close(stderr)
+        raise
     with suppress(ProcessLookupError):  # it has exited already
         for limit, most in limits.items():
             # Allowed without CAP_SYS_RESOURCE, since this thread is that user by now (man 2 prlimit).
             resource.prlimit(pid, limit, (most, most))
     return Pid(pid), stderr
+
+
+def _start(program: str, arguments: Sequence[str], descriptors: Sequence[int], stderr: int) -> int:
+    """Start the program in a session of its own, with no other descriptors of this process."""
+    return os.posix_spawn(
+        program,
+        [*arguments],
+        {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_DUP2, stderr, 2),
+            *((os.POSIX_SPAWN_DUP2, each, each) for each in descriptors),  # which removes close-on-exec
+        ],
+        setsid=True,
+        setsigdef=_IGNORED_BY_PYTHON,
+    )
 
 
 def _enter_folder(folder: int) -> None:
@@ -131,7 +137,7 @@ def _drop_rights(user: User) -> None:
         raise Permanent(
             f"cannot become {user.name}: {error.strerror}",
             step=Step.SPAWN,
-            remedy="vtapd needs CAP_SETUID and CAP_SETGID, and the uid of [guest] uids must be one that there is",
+            remedy="vtapd needs CAP_SETUID and CAP_SETGID, and the uid of [guest] uids must exist",
         ) from error
     linux.forbid_new_privileges()
 
