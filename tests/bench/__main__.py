@@ -51,9 +51,7 @@ def main() -> int:
     )
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; all, if none is named")
     way = parser.add_mutually_exclusive_group()
-    way.add_argument(
-        "--check", action="store_true", help="only the cheap rows; exit 1 if a ratio got worse by a third"
-    )
+    way.add_argument("--check", action="store_true", help="only the cheap rows; exit 1 if a ratio got worse by a third")
     way.add_argument("--record", action="store_true", help="only the cheap rows; record their ratios for --check")
     asked = parser.parse_args()
     if unknown := set(asked.rows) - set(ROWS):

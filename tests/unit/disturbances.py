@@ -7,89 +7,89 @@ from itertools import count
 from supervisor.core.attach.lifetimes import is_due
 from supervisor.core.model import Address, IfIndex, Incarnation, Interface, Pid
 
-from .world import FOREIGN_DEVICE, FOREIGN_SLOT, World
+from .simulated_host import FOREIGN_DEVICE, FOREIGN_SLOT, SimulatedHost
 
 
-def end_container(world: World) -> None:
+def end_container(host: SimulatedHost) -> None:
     """Remove its namespaces, cgroup and processes; the symlink and the record stay on the host."""
-    world.incarnation, world.guest, world.ready = None, None, False
-    world.interfaces, world.taps = {}, {}
-    world.rules, world.nodes = {FOREIGN_DEVICE}, {FOREIGN_SLOT: FOREIGN_DEVICE}
+    host.incarnation, host.guest, host.ready = None, None, False
+    host.interfaces, host.taps = {}, {}
+    host.rules, host.nodes = {FOREIGN_DEVICE}, {FOREIGN_SLOT: FOREIGN_DEVICE}
 
 
-def restart_container(world: World) -> None:
-    before = world.incarnation or Incarnation(Pid(4000), 900)
-    end_container(world)
-    world.incarnation = Incarnation(Pid(before.pid + 1), before.start_ticks + 50)
-    world.interfaces = dict(world.docker)
+def restart_container(host: SimulatedHost) -> None:
+    before = host.incarnation or Incarnation(Pid(4000), 900)
+    end_container(host)
+    host.incarnation = Incarnation(Pid(before.pid + 1), before.start_ticks + 50)
+    host.interfaces = dict(host.docker)
 
 
-def end_guest(world: World) -> None:
-    world.guest = None
-    world.disturbed = world.disturbed or world.ready
+def end_guest(host: SimulatedHost) -> None:
+    host.guest = None
+    host.disturbed = host.disturbed or host.ready
 
 
-def lose_rules(world: World) -> None:
+def lose_rules(host: SimulatedHost) -> None:
     """Drop all device rules that Docker did not set, as systemctl daemon-reload does."""
-    world.rules = {FOREIGN_DEVICE}
-    world.disturbed = True
+    host.rules = {FOREIGN_DEVICE}
+    host.disturbed = True
 
 
-def lose_node(world: World) -> None:
-    world.nodes = {FOREIGN_SLOT: FOREIGN_DEVICE}
-    world.disturbed = True
+def lose_node(host: SimulatedHost) -> None:
+    host.nodes = {FOREIGN_SLOT: FOREIGN_DEVICE}
+    host.disturbed = True
 
 
-def lose_link(world: World) -> None:
+def lose_link(host: SimulatedHost) -> None:
     """Remove the symlink of the network namespace, as ip netns del does."""
-    world.netns_link = None
+    host.netns_link = None
 
 
-def delete_tap(world: World) -> None:
+def delete_tap(host: SimulatedHost) -> None:
     """Delete one tap, as the container's owner can with ip link del."""
-    if world.taps:
-        del world.taps[min(world.taps)]
-        world.disturbed = True
+    if host.taps:
+        del host.taps[min(host.taps)]
+        host.disturbed = True
 
 
-def lose_neighbours_tap(world: World) -> None:
+def lose_neighbours_tap(host: SimulatedHost) -> None:
     """Let another container delete its tap: the next tap gets the number, and the old rule stays for a while."""
-    used = {tap.device.minor for tap in world.taps.values()} | world.minors_elsewhere
-    world.stale_elsewhere.add(next(minor for minor in count(1) if minor not in used))
+    used = {tap.device.minor for tap in host.taps.values()} | host.minors_elsewhere
+    host.stale_elsewhere.add(next(minor for minor in count(1) if minor not in used))
 
 
-def connect_network(world: World) -> None:
+def connect_network(host: SimulatedHost) -> None:
     """Add an interface behind the others, as docker network connect does."""
-    if world.incarnation is None or "eth8" in world.interfaces:
+    if host.incarnation is None or "eth8" in host.interfaces:
         return
     eth8 = Interface("eth8", IfIndex(88), "02:42:0a:08:00:08", 1500, (Address(4, "10.8.0.8", 24),))
-    world.docker["eth8"] = world.interfaces["eth8"] = eth8
+    host.docker["eth8"] = host.interfaces["eth8"] = eth8
 
 
-def disconnect_network(world: World) -> None:
+def disconnect_network(host: SimulatedHost) -> None:
     """Remove the interface that docker network connect added, and its tap with it."""
-    world.docker.pop("eth8", None)
-    world.interfaces.pop("eth8", None)
-    if world.taps.pop("eth8", None):
-        world.disturbed = True
+    host.docker.pop("eth8", None)
+    host.interfaces.pop("eth8", None)
+    if host.taps.pop("eth8", None):
+        host.disturbed = True
 
 
-def rename_interface(world: World, old: str, new: str) -> None:
+def rename_interface(host: SimulatedHost, old: str, new: str) -> None:
     """Rename an interface, as ip link set OLD name NEW does; its tap stays on it."""
-    world.docker[new] = replace(world.docker.pop(old), name=new)
-    world.interfaces[new] = replace(world.interfaces.pop(old), name=new)
-    if old in world.taps:
-        world.taps[new] = world.taps.pop(old)
+    host.docker[new] = replace(host.docker.pop(old), name=new)
+    host.interfaces[new] = replace(host.interfaces.pop(old), name=new)
+    if old in host.taps:
+        host.taps[new] = host.taps.pop(old)
 
 
-def advertise(world: World) -> None:
+def advertise(host: SimulatedHost) -> None:
     """Receive a router advertisement: addresses with a lifetime are renewed, also where a guest took them over."""
-    world.now_s += 100.0
-    for name, docker in world.docker.items():
-        renewed = tuple(replace(a, valid_until_s=world.now_s + 300.0) for a in docker.addresses if a.valid_until_s)
-        world.docker[name] = _with_addresses(docker, renewed)
-        if name in world.interfaces:
-            world.interfaces[name] = _with_addresses(world.interfaces[name], renewed)
+    host.now_s += 100.0
+    for name, docker in host.docker.items():
+        renewed = tuple(replace(a, valid_until_s=host.now_s + 300.0) for a in docker.addresses if a.valid_until_s)
+        host.docker[name] = _with_addresses(docker, renewed)
+        if name in host.interfaces:
+            host.interfaces[name] = _with_addresses(host.interfaces[name], renewed)
 
 
 def _with_addresses(interface: Interface, addresses: tuple[Address, ...]) -> Interface:
@@ -97,16 +97,16 @@ def _with_addresses(interface: Interface, addresses: tuple[Address, ...]) -> Int
     return replace(interface, addresses=(*others, *addresses))
 
 
-def end_lifetimes(world: World) -> None:
-    world.now_s += 1000.0
-    for interfaces in (world.docker, world.interfaces):
+def end_lifetimes(host: SimulatedHost) -> None:
+    host.now_s += 1000.0
+    for interfaces in (host.docker, host.interfaces):
         for name, each in interfaces.items():
-            addresses = tuple(address for address in each.addresses if is_due(address, world.now_s))
-            routes = tuple(route for route in each.routes if is_due(route, world.now_s))
+            addresses = tuple(address for address in each.addresses if is_due(address, host.now_s))
+            routes = tuple(route for route in each.routes if is_due(route, host.now_s))
             interfaces[name] = replace(each, addresses=addresses, routes=routes)
 
 
-DISTURBANCES: Mapping[str, Callable[[World], None]] = {
+DISTURBANCES: Mapping[str, Callable[[SimulatedHost], None]] = {
     each.__name__: each
     for each in (
         end_container,

@@ -10,30 +10,8 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import assert_never
 
-from supervisor.core.attach.actions import (
-    Action,
-    AllowDevice,
-    CreateTap,
-    DeleteRecord,
-    DeleteTap,
-    DenyDevice,
-    GiveBack,
-    LinkNetns,
-    MakeNode,
-    MarkReady,
-    PlugNic,
-    RaiseTap,
-    RemoveNode,
-    RevokeDevice,
-    StartGuest,
-    StopGuest,
-    TakeOver,
-    UnlinkNetns,
-    UnmarkReady,
-    UnplugNic,
-    Uplink,
-    WriteRecord,
-)
+from supervisor.core.attach import actions
+from supervisor.core.attach.actions import Action, Uplink
 from supervisor.core.attach.lifetimes import lifetime_left
 from supervisor.core.attach.plan import next_action
 from supervisor.core.attach.state import Desired, Seen, SeenInterface
@@ -72,7 +50,7 @@ class Guest:
 
 
 @dataclass
-class World:
+class SimulatedHost:
     docker: dict[str, Interface]
     """The interfaces as Docker makes them at each start."""
     incarnation: Incarnation | None = INCARNATION
@@ -151,72 +129,91 @@ class World:
 
     def _take(self, action: Action) -> Iterator[None]:
         match action:
-            case WriteRecord() | DeleteRecord() | LinkNetns() | UnlinkNetns():
+            case actions.WriteRecord() | actions.DeleteRecord() | actions.LinkNetns() | actions.UnlinkNetns():
                 self._take_on_host(action)
-            case StartGuest() | StopGuest() | PlugNic() | UnplugNic() | MarkReady() | UnmarkReady():
+            case (
+                actions.StartGuest()
+                | actions.StopGuest()
+                | actions.PlugNic()
+                | actions.UnplugNic()
+                | actions.MarkReady()
+                | actions.UnmarkReady()
+            ):
                 self._take_guest(action)
-            case CreateTap() | RaiseTap() | DeleteTap() | RevokeDevice():
+            case actions.CreateTap() | actions.RaiseTap() | actions.DeleteTap() | actions.RevokeDevice():
                 self._take_tap(action)
-            case AllowDevice(device):
+            case actions.AllowDevice(device):
                 self.rules.add(device)
-            case DenyDevice(device):
+            case actions.DenyDevice(device):
                 self.rules.remove(device)
-            case MakeNode(slot, device):
+            case actions.MakeNode(slot, device):
                 self.nodes[slot] = device
-            case RemoveNode(slot, device):
+            case actions.RemoveNode(slot, device):
                 assert self.nodes.pop(slot) == device
-            case TakeOver(original, tap):
+            case actions.TakeOver(original, tap):
                 yield from self._take_over(original, tap)
-            case GiveBack(original, its_tap):
+            case actions.GiveBack(original, its_tap):
                 yield from self._give_back(original, its_tap)
             case _:
                 assert_never(action)
         yield
 
-    def _take_on_host(self, action: WriteRecord | DeleteRecord | LinkNetns | UnlinkNetns) -> None:
+    def _take_on_host(
+        self, action: actions.WriteRecord | actions.DeleteRecord | actions.LinkNetns | actions.UnlinkNetns
+    ) -> None:
         match action:
-            case WriteRecord(record):
+            case actions.WriteRecord(record):
                 self.record = record
-            case DeleteRecord():
+            case actions.DeleteRecord():
                 self.record = None
-            case LinkNetns():
+            case actions.LinkNetns():
                 assert self.incarnation is not None
                 self.netns_link = self.incarnation.pid
-            case UnlinkNetns():
+            case actions.UnlinkNetns():
                 self.netns_link = None
 
-    def _take_tap(self, action: CreateTap | RaiseTap | DeleteTap | RevokeDevice) -> None:
+    def _take_tap(
+        self, action: actions.CreateTap | actions.RaiseTap | actions.DeleteTap | actions.RevokeDevice
+    ) -> None:
         match action:
-            case CreateTap(interface, name):
+            case actions.CreateTap(interface, name):
                 self._create_tap(interface, name)
-            case RaiseTap(tap, mtu):
+            case actions.RaiseTap(tap, mtu):
                 name = next(name for name, each in self.taps.items() if each == tap)
                 self.taps[name] = replace(tap, up=True, mtu=mtu)
-            case DeleteTap(tap):
+            case actions.DeleteTap(tap):
                 del self.taps[next(name for name, each in self.taps.items() if each == tap)]
-            case RevokeDevice(device):
+            case actions.RevokeDevice(device):
                 assert device.minor in self.stale_elsewhere, "revoked a device that no other container has on record"
                 self.fresh -= {tap.index for tap in self.taps.values() if tap.device == device}
                 self.stale_elsewhere.remove(device.minor)
 
-    def _take_guest(self, action: StartGuest | StopGuest | PlugNic | UnplugNic | MarkReady | UnmarkReady) -> None:
+    def _take_guest(
+        self,
+        action: actions.StartGuest
+        | actions.StopGuest
+        | actions.PlugNic
+        | actions.UnplugNic
+        | actions.MarkReady
+        | actions.UnmarkReady,
+    ) -> None:
         nics = self.guest.nics if self.guest else {}
         match action:
-            case StartGuest(started_with):
+            case actions.StartGuest(started_with):
                 assert self.guest is None, "a second QEMU on one tap"
                 self.guest = Guest({nic.slot: nic for nic in started_with})
-            case StopGuest():
+            case actions.StopGuest():
                 self.guest = None
-            case PlugNic(nic):
+            case actions.PlugNic(nic):
                 assert nics, "a card for a guest that does not run"
                 assert nic.slot not in nics, "two cards on one tap"
                 self.guest = Guest({**nics, nic.slot: nic})
-            case UnplugNic(slot):
+            case actions.UnplugNic(slot):
                 assert slot in nics, "no such card"
                 self.guest = Guest({number: nic for number, nic in nics.items() if number != slot})
-            case MarkReady() | UnmarkReady():
-                assert self.ready != isinstance(action, MarkReady), "an action that changes nothing"
-                self.ready = isinstance(action, MarkReady)
+            case actions.MarkReady() | actions.UnmarkReady():
+                assert self.ready != isinstance(action, actions.MarkReady), "an action that changes nothing"
+                self.ready = isinstance(action, actions.MarkReady)
 
     def _create_tap(self, interface: Interface, name: str) -> None:
         if name in {tap.name for tap in self.taps.values()}:

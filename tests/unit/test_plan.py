@@ -4,30 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.core.attach.actions import (
-    Action,
-    AllowDevice,
-    CreateTap,
-    DeleteRecord,
-    DeleteTap,
-    DenyDevice,
-    GiveBack,
-    LinkNetns,
-    MakeNode,
-    MarkReady,
-    PlugNic,
-    RaiseTap,
-    RemoveNode,
-    RevokeDevice,
-    StartGuest,
-    StopGuest,
-    TakeOver,
-    UnlinkNetns,
-    UnmarkReady,
-    UnplugNic,
-    Uplink,
-    WriteRecord,
-)
+from supervisor.core.attach import actions
+from supervisor.core.attach.actions import Action, Uplink
 from supervisor.core.attach.entries import is_taken, tap_name
 from supervisor.core.attach.plan import has_card, is_attached, next_action
 from supervisor.core.attach.state import Desired, Seen, SeenInterface
@@ -44,168 +22,195 @@ from .disturbances import (
     restart_container,
 )
 from .invariants import check_reached, is_taken_over
+from .simulated_host import Guest, SimulatedHost
 from .things import DEVICE, ETH0, ETH1, ID, INCARNATION, NAME, TAP0, record
-from .world import Guest, World
 
 NOTHING, TAP = Desired(False), Desired(True)
 BACKOFF, SERVED = Desired(True, takeover=True, cards=MANY), Desired(True, takeover=True, cards=MANY, guest=True)
 READY = replace(SERVED, ready=True)
 HOTPLUG, OWN_ADDRESS = replace(SERVED, hotplug=True), Desired(True, guest=True, cards=MANY)
 
-ATTACH_ONE = [CreateTap, WriteRecord, RaiseTap, AllowDevice, MakeNode]
-DETACH_ONE = [RemoveNode, DenyDevice, DeleteTap, WriteRecord]
+ATTACH_ONE = [actions.CreateTap, actions.WriteRecord, actions.RaiseTap, actions.AllowDevice, actions.MakeNode]
+DETACH_ONE = [actions.RemoveNode, actions.DenyDevice, actions.DeleteTap, actions.WriteRecord]
 
 
-def names(actions: list[Action]) -> list[type]:
-    return [type(action) for action in actions]
+def names(taken: list[Action]) -> list[type]:
+    return [type(action) for action in taken]
 
 
-def world(*interfaces: Interface, at: Desired = NOTHING) -> World:
-    made = World({each.name: each for each in interfaces or (ETH0,)})
+def simulated(*interfaces: Interface, at: Desired = NOTHING) -> SimulatedHost:
+    made = SimulatedHost({each.name: each for each in interfaces or (ETH0,)})
     made.converge(at)
     return made
 
 
 class TestFromStartToEnd:
     def test_attach(self) -> None:
-        assert names(world().converge(TAP)) == [WriteRecord, LinkNetns, *ATTACH_ONE]
+        assert names(simulated().converge(TAP)) == [actions.WriteRecord, actions.LinkNetns, *ATTACH_ONE]
 
     def test_attach_two_interfaces(self) -> None:
-        assert names(world(ETH0, ETH1).converge(TAP)) == [WriteRecord, LinkNetns, *ATTACH_ONE, *ATTACH_ONE]
+        assert names(simulated(ETH0, ETH1).converge(TAP)) == [
+            actions.WriteRecord,
+            actions.LinkNetns,
+            *ATTACH_ONE,
+            *ATTACH_ONE,
+        ]
 
     def test_start_a_guest(self) -> None:
-        assert names(world(at=TAP).converge(SERVED)) == [WriteRecord, TakeOver, StartGuest]
+        assert names(simulated(at=TAP).converge(SERVED)) == [actions.WriteRecord, actions.TakeOver, actions.StartGuest]
 
     def test_detach(self) -> None:
-        assert names(world(at=TAP).converge(NOTHING)) == [*DETACH_ONE, UnlinkNetns, DeleteRecord]
+        assert names(simulated(at=TAP).converge(NOTHING)) == [*DETACH_ONE, actions.UnlinkNetns, actions.DeleteRecord]
 
     def test_detach_with_a_guest_undoes_in_reverse(self) -> None:
-        undone = names(world(ETH0, ETH1, at=SERVED).converge(NOTHING))
-        each = [GiveBack, WriteRecord, *DETACH_ONE]
-        assert undone == [StopGuest, *each, *each, UnlinkNetns, DeleteRecord]
+        undone = names(simulated(ETH0, ETH1, at=SERVED).converge(NOTHING))
+        each = [actions.GiveBack, actions.WriteRecord, *DETACH_ONE]
+        assert undone == [actions.StopGuest, *each, *each, actions.UnlinkNetns, actions.DeleteRecord]
 
     def test_guest_takes_over_all_interfaces(self) -> None:
-        there = world(ETH0, ETH1, at=TAP)
-        assert names(there.converge(SERVED)) == [WriteRecord, TakeOver, WriteRecord, TakeOver, StartGuest]
-        assert there.guest is not None
-        assert [nic.original for nic in there.guest.nics.values()] == [ETH0, ETH1]
+        host = simulated(ETH0, ETH1, at=TAP)
+        assert names(host.converge(SERVED)) == [
+            actions.WriteRecord,
+            actions.TakeOver,
+            actions.WriteRecord,
+            actions.TakeOver,
+            actions.StartGuest,
+        ]
+        assert host.guest is not None
+        assert [nic.original for nic in host.guest.nics.values()] == [ETH0, ETH1]
 
     def test_guest_with_its_own_address_leaves_the_containers_address(self) -> None:
-        assert names(world(at=TAP).converge(OWN_ADDRESS)) == [StartGuest]
+        assert names(simulated(at=TAP).converge(OWN_ADDRESS)) == [actions.StartGuest]
 
     def test_guest_with_another_address_mode_is_restarted(self) -> None:
-        there = world(at=SERVED)
-        assert names(there.converge(OWN_ADDRESS)) == [StopGuest, GiveBack, WriteRecord, StartGuest]
-        check_reached(there, OWN_ADDRESS)
+        host = simulated(at=SERVED)
+        assert names(host.converge(OWN_ADDRESS)) == [
+            actions.StopGuest,
+            actions.GiveBack,
+            actions.WriteRecord,
+            actions.StartGuest,
+        ]
+        check_reached(host, OWN_ADDRESS)
 
     def test_guest_in_backoff_keeps_its_address(self) -> None:
-        assert names(world(at=SERVED).converge(BACKOFF)) == [StopGuest]
+        assert names(simulated(at=SERVED).converge(BACKOFF)) == [actions.StopGuest]
 
     def test_guest_that_exited_for_good_gives_its_address_back(self) -> None:
-        assert names(world(at=BACKOFF).converge(TAP)) == [GiveBack, WriteRecord]
+        assert names(simulated(at=BACKOFF).converge(TAP)) == [actions.GiveBack, actions.WriteRecord]
 
     def test_guest_is_marked_ready_only_while_it_is(self) -> None:
-        there = world(at=TAP)
-        assert names(there.converge(READY)) == [WriteRecord, TakeOver, StartGuest, MarkReady]
-        assert names(there.converge(SERVED)) == [UnmarkReady]
-        there.converge(READY)
-        assert names(there.converge(BACKOFF)) == [UnmarkReady, StopGuest]
+        host = simulated(at=TAP)
+        assert names(host.converge(READY)) == [
+            actions.WriteRecord,
+            actions.TakeOver,
+            actions.StartGuest,
+            actions.MarkReady,
+        ]
+        assert names(host.converge(SERVED)) == [actions.UnmarkReady]
+        host.converge(READY)
+        assert names(host.converge(BACKOFF)) == [actions.UnmarkReady, actions.StopGuest]
 
     @pytest.mark.parametrize("desired", [BACKOFF, NOTHING])
     def test_guest_that_ended_is_no_longer_marked_ready(self, desired: Desired) -> None:
-        there = world(at=READY)
-        end_guest(there)
-        assert names(there.converge(desired))[0] is UnmarkReady
-        check_reached(there, desired)
+        host = simulated(at=READY)
+        end_guest(host)
+        assert names(host.converge(desired))[0] is actions.UnmarkReady
+        check_reached(host, desired)
 
     def test_nothing_desired_and_nothing_there_is_no_action(self) -> None:
-        assert world().converge(NOTHING) == []
+        assert simulated().converge(NOTHING) == []
 
     @pytest.mark.parametrize("desired", [NOTHING, TAP, BACKOFF, SERVED, READY])
     def test_converged_plan_has_no_further_action(self, desired: Desired) -> None:
-        there = world(ETH0, ETH1, at=desired)
-        assert there.converge(desired) == []
-        check_reached(there, desired)
+        host = simulated(ETH0, ETH1, at=desired)
+        assert host.converge(desired) == []
+        check_reached(host, desired)
 
     def test_container_without_interfaces_gets_its_symlink_and_no_guest(self) -> None:
-        bare = World({"eth0": replace(ETH0, addresses=(), routes=())})
-        assert names(bare.converge(SERVED)) == [WriteRecord, LinkNetns]
+        bare = SimulatedHost({"eth0": replace(ETH0, addresses=(), routes=())})
+        assert names(bare.converge(SERVED)) == [actions.WriteRecord, actions.LinkNetns]
 
 
 class TestRepairs:
     def test_lost_rule_is_added_again(self) -> None:
-        there = world(at=TAP)
-        lose_rules(there)
-        assert there.converge(TAP) == [AllowDevice(DEVICE)]
+        host = simulated(at=TAP)
+        lose_rules(host)
+        assert host.converge(TAP) == [actions.AllowDevice(DEVICE)]
 
     def test_wrong_symlink_is_replaced(self) -> None:
-        there = world(at=TAP)
-        there.netns_link = Pid(1)
-        assert there.converge(TAP) == [LinkNetns()]
+        host = simulated(at=TAP)
+        host.netns_link = Pid(1)
+        assert host.converge(TAP) == [actions.LinkNetns()]
 
     def test_guest_that_died_is_started_again(self) -> None:
-        there = world(at=SERVED)
-        end_guest(there)
-        assert names(there.converge(SERVED)) == [StartGuest]
+        host = simulated(at=SERVED)
+        end_guest(host)
+        assert names(host.converge(SERVED)) == [actions.StartGuest]
 
     def test_deleted_tap_is_denied_before_the_next_gets_its_number(self) -> None:
-        there = world(at=TAP)
-        delete_tap(there)
-        assert names(there.converge(TAP)) == [RemoveNode, DenyDevice, WriteRecord, *ATTACH_ONE]
+        host = simulated(at=TAP)
+        delete_tap(host)
+        assert names(host.converge(TAP)) == [actions.RemoveNode, actions.DenyDevice, actions.WriteRecord, *ATTACH_ONE]
 
     def test_restarted_container_is_attached_again(self) -> None:
-        there = world(at=SERVED)
-        restart_container(there)
-        assert names(there.converge(TAP)) == [UnlinkNetns, WriteRecord, LinkNetns, *ATTACH_ONE]
+        host = simulated(at=SERVED)
+        restart_container(host)
+        assert names(host.converge(TAP)) == [actions.UnlinkNetns, actions.WriteRecord, actions.LinkNetns, *ATTACH_ONE]
 
     def test_restarted_container_that_wants_nothing_is_forgotten(self) -> None:
-        there = world(at=SERVED)
-        restart_container(there)
-        assert there.converge(NOTHING) == [UnlinkNetns(), DeleteRecord()]
+        host = simulated(at=SERVED)
+        restart_container(host)
+        assert host.converge(NOTHING) == [actions.UnlinkNetns(), actions.DeleteRecord()]
 
     def test_ended_container_is_forgotten(self) -> None:
-        there = world(at=SERVED)
-        end_container(there)
-        assert there.converge(SERVED) == [UnlinkNetns(), DeleteRecord()]
+        host = simulated(at=SERVED)
+        end_container(host)
+        assert host.converge(SERVED) == [actions.UnlinkNetns(), actions.DeleteRecord()]
 
     def test_guest_without_a_record_is_stopped(self) -> None:
-        assert next_action(ID, NAME, NOTHING, Seen(INCARNATION, guest=True), None) == StopGuest()
+        assert next_action(ID, NAME, NOTHING, Seen(INCARNATION, guest=True), None) == actions.StopGuest()
 
     def test_disconnected_interface_of_the_guest_is_cleaned_up(self) -> None:
-        there = world(ETH0, at=SERVED)
-        del there.interfaces["eth0"], there.taps["eth0"]
-        there.docker.clear()
-        assert names(there.converge(BACKOFF)) == [StopGuest, WriteRecord, RemoveNode, DenyDevice, WriteRecord]
+        host = simulated(ETH0, at=SERVED)
+        del host.interfaces["eth0"], host.taps["eth0"]
+        host.docker.clear()
+        assert names(host.converge(BACKOFF)) == [
+            actions.StopGuest,
+            actions.WriteRecord,
+            actions.RemoveNode,
+            actions.DenyDevice,
+            actions.WriteRecord,
+        ]
 
     def test_guest_that_loses_its_interface_is_restarted(self) -> None:
-        there = world(ETH0, at=SERVED)
-        del there.interfaces["eth0"], there.taps["eth0"]
-        assert there.next(SERVED) == StopGuest(again=True)
+        host = simulated(ETH0, at=SERVED)
+        del host.interfaces["eth0"], host.taps["eth0"]
+        assert host.next(SERVED) == actions.StopGuest(again=True)
 
 
 class TestForeignObjects:
     def test_symlink_to_another_process_is_not_removed(self) -> None:
-        there = world(at=TAP)
-        there.netns_link = Pid(1)
-        assert UnlinkNetns() not in there.converge(NOTHING)
+        host = simulated(at=TAP)
+        host.netns_link = Pid(1)
+        assert actions.UnlinkNetns() not in host.converge(NOTHING)
 
     def test_tap_of_another_name_is_not_deleted(self) -> None:
-        there = world(at=TAP)
-        there.taps["eth0"] = replace(there.taps["eth0"], name="vtapmine")
-        assert DeleteTap not in names(there.converge(NOTHING))
+        host = simulated(at=TAP)
+        host.taps["eth0"] = replace(host.taps["eth0"], name="vtapmine")
+        assert actions.DeleteTap not in names(host.converge(NOTHING))
 
     def test_exchanged_node_is_not_removed(self) -> None:
-        there = world(at=TAP)
-        there.nodes[0] = DeviceNumber(246, 77)
-        assert RemoveNode not in names(there.converge(NOTHING))
-        assert there.nodes[0] == DeviceNumber(246, 77)
+        host = simulated(at=TAP)
+        host.nodes[0] = DeviceNumber(246, 77)
+        assert actions.RemoveNode not in names(host.converge(NOTHING))
+        assert host.nodes[0] == DeviceNumber(246, 77)
 
     def test_address_that_was_added_later_stays(self) -> None:
-        there = world(at=SERVED)
+        host = simulated(at=SERVED)
         added = Address(4, "10.9.9.9", 24)
-        there.interfaces["eth0"] = replace(there.interfaces["eth0"], addresses=(added,))
-        there.converge(NOTHING)
-        assert set(there.interfaces["eth0"].addresses) == {added, *ETH0.addresses}
+        host.interfaces["eth0"] = replace(host.interfaces["eth0"], addresses=(added,))
+        host.converge(NOTHING)
+        assert set(host.interfaces["eth0"].addresses) == {added, *ETH0.addresses}
 
 
 class TestNames:
@@ -229,14 +234,14 @@ class TestNames:
     ) -> None:
         seen = Seen(INCARNATION, interfaces=tuple(SeenInterface(replace(ETH0, name=name)) for name in interfaces))
         action = next_action(ID, NAME, TAP, seen, None)
-        assert isinstance(action, WriteRecord)
+        assert isinstance(action, actions.WriteRecord)
         assert [entry.slot for entry in action.record.taps] == slots
 
     def test_existing_tap_keeps_its_name(self) -> None:
         """The record was lost after the takeover had changed the interface's MAC."""
         seen = Seen(INCARNATION, interfaces=(SeenInterface(replace(ETH0, mac="5e:00:00:00:00:09"), TAP0),))
         action = next_action(ID, NAME, TAP, seen, None)
-        assert isinstance(action, WriteRecord)
+        assert isinstance(action, actions.WriteRecord)
         assert action.record.taps == (TapRecord(0, "eth0", "vtap110002"),)
 
 
@@ -263,19 +268,19 @@ class TestStates:
         assert not is_taken(entry, seen)
 
     def test_attached_means_every_interface_is_complete_in_this_incarnation(self) -> None:
-        there = world(ETH0, ETH1, at=TAP)
-        assert is_attached(there.seen(), there.record)
-        assert not is_attached(there.seen(), None)
-        assert there.record is not None
-        other = replace(there.record, incarnation=Incarnation(Pid(1), 1))
-        assert not is_attached(there.seen(), other)
-        lose_rules(there)
-        assert not is_attached(there.seen(), there.record)
+        host = simulated(ETH0, ETH1, at=TAP)
+        assert is_attached(host.seen(), host.record)
+        assert not is_attached(host.seen(), None)
+        assert host.record is not None
+        other = replace(host.record, incarnation=Incarnation(Pid(1), 1))
+        assert not is_attached(host.seen(), other)
+        lose_rules(host)
+        assert not is_attached(host.seen(), host.record)
 
     def test_record_is_written_first(self) -> None:
         seen = Seen(INCARNATION, interfaces=(SeenInterface(ETH0),))
         written = Record(ID, NAME, INCARNATION, (TapRecord(0, "eth0", "vtap110002"),))
-        assert next_action(ID, NAME, SERVED, seen, None) == WriteRecord(written)
+        assert next_action(ID, NAME, SERVED, seen, None) == actions.WriteRecord(written)
 
     def test_no_guest_without_taps_on_record(self) -> None:
         seen = Seen(INCARNATION, netns_link=INCARNATION.pid)
@@ -286,18 +291,22 @@ ETH0_AGAIN = Interface("eth0", IfIndex(31), "02:42:ac:11:00:09", 1500, (Address(
 
 
 def test_tap_comes_up_only_after_it_has_the_guests_mac() -> None:
-    there = world()
-    steps = names(there.converge(SERVED))
-    assert [step for step in steps if step in (CreateTap, TakeOver, RaiseTap)] == [CreateTap, TakeOver, RaiseTap]
-    assert there.taps["eth0"].up
+    host = simulated()
+    steps = names(host.converge(SERVED))
+    assert [step for step in steps if step in (actions.CreateTap, actions.TakeOver, actions.RaiseTap)] == [
+        actions.CreateTap,
+        actions.TakeOver,
+        actions.RaiseTap,
+    ]
+    assert host.taps["eth0"].up
 
 
 def test_tap_that_is_down_or_has_another_mtu_is_raised() -> None:
-    there = world(at=TAP)
-    (name,) = there.taps
-    there.taps[name] = replace(there.taps[name], up=False, mtu=1280)
-    assert names(there.converge(TAP)) == [RaiseTap]
-    assert (there.taps[name].up, there.taps[name].mtu) == (True, there.interfaces["eth0"].mtu)
+    host = simulated(at=TAP)
+    (name,) = host.taps
+    host.taps[name] = replace(host.taps[name], up=False, mtu=1280)
+    assert names(host.converge(TAP)) == [actions.RaiseTap]
+    assert (host.taps[name].up, host.taps[name].mtu) == (True, host.interfaces["eth0"].mtu)
 
 
 class TestInterfacesWithoutACard:
@@ -307,178 +316,202 @@ class TestInterfacesWithoutACard:
     only_ipv6 = replace(ETH0, addresses=(Address(6, "fd00::2", 64), Address(4, "10.0.0.9", 24, valid_until_s=1e6)))
 
     def test_interface_has_a_tap_and_keeps_its_addresses(self) -> None:
-        there = world(self.only_ipv6, ETH1)
-        actions = there.converge(self.needs_ipv4)
-        attach_guests = [step for step in ATTACH_ONE if step is not RaiseTap]
-        take_over = [WriteRecord, TakeOver, RaiseTap]
-        assert names(actions) == [WriteRecord, LinkNetns, *ATTACH_ONE, *attach_guests, *take_over, StartGuest]
-        assert there.interfaces["eth0"] == self.only_ipv6
-        assert there.guest is not None
-        assert [nic.original for nic in there.guest.nics.values()] == [ETH1]
-        start = actions[-1]
-        assert isinstance(start, StartGuest)
+        host = simulated(self.only_ipv6, ETH1)
+        taken = host.converge(self.needs_ipv4)
+        attach_guests = [step for step in ATTACH_ONE if step is not actions.RaiseTap]
+        take_over = [actions.WriteRecord, actions.TakeOver, actions.RaiseTap]
+        assert names(taken) == [
+            actions.WriteRecord,
+            actions.LinkNetns,
+            *ATTACH_ONE,
+            *attach_guests,
+            *take_over,
+            actions.StartGuest,
+        ]
+        assert host.interfaces["eth0"] == self.only_ipv6
+        assert host.guest is not None
+        assert [nic.original for nic in host.guest.nics.values()] == [ETH1]
+        start = taken[-1]
+        assert isinstance(start, actions.StartGuest)
         assert start.others == (self.only_ipv6,)
-        there.converge(NOTHING)
-        check_reached(there, NOTHING)
+        host.converge(NOTHING)
+        check_reached(host, NOTHING)
 
     def test_guest_without_a_card_is_not_started(self) -> None:
-        there = world(self.only_ipv6, at=self.needs_ipv4)
-        assert there.guest is None
-        assert there.record is not None
-        assert not has_card(self.needs_ipv4, there.seen(), there.record)
-        assert not has_card(self.needs_ipv4, replace(there.seen(), interfaces=()), there.record)
+        host = simulated(self.only_ipv6, at=self.needs_ipv4)
+        assert host.guest is None
+        assert host.record is not None
+        assert not has_card(self.needs_ipv4, host.seen(), host.record)
+        assert not has_card(self.needs_ipv4, replace(host.seen(), interfaces=()), host.record)
         both = replace(self.needs_ipv4, ip_versions=(4, 6))
-        there.converge(both)
-        assert has_card(both, there.seen(), there.record)
-        check_reached(there, both)
+        host.converge(both)
+        assert has_card(both, host.seen(), host.record)
+        check_reached(host, both)
 
     def test_guest_that_is_given_no_addresses_has_every_card(self) -> None:
-        there = world(self.only_ipv6, ETH1, at=SERVED)
-        check_reached(there, SERVED)
+        host = simulated(self.only_ipv6, ETH1, at=SERVED)
+        check_reached(host, SERVED)
 
     def test_running_guest_keeps_its_card(self) -> None:
         """An earlier version started it, or the interface has lost its address since then."""
-        there = world(self.only_ipv6, at=SERVED)
-        assert there.next(self.needs_ipv4) is None
+        host = simulated(self.only_ipv6, at=SERVED)
+        assert host.next(self.needs_ipv4) is None
 
     def test_taken_over_interface_counts_with_its_original_addresses(self) -> None:
-        there = world(at=self.needs_ipv4)
-        assert there.interfaces["eth0"].addresses == ()
-        end_guest(there)
-        assert names(there.converge(self.needs_ipv4)) == [StartGuest]
+        host = simulated(at=self.needs_ipv4)
+        assert host.interfaces["eth0"].addresses == ()
+        end_guest(host)
+        assert names(host.converge(self.needs_ipv4)) == [actions.StartGuest]
 
 
 class TestSurprises:
     """Changes that happened between two observations."""
 
     def test_container_that_ends_right_after_its_restart_leaves_no_symlink(self) -> None:
-        there = world(at=TAP)
-        restart_container(there)
-        next(there.advance(TAP))  # the new record
-        end_container(there)
-        there.converge(TAP)
-        assert there.netns_link is None
+        host = simulated(at=TAP)
+        restart_container(host)
+        next(host.advance(TAP))  # the new record
+        end_container(host)
+        host.converge(TAP)
+        assert host.netns_link is None
 
     def test_guest_whose_tap_was_deleted_is_restarted_on_the_new_one(self) -> None:
-        there = world(at=SERVED)
-        del there.taps["eth0"]
-        taken = names(there.converge(SERVED))
-        assert StopGuest in taken
-        assert StartGuest in taken
+        host = simulated(at=SERVED)
+        del host.taps["eth0"]
+        taken = names(host.converge(SERVED))
+        assert actions.StopGuest in taken
+        assert actions.StartGuest in taken
 
     def test_exchanged_interface_is_a_new_interface(self) -> None:
         """docker network disconnect and connect, while no daemon ran."""
-        there = world(at=SERVED)
-        del there.taps["eth0"]
-        there.docker["eth0"] = there.interfaces["eth0"] = ETH0_AGAIN
-        end_guest(there)
-        there.converge(SERVED)
-        check_reached(there, SERVED)
+        host = simulated(at=SERVED)
+        del host.taps["eth0"]
+        host.docker["eth0"] = host.interfaces["eth0"] = ETH0_AGAIN
+        end_guest(host)
+        host.converge(SERVED)
+        check_reached(host, SERVED)
 
     def test_tap_of_an_exchanged_interface_is_named_after_the_new_mac(self) -> None:
-        there = world(at=TAP)
-        del there.taps["eth0"]
-        there.docker["eth0"] = there.interfaces["eth0"] = ETH0_AGAIN
-        there.converge(TAP)
-        assert there.taps["eth0"].name == "vtap110009"
+        host = simulated(at=TAP)
+        del host.taps["eth0"]
+        host.docker["eth0"] = host.interfaces["eth0"] = ETH0_AGAIN
+        host.converge(TAP)
+        assert host.taps["eth0"].name == "vtap110009"
 
     def test_guest_keeps_its_interface_when_an_earlier_one_appears(self) -> None:
-        there = world(ETH1, at=SERVED)
-        there.docker["eth0"] = there.interfaces["eth0"] = ETH0
-        assert StopGuest not in names(there.converge(SERVED))
-        assert is_taken_over(there, ETH1)
-        check_reached(there, SERVED)
+        host = simulated(ETH1, at=SERVED)
+        host.docker["eth0"] = host.interfaces["eth0"] = ETH0
+        assert actions.StopGuest not in names(host.converge(SERVED))
+        assert is_taken_over(host, ETH1)
+        check_reached(host, SERVED)
 
     def test_connected_network_waits_for_the_guests_next_start(self) -> None:
-        there = world(at=SERVED)
-        there.docker["eth1"] = there.interfaces["eth1"] = ETH1
-        assert names(there.converge(SERVED)) == [WriteRecord, *ATTACH_ONE]
-        end_guest(there)
-        assert names(there.converge(SERVED)) == [WriteRecord, TakeOver, StartGuest]
-        check_reached(there, SERVED)
+        host = simulated(at=SERVED)
+        host.docker["eth1"] = host.interfaces["eth1"] = ETH1
+        assert names(host.converge(SERVED)) == [actions.WriteRecord, *ATTACH_ONE]
+        end_guest(host)
+        assert names(host.converge(SERVED)) == [actions.WriteRecord, actions.TakeOver, actions.StartGuest]
+        check_reached(host, SERVED)
 
     def test_connected_network_is_plugged_into_a_guest_with_hotplug(self) -> None:
-        there = world(at=HOTPLUG)
-        there.docker["eth1"] = there.interfaces["eth1"] = ETH1
-        assert names(there.converge(HOTPLUG)) == [
-            *(WriteRecord, *(step for step in ATTACH_ONE if step is not RaiseTap)),
-            *(WriteRecord, TakeOver, RaiseTap, PlugNic),
+        host = simulated(at=HOTPLUG)
+        host.docker["eth1"] = host.interfaces["eth1"] = ETH1
+        assert names(host.converge(HOTPLUG)) == [
+            *(actions.WriteRecord, *(step for step in ATTACH_ONE if step is not actions.RaiseTap)),
+            *(actions.WriteRecord, actions.TakeOver, actions.RaiseTap, actions.PlugNic),
         ]
-        check_reached(there, HOTPLUG)
+        check_reached(host, HOTPLUG)
 
     @pytest.mark.parametrize("desired", [SERVED, HOTPLUG])
     def test_disconnected_network_is_unplugged(self, desired: Desired) -> None:
-        there = world(ETH0, ETH1, at=desired)
-        for of in (there.interfaces, there.taps, there.docker):
+        host = simulated(ETH0, ETH1, at=desired)
+        for of in (host.interfaces, host.taps, host.docker):
             del of["eth1"]
-        assert names(there.converge(desired)) == [UnplugNic, WriteRecord, RemoveNode, DenyDevice, WriteRecord]
-        check_reached(there, desired)
+        assert names(host.converge(desired)) == [
+            actions.UnplugNic,
+            actions.WriteRecord,
+            actions.RemoveNode,
+            actions.DenyDevice,
+            actions.WriteRecord,
+        ]
+        check_reached(host, desired)
 
     def test_card_whose_plugging_failed_gives_its_address_back(self) -> None:
-        there = world(at=HOTPLUG)
-        there.docker["eth1"] = there.interfaces["eth1"] = ETH1
-        there.converge(replace(HOTPLUG, guest=False))
-        there.guest = Guest({0: Uplink(ETH0, there.taps["eth0"], 0)})
-        assert names(there.converge(SERVED)) == [GiveBack, WriteRecord]
-        check_reached(there, SERVED)
+        host = simulated(at=HOTPLUG)
+        host.docker["eth1"] = host.interfaces["eth1"] = ETH1
+        host.converge(replace(HOTPLUG, guest=False))
+        host.guest = Guest({0: Uplink(ETH0, host.taps["eth0"], 0)})
+        assert names(host.converge(SERVED)) == [actions.GiveBack, actions.WriteRecord]
+        check_reached(host, SERVED)
 
     def test_renamed_interface_stays_with_the_guest(self) -> None:
-        there = world(at=SERVED)
-        rename_interface(there, "eth0", "wan0")
-        assert names(there.converge(SERVED)) == [WriteRecord]
-        assert there.guest is not None
+        host = simulated(at=SERVED)
+        rename_interface(host, "eth0", "wan0")
+        assert names(host.converge(SERVED)) == [actions.WriteRecord]
+        assert host.guest is not None
 
     @pytest.mark.parametrize("reached", [TAP, SERVED])
     def test_renamed_interface_is_given_back(self, reached: Desired) -> None:
-        there = world(at=reached)
-        rename_interface(there, "eth0", "wan0")
-        there.converge(NOTHING)
-        check_reached(there, NOTHING)
+        host = simulated(at=reached)
+        rename_interface(host, "eth0", "wan0")
+        host.converge(NOTHING)
+        check_reached(host, NOTHING)
 
     def test_interfaces_with_similar_macs_have_a_tap_each(self) -> None:
-        there = world(ETH0, replace(ETH1, mac="02:42:0a:11:00:02"))
-        there.converge(TAP)
-        assert len(there.taps) == 2
+        host = simulated(ETH0, replace(ETH1, mac="02:42:0a:11:00:02"))
+        host.converge(TAP)
+        assert len(host.taps) == 2
 
 
 def test_new_tap_may_get_a_number_that_another_entry_still_has() -> None:
     """Both taps were deleted, and another container's new tap got the first number."""
-    there = world(ETH0, ETH1, at=TAP)
-    there.taps.clear()
-    there.minors_elsewhere.add(1)
-    there.converge(TAP)
-    check_reached(there, TAP)
+    host = simulated(ETH0, ETH1, at=TAP)
+    host.taps.clear()
+    host.minors_elsewhere.add(1)
+    host.converge(TAP)
+    check_reached(host, TAP)
 
 
 class TestReusedDeviceNumbers:
     """The kernel gives a new tap the number of a deleted one, which another container may still open."""
 
     def test_other_container_is_denied_the_number_and_the_tap_is_made_again(self) -> None:
-        there = world()
-        lose_neighbours_tap(there)
-        assert names(there.converge(TAP)) == [
-            *(WriteRecord, LinkNetns, CreateTap, RevokeDevice, DeleteTap),
+        host = simulated()
+        lose_neighbours_tap(host)
+        assert names(host.converge(TAP)) == [
+            *(actions.WriteRecord, actions.LinkNetns, actions.CreateTap, actions.RevokeDevice, actions.DeleteTap),
             *ATTACH_ONE,
         ]
-        check_reached(there, TAP)
+        check_reached(host, TAP)
 
     def test_tap_made_by_a_killed_daemon_is_made_again(self) -> None:
-        there = world()
-        for action in there.advance(TAP):
-            if isinstance(action, CreateTap):
+        host = simulated()
+        for action in host.advance(TAP):
+            if isinstance(action, actions.CreateTap):
                 break
-        assert names(there.converge(TAP)) == [DeleteTap, *ATTACH_ONE]
+        assert names(host.converge(TAP)) == [actions.DeleteTap, *ATTACH_ONE]
 
     def test_tap_made_by_the_container_is_made_again(self) -> None:
-        there = world(at=TAP)
-        there.taps["eth0"] = replace(TAP0, index=IfIndex(77), device=DeviceNumber(246, 77))
-        assert names(there.converge(TAP)) == [RemoveNode, DenyDevice, WriteRecord, DeleteTap, *ATTACH_ONE]
+        host = simulated(at=TAP)
+        host.taps["eth0"] = replace(TAP0, index=IfIndex(77), device=DeviceNumber(246, 77))
+        assert names(host.converge(TAP)) == [
+            actions.RemoveNode,
+            actions.DenyDevice,
+            actions.WriteRecord,
+            actions.DeleteTap,
+            *ATTACH_ONE,
+        ]
 
     def test_guest_on_a_suspect_tap_is_restarted_on_a_new_one(self) -> None:
-        there = world(at=SERVED)
-        assert there.record is not None
-        (entry,) = there.record.taps
-        there.record = replace(there.record, taps=(replace(entry, device=None),))
-        taken = names(there.converge(SERVED))
-        assert taken.index(StopGuest) < taken.index(DeleteTap) < taken.index(CreateTap) < taken.index(StartGuest)
-        check_reached(there, SERVED)
+        host = simulated(at=SERVED)
+        assert host.record is not None
+        (entry,) = host.record.taps
+        host.record = replace(host.record, taps=(replace(entry, device=None),))
+        taken = names(host.converge(SERVED))
+        assert (
+            taken.index(actions.StopGuest)
+            < taken.index(actions.DeleteTap)
+            < taken.index(actions.CreateTap)
+            < taken.index(actions.StartGuest)
+        )
+        check_reached(host, SERVED)

@@ -12,8 +12,8 @@ from supervisor.core.attach.state import Desired
 from supervisor.core.kinds.kind import MANY_CARDS as MANY
 from supervisor.core.model import DeviceNumber, IfIndex, Incarnation, Interface, Pid, Record, Tap, TapRecord
 
+from .simulated_host import FOREIGN_DEVICE, FOREIGN_SLOT, MAJOR, Guest, SimulatedHost
 from .things import ETH0, ETH1, ID, INCARNATION, NAME
-from .world import FOREIGN_DEVICE, FOREIGN_SLOT, MAJOR, Guest, World
 
 INTERFACES = (ETH0, ETH1)
 MACS = st.sampled_from([each.mac for each in INTERFACES] + ["5e:00:00:00:ff:01", "5e:00:00:00:ff:02"])
@@ -31,19 +31,19 @@ DESIRED = st.sampled_from(
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> World:
+def hosts(draw: st.DrawFn) -> SimulatedHost:
     docker = {each.name: each for each in draw(st.lists(st.sampled_from(INTERFACES), unique_by=lambda i: i.name))}
-    world = World(docker, interfaces={name: draw(states_of(each)) for name, each in docker.items()})
-    world.taps = {name: draw(taps_of(each)) for name, each in world.interfaces.items() if draw(st.booleans())}
-    world.rules = draw(st.sets(DEVICES)) | {FOREIGN_DEVICE}
-    world.nodes = draw(st.dictionaries(st.integers(0, 2), DEVICES)) | {FOREIGN_SLOT: FOREIGN_DEVICE}
-    world.netns_link = draw(st.sampled_from([None, INCARNATION.pid, Pid(17)]))
-    world.record = draw(st.none() | records())
-    cards = [Uplink(each, tap, slot) for slot, each in enumerate(INTERFACES) if (tap := world.taps.get(each.name))]
+    host = SimulatedHost(docker, interfaces={name: draw(states_of(each)) for name, each in docker.items()})
+    host.taps = {name: draw(taps_of(each)) for name, each in host.interfaces.items() if draw(st.booleans())}
+    host.rules = draw(st.sets(DEVICES)) | {FOREIGN_DEVICE}
+    host.nodes = draw(st.dictionaries(st.integers(0, 2), DEVICES)) | {FOREIGN_SLOT: FOREIGN_DEVICE}
+    host.netns_link = draw(st.sampled_from([None, INCARNATION.pid, Pid(17)]))
+    host.record = draw(st.none() | records())
+    cards = [Uplink(each, tap, slot) for slot, each in enumerate(INTERFACES) if (tap := host.taps.get(each.name))]
     runs: bool = draw(st.booleans())
-    world.guest = Guest({card.slot: card for card in cards}) if cards and runs else None
-    world.incarnation = draw(st.sampled_from([INCARNATION, INCARNATION, None]))
-    return world
+    host.guest = Guest({card.slot: card for card in cards}) if cards and runs else None
+    host.incarnation = draw(st.sampled_from([INCARNATION, INCARNATION, None]))
+    return host
 
 
 def states_of(interface: Interface) -> st.SearchStrategy[Interface]:
@@ -78,13 +78,13 @@ def records(draw: st.DrawFn) -> Record:
     return Record(ID, NAME, incarnation, tuple(draw(st.permutations(entries))))
 
 
-@given(worlds(), DESIRED)
-def test_plan_reaches_the_desired_state_from_any_state(world: World, desired: Desired) -> None:
-    world.converge(desired)
-    seen, record = world.seen(), world.record
-    if world.incarnation is None or not desired.attached:
+@given(hosts(), DESIRED)
+def test_plan_reaches_the_desired_state_from_any_state(host: SimulatedHost, desired: Desired) -> None:
+    host.converge(desired)
+    seen, record = host.seen(), host.record
+    if host.incarnation is None or not desired.attached:
         assert record is None
-        assert world.incarnation is None or world.guest is None
+        assert host.incarnation is None or host.guest is None
         return
     assert is_attached(seen, record)
     assert record is not None
@@ -94,5 +94,5 @@ def test_plan_reaches_the_desired_state_from_any_state(world: World, desired: De
         assert all(entry.original is None for entry in record.taps)
     if record.taps or not desired.guest:
         assert seen.guest == desired.guest
-    assert FOREIGN_DEVICE in world.rules
-    assert world.nodes[FOREIGN_SLOT] == FOREIGN_DEVICE
+    assert FOREIGN_DEVICE in host.rules
+    assert host.nodes[FOREIGN_SLOT] == FOREIGN_DEVICE

@@ -17,8 +17,8 @@ from supervisor.core.model import Address, IfIndex, Interface, Route
 
 from .disturbances import DISTURBANCES, advertise, end_container, end_lifetimes, restart_container
 from .invariants import check, check_reached
+from .simulated_host import SimulatedHost
 from .things import ETH0, ETH1
-from .world import World
 
 NOTHING = Desired(False)
 TAP = Desired(True)
@@ -57,25 +57,25 @@ class Work:
     changes: int
 
 
-def work(world: World, step: Work) -> None:
-    for _ in islice(world.advance(step.desired), step.changes):
-        check(world)
+def work(host: SimulatedHost, step: Work) -> None:
+    for _ in islice(host.advance(step.desired), step.changes):
+        check(host)
 
 
-def arrive(world: World, desired: Desired) -> None:
-    for _ in world.advance(desired):
-        check(world)
-    check_reached(world, desired)
+def arrive(host: SimulatedHost, desired: Desired) -> None:
+    for _ in host.advance(desired):
+        check(host)
+    check_reached(host, desired)
 
 
-def worlds_interrupted(start: Desired, goal: Desired) -> Iterator[World]:
+def interrupted_hosts(start: Desired, goal: Desired) -> Iterator[SimulatedHost]:
     """Yield hosts that reached `start`, and whose daemon was killed after 0, 1, 2 … changes on its way to `goal`."""
     for changes in count():
-        world = World(dict(DOCKER))
-        arrive(world, start)
-        if sum(1 for _ in islice(world.advance(goal), changes)) < changes:
+        host = SimulatedHost(dict(DOCKER))
+        arrive(host, start)
+        if sum(1 for _ in islice(host.advance(goal), changes)) < changes:
             return
-        yield world
+        yield host
 
 
 WAYS = pytest.mark.parametrize(
@@ -98,44 +98,44 @@ WAYS = pytest.mark.parametrize(
 @WAYS
 @pytest.mark.parametrize("then", GOALS)
 def test_next_daemon_reaches_any_goal_and_undoes_all_after_a_kill(start: Desired, goal: Desired, then: Desired) -> None:
-    for world in worlds_interrupted(start, goal):
-        check(world)
-        arrive(world, then)
-        arrive(world, NOTHING)
+    for host in interrupted_hosts(start, goal):
+        check(host)
+        arrive(host, then)
+        arrive(host, NOTHING)
 
 
 @WAYS
 def test_container_may_end_after_any_change(start: Desired, goal: Desired) -> None:
-    for world in worlds_interrupted(start, goal):
-        end_container(world)
-        arrive(world, goal)
-        assert world.record is None
+    for host in interrupted_hosts(start, goal):
+        end_container(host)
+        arrive(host, goal)
+        assert host.record is None
 
 
 @WAYS
 def test_container_may_restart_after_any_change(start: Desired, goal: Desired) -> None:
-    for world in worlds_interrupted(start, goal):
-        restart_container(world)
-        arrive(world, SERVED)
-        arrive(world, NOTHING)
+    for host in interrupted_hosts(start, goal):
+        restart_container(host)
+        arrive(host, SERVED)
+        arrive(host, NOTHING)
 
 
 @WAYS
 def test_lifetimes_may_end_after_any_change(start: Desired, goal: Desired) -> None:
-    for world in worlds_interrupted(start, goal):
-        end_lifetimes(world)
-        arrive(world, goal)
-        arrive(world, NOTHING)
+    for host in interrupted_hosts(start, goal):
+        end_lifetimes(host)
+        arrive(host, goal)
+        arrive(host, NOTHING)
 
 
 @WAYS
 def test_router_may_advertise_after_any_change(start: Desired, goal: Desired) -> None:
-    for world in worlds_interrupted(start, goal):
-        advertise(world)
-        arrive(world, goal)
-        advertise(world)
-        assert world.next(goal) is None, "an advertisement causes an action"
-        arrive(world, NOTHING)
+    for host in interrupted_hosts(start, goal):
+        advertise(host)
+        arrive(host, goal)
+        advertise(host)
+        assert host.next(goal) is None, "an advertisement causes an action"
+        arrive(host, NOTHING)
 
 
 ADDRESSES = st.lists(
@@ -171,13 +171,13 @@ EVENTS = st.builds(Work, st.sampled_from(GOALS), CHANGES) | st.sampled_from(sort
 def test_plan_reaches_the_goal_and_undoes_all_after_any_events(
     docker: dict[str, Interface], events: list[Work | str], goal: Desired
 ) -> None:
-    world = World(docker)
+    host = SimulatedHost(docker)
     for event in events:
         if isinstance(event, Work):
-            work(world, event)
+            work(host, event)
         else:
-            DISTURBANCES[event](world)
-            check(world)
-    arrive(world, goal)
-    assert world.next(goal) is None
-    arrive(world, NOTHING)
+            DISTURBANCES[event](host)
+            check(host)
+    arrive(host, goal)
+    assert host.next(goal) is None
+    arrive(host, NOTHING)

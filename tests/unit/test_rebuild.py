@@ -8,8 +8,8 @@ from supervisor.core.attach.rebuild import rebuild
 from supervisor.core.attach.state import Desired, Seen, SeenInterface
 from supervisor.core.model import Endpoint, IfIndex, Tap
 
+from .simulated_host import SimulatedHost
 from .things import ETH0, ETH1, ID, INCARNATION, NAME, TAP0, container
-from .world import World
 
 SERVED = Desired(attached=True, takeover=True, guest=True)
 ATTACHED = Desired(attached=True)
@@ -23,10 +23,10 @@ DOCKERS = container(
 )
 
 
-def recovered(there: World) -> None:
+def recovered(host: SimulatedHost) -> None:
     """Lose the record, and rebuild it as the next daemon does."""
-    there.record = None
-    there.record = rebuild(DOCKERS, INCARNATION, there.seen())
+    host.record = None
+    host.record = rebuild(DOCKERS, INCARNATION, host.seen())
 
 
 @pytest.mark.parametrize("goal", [ATTACHED, NOTHING])
@@ -34,31 +34,31 @@ def test_record_lost_after_any_change_is_rebuilt(goal: Desired) -> None:
     """After that, the plan reaches the desired state, and can restore what Docker made."""
     changes = 0
     while True:
-        there = World({"eth0": ETH0, "eth1": ETH1})
-        steps = there.advance(SERVED)
+        host = SimulatedHost({"eth0": ETH0, "eth1": ETH1})
+        steps = host.advance(SERVED)
         taken = sum(1 for _ in zip(range(changes), steps, strict=False))
         if taken < changes:
             break
-        there.guest = None  # a guest without a record is found by its name; this test checks the network
-        recovered(there)
-        there.converge(goal)
-        assert {name: each.mac for name, each in there.interfaces.items()} == {"eth0": ETH0.mac, "eth1": ETH1.mac}
-        assert there.interfaces["eth0"].addresses == ETH0.addresses
-        assert set(ETH0.routes) <= set(there.interfaces["eth0"].routes)
+        host.guest = None  # a guest without a record is found by its name; this test checks the network
+        recovered(host)
+        host.converge(goal)
+        assert {name: each.mac for name, each in host.interfaces.items()} == {"eth0": ETH0.mac, "eth1": ETH1.mac}
+        assert host.interfaces["eth0"].addresses == ETH0.addresses
+        assert set(ETH0.routes) <= set(host.interfaces["eth0"].routes)
         if goal is NOTHING:
-            assert (there.taps, there.netns_link, there.record) == ({}, None, None)
-            assert len(there.rules) == len(there.nodes) == 1, "only the foreign rule and node are left"
+            assert (host.taps, host.netns_link, host.record) == ({}, None, None)
+            assert len(host.rules) == len(host.nodes) == 1, "only the foreign rule and node are left"
         changes += 1
     assert changes > 15
 
 
 def test_rebuilt_record_has_the_guests_address() -> None:
-    there = World({"eth0": ETH0})
-    there.converge(SERVED)
-    before = there.record
-    recovered(there)
-    assert there.record == before
-    assert there.next(SERVED) is None
+    host = SimulatedHost({"eth0": ETH0})
+    host.converge(SERVED)
+    before = host.record
+    recovered(host)
+    assert host.record == before
+    assert host.next(SERVED) is None
 
 
 @pytest.mark.parametrize(("up", "claimed"), [(False, False), (True, True)])
