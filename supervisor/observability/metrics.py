@@ -64,23 +64,26 @@ class Counters:
         # Without this each counter has a second series, which the interface does not promise.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus-client does not annotate it
         self.registry = CollectorRegistry()
-        Gauge("vtapd_build_info", "The running version.", ["version"], registry=self.registry).labels(
-            program_version()
-        ).set(1)
+        Gauge(
+            "vtapd_build_info",
+            "The version of the daemon, as a label; the value is 1.",
+            ["version"],
+            registry=self.registry,
+        ).labels(program_version()).set(1)
         self.docker_connected = Gauge(
-            "vtapd_docker_connected", "Whether Docker's event stream is open.", registry=self.registry
+            "vtapd_docker_connected", "1 if Docker's event stream is open, else 0.", registry=self.registry
         )
         self.docker_events = Counter(
-            "vtapd_docker_events_total", "Docker events seen.", ["action"], registry=self.registry
+            "vtapd_docker_events_total", "Docker events that the daemon received.", ["action"], registry=self.registry
         )
         self.attach_seconds = Histogram(
             "vtapd_attach_seconds",
-            "From Docker's event to the last step of the attachment.",
+            "Time from Docker's event to the last step of the attachment.",
             buckets=_FAST_BUCKETS,
             registry=self.registry,
         )
         self.attach_failures = Counter(
-            "vtapd_attach_failures_total", "Failed steps of attachments.", ["step"], registry=self.registry
+            "vtapd_attach_failures_total", "Steps of attachments that failed.", ["step"], registry=self.registry
         )
         self.rule_repairs = Counter(
             "vtapd_device_rule_repairs_total",
@@ -89,13 +92,13 @@ class Counters:
         )
         self.guest_start_seconds = Histogram(
             "vtapd_guest_start_seconds",
-            "From a guest's spawn to its running.",
+            "Time from the start of QEMU until the guest runs.",
             buckets=_BOOT_BUCKETS,
             registry=self.registry,
         )
         self.guest_ready_seconds = Histogram(
             "vtapd_guest_ready_seconds",
-            "From a guest's spawn to its being ready.",
+            "Time from the start of QEMU until the guest is ready.",
             buckets=_BOOT_BUCKETS,
             registry=self.registry,
         )
@@ -109,7 +112,7 @@ class StateCollector(Collector):
         self._guests = guests
 
     def collect(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily("vtapd_attachments", "Containers that have their tap.", value=self._attachments)
+        yield GaugeMetricFamily("vtapd_attachments", "Containers that are attached.", value=self._attachments)
         yield _states(self._guests)
         yield from _lives(self._guests)
         usages = [(guest.container, guest.observe_usage()) for guest in self._guests]
@@ -118,7 +121,7 @@ class StateCollector(Collector):
 
 
 def _states(samples: Sequence[GuestSample]) -> Metric:
-    family = GaugeMetricFamily("vtapd_guests", "Guests by state.", labels=["state"])
+    family = GaugeMetricFamily("vtapd_guests", "Guests in each state.", labels=["state"])
     tally = Tally(sample.state for sample in samples)
     for state in GUEST_STATES:
         family.add_metric([state], tally[state])
@@ -126,11 +129,15 @@ def _states(samples: Sequence[GuestSample]) -> Metric:
 
 
 def _lives(samples: Sequence[GuestSample]) -> Iterator[Metric]:
-    up = GaugeMetricFamily("vtapd_guest_up", "Whether the guest runs.", labels=["container", "guest"])
-    restarts = CounterMetricFamily("vtapd_guest_restarts", "Restarts of the guest.", labels=["container"])
-    exits = CounterMetricFamily("vtapd_guest_exits", "Ends of the guest.", labels=["container", "reason"])
+    up = GaugeMetricFamily("vtapd_guest_up", "1 if the guest runs, else 0.", labels=["container", "guest"])
+    restarts = CounterMetricFamily(
+        "vtapd_guest_restarts", "Restarts of the guest in this run of the container.", labels=["container"]
+    )
+    exits = CounterMetricFamily("vtapd_guest_exits", "Exits of the guest, by reason.", labels=["container", "reason"])
     backoff = GaugeMetricFamily(
-        "vtapd_guest_backoff_seconds", "What the guest still waits before its next start.", labels=["container"]
+        "vtapd_guest_backoff_seconds",
+        "Time until the guest is started again; 0 if no start is due.",
+        labels=["container"],
     )
     for sample in samples:
         up.add_metric([sample.container, sample.guest], sample.up)
@@ -142,7 +149,9 @@ def _lives(samples: Sequence[GuestSample]) -> Iterator[Metric]:
 
 
 def _processes(usages: Usages) -> Iterator[Metric]:
-    cpu = CounterMetricFamily("vtapd_guest_cpu_seconds", "Processor time of the guest's QEMU.", labels=["container"])
+    cpu = CounterMetricFamily(
+        "vtapd_guest_cpu_seconds", "Processor time that the guest's QEMU used.", labels=["container"]
+    )
     memory = GaugeMetricFamily(
         "vtapd_guest_resident_memory_bytes", "Resident memory of the guest's QEMU.", labels=["container"]
     )
@@ -157,7 +166,7 @@ def _traffic(usages: Usages) -> Iterator[Metric]:
     for direction, unit, counted in _TRAFFIC:
         family = CounterMetricFamily(
             f"vtapd_guest_network_{direction}_{unit}",
-            f"Network {unit}, {direction}, as the guest sees them.",
+            f"Network {unit} that the guest {direction}s.",
             labels=["container", "interface"],
         )
         for container, usage in usages:
