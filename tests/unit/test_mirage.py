@@ -11,8 +11,8 @@ from supervisor.core.kinds.mirage import MIRAGE
 from supervisor.core.kinds.network import GuestNetwork
 from supervisor.errors import Rejected
 
+from .simulated_host import SimulatedHost
 from .things import BOTH_FAMILIES, ETH0, ETH1, NETWORK, NIC, NO_GATEWAY, ONLY_IPV6, booted
-from .world import World
 
 
 def test_network_is_passed_by_mirage_keys() -> None:
@@ -32,7 +32,7 @@ def test_ipv6_is_passed_with_ipv4_and_alone() -> None:
 
 def test_second_card_is_left_out_and_noted() -> None:
     desired = Desired(True, takeover=True, guest=True, cards=MIRAGE.most_cards, ip_versions=MIRAGE.ip_versions)
-    start = World({"eth0": ETH0, "eth1": ETH1}).converge(desired)[-1]
+    start = SimulatedHost({"eth0": ETH0, "eth1": ETH1}).converge(desired)[-1]
     assert isinstance(start, StartGuest)
     assert [uplink.original for uplink in start.uplinks] == [ETH0]
     (note,) = notes_on_others(start.others, MIRAGE.ip_versions)
