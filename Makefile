@@ -69,7 +69,7 @@ lint: $(VENV)/.dev  ## check style, types, and that packages know only those bel
 	git ls-files -z | grep -zv '^LICENSE$$' | xargs -0 $(VENV)/bin/codespell
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
-	@for script in $$(find .ci -type f) systemd/setup systemd/manpage systemd/deb/build systemd/deb/p*; do sh -n $$script || exit 1; done
+	@for script in $$(find .ci -type f) systemd/setup systemd/manpage systemd/pin systemd/deb/build systemd/deb/p*; do sh -n $$script || exit 1; done
 
 .PHONY: docs
 docs: $(VENV)/.dev  ## write the generated parts of the manual pages in supervisor/man
@@ -95,6 +95,20 @@ wheel: $(VENV)/.run  ## build dist/vtapd-*.whl
 .PHONY: deb
 deb: need-deb  ## build dist/vtapd_*.deb, for the release that this machine runs
 	@systemd/deb/build
+
+.PHONY: constraints
+constraints: $(VENV)/.dev  ## pin the libraries of the service to those in .venv, with hashes
+	@$(PY) -m pip install -q --disable-pip-version-check 'pip-tools>=7.5'
+	@systemd/pin
+
+.PHONY: release
+release: need-deb $(VENV)/.dev  ## build and check a release: wheel, Debian package and SHA256SUMS in dist/
+	@.ci/release
+
+.PHONY: hooks
+hooks:  ## check each commit: lint, and the form of its message
+	@git config core.hooksPath .ci/hooks
+	@echo "git now runs .ci/hooks; to turn them off: git config --unset core.hooksPath"
 
 .PHONY: install
 install: need-install  ## install the systemd service and start it; PREFIX, DESTDIR
