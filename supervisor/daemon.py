@@ -23,7 +23,7 @@ from supervisor.api.metrics_server import serve_metrics
 from supervisor.config import Config
 from supervisor.container.context import Context
 from supervisor.container.reconciler import Reconciler
-from supervisor.container.record import Ledgers
+from supervisor.container.record import ContainerRecords
 from supervisor.container.recovery import Leftovers
 from supervisor.edges.docker import Docker
 from supervisor.edges.qemu.spawn import find_user, forbid_core_dumps, mark_close_on_exec
@@ -60,11 +60,11 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
                 uids.note_running(pid)
             if config.guest.sandbox == "required":
                 await confinement.launch_environment()  # or the daemon does not start
-            ledgers = Ledgers(Records(config.run_dir))
+            records = ContainerRecords(Records(config.run_dir))
             context = Context(
                 config=config,
                 docker=docker,
-                ledgers=ledgers,
+                records=records,
                 counters=counters,
                 leftovers=leftovers,
                 confinement=confinement,
@@ -149,10 +149,10 @@ async def _follow_systemd(context: Context, reconciler: Reconciler) -> None:
         if context.systemd is None:
             await anyio.sleep(_BUS_RETRY_S)
             await _reach_systemd(context)
-            reconciler.look_again()
+            reconciler.mark_all()
             continue
         try:
-            await context.systemd.follow_reloads(reconciler.look_again)
+            await context.systemd.follow_reloads(reconciler.mark_all)
         except Transient as error:
             log.warning("systemd_lost", error=str(error))
         context.leave_systemd()

@@ -87,7 +87,7 @@ class Reloading:
         for key in differing_keys(new, file):
             kept, asked = _value(new, key), _value(file, key)
             log.warning("config_key_needs_restart", key=key, kept=kept, asked=asked, until="systemctl restart vtapd")
-        self._reconciler.reconsider()
+        self._reconciler.reload()
         return changed
 
     async def _confinement(self, new: Config, user: User, changed: list[str]) -> Confinement:

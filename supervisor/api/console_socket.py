@@ -22,11 +22,12 @@ _CODES = {
 
 def console_of(worker: Worker) -> ConsoleHub:
     """Return the console of the container's guest. Raises Permanent if it has no guest."""
-    if worker.console is None:
+    live = worker.container.live
+    if live is None or live.console is None:
         message = f"container {worker.name} has no guest, and no console: it is {worker.status().state}"
         remedy = "see: vtapd inspect; docker logs shows what the container says"
         raise Permanent(message, step=Step.CONSOLE, remedy=remedy)
-    return worker.console
+    return live.console
 
 
 async def serve_console(messages: web.WebSocketResponse, console: ConsoleHub, *, who: str, writes: bool) -> None:

@@ -77,7 +77,8 @@ class ControlRoutes:
 
     async def _inspect(self, request: web.Request) -> web.Response:
         worker = self._worker(request)
-        return web.json_response(details(worker.status(), worker.pending()))
+        live = worker.container.live
+        return web.json_response(details(worker.status(), live.pending() if live is not None else None))
 
     async def _operate(self, request: web.Request) -> web.Response:
         worker = self._worker(request)

@@ -13,8 +13,8 @@ from supervisor.errors import Permanent, Step, Transient
 
 async def capture_screen(worker: Worker) -> bytes:
     """Return a PNG. Raises Permanent if there is no screen, Transient if QEMU does not draw it."""
-    status = worker.status()
-    if status.qemu is None:
+    status, live = worker.status(), worker.container.live
+    if status.qemu is None or live is None:
         raise _none(worker, f"no guest runs ({status.state})", "see: vtapd inspect")
     if status.paused:
         raise _none(worker, "it is paused", "docker unpause")
@@ -23,7 +23,7 @@ async def capture_screen(worker: Worker) -> bytes:
         raise _none(worker, "its QEMU was started without a VGA card", remedy)
     try:
         with closing(MemoryFile()) as picture:
-            await worker.draw_screen(picture.writer)
+            await live.draw_screen(picture.writer)
             return await threads.run_in_thread(partial(png_of_ppm, picture.read()))
     except Transient as error:
         error.concern(f"container {worker.name}")

@@ -1,6 +1,6 @@
-"""The daemon's hands in one run of a container: looks at what is there, and takes the steps that touch the kernel.
+"""Observe one run of a container, and take the steps that change the kernel's part of it.
 
-It decides nothing. What a step changed is returned as the new picture, so that a plan of many steps needs one look.
+It decides nothing. Each step returns what is there afterwards, so that a plan of many steps needs one observation.
 """
 
 import os
@@ -53,13 +53,14 @@ KernelStep = (
     | MakeNode
     | RemoveNode
     | TakeOver
+    | GiveBack
     | MarkReady
     | UnmarkReady
 )
 
 
 class Attachment:
-    """Descriptors into one incarnation's namespaces; `close` gives them all back."""
+    """Descriptors into one incarnation's namespaces; `close` closes them all."""
 
     def __init__(
         self,
@@ -80,9 +81,9 @@ class Attachment:
 
     @classmethod
     def open(cls, incarnation: Incarnation, own_rules: Callable[[], tuple[Rule, ...]]) -> "Attachment":
-        """Reach into the container. Raises ContainerGone when it ended meanwhile.
+        """Open everything. Raises ContainerGone if the container has ended.
 
-        `own_rules` is asked for the container's own device rules where its program cannot be read.
+        `own_rules` returns the container's own device rules. It is called if its program cannot be read.
         """
         cgroup = cgroups.observe_cgroup(incarnation.pid)
         with ExitStack() as owned:
@@ -98,7 +99,7 @@ class Attachment:
 
     @property
     def handles(self) -> ContainerHandles:
-        """What a guest needs of it, for as long as it is open."""
+        """What a guest needs of it. They are valid while this is open."""
         return ContainerHandles(self.incarnation.pid, self.root, self.dev, self.cgroup)
 
     def close(self) -> None:
@@ -108,10 +109,10 @@ class Attachment:
             os.close(descriptor)
 
     def observe(self, link_name: str, record: Record | None, *, with_routes: bool) -> Seen:
-        """What is there. Routes cost a dump of their own and matter only where an address is taken over."""
+        """Return what is there. Routes cost a dump of their own, and matter only if an address is taken over."""
         recorded = record.taps if record else ()
         now_s = boottime_s()
-        interfaces, macvtaps = self._look(with_routes, {entry.tap: entry.interface for entry in recorded}, now_s)
+        interfaces, macvtaps = self._observe(with_routes, {entry.tap: entry.interface for entry in recorded}, now_s)
         taps = {link.parent: self._tap(link) for link in macvtaps if link.name.startswith("vtap")}
         kept = {entry.interface for entry in recorded}
         seen = tuple(
@@ -131,18 +132,18 @@ class Attachment:
             at_s=now_s,
         )
 
-    def _look(self, with_routes: bool, owners: dict[str, str], now_s: float) -> tuple[list[Interface], list[Link]]:
-        """A new container is looked at without RTNL, for which it would wait while Docker starts others."""
+    def _observe(self, with_routes: bool, owners: dict[str, str], now_s: float) -> tuple[list[Interface], list[Link]]:
+        """Observe a new container without RTNL: it would wait for that lock while Docker starts others."""
         if owners or tap.has_macvtaps(self.sysfs):
             return self._links.observe(with_routes, owners, now_s)
         return self._links.observe_new(with_routes, ifreq.show_link, now_s), []
 
     def sweep(self) -> None:
-        """Take away what a daemon that was killed may have left, and no record tells of."""
+        """Delete what a daemon that was killed may have left without a record."""
         self._links.delete_sibling()
 
-    def apply(self, step: KernelStep, link_name: str, seen: Seen) -> Seen:
-        """Take one step, within the call, and return what is there now."""
+    async def apply(self, step: KernelStep, link_name: str, seen: Seen) -> Seen:
+        """Take one step, and return what is there now. Nothing but GiveBack lets other tasks run meanwhile."""
         match step:
             case LinkNetns():
                 netns.link_netns(link_name, self.incarnation.pid)
@@ -175,6 +176,8 @@ class Attachment:
                 return replace(seen, ready=is_ready)
             case TakeOver(original, its_tap):
                 return self._take_over(original, its_tap, seen)
+            case GiveBack():
+                return await self._give_back(step, seen)
 
     def _create(self, name: str, parent: Interface) -> Tap:
         mac = _random_mac()
@@ -183,7 +186,7 @@ class Attachment:
         return Tap(name, index, mac, parent.mtu, False, tap.observe_device(self.sysfs, index))
 
     def _take_over(self, original: Interface, its_tap: Tap, seen: Seen) -> Seen:
-        """Addresses first, then the MACs: a macvtap is refused the MAC that its parent has (EADDRINUSE)."""
+        """Addresses first, then the MACs: the kernel refuses a macvtap the MAC of its parent (EADDRINUSE)."""
         index = _index(seen, original)
         for address in original.addresses:
             self._links.remove_address(index, address)
@@ -194,11 +197,8 @@ class Attachment:
         stripped = replace(original, index=index, mac=mac, addresses=(), routes=())
         return _with_interface(seen, SeenInterface(stripped, replace(its_tap, mac=original.mac)))
 
-    async def give_back(self, step: GiveBack, seen: Seen) -> Seen:
-        """Take the one step that takes its time, and return what is there now.
-
-        Addresses and routes get what is left of their lifetimes; what has none left is not given back.
-        """
+    async def _give_back(self, step: GiveBack, seen: Seen) -> Seen:
+        """Addresses and routes get what is left of their lifetimes. If nothing is left, they are not restored."""
         original, its_tap = step.original, step.tap
         index = _index(seen, original)
         if its_tap is not None and its_tap.mac == original.mac:
@@ -229,13 +229,13 @@ def _other_nodes(seen: Seen, slot: int) -> tuple[tuple[int, DeviceNumber], ...]:
 
 
 def _index(seen: Seen, original: Interface) -> IfIndex:
-    """Where the interface is now: one that was disconnected and connected again has another number."""
+    """Return the interface's index now. It changes if the interface is disconnected and connected again."""
     now = seen.of(original.name)
     return now.interface.index if now else original.index
 
 
 def _random_mac() -> str:
-    """A locally administered unicast address (IEEE 802, bits 1 and 0 of the first octet)."""
+    """Return a locally administered unicast address (IEEE 802, bits 1 and 0 of the first octet)."""
     octets = bytearray(os.urandom(6))
     octets[0] = octets[0] & 0xFC | 0x02
     return octets.hex(":")

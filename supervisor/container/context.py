@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from supervisor.container.early_attach import Arrivals
-from supervisor.container.record import Ledgers
+from supervisor.container.early_attach import EarlyAttach
+from supervisor.container.record import ContainerRecords
 from supervisor.container.recovery import Leftovers
 from supervisor.guest.context import GuestContext
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Context(GuestContext):
-    """One of these a daemon."""
+    """There is one in a daemon."""
 
-    ledgers: Ledgers
+    records: ContainerRecords
     leftovers: Leftovers
-    arrivals: Arrivals = field(default_factory=Arrivals)
+    early_attach: EarlyAttach = field(default_factory=EarlyAttach)
     systemd: "Systemd | None" = None
     """If systemd is the machine's init and its bus answered."""
 
     def leave_systemd(self) -> None:
-        """Hang up, if there is a connection."""
+        """Close the connection, if there is one."""
         if self.systemd is not None:
             self.systemd.close()
             self.systemd = None

@@ -1,4 +1,4 @@
-"""Who may open which device in one container: its cgroup's rules, of either version, and systemd's copy of them."""
+"""Which devices a container may open: the rules of its cgroup, v1 or v2, and systemd's copy of them."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
@@ -32,12 +32,12 @@ class DeviceRules(Protocol):
 
 
 def no_rules() -> tuple[Rule, ...]:
-    """For rules of which none will be allowed: `own_rules` is asked only then."""
+    """Stand in for `own_rules` if no device will be allowed: it is called only for that."""
     return ()
 
 
 def open_rules(cgroup: Cgroup, own_rules: Callable[[], tuple[Rule, ...]] = no_rules) -> DeviceRules:
-    """v1 or v2 by where the container has a cgroup that decides over devices; a hybrid machine has both mounted.
+    """Open the rules of the version whose cgroup decides over devices; a hybrid machine has both versions mounted.
 
     The caller closes them.
     """
@@ -53,10 +53,9 @@ def open_rules(cgroup: Cgroup, own_rules: Callable[[], tuple[Rule, ...]] = no_ru
 
 
 async def tell_systemd(systemd: "Systemd | None", cgroup: Cgroup, device: DeviceNumber, *, allowed: bool) -> None:
-    """Under Docker's systemd driver: so that the programs that systemd makes by itself say the same.
+    """Change systemd's copy of the rule, if Docker uses its systemd driver: systemd makes device programs by itself.
 
-    Call it before the rule is changed: a program of systemd's that was replaced behind its back is one that it never
-    takes away again.
+    Call it before the rule is changed: systemd never removes a program of its own that was replaced without it.
     """
     if systemd is None or cgroup.scope is None:
         return
@@ -64,5 +63,5 @@ async def tell_systemd(systemd: "Systemd | None", cgroup: Cgroup, device: Device
         tell = systemd.allow_device if allowed else systemd.deny_device
         await tell(cgroup.scope, device)
     except Transient as error:
-        # The rule holds without it; it is only lost for a moment at systemd's next reload.
+        # The rule holds without it. It is lost for a moment at systemd's next reload.
         log.warning("systemd_not_told", scope=cgroup.scope, error=str(error))

@@ -1,7 +1,7 @@
-"""Containers that Docker is just starting: what their events and the kernel tell, before Docker is asked.
+"""Describe a container that Docker is just starting, by the event of its start and by what the kernel shows.
 
-Docker answers nothing about a container while it starts it, and an answer takes longer than all steps of an attach.
-So a container without labels for vtapd is attached first; then Docker is asked, as ever, and has the last word.
+Docker answers nothing about a container while it starts it, and its answer takes longer than all steps of an attach.
+So a container without labels for vtapd is attached first. Docker is asked afterwards, and its answer counts.
 """
 
 import math
@@ -12,46 +12,46 @@ from supervisor.core.formats.docker_event import Event
 from supervisor.core.model import Container, ContainerId
 from supervisor.edges.kernel import cgroups, netns
 
-_MOST_AWAITED = 1024
-_COMES_WITHIN_S = 5.0
+_MAX_CONNECTED = 1024
+_STARTS_WITHIN_S = 5.0
 _NO_NETWORKS = ("host", "null")
 """Types of networks that give a container no network namespace with an interface of its own."""
 
 
-class Arrivals:
-    """What is known of containers that have no worker yet."""
+class EarlyAttach:
+    """What is known of containers that are about to start."""
 
     def __init__(self) -> None:
-        self._awaited: dict[ContainerId, float] = {}
-        """Connected to a network of their own, which Docker tells before a start; and when, of the monotonic clock."""
+        self._connected: dict[ContainerId, float] = {}
+        """Containers that were connected to a network, which Docker reports before a start; monotonic time of that."""
         self._around_id: tuple[str, str] | None = None
-        """What stood before and behind the id in the last container's cgroup: the next one's lies beside it."""
+        """The last container's cgroup, before and after its id. The next container's cgroup is in the same place."""
 
-    def learn(self, container_id: ContainerId, cgroup: str) -> None:
-        """Where a container's cgroup lies."""
-        before, _, behind = cgroup.partition(container_id)
-        self._around_id = before, behind
+    def note_cgroup(self, container_id: ContainerId, cgroup: str) -> None:
+        """Learn where Docker puts the cgroups of containers."""
+        before, _, after = cgroup.partition(container_id)
+        self._around_id = before, after
 
-    def expect(self, event: Event) -> None:
-        """A container that does not run was connected to a network: it is about to start, or will be some time."""
+    def note_connect(self, event: Event) -> None:
+        """A container that does not run was connected to a network: it will probably start soon."""
         if event.network_type in _NO_NETWORKS:
             return
-        if len(self._awaited) >= _MOST_AWAITED:
-            self._awaited.clear()  # they are attached a little later
-        self._awaited[event.container] = time.monotonic()
+        if len(self._connected) >= _MAX_CONNECTED:
+            self._connected.clear()  # those are attached a little later
+        self._connected[event.container] = time.monotonic()
 
-    def are_coming(self) -> bool:
-        """Whether somebody is likely to need an attach any moment."""
-        latest_s = max(self._awaited.values(), default=-math.inf)
-        return time.monotonic() - latest_s < _COMES_WITHIN_S
+    def is_burst(self) -> bool:
+        """Whether containers are likely to start right now."""
+        latest_s = max(self._connected.values(), default=-math.inf)
+        return time.monotonic() - latest_s < _STARTS_WITHIN_S
 
-    def take(self, event: Event, containers: str) -> Container | None:
-        """The container that this event says has started; None where only Docker can tell enough of it.
+    def describe(self, event: Event, containers: str) -> Container | None:
+        """Return the container that has started by this event, or None if only Docker can describe it well enough.
 
         `containers` is `[attach] containers`.
         """
-        if event.action != "start" or event.replayed or self._awaited.pop(event.container, None) is None:
-            return None  # it may share the network of another container, or of the host
+        if event.action != "start" or event.replayed or self._connected.pop(event.container, None) is None:
+            return None  # without a network of its own it may use another container's, or the host's
         if are_ours_among(event.labels):
             return None
         pid = cgroups.find_init(event.container.join(self._around_id)) if self._around_id else None
@@ -66,6 +66,5 @@ class Arrivals:
             paused=False,
             network_mode="default",
             labels=event.labels,
-            assumed=True,
         )
         return None if why_left_alone(container, containers) else container

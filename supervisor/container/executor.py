@@ -1,4 +1,4 @@
-"""The steps of one run of a container: looks, asks the plan for the next step, takes it, until nothing differs."""
+"""Execute the plan for one run of a container: observe, ask for the next action, take it, until nothing differs."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,8 +7,9 @@ import structlog
 
 from supervisor.container.attachment import Attachment, KernelStep
 from supervisor.container.context import Context
+from supervisor.container.description import Description
 from supervisor.container.device_access import tell_systemd
-from supervisor.container.record import Ledger
+from supervisor.container.record import ContainerRecord
 from supervisor.container.revocation import revoke_device
 from supervisor.core.attach.actions import (
     Action,
@@ -16,7 +17,6 @@ from supervisor.core.attach.actions import (
     CreateTap,
     DeleteRecord,
     DenyDevice,
-    GiveBack,
     PlugNic,
     RevokeDevice,
     StartGuest,
@@ -28,7 +28,7 @@ from supervisor.core.attach.actions import (
 from supervisor.core.attach.plan import is_attached, next_action
 from supervisor.core.attach.state import Desired, Seen
 from supervisor.core.devices.bpf_rules import RUNC_DEFAULTS, Rule, parse_rule
-from supervisor.core.model import Container, Incarnation, Interface, short_id
+from supervisor.core.model import Incarnation, Interface, short_id
 from supervisor.edges.kernel import netns, rootfs
 from supervisor.errors import Permanent, Step, Transient
 from supervisor.guest.controller import GuestController
@@ -37,44 +37,62 @@ from supervisor.guest.qemu_process import SocketPaths
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-class Steps:
-    """Owns the descriptors into the container; `close` gives them back and leaves the container as it is."""
+class PlanExecutor:
+    """Owns the descriptors into the container; `close` closes them and leaves the container as it is."""
 
     def __init__(
         self,
         context: Context,
-        ledger: Ledger,
-        keeper: GuestController,
-        container: Container,
+        record: ContainerRecord,
+        guest: GuestController,
+        description: Description,
         incarnation: Incarnation,
         on_attached: Callable[[bool], None],
     ) -> None:
-        self.container = container
-        """As Docker described it last."""
-        self.incarnation = incarnation
-        self.attachment: Attachment | None = None
+        """`on_attached` is called whenever the container is seen attached, with True the first time."""
         self.seen: Seen | None = None
+        """What was there when it had last converged."""
         self.attached = False
-        self.guest_trouble: Permanent | None = None
-        """Why its guest could not be started at all."""
+        self.guest_error: Permanent | None = None
+        """Why its guest could not be started."""
         self._context = context
-        self._ledger = ledger
-        self._keeper = keeper
-        self._link = short_id(container.id)
+        self._record = record
+        self._guest = guest
+        self._description = description
+        self._incarnation = incarnation
         self._on_attached = on_attached
-        self._revocations = ledger.revocations
-        """How many there were at the last look."""
+        self._id = record.id
+        self._link = short_id(record.id)
+        self._attachment: Attachment | None = None
+        self._revocations = record.revocations
+        """How many there were when it was observed last."""
+
+    @property
+    def cgroup(self) -> str | None:
+        """The container's cgroup, as far as it is known."""
+        return self._attachment.cgroup.path if self._attachment else None
+
+    @property
+    def device_rule_note(self) -> str | None:
+        """What an operator should know of the container's device rules."""
+        return self._attachment.rules.note if self._attachment else None
+
+    def attachment(self) -> Attachment:
+        """Return the descriptors into the container. Raises ContainerGone if it has ended."""
+        if self._attachment is None:
+            self._attachment = Attachment.open(self._incarnation, self._own_rules)
+            self._context.early_attach.note_cgroup(self._id, self._attachment.cgroup.path)
+        return self._attachment
 
     def close(self) -> None:
-        if self.attachment is not None:
-            self.attachment.close()
-            self.attachment = None
+        if self._attachment is not None:
+            self._attachment.close()
+            self._attachment = None
 
-    async def carry_out(self, desired: Callable[[], Desired]) -> None:
-        """Until nothing differs; what is desired is asked anew before each step, since a step may take its time."""
+    async def converge(self, desired: Callable[[], Desired]) -> None:
+        """Take actions until nothing differs. `desired` is called before each, because an action may take long."""
         seen = self._observe(desired())
-        container = self.container
-        while action := next_action(container.id, container.name, desired(), seen, self._ledger.record):
+        while action := next_action(self._id, self._description.name, desired(), seen, self._record.data):
             self._note_attached(seen)
             seen = await self._apply(action, seen)
             if self._is_outdated():
@@ -82,99 +100,100 @@ class Steps:
         self.seen = seen
         self.attached = self._note_attached(seen)
 
+    def observe_originals(self) -> tuple[Interface, ...]:
+        """Return the container's interfaces with routes, as they were before any takeover."""
+        record = self._record.of(self._incarnation)
+        seen = self.attachment().observe(self._link, record, with_routes=True)
+        entries = [(each.interface, record.tap_of(each.interface.name) if record else None) for each in seen.interfaces]
+        return tuple(entry.original if entry and entry.original else interface for interface, entry in entries)
+
     def _note_attached(self, seen: Seen) -> bool:
-        if not is_attached(seen, self._ledger.of(self.incarnation)):
+        if not is_attached(seen, self._record.of(self._incarnation)):
             return False
         first, self.attached = not self.attached, True
         self._on_attached(first)
         return True
 
     def _is_outdated(self) -> bool:
-        """Whether a device was taken from the container since the last look, while a step took its time."""
-        return self._ledger.revocations != self._revocations
+        """Whether a device was taken from the container since it was observed, while an action took its time."""
+        return self._record.revocations != self._revocations
 
     def _observe(self, desired: Desired) -> Seen:
-        self._revocations = self._ledger.revocations
-        if self._ledger.record is None and not desired.attached:
-            return Seen(self.incarnation, netns.observe_link(self._link))
-        with_routes = self.attached or self._keeper.plan is not None
-        attachment = self.reach()
-        seen = attachment.observe(self._link, self._ledger.of(self.incarnation), with_routes=with_routes)
+        self._revocations = self._record.revocations
+        if self._record.data is None and not desired.attached:
+            return Seen(self._incarnation, netns.observe_link(self._link))
+        with_routes = self.attached or self._guest.plan is not None
+        record = self._record.of(self._incarnation)
+        seen = self.attachment().observe(self._link, record, with_routes=with_routes)
         return self._with_guest(self._with_claims(seen))
 
     def _with_claims(self, seen: Seen) -> Seen:
-        claimed = self._ledger.claimed(each.tap.device for each in seen.interfaces if each.tap)
+        claimed = self._record.claimed(each.tap.device for each in seen.interfaces if each.tap)
         return replace(seen, claimed=claimed)
 
-    def observe_originals(self) -> tuple[Interface, ...]:
-        """Return the container's interfaces with routes, as they were before any takeover."""
-        record = self._ledger.of(self.incarnation)
-        seen = self.reach().observe(self._link, record, with_routes=True)
-        entries = [(each.interface, record.tap_of(each.interface.name) if record else None) for each in seen.interfaces]
-        return tuple(entry.original if entry and entry.original else interface for interface, entry in entries)
-
     def _with_guest(self, seen: Seen) -> Seen:
-        session = self._keeper.session
+        session = self._guest.session
         return replace(seen, guest=session is not None, nics=frozenset(session.record.slots if session else ()))
 
     async def _apply(self, action: Action, seen: Seen) -> Seen:
         match action:
             case WriteRecord(record):
-                self._ledger.write(record)
+                self._record.write(record)
+                return seen
             case DeleteRecord() | UnlinkNetns():
-                return forget(action, seen, self._ledger, SocketPaths(self._context.config.run_dir, self.container.id))
-            case StartGuest():
-                await self._start_guest(action)
-                return self._with_guest(seen)
-            case PlugNic(uplink):
-                await self._keeper.plug(self.reach().handles, uplink)
-                return self._with_guest(seen)
-            case UnplugNic(slot):
-                await self._keeper.unplug(slot)
-                return self._with_guest(seen)
-            case StopGuest(again):
-                await self._keeper.stop(again=again)
+                return forget(action, seen, self._record, SocketPaths(self._context.config.run_dir, self._id))
+            case StartGuest() | StopGuest() | PlugNic() | UnplugNic():
+                await self._apply_to_guest(action)
                 return self._with_guest(seen)
             case CreateTap():
                 await self._context.leftovers.wait_recovered()
-                return self._with_claims(self._take(action, seen))
+                return self._with_claims(await self._apply_to_kernel(action, seen))
             case RevokeDevice(device):
-                await revoke_device(self._context, device, self.container.id, self.container.name)
+                await revoke_device(self._context, device, self._id, self._description.name)
                 # Until now another container could open the tap, and may have done so.
                 old = tuple(replace(each, fresh=False) for each in seen.interfaces)
                 return self._with_claims(replace(seen, interfaces=old))
             case AllowDevice() | DenyDevice():
                 return await self._change_rule(action, seen)
-            case GiveBack():
-                seen = await self.reach().give_back(action, seen)
-                log.debug("step_done", step=type(action).__name__)
             case _:
-                return self._take(action, seen)
-        return seen
+                return await self._apply_to_kernel(action, seen)
 
-    def _take(self, step: KernelStep, seen: Seen) -> Seen:
-        seen = self.reach().apply(step, self._link, seen)
+    async def _apply_to_kernel(self, step: KernelStep, seen: Seen) -> Seen:
+        seen = await self.attachment().apply(step, self._link, seen)
         log.debug("step_done", step=type(step).__name__)
         return seen
 
-    async def _start_guest(self, step: StartGuest) -> None:
-        self.guest_trouble = None
+    async def _apply_to_guest(self, action: StartGuest | StopGuest | PlugNic | UnplugNic) -> None:
+        match action:
+            case StartGuest():
+                await self._start_guest(action)
+            case StopGuest(again):
+                await self._guest.stop(again=again)
+            case PlugNic(uplink):
+                await self._guest.plug(self.attachment().handles, uplink)
+            case UnplugNic(slot):
+                await self._guest.unplug(slot)
+
+    async def _start_guest(self, action: StartGuest) -> None:
+        container = self._description.container
+        assert container is not None, "a container that runs was described"
+        self.guest_error = None
         try:
-            await self._keeper.start(self.container, self.reach().handles, step)
+            await self._guest.start(container, self.attachment().handles, action)
         except Permanent as error:
-            error.concern(f"container {self.container.name}")
-            self.guest_trouble = error
-            self._keeper.fail(error)
+            error.concern(f"container {container.name}")
+            self.guest_error = error
+            self._guest.fail(error)
 
     async def _change_rule(self, action: AllowDevice | DenyDevice, seen: Seen) -> Seen:
-        """Change nothing, and tell systemd so, if a device was taken from the container while systemd answered."""
-        attachment, systemd = self.reach(), self._context.systemd
+        """Change nothing, and have systemd undo its part, if a device was revoked while systemd answered."""
+        attachment, systemd = self.attachment(), self._context.systemd
         allowed = isinstance(action, AllowDevice)
         await tell_systemd(systemd, attachment.cgroup, action.device, allowed=allowed)
         if self._is_outdated():
             await tell_systemd(systemd, attachment.cgroup, action.device, allowed=False)
             return seen
-        seen = attachment.apply(action, self._link, seen)
+        seen = await attachment.apply(action, self._link, seen)
         self._log_rule(action, attachment)
         return seen
 
@@ -187,28 +206,22 @@ class Steps:
             log.warning("device_program_rebuilt", why=attachment.rules.note)
         log.debug("step_done", step=type(action).__name__)
 
-    def reach(self) -> Attachment:
-        """Descriptors into the container. Raises ContainerGone when it has ended."""
-        if self.attachment is None:
-            self.attachment = Attachment.open(self.incarnation, self._own_rules)
-            self._context.arrivals.learn(self.container.id, self.attachment.cgroup.path)
-        return self.attachment
-
     def _own_rules(self) -> tuple[Rule, ...]:
-        """What Docker was asked to open for this container."""
-        if self.container.assumed:
-            raise Transient("Docker was not asked yet what it may open", step=Step.DEVICE_RULE)
-        if self.container.privileged:
+        """Return the rules that Docker was asked to make for this container."""
+        container = self._description.container
+        if container is None or not self._description.is_from_docker:
+            raise Transient("Docker was not asked yet which devices it may open", step=Step.DEVICE_RULE)
+        if container.privileged:
             return (Rule(),)
-        asked = [*self.container.device_rules, *rootfs.rules_of_devices(self.container.devices)]
+        asked = [*container.device_rules, *rootfs.rules_of_devices(container.devices)]
         return (*RUNC_DEFAULTS, *(parse_rule(text) for text in asked))
 
 
-def forget(action: DeleteRecord | UnlinkNetns, seen: Seen, ledger: Ledger, paths: SocketPaths) -> Seen:
-    """The last steps of every undo, which need no container."""
+def forget(action: DeleteRecord | UnlinkNetns, seen: Seen, record: ContainerRecord, paths: SocketPaths) -> Seen:
+    """Take one of the last actions of every undo. They need no container."""
     if isinstance(action, UnlinkNetns):
         netns.unlink_netns(paths.name)
         return replace(seen, netns_link=None)
-    ledger.delete()
+    record.delete()
     paths.remove()
     return seen

@@ -1,6 +1,6 @@
-"""Keeps one worker for each container, and marks it whenever something may have changed.
+"""Keep one worker for each container, and mark it whenever something may have changed.
 
-Docker's events, the resync and the list after a broken stream all come down to the same: a mark.
+Docker's events, the resync and the list after a broken stream all end in the same: a mark.
 """
 
 import math
@@ -16,7 +16,7 @@ from supervisor.container.revocation import revoke_contested
 from supervisor.container.worker import Worker
 from supervisor.core.backoff import Backoff
 from supervisor.core.formats.docker_event import Event
-from supervisor.core.model import Container, ContainerId
+from supervisor.core.model import ContainerId
 from supervisor.core.report.lookup import find_container
 from supervisor.core.report.status import ContainerStatus
 from supervisor.edges.kernel import netns
@@ -24,10 +24,10 @@ from supervisor.errors import Permanent, Transient
 
 _RECONNECT = Backoff(first_s=0.1, last_s=5.0)
 _LOOK_BACK_S = 1.0
-"""How far before the list the stream begins: events may come twice, none may be missed."""
+"""How long before the list the stream begins: events may come twice, none may be missed."""
 
 _REMEMBERED = 256
-"""So many events are known again when they are told twice."""
+"""How many events are remembered, to recognise those that come twice."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -40,92 +40,95 @@ class Reconciler:
         self._context = context
         self._tasks: anyio.abc.TaskGroup
         self._listed: dict[ContainerId, int] = {}
-        """What Docker's list said last."""
+        """Docker's last list: what it says of each container, as a hash."""
         self._connected = False
-        self._reconsidered = anyio.Event()
-        self._heard: deque[tuple[ContainerId, str, int]] = deque(maxlen=_REMEMBERED)
+        self._reloaded = anyio.Event()
+        self._seen: deque[tuple[ContainerId, str, int]] = deque(maxlen=_REMEMBERED)
 
     async def run(self, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """For ever. Reports itself started once every container that was there has its worker."""
+        """Run for ever. Reports itself started once every container that was there has its worker."""
         async with anyio.create_task_group() as self._tasks:
             recorded = await self._take_stock()
             for container_id in dict.fromkeys((*recorded, *self._listed)):
                 self.mark(container_id)
             netns.unlink_dangling()
-            self._context.ledgers.sweep(self.workers)
+            self._context.records.sweep(self.workers)
             self._tasks.start_soon(self._follow_docker)
             self._tasks.start_soon(self._resync)
             task_status.started()
 
     async def _take_stock(self) -> list[ContainerId]:
-        """Learn what earlier daemons did before the first tap is made; the containers that have a record on disk."""
-        ledgers = self._context.ledgers
-        recorded = ledgers.load_all()
+        """Find out what earlier daemons did, before the first tap is made. Return the containers with a record."""
+        records = self._context.records
+        recorded = records.load_all()
         await revoke_contested(self._context)
         self._listed = await self._context.docker.list_running()
-        self._context.leftovers.expect(each for each in self._listed if ledgers.of(each).record is None)
+        self._context.leftovers.expect(each for each in self._listed if records.of(each).data is None)
         return recorded
 
     def mark(self, container_id: ContainerId, event: Event | None = None) -> None:
-        """Have a container looked at, and Docker asked about it; one that has just started may be attached before."""
+        """Have a container looked at, and Docker asked about it. A container that has just started comes first."""
         worker = self.workers.get(container_id)
-        if worker is None:
-            worker = Worker(self._context, container_id, self._assume(event) if event is not None else None)
-            self.workers[container_id] = worker
+        if worker is not None:
             worker.mark(event, inspect=True)
-            self._tasks.start_soon(self._work, worker)
-        else:
-            worker.mark(event, inspect=True)
+            return
+        worker = self.workers[container_id] = Worker(self._context, container_id, event)
+        self._tasks.start_soon(self._work, worker)
 
-    def look_again(self) -> None:
+    def mark_all(self) -> None:
         """Have every container looked at that has a worker, without asking Docker."""
         for worker in self.workers.values():
             worker.mark()
 
-    def reconsider(self) -> None:
-        """The configuration says something new: have everything decided again."""
+    def reload(self) -> None:
+        """The configuration has changed: have everything decided again."""
         for worker in self.workers.values():
-            worker.reconsider()
-        self._reconsidered.set()
+            worker.reload()
+        self._reloaded.set()
 
     def find(self, asked: str) -> Worker:
-        """By id, name, or the beginning of an id. Raises Permanent where none or several are meant."""
+        """Find a container by id, name, or the beginning of its id. Raises Permanent if there is none, or several."""
         return self.workers[find_container(asked, {each.id: each.name for each in self.workers.values()})]
 
     def statuses(self) -> list[ContainerStatus]:
-        """Return the status of every container that Docker has described, by name."""
-        known = (worker for worker in self.workers.values() if worker.container is not None)
+        """Return the status of every container that has been described and that Docker still knows, by name."""
+        known = (worker for worker in self.workers.values() if worker.container.description.is_known)
         return sorted((worker.status() for worker in known), key=lambda status: status.name)
-
-    def _assume(self, event: Event) -> Container | None:
-        return self._context.arrivals.take(event, self._context.config.attach.containers)
 
     async def _work(self, worker: Worker) -> None:
         await worker.run()
         del self.workers[worker.id]
-        self._context.ledgers.forget(worker.id)
+        self._context.records.forget(worker.id)
         if worker.is_marked():
             self.mark(worker.id)
 
-    async def _mark_all(self) -> None:
+    async def _relist(self) -> None:
         self._listed = await self._context.docker.list_running()
         for container_id in {*self._listed, *self.workers}:
             self.mark(container_id)
 
-    async def _check_all(self) -> None:
-        """At leisure. Docker is asked of a container only where its list says something new of it."""
+    async def _resync(self) -> None:
+        while True:
+            self._reloaded = anyio.Event()
+            with anyio.move_on_after(self._context.config.attach.resync):
+                await self._reloaded.wait()
+                continue  # the interval may be another one now
+            await self._resync_all()
+
+    async def _resync_all(self) -> None:
+        """Look at everything. Ask Docker only about containers for which its list has changed."""
         before = self._listed
         try:
             self._listed = await self._context.docker.list_running()
         except (Transient, Permanent) as error:
             log.debug("list_unknown", error=str(error))
             for worker in self.workers.values():
-                worker.check(inspect=False)
+                worker.resync(inspect=False)
             return
         for container_id in {*self._listed, *self.workers}:
             if container_id in self.workers:
                 changed = self._listed.get(container_id) != before.get(container_id)
-                self.workers[container_id].check(inspect=changed)
+                self.workers[container_id].resync(inspect=changed)
             else:
                 self.mark(container_id)
 
@@ -136,10 +139,10 @@ class Reconciler:
             await anyio.sleep(_RECONNECT.delay_s(failures))
 
     async def _follow_once(self) -> float:
-        """Until Docker is lost; how many seconds it had been followed. One that breaks at once is as good as none."""
+        """Follow Docker until the stream breaks. Return for how many seconds; less than 0 if it never began."""
         since_s, began_s = time.time() - _LOOK_BACK_S, math.inf
         try:
-            await self._mark_all()
+            await self._relist()
             self._note_connected(True)
             began_s = time.monotonic()
             await self._context.docker.follow(since_s, self._take_event)
@@ -149,13 +152,13 @@ class Reconciler:
 
     def _take_event(self, event: Event) -> None:
         self._context.counters.docker_events.labels(event.action).inc()
-        heard = (event.container, event.action, event.time_ns)
-        if heard in self._heard:
+        key = (event.container, event.action, event.time_ns)
+        if key in self._seen:
             self.mark(event.container)
             return
-        self._heard.append(heard)
+        self._seen.append(key)
         if event.action == "connect" and event.container not in self.workers:
-            self._context.arrivals.expect(event)  # and Docker's answer about it would come only once it has started
+            self._context.early_attach.note_connect(event)  # Docker describes the container only after its start
             return
         self.mark(event.container, event)
 
@@ -166,11 +169,3 @@ class Reconciler:
             log.warning("docker_stream_lost", error=error)
         self._connected = connected
         self._context.counters.docker_connected.set(connected)
-
-    async def _resync(self) -> None:
-        while True:
-            self._reconsidered = anyio.Event()
-            with anyio.move_on_after(self._context.config.attach.resync):
-                await self._reconsidered.wait()
-                continue  # it may be due at another time now
-            await self._check_all()

@@ -1,7 +1,7 @@
-"""One container's record: what is in memory, and what has reached the disk.
+"""Own one container's record, in memory and on disk. Nothing else writes it.
 
-A plan's own notes must be on disk before the step that they announce. What is noted *about* a guest afterwards, its pid
-or its end, is true whether or not the disk takes it: that is kept in memory and written as soon as it can be.
+What a plan announces must be on disk before the step that it announces. What is noted about a guest afterwards, such as
+its pid or its exit, is true even if the disk refuses it: it is kept in memory and written as soon as possible.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -19,98 +19,99 @@ _NO_GUEST = GuestRecord()
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-class Ledger:
+class ContainerRecord:
     """Call `load` before anything else."""
 
     def __init__(self, records: Records, index: DeviceIndex, container_id: ContainerId) -> None:
-        self.record: Record | None = None
+        self.id = container_id
+        self.data: Record | None = None
+        """The record, of whichever run of the container; None if there is none."""
         self.revocations = 0
         """How often a device was taken off the record because another container's tap got its number."""
         self.on_revoked: Callable[[], object] = lambda: None
-        """Is called after each time: the container has to be looked at again."""
+        """Called after each revocation: the container needs another look."""
         self._records = records
         self._index = index
-        self._id = container_id
-        self._loaded = self._owes = False
+        self._loaded = self._dirty = False
 
     def load(self) -> None:
-        """Read the disk, the first time; a record that cannot be understood is reported and dropped."""
+        """Read the disk, the first time. A record that cannot be parsed is logged and deleted."""
         if self._loaded:
             return
         try:
-            self.record = self._records.read(self._id)
+            self.data = self._records.read(self.id)
         except Permanent as error:
             log.error("record_unreadable", error=str(error))
-            self._records.delete(self._id)
+            self._records.delete(self.id)
         self._loaded = True
-        self._index.note(self._id, self.record)
+        self._index.note(self.id, self.data)
 
     def of(self, incarnation: Incarnation | None) -> Record | None:
-        """The record, if it is about this run of the container."""
-        return self.record if self.record and self.record.incarnation == incarnation else None
+        """Return the record if it is about this run of the container."""
+        return self.data if self.data and self.data.incarnation == incarnation else None
 
     def guest_of(self, incarnation: Incarnation | None) -> GuestRecord:
-        """What is on record of this run's guest."""
+        """Return what is on record of this run's guest."""
         record = self.of(incarnation)
         return record.guest if record else _NO_GUEST
 
     def write(self, record: Record) -> None:
-        """Durably, or raises Transient and notes nothing."""
+        """Write it to disk, synced. Raises Transient if that fails, and then keeps the record before."""
         self._records.write(record)
-        self.record, self._owes = record, False
-        self._index.note(self._id, record)
+        self.data, self._dirty = record, False
+        self._index.note(self.id, record)
 
     def note_guest(self, incarnation: Incarnation | None, guest: GuestRecord) -> None:
-        """At once in memory. Raises Transient where the disk is to be tried again, by `settle`."""
+        """Keep it in memory at once, and write it. Raises Transient if the disk refuses it; `flush` tries again."""
         record = self.of(incarnation)
         if record is None or record.guest == guest:
             return
-        self.record, self._owes = replace(record, guest=guest), True
-        self.settle()
+        self.data, self._dirty = replace(record, guest=guest), True
+        self.flush()
 
-    def settle(self) -> None:
-        """Write what the disk did not take before. Raises Transient where it still does not."""
-        if self._owes and self.record is not None:
-            self.write(self.record)
+    def flush(self) -> None:
+        """Write what the disk refused before. Raises Transient if it still does."""
+        if self._dirty and self.data is not None:
+            self.write(self.data)
 
     def delete(self) -> None:
-        """Forget it; nothing when there is none."""
-        self._records.delete(self._id)
-        self.record, self._owes = None, False
-        self._index.note(self._id, None)
+        """Delete it from memory and disk; nothing happens if there is none."""
+        self._records.delete(self.id)
+        self.data, self._dirty = None, False
+        self._index.note(self.id, None)
 
     def claimed(self, devices: Iterable[DeviceNumber]) -> frozenset[DeviceNumber]:
         """Return those of these devices that another container has on record."""
-        return frozenset(device for device in devices if self._index.others(device, self._id))
+        return frozenset(device for device in devices if self._index.others(device, self.id))
 
     def revoke(self, device: DeviceNumber) -> None:
         """Note that the container's tap of this number is gone. Raises Transient, as `write` does."""
-        if self.record is None:
+        if self.data is None:
             return
-        taps = tuple(replace(tap, device=None) if tap.device == device else tap for tap in self.record.taps)
-        self.write(replace(self.record, taps=taps))
+        taps = tuple(replace(tap, device=None) if tap.device == device else tap for tap in self.data.taps)
+        self.write(replace(self.data, taps=taps))
         self.revocations += 1
         self.on_revoked()
 
 
-class Ledgers:
-    """The ledgers of all containers, and the index of the device numbers in them."""
+class ContainerRecords:
+    """The records of all containers, and the index of the device numbers in them."""
 
     def __init__(self, records: Records) -> None:
         self.index = DeviceIndex()
         self._records = records
-        self._ledgers: dict[ContainerId, Ledger] = {}
+        self._by_id: dict[ContainerId, ContainerRecord] = {}
 
-    def of(self, container_id: ContainerId) -> Ledger:
-        """The one ledger of this container."""
-        if container_id not in self._ledgers:
-            self._ledgers[container_id] = Ledger(self._records, self.index, container_id)
-        return self._ledgers[container_id]
+    def of(self, container_id: ContainerId) -> ContainerRecord:
+        """Return the one owner of this container's record."""
+        if container_id not in self._by_id:
+            self._by_id[container_id] = ContainerRecord(self._records, self.index, container_id)
+        return self._by_id[container_id]
 
     def load_all(self) -> list[ContainerId]:
         """Read every record that is on disk, so that the index is complete. Return the containers that have a file.
 
-        What the disk does not give now, the container's worker asks for again.
+        What cannot be read now, the container's worker reads later.
         """
         found = self._records.list()
         for container_id in found:
@@ -121,9 +122,9 @@ class Ledgers:
         return found
 
     def forget(self, container_id: ContainerId) -> None:
-        """Nothing is left of the container, nor of its record."""
-        self._ledgers.pop(container_id, None)
+        """Drop the owner of a record that is deleted."""
+        self._by_id.pop(container_id, None)
 
     def sweep(self, known: Collection[ContainerId]) -> None:
-        """Remove what a killed daemon left on disk of containers that are not among these."""
+        """Delete what a killed daemon left on disk for containers other than these."""
         self._records.sweep(known)

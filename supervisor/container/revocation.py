@@ -1,10 +1,10 @@
-"""Takes device numbers away from containers whose taps of these numbers are gone.
+"""Take device numbers away from containers whose taps of these numbers are gone.
 
 The kernel gives the number of a deleted macvtap to the next one on the machine. A container that deletes its own
-tap (CAP_NET_ADMIN is enough) still has the rule and the node for it, and could open a neighbour's tap by them. So a new
-tap stays down until every other container that has its number on record was denied it; then it is deleted and made
-again, since one of them may have opened it meanwhile. The rule is what protects; a node that cannot be removed opens
-nothing without it.
+tap (CAP_NET_ADMIN is enough) still has the rule and the node for it, and could open a neighbour's tap with them. So a
+new tap stays down until every other container that has its number on record was denied it. Then the tap is deleted and
+made again, since one of them may have opened it meanwhile. The rule is what protects: without it, a node that cannot be
+removed opens nothing.
 """
 
 import os
@@ -14,7 +14,7 @@ import structlog
 
 from supervisor.container.context import Context
 from supervisor.container.device_access import open_rules, tell_systemd
-from supervisor.container.record import Ledger
+from supervisor.container.record import ContainerRecord
 from supervisor.core.devices.v1_rules import granted_devices
 from supervisor.core.model import Container, ContainerId, DeviceNumber, Incarnation, Record, short_id
 from supervisor.edges.kernel import cgroups, process, rootfs, tap
@@ -24,17 +24,17 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 async def revoke_device(context: Context, device: DeviceNumber, owner: ContainerId, owner_name: str) -> None:
-    """Deny the device to every container but its owner that has it on record, and note it there.
+    """Deny the device to every other container that has it on record, and take it off that record.
 
-    It does not matter whether a worker looks after such a container already. Raises Transient, which names both
-    containers, where one of them cannot be denied it; then that one keeps it on record.
+    Such a container may have a worker already, or not. Raises Transient, which names both containers, if one of them
+    cannot be denied it; that one keeps it on record.
     """
-    for holder in context.ledgers.index.others(device, owner):
-        ledger = context.ledgers.of(holder)
-        name = ledger.record.name if ledger.record else short_id(holder)
+    for holder in context.records.index.others(device, owner):
+        record = context.records.of(holder)
+        name = record.data.name if record.data else short_id(holder)
         try:
-            await _tell_systemd(context, ledger, device)
-            _revoke(ledger, device)
+            await _tell_systemd(context, record, device)
+            _revoke(record, device)
         except VtapdError as error:
             said = f"container {owner_name}: its tap got the device number {device} of a tap that container {name} "
             remedy = f"{error.remedy}; or " if error.remedy else ""
@@ -46,28 +46,31 @@ async def revoke_device(context: Context, device: DeviceNumber, owner: Container
 
 
 async def revoke_contested(context: Context) -> None:
-    """At the daemon's start: it is not known whose a number on several records is, so each of them loses it.
+    """At the daemon's start, take a number that is on several records off all of them.
 
-    An earlier version gave a number to a container while another one still had it. Their taps are made again.
+    An earlier version gave a number to a container while another one still had it, so its owner is unknown. The taps
+    are made again.
     """
-    for device, holders in context.ledgers.index.contested().items():
+    for device, holders in context.records.index.contested().items():
         for holder in holders:
             try:
-                await _tell_systemd(context, context.ledgers.of(holder), device)
-                _revoke(context.ledgers.of(holder), device)
+                await _tell_systemd(context, context.records.of(holder), device)
+                _revoke(context.records.of(holder), device)
             except (VtapdError, OSError) as error:
                 log.error("contested_device_not_denied", container=short_id(holder), error=str(error))
 
 
-async def deny_unrecorded(context: Context, container: Container, incarnation: Incarnation, ledger: Ledger) -> None:
-    """Take away the rules for taps that the record of this run does not name; the rules that Docker made stay.
+async def deny_unrecorded(
+    context: Context, container: Container, incarnation: Incarnation, record: ContainerRecord
+) -> None:
+    """Take away the rules for taps that are not on the record of this run. The rules that Docker made stay.
 
-    They are of a record that was lost. The next tap that gets such a number would be open to this container.
+    They are left from a record that was lost. This container could open the next tap that gets such a number.
     """
-    majors = {tap.observe_major(), *context.ledgers.index.majors()}
+    majors = {tap.observe_major(), *context.records.index.majors()}
     cgroup = cgroups.observe_cgroup(incarnation.pid)
-    record = ledger.of(incarnation)
-    recorded = {entry.device for entry in record.taps} if record else set()
+    data = record.of(incarnation)
+    recorded = {entry.device for entry in data.taps} if data else set()
     granted = granted_devices([*container.device_rules, *rootfs.rules_of_devices(container.devices)])
     with closing(open_rules(cgroup)) as rules:
         for device in rules.observe_own() - recorded - granted:
@@ -77,27 +80,28 @@ async def deny_unrecorded(context: Context, container: Container, incarnation: I
                 log.warning("unrecorded_device_denied", device=str(device))
 
 
-async def _tell_systemd(context: Context, ledger: Ledger, device: DeviceNumber) -> None:
-    """While the new tap has the number: it cannot have become the other container's again in the meantime."""
-    if context.systemd is not None and ledger.record is not None and not process.has_ended(ledger.record.incarnation):
-        cgroup = cgroups.observe_cgroup(ledger.record.incarnation.pid)
+async def _tell_systemd(context: Context, record: ContainerRecord, device: DeviceNumber) -> None:
+    """The new tap must have the number now, so that the other container cannot have got it again meanwhile."""
+    data = record.data
+    if context.systemd is not None and data is not None and not process.has_ended(data.incarnation):
+        cgroup = cgroups.observe_cgroup(data.incarnation.pid)
         await tell_systemd(context.systemd, cgroup, device, allowed=False)
 
 
-def _revoke(ledger: Ledger, device: DeviceNumber) -> None:
-    """Within the call, so that the container's worker cannot be in the middle of it."""
-    record = ledger.record
-    if record is None or device not in {entry.device for entry in record.taps}:
+def _revoke(record: ContainerRecord, device: DeviceNumber) -> None:
+    """Do it all in one call, so that the container's worker does not run in between."""
+    data = record.data
+    if data is None or device not in {entry.device for entry in data.taps}:
         return
-    if _deny(record, device):
-        log.warning("stale_device_denied", device=str(device), held_by=record.name)
+    if _deny(data, device):
+        log.warning("stale_device_denied", device=str(device), held_by=data.name)
     else:
-        log.debug("stale_device_forgotten", device=str(device), held_by=record.name)
-    ledger.revoke(device)
+        log.debug("stale_device_forgotten", device=str(device), held_by=data.name)
+    record.revoke(device)
 
 
 def _deny(record: Record, device: DeviceNumber) -> bool:
-    """False where this run of the container has ended: its rules and nodes are gone with it."""
+    """Return False if this run of the container has ended: its rules and nodes are gone with it."""
     if process.has_ended(record.incarnation):
         return False
     try:

@@ -166,8 +166,6 @@ class Container:
     """The image's variables and those of `docker run -e`, in Docker's order."""
     image_labels: frozenset[str] = frozenset()
     """Names of labels that have the image's own value: perhaps only the image set them."""
-    assumed: bool = False
-    """Made of the event of its start alone; Docker was not asked yet, and knows more."""
 
 
 @dataclass(frozen=True, slots=True)

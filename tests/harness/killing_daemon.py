@@ -24,7 +24,7 @@ from typing import Any  # arguments of whatever is wrapped
 from pyroute2 import AsyncIPRoute
 
 from supervisor.cli.main import main as vtapd
-from supervisor.container import executor, worker
+from supervisor.container import executor, tracked_container
 from supervisor.edges.docker import Docker
 from supervisor.edges.kernel import device_rules_v2
 from supervisor.edges.kernel.links import Links
@@ -156,7 +156,7 @@ def main() -> None:
     count(fate, os, "open", opening)
     count(fate, socket.socket, "bind", lambda _, path: "bind" if path else None)  # without one it goes with the process
     count(fate, device_rules_v2, "_bpf", lambda command, *_: BPF_CHANGES.get(command))
-    for module in (executor, worker):
+    for module in (executor, tracked_container):
         trace_actions(fate, module)
     vtapd()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 SUPERVISOR = Path(__file__).parents[2] / "supervisor"
 
 READERS = {
-    ("container/worker.py", "time.time_ns"): "how long an attach took, which is a metric",
+    ("container/attach_timer.py", "time.time_ns"): "how long an attach took, which is a metric",
     (
         "container/reconciler.py",
         "time.time",

@@ -1,0 +1,46 @@
+"""Adopt the guest that an earlier daemon started. It keeps running, on the terms of its own start."""
+
+from dataclasses import replace
+
+from supervisor.container.context import Context
+from supervisor.container.executor import PlanExecutor
+from supervisor.core.guest.labels import parse_labels
+from supervisor.core.guest.spec import UNLIMITED, AddressPlan, GuestSpec
+from supervisor.core.kinds import KINDS
+from supervisor.core.model import Container, ProcessRecord, Record
+from supervisor.errors import Rejected
+from supervisor.guest.controller import GuestController
+from supervisor.guest.guest_plan import GuestPlan, examine
+
+
+async def adopt_guest(
+    context: Context, executor: PlanExecutor, guest: GuestController, container: Container, record: Record | None
+) -> None:
+    """Adopt it, if one is on record that this daemon does not control yet."""
+    running = guest.record.process
+    if running is None or guest.session is not None:
+        return
+    handles = executor.attachment().handles
+    plan = await _plan_of(context, executor, container, running, record)
+    guest.adopt(container, handles, plan)
+
+
+async def _plan_of(
+    context: Context, executor: PlanExecutor, container: Container, running: ProcessRecord, record: Record | None
+) -> GuestPlan:
+    """Return the guest's plan. The limits of today's configuration are only for guests that start today."""
+    try:
+        spec = parse_labels(replace(container, memory_limit_bytes=0), UNLIMITED)
+        if spec is not None and not running.kind:
+            root = executor.attachment().root
+            return await examine(context, root, spec, container, executor.observe_originals())
+    except Rejected:
+        spec = None
+    kind = KINDS.get(running.kind, KINDS["raw"])
+    return GuestPlan(spec or _spec_by_record(record), kind, running.because)
+
+
+def _spec_by_record(record: Record | None) -> GuestSpec:
+    """Describe a guest whose labels only an earlier version accepted: it keeps the addresses that it has."""
+    took_over = record is not None and any(entry.original for entry in record.taps)
+    return GuestSpec(kernel="", memory_mib=0, address=AddressPlan("takeover" if took_over else "none"))

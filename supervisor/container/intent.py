@@ -1,0 +1,176 @@
+"""What one run of a container should have: decided from its labels, the configuration and the operator's orders."""
+
+from enum import Enum, auto
+
+from supervisor.container.adoption import adopt_guest
+from supervisor.container.context import Context
+from supervisor.container.description import Description
+from supervisor.container.executor import PlanExecutor
+from supervisor.container.record import ContainerRecord
+from supervisor.core.attach.selection import ENABLE, why_left_alone
+from supervisor.core.attach.state import Desired
+from supervisor.core.formats.docker_event import Event
+from supervisor.core.guest.labels import parse_labels
+from supervisor.core.guest.pending import Pending, pending_of, terms_of
+from supervisor.core.model import Container, Incarnation
+from supervisor.edges.clock import boottime_s
+from supervisor.errors import Rejected
+from supervisor.guest.controller import GuestController
+from supervisor.guest.guest_plan import examine
+
+
+class Decision(Enum):
+    """Whether it is decided what the container should have."""
+
+    NONE = auto()
+    """It is not: it has just started, or its labels or files were rejected."""
+    OUTDATED = auto()
+    """It is, and the decision holds until it has been made again, which is due."""
+    WITH_GUEST = auto()
+    """It is, and the guest that runs keeps the plan of an earlier decision. The next guest needs another one."""
+    MADE = auto()
+
+
+class Intent:
+    """`decide` it when that `is_due`; then `desired` is what should be at that moment."""
+
+    def __init__(
+        self,
+        context: Context,
+        record: ContainerRecord,
+        description: Description,
+        incarnation: Incarnation,
+        executor: PlanExecutor,
+        guest: GuestController,
+    ) -> None:
+        self.ignored_reason: str | None = None
+        """Why it gets nothing, though nothing failed."""
+        self.wanted = True
+        """False after an error that an operator must correct: everything is undone."""
+        self.stopping = False
+        """Docker was asked to stop or kill it."""
+        self._context = context
+        self._record = record
+        self._description = description
+        self._incarnation = incarnation
+        self._executor = executor
+        self._guest = guest
+        self._decision = Decision.NONE
+
+    @property
+    def container(self) -> Container:
+        """As it was described last."""
+        assert self._description.container is not None, "a container that runs was described"
+        return self._description.container
+
+    @property
+    def guest_stopped_by_operator(self) -> bool:
+        record = self._record.of(self._incarnation)
+        return record is not None and record.held
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a decision has to be made."""
+        guest_ended = self._guest.session is None and self._guest.plan is not None
+        if self._decision is Decision.WITH_GUEST:
+            return guest_ended
+        return self._decision in (Decision.NONE, Decision.OUTDATED)
+
+    def outdate(self) -> None:
+        """Docker, the configuration or an operator says something new."""
+        if self._decision is not Decision.NONE:
+            self._decision = Decision.OUTDATED
+
+    def on_kill_event(self, event: Event) -> None:
+        """Docker sent the container a signal. A replayed event from before its start was about an earlier run.
+
+        The time of other events is not compared: if the clock was set back, each of them seems older than the start.
+        """
+        of_this_run = not event.replayed or event.time_ns >= self.container.started_ns
+        self.stopping = self.stopping or (of_this_run and event.signal == self.container.stop_signal)
+
+    async def decide(self) -> None:
+        """Decide again. Raises Rejected if its labels or files ask for what cannot be."""
+        self._decision = Decision.MADE  # before anything is awaited: what changes meanwhile outdates it
+        try:
+            record = self._record.of(self._incarnation)
+            await adopt_guest(self._context, self._executor, self._guest, self.container, record)
+            self.ignored_reason = self._why_ignored()
+            if self._guest.session is None:
+                await self._plan_guest()
+            elif self._decision is Decision.MADE:
+                self._decision = Decision.WITH_GUEST
+        except BaseException:
+            self._decision = Decision.NONE
+            raise
+
+    def _why_ignored(self) -> str | None:
+        record = self._record.of(self._incarnation)
+        if record is not None and record.detached:
+            return "an operator detached it (vtapd detach)"
+        if self.container.labels.get(ENABLE) != "false" and self._guest.session is None:
+            parse_labels(self.container, self._context.config.policy)  # wrong labels are an error without a guest, too
+        return why_left_alone(self.container, self._context.config.attach.containers)
+
+    async def _plan_guest(self) -> None:
+        if self.ignored_reason is not None:
+            return
+        spec = parse_labels(self.container, self._context.config.policy)
+        if spec is None:
+            self._guest.plan = None
+            return
+        root, interfaces = self._executor.attachment().root, self._executor.observe_originals()
+        self._guest.plan = await examine(self._context, root, spec, self.container, interfaces)
+
+    @property
+    def attached(self) -> bool:
+        """Whether the container should be attached."""
+        return self.wanted and self._decision is not Decision.NONE and self.ignored_reason is None
+
+    @property
+    def serves_guest(self) -> bool:
+        """Whether it should have a guest: one that runs, or that will be started again."""
+        done = self._guest.record.done is not None
+        return self.attached and self._guest.plan is not None and not done and not self.guest_stopped_by_operator
+
+    def desired(self) -> Desired:
+        """Return what should be now."""
+        plan = self._guest.plan
+        if plan is None or not self.serves_guest:
+            return Desired(self.attached)
+        runs_on = self._guest.session is not None and not self.stopping
+        due = self._may_start() and boottime_s() >= self._guest.record.not_before_s
+        takes_over = plan.spec.address.takes_over
+        # A guest that learns its addresses at its start could do nothing with those of a later card.
+        hotplug = not takes_over and plan.kind.takes_cards and self._guest.takes_cards
+        return Desired(
+            attached=True,
+            takeover=takes_over,
+            guest=runs_on or due,
+            cards=plan.kind.most_cards,
+            ip_versions=plan.needed_versions,
+            hotplug=hotplug,
+            ready=self._guest.is_ready,
+        )
+
+    def due_s(self) -> float | None:
+        """Return in how many seconds its guest starts again, if it waits for that."""
+        if self.serves_guest and not self.desired().guest and self._may_start():
+            return max(0.0, self._guest.record.not_before_s - boottime_s())
+        return None
+
+    def _may_start(self) -> bool:
+        """Whether a guest may be started, once it is due: not in a container that stops or is paused."""
+        return not self.stopping and not self.container.paused
+
+    def pending(self) -> tuple[Pending, ...] | None:
+        """Return how its guest differs from one that would be started now; None if none runs, or it is not known."""
+        running = self._guest.record.process
+        if self._guest.session is None or running is None or not running.terms:
+            return None
+        config = self._context.config
+        try:
+            spec = parse_labels(self.container, config.policy)
+        except Rejected as error:
+            return (Pending("labels", "accepted", str(error)),)
+        return pending_of(running.terms, terms_of(spec, config.keys_of_starts)) if spec else None
