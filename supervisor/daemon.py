@@ -1,10 +1,10 @@
-"""`vtapd run`: puts everything together, and takes it down again with every guest left running.
+"""`vtapd run`: start all parts of the daemon, and end them again. Guests keep running.
 
 root task group
 ├─ reconciler    workers, Docker's events, resync
 ├─ HTTP          metrics and control
 ├─ watchdog      systemd
-└─ signals       SIGTERM and SIGINT end it, SIGHUP has it read its configuration again
+└─ signals       SIGTERM and SIGINT end it, SIGHUP reloads its configuration
 """
 
 import fcntl
@@ -29,7 +29,7 @@ from supervisor.edges.docker import Docker
 from supervisor.edges.qemu.spawn import find_user, forbid_core_dumps, mark_close_on_exec
 from supervisor.edges.records import Records
 from supervisor.edges.systemd.notify import notify, watchdog_interval_s
-from supervisor.errors import ConfigError, Transient
+from supervisor.errors import ConfigError
 from supervisor.guest.accelerator import Accelerator
 from supervisor.guest.confinement import Confinement
 from supervisor.guest.uids import UidPool
@@ -37,14 +37,11 @@ from supervisor.observability.metrics import Counters
 from supervisor.reload import Reloading
 from supervisor.version import program_version
 
-_BUS_RETRY_S = 5.0
-_SYSTEMD_RUNS = anyio.Path("/run/systemd/system")
-
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 async def run_daemon(config: Config, path: Path | None = None) -> None:
-    """Until SIGTERM or SIGINT. Raises a VtapdError when it cannot start. `path` is where SIGHUP has it look again."""
+    """Run until SIGTERM or SIGINT. Raises a VtapdError if it cannot start. SIGHUP reads the configuration at `path`."""
     user = find_user(config.guest.user)
     forbid_core_dumps()
     mark_close_on_exec()
@@ -71,7 +68,7 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
                 uids=uids,
                 accelerator=Accelerator(config.guest.qemu, user),
             )
-            await _reach_systemd(context)
+            await context.systemd.connect()
             reconciler = Reconciler(context)
             page = Page(counters.registry, lambda: sample_all(reconciler.statuses()))
             control = serve_control(config.control_socket, config.control.group, reconciler)
@@ -84,11 +81,11 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
                     tasks.start_soon(reloading.follow, hangups)
                     tasks.start_soon(context.accelerator.choose, config.guest.accel)
                     tasks.start_soon(confinement.prepare)
-                    tasks.start_soon(_follow_systemd, context, reconciler)
+                    tasks.start_soon(context.systemd.follow, reconciler.mark_all)
                     log.info("vtapd_started", version=program_version(), docker=engine, guests_run_as=user.name)
                     notify("READY=1", f"STATUS=watching Docker {engine}")
                 log.info("vtapd_stopped", guests="left running")
-            context.leave_systemd()
+            context.systemd.close()
         finally:
             with anyio.CancelScope(shield=True):
                 await docker.close()
@@ -96,7 +93,7 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
 
 @contextmanager
 def _own_folder(folder: Path) -> Iterator[None]:
-    """Make the run-time folder, and hold it against a second daemon as long as this one lives."""
+    """Create the run-time folder, and lock it against a second daemon while this one runs."""
     try:
         _make_visible(folder)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -114,7 +111,7 @@ def _own_folder(folder: Path) -> Iterator[None]:
 
 
 def _make_visible(folder: Path) -> None:
-    """Make it where there is none, whatever the umask: the control socket's group has to reach that."""
+    """Create the folder if it is missing, whatever the umask: the control socket's group must be able to enter it."""
     for path in (*reversed(folder.parents), folder):
         if not path.is_dir():
             path.mkdir()
@@ -128,34 +125,6 @@ async def _end_on_signal(scope: anyio.CancelScope) -> None:
             notify("STOPPING=1")
             scope.cancel()
             return
-
-
-async def _reach_systemd(context: Context) -> None:
-    """Connect to systemd, where it is the machine's init (man 3 sd_booted)."""
-    if not await _SYSTEMD_RUNS.is_dir():
-        return
-    from supervisor.edges.systemd.dbus import Systemd  # a sixth of the start-up time, needed nowhere else
-
-    try:
-        context.systemd = await Systemd.connect()
-        log.info("systemd_connected")
-    except Transient as error:
-        log.warning("systemd_unreachable", error=str(error))
-
-
-async def _follow_systemd(context: Context, reconciler: Reconciler) -> None:
-    """Put device rules back as soon as systemd has reloaded, which takes them away."""
-    while await _SYSTEMD_RUNS.is_dir():
-        if context.systemd is None:
-            await anyio.sleep(_BUS_RETRY_S)
-            await _reach_systemd(context)
-            reconciler.mark_all()
-            continue
-        try:
-            await context.systemd.follow_reloads(reconciler.mark_all)
-        except Transient as error:
-            log.warning("systemd_lost", error=str(error))
-        context.leave_systemd()
 
 
 async def _watchdog() -> None:

@@ -1,15 +1,12 @@
 """What all workers share: what guests share, the records, and what was found at the daemon's start."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from supervisor.container.early_attach import EarlyAttach
 from supervisor.container.record import ContainerRecords
 from supervisor.container.recovery import Leftovers
+from supervisor.container.systemd_link import SystemdLink
 from supervisor.guest.context import GuestContext
-
-if TYPE_CHECKING:
-    from supervisor.edges.systemd.dbus import Systemd  # loaded only under systemd
 
 
 @dataclass(kw_only=True)
@@ -19,11 +16,4 @@ class Context(GuestContext):
     records: ContainerRecords
     leftovers: Leftovers
     early_attach: EarlyAttach = field(default_factory=EarlyAttach)
-    systemd: "Systemd | None" = None
-    """If systemd is the machine's init and its bus answered."""
-
-    def leave_systemd(self) -> None:
-        """Close the connection, if there is one."""
-        if self.systemd is not None:
-            self.systemd.close()
-            self.systemd = None
+    systemd: SystemdLink = field(default_factory=SystemdLink)

@@ -8,7 +8,6 @@ import structlog
 from supervisor.container.attachment import Attachment, KernelStep
 from supervisor.container.context import Context
 from supervisor.container.description import Description
-from supervisor.container.device_access import tell_systemd
 from supervisor.container.record import ContainerRecord
 from supervisor.container.revocation import revoke_device
 from supervisor.core.attach.actions import (
@@ -189,9 +188,9 @@ class PlanExecutor:
         """Change nothing, and have systemd undo its part, if a device was revoked while systemd answered."""
         attachment, systemd = self.attachment(), self._context.systemd
         allowed = isinstance(action, AllowDevice)
-        await tell_systemd(systemd, attachment.cgroup, action.device, allowed=allowed)
+        await systemd.change_rule(attachment.cgroup, action.device, allowed=allowed)
         if self._is_outdated():
-            await tell_systemd(systemd, attachment.cgroup, action.device, allowed=False)
+            await systemd.change_rule(attachment.cgroup, action.device, allowed=False)
             return seen
         seen = await attachment.apply(action, self._link, seen)
         self._log_rule(action, attachment)

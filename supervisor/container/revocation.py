@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing
 import structlog
 
 from supervisor.container.context import Context
-from supervisor.container.device_access import open_rules, tell_systemd
+from supervisor.container.device_access import open_rules
 from supervisor.container.record import ContainerRecord
 from supervisor.core.devices.v1_rules import granted_devices
 from supervisor.core.model import Container, ContainerId, DeviceNumber, Incarnation, Record, short_id
@@ -33,7 +33,7 @@ async def revoke_device(context: Context, device: DeviceNumber, owner: Container
         record = context.records.of(holder)
         name = record.data.name if record.data else short_id(holder)
         try:
-            await _tell_systemd(context, record, device)
+            await _change_systemd_rule(context, record, device)
             _revoke(record, device)
         except VtapdError as error:
             said = f"container {owner_name}: its tap got the device number {device} of a tap that container {name} "
@@ -54,7 +54,7 @@ async def revoke_contested(context: Context) -> None:
     for device, holders in context.records.index.contested().items():
         for holder in holders:
             try:
-                await _tell_systemd(context, context.records.of(holder), device)
+                await _change_systemd_rule(context, context.records.of(holder), device)
                 _revoke(context.records.of(holder), device)
             except (VtapdError, OSError) as error:
                 log.error("contested_device_not_denied", container=short_id(holder), error=str(error))
@@ -75,17 +75,17 @@ async def deny_unrecorded(
     with closing(open_rules(cgroup)) as rules:
         for device in rules.observe_own() - recorded - granted:
             if device.major in majors:
-                await tell_systemd(context.systemd, cgroup, device, allowed=False)
+                await context.systemd.change_rule(cgroup, device, allowed=False)
                 rules.deny(device)
                 log.warning("unrecorded_device_denied", device=str(device))
 
 
-async def _tell_systemd(context: Context, record: ContainerRecord, device: DeviceNumber) -> None:
+async def _change_systemd_rule(context: Context, record: ContainerRecord, device: DeviceNumber) -> None:
     """The new tap must have the number now, so that the other container cannot have got it again meanwhile."""
     data = record.data
-    if context.systemd is not None and data is not None and not process.has_ended(data.incarnation):
+    if context.systemd.bus is not None and data is not None and not process.has_ended(data.incarnation):
         cgroup = cgroups.observe_cgroup(data.incarnation.pid)
-        await tell_systemd(context.systemd, cgroup, device, allowed=False)
+        await context.systemd.change_rule(cgroup, device, allowed=False)
 
 
 def _revoke(record: ContainerRecord, device: DeviceNumber) -> None:
