@@ -173,7 +173,7 @@ class LiveContainer:
         self._recovered = True
 
     def _check_network(self) -> None:
-        """Raises Transient for a guest without an interface, and Rejected for one that can be told no address."""
+        """Raises Transient for a guest without an interface, and Rejected for one that can get no address."""
         record, seen, plan = self._record.of(self.incarnation), self.executor.seen, self.guest.plan
         if not self.intent.serves_guest or record is None or seen is None or plan is None:
             return

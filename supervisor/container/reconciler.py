@@ -67,7 +67,7 @@ class Reconciler:
         return recorded
 
     def mark(self, container_id: ContainerId, event: Event | None = None) -> None:
-        """Have a container looked at, and Docker asked about it. A container that has just started comes first."""
+        """Mark a container, and have Docker asked about it. If it has just started, it may be attached before that."""
         worker = self.workers.get(container_id)
         if worker is not None:
             worker.mark(event, inspect=True)
@@ -76,7 +76,7 @@ class Reconciler:
         self._tasks.start_soon(self._work, worker)
 
     def mark_all(self) -> None:
-        """Have every container looked at that has a worker, without asking Docker."""
+        """Mark every container that has a worker, without asking Docker."""
         for worker in self.workers.values():
             worker.mark()
 

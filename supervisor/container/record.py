@@ -29,7 +29,7 @@ class ContainerRecord:
         self.revocations = 0
         """How often a device was taken off the record because another container's tap got its number."""
         self.on_revoked: Callable[[], object] = lambda: None
-        """Called after each revocation: the container needs another look."""
+        """Called after each revocation: the container needs another pass."""
         self._records = records
         self._index = index
         self._loaded = self._dirty = False

@@ -1,6 +1,6 @@
 """One container over all its runs: what is known of it, its record, its current run, and the last error.
 
-A look makes everything as it should be. After the last run it undoes what outlives a container.
+A pass makes everything as it should be. After the last run it undoes what outlives a container.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class TrackedContainer:
-    """`converge` it whenever something may have changed. `mark` is called when it needs another look."""
+    """`converge` it whenever something may have changed. `mark` is called when it needs another pass."""
 
     def __init__(
         self, context: Context, container_id: ContainerId, event: Event | None, mark: Callable[[], None]
@@ -42,7 +42,7 @@ class TrackedContainer:
         self.error: VtapdError | None = None
         """What failed last. A Permanent one holds until the container changes."""
         self.unconfirmed = False
-        """It was attached, and no look since then has confirmed that."""
+        """It was attached, and no pass since then has confirmed that."""
         self._context = context
         self._mark = mark
         start = context.early_attach.describe(event, context.config.attach.containers) if event is not None else None
@@ -90,7 +90,7 @@ class TrackedContainer:
         self.decide_again()
 
     def confirm(self) -> None:
-        """There is time for the look that confirms an attachment; Docker is asked if it was not asked before."""
+        """There is time to confirm the attachment: ask Docker if it was not asked before."""
         self.unconfirmed = False
         self.description.confirm()
 
@@ -102,7 +102,7 @@ class TrackedContainer:
     async def converge(self, tasks: anyio.abc.TaskGroup) -> Transient | None:
         """Take actions until everything is as it should be.
 
-        Returns the error if Docker did not answer, and the container was looked after by its last description.
+        Returns the error if Docker did not answer, so that the last description was used.
         """
         self.record.load()
         self.record.flush()
@@ -173,7 +173,7 @@ class TrackedContainer:
             self._context.counters.attach_seconds.observe(seconds)
             log.info("container_attached", after_s=round(seconds, 4))
         if first:
-            self.unconfirmed = True  # the next look sees whether the steps took effect, and the routes
+            self.unconfirmed = True  # the next pass sees whether the steps took effect, and the routes
 
     def _forget(self) -> None:
         """Undo what outlives a container's run: its symlink and its record."""

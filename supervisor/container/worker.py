@@ -1,6 +1,6 @@
-"""Look at one container whenever it is marked, and again after an error, with growing delays.
+"""Make passes over one container: whenever it is marked, and again after an error, with growing delays.
 
-One look at a time for each container. The workers of different containers run in parallel.
+A container has one pass at a time. The workers of different containers run in parallel.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ class Worker:
         return self.container.status()
 
     def mark(self, event: Event | None = None, *, inspect: bool = False) -> None:
-        """Something may have changed: look soon. With an event or `inspect`, ask Docker first."""
+        """Something may have changed: ask for a pass. With an event or `inspect`, it asks Docker first."""
         if inspect or event is not None:
             self.container.description.expire()
         if event is not None:
@@ -54,7 +54,7 @@ class Worker:
         self._mailbox.mark()
 
     def resync(self, *, inspect: bool) -> None:
-        """Look, and check that the guest's QEMU answers. With `inspect`, ask Docker first."""
+        """Ask for a pass, and check that the guest's QEMU answers. With `inspect`, the pass asks Docker first."""
         self.mark(inspect=inspect)
         if self.container.live is not None:
             self.container.live.check_guest()
@@ -73,7 +73,7 @@ class Worker:
         self.mark()
 
     def is_marked(self) -> bool:
-        """Whether it was marked since its last look began."""
+        """Whether it was marked since its last pass began."""
         return self._mailbox.is_marked()
 
     async def wait_converged(self, timeout_s: float) -> bool:
@@ -81,7 +81,7 @@ class Worker:
         return await self._mailbox.wait_converged(timeout_s)
 
     async def wait_for(self, reached: Callable[[ContainerStatus], bool], timeout_s: float) -> bool:
-        """Wait until the status is as asked, after a look that ends from now on. Returns False on timeout."""
+        """Wait until the status is as asked, after a pass that ends from now on. Returns False on timeout."""
         return await self._mailbox.wait_for(lambda: reached(self.status()), timeout_s)
 
     async def run(self) -> None:
@@ -90,9 +90,9 @@ class Worker:
         try:
             async with anyio.create_task_group() as self._tasks:
                 while True:
-                    self._mailbox.begin_look()
-                    due_s = await self._look()
-                    self._mailbox.end_look(converged=self._has_converged())
+                    self._mailbox.begin_pass()
+                    due_s = await self._pass()
+                    self._mailbox.end_pass(converged=self._has_converged())
                     if self.is_marked():
                         continue
                     if self.container.is_gone and not self._failures:
@@ -100,14 +100,14 @@ class Worker:
                     await self._rest(due_s)
         finally:
             self.container.close()
-            self._mailbox.end_look()
+            self._mailbox.end_pass()
 
     def _has_converged(self) -> bool:
         """Whether its state is an answer: not if the container only seemed to be gone, or is still to be confirmed."""
         return not self.container.unconfirmed and (not self._failures or self.container.error is not None)
 
     async def _rest(self, due_s: float | None) -> None:
-        """Wait until there is a reason to look. After an attach, confirm it as soon as no other container starts."""
+        """Wait until another pass is due. After an attach it is due as soon as no other container starts."""
         if not self.container.unconfirmed:
             await self._mailbox.wait(due_s)
             return
@@ -116,8 +116,8 @@ class Worker:
                 await self._mailbox.wait(_QUIET_S)
         self.container.confirm()
 
-    async def _look(self) -> float | None:
-        """Look once. Returns in how many seconds the next look is due, if it is due without a mark."""
+    async def _pass(self) -> float | None:
+        """Make one pass. Returns in how many seconds the next one is due, if it is due without a mark."""
         try:
             unanswered = await self.container.converge(self._tasks)
         except (Transient, Permanent) as error:

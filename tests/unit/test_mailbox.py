@@ -11,10 +11,10 @@ SOON_S, LONG_S = 0.01, 60.0
 def test_mark_during_a_look_asks_for_another_one() -> None:
     mailbox = Mailbox()
     mailbox.mark()
-    mailbox.begin_look()
+    mailbox.begin_pass()
     assert not mailbox.is_marked()
     mailbox.mark()
-    mailbox.end_look(converged=True)
+    mailbox.end_pass(converged=True)
     assert mailbox.is_marked()
 
 
@@ -32,14 +32,14 @@ def test_wait_converged_waits_for_the_look_after_the_mark() -> None:
     async def wait() -> list[bool]:
         mailbox = Mailbox()
         answers = [await mailbox.wait_converged(SOON_S)]
-        mailbox.begin_look()
-        mailbox.end_look(converged=True)
+        mailbox.begin_pass()
+        mailbox.end_pass(converged=True)
         answers.append(await mailbox.wait_converged(SOON_S))
         mailbox.mark()
         answers.append(await mailbox.wait_converged(SOON_S))
-        mailbox.begin_look()
+        mailbox.begin_pass()
         mailbox.mark()
-        mailbox.end_look(converged=True)
+        mailbox.end_pass(converged=True)
         answers.append(await mailbox.wait_converged(SOON_S))
         return answers
 
@@ -54,9 +54,9 @@ def test_wait_for_is_asked_after_each_look_until_it_holds() -> None:
             nonlocal looks
             while looks < 3:
                 await anyio.lowlevel.checkpoint()
-                mailbox.begin_look()
+                mailbox.begin_pass()
                 looks += 1
-                mailbox.end_look()
+                mailbox.end_pass()
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(look)
