@@ -1,0 +1,114 @@
+"""A worker's passes over a container, with a Docker that answers as told. No namespace is entered."""
+
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import anyio
+import pytest
+
+from supervisor.config import Config
+from supervisor.container.early_attach import EarlyAttach
+from supervisor.container.record import ContainerRecords
+from supervisor.container.recovery import Leftovers
+from supervisor.container.worker import Worker
+from supervisor.core.model import Container, ContainerId, Pid, Record
+from supervisor.edges.records import Records
+from supervisor.errors import Step, Transient
+from supervisor.observability.metrics import Counters
+from tests.unit.things import ID, NAME, container
+
+if TYPE_CHECKING:
+    from supervisor.container.context import Context
+
+Inspect = Callable[[ContainerId], Awaitable[Container | None]]
+SOON_S = 10.0
+
+
+@pytest.fixture
+def init() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that stands for a container's init."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        yield process
+        process.kill()
+
+
+def worker_with(inspect: Inspect, folder: Path) -> Worker:
+    """One whose Docker answers by this function; what else it would need is not there."""
+    context = SimpleNamespace(
+        config=Config(),
+        docker=SimpleNamespace(inspect=inspect),
+        counters=Counters(),
+        records=ContainerRecords(Records(folder)),
+        leftovers=Leftovers(),
+        early_attach=EarlyAttach(),
+    )
+    return Worker(cast("Context", context), ID)
+
+
+def test_worker_ends_if_docker_does_not_know_the_container(tmp_path: Path) -> None:
+    async def inspect(_id: ContainerId) -> Container | None:
+        return None
+
+    async def run() -> Worker:
+        worker = worker_with(inspect, tmp_path)
+        with anyio.fail_after(SOON_S):
+            await worker.run()
+        return worker
+
+    assert anyio.run(run).status().state == "attaching"
+
+
+def test_worker_asks_again_if_docker_does_not_answer(tmp_path: Path) -> None:
+    answers: list[Transient | None] = [Transient("Docker does not answer", step=Step.DOCKER), None]
+    errors: list[str | None] = []
+
+    async def inspect(_id: ContainerId) -> Container | None:
+        errors.append(worker.status().reason)
+        if error := answers.pop(0):
+            raise error
+        return None
+
+    worker = worker_with(inspect, tmp_path)
+
+    async def run() -> None:
+        with anyio.fail_after(SOON_S):
+            await worker.run()
+
+    anyio.run(run)
+    assert errors == [None, f"container {ID[:12]}: Docker does not answer"]
+
+
+def test_container_on_the_hosts_network_is_ignored_until_it_ends(
+    tmp_path: Path, init: "subprocess.Popen[bytes]"
+) -> None:
+    running = replace(container(network_mode="host"), pid=Pid(init.pid))
+
+    async def inspect(_id: ContainerId) -> Container | None:
+        return running if init.poll() is None else None
+
+    async def run() -> None:
+        worker = worker_with(inspect, tmp_path)
+        with anyio.fail_after(SOON_S):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(worker.run)
+                assert await worker.wait_for(lambda status: status.state == "detached", SOON_S)
+                status = worker.status()
+                assert (status.name, status.reason) == (NAME, "it uses the host's network (--network host)")
+                assert await worker.wait_converged(SOON_S)
+                worker.reload()
+                assert await worker.wait_converged(SOON_S)
+                with pytest.raises(Transient, match="is full"):
+                    worker.change(refuse)
+                init.kill()
+                init.wait()
+                worker.mark(inspect=True)
+
+    def refuse(_record: Record) -> Record:
+        raise Transient("the disk is full", step=Step.RECORD)
+
+    anyio.run(run)
+    assert not list(tmp_path.iterdir())
