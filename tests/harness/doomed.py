@@ -14,7 +14,6 @@ from .device_programs import DevicePrograms
 from .killing_daemon import ACTION, END
 from .machine import Machine
 from .observe import Network, device_rules, links, network
-from .views import InspectView, parse_inspect
 from .waiting import eventually
 
 CONFIG = {"attach": {"resync": "10m"}}
@@ -62,11 +61,6 @@ class KillingDaemon(Daemon):
 
     def _traced(self, kind: str) -> list[str]:
         return [line.removeprefix(kind) for line in self.trace.read_text().splitlines() if line.startswith(kind)]
-
-    def inspect(self, name: str) -> InspectView:
-        status, body = ask(self.control_socket, "GET", f"/containers/{name}")
-        assert status == 200, body
-        return parse_inspect(body)
 
     def order(self, verb: str, container: Container) -> None:
         """What `vtapd detach`, `attach`, `stop` and `start` do. Raises OSError when the daemon ends first."""

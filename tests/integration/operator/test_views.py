@@ -6,12 +6,23 @@ import pytest
 
 from tests.harness.containers import Containers
 from tests.harness.daemon import Daemon
+from tests.harness.views import InspectView, PsView, parse_inspect, parse_ps
 from tests.harness.waiting import CommandFailed, eventually
+
+
+def shown(vtapd: Daemon, name: str) -> InspectView:
+    return parse_inspect(vtapd.command("inspect", name, "--json").stdout)
+
+
+def listed(vtapd: Daemon) -> dict[str, PsView]:
+    return {row.name: row for row in parse_ps(vtapd.command("ps", "--json").stdout)}
 
 
 def test_inspect_of_a_plain_container(vtapd: Daemon, containers: Containers) -> None:
     container = containers.run().await_attached()
-    view = vtapd.await_state(container.name, "attached")
+    vtapd.await_state(container.name, "attached")
+    view = shown(vtapd, container.name)
+    assert view == vtapd.inspect(container.name), "the command prints something else than the control socket answers"
     assert (view.id, view.name, view.pid, view.guest) == (container.id, container.name, container.pid, None)
     assert view.netns in {f"/var/run/netns/{container.id12}", f"/proc/{container.pid}/ns/net"}
     (eth0,) = view.interfaces
@@ -28,11 +39,13 @@ def test_inspect_of_a_plain_container(vtapd: Daemon, containers: Containers) -> 
 
 def test_inspect_of_a_guest(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest(args="hi there")
-    view = vtapd.await_state(guest.name, "running", "ready")
-    shown = view.only_guest
-    assert (shown.kind, shown.kernel, shown.pid) == ("rumprun", "/hello.bin", guest.qemu())
-    assert (shown.memory_mib, shown.cpus, shown.restarts, shown.last_exit, shown.history) == (64, 1, 0, None, [])
-    assert any(guest.id in word for word in shown.command), "the command line does not name the container"
+    vtapd.await_state(guest.name, "running", "ready")
+    view = shown(vtapd, guest.name)
+    assert view == vtapd.inspect(guest.name), "the command prints something else than the control socket answers"
+    its = view.only_guest
+    assert (its.kind, its.kernel, its.pid) == ("rumprun", "/hello.bin", guest.qemu())
+    assert (its.memory_mib, its.cpus, its.restarts, its.last_exit, its.history) == (64, 1, 0, None, [])
+    assert any(guest.id in word for word in its.command), "the command line does not name the container"
     (eth0,) = view.interfaces
     assert eth0.addresses == [f"{guest.address}/{guest.endpoint.prefix}"], "the addresses are not the guest's"
     assert eth0.tap is not None
@@ -43,14 +56,14 @@ def test_inspect_of_a_guest(vtapd: Daemon, containers: Containers) -> None:
 def test_container_is_found_by_name_and_id(vtapd: Daemon, containers: Containers, by: str) -> None:
     container = containers.run().await_attached()
     asked = {"name": container.name, "id": container.id, "short id": container.id12}[by]
-    assert vtapd.inspect(asked).id == container.id
+    assert shown(vtapd, asked).id == container.id
 
 
 def test_ps_lists_all_containers(vtapd: Daemon, containers: Containers) -> None:
     plain, guest = containers.run().await_attached(), containers.serving_guest()
     rejected = containers.run(labels={"vtapd.kernel": "/hello.bin", "vtapd.memory": "lots"})
     vtapd.await_state(rejected.name, "rejected")
-    rows = {row.name: row for row in vtapd.ps()}
+    rows = listed(vtapd)
     assert rows[plain.name].state == "attached"
     assert rows[rejected.name].state == "rejected"
     row = rows[guest.name]
@@ -66,12 +79,12 @@ def test_ps_lists_all_containers(vtapd: Daemon, containers: Containers) -> None:
 
 def test_tables_contain_the_essentials(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
-    listed = vtapd.command("ps").stdout
-    assert re.search(rf"{guest.name}.*(running|ready)", listed), listed
-    assert guest.address in listed
-    shown = vtapd.command("inspect", guest.name).stdout
+    table = vtapd.command("ps").stdout
+    assert re.search(rf"{guest.name}.*(running|ready)", table), table
+    assert guest.address in table
+    details = vtapd.command("inspect", guest.name).stdout
     for word in (guest.tap_name, guest.endpoint.mac, guest.address, "/hello.bin"):
-        assert word in shown, shown
+        assert word in details, details
 
 
 def test_inspect_of_an_unknown_container_fails(vtapd: Daemon) -> None:
@@ -84,9 +97,9 @@ def test_inspect_of_an_unknown_container_fails(vtapd: Daemon) -> None:
 def test_removed_container_is_forgotten(vtapd: Daemon, containers: Containers) -> None:
     container = containers.run().await_attached()
     container.remove()
-    eventually(lambda: container.name not in {row.name for row in vtapd.ps()}, "ps lists it no longer")
+    eventually(lambda: container.name not in listed(vtapd), "ps lists it no longer")
     with pytest.raises(CommandFailed):
-        vtapd.inspect(container.name)
+        shown(vtapd, container.name)
 
 
 def test_log_lines_are_json_events(vtapd: Daemon, containers: Containers) -> None:
