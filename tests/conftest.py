@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from tests.harness.containers import Containers
 from tests.harness.current_daemon import CurrentDaemon
 from tests.harness.daemon import Daemon, Tables
 from tests.harness.docker_proxy import DockerProxy
+from tests.harness.dockerd import CgroupView
 from tests.harness.footprint import containers_that_leave_nothing
 from tests.harness.machine import Machine, sweep
+from tests.harness.mounts import hide_netns_folder
 
 HERE = Path(__file__).parent
 WITH_A_MACHINE = (HERE / "integration", HERE / "prometheus", HERE / "security")
@@ -64,17 +67,42 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("machine", views, indirect=True, scope="session")
 
 
+class Machines:
+    """At most one machine for each view of cgroups, from its first test to the end of the session."""
+
+    def __init__(self) -> None:
+        self._made: dict[CgroupView, Machine] = {}
+
+    def get(self, view: CgroupView) -> Machine:
+        if view not in self._made:
+            self._made[view] = Machine(view).__enter__()
+        return self._made[view]
+
+    def close(self) -> None:
+        with ExitStack() as stack:
+            for machine in self._made.values():
+                stack.callback(machine.close)
+
+
 @pytest.fixture(scope="session")
-def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    """By its parameter: `host` sees this machine's own cgroups, `v2` nothing but version 2."""
+def machines() -> Iterator[Machines]:
     if os.geteuid() != 0:
         pytest.skip("needs root: network namespaces, dockerd, macvtap")
     if missing := [command for command in COMMANDS if shutil.which(command) is None]:
         pytest.skip(f"not installed: {', '.join(missing)}; `make test` installs them")
     sweep()
-    with Machine(request.param) as machine:
-        yield machine
-        shutil.rmtree(machine.run_dir, ignore_errors=True)
+    hide_netns_folder()
+    machines = Machines()
+    yield machines
+    machines.close()
+
+
+@pytest.fixture(scope="session")
+def machine(request: pytest.FixtureRequest, machines: Machines) -> Iterator[Machine]:
+    """By its parameter: `host` sees this machine's own cgroups, `v2` nothing but version 2."""
+    machine = machines.get(request.param)
+    yield machine
+    shutil.rmtree(machine.run_dir, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -134,7 +134,6 @@ def test_guest_is_replaced_if_all_records_and_sockets_are_deleted(
     assert guest.qemu() != qemu
 
 
-@pytest.mark.alone  # every starting daemon removes dangling symlinks, also those of other tests
 def test_records_and_symlinks_of_removed_containers_are_deleted(
     no_vtapd: None, machine: Machine, current_daemon: CurrentDaemon, containers: Containers
 ) -> None:
