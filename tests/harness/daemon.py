@@ -13,7 +13,7 @@ from urllib.parse import quote
 from .control import ask
 from .machine import REPOSITORY, Machine
 from .metrics import Metrics
-from .processes import end, is_alive, run
+from .processes import Process, end, is_alive, run
 from .views import InspectView, PsView, parse_inspect, parse_ps
 from .waiting import CommandFailed, eventually
 
@@ -79,7 +79,7 @@ class Daemon:
         self.privileges = privileges
         self.config_file = machine.home / "vtapd.toml"
         self.log_file = machine.home / "vtapd.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
 
     @property
     def run_dir(self) -> Path:
@@ -94,27 +94,31 @@ class Daemon:
         assert self.process is not None, "the daemon was not started"
         return self.process.pid
 
-    def launch(self) -> subprocess.Popen[bytes]:
+    def launch(self) -> Process:
         """Starts the process and waits for nothing; for daemons that are expected to refuse."""
         self.config_file.write_text(format_toml(self.config))
-        notify = self.machine.home / "notify"
-        argv = [
+        with self.log_file.open("wb") as log:
+            self.process = subprocess.Popen(
+                self.argv(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.source,
+                env=self.env(),
+                pass_fds=(self.machine.namespace.fd,),
+            )
+        return self.process
+
+    def argv(self) -> list[str]:
+        return [
             *self.machine.dockerd.entered(),
             *("setpriv", "--pdeathsig", "TERM", "--"),
             *self.privileges,
             *(*self.program, "run", "--config", str(self.config_file)),
         ]
-        with self.log_file.open("wb") as log:
-            self.process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.source,
-                env=environment(NOTIFY_SOCKET=str(notify), PYTHONPATH=str(self.source)),
-                pass_fds=(self.machine.namespace.fd,),
-            )
-        return self.process
+
+    def env(self) -> dict[str, str]:
+        return environment(NOTIFY_SOCKET=str(self.machine.home / "notify"), PYTHONPATH=str(self.source))
 
     def start(self) -> "Daemon":
         """Returns when the daemon has told READY=1 as `man 3 sd_notify` has it."""
@@ -159,7 +163,7 @@ class Daemon:
             process.kill()
             process.wait(10)
             raise AssertionError(f"vtapd run did not end within {deadline_s:g} s:\n{self.log_tail()}") from None
-        return process.returncode, self.log_file.read_text()
+        return process.wait(0), self.log_file.read_text()
 
     # Commands of the product
 

@@ -1,4 +1,4 @@
-"""`vtapd run`, except that it ends itself by SIGKILL right after a named change to the world.
+"""A fork server of `vtapd run`, except that this ends itself by SIGKILL right after a named change to the world.
 
     python -m tests.harness.killing_daemon PLAN TRACE run --config FILE
 
@@ -29,6 +29,8 @@ from supervisor.edges.docker import Docker
 from supervisor.edges.kernel import device_rules_v2
 from supervisor.edges.kernel.links import Links
 from supervisor.edges.qemu.qmp import QmpSession
+
+from .fork_server import serve
 
 PLAIN: tuple[tuple[Any, str], ...] = (
     *((os, name) for name in ("mkdir", "mknod", "symlink", "rename", "unlink", "chmod", "fchmod", "chown")),
@@ -162,4 +164,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(main)

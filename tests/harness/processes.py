@@ -6,10 +6,24 @@ import stat
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from .waiting import CommandFailed, eventually
 
 COMMAND_TIMEOUT_S = 60.0
+
+
+class Process(Protocol):
+    """What tests need of subprocess.Popen."""
+
+    pid: int
+
+    @property
+    def returncode(self) -> int | None: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
 
 
 def run(
@@ -77,7 +91,7 @@ def descriptors_of_device(pid: int, device: tuple[int, int]) -> list[int]:
     return found
 
 
-def end(process: subprocess.Popen[bytes], grace_s: float) -> int:
+def end(process: Process, grace_s: float) -> int:
     """SIGTERM, then SIGKILL after `grace_s`; the exit status."""
     if process.poll() is None:
         process.terminate()

@@ -1,6 +1,7 @@
 """killing_daemon.py counts every change: the same procedures under strace."""
 
 import typing
+from contextlib import closing
 
 import pytest
 
@@ -20,7 +21,7 @@ def test_every_change_is_counted(no_vtapd: None, machine: Machine, containers: C
     bench = Bench(machine, containers)
     bench.daemon.count()
     log = machine.home / "strace.log"
-    with straced(bench.daemon.pid, log):
+    with closing(bench.daemon), straced(bench.daemon.pid, log):
         for name, way in (CARDS | ORDERS | WAYS).items():
             stage = way.prepare(bench)
             way.act(bench, stage)

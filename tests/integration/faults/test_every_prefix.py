@@ -25,7 +25,7 @@ TWICE_BY_CHANCE = "process.send_signal pidfd_send_signal"
 def bench(no_vtapd: None, machine: Machine, containers: Containers) -> Iterator[Bench]:
     bench = Bench(machine, containers)
     yield bench
-    bench.daemon.kill()
+    bench.daemon.close()
 
 
 def changes_of(bench: Bench, way: Way) -> list[str]:
