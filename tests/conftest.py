@@ -14,13 +14,13 @@ from tests.harness.daemon import Daemon, Tables
 from tests.harness.docker_proxy import DockerProxy
 from tests.harness.dockerd import CgroupView
 from tests.harness.footprint import containers_that_leave_nothing
+from tests.harness.groups import DurationWriter, GroupScheduling, sort_longest_first
 from tests.harness.machine import Machine, sweep
 from tests.harness.mounts import hide_netns_folder
 
 HERE = Path(__file__).parent
 WITH_A_MACHINE = (HERE / "integration", HERE / "prometheus", HERE / "security")
 TEST_TIMEOUT_S = 90
-LONGEST = "test_every_prefix.py"
 COMMANDS = (
     "dockerd",
     "docker",
@@ -36,7 +36,13 @@ COMMANDS = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-durations", action="store_true", help="record how long each group of tests took")
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--write-durations") and not _is_worker(config):
+        config.pluginmanager.register(DurationWriter())
     config.addinivalue_line("markers", "integration: needs root, Docker and QEMU; makes a network of its own")
     config.addinivalue_line("markers", "both_cgroups: run on a machine with cgroup v1 and on one with v2")
     config.addinivalue_line("markers", "alone: nothing else may run on the machine; `make test` runs it by itself")
@@ -48,8 +54,19 @@ def _has_a_machine(path: Path) -> bool:
     return any(folder in path.parents for folder in WITH_A_MACHINE)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name != LONGEST)  # for pytest-xdist, which hands files out in this order
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")  # pytest-xdist sets it
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> GroupScheduling | None:
+    return GroupScheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+@pytest.hookimpl(trylast=True)  # after pytest has put tests of one machine together
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if _is_worker(config):
+        sort_longest_first(items)
     for item in items:
         if _has_a_machine(item.path):
             item.add_marker(pytest.mark.integration)
