@@ -6,6 +6,8 @@ DESTDIR ?=
 KEEP ?=
 MINUTES ?= 15
 SEED ?=
+# More than cores: tests wait for Docker and for guests half of the time.
+WORKERS ?= $(shell echo $$(($$(nproc) * 3 / 2)))
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -23,7 +25,7 @@ SYSTEMD_NEEDS := qemu-system-x86_64 mmdebstrap mke2fs gcc ld dpkg-deb dpkg-shlib
 
 .PHONY: help
 help:  ## list what can be made
-	@awk -F ':|## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$3 }' Makefile
+	@awk -F ':|## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$3 }' Makefile
 
 .PHONY: demo
 demo: need-demo $(VENV)/.run  ## show the main job from start to end, then clean up; KEEP=1 leaves it running
@@ -34,11 +36,20 @@ demo-stop:  ## end a demo that KEEP=1 left running
 	@$(SUDO) $(PY) -m tests.demo --stop
 
 .PHONY: test
-test: need-test lint test-unit test-images  ## run all tests, in Dockers of their own
-	# Two at once may disturb each other; what failed beside another test must pass by itself.
-	$(SUDO) $(PY) -m pytest -n 2 --dist loadfile -m "not alone" $(TESTS) || \
+test: need-test $(VENV)/.dev  ## run all tests, in Dockers of their own
+	@.ci/beside "$(MAKE) test-integration" "$(MAKE) lint" "$(MAKE) test-unit"
+
+.PHONY: test-integration
+test-integration: need-test test-images  ## run the tests that need root, a Docker and QEMU
+	@$(PY) -m compileall -q supervisor tests  # or each start of a daemon compiles where Python may write no bytecode
+	# Tests may disturb each other; what failed beside other tests must pass by itself.
+	$(SUDO) $(PY) -m pytest -n $(WORKERS) --dist loadgroup --durations=30 $(PYTEST) -m "not alone" $(TESTS) || \
 		$(SUDO) $(PY) -m pytest --last-failed --last-failed-no-failures none -m "not alone" $(TESTS)
 	$(SUDO) $(PY) -m pytest -m alone tests/integration tests/security
+
+.PHONY: test-durations
+test-durations:  ## record how long each group of tests takes, by which `make test` orders them
+	@$(MAKE) test-integration PYTEST=--write-durations
 
 .PHONY: test-images
 test-images: need-test $(VENV)/.dev  # before tests that run side by side would each build them
