@@ -6,7 +6,7 @@ it was. What only a start can change is kept as it is, and logged.
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,22 +65,22 @@ class Reloading:
         changed = differing_keys(old, new)
         user = find_user(new.guest.user)
         moves = "metrics.listen" in changed
-        server = await self._metrics.listen(new) if moves else None
-        try:
-            confinement = await self._confinement(new, user, changed)
-        except VtapdError:
+        with ExitStack() as undo:
+            server = await self._metrics.listen(new) if moves else None
             if server is not None:
-                server.close()
-            raise
+                undo.callback(server.close)
+            confinement = await self._confinement(new, user, changed)
+            undo.pop_all()
         if moves:
             self._metrics.switch_to(server)
-        if confinement is not context.confinement:
-            context.confinement.close()
+        replaced = context.confinement
         context.config, context.confinement = new, confinement
         context.uids = context.uids.reconfigured(user, new.uids)
-        context.docker.timeout_s = new.docker.timeout
         if {"guest.qemu", "guest.user"} & set(changed):
             context.accelerator = Accelerator(new.guest.qemu, user)
+        if confinement is not replaced:
+            await replaced.close()
+        context.docker.timeout_s = new.docker.timeout
         with suppress(FileNotFoundError):  # it was removed: then there is nothing to protect
             give_to_group(new.control_socket, new.control.group)
         configure_logs(new.log.level, new.log.format)

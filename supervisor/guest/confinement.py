@@ -72,14 +72,18 @@ class Confinement:
             sandbox = self._sandbox
         return LaunchEnvironment(str(program), sandbox.start) if sandbox else LaunchEnvironment(str(program))
 
-    def close(self) -> None:
-        """Let go of the sandbox. A QEMU that runs in it keeps it."""
+    async def close(self) -> None:
+        """Close the sandbox, after one that is being built is complete. A QEMU that runs in it keeps it."""
+        async with self._building:
+            self._discard()
+
+    def _discard(self) -> None:
         if self._sandbox is not None:
             self._sandbox.close()
             self._sandbox = self._identity = None
 
     async def _build(self, program: Path) -> None:
-        self.close()
+        self._discard()
         try:
             self._sandbox = await self._proven(program)
             log.info("sandbox_built", program=str(program))
