@@ -15,8 +15,8 @@ WORDS = re.compile(
     r"|a look|nobody|somebody|anybody|everybody|beside|he|him|his)\b",
     re.IGNORECASE,
 )
-NOT_PROSE = re.compile(r"\bas nobody\b|[`\"']nobody[`\"']|user nobody|nobody:|\"tell\"")
-"""The name of a user, and a word of this list in quotes."""
+NOT_PROSE = re.compile(r"\bas nobody\b|[`\"']nobody[`\"']|user nobody|nobody:|\"tell\"|\.ci/beside")
+"""The names of a user and of a script, and a word of this list in quotes."""
 UNREADABLE = (".json", ".png", ".ico")
 READ = ("*.md", ".ci", "Makefile", "config", "supervisor", "systemd", "tests/docs")
 NOT_YET = (
