@@ -15,7 +15,7 @@ from supervisor.core.report.schema import (
 )
 from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.edges.clock import boottime_s
-from supervisor.edges.kernel.netns import NETNS_DIR
+from supervisor.edges.kernel.netns_symlinks import NETNS_DIR
 
 
 def summary(status: ContainerStatus) -> Summary:

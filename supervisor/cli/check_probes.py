@@ -23,7 +23,7 @@ from supervisor.core.report.findings import Finding
 from supervisor.edges import threads
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.docker import Docker
-from supervisor.edges.kernel import cgroups, host, netns, tap, vhost
+from supervisor.edges.kernel import cgroups, host, netns, netns_symlinks, tap, vhost
 from supervisor.edges.kernel.device_rules_v1 import CgroupV1Rules
 from supervisor.edges.kernel.device_rules_v2 import CgroupV2Rules
 from supervisor.edges.kernel.links import Links
@@ -124,7 +124,7 @@ async def probe_run_dir(machine: Machine) -> Finding:
 
 
 async def probe_netns_dir(_: Machine) -> Finding:
-    return findings.judge_netns_dir(str(netns.NETNS_DIR), writable=host.is_writable(netns.NETNS_DIR))
+    return findings.judge_netns_dir(str(netns_symlinks.NETNS_DIR), writable=host.is_writable(netns_symlinks.NETNS_DIR))
 
 
 async def probe_user(machine: Machine) -> Finding:

@@ -39,9 +39,8 @@ from supervisor.core.model import (
     Tap,
 )
 from supervisor.edges.clock import boottime_s
-from supervisor.edges.kernel import cgroups, ifreq, netns, rootfs, tap
+from supervisor.edges.kernel import cgroups, device_nodes, ifreq, netns, netns_symlinks, rootfs, tap
 from supervisor.edges.kernel.links import Links
-from supervisor.edges.kernel.ready_mark import observe_ready_mark, set_ready_mark
 
 KernelStep = (
     LinkNetns
@@ -124,11 +123,11 @@ class Attachment:
         slots = {entry.slot for entry in recorded}
         return Seen(
             incarnation=self.incarnation,
-            netns_link=netns.observe_link(link_name),
+            netns_link=netns_symlinks.observe_symlink(link_name),
             interfaces=seen,
             rules=self.rules.observe(frozenset(devices)) if devices else frozenset(),
-            nodes=rootfs.observe_nodes(self.dev, slots, {device.major for device in devices}),
-            ready=observe_ready_mark(self.dev),
+            nodes=device_nodes.observe_nodes(self.dev, slots, {device.major for device in devices}),
+            ready=device_nodes.observe_ready_mark(self.dev),
             at_s=now_s,
         )
 
@@ -146,7 +145,7 @@ class Attachment:
         """Take one step, and return what is there now. Nothing but GiveBack lets other tasks run meanwhile."""
         match step:
             case LinkNetns():
-                netns.link_netns(link_name, self.incarnation.pid)
+                netns_symlinks.create_symlink(link_name, self.incarnation.pid)
                 return replace(seen, netns_link=self.incarnation.pid)
             case CreateTap(interface, name):
                 return _with_interface(seen, SeenInterface(interface, self._create(name, interface), fresh=True))
@@ -165,14 +164,14 @@ class Attachment:
                 self.rules.deny(device)
                 return replace(seen, rules=seen.rules - {device})
             case MakeNode(slot, device):
-                rootfs.make_node(self.dev, slot, device)
+                device_nodes.make_node(self.dev, slot, device)
                 return replace(seen, nodes=(*_other_nodes(seen, slot), (slot, device)))
             case RemoveNode(slot, device):
-                rootfs.remove_node(self.dev, slot, device)
+                device_nodes.remove_node(self.dev, slot, device)
                 return replace(seen, nodes=_other_nodes(seen, slot))
             case MarkReady() | UnmarkReady():
                 is_ready = isinstance(step, MarkReady)
-                set_ready_mark(self.dev, is_ready)
+                device_nodes.set_ready_mark(self.dev, is_ready)
                 return replace(seen, ready=is_ready)
             case TakeOver(original, its_tap):
                 return self._take_over(original, its_tap, seen)

@@ -28,7 +28,7 @@ from supervisor.core.attach.plan import is_attached, next_action
 from supervisor.core.attach.state import Desired, Seen
 from supervisor.core.devices.bpf_rules import RUNC_DEFAULTS, Rule, parse_rule
 from supervisor.core.model import Incarnation, Interface, short_id
-from supervisor.edges.kernel import netns, rootfs
+from supervisor.edges.kernel import device_nodes, netns_symlinks
 from supervisor.errors import Permanent, Step, Transient
 from supervisor.guest.controller import GuestController
 from supervisor.guest.qemu_process import SocketPaths
@@ -120,7 +120,7 @@ class PlanExecutor:
     def _observe(self, desired: Desired) -> Seen:
         self._revocations = self._record.revocations
         if self._record.data is None and not desired.attached:
-            return Seen(self._incarnation, netns.observe_link(self._link))
+            return Seen(self._incarnation, netns_symlinks.observe_symlink(self._link))
         with_routes = self.attached or self._guest.plan is not None
         record = self._record.of(self._incarnation)
         seen = self.attachment().observe(self._link, record, with_routes=with_routes)
@@ -212,14 +212,14 @@ class PlanExecutor:
             raise Transient("Docker was not asked yet which devices it may open", step=Step.DEVICE_RULE)
         if container.privileged:
             return (Rule(),)
-        asked = [*container.device_rules, *rootfs.rules_of_devices(container.devices)]
+        asked = [*container.device_rules, *device_nodes.rules_of_devices(container.devices)]
         return (*RUNC_DEFAULTS, *(parse_rule(text) for text in asked))
 
 
 def forget(action: DeleteRecord | UnlinkNetns, seen: Seen, record: ContainerRecord, paths: SocketPaths) -> Seen:
     """Take one of the last actions of every undo. They need no container."""
     if isinstance(action, UnlinkNetns):
-        netns.unlink_netns(paths.name)
+        netns_symlinks.remove_symlink(paths.name)
         return replace(seen, netns_link=None)
     record.delete()
     paths.remove()

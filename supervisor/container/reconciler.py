@@ -19,7 +19,7 @@ from supervisor.core.formats.docker_event import Event
 from supervisor.core.model import ContainerId
 from supervisor.core.report.lookup import find_container
 from supervisor.core.report.status import ContainerStatus
-from supervisor.edges.kernel import netns
+from supervisor.edges.kernel import netns_symlinks
 from supervisor.errors import Permanent, Transient
 
 _RECONNECT = Backoff(first_s=0.1, last_s=5.0)
@@ -51,7 +51,7 @@ class Reconciler:
             recorded = await self._take_stock()
             for container_id in dict.fromkeys((*recorded, *self._listed)):
                 self.mark(container_id)
-            netns.unlink_dangling()
+            netns_symlinks.remove_dangling()
             self._context.records.sweep(self.workers)
             self._tasks.start_soon(self._follow_docker)
             self._tasks.start_soon(self._resync)

@@ -17,7 +17,7 @@ from supervisor.container.device_access import open_rules
 from supervisor.container.record import ContainerRecord
 from supervisor.core.devices.v1_rules import granted_devices
 from supervisor.core.model import Container, ContainerId, DeviceNumber, Incarnation, Record, short_id
-from supervisor.edges.kernel import cgroups, process, rootfs, tap
+from supervisor.edges.kernel import cgroups, device_nodes, process, rootfs, tap
 from supervisor.errors import ContainerGone, Step, Transient, VtapdError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -71,7 +71,7 @@ async def deny_unrecorded(
     cgroup = cgroups.observe_cgroup(incarnation.pid)
     data = record.of(incarnation)
     recorded = {entry.device for entry in data.taps} if data else set()
-    granted = granted_devices([*container.device_rules, *rootfs.rules_of_devices(container.devices)])
+    granted = granted_devices([*container.device_rules, *device_nodes.rules_of_devices(container.devices)])
     with closing(open_rules(cgroup)) as rules:
         for device in rules.observe_own() - recorded - granted:
             if device.major in majors:
@@ -128,6 +128,6 @@ def _remove_nodes(record: Record, device: DeviceNumber) -> None:
                 return
             for entry in record.taps:
                 if entry.device == device:
-                    rootfs.remove_node(dev, entry.slot, device)
+                    device_nodes.remove_node(dev, entry.slot, device)
     except VtapdError as error:
         log.warning("stale_node_stays", device=str(device), held_by=record.name, error=str(error))

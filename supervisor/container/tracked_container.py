@@ -19,7 +19,7 @@ from supervisor.core.attach.state import Desired, Seen
 from supervisor.core.formats.docker_event import Event
 from supervisor.core.model import ContainerId, Incarnation, Record, short_id
 from supervisor.core.report.status import ContainerStatus
-from supervisor.edges.kernel import netns, process
+from supervisor.edges.kernel import netns_symlinks, process
 from supervisor.errors import Permanent, Step, Transient, VtapdError
 from supervisor.guest.qemu_process import SocketPaths
 from supervisor.observability.log_setup import NameInLog
@@ -177,7 +177,7 @@ class TrackedContainer:
 
     def _forget(self) -> None:
         """Undo what outlives a container's run: its symlink and its record."""
-        seen = Seen(None, netns.observe_link(short_id(self.id)))
+        seen = Seen(None, netns_symlinks.observe_symlink(short_id(self.id)))
         paths = SocketPaths(self._context.config.run_dir, self.id)
         while action := next_action(self.id, self.name, Desired(attached=False), seen, self.record.data):
             assert isinstance(action, UnlinkNetns | DeleteRecord), "nothing else is left of a container that ended"

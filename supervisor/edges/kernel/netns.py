@@ -1,4 +1,4 @@
-"""Network namespaces: their symlinks under /var/run/netns, and doing something inside one.
+"""Network namespaces: calling a function inside one, and descriptors that reach into one.
 
 `setns` (man 2 setns) acts on the calling thread. What is a few system calls happens in the caller's own, which is back
 before anything else can run in it; where a process is started, it is a thread that is thrown away afterwards.
@@ -7,11 +7,10 @@ pyroute2's `netns=` is not used: it forks, and creates a namespace whose name wa
 
 import asyncio
 import os
-import re
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -21,10 +20,6 @@ from supervisor.core.model import Pid
 from supervisor.errors import ContainerGone, Permanent, Step, Transient
 
 T = TypeVar("T")
-
-NETNS_DIR = Path("/var/run/netns")
-_OURS = re.compile(r"[0-9a-f]{12}")
-_TARGET = re.compile(r"/proc/(\d+)/ns/net")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,48 +186,3 @@ def is_own(pid: Pid) -> bool:
         return Path(f"/proc/{pid}/ns/net").samefile("/proc/thread-self/ns/net")
     except OSError:
         return True
-
-
-def observe_link(name: str) -> Pid | None:
-    """To whose namespace the symlink of this name leads, or None when there is none that vtapd would have made."""
-    try:
-        target = os.readlink(f"{NETNS_DIR}/{name}")  # noqa: PTH115  # each look does it; a Path takes twice as long
-    except OSError:
-        return None
-    match = _TARGET.fullmatch(target)
-    return Pid(int(match[1])) if match else None
-
-
-def link_netns(name: str, pid: Pid) -> None:
-    """Make the symlink, or turn it to this process. Raises Permanent when the name is somebody else's.
-
-    Under no other name first: of a daemon that is killed in between, that one would stay for ever.
-    """
-    path = f"{NETNS_DIR}/{name}"
-    if observe_link(name) is None and os.path.lexists(path):
-        raise Permanent(f"{path} exists and is not vtapd's", step=Step.NETNS, remedy=f"remove it: ip netns del {name}")
-    try:
-        with suppress(FileExistsError):
-            NETNS_DIR.mkdir()
-            NETNS_DIR.chmod(0o755)  # whatever the umask: it is everybody's
-        with suppress(FileNotFoundError):
-            os.unlink(path)  # noqa: PTH108  # an attach waits for it; a Path takes longer
-        os.symlink(f"/proc/{pid}/ns/net", path)  # noqa: PTH211  # an attach waits for it; a Path takes longer
-    except OSError as error:
-        raise Permanent(
-            f"cannot link {path}: {error.strerror}", step=Step.NETNS, remedy=f"make {NETNS_DIR} writable"
-        ) from error
-
-
-def unlink_netns(name: str) -> None:
-    """Remove the symlink; nothing when it is gone."""
-    (NETNS_DIR / name).unlink(missing_ok=True)
-
-
-def unlink_dangling() -> None:
-    """Remove symlinks of the kind that `link_netns` makes whose process has ended: they lead nowhere."""
-    if not NETNS_DIR.is_dir():
-        return
-    for path in NETNS_DIR.iterdir():
-        if _OURS.fullmatch(path.name) and observe_link(path.name) is not None and not path.exists():
-            path.unlink(missing_ok=True)

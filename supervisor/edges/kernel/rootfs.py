@@ -13,7 +13,7 @@ from supervisor import linux
 from supervisor.core.kinds.entry import Unbootable
 from supervisor.core.kinds.examination import examine
 from supervisor.core.kinds.kind import HEAD_BYTES, Image
-from supervisor.core.model import DeviceNumber, Pid
+from supervisor.core.model import Pid
 from supervisor.errors import ContainerGone, Permanent, Rejected, Step, Transient
 
 _CHUNK_BYTES = 1 << 20
@@ -163,75 +163,3 @@ def _find_markers(descriptor: int, markers: frozenset[bytes], limit_bytes: int) 
                 "label vtapd.kernel: the file grows while it is read", step=Step.KERNEL, remedy="leave it alone"
             )
     return frozenset(found)
-
-
-def observe_nodes(dev: int, slots: set[int], majors: set[int]) -> tuple[tuple[int, DeviceNumber], ...]:
-    """Those /dev/tapN among the slots that are character devices of these major numbers, with their numbers."""
-    nodes = ((slot, _node_device(dev, slot)) for slot in sorted(slots))
-    return tuple((slot, device) for slot, device in nodes if device is not None and device.major in majors)
-
-
-def make_node(dev: int, slot: int, device: DeviceNumber) -> None:
-    """Make /dev/tap<slot>, mode 0600; an older tap's node of that name is replaced.
-
-    Raises Permanent when something else has the name. Under no other name first: of a daemon that is killed in between,
-    that one would stay, and may lead to another container's tap one day.
-    """
-    before = _node_device(dev, slot)
-    if before is not None and before.major != device.major:
-        remedy = "remove or rename it in the image"
-        raise Permanent(f"the container has a /dev/tap{slot} of its own", step=Step.NODE, remedy=remedy)
-    try:
-        if before is not None:
-            os.unlink(f"tap{slot}", dir_fd=dev)
-        os.mknod(f"tap{slot}", 0o600 | stat.S_IFCHR, os.makedev(device.major, device.minor), dir_fd=dev)
-    except OSError as error:
-        raise Permanent(
-            f"cannot make /dev/tap{slot} in the container: {error.strerror}",
-            step=Step.NODE,
-            remedy="vtapd needs CAP_MKNOD and DeviceAllow=char-macvtap rwm, which systemd looks up when it starts the "
-            "service (systemctl restart vtapd), and the container's /dev must be writable",
-        ) from error
-
-
-def _node_device(dev: int, slot: int) -> DeviceNumber | None:
-    """The number of /dev/tap<slot>; 0:0 when that is no character device, None when there is nothing."""
-    try:
-        status = os.stat(f"tap{slot}", dir_fd=dev, follow_symlinks=False)
-    except OSError:
-        return None
-    rdev = status.st_rdev if stat.S_ISCHR(status.st_mode) else 0
-    return DeviceNumber(os.major(rdev), os.minor(rdev))
-
-
-def remove_node(dev: int, slot: int, device: DeviceNumber) -> None:
-    """Remove /dev/tap<slot> if it still has this number; nothing when it is gone.
-
-    Raises Transient where it cannot be removed.
-    """
-    if _node_device(dev, slot) != device:
-        return
-    try:
-        os.unlink(f"tap{slot}", dir_fd=dev)
-    except (FileNotFoundError, IsADirectoryError):
-        return  # the container was quicker
-    except OSError as error:
-        raise Transient(
-            f"cannot remove /dev/tap{slot} from the container: {error.strerror}",
-            step=Step.NODE,
-            remedy="the container's /dev must be writable",
-        ) from error
-
-
-def rules_of_devices(devices: tuple[tuple[str, str], ...]) -> list[str]:
-    """Device rules such as `c 10:200 rwm` for paths of the host; a path that is gone or no device opens nothing."""
-    rules = []
-    for path, access in devices:
-        try:
-            status = Path(path).stat()
-        except OSError:
-            continue
-        if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
-            kind = "c" if stat.S_ISCHR(status.st_mode) else "b"
-            rules.append(f"{kind} {os.major(status.st_rdev)}:{os.minor(status.st_rdev)} {access or 'rwm'}")
-    return rules

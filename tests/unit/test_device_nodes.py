@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.edges.kernel.ready_mark import observe_ready_mark, set_ready_mark
+from supervisor.edges.kernel.device_nodes import observe_ready_mark, set_ready_mark
 from supervisor.errors import Transient
 
 NAME = "vtapd-ready"
