@@ -48,10 +48,10 @@ def find_socket(config_path: str = CONFIG_PATH) -> str:
 
     A file that cannot be read is not reported here: that is the daemon's part, and `vtapd check-config`'s.
     """
-    import tomllib  # only needed if neither --socket nor VTAPD_SOCKET is given
-
     try:
         with open(config_path, "rb") as file:
+            import tomllib  # slow to load; only this needs it
+
             run_dir = tomllib.load(file)["attach"]["run_dir"]
     except (OSError, ValueError, LookupError, TypeError):
         run_dir = RUN_DIR
