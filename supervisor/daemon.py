@@ -30,9 +30,7 @@ from supervisor.edges.qemu.spawn import find_user, forbid_core_dumps, mark_close
 from supervisor.edges.records import Records
 from supervisor.edges.systemd.notify import notify, watchdog_interval_s
 from supervisor.errors import ConfigError
-from supervisor.guest.accelerator import Accelerator
-from supervisor.guest.confinement import Confinement
-from supervisor.guest.uids import UidPool
+from supervisor.guest.settings import Settings
 from supervisor.observability.metrics import Counters
 from supervisor.reload import Reloading
 from supervisor.version import program_version
@@ -51,22 +49,15 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
             engine = await docker.version()
             counters = Counters()
             leftovers = Leftovers()
-            confinement = Confinement(config.guest.qemu, config.guest.sandbox, config.run_dir, user)
-            uids = UidPool(user, config.uids)
+            settings = await Settings.of(config, user)
             for pid in leftovers.guests():
-                uids.note_running(pid)
-            if config.guest.sandbox == "required":
-                await confinement.launch_environment()  # or the daemon does not start
-            records = ContainerRecords(Records(config.run_dir))
+                settings.uids.note_running(pid)
             context = Context(
-                config=config,
+                settings=settings,
                 docker=docker,
-                records=records,
+                records=ContainerRecords(Records(config.run_dir)),
                 counters=counters,
                 leftovers=leftovers,
-                confinement=confinement,
-                uids=uids,
-                accelerator=Accelerator(config.guest.qemu, user),
             )
             await context.systemd.connect()
             reconciler = Reconciler(context)
@@ -79,8 +70,8 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
                     await tasks.start(reconciler.run)
                     tasks.start_soon(_watchdog)
                     tasks.start_soon(reloading.follow, hangups)
-                    tasks.start_soon(context.accelerator.choose, config.guest.accel)
-                    tasks.start_soon(confinement.prepare)
+                    tasks.start_soon(settings.accelerator.choose, config.guest.accel)
+                    tasks.start_soon(settings.confinement.prepare)
                     tasks.start_soon(context.systemd.follow, reconciler.mark_all)
                     log.info("vtapd_started", version=program_version(), docker=engine, guests_run_as=user.name)
                     notify("READY=1", f"STATUS=watching Docker {engine}")

@@ -1,7 +1,7 @@
-"""SIGHUP: the configuration is read again, and what it says counts from then on. Guests that run are never touched.
+"""Reload the configuration on SIGHUP. Guests that run are never touched.
 
-All of a new file counts, or nothing: one that is wrong, or asks for what this machine cannot do, leaves the daemon as
-it was. What only a start can change is kept as it is, and logged.
+A new file takes effect as a whole, or not at all: if it is wrong, or asks for what this machine cannot do, the daemon
+keeps the one before. A key that needs a restart keeps its value, and that is logged.
 """
 
 import time
@@ -17,17 +17,14 @@ from supervisor.api.metrics_server import MetricsServer
 from supervisor.config import Config, load_config
 from supervisor.container.context import Context
 from supervisor.container.reconciler import Reconciler
-from supervisor.core.model import User
 from supervisor.edges.qemu.spawn import find_user
 from supervisor.edges.systemd.notify import notify
 from supervisor.edges.unix_sockets import give_to_group
 from supervisor.errors import VtapdError
-from supervisor.guest.accelerator import Accelerator
-from supervisor.guest.confinement import Confinement
 from supervisor.observability.log_setup import configure_logs
 
 FIXED = ("docker.host", "attach.run_dir")
-"""Where the daemon's containers and its records are: another one's are not to be taken for them."""
+"""Where the daemon's containers and its records are. Those of another place must not be taken for them."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -42,7 +39,7 @@ class Reloading:
         self._metrics = metrics
 
     async def follow(self, hangups: AsyncIterator[object]) -> None:
-        """One reload for each signal, for ever."""
+        """Reload at each signal, for ever."""
         async for _ in hangups:
             await self.reload()
 
@@ -59,52 +56,38 @@ class Reloading:
         notify("READY=1", "STATUS=watching Docker, reloaded")
 
     async def _take(self, file: Config) -> list[str]:
-        """The keys by which it differs from what counted before. Raises a VtapdError, and then nothing has changed."""
-        context, old = self._context, self._context.config
-        new = _with_fixed(old, file)
-        changed = differing_keys(old, new)
-        user = find_user(new.guest.user)
+        """Use the configuration from now on. Return the keys that changed.
+
+        Raises a VtapdError if this machine cannot do what it asks for, and then nothing has changed.
+        """
+        old = self._context.settings
+        config = _with_fixed(old.config, file)
+        changed = differing_keys(old.config, config)
         moves = "metrics.listen" in changed
-        with ExitStack() as undo:
-            server = await self._metrics.listen(new) if moves else None
+        with ExitStack() as undone:
+            server = await self._metrics.listen(config) if moves else None
             if server is not None:
-                undo.callback(server.close)
-            confinement = await self._confinement(new, user, changed)
-            undo.pop_all()
+                undone.callback(server.close)
+            new = await old.reconfigured(config, find_user(config.guest.user))
+            undone.pop_all()
+        self._context.settings = new
         if moves:
             self._metrics.switch_to(server)
-        replaced = context.confinement
-        context.config, context.confinement = new, confinement
-        context.uids = context.uids.reconfigured(user, new.uids)
-        if {"guest.qemu", "guest.user"} & set(changed):
-            context.accelerator = Accelerator(new.guest.qemu, user)
-        if confinement is not replaced:
-            await replaced.close()
-        context.docker.timeout_s = new.docker.timeout
+        self._context.docker.timeout_s = config.docker.timeout
         with suppress(FileNotFoundError):  # it was removed: then there is nothing to protect
-            give_to_group(new.control_socket, new.control.group)
-        configure_logs(new.log.level, new.log.format)
-        for key in differing_keys(new, file):
-            kept, asked = _value(new, key), _value(file, key)
+            give_to_group(config.control_socket, config.control.group)
+        configure_logs(config.log.level, config.log.format)
+        for key in differing_keys(config, file):
+            kept, asked = _value(config, key), _value(file, key)
             log.warning("config_key_needs_restart", key=key, kept=kept, asked=asked, until="systemctl restart vtapd")
         self._reconciler.reload()
+        if new.confinement is not old.confinement:
+            await old.confinement.close()
         return changed
-
-    async def _confinement(self, new: Config, user: User, changed: list[str]) -> Confinement:
-        """Return the confinement for guests that start from now on.
-
-        Raises a VtapdError if the configuration requires a sandbox and QEMU cannot have one.
-        """
-        if not {"guest.qemu", "guest.sandbox", "guest.user"} & set(changed):
-            return self._context.confinement
-        confinement = Confinement(new.guest.qemu, new.guest.sandbox, new.run_dir, user)
-        if new.guest.sandbox == "required":
-            await confinement.launch_environment()
-        return confinement
 
 
 def differing_keys(old: Config, new: Config) -> list[str]:
-    """As paths, such as guest.memory."""
+    """Return the keys whose values differ, as paths such as guest.memory."""
     return [
         f"{table.name}.{key.name}"
         for table in msgspec.structs.fields(Config)

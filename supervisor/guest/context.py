@@ -1,4 +1,4 @@
-"""What all guests share: the configuration, Docker, the counters, and what decides how a QEMU is started."""
+"""What all guests share: the settings, Docker, and the counters."""
 
 import random
 from collections.abc import Callable
@@ -8,19 +8,34 @@ from supervisor.config import Config
 from supervisor.edges.docker import Docker
 from supervisor.guest.accelerator import Accelerator
 from supervisor.guest.confinement import Confinement
+from supervisor.guest.settings import Settings
 from supervisor.guest.uids import UidPool
 from supervisor.observability.metrics import Counters
 
 
 @dataclass(kw_only=True)
 class GuestContext:
-    """The part of the daemon's context that guests use. A reload replaces what it changes."""
+    """The part of the daemon's context that guests use."""
 
-    config: Config
+    settings: Settings
+    """A reload replaces them as a whole; the rest stays for the life of the daemon."""
     docker: Docker
     counters: Counters
-    confinement: Confinement
-    uids: UidPool
-    accelerator: Accelerator
     chance: Callable[[], float] = random.random
     """Spreads restart delays; in [0, 1)."""
+
+    @property
+    def config(self) -> Config:
+        return self.settings.config
+
+    @property
+    def confinement(self) -> Confinement:
+        return self.settings.confinement
+
+    @property
+    def uids(self) -> UidPool:
+        return self.settings.uids
+
+    @property
+    def accelerator(self) -> Accelerator:
+        return self.settings.accelerator
