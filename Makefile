@@ -11,7 +11,7 @@ WORKERS ?= $(shell echo $$(($$(nproc) * 3 / 2)))
 
 VENV := .venv
 PY := $(VENV)/bin/python
-# Only what must be done as root is; whoever is not root is asked by sudo.
+# Only what needs root is run as root; sudo asks users who are not root.
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env=DOCKER_HOST)
 
 DEMO_NEEDS := dockerd docker qemu-system-x86_64 ip iptables nsenter umount gcc ld apparmor_parser
