@@ -42,7 +42,7 @@ test: need-test $(VENV)/.dev  ## run all tests, in Dockers of their own
 .PHONY: test-integration
 test-integration: need-test test-images  ## run the tests that need root, a Docker and QEMU
 	@$(PY) -m compileall -q supervisor tests  # or each start of a daemon compiles where Python may write no bytecode
-	# Tests may disturb each other; what failed beside other tests must pass by itself.
+	# Tests may disturb each other; what failed among other tests must pass by itself.
 	$(SUDO) $(PY) -m pytest -n $(WORKERS) --dist loadgroup --durations=30 $(PYTEST) -m "not alone" $(TESTS) || \
 		$(SUDO) $(PY) -m pytest --last-failed --last-failed-no-failures none -m "not alone" $(TESTS)
 	$(SUDO) $(PY) -m pytest -m alone tests/integration tests/security
