@@ -80,9 +80,9 @@ def main() -> int:
         console.print(f"the table in {README.relative_to(REPOSITORY)} is of this run")
     if asked.record:
         record(figures)
-    problems = [said for _, said in worse(figures)] if asked.check else []
-    for said in problems:
-        print(said, file=sys.stderr)
+    problems = [message for _, message in worse(figures)] if asked.check else []
+    for message in problems:
+        print(message, file=sys.stderr)
     return 1 if problems else 0
 
 

@@ -35,10 +35,10 @@ def test_configuration_is_read_from_the_command_line(serving: Guest) -> None:
     expected = {"config": "command line", "cmdline": "web a b", "env": ["K=V", "SPACE=a b"], "addr": "10.0.2.15"}
     assert expected.items() <= info.items()
     assert (info["mask"], info["gw"], info["mtu"]) == ("24", "10.0.2.2", 1500)
-    said = serving.console().splitlines()
+    printed = serving.console().splitlines()
     for line in ("cmdline: web a b", "env: K=V", "env: SPACE=a b", "addr: 10.0.2.15", "mask: 24", "gw: 10.0.2.2"):
-        assert line in said
-    assert "hello: serving on 10.0.2.15:80" in said
+        assert line in printed
+    assert "hello: serving on 10.0.2.15:80" in printed
 
 
 def test_module_takes_precedence_over_command_line_and_mtu_is_used(tmp_path: Path) -> None:

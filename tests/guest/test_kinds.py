@@ -106,8 +106,8 @@ def test_command_line_is_parsed(tmp_path: Path, kind: str, line: str, expected: 
     initrd.write_bytes(b"070701")
     with booted_as(tmp_path, kind, line, "-initrd", str(initrd)) as guest:
         guest.wait_for(SERVING)
-        told = guest.info()
-    assert {key: told[key] for key in expected} == expected
+        info = guest.info()
+    assert {key: info[key] for key in expected} == expected
 
 
 def test_hermit_passes_its_options_as_variables(tmp_path: Path) -> None:
@@ -120,8 +120,8 @@ def test_hermit_passes_its_options_as_variables(tmp_path: Path) -> None:
 def test_nanos_reads_the_configuration_in_its_image(tmp_path: Path) -> None:
     with booted_from_disk(tmp_path, f"{NANOS} en1.ip6addr=fd00::2 environment.A=b debug_exit=t") as guest:
         guest.wait_for(SERVING)
-        told = guest.info()
-    assert (told["gw"], told["ip6"], told["env"], told["words"]) == ("10.0.2.2", "fd00::2", ["A=b"], ["debug_exit=t"])
+        info = guest.info()
+    assert (info["gw"], info["ip6"], info["env"], info["words"]) == ("10.0.2.2", "fd00::2", ["A=b"], ["debug_exit=t"])
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_nanos_completes_missing_settings(tmp_path: Path, line: str, mask: str, 
 
 
 @pytest.mark.parametrize(
-    ("kind", "line", "said"),
+    ("kind", "line", "message"),
     [
         ("unikraft", "vtapd", ""),
         ("unikraft", f"-- netdev.ip={CARD}", ""),
@@ -149,12 +149,12 @@ def test_nanos_completes_missing_settings(tmp_path: Path, line: str, mask: str, 
         ("nanos", NANOS, ""),
     ],
 )
-def test_without_a_readable_address_dhcp_is_used(tmp_path: Path, kind: str, line: str, said: str) -> None:
+def test_without_a_readable_address_dhcp_is_used(tmp_path: Path, kind: str, line: str, message: str) -> None:
     """A Nanos kernel that QEMU loads reads no words at all; Unikraft reads none after the sixtieth."""
     with booted_as(tmp_path, kind, line) as guest:
         guest.wait_for("net: asking for an address by DHCP\n")
         guest.wait_for(SERVING)
-        assert said in guest.console()
+        assert message in guest.console()
 
 
 def test_unikraft_accepts_a_gateway_off_the_link(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_hermit_and_mirage_have_built_in_addresses(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "line", "said"),
+    ("kind", "line", "message"),
     [
         (
             "unikraft",
@@ -188,14 +188,14 @@ def test_hermit_and_mirage_have_built_in_addresses(tmp_path: Path) -> None:
         ("osv", f"{OSV} --env= web", "the required argument for option '--env' is missing\n"),
     ],
 )
-def test_refused_words_end_the_guest_with_status_0(tmp_path: Path, kind: str, line: str, said: str) -> None:
+def test_refused_words_end_the_guest_with_status_0(tmp_path: Path, kind: str, line: str, message: str) -> None:
     with booted_as(tmp_path, kind, line) as guest:
         assert guest.process.wait(DEADLINE_S) == 0
-        assert said in guest.console()
+        assert message in guest.console()
 
 
 @pytest.mark.parametrize(
-    ("kind", "line", "said"),
+    ("kind", "line", "message"),
     [
         ("osv", "--ip=eth0,10.0.2.15 web", "incorrect parameter on --ip\n\n[backtrace]\n"),
         ("mirage", f"--ipv4={ADDRESS}", "Solo5: solo5_exit(64) called\nSolo5: Halted\n"),
@@ -203,9 +203,9 @@ def test_refused_words_end_the_guest_with_status_0(tmp_path: Path, kind: str, li
         ("mirage", f'--solo5:quiet {MIRAGE} "web', 'quoted or both")\nSolo5: Halted\n'),
     ],
 )
-def test_refused_words_halt_the_guest(tmp_path: Path, kind: str, line: str, said: str) -> None:
+def test_refused_words_halt_the_guest(tmp_path: Path, kind: str, line: str, message: str) -> None:
     with booted_as(tmp_path, kind, line) as guest:
-        guest.wait_for(said)
+        guest.wait_for(message)
         assert guest.process.poll() is None
 
 

@@ -56,9 +56,9 @@ def test_all_members_of_the_configuration_are_read(tmp_path: Path) -> None:
     )
     with booted(tmp_path, "-append", config, *drive) as guest:
         guest.wait_for("serving on")
-        told = guest.info()
-    assert (told["hostname"], told["ip6"], told["gw6"]) == ("my_app", "fd00::15/64", "fd00::1")
-    assert (told["mounts"], told["env"]) == ([BLK], ["DNS_RESOLVER=10.0.2.3", "A=b c"])
+        info = guest.info()
+    assert (info["hostname"], info["ip6"], info["gw6"]) == ("my_app", "fd00::15/64", "fd00::1")
+    assert (info["mounts"], info["env"]) == ([BLK], ["DNS_RESOLVER=10.0.2.3", "A=b c"])
 
 
 @pytest.mark.parametrize(

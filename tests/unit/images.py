@@ -162,9 +162,9 @@ def answered(asking: Generator[Span, bytes, Answer], content: bytes) -> Answer:
 
 def read(content: bytes) -> Elf:
     """Parse an ELF file."""
-    said = answered(read_elf(content[:HEAD_BYTES], len(content)), content)
-    assert said is not None
-    return said
+    parsed = answered(read_elf(content[:HEAD_BYTES], len(content)), content)
+    assert parsed is not None
+    return parsed
 
 
 def examined(content: bytes) -> Image | Unbootable:

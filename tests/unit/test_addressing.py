@@ -29,9 +29,9 @@ def test_takeover_gives_the_guest_the_containers_addresses() -> None:
 
 
 def test_static_address_goes_to_the_first_card() -> None:
-    told = interfaces_of(CARDS, AddressPlan("static", OWN, "172.17.0.1"))
-    assert told == (replace(BARE[0], addresses=(OWN,), routes=(Route(4, "", 0, "172.17.0.1"),)), BARE[1])
-    assert told[0].gateway() == "172.17.0.1"
+    result = interfaces_of(CARDS, AddressPlan("static", OWN, "172.17.0.1"))
+    assert result == (replace(BARE[0], addresses=(OWN,), routes=(Route(4, "", 0, "172.17.0.1"),)), BARE[1])
+    assert result[0].gateway() == "172.17.0.1"
     assert interfaces_of(CARDS, AddressPlan("static", OWN))[0].routes == ()
 
 
@@ -171,8 +171,8 @@ def test_guest_gets_addresses_and_gateways_that_match(
         if gateway := nic.gateway(family):
             assert first is not None
             assert ipaddress.ip_address(gateway) in ipaddress.ip_interface(str(first)).network
-    told = {*nic.addresses, *(part.split()[1] for part in nic.withheld)}
-    assert all(address in told or str(address) in told for address in addresses), (
+    result = {*nic.addresses, *(part.split()[1] for part in nic.withheld)}
+    assert all(address in result or str(address) in result for address in addresses), (
         "an address is neither given nor withheld"
     )
 

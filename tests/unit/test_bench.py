@@ -38,8 +38,8 @@ def _file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_ratio_is_worse_if_it_grew_by_a_third(before: float, now: float, direction: Direction, is_worse: bool) -> None:
     recorded.record({"row": [figure([before] * 3, direction)]})
-    told = recorded.worse({"row": [figure([now, 100 * now, 0.01 * now], direction)]})
-    assert [row for row, _ in told] == ["row"] * is_worse
+    result = recorded.worse({"row": [figure([now, 100 * now, 0.01 * now], direction)]})
+    assert [row for row, _ in result] == ["row"] * is_worse
 
 
 def test_figures_that_depend_on_load_are_not_recorded() -> None:

@@ -117,9 +117,9 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("text", "said"), WRONG)
-def test_wrong_file_is_rejected_with_the_path_of_the_key(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said) as caught:
+@pytest.mark.parametrize(("text", "message"), WRONG)
+def test_wrong_file_is_rejected_with_the_path_of_the_key(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
         load(tmp_path, text)
     assert str(tmp_path / "vtapd.toml") in str(caught.value)
 

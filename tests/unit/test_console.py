@@ -25,9 +25,9 @@ LINES = st.sampled_from(
 
 def outcome(chunks: list[bytes]) -> tuple[Verdict | None, bool, str, int]:
     scanner = ConsoleScanner(RUMPRUN.console)
-    told = sum(scanner.feed(chunk) for chunk in chunks)
+    result = sum(scanner.feed(chunk) for chunk in chunks)
     scanner.close()
-    return scanner.verdict, scanner.ended, scanner.last_line, told
+    return scanner.verdict, scanner.ended, scanner.last_line, result
 
 
 @given(st.lists(LINES, max_size=12), st.data())
@@ -86,8 +86,8 @@ def test_last_line_without_newline_counts_when_the_console_closes() -> None:
     assert not scanner.feed(b"FATAL TRAP: 13")
     assert not scanner.ended
     scanner.close()
-    told = (scanner.verdict, scanner.ended, scanner.last_line)
-    assert told == (Verdict("guest-panic"), True, "FATAL TRAP: 13")
+    result = (scanner.verdict, scanner.ended, scanner.last_line)
+    assert result == (Verdict("guest-panic"), True, "FATAL TRAP: 13")
 
 
 def test_later_line_overrules_an_earlier_one() -> None:

@@ -40,8 +40,8 @@ def test_plain_content_is_raw(head: bytes) -> None:
     ],
 )
 def test_disk_image_format_given_as_raw_is_refused_with_the_remedy(head: bytes, name: str) -> None:
-    said = rf"label vtapd.disk.0='/disk.img' is refused; .*qemu-img convert.*is a {name} image"
-    with pytest.raises(Rejected, match=said):
+    message = rf"label vtapd.disk.0='/disk.img' is refused; .*qemu-img convert.*is a {name} image"
+    with pytest.raises(Rejected, match=message):
         check("raw", head.ljust(512, b"\0"))
 
 
@@ -53,7 +53,7 @@ def test_qcow2_is_accepted_only_if_the_label_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "said"),
+    ("head", "message"),
     [
         (b"\0" * 512, "the file is no qcow2 image"),
         (b"QFI\xfb", "the file is no qcow2 image"),
@@ -64,8 +64,8 @@ def test_qcow2_is_accepted_only_if_the_label_says_so() -> None:
         (qcow2(incompatible=1 << 2), "not in an external data file"),
     ],
 )
-def test_header_that_names_other_files_is_refused(head: bytes, said: str) -> None:
-    with pytest.raises(Rejected, match=rf"label vtapd.disk.0=.*{said}"):
+def test_header_that_names_other_files_is_refused(head: bytes, message: str) -> None:
+    with pytest.raises(Rejected, match=rf"label vtapd.disk.0=.*{message}"):
         check("qcow2", head)
 
 

@@ -13,16 +13,16 @@ def answer(**changes: Any) -> dict[str, Any]:  # Docker's JSON
 
 
 def test_engine() -> None:
-    said = {"ServerVersion": "24.0.7", "CgroupVersion": "2", "CgroupDriver": "systemd", "Name": "host"}
-    engine = parse_engine(said)
+    data = {"ServerVersion": "24.0.7", "CgroupVersion": "2", "CgroupDriver": "systemd", "Name": "host"}
+    engine = parse_engine(data)
     assert (engine.version, engine.cgroup_version, engine.cgroup_driver) == ("24.0.7", "2", "systemd")
     with pytest.raises(msgspec.ValidationError):
         parse_engine({"ServerVersion": 24})
 
 
-@pytest.mark.parametrize("said", [{}, {"Config": None}, {"Config": {"Labels": None}}])
-def test_image_without_labels(said: object) -> None:
-    assert parse_image_labels(said) == {}
+@pytest.mark.parametrize("data", [{}, {"Config": None}, {"Config": {"Labels": None}}])
+def test_image_without_labels(data: object) -> None:
+    assert parse_image_labels(data) == {}
 
 
 def test_image_labels() -> None:
@@ -72,7 +72,7 @@ def test_what_is_no_container_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "addresses"),
+    ("data", "addresses"),
     [
         ({"IPAddress": "10.0.0.2", "IPPrefixLen": 24, "Gateway": "10.0.0.1"}, (("10.0.0.2", 24, "10.0.0.1"),)),
         ({"IPAddress": "10.0.0.2", "IPPrefixLen": 24}, (("10.0.0.2", 24, ""),)),
@@ -82,8 +82,8 @@ def test_what_is_no_container_is_refused() -> None:
         ({}, ()),
     ],
 )
-def test_endpoint_has_the_addresses_that_are_valid(said: object, addresses: tuple[tuple[str, int, str], ...]) -> None:
-    container, _ = parse_container(answer(NetworkSettings={"Networks": {"net": said}}))
+def test_endpoint_has_the_addresses_that_are_valid(data: object, addresses: tuple[tuple[str, int, str], ...]) -> None:
+    container, _ = parse_container(answer(NetworkSettings={"Networks": {"net": data}}))
     assert container.endpoints == (Endpoint("net", "", addresses),)
 
 

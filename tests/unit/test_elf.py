@@ -18,11 +18,11 @@ def test_notes_are_read_in_both_widths(wide: bool) -> None:
 @pytest.mark.parametrize("wide", [True, False])
 def test_notes_are_read_anywhere_in_the_file(wide: bool) -> None:
     text = Part(1, bytes(5_000_000))
-    said = read(elf(notes(NOTES), text, notes(NOTES), wide=wide))
-    assert said.notes_by_segment == (READ, READ)
-    assert said.notes == READ + READ
-    assert [segment.memory_bytes for segment in said.loads] == [5_000_000]
-    assert said.note_segments[1].file.offset > 5_000_000
+    parsed = read(elf(notes(NOTES), text, notes(NOTES), wide=wide))
+    assert parsed.notes_by_segment == (READ, READ)
+    assert parsed.notes == READ + READ
+    assert [segment.memory_bytes for segment in parsed.loads] == [5_000_000]
+    assert parsed.note_segments[1].file.offset > 5_000_000
 
 
 def test_content_that_is_not_elf_gives_none() -> None:
@@ -43,9 +43,9 @@ def test_truncated_notes_are_not_read() -> None:
 @pytest.mark.parametrize("offset", [1 << 20, (1 << 64) - 8])
 def test_spans_beyond_the_file_are_not_requested(offset: int) -> None:
     """`answered` asserts it."""
-    said = read(elf(notes(NOTES, offset=offset, size=(1 << 64) - 1), table=64))
-    assert said.notes == ()
-    assert said.note_segments[0].file.is_beyond(1 << 63)
+    parsed = read(elf(notes(NOTES, offset=offset, size=(1 << 64) - 1), table=64))
+    assert parsed.notes == ()
+    assert parsed.note_segments[0].file.is_beyond(1 << 63)
     assert read(elf(notes(NOTES), table=offset)).segments == ()
 
 
@@ -75,11 +75,11 @@ def test_entry_size_in_the_header_is_ignored() -> None:
 
 def test_amount_read_is_bounded() -> None:
     many = elf(*[notes(bytes(12) * 1000)] * 200)
-    said = read(many)
-    assert len(said.segments) == MAX_SEGMENTS
-    assert said.segment_count == 200
-    assert len(said.notes) * 12 <= MAX_NOTE_BYTES
-    assert len(said.notes) * 12 > MAX_NOTE_BYTES - 12 * MAX_SEGMENTS
+    parsed = read(many)
+    assert len(parsed.segments) == MAX_SEGMENTS
+    assert parsed.segment_count == 200
+    assert len(parsed.notes) * 12 <= MAX_NOTE_BYTES
+    assert len(parsed.notes) * 12 > MAX_NOTE_BYTES - 12 * MAX_SEGMENTS
     overlapping = elf(*[Part(PT_NOTE, offset=0, size=1 << 40)] * 100) + bytes(1 << 20)
     assert len(read(overlapping).notes) * 12 <= MAX_NOTE_BYTES
 
@@ -88,5 +88,5 @@ def test_amount_read_is_bounded() -> None:
 def test_random_bytes_do_not_break_the_reader(noise: bytes, at: int, wide: bool) -> None:
     whole = elf(notes(NOTES), wide=wide)
     spoiled = whole[:at] + noise + whole[at + len(noise) :]
-    said = answered(read_elf(spoiled, len(spoiled)), spoiled)
-    assert said is None or len(said.segments) <= MAX_SEGMENTS
+    parsed = answered(read_elf(spoiled, len(spoiled)), spoiled)
+    assert parsed is None or len(parsed.segments) <= MAX_SEGMENTS

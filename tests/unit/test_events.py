@@ -34,9 +34,9 @@ class TestWaiting:
 
 class TestFormat:
     def test_json_starts_with_time_event_and_container(self) -> None:
-        told = json.loads(format_event(EVENT, NOW))
-        assert list(told) == ["time", "event", "container", "level", "reason"]
-        assert set(EventShape.__annotations__) == set(told) - {"reason"}
+        result = json.loads(format_event(EVENT, NOW))
+        assert list(result) == ["time", "event", "container", "level", "reason"]
+        assert set(EventShape.__annotations__) == set(result) - {"reason"}
         assert json.loads(format_event({"event": "x"}, "")) == {"time": None, "event": "x", "container": None}
 
     def test_value_that_is_not_json_is_shown_as_text(self) -> None:

@@ -42,7 +42,7 @@ def test_docker_version_is_judged(version: str, level: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "path", "seccomp", "level", "word"),
+    ("message", "path", "seccomp", "level", "word"),
     [
         (QEMU, "/usr/bin/qemu-system-x86_64", True, "ok", "7.2.22"),
         (QEMU, "/usr/bin/qemu-system-x86_64", False, "warn", "no seccomp"),
@@ -53,8 +53,8 @@ def test_docker_version_is_judged(version: str, level: str) -> None:
         ("hello", "/bin/echo", True, "warn", "hello"),
     ],
 )
-def test_qemu_version_is_judged(said: str, path: str, seccomp: bool, level: str, word: str) -> None:
-    found = findings.judge_qemu(path, said, "x86_64", seccomp=seccomp)
+def test_qemu_version_is_judged(message: str, path: str, seccomp: bool, level: str, word: str) -> None:
+    found = findings.judge_qemu(path, message, "x86_64", seccomp=seccomp)
     assert found.level == level
     assert word in found.detail
     assert (level == "ok") == (not found.remedy)

@@ -58,7 +58,7 @@ def test_random_labels_give_a_command_line_or_a_refusal(
         env=tuple(env),
         memory_limit_bytes=limit,
     )
-    said = ""
+    message = ""
     try:
         spec = parse_labels(asking, GuestPolicy())
         assert spec is not None or not labels.get("kernel", "/k")
@@ -68,9 +68,9 @@ def test_random_labels_give_a_command_line_or_a_refusal(
         boot = kind.boot(BootRequest(spec.args, spec.kernel_args, NETWORK, spec.env, mounts, room_bytes=2047))
         words = build_arguments("qemu", ID, spec, "tcg", kind.machine, boot, FDS)
     except Rejected as refusal:
-        said = str(refusal)
+        message = str(refusal)
         words = []
-    assert said.isprintable(), "a refusal is one printable line"
+    assert message.isprintable(), "a refusal is one printable line"
     assert not any("\0" in word for word in words), "an argument with a NUL cannot be passed"
     if "-append" in words:
         del words[words.index("-append") + 1]
@@ -105,13 +105,13 @@ WHOLE_IMAGES = st.sampled_from([pvh(), multiboot(), multiboot_elf(), bzimage(), 
 
 @given(HEADS | WHOLE_IMAGES, st.lists(st.sampled_from(sorted(MARKERS))), st.sampled_from(["auto", *KINDS]))
 def test_random_images_are_classified_or_refused(head: bytes, markers: list[bytes], asked: str) -> None:
-    said = ""
+    message = ""
     try:
         choice = choose_kind(asked, require_bootable(examined(head + b"".join(markers)), "/k"), "/k")
         assert choice.kind in FORMS
     except Rejected as refusal:
-        said = str(refusal)
-    assert said.isprintable(), "a refusal is one printable line"
+        message = str(refusal)
+    assert message.isprintable(), "a refusal is one printable line"
 
 
 # The console
@@ -127,9 +127,9 @@ LINE = st.sampled_from(
 @example(b"(" * 100_000, 65536, FORMS[0])
 def test_random_console_output_gives_at_most_one_end(output: bytes, chunk_bytes: int, kind: GuestKind) -> None:
     scanner = ConsoleScanner(kind.console)
-    told = sum(scanner.feed(output[at : at + chunk_bytes]) for at in range(0, len(output), chunk_bytes))
+    ends = sum(scanner.feed(output[at : at + chunk_bytes]) for at in range(0, len(output), chunk_bytes))
     scanner.close()
-    assert told <= 1, "the end is reported once"
+    assert ends <= 1, "the end is reported once"
     assert len(scanner.last_line) <= MAX_LINE_BYTES
     assert scanner.verdict is None or scanner.verdict.reason.startswith("guest-")
 
@@ -184,13 +184,13 @@ def test_random_qmp_messages_do_not_break_the_session(runner: asyncio.Runner, fo
     runner.run(_run_session(folder / "qmp", b"\r\n".join(lines)))
 
 
-async def _run_session(path: Path, said: bytes) -> None:
+async def _run_session(path: Path, message: bytes) -> None:
     """Connect to a QMP server that sends these bytes, whatever it is asked, and hangs up."""
     await anyio.Path(path).unlink(missing_ok=True)
     events: list[str] = []
     session = QmpSession("fuzz", lambda name, _: events.append(name))
     async with await anyio.create_unix_listener(path) as listener, anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, lambda stream: _say(stream, said))
+        tasks.start_soon(listener.serve, lambda stream: _send(stream, message))
         with anyio.fail_after(ANSWER_S):
             try:
                 await session.connect(path)
@@ -202,6 +202,6 @@ async def _run_session(path: Path, said: bytes) -> None:
     assert all(isinstance(name, str) for name in events)
 
 
-async def _say(stream: anyio.abc.SocketStream, said: bytes) -> None:
+async def _send(stream: anyio.abc.SocketStream, message: bytes) -> None:
     async with stream:
-        await stream.send(said)
+        await stream.send(message)

@@ -168,11 +168,11 @@ def test_command_line_room_is_that_of_the_kinds_source(kind: str, room_bytes: in
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: f"{form.name} {form.machine.type} {form.ip_versions}")
 def test_kind_takes_the_ip_versions_that_it_declares(form: GuestKind) -> None:
     """The plan takes addresses over by this declaration, so that no guest loses an address that it cannot be given."""
-    told = booted(form, "", NETWORK)
+    boot = booted(form, "", NETWORK)
     if form.ip_versions:
-        assert "172.17.0.2" in told.command_line or any(b"172.17.0.2" in module for module in told.modules)
+        assert "172.17.0.2" in boot.command_line or any(b"172.17.0.2" in module for module in boot.modules)
     else:
-        assert booted(form, "", ONLY_IPV6) == told
+        assert booted(form, "", ONLY_IPV6) == boot
     if form.ip_versions == (4,):
         with pytest.raises(Rejected, match="no IPv4 address"):
             booted(form, "", ONLY_IPV6)

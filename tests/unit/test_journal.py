@@ -65,9 +65,9 @@ class TestEntry:
         assert fields_of(event)["MESSAGE"] == message
 
     def test_traceback_stands_below_the_message(self) -> None:
-        told = fields_of({"event": "x", "container": "web", "exception": "Traceback\n  line 1"})
-        assert told["MESSAGE"] == "x container=web\nTraceback\n  line 1"
-        assert told["VTAPD_EXCEPTION"] == "Traceback\n  line 1"
+        fields = fields_of({"event": "x", "container": "web", "exception": "Traceback\n  line 1"})
+        assert fields["MESSAGE"] == "x container=web\nTraceback\n  line 1"
+        assert fields["VTAPD_EXCEPTION"] == "Traceback\n  line 1"
 
     def test_surrogates_and_nul_are_shown(self) -> None:
         assert fields_of({"event": "x", "path": "/a\udcff\ud800\0"})["VTAPD_PATH"] == "/a\\udcff\\ud800\0"
@@ -78,23 +78,23 @@ class TestEntry:
     def test_value_cannot_forge_a_field(self) -> None:
         forged = "web\nPRIORITY=0\nMESSAGE=all is well\n"
         event = {"event": "x", "container": forged, "error": forged, "level": "error"}
-        told = parse_entry(format_entry(event))
+        fields = parse_entry(format_entry(event))
         names = ["MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "VTAPD_EVENT", "CONTAINER", "VTAPD_ERROR"]
-        assert [name for name, _ in told] == names
-        assert [value for name, value in told if name == "PRIORITY"] == ["3"]
-        assert dict(told)["MESSAGE"].count("\n") == 0
+        assert [name for name, _ in fields] == names
+        assert [value for name, value in fields if name == "PRIORITY"] == ["3"]
+        assert dict(fields)["MESSAGE"].count("\n") == 0
 
     @given(st.dictionaries(st.text(), st.text(st.characters(exclude_categories=()))))
     def test_every_field_has_an_allowed_name(self, event: dict[str, str]) -> None:
-        told = parse_entry(format_entry(event))
-        assert [name for name, _ in told[:3]] == ["MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER"]
+        fields = parse_entry(format_entry(event))
+        assert [name for name, _ in fields[:3]] == ["MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER"]
         expected = [value for key, value in event.items() if key != "level"]
-        assert [value for _, value in told[3:]] == [
+        assert [value for _, value in fields[3:]] == [
             value.encode("utf-8", "backslashreplace").decode() for value in expected
         ]
-        for name, _ in told:
+        for name, _ in fields:
             assert NAME.fullmatch(name), name
-        assert all(name == "CONTAINER" or name.startswith("VTAPD_") for name, _ in told[3:])
+        assert all(name == "CONTAINER" or name.startswith("VTAPD_") for name, _ in fields[3:])
 
     @given(st.dictionaries(st.text(), st.recursive(st.none() | st.floats() | st.binary(), st.lists, max_leaves=5)))
     def test_any_value_can_be_formatted(self, event: dict[str, object]) -> None:

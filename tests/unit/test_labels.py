@@ -72,10 +72,10 @@ def test_environment_is_passed_only_if_the_label_asks_for_it() -> None:
     assert chosen.label == "L,K"
 
 
-@pytest.mark.parametrize(("text", "said"), [("K,L", "it has no 'L'"), ("K,K", "each once"), ("", "no ''")])
-def test_variable_that_the_container_lacks_cannot_be_chosen(text: str, said: str) -> None:
+@pytest.mark.parametrize(("text", "expected"), [("K,L", "it has no 'L'"), ("K,K", "each once"), ("", "no ''")])
+def test_variable_that_the_container_lacks_cannot_be_chosen(text: str, expected: str) -> None:
     with pytest.raises(
-        Rejected, match=f"label vtapd.env='{text}' is refused; allowed is true, false, or names.*{said}"
+        Rejected, match=f"label vtapd.env='{text}' is refused; allowed is true, false, or names.*{expected}"
     ):
         parse_labels(replace(labelled(kernel=KERNEL, env=text), env=(("K", "V"),)), POLICY)
 
@@ -247,13 +247,13 @@ def test_wrong_value_is_refused_with_label_value_and_what_is_allowed(name: str, 
     labels = {"vtapd.kernel": KERNEL, f"vtapd.{name}": value}
     with pytest.raises(Rejected) as caught:
         parse_labels(container(labels=labels), POLICY)
-    said = str(caught.value)
-    assert said.startswith(f"container kek: label vtapd.{name}=")
-    assert ascii(value)[1:-1][:90] in said
-    assert allowed in said
+    message = str(caught.value)
+    assert message.startswith(f"container kek: label vtapd.{name}=")
+    assert ascii(value)[1:-1][:90] in message
+    assert allowed in message
     assert caught.value.step == "labels"
-    assert said.replace("…", "").isascii()
-    assert said.isprintable()
+    assert message.replace("…", "").isascii()
+    assert message.isprintable()
 
 
 @pytest.mark.parametrize("name", [name for name, _, _ in WRONG if name != "kernel"][:3])

@@ -80,9 +80,9 @@ def test_event_followers_get_events_at_every_log_level(
             for write in (log.debug, log.info, log.error):
                 write("x", container="web")
             structlog.get_logger().critical("x", container="other")
-            told = [json.loads(line)["level"] for line in [await follower.next(), await follower.next()] if line]
+            levels = [json.loads(line)["level"] for line in [await follower.next(), await follower.next()] if line]
             assert await follower.next(0) is None
-        return told
+        return levels
 
     assert anyio.run(follow) == ["info", "error"]
     lines = [line for line in capsys.readouterr().err.splitlines() if '"web"' in line]

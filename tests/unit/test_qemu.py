@@ -92,7 +92,7 @@ def lines(arguments: list[str]) -> str:
     return text + "\n"
 
 
-def told(
+def qemu_argv(
     spec: GuestSpec = SPEC, accel: str = "tcg", boot: Boot = NO_BOOT, fds: Descriptors = FDS,
     binary: str = "qemu-system-x86_64", machine: Machine = PC,
 ) -> list[str]:  # fmt: skip
@@ -100,11 +100,11 @@ def told(
 
 
 def test_rumprun_with_tcg() -> None:
-    assert lines(told(fds=replace(FDS, modules=(module_name(0),)))) == RUMPRUN_BY_TCG
+    assert lines(qemu_argv(fds=replace(FDS, modules=(module_name(0),)))) == RUMPRUN_BY_TCG
 
 
 def test_linux_with_kvm_without_a_log() -> None:
-    arguments = told(
+    arguments = qemu_argv(
         replace(SPEC, memory_mib=256, cpus=4, machine="q35"),
         "kvm",
         Boot("console=ttyS0,115200 quiet"),
@@ -117,8 +117,8 @@ def test_linux_with_kvm_without_a_log() -> None:
 
 
 def test_screen_is_added_only_if_requested() -> None:
-    assert not has_screen(told())
-    arguments = told(replace(SPEC, screen=True))
+    assert not has_screen(qemu_argv())
+    arguments = qemu_argv(replace(SPEC, screen=True))
     assert has_screen(arguments)
     assert "-device pvpanic\n-device VGA,vgamem_mb=4\n-action" in lines(arguments)
 
@@ -133,7 +133,7 @@ def test_machines_with_vga(machine: str, shows: bool) -> None:
 
 def test_disk_is_a_drive_by_descriptor_and_not_a_kernel() -> None:
     machine = Machine(devices=("pvpanic", "isa-debug-exit"), boots_disk=True)
-    text = lines(told(machine=machine, fds=replace(FDS, boot_disk=10)))
+    text = lines(qemu_argv(machine=machine, fds=replace(FDS, boot_disk=10)))
     assert "-kernel" not in text
     drive = "-drive if=virtio,format=raw,auto-read-only=off,file.locking=on,file.filename=/dev/fdset/2"
     assert f"-add-fd fd=10,set=2\n{drive}\n" in text
@@ -142,28 +142,28 @@ def test_disk_is_a_drive_by_descriptor_and_not_a_kernel() -> None:
 
 def test_machine_label_takes_precedence_over_the_kind() -> None:
     machine = Machine(type="microvm", nic="virtio-net-device")
-    assert "-machine microvm\n" in lines(told(machine=machine))
-    assert "-device virtio-net-device,id=nic0,netdev=net0," in lines(told(machine=machine))
-    assert "-machine q35\n" in lines(told(replace(SPEC, machine="q35"), machine=machine))
+    assert "-machine microvm\n" in lines(qemu_argv(machine=machine))
+    assert "-device virtio-net-device,id=nic0,netdev=net0," in lines(qemu_argv(machine=machine))
+    assert "-machine q35\n" in lines(qemu_argv(replace(SPEC, machine="q35"), machine=machine))
 
 
 def test_firmware_prints_on_the_serial_port_also_with_a_screen() -> None:
     machine = Machine(firmware_on_serial=True)
-    assert "-machine pc,graphics=off\n" in lines(told(machine=machine))
-    assert "-machine q35,graphics=off\n" in lines(told(replace(SPEC, machine="q35"), machine=machine))
-    assert has_screen(told(replace(SPEC, screen=True), machine=machine))
+    assert "-machine pc,graphics=off\n" in lines(qemu_argv(machine=machine))
+    assert "-machine q35,graphics=off\n" in lines(qemu_argv(replace(SPEC, machine="q35"), machine=machine))
+    assert has_screen(qemu_argv(replace(SPEC, screen=True), machine=machine))
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_kind_keeps_the_legacy_virtio_interface(form: GuestKind) -> None:
-    text = lines(told(machine=form.machine))
+    text = lines(qemu_argv(machine=form.machine))
     assert "disable-legacy" not in text
     assert "disable-modern" not in text
 
 
 def test_guest_is_recognised_by_its_name() -> None:
     assert guest_name(ID) == GUEST
-    assert GUEST in told()
+    assert GUEST in qemu_argv()
 
 
 def test_qemu_inherits_exactly_its_descriptors() -> None:
@@ -176,7 +176,7 @@ def test_qemu_inherits_exactly_its_descriptors() -> None:
 def test_text_from_outside_changes_only_its_own_argument(command_line: str, args: str, path: str) -> None:
     """-append takes any value as it is; no other text of the user reaches QEMU."""
     spec = replace(SPEC, args=args, kernel=path, initrd=path)
-    assert told(spec, boot=Boot(command_line)) == _with_append(told(), command_line)
+    assert qemu_argv(spec, boot=Boot(command_line)) == _with_append(qemu_argv(), command_line)
 
 
 def _with_append(arguments: list[str], value: str) -> list[str]:
@@ -187,17 +187,17 @@ def _with_append(arguments: list[str], value: str) -> list[str]:
 def test_card_has_a_queue_for_each_cpu_and_vhost_for_each_queue() -> None:
     card = replace(CARD, queues=(11, 30, 31), vhosts=(40, 41, 42))
     fds = replace(FDS, cards=(card,))
-    arguments = told(fds=fds)
+    arguments = qemu_argv(fds=fds)
     assert "tap,id=net0,fds=11:30:31,vhost=on,vhostfds=40:41:42" in arguments
     assert lines(arguments).count("romfile=,mq=on,vectors=8\n") == 1
     assert {11, 30, 31, 40, 41, 42} <= set(fds.all())
-    assert "tap,id=net0,fd=11,vhost=on,vhostfd=40" in told(fds=replace(FDS, cards=(replace(CARD, vhosts=(40,)),)))
+    assert "tap,id=net0,fd=11,vhost=on,vhostfd=40" in qemu_argv(fds=replace(FDS, cards=(replace(CARD, vhosts=(40,)),)))
     assert slots_of(arguments) == (0,)
 
 
 def test_disks_are_locked_and_passed_by_descriptor_in_their_format() -> None:
     disks = (DiskFile(0, 20, read_only=False), DiskFile(3, 21, read_only=True, format="qcow2"))
-    arguments = lines(told(fds=replace(FDS, disks=disks)))
+    arguments = lines(qemu_argv(fds=replace(FDS, disks=disks)))
     assert (
         """\
 -add-fd fd=20,set=10
@@ -218,16 +218,16 @@ def test_disks_are_locked_and_passed_by_descriptor_in_their_format() -> None:
 @pytest.mark.parametrize("option", ["-sandbox", "-no-user-config", "-nodefaults"])
 def test_sandbox_options_are_always_present(option: str) -> None:
     for accel in ("kvm", "tcg"):
-        assert option in told(replace(SPEC, machine="q35", cpus=64), accel)
+        assert option in qemu_argv(replace(SPEC, machine="q35", cpus=64), accel)
 
 
 @pytest.mark.parametrize("accel", ["kvm", "tcg"])
 def test_accelerator_is_read_from_the_arguments(accel: str) -> None:
-    assert accelerator_of(told(accel=accel)) == accel
+    assert accelerator_of(qemu_argv(accel=accel)) == accel
 
 
 def test_cards_are_read_from_the_arguments() -> None:
-    assert slots_of(told(fds=replace(FDS, cards=(CARD, OTHER_CARD)))) == (0, 64)
+    assert slots_of(qemu_argv(fds=replace(FDS, cards=(CARD, OTHER_CARD)))) == (0, 64)
     assert slots_of(["qemu", "-netdev", "user,id=net0", "-netdev"]) == ()
 
 

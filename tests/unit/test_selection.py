@@ -11,12 +11,13 @@ KERNEL = "/hello.bin"
 
 class TestIgnoredContainers:
     @pytest.mark.parametrize(
-        ("mode", "said"), [("host", "--network host"), ("none", "--network none"), ("container:abc", "shares another")]
+        ("mode", "message"),
+        [("host", "--network host"), ("none", "--network none"), ("container:abc", "shares another")],
     )
-    def test_container_without_its_own_network_is_ignored(self, mode: str, said: str) -> None:
+    def test_container_without_its_own_network_is_ignored(self, mode: str, message: str) -> None:
         for selection in ("all", "labelled"):
             asked = container(network_mode=mode, labels={"vtapd.enable": "true"})
-            assert said in (why_left_alone(asked, selection) or "")
+            assert message in (why_left_alone(asked, selection) or "")
 
     def test_enable_false_always_excludes_the_container(self) -> None:
         asked = labelled(enable="false", kernel=KERNEL)

@@ -48,5 +48,5 @@ def test_any_text_is_parsed_or_raises_value_error(text: str) -> None:
         try:
             assert parse(text) >= 0
         except ValueError as refusal:
-            said = str(refusal)
-            assert said.startswith("a ")  # the message says what is allowed; it is not Python's own
+            expected = str(refusal)
+            assert expected.startswith("a ")  # the message says what is allowed; it is not Python's own

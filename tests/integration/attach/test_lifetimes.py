@@ -81,10 +81,10 @@ def test_addresses_with_a_lifetime_are_withheld_and_restored_with_the_rest_of_it
     stopped_daemon.start()
     guest.await_page()
     assert {f"--ipv6={DOCKERS}/64", f"--ipv6-gateway={GATEWAY}"} <= set(command_line(stopped_daemon, guest))
-    said = notes(stopped_daemon, guest)
+    noted = notes(stopped_daemon, guest)
     for part in (f"address {fading}", f"address {gone}", f"address {fading4}", "route 2001:db8:77::/48"):
-        assert f"Not passed to the guest: {part}" in said
-    assert said.count("it has a lifetime") >= 4
+        assert f"Not passed to the guest: {part}" in noted
+    assert noted.count("it has a lifetime") >= 4
     assert network(guest.pid).addresses == ()
 
     ip(guest, "-6", "route", "flush", "2001:db8:77::/48")  # Linux leaves it there without the address of its link
@@ -213,10 +213,10 @@ def test_gateway_is_on_the_link_of_the_address(stopped_daemon: Daemon, container
     assert f"--ipv4={endpoint.address}/{endpoint.prefix}" in words
     assert f"--ipv4-gateway={endpoint.gateway}" in words
     assert f"--ipv6-gateway={GATEWAY}" in words
-    said = notes(stopped_daemon, guest)
-    assert f"gateway 10.96.0.1 of eth0: it is not on the link of {endpoint.address}/{endpoint.prefix}" in said
-    assert f"gateway 2001:db8:5::1 of eth0: it is not on the link of {DOCKERS}/64" in said
-    assert f"gateway fe80::1 of eth0: the guest is given {GATEWAY}" in said, (
+    noted = notes(stopped_daemon, guest)
+    assert f"gateway 10.96.0.1 of eth0: it is not on the link of {endpoint.address}/{endpoint.prefix}" in noted
+    assert f"gateway 2001:db8:5::1 of eth0: it is not on the link of {DOCKERS}/64" in noted
+    assert f"gateway fe80::1 of eth0: the guest is given {GATEWAY}" in noted, (
         "a link-local gateway counted as off the link"
     )
     stopped_daemon.command("detach", guest.name)

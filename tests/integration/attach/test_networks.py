@@ -52,8 +52,8 @@ def test_unikraft_and_osv_are_given_every_interface(vtapd: Daemon, containers: C
     guest = on_two_networks(containers, kernel=image)
     guest.await_page()
     assert in_guest(vtapd, guest) == {"eth0": True, "eth1": True}
-    told = " ".join(vtapd.inspect(guest.name).only_guest.command)
-    assert all(endpoint.address in told for endpoint in guest.endpoints().values())
+    command = " ".join(vtapd.inspect(guest.name).only_guest.command)
+    assert all(endpoint.address in command for endpoint in guest.endpoints().values())
 
 
 def test_kind_with_one_card_leaves_the_other_interface_to_the_container(vtapd: Daemon, containers: Containers) -> None:

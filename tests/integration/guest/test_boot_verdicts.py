@@ -147,13 +147,13 @@ def qemus_verdict(kernel: Path, patience_s: float) -> str:
     argv += ["-display", "none", "-device", f"isa-debug-exit,iobase={EXIT_PORT},iosize=4", "-kernel", str(kernel)]
     with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as qemu:
         try:
-            _, said = qemu.communicate(timeout=patience_s)
+            _, message = qemu.communicate(timeout=patience_s)
         except subprocess.TimeoutExpired:
             qemu.kill()
             return SILENT
     if qemu.returncode == BOOTED:
         return BOOTS
-    return CRASHES if qemu.returncode < 0 else said
+    return CRASHES if qemu.returncode < 0 else message
 
 
 def vtapds_verdict(kernel: Path) -> str:

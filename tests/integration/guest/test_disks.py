@@ -92,7 +92,7 @@ def test_qcow2_disk_is_read_and_written(machine: Machine, vtapd: Daemon, contain
 
 
 @pytest.mark.parametrize(
-    ("disk_format", "asked", "said"),
+    ("disk_format", "asked", "message"),
     [
         ("qcow2", "", ",format=qcow2 added to it. The file is a qcow2 image"),
         ("qcow2", ":ro,format=raw", "The file is a qcow2 image"),
@@ -103,7 +103,7 @@ def test_qcow2_disk_is_read_and_written(machine: Machine, vtapd: Daemon, contain
     ],
 )
 def test_disk_of_another_format_is_refused_before_any_change(
-    machine: Machine, vtapd: Daemon, containers: Containers, disk_format: str, asked: str, said: str
+    machine: Machine, vtapd: Daemon, containers: Containers, disk_format: str, asked: str, message: str
 ) -> None:
     container = with_disks(machine, containers, disk_0=f"/data.disk{asked}")
     content = on_top_of(machine, "/etc/passwd") if disk_format == "backed" else converted(machine, disk_format)
@@ -111,12 +111,12 @@ def test_disk_of_another_format_is_refused_before_any_change(
     view = vtapd.await_state(container.start().name, "rejected")
     assert view.reason is not None
     assert "label vtapd.disk.0=" in view.reason
-    assert said in view.reason
+    assert message in view.reason
     assert container.is_untouched()
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         ("/nowhere.img", "No such file"),
         ("/dev/null", "no regular file"),
@@ -124,10 +124,10 @@ def test_disk_of_another_format_is_refused_before_any_change(
         ("/wrong/host-link", "No such file"),
     ],
 )
-def test_file_that_is_not_a_disk_is_refused(vtapd: Daemon, containers: Containers, value: str, said: str) -> None:
+def test_file_that_is_not_a_disk_is_refused(vtapd: Daemon, containers: Containers, value: str, message: str) -> None:
     container = containers.run(labels={"vtapd.kernel": "/hello.bin", "vtapd.disk.0": value})
     view = vtapd.await_state(container.name, "rejected")
     assert view.reason is not None
     assert "vtapd.disk.0" in view.reason
-    assert said in view.reason
+    assert message in view.reason
     assert container.is_untouched()

@@ -209,7 +209,7 @@ def test_nanos_kernel_gets_no_command_line(vtapd: Daemon, containers: Containers
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"),
+    ("labels", "label"),
     [
         ({"kernel": "/hello-mirage.bin", "env": "true"}, "vtapd.env"),
         ({"kernel": "/hello-unikraft-old.bin", "env": "true"}, "vtapd.env"),
@@ -219,10 +219,10 @@ def test_nanos_kernel_gets_no_command_line(vtapd: Daemon, containers: Containers
     ],
 )
 def test_unsupported_label_is_refused_by_name(
-    vtapd: Daemon, containers: Containers, labels: dict[str, str], said: str
+    vtapd: Daemon, containers: Containers, labels: dict[str, str], label: str
 ) -> None:
     container = containers.guest("-e", "GREETING=hiya", **labels)
-    assert said in vtapd.await_state(container.name, "rejected").message
+    assert label in vtapd.await_state(container.name, "rejected").message
     assert container.is_untouched()
 
 
