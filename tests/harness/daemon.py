@@ -182,7 +182,7 @@ class Daemon:
     def _get(self, url: str) -> str:
         """Return what `vtapd ps --json` and `vtapd inspect --json` print, without the start of a Python for each poll.
 
-        test_views.py proves that the commands print the same.
+        test_ps_and_inspect.py proves that the commands print the same.
         """
         status, body = ask(self.control_socket, "GET", url)
         if status != HTTP_OK:

@@ -12,7 +12,7 @@ from tests.harness.daemon import METRICS, Daemon
 from tests.harness.machine import Machine
 from tests.harness.observe import NETNS_FOLDER
 from tests.harness.waiting import eventually
-from tests.integration.faults.test_meddling import deny_device
+from tests.integration.faults.test_interference import deny_device
 
 from .conftest import Promtool
 from .server import CONFIG, Prometheus

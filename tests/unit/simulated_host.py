@@ -27,7 +27,7 @@ from supervisor.core.model import (
     Tap,
 )
 
-from .things import ID, INCARNATION, NAME
+from .examples import ID, INCARNATION, NAME
 
 MAJOR = 246
 FOREIGN_DEVICE = DeviceNumber(MAJOR, 200)

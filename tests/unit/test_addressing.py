@@ -13,7 +13,7 @@ from supervisor.core.kinds.dns import Names
 from supervisor.core.kinds.network import Nic, Room, left_out
 from supervisor.core.model import Address, Endpoint, Interface, Route, Whereabouts
 
-from .things import ETH0, ETH1, ID, TAP0, container
+from .examples import ETH0, ETH1, ID, TAP0, container
 
 OWN = Address(4, "172.17.0.200", 16, "172.17.255.255")
 TAP1 = replace(TAP0, name="vtap120005", mac="5e:00:00:00:00:02")

@@ -9,7 +9,7 @@ import pytest
 from supervisor.container.description import Description, Knowledge
 from supervisor.core.model import Container, ContainerId
 from supervisor.errors import Transient
-from tests.unit.things import ID, NAME, container
+from tests.unit.examples import ID, NAME, container
 
 RUNNING = container()
 STOPPED = replace(RUNNING, running=False)

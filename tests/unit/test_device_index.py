@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from supervisor.core.devices.index import DeviceIndex
 from supervisor.core.model import ContainerId, DeviceNumber, Record, TapRecord
 
-from .things import INCARNATION
+from .examples import INCARNATION
 
 A, B, C = (ContainerId(letter * 64) for letter in "abc")
 ONE, TWO = DeviceNumber(246, 1), DeviceNumber(246, 2)

@@ -24,8 +24,8 @@ from supervisor.edges.qemu.qmp import QmpSession
 from supervisor.edges.records import Records
 from supervisor.errors import Permanent, Rejected, Transient
 
+from .examples import ID, NETWORK, PROCESS, container, record
 from .images import bzimage, examined, multiboot, multiboot_elf, pvh, solo5
-from .things import ID, NETWORK, PROCESS, container, record
 
 ANSWER_S = 20.0
 FDS = Descriptors(None, (), (), (Card(0, (11,), "02:42:ac:11:00:02", 1500),), 12, 13, 14)

@@ -10,7 +10,7 @@ from supervisor.core.kinds.hermit import HERMIT
 from supervisor.core.kinds.kind import Mount, Verdict
 from supervisor.errors import Rejected
 
-from .things import BOTH_FAMILIES, NETWORK, NO_GATEWAY, ONLY_IPV6, booted
+from .examples import BOTH_FAMILIES, NETWORK, NO_GATEWAY, ONLY_IPV6, booted
 
 
 def test_options_come_before_the_arguments_of_the_program() -> None:

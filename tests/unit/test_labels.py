@@ -13,7 +13,7 @@ from supervisor.core.model import Address, Container
 from supervisor.core.units import MIB
 from supervisor.errors import Rejected
 
-from .things import container, labelled
+from .examples import container, labelled
 
 POLICY = GuestPolicy(max_memory_mib=1024, max_cpus=4)
 KERNEL = "/hello.bin"

@@ -13,7 +13,7 @@ from supervisor.core.kinds.raw import RAW
 from supervisor.core.model import Route
 from supervisor.errors import Rejected
 
-from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, ONLY_IPV6, booted
+from .examples import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, ONLY_IPV6, booted
 
 IP = "ip=172.17.0.2::172.17.0.1:255.255.0.0:kek:eth0:off"
 

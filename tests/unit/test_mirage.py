@@ -11,8 +11,8 @@ from supervisor.core.kinds.mirage import MIRAGE
 from supervisor.core.kinds.network import GuestNetwork
 from supervisor.errors import Rejected
 
+from .examples import BOTH_FAMILIES, ETH0, ETH1, NETWORK, NIC, NO_GATEWAY, ONLY_IPV6, booted
 from .simulated_host import SimulatedHost
-from .things import BOTH_FAMILIES, ETH0, ETH1, NETWORK, NIC, NO_GATEWAY, ONLY_IPV6, booted
 
 
 def test_network_is_passed_by_mirage_keys() -> None:

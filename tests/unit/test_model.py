@@ -4,7 +4,7 @@ import pytest
 
 from supervisor.core.model import Address, DeviceNumber, Record, Route, TapRecord, short_id
 
-from .things import ETH0, ID, record
+from .examples import ETH0, ID, record
 
 
 def test_short_id_is_that_of_docker_ps() -> None:

@@ -5,7 +5,7 @@ from supervisor.core.kinds.kind import GuestKind, Mount, Verdict, debug_exit_cod
 from supervisor.core.kinds.nanos import NANOS_DISK, NANOS_KERNEL
 from supervisor.errors import Rejected
 
-from .things import NETWORK, ONLY_IPV6, booted
+from .examples import NETWORK, ONLY_IPV6, booted
 
 
 @pytest.mark.parametrize("form", [NANOS_DISK, NANOS_KERNEL])

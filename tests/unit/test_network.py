@@ -8,7 +8,7 @@ from supervisor.core.kinds.network import GuestNetwork, Room, left_out, netmask_
 from supervisor.core.model import Address, Route
 from supervisor.errors import Rejected
 
-from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, ONLY_IPV6
+from .examples import BOTH_FAMILIES, NETWORK, NIC, NIC1, ONLY_IPV6
 
 
 def test_first_address_of_each_family_is_used() -> None:

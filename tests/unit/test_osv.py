@@ -8,7 +8,7 @@ from supervisor.core.kinds.network import GuestNetwork
 from supervisor.core.kinds.osv import OSV
 from supervisor.errors import Rejected
 
-from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, ONLY_IPV6, booted
+from .examples import BOTH_FAMILIES, NETWORK, NIC, NIC1, ONLY_IPV6, booted
 
 
 def test_options_come_before_the_program() -> None:

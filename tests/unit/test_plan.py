@@ -21,9 +21,9 @@ from .disturbances import (
     rename_interface,
     restart_container,
 )
+from .examples import DEVICE, ETH0, ETH1, ID, INCARNATION, NAME, TAP0, record
 from .invariants import check_reached, is_taken_over
 from .simulated_host import Guest, SimulatedHost
-from .things import DEVICE, ETH0, ETH1, ID, INCARNATION, NAME, TAP0, record
 
 NOTHING, TAP = Desired(False), Desired(True)
 BACKOFF, SERVED = Desired(True, takeover=True, cards=MANY), Desired(True, takeover=True, cards=MANY, guest=True)

@@ -12,8 +12,8 @@ from supervisor.core.attach.state import Desired
 from supervisor.core.kinds.kind import MANY_CARDS as MANY
 from supervisor.core.model import DeviceNumber, IfIndex, Incarnation, Interface, Pid, Record, Tap, TapRecord
 
+from .examples import ETH0, ETH1, ID, INCARNATION, NAME
 from .simulated_host import FOREIGN_DEVICE, FOREIGN_SLOT, MAJOR, Guest, SimulatedHost
-from .things import ETH0, ETH1, ID, INCARNATION, NAME
 
 INTERFACES = (ETH0, ETH1)
 MACS = st.sampled_from([each.mac for each in INTERFACES] + ["5e:00:00:00:ff:01", "5e:00:00:00:ff:02"])

@@ -16,9 +16,9 @@ from supervisor.core.kinds.kind import MANY_CARDS as MANY
 from supervisor.core.model import Address, IfIndex, Interface, Route
 
 from .disturbances import DISTURBANCES, advertise, end_container, end_lifetimes, restart_container
+from .examples import ETH0, ETH1
 from .invariants import check, check_reached
 from .simulated_host import SimulatedHost
-from .things import ETH0, ETH1
 
 NOTHING = Desired(False)
 TAP = Desired(True)

@@ -6,7 +6,7 @@ from supervisor.core.kinds.kind import Boot, GuestKind, Mount, Stop
 from supervisor.core.kinds.raw import RAW, RAW_DISK
 from supervisor.errors import Rejected
 
-from .things import NETWORK, ONLY_IPV6, booted
+from .examples import NETWORK, ONLY_IPV6, booted
 
 
 def test_command_line_is_passed_unchanged() -> None:

@@ -8,8 +8,8 @@ from supervisor.core.attach.rebuild import rebuild
 from supervisor.core.attach.state import Desired, Seen, SeenInterface
 from supervisor.core.model import Endpoint, IfIndex, Tap
 
+from .examples import ETH0, ETH1, ID, INCARNATION, NAME, TAP0, container
 from .simulated_host import SimulatedHost
-from .things import ETH0, ETH1, ID, INCARNATION, NAME, TAP0, container
 
 SERVED = Desired(attached=True, takeover=True, guest=True)
 ATTACHED = Desired(attached=True)

@@ -14,7 +14,7 @@ from supervisor.core.kinds.rumprun import MAX_CONFIG_BYTES, RUMPRUN
 from supervisor.core.model import Address
 from supervisor.errors import Rejected
 
-from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, ONLY_IPV6, booted
+from .examples import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, ONLY_IPV6, booted
 
 NET = {"if": "vioif0", "type": "inet", "method": "static", "addr": "172.17.0.2", "mask": "16", "gw": "172.17.0.1"}
 

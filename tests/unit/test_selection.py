@@ -4,7 +4,7 @@ import pytest
 
 from supervisor.core.attach.selection import why_left_alone
 
-from .things import container, labelled
+from .examples import container, labelled
 
 KERNEL = "/hello.bin"
 

@@ -8,7 +8,7 @@ from supervisor.core.guest.spec import GuestSpec
 from supervisor.core.model import Exit, GuestRecord, Incarnation, Pid, Record
 from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.errors import Permanent, Rejected, Transient
-from tests.unit.things import ID, INCARNATION, NAME, PROCESS
+from tests.unit.examples import ID, INCARNATION, NAME, PROCESS
 
 CRASH = Exit("guest-panic")
 UNKNOWN = ContainerStatus(id=ID, name=NAME)

@@ -10,7 +10,7 @@ from supervisor.core.kinds.network import GuestNetwork
 from supervisor.core.kinds.unikraft import UNIKRAFT, UNIKRAFT_OLD
 from supervisor.errors import Rejected
 
-from .things import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, ONLY_IPV6, booted
+from .examples import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, ONLY_IPV6, booted
 
 
 def test_network_is_one_word_before_the_arguments() -> None:

@@ -19,7 +19,7 @@ from supervisor.core.model import Container, ContainerId, Pid, Record
 from supervisor.edges.records import Records
 from supervisor.errors import Step, Transient
 from supervisor.observability.metrics import Counters
-from tests.unit.things import ID, NAME, container
+from tests.unit.examples import ID, NAME, container
 
 if TYPE_CHECKING:
     from supervisor.container.context import Context

@@ -6,6 +6,7 @@ from supervisor.core.kinds import FORMS, KINDS, Choice, choose_kind, require_boo
 from supervisor.core.kinds.kind import GuestKind
 from supervisor.errors import Rejected
 
+from .examples import NETWORK, ONLY_IPV6, booted
 from .images import (
     IPXE_VERSION,
     LINUX_BANNER,
@@ -22,7 +23,6 @@ from .images import (
     pvh_note,
     solo5,
 )
-from .things import NETWORK, ONLY_IPV6, booted
 
 
 def choose(asked: str, content: bytes, path: str) -> Choice:

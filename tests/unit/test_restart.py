@@ -22,7 +22,7 @@ from supervisor.core.kinds import KINDS
 from supervisor.core.kinds.kind import Verdict
 from supervisor.core.model import Exit, GuestRecord
 
-from .things import PROCESS
+from .examples import PROCESS
 
 CURVE = RestartCurve()
 EVEN = 0.5

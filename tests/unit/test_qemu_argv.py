@@ -22,7 +22,7 @@ from supervisor.core.guest.spec import GuestSpec
 from supervisor.core.kinds import FORMS
 from supervisor.core.kinds.kind import Boot, GuestKind, Machine
 
-from .things import ID
+from .examples import ID
 
 CARD = Card(slot=0, queues=(11,), mac="02:42:ac:11:00:02", mtu=1500)
 FDS = Descriptors(boot_disk=None, modules=(), disks=(), cards=(CARD,), qmp=12, console=13, log=14)

@@ -1,6 +1,6 @@
 """The machine lacks a resource: the daemon reports which, waits, ends no guest, and continues when it can.
 
-test_sick_qemu.py tests what a shortage of memory does to a guest.
+test_misbehaving_qemu.py tests what a shortage of memory does to a guest.
 """
 
 import os
