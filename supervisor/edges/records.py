@@ -56,13 +56,13 @@ class Records:
             raise Transient(f"cannot read {path}: {error.strerror}", step=Step.RECORD) from error
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Permanent(
-                f"record {path} cannot be read: {error}", step=Step.RECORD, remedy="it is built anew"
+                f"record {path} cannot be read: {error}", step=Step.RECORD, remedy="it is built again"
             ) from error
         if record.version != VERSION or record.id != container_id:
             raise Permanent(
                 f"record {path} is of version {record.version}, for {record.id!a}",
                 step=Step.RECORD,
-                remedy="it is built anew",
+                remedy="it is built again",
             )
         return record
 

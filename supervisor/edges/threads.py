@@ -1,4 +1,4 @@
-"""Work that would hold the loop up, in a thread. Where the machine has none to give, that is told as such."""
+"""Run blocking work in a thread. Raises Transient if no thread can be started."""
 
 from collections.abc import Callable
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""A container's cgroups apart from device rules: where they are, who is in them, whom the kernel killed for memory."""
+"""A container's cgroups, apart from device rules: paths, processes, and what the kernel killed for lack of memory."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -13,17 +13,17 @@ from supervisor.linux import read_file
 
 _MOUNTS = "/proc/self/mountinfo"
 _FIRST_PROCESSES = 16
-"""So many are looked at: an init that has just started is among them."""
+"""How many are read: an init that has just started is among them."""
 
 
 def observe_cgroup(pid: Pid) -> Cgroup:
-    """The cgroup of a process, in every hierarchy."""
+    """Return the cgroup of a process, in every hierarchy."""
     try:
         text = _read(f"/proc/{pid}/cgroup")
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ContainerGone(f"process {pid} has ended", step=Step.CGROUP) from error
     found = parse_cgroup(text, _mounts())
-    if not (found.path and Path(found.path).is_dir()):  # they were mounted anew since
+    if not (found.path and Path(found.path).is_dir()):  # the hierarchies were mounted again
         _mounts.cache_clear()
         found = parse_cgroup(text, _mounts())
     return found
@@ -31,19 +31,19 @@ def observe_cgroup(pid: Pid) -> Cgroup:
 
 @cache
 def _mounts() -> Mounts:
-    """They stay, while every container that starts or ends makes the table of mounts longer or shorter."""
+    """Return the mounts of the hierarchies. They stay the same, although containers change the table of mounts."""
     return parse_mounts(_read(_MOUNTS))
 
 
 def _read(path: str) -> str:
-    """Names may be any bytes; as surrogates they lead to the same files."""
+    """Read a file. Names may be any bytes; as surrogates they lead to the same files."""
     return os.fsdecode(read_file(path))
 
 
 def find_init(directory: str) -> Pid | None:
-    """The init of the container that this cgroup is of: the one process whose parent is in another.
+    """Return the init of this cgroup's container: the one process whose parent is in another cgroup.
 
-    None where there is none, or no telling which.
+    None if there is none, or if several could be it.
     """
     try:
         pids = [Pid(int(line)) for line in _read(f"{directory}/cgroup.procs").splitlines()[:_FIRST_PROCESSES]]

@@ -1,8 +1,9 @@
 """Device rules under cgroup v2: the BPF program on the container's cgroup, read, extended and exchanged atomically.
 
 All programs of a cgroup are ANDed, so a further one can never allow more: the one that is there is replaced
-(BPF_F_REPLACE) by itself with a block in front. Nobody tells when somebody exchanges it, so the programs' ids are asked
-for at each look; what an id stands for never changes, so it is read once. (kernel/bpf/cgroup.c, man 2 bpf)
+(BPF_F_REPLACE) by itself with a block in front. The kernel sends no event when a program is exchanged, so the programs'
+ids are read each time that a container is observed. The program of an id never changes, so it is read once.
+(kernel/bpf/cgroup.c, man 2 bpf)
 """
 
 import ctypes
@@ -46,7 +47,7 @@ _LICENSE = ctypes.create_string_buffer(b"Apache-2.0")
 class CgroupV2Rules:
     """The device rules of one container. Owns a descriptor of its cgroup: `close` gives it back.
 
-    `own_rules` tells the container's, for a program that the kernel does not show in a form that can be loaded again.
+    `own_rules` returns the container's rules, for a program that the kernel does not show in a loadable form.
     """
 
     def __init__(self, directory: str, own_rules: Callable[[], Iterable[Rule]]) -> None:
@@ -84,7 +85,7 @@ class CgroupV2Rules:
             program = self._read(number)
             if not is_reusable(program):
                 program = build_program(self._own_rules())
-                self.note = "the kernel does not show its device program: built anew from the container's device list"
+                self.note = "the kernel does not show its device program: built again from the container's device list"
             self._exchange(number, flags, with_device(program, device))
 
     def deny(self, device: DeviceNumber) -> None:

@@ -38,7 +38,7 @@ def observe_file_system(path: Path) -> str:
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether it can be made and written in, as far as the kernel tells (man 2 access)."""
+    """Return whether a folder can be made and written in, according to the kernel (man 2 access)."""
     nearest = _nearest(folder)
     return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK, effective_ids=True)
 

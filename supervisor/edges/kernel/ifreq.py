@@ -1,4 +1,4 @@
-"""One network interface by ioctl (man 7 netdevice; linux/sockios.h, linux/if.h): what the kernel tells without RTNL."""
+"""Read one network interface by ioctl, without RTNL (man 7 netdevice; linux/sockios.h, linux/if.h)."""
 
 import errno
 import fcntl
@@ -14,9 +14,9 @@ _IFF_UP, _ARPHRD_ETHER = 0x1, 1
 
 
 def show_link(socket: int, index: IfIndex) -> Link | None:
-    """The link of this ifindex in the socket's network namespace, or None when it has gone.
+    """Return the link of this ifindex in the socket's network namespace, or None if it is gone.
 
-    It does not tell the kind, nor what it stands on. Raises Transient where the kernel does not answer.
+    Its kind and its parent are not known by ioctl. Raises Transient if the kernel does not answer.
     """
     try:
         name = _ask(socket, _SIOCGIFNAME, b"", struct.pack("=i", index))[0]

@@ -1,4 +1,4 @@
-"""QEMU as a process: watched by a pidfd, told apart for good, and other processes as /proc shows them."""
+"""QEMU as a process, watched by a pidfd and identified without doubt, and other processes as /proc shows them."""
 
 import contextlib
 import os
@@ -88,9 +88,9 @@ def find(record: ProcessRecord, name: str) -> Process | None:
 
 
 def find_named(prefix: str) -> dict[str, list[Pid]]:
-    """Every process with an argument after `-name` that begins like this, by that argument; the oldest first.
+    """Return every process with an argument after `-name` that begins like this, by that argument; the oldest first.
 
-    Anybody can name a process so: ask `shares_pid_namespace` before believing it.
+    Any user can name a process so: check `shares_pid_namespace` before trusting it.
     """
     found: dict[str, list[tuple[int, Pid]]] = {}
     for entry in os.scandir("/proc"):

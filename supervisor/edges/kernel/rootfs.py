@@ -108,7 +108,7 @@ def _refused(path: str, label: str, problem: str) -> Rejected:
 
 
 def read_image(descriptor: int, markers: frozenset[bytes], limit_bytes: int) -> Image | Unbootable:
-    """Return what tells the kind of a kernel image. Reads the whole file for the markers: call it in a thread.
+    """Return what the kind of a kernel image is recognised by. It reads the whole file, so call it in a thread.
 
     Raises Rejected where it cannot be read; a file of /sys, say, is a regular one only by its looks. Likewise where it
     has grown beyond the limit since it was opened.

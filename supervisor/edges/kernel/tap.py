@@ -52,7 +52,7 @@ def observe_major() -> int | None:
 
 
 def observe_index(sysfs: int, name: str) -> IfIndex:
-    """The ifindex of a link, from a sysfs of its namespace, which waits for nobody."""
+    """Return the ifindex of a link, from a sysfs of its namespace: without RTNL."""
     try:
         return IfIndex(int(read_file(f"class/net/{name}/ifindex", sysfs)))
     except OSError as error:
@@ -134,7 +134,7 @@ def open_queues(directory: int, node: str, device: DeviceNumber, name: str, coun
 
 
 def attach_queue(tap: int) -> None:
-    """Have it take packets again, which an earlier guest may have told it not to; nothing where it does."""
+    """Attach the queue again, which an earlier guest may have detached. Does nothing if it is attached."""
     with contextlib.suppress(OSError):
         fcntl.ioctl(tap, _TUNSETQUEUE, IFREQ.pack(b"", _ATTACH_QUEUE))
 

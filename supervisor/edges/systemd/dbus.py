@@ -1,7 +1,7 @@
 """systemd on D-Bus: when it has reloaded, and which devices a container's scope may open. Knows dbus-fast alone.
 
-A reload makes systemd put its own device programs on every unit again, beside ours, and the device is refused; the
-signal `Reloading` tells when it is done. What is in a scope's DeviceAllow systemd writes into those programs itself.
+A reload makes systemd put its own device programs on every unit again, in addition to ours, and the device is refused.
+The signal `Reloading` reports when it is done. systemd writes a scope's DeviceAllow into its programs itself.
 (man 5 org.freedesktop.systemd1, man 5 systemd.resource-control)
 """
 

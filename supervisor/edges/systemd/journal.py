@@ -26,7 +26,7 @@ def stderr_is_journal() -> bool:
 
 
 class Journal:
-    """Sends entries. Owns a socket, and borrows `stream`, which is left as it is: blocking for whoever else writes."""
+    """Sends entries. Owns a socket. Borrows `stream` and leaves it blocking, as other writers expect."""
 
     def __init__(self, address: str = _SOCKET, stream: int = _STDERR) -> None:
         self._address = address

@@ -88,5 +88,5 @@ def test_unreadable_program_is_rebuilt(vtapd: Daemon, containers: Containers) ->
     assert container.opens("/dev/null"), "a device of runc's default list"
     assert container.opens("/tmp/fuse"), "--device-cgroup-rule"
     assert not container.opens("/tmp/mem")
-    assert "built anew" in vtapd.command("inspect", container.name, "--json").stdout
+    assert "built again" in vtapd.command("inspect", container.name, "--json").stdout
     assert any(line.get("event") == "device_program_rebuilt" for line in vtapd.log_lines())
