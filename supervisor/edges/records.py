@@ -1,6 +1,6 @@
-"""Records: what vtapd did to a container, in a file, so that any later daemon can undo or continue it.
+"""Records in files: what vtapd did to each container, so that any later daemon can undo or continue it.
 
-Each is written to a temporary file, synced and renamed: a reader sees the old one or the new one, whole.
+A record is written to a temporary file, synced and renamed, so a reader sees either the old one or the new one.
 """
 
 import errno
@@ -15,18 +15,19 @@ from supervisor.core.model import ContainerId, Record
 from supervisor.errors import Permanent, Step, Transient
 
 VERSION = 1
+_REBUILT = "it is rebuilt from what the kernel and Docker show"
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Record)
 
 
 class Records:
-    """The records of one run-time folder, one file a container."""
+    """The records of one run-time folder, one file for each container."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def write(self, record: Record) -> None:
-        """Make this the container's record, durably."""
+        """Write the container's record to disk."""
         path = self._path(record.id)
         temporary = self._path(record.id, "new")
         try:
@@ -43,9 +44,9 @@ class Records:
             raise Transient(f"cannot write {path}: {error.strerror}", step=Step.RECORD) from error
 
     def read(self, container_id: ContainerId) -> Record | None:
-        """The container's record, or None when there is none.
+        """Return the container's record, or None if there is none.
 
-        Raises Permanent when there is one that cannot be understood, Transient when the disk does not give it.
+        Raises Permanent if the record is invalid, Transient if the file cannot be read.
         """
         path = self._path(container_id)
         try:
@@ -56,18 +57,20 @@ class Records:
             raise Transient(f"cannot read {path}: {error.strerror}", step=Step.RECORD) from error
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Permanent(
-                f"record {path} cannot be read: {error}", step=Step.RECORD, remedy="it is built again"
+                f"record {path} cannot be read: {error}",
+                step=Step.RECORD,
+                remedy=_REBUILT,
             ) from error
         if record.version != VERSION or record.id != container_id:
             raise Permanent(
                 f"record {path} is of version {record.version}, for {record.id!a}",
                 step=Step.RECORD,
-                remedy="it is built again",
+                remedy=_REBUILT,
             )
         return record
 
     def delete(self, container_id: ContainerId) -> None:
-        """Forget the record; nothing when there is none."""
+        """Delete the record, if there is one."""
         for kind in ("json", "new"):
             path = self._path(container_id, kind)
             try:
@@ -76,11 +79,11 @@ class Records:
                 raise Transient(f"cannot remove {path}: {error.strerror}", step=Step.RECORD) from error
 
     def list(self) -> list[ContainerId]:
-        """The containers that have a record."""
+        """Return the containers that have a record."""
         return [ContainerId(path.stem) for path in sorted(self._folder.glob("*.json"))]
 
     def sweep(self, known: Collection[ContainerId]) -> None:
-        """Remove the files of containers that are not among these: what a killed daemon left of one that is gone."""
+        """Remove the files of other containers than these, which a killed daemon left."""
         for path in self._folder.iterdir():
             owned = re.fullmatch(r"([0-9a-f]{12}|[0-9a-f]{64})\.(new|qmp|console)", path.name)
             if owned and not any(container.startswith(owned[1]) for container in known):

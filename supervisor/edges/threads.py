@@ -9,11 +9,11 @@ from supervisor.errors import Step, Transient
 
 T = TypeVar("T")
 
-_NO_THREAD = "can't start new thread"  # CPython's words (Modules/_threadmodule.c); it has no error of its own for it
+_NO_THREAD = "can't start new thread"  # the text of CPython's RuntimeError (Modules/_threadmodule.c)
 
 
 async def run_in_thread(function: Callable[[], T]) -> T:
-    """Call it in a worker thread. Raises Transient when none can be started."""
+    """Call the function in a worker thread. Raises Transient if none can be started."""
     try:
         return await anyio.to_thread.run_sync(function)
     except RuntimeError as error:

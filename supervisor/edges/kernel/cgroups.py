@@ -1,4 +1,4 @@
-"""A container's cgroups, apart from device rules: paths, processes, and what the kernel killed for lack of memory."""
+"""A container's cgroups, apart from device rules: their directories, their processes, and OOM kills."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ from supervisor.linux import read_file
 
 _MOUNTS = "/proc/self/mountinfo"
 _FIRST_PROCESSES = 16
-"""How many are read: an init that has just started is among them."""
+"""How many processes are read to find an init that has just started."""
 
 
 def observe_cgroup(pid: Pid) -> Cgroup:
@@ -23,7 +23,7 @@ def observe_cgroup(pid: Pid) -> Cgroup:
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ContainerGone(f"process {pid} has ended", step=Step.CGROUP) from error
     found = parse_cgroup(text, _mounts())
-    if not (found.path and Path(found.path).is_dir()):  # the hierarchies were mounted again
+    if not (found.path and Path(found.path).is_dir()):  # the hierarchies were mounted again in the meantime
         _mounts.cache_clear()
         found = parse_cgroup(text, _mounts())
     return found
@@ -31,19 +31,19 @@ def observe_cgroup(pid: Pid) -> Cgroup:
 
 @cache
 def _mounts() -> Mounts:
-    """Return the mounts of the hierarchies. They stay the same, although containers change the table of mounts."""
+    """Return where the hierarchies are mounted. Read once: that stays, but each container adds to the table."""
     return parse_mounts(_read(_MOUNTS))
 
 
 def _read(path: str) -> str:
-    """Read a file. Names may be any bytes; as surrogates they lead to the same files."""
+    """Return a file's text. Names may be any bytes; as surrogates they lead to the same files."""
     return os.fsdecode(read_file(path))
 
 
 def find_init(directory: str) -> Pid | None:
-    """Return the init of this cgroup's container: the one process whose parent is in another cgroup.
+    """Return the init of the container that has this cgroup: the one process whose parent is in another cgroup.
 
-    None if there is none, or if several could be it.
+    Returns None if there is none, or more than one.
     """
     try:
         pids = [Pid(int(line)) for line in _read(f"{directory}/cgroup.procs").splitlines()[:_FIRST_PROCESSES]]
@@ -54,7 +54,7 @@ def find_init(directory: str) -> Pid | None:
 
 
 def _parent(pid: Pid) -> Pid | None:
-    """Field 4 of /proc/<pid>/stat (man 5 proc); None where it has ended."""
+    """Return field 4 of /proc/<pid>/stat (man 5 proc); None if the process has ended."""
     try:
         return Pid(int(_read(f"/proc/{pid}/stat").rpartition(")")[2].split()[1]))
     except OSError:
@@ -62,13 +62,13 @@ def _parent(pid: Pid) -> Pid | None:
 
 
 def find_mount(controller: str) -> str | None:
-    """Where this v1 controller is mounted, or v2 for "", as far as this process sees."""
+    """Return where this v1 controller, or v2 for "", is mounted in this process's mount namespace."""
     return mount_of(parse_mounts(_read(_MOUNTS)), controller)
 
 
 @contextmanager
 def scratch_cgroup(controller: str) -> Iterator[str]:
-    """The directory of an empty cgroup of our own under this v1 controller, or v2 for "", while the context lasts."""
+    """Create an empty cgroup under this v1 controller, or v2 for "", yield its directory, and remove it."""
     mount = find_mount(controller)
     if mount is None:
         said = f"no cgroup file system of {controller or 'version 2'} is mounted here"
@@ -86,7 +86,7 @@ def scratch_cgroup(controller: str) -> Iterator[str]:
 
 
 def join_cgroup(directories: Iterable[str], pid: Pid) -> None:
-    """Move a process into a container's cgroup: these of its directories. Idempotent.
+    """Move a process into these directories of a container's cgroup. Idempotent.
 
     Call it in a thread: the kernel lets the first move wait for an RCU grace period, 5 to 17 ms.
     """
@@ -108,7 +108,7 @@ def join_cgroup(directories: Iterable[str], pid: Pid) -> None:
 
 
 def observe_oom_kills(cgroup: Cgroup) -> int:
-    """How many processes of this cgroup the kernel killed for want of memory; 0 where it does not count."""
+    """Return how many processes of this cgroup the kernel killed for lack of memory; 0 if it does not count them."""
     files = [f"{cgroup.v1['memory']}/memory.oom_control"] if "memory" in cgroup.v1 else []
     files += [f"{cgroup.v2}/memory.events"] if cgroup.v2 else []
     for path in files:
@@ -124,7 +124,7 @@ def observe_oom_kills(cgroup: Cgroup) -> int:
 
 
 def is_frozen(cgroup: Cgroup) -> bool:
-    """Whether its processes are held, or about to be, as `docker pause` does."""
+    """Return whether the processes of this cgroup are frozen, or about to be, as by `docker pause`."""
     file = f"{cgroup.v1['freezer']}/freezer.state" if "freezer" in cgroup.v1 else f"{cgroup.v2}/cgroup.freeze"
     try:
         return Path(file).read_text().strip() not in ("THAWED", "0")

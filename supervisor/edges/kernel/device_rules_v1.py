@@ -1,4 +1,4 @@
-"""Device rules under cgroup v1: text files of the devices controller.
+"""Device rules of cgroup v1: text files of the devices controller.
 
 Reference: Documentation/admin-guide/cgroup-v1/devices.rst.
 """
@@ -21,28 +21,28 @@ class CgroupV1Rules:
         self._directory = directory
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no descriptor is held."""
 
     def observe(self, devices: frozenset[DeviceNumber]) -> frozenset[DeviceNumber]:
-        """Which of these devices the container may open."""
+        """Return which of these devices the container may open."""
         listing = self._listing()
         return frozenset(device for device in devices if allows(listing, device))
 
     def observe_own(self) -> frozenset[DeviceNumber]:
-        """The devices of rules like ours. Some of them may be Docker's, which look the same."""
+        """Return the devices of rules like those of `allow`. Some may be Docker's, which look the same."""
         return exact_devices(self._listing())
 
     def allow(self, device: DeviceNumber) -> None:
-        """Open exactly this device. Idempotent."""
+        """Let the container open exactly this device. Idempotent."""
         self._write("devices.allow", format_rule(device))
 
     def deny(self, device: DeviceNumber) -> None:
-        """Take the rule away again; nothing where everything was open before there was a rule."""
+        """Remove the rule; do nothing if the container may open every device."""
         if has_own_rule(self._listing(), device):
             self._write("devices.deny", format_rule(device))
 
     def deny_all(self) -> None:
-        """Close every device: for a cgroup of one's own, as Docker begins with."""
+        """Forbid every device, as Docker does first in a new cgroup."""
         self._write("devices.deny", "a")
 
     def _listing(self) -> str:

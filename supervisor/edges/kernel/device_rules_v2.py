@@ -1,8 +1,8 @@
-"""Device rules under cgroup v2: the BPF program on the container's cgroup, read, extended and exchanged atomically.
+"""Device rules of cgroup v2: the BPF program on the container's cgroup, read, extended and replaced atomically.
 
-All programs of a cgroup are ANDed, so a further one can never allow more: the one that is there is replaced
-(BPF_F_REPLACE) by itself with a block in front. The kernel sends no event when a program is exchanged, so the programs'
-ids are read each time that a container is observed. The program of an id never changes, so it is read once.
+Every program of a cgroup must allow an access, so another program can never allow more. Instead the program that is
+attached is replaced (BPF_F_REPLACE) by itself with a block in front. The kernel does not report when another process
+replaces it, so each observation reads the programs' ids. The program of an id never changes, so it is read once.
 (kernel/bpf/cgroup.c, man 2 bpf)
 """
 
@@ -36,7 +36,7 @@ _LOAD = struct.Struct("<IIQQIIQII16s")  # prog_type, insn_cnt, insns, license, l
 _ATTACH = struct.Struct("<IIIII")  # target_fd, attach_bpf_fd, attach_type, attach_flags, replace_bpf_fd
 _INFO_XLATED_LENGTH, _INFO_XLATED_INSTRUCTIONS, _INFO_NAME, _INFO_BYTES = 20, 32, 64, 232  # struct bpf_prog_info
 _ATTR_BYTES = 144
-"""What the newest kernel knows of union bpf_attr; zeros behind what an older one knows. 6.17 wants a query whole."""
+"""The size of union bpf_attr in the newest kernel. Older ones accept zeros after what they know; 6.17 needs it all."""
 _MAX_PROGRAMS = 64  # BPF_CGROUP_MAX_PROGS
 _LOAD_TRIES = 5
 _PROGRAM_NAME = b"vtapd"
@@ -45,9 +45,10 @@ _LICENSE = ctypes.create_string_buffer(b"Apache-2.0")
 
 
 class CgroupV2Rules:
-    """The device rules of one container. Owns a descriptor of its cgroup: `close` gives it back.
+    """The device rules of one container. Owns a descriptor of its cgroup, which `close` closes.
 
-    `own_rules` returns the container's rules, for a program that the kernel does not show in a loadable form.
+    `own_rules` returns the container's own rules. They are needed if the kernel does not show the attached program in a
+    form that can be loaded again.
     """
 
     def __init__(self, directory: str, own_rules: Callable[[], Iterable[Rule]]) -> None:
@@ -59,25 +60,25 @@ class CgroupV2Rules:
         self._programs: dict[int, bytes] = {}
         self._verdicts: dict[tuple[int, DeviceNumber], bool] = {}
         self.note: str | None = None
-        """What an operator should know of how the rule came about."""
+        """What an operator should know about how the rule was made."""
 
     def close(self) -> None:
         os.close(self._cgroup)
 
     def observe(self, devices: frozenset[DeviceNumber]) -> frozenset[DeviceNumber]:
-        """Which of these devices the container may open. Where no program is attached everything is open."""
+        """Return which of these devices the container may open: all, if no program is attached."""
         _, ids = self._query()
         if not self._programs.keys() <= set(ids):
-            self._programs, self._verdicts = {}, {}  # some were exchanged; ids are not used again, but memory is
+            self._programs, self._verdicts = {}, {}  # programs were replaced: forget the old ones
         return frozenset(device for device in devices if all(self._opens(number, device) for number in ids))
 
     def observe_own(self) -> frozenset[DeviceNumber]:
-        """The devices that were opened by `allow`, in any program."""
+        """Return the devices that `allow` let the container open, in any program."""
         _, ids = self._query()
         return frozenset(device for number in ids for device in allowed_devices(self._read(number)))
 
     def allow(self, device: DeviceNumber) -> None:
-        """Open exactly this device, in every program that is attached. Idempotent."""
+        """Let the container open exactly this device, in every program that is attached. Idempotent."""
         flags, ids = self._query()
         for number in ids:
             if self._opens(number, device):
@@ -89,9 +90,9 @@ class CgroupV2Rules:
             self._exchange(number, flags, with_device(program, device))
 
     def deny(self, device: DeviceNumber) -> None:
-        """Take the rule away again: each program is byte for byte what it was before.
+        """Remove the rule. Each program is then byte for byte what it was before.
 
-        Raises Permanent if the kernel does not show a program that `allow` made: it is not known what that one opens.
+        Raises Permanent if the kernel does not show a program that `allow` made, since what it allows is not known.
         """
         flags, ids = self._query()
         for number in ids:
@@ -105,7 +106,7 @@ class CgroupV2Rules:
                 self._exchange(number, flags, before)
 
     def deny_all(self) -> None:
-        """Close every device, by a program where there is none: for a cgroup of one's own, as Docker begins with."""
+        """Forbid every device in a cgroup without a program, as Docker does first in a new cgroup."""
         loaded = _load(build_program(()))
         try:
             _bpf(_PROG_ATTACH, _attr(_ATTACH.pack(self._cgroup, loaded, _CGROUP_DEVICE, _F_ALLOW_MULTI, 0)), "attach")
@@ -113,7 +114,7 @@ class CgroupV2Rules:
             os.close(loaded)
 
     def _query(self) -> tuple[int, list[int]]:
-        """How programs are attached to this cgroup itself, and their ids."""
+        """Return how programs are attached to this cgroup itself, and their ids."""
         ids = (ctypes.c_uint32 * _MAX_PROGRAMS)()
         attr = _attr(_QUERY.pack(self._cgroup, _CGROUP_DEVICE, 0, 0, ctypes.addressof(ids), _MAX_PROGRAMS))
         _bpf(_PROG_QUERY, attr, "query")
@@ -132,12 +133,12 @@ class CgroupV2Rules:
         return self._verdicts[number, device]
 
     def _exchange(self, number: int, flags: int, program: bytes) -> None:
-        """Put a program in the place of another; there is no moment without one."""
+        """Replace a program by another. At no moment is there none."""
         loaded = _load(program)
         try:
             with _program(number) as old:
                 multi = flags & _F_ALLOW_MULTI
-                # Without ALLOW_MULTI there is one program, and attaching replaces it anyhow.
+                # Without ALLOW_MULTI there is only one program, and attaching replaces it.
                 how = (flags | _F_REPLACE, old) if multi else (flags, 0)
                 _bpf(_PROG_ATTACH, _attr(_ATTACH.pack(self._cgroup, loaded, _CGROUP_DEVICE, *how)), "attach")
         finally:
@@ -146,7 +147,7 @@ class CgroupV2Rules:
 
 @contextmanager
 def _program(number: int) -> Iterator[int]:
-    """A descriptor of the program with this id."""
+    """Yield a descriptor of the program with this id."""
     descriptor = _bpf(_PROG_GET_FD_BY_ID, _attr(struct.pack("<I", number)), "open a program")
     try:
         yield descriptor
@@ -155,14 +156,14 @@ def _program(number: int) -> Iterator[int]:
 
 
 def _dump(descriptor: int) -> bytes:
-    """A program's instructions as the kernel shows them; empty where it does not."""
+    """Return a program's instructions as the kernel shows them; empty if it hides them."""
     length = _info(descriptor, 0, 0)
     program = ctypes.create_string_buffer(length)
     return program.raw if length and _info(descriptor, length, ctypes.addressof(program)) == length else b""
 
 
 def _is_ours(number: int) -> bool:
-    """Whether the program was loaded by `_load`, in this daemon or an earlier one."""
+    """Return whether `_load` loaded the program, in this daemon or an earlier one."""
     with _program(number) as descriptor:
         info = _describe(descriptor, 0, 0)
     return info[_INFO_NAME : _INFO_NAME + _NAME_BYTES].rstrip(b"\0") == _PROGRAM_NAME
@@ -177,7 +178,7 @@ def _info(descriptor: int, length: int, address: int) -> int:
 
 
 def _describe(descriptor: int, length: int, address: int) -> bytes:
-    """struct bpf_prog_info of a program, whose instructions are put at the address."""
+    """Return struct bpf_prog_info of a program, and write its instructions to the address."""
     info = ctypes.create_string_buffer(_INFO_BYTES)
     struct.pack_into("<I", info, _INFO_XLATED_LENGTH, length)
     struct.pack_into("<Q", info, _INFO_XLATED_INSTRUCTIONS, address)
@@ -214,7 +215,7 @@ def _bpf(command: int, attr: "ctypes.Array[ctypes.c_char]", what: str) -> int:
     except OSError as error:
         raise _translate(error, f"bpf: cannot {what} of the container's cgroup: {error.strerror}") from error
     if result == 0 and command in (_PROG_LOAD, _PROG_GET_FD_BY_ID):
-        # Descriptor 0 would mean "none" where it is passed on.
+        # Descriptor 0 means "none" in union bpf_attr.
         moved = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3)
         os.close(0)
         return moved

@@ -1,4 +1,4 @@
-"""The machine itself, as far as nothing else asks about it: rights, limits, users, folders. Only looks."""
+"""Observe the machine: rights, limits, users and folders. Changes nothing."""
 
 import fcntl
 import os
@@ -11,40 +11,40 @@ from supervisor.core.model import Pid
 
 
 def observe_capabilities() -> int:
-    """This process's effective capabilities, one bit each (man 5 proc: CapEff)."""
+    """Return this process's effective capabilities, one bit each (man 5 proc: CapEff)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("CapEff:")).split()[1], 16)
 
 
 def observe_descriptor_limit() -> int:
-    """How many descriptors this process may have at once."""
+    """Return how many descriptors this process may have at once."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def observe_descriptor_limit_of(pid: Pid) -> int:
-    """The same of another process. OSError where it may not be looked at."""
+    """Return how many descriptors another process may have. Raises OSError if that is not readable."""
     lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("Max open files")).split()[3])
 
 
 def observe_users() -> list[tuple[str, int]]:
-    """Every user that the machine can list, by name and uid."""
+    """Return the name and uid of every user that the machine lists."""
     return [(entry.pw_name, entry.pw_uid) for entry in pwd.getpwall()]
 
 
 def observe_file_system(path: Path) -> str:
-    """The type of the one that a path is on, or will be once it is made."""
+    """Return the type of the file system that a path is on, or will be on once it is created."""
     return file_system_of(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"), str(_nearest(path)))
 
 
 def is_writable(folder: Path) -> bool:
-    """Return whether a folder can be made and written in, according to the kernel (man 2 access)."""
+    """Return whether the folder can be created and written to, according to man 2 access."""
     nearest = _nearest(folder)
     return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK, effective_ids=True)
 
 
 def is_locked(file: Path) -> bool:
-    """Whether some process holds a lock on it (man 2 flock); False where there is no such file."""
+    """Return whether a process holds a lock on the file (man 2 flock); False if there is no such file."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -59,6 +59,6 @@ def is_locked(file: Path) -> bool:
 
 
 def _nearest(path: Path) -> Path:
-    """The path itself, or the nearest folder above it that is there."""
+    """Return the path itself, or the nearest folder above it that exists."""
     resolved = path.resolve()
     return next(each for each in (resolved, *resolved.parents) if each.exists())

@@ -1,4 +1,4 @@
-"""Read one network interface by ioctl, without RTNL (man 7 netdevice; linux/sockios.h, linux/if.h)."""
+"""Read one network interface by ioctl, without waiting for RTNL (man 7 netdevice; linux/sockios.h, linux/if.h)."""
 
 import errno
 import fcntl
@@ -16,7 +16,7 @@ _IFF_UP, _ARPHRD_ETHER = 0x1, 1
 def show_link(socket: int, index: IfIndex) -> Link | None:
     """Return the link of this ifindex in the socket's network namespace, or None if it is gone.
 
-    Its kind and its parent are not known by ioctl. Raises Transient if the kernel does not answer.
+    The link's kind and parent are left empty. Raises Transient if the kernel does not answer.
     """
     try:
         name = _ask(socket, _SIOCGIFNAME, b"", struct.pack("=i", index))[0]

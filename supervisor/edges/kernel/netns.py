@@ -1,8 +1,8 @@
 """Network namespaces: calling a function inside one, and descriptors that reach into one.
 
-`setns` (man 2 setns) acts on the calling thread. What is a few system calls happens in the caller's own, which is back
-before anything else can run in it; where a process is started, it is a thread that is thrown away afterwards.
-pyroute2's `netns=` is not used: it forks, and creates a namespace whose name was mistyped.
+`setns` (man 2 setns) acts on the calling thread. A function of a few system calls runs in the caller's own thread,
+which is back before anything else can run in it. A function that starts a process runs in a thread that ends after it.
+pyroute2's `netns=` is not used: it forks, and creates a namespace if the name is mistyped.
 """
 
 import asyncio
@@ -51,9 +51,8 @@ async def run_inside(
 ) -> T:
     """Call `function` in a thread that has entered these namespaces of a process, such as {"net": linux.CLONE_NEWNET}.
 
-    Entering a pid namespace counts for the children that the function starts. When the awaiting task is cancelled the
-    thread still runs to its end. `start` starts that thread, wherever it is to begin. Raises ContainerGone when the
-    process ended before.
+    A pid namespace applies to the children that the function starts. If the awaiting task is cancelled, the thread
+    still runs to its end. `start` starts that thread. Raises ContainerGone if the process has ended.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -95,8 +94,8 @@ async def run_inside(
 def call_inside(pid: Pid, function: Callable[[], T]) -> T:
     """Call `function`, which must not wait, in this thread while that is in the network namespace of a process.
 
-    Raises ContainerGone when the process has ended. A thread that could not come back would do the daemon's own work in
-    a container's network: then the process ends, and the guests live on.
+    Raises ContainerGone if the process has ended. If the thread cannot come back, this process aborts: otherwise it
+    would do the daemon's own work in a container's network. The guests live on.
     """
     with ExitStack() as owned:
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -117,7 +116,7 @@ def open_netns(pid: Pid) -> NetnsHandles:
 
 
 async def open_scratch() -> NetnsHandles:
-    """Reach into a new network namespace that nobody else sees, and that is gone once the handles are closed."""
+    """Reach into a new network namespace. The kernel removes it once the handles are closed."""
     return await run_inside(Pid(os.getpid()), {}, _open_scratch)
 
 
@@ -181,7 +180,7 @@ def _open_namespace(owned: ExitStack, pid: Pid, name: str) -> int:
 
 
 def is_own(pid: Pid) -> bool:
-    """Whether a process is in the network namespace of this thread; True where that cannot be told."""
+    """Return whether a process is in the network namespace of this thread; True if that is not readable."""
     try:
         return Path(f"/proc/{pid}/ns/net").samefile("/proc/thread-self/ns/net")
     except OSError:

@@ -1,4 +1,4 @@
-"""QEMU as a process, watched by a pidfd and identified without doubt, and other processes as /proc shows them."""
+"""Processes: a QEMU, watched by a pidfd and never confused with another, and others as /proc shows them."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ _PF_EXITING = 0x4  # linux/sched.h; flags in field 9 of /proc/<pid>/stat
 
 @dataclass(slots=True)
 class Process:
-    """A running QEMU. Owns its pidfd and the descriptor of what it says on standard error, if that is known."""
+    """A running QEMU. Owns its pidfd and the file that its standard error goes to, if that is known."""
 
     pid: Pid
     pidfd: int
@@ -31,14 +31,14 @@ class Process:
             os.close(self.stderr)
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal; nothing when it has ended."""
+        """Send a signal, unless the process has ended."""
         try:
             signal.pidfd_send_signal(self.pidfd, number)
         except ProcessLookupError:
             return
 
     def reap(self) -> int | None:
-        """Once the pidfd is readable: its exit code, or minus the signal; None for another daemon's child."""
+        """Return the exit code, or minus the signal, once the pidfd is readable; None for another daemon's child."""
         try:
             result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
         except ChildProcessError:
@@ -48,7 +48,7 @@ class Process:
         return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
 
     def read_stderr(self) -> str:
-        """What QEMU itself complained of last, for people, without the hints that may follow it."""
+        """Return QEMU's last error message, without the hints that may follow it."""
         if self.stderr is None:
             return ""
         text = os.pread(self.stderr, _STDERR_BYTES, 0).rstrip(b"\0").decode("utf-8", "replace").strip()
@@ -58,9 +58,9 @@ class Process:
 
 
 def watch(pid: Pid, stderr: int) -> Process:
-    """A child that was just spawned, as the process that it is. Takes the descriptor over.
+    """Return a child that was just spawned, as a Process. Takes the descriptor over.
 
-    Raises Transient where the machine is short of something; then the child is ended.
+    Raises Transient, after killing the child, if the machine lacks a resource.
     """
     try:
         return Process(pid, os.pidfd_open(pid), stderr)
@@ -72,7 +72,7 @@ def watch(pid: Pid, stderr: int) -> Process:
 
 
 def find(record: ProcessRecord, name: str) -> Process | None:
-    """The process of this record, if it still lives: same pid, same start, its own name on its command line."""
+    """Return the process of this record, if it still runs: same pid, same start, and this name among its arguments."""
     try:
         pidfd = os.pidfd_open(record.pid)
     except ProcessLookupError:
@@ -88,9 +88,9 @@ def find(record: ProcessRecord, name: str) -> Process | None:
 
 
 def find_named(prefix: str) -> dict[str, list[Pid]]:
-    """Return every process with an argument after `-name` that begins like this, by that argument; the oldest first.
+    """Return every process whose argument after `-name` has this prefix, by that argument; the oldest first.
 
-    Any user can name a process so: check `shares_pid_namespace` before trusting it.
+    Any process can have such an argument: check `shares_pid_namespace` as well.
     """
     found: dict[str, list[tuple[int, Pid]]] = {}
     for entry in os.scandir("/proc"):
@@ -106,7 +106,7 @@ def find_named(prefix: str) -> dict[str, list[Pid]]:
 
 
 def shares_pid_namespace(pid: Pid, other: Pid) -> bool:
-    """Whether both are processes of one container; False when one has ended."""
+    """Return whether both are processes of one container; False if one has ended."""
     try:
         return Path(f"/proc/{pid}/ns/pid").samefile(f"/proc/{other}/ns/pid")
     except OSError:
@@ -114,7 +114,7 @@ def shares_pid_namespace(pid: Pid, other: Pid) -> bool:
 
 
 def command_line(pid: Pid) -> tuple[str, ...]:
-    """A process's arguments; empty for a zombie."""
+    """Return a process's arguments; empty for a zombie."""
     try:
         raw = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -123,26 +123,28 @@ def command_line(pid: Pid) -> tuple[str, ...]:
 
 
 def _stat_fields(pid: Pid) -> list[str]:
-    """The fields of /proc/<pid>/stat from the third on (man 5 proc)."""
+    """Return the fields of /proc/<pid>/stat from the third on (man 5 proc)."""
     try:
-        text = read_file(f"/proc/{pid}/stat").decode("utf-8", "replace")  # a process names itself, in any bytes
+        text = read_file(f"/proc/{pid}/stat").decode(
+            "utf-8", "replace"
+        )  # a process chooses its name, which may be any bytes
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ContainerGone(f"process {pid} has ended", step=Step.PROCESS) from error
     return text[text.rindex(")") + 2 :].split()
 
 
 def start_ticks(pid: Pid) -> int:
-    """When the process started, in clock ticks since boot. Raises ContainerGone when it has ended."""
+    """Return when the process started, in clock ticks since boot. Raises ContainerGone if it has ended."""
     return int(_stat_fields(pid)[19])
 
 
 def started_at_s(ticks: int) -> float:
-    """`start_ticks` in seconds since boot."""
+    """Return `start_ticks` in seconds since boot."""
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def observe_incarnation(pid: Pid) -> Incarnation | None:
-    """The run of a container with this init, or None when that has ended or is about to."""
+    """Return the run of a container that has this init, or None if the init has ended or is about to end."""
     try:
         fields = _stat_fields(pid)
     except ContainerGone:
@@ -153,10 +155,10 @@ def observe_incarnation(pid: Pid) -> Incarnation | None:
 
 
 def has_ended(incarnation: Incarnation) -> bool:
-    """Whether this init has ended, and with it all other processes of its pid namespace.
+    """Return whether this init has ended, and with it all other processes of its pid namespace.
 
-    One that is about to end has not: the others are killed only after it has given up its memory and files
-    (do_exit in kernel/exit.c).
+    An init that is about to end has not ended: the kernel kills the others only after it has released the memory and
+    files of the init (do_exit in kernel/exit.c).
     """
     try:
         fields = _stat_fields(incarnation.pid)
@@ -166,7 +168,7 @@ def has_ended(incarnation: Incarnation) -> bool:
 
 
 def observe_user(pid: Pid) -> int | None:
-    """Its real uid; None when it has ended."""
+    """Return a process's real uid; None if it has ended."""
     try:
         text = Path(f"/proc/{pid}/status").read_text(errors="replace")
     except OSError:
@@ -175,7 +177,7 @@ def observe_user(pid: Pid) -> int | None:
 
 
 def observe_usage(incarnation: Incarnation) -> tuple[float, int] | None:
-    """Processor seconds that a process used, and its resident bytes; None when it has ended."""
+    """Return the processor seconds that a process used, and its resident bytes; None if it has ended."""
     try:
         fields = _stat_fields(incarnation.pid)
     except ContainerGone:
@@ -187,7 +189,7 @@ def observe_usage(incarnation: Incarnation) -> tuple[float, int] | None:
 
 
 def ignores_signal(pid: Pid, number: int) -> bool:
-    """Whether a container's init can never react to this signal: it has no handler for it.
+    """Return whether a container's init has no handler for this signal, so that the signal has no effect.
 
     The kernel discards such signals for the init of a pid namespace (man 7 pid_namespaces).
     """
@@ -200,7 +202,7 @@ def ignores_signal(pid: Pid, number: int) -> bool:
 
 
 def send_signal(incarnation: Incarnation, number: signal.Signals) -> None:
-    """Signal a container's init, if it is still this one."""
+    """Send a signal to a container's init, if it is still the same process."""
     try:
         pidfd = os.pidfd_open(incarnation.pid)
     except ProcessLookupError:

@@ -1,13 +1,13 @@
-"""The host's DNS servers, which Docker falls back to (man 5 resolv.conf, man 8 systemd-resolved)."""
+"""Read the host's resolv.conf, whose DNS servers Docker falls back to (man 5 resolv.conf, man 8 systemd-resolved)."""
 
 from pathlib import Path
 
-# Where the first leads to systemd-resolved's own server, those that this one asks are in the second.
+# If the first names systemd-resolved's own server, the second has the servers that it asks.
 _PATHS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 
 def read_resolv_confs() -> list[str]:
-    """The texts of those that there are, the one to be asked first in front."""
+    """Return the texts of the files that exist, the preferred one first."""
     texts = []
     for path in _PATHS:
         try:

@@ -1,7 +1,7 @@
-"""A container's files, by openat2 beneath its root and never by a path of the host.
+"""Read a container's files: by openat2 from its root directory, and never by a path of the host.
 
-A plain open of /proc/<pid>/root/x follows an absolute symlink in the image onto the *host*; RESOLVE_IN_ROOT does not
-(man 2 openat2).
+A plain open of /proc/<pid>/root/x follows an absolute symlink of the image into the *host*. With RESOLVE_IN_ROOT the
+kernel resolves it in the container (man 2 openat2).
 """
 
 import errno
@@ -21,7 +21,7 @@ _TEXT_BYTES = 1 << 16
 
 
 def open_root(pid: Pid) -> int:
-    """A descriptor of the container's root directory. The caller owns it."""
+    """Return a descriptor of the container's root directory. The caller owns it."""
     try:
         return os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError) as error:
@@ -35,12 +35,12 @@ def open_root(pid: Pid) -> int:
 
 
 def open_beneath(root: int, path: str, flags: int) -> int:
-    """Open a path of the container; symlinks in it resolve within the container. OSError as the kernel says it."""
+    """Open a path of the container. Symlinks in it resolve within the container. Raises the kernel's OSError."""
     return linux.openat2(root, path, flags, linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS)
 
 
 def open_dev(root: int) -> int:
-    """The container's /dev. The caller owns the descriptor."""
+    """Return a descriptor of the container's /dev. The caller owns it."""
     try:
         dev = open_beneath(root, "/dev", os.O_PATH | os.O_DIRECTORY)
     except FileNotFoundError as error:
@@ -62,7 +62,7 @@ def open_dev(root: int) -> int:
 def open_file(root: int, path: str, label: str, limit_bytes: int, *, writable: bool = False) -> int:
     """Open a regular file of the container for reading, or for writing too. The caller owns the descriptor.
 
-    Raises Rejected, naming the label, when it is missing, no regular file, empty or larger than the limit.
+    Raises Rejected, with the label, if the file is missing, not regular, empty or larger than the limit.
     """
     try:
         # O_NONBLOCK: a FIFO or a device under that name must not hold the daemon up.
@@ -85,7 +85,7 @@ def open_file(root: int, path: str, label: str, limit_bytes: int, *, writable: b
 
 
 def read_text(root: int, path: str) -> str:
-    """The beginning of a small file of the container; empty where there is none, or where it is no regular file."""
+    """Return the first 64 KiB of a file of the container; empty if it is missing or not regular."""
     try:
         descriptor = open_beneath(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:
@@ -94,7 +94,7 @@ def read_text(root: int, path: str) -> str:
         regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
         return os.pread(descriptor, _TEXT_BYTES, 0).decode("utf-8", "replace") if regular else ""
     except OSError:
-        return ""  # a file of /proc, say, that is a regular one only by its looks
+        return ""  # some files of /proc look regular and cannot be read
     finally:
         os.close(descriptor)
 
@@ -108,10 +108,9 @@ def _refused(path: str, label: str, problem: str) -> Rejected:
 
 
 def read_image(descriptor: int, markers: frozenset[bytes], limit_bytes: int) -> Image | Unbootable:
-    """Return what the kind of a kernel image is recognised by. It reads the whole file, so call it in a thread.
+    """Return what identifies the kind of a kernel image. Reads the whole file for the markers: call it in a thread.
 
-    Raises Rejected where it cannot be read; a file of /sys, say, is a regular one only by its looks. Likewise where it
-    has grown beyond the limit since it was opened.
+    Raises Rejected if the file cannot be read, as some of /sys that look regular, or has grown beyond the limit.
     """
     try:
         return _read_image(descriptor, markers, limit_bytes)

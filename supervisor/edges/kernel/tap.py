@@ -1,8 +1,8 @@
 """A macvtap's character device: its number, and the descriptors that a guest uses.
 
-The kernel's name tapN comes from an ifindex, which is unique only within a namespace, while devtmpfs is one for the
-host: the host's /dev/tapN may be another container's network. So the number is read in a sysfs of the namespace
-itself, and what was opened is checked by number and by TUNGETIFF before it is used. (drivers/net/macvtap.c, tap.c)
+The kernel names a tap by its ifindex, which is unique only within a namespace, but all namespaces share one devtmpfs.
+So the host's /dev/tapN may belong to another container. Therefore the number is read in a sysfs of the namespace
+itself, and an opened device is checked by its number and by TUNGETIFF. (drivers/net/macvtap.c, tap.c)
 """
 
 import contextlib
@@ -26,7 +26,7 @@ _LINES_BYTES, _MOST_READS = 16384, 64
 
 
 def has_macvtaps(sysfs: int) -> bool:
-    """Whether there is a macvtap in the namespace of this sysfs."""
+    """Return whether there is a macvtap in the namespace of this sysfs."""
     try:
         directory = os.open("class/macvtap", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=sysfs)
     except FileNotFoundError:
@@ -52,7 +52,7 @@ def observe_major() -> int | None:
 
 
 def observe_index(sysfs: int, name: str) -> IfIndex:
-    """Return the ifindex of a link, from a sysfs of its namespace: without RTNL."""
+    """Return the ifindex of a link, from a sysfs of its namespace, without waiting for RTNL."""
     try:
         return IfIndex(int(read_file(f"class/net/{name}/ifindex", sysfs)))
     except OSError as error:
@@ -60,7 +60,7 @@ def observe_index(sysfs: int, name: str) -> IfIndex:
 
 
 def observe_device(sysfs: int, index: IfIndex) -> DeviceNumber:
-    """The device number of the macvtap with this ifindex, from a sysfs of its namespace."""
+    """Return the device number of the macvtap with this ifindex, from a sysfs of its namespace."""
     try:
         text = read_file(f"class/macvtap/tap{index}/dev", sysfs).decode("ascii")
     except OSError as error:
@@ -70,9 +70,9 @@ def observe_device(sysfs: int, index: IfIndex) -> DeviceNumber:
 
 
 def observe_traffic(pid: Pid, names: Collection[str]) -> dict[str, Traffic]:
-    """What passed these links of a process's network namespace, as far as they are there; rx is what a guest receives.
+    """Return the traffic of these links in a process's network namespace. rx is what a guest receives.
 
-    A container that makes thousands of links may hide its own.
+    Links that do not exist are left out, and so are those behind thousands of links that a container has made.
     """
     try:
         descriptor = os.open(f"/proc/{pid}/net/dev", os.O_RDONLY | os.O_CLOEXEC)
@@ -80,7 +80,7 @@ def observe_traffic(pid: Pid, names: Collection[str]) -> dict[str, Traffic]:
         return {}
     found: dict[str, Traffic] = {}
     try:
-        for _ in range(_MOST_READS):  # each gives whole lines, a page of them at the most (fs/seq_file.c)
+        for _ in range(_MOST_READS):  # each returns whole lines, at most a page (fs/seq_file.c)
             lines = os.read(descriptor, _LINES_BYTES).decode("utf-8", "replace")
             found |= parse_net_dev(lines, names)
             if not lines or len(found) == len(names):
@@ -97,7 +97,7 @@ def open_tap(directory: int, node: str, device: DeviceNumber, name: str) -> int:
 
     Each open adds a queue that takes its share of the packets: open once for a guest's life.
     """
-    # O_PATH pins the inode without running any driver's open, so what is checked is what gets opened.
+    # O_PATH holds the inode without calling a driver, so the node that is checked is the node that is opened.
     try:
         pinned = os.open(node, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     except OSError as error:
@@ -123,7 +123,7 @@ def open_tap(directory: int, node: str, device: DeviceNumber, name: str) -> int:
 
 
 def open_queues(directory: int, node: str, device: DeviceNumber, name: str, count: int) -> tuple[int, ...]:
-    """So many descriptors of one tap, each of which is a queue of its own. The caller owns them."""
+    """Open a tap so many times. Each descriptor is a queue. The caller owns them."""
     with ExitStack() as owned:
         queues = []
         for _ in range(count):
@@ -134,13 +134,13 @@ def open_queues(directory: int, node: str, device: DeviceNumber, name: str, coun
 
 
 def attach_queue(tap: int) -> None:
-    """Attach the queue again, which an earlier guest may have detached. Does nothing if it is attached."""
+    """Let the queue receive packets again, if an earlier guest has turned that off."""
     with contextlib.suppress(OSError):
         fcntl.ioctl(tap, _TUNSETQUEUE, IFREQ.pack(b"", _ATTACH_QUEUE))
 
 
 def is_connected(tap: int) -> bool:
-    """Whether the descriptor's macvtap still exists; one whose link was deleted stays silent for ever."""
+    """Return whether the descriptor's macvtap still exists. If it was deleted, no packet ever arrives."""
     try:
         fcntl.ioctl(tap, _TUNGETIFF, IFREQ.pack(b"", b""))
     except OSError:
@@ -149,7 +149,7 @@ def is_connected(tap: int) -> bool:
 
 
 def drain(tap: int) -> int:
-    """Throw away the packets that wait on a tap, so that a new guest does not get the old one's; returns how many."""
+    """Discard the packets that wait on a tap, which are for an earlier guest. Returns how many there were."""
     for count in range(4096):
         try:
             os.read(tap, _MAX_FRAME_BYTES)
@@ -161,7 +161,7 @@ def drain(tap: int) -> int:
 def _translate(error: OSError, what: str) -> Permanent | Transient:
     said = f"{what}: {error.strerror}"
     if error.errno in (errno.EPERM, errno.EACCES):
-        # systemd looks a class of devices up when it starts the service, and macvtap's has a number once it is loaded.
+        # systemd resolves char-macvtap when it starts the service; before macvtap is loaded, it has no number.
         remedy = "vtapd must be allowed to: DeviceAllow=char-macvtap rwm in its unit, and systemctl restart vtapd"
         return Permanent(said, step=Step.TAP, remedy=remedy)
     return Transient(said, step=Step.TAP)

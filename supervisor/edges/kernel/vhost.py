@@ -7,7 +7,7 @@ _DEVICE = "/dev/vhost-net"
 
 
 def open_vhosts(count: int) -> tuple[int, ...]:
-    """So many descriptors of it, one a queue; none where the machine does not have it. The caller owns them."""
+    """Open vhost-net so many times, once for each queue; not at all if the machine lacks it. The caller owns them."""
     with ExitStack() as owned:
         opened = []
         for _ in range(count):

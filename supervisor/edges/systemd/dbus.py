@@ -1,7 +1,7 @@
-"""systemd on D-Bus: when it has reloaded, and which devices a container's scope may open. Knows dbus-fast alone.
+"""systemd on D-Bus: report reloads, and change which devices a container's scope may open. Only module with dbus-fast.
 
-A reload makes systemd put its own device programs on every unit again, in addition to ours, and the device is refused.
-The signal `Reloading` reports when it is done. systemd writes a scope's DeviceAllow into its programs itself.
+On a reload, systemd attaches its own device programs to every unit again, in addition to vtapd's, and they refuse the
+device. The signal `Reloading` comes when it is done. The devices of a scope's DeviceAllow are allowed by its programs.
 (man 5 org.freedesktop.systemd1, man 5 systemd.resource-control)
 """
 
@@ -29,7 +29,7 @@ class Systemd:
 
     @classmethod
     async def connect(cls) -> "Systemd":
-        """Raises Transient where the system bus does not answer."""
+        """Connect to the system bus. Raises Transient if it does not answer."""
         try:
             with anyio.fail_after(_ANSWER_S):
                 return cls(await MessageBus(bus_type=BusType.SYSTEM).connect())
@@ -61,18 +61,18 @@ class Systemd:
         await self._set(unit, [["DeviceAllow", Variant("a(ss)", entry)]])
 
     async def deny_device(self, unit: str, device: DeviceNumber) -> None:
-        """Take it out again; the unit's other devices stay."""
+        """Remove the device from the unit's DeviceAllow; its other devices stay."""
         (path,) = await self._call(_NAME, _PATH, _MANAGER, "GetUnit", "s", [unit])
         wanted: list[object] = [f"{_NAME}.Scope", "DeviceAllow"]
         (found,) = await self._call(_NAME, str(path), "org.freedesktop.DBus.Properties", "Get", "ss", wanted)
         entries = found.value if isinstance(found, Variant) else []
         rest = [entry for entry in entries if entry[0] != f"/dev/char/{device}"]
-        # An empty list first: systemd adds to what there is.
+        # An empty list first, since systemd adds to the list that it has.
         emptied = ["DeviceAllow", Variant("a(ss)", [])]
         await self._set(unit, [emptied, ["DeviceAllow", Variant("a(ss)", rest)]] if rest else [emptied])
 
     async def _set(self, unit: str, properties: list[list[object]]) -> None:
-        """At run time only, as `systemctl set-property --runtime` does."""
+        """Set the properties until the next boot, as `systemctl set-property --runtime` does."""
         await self._call(_NAME, _PATH, _MANAGER, "SetUnitProperties", "sba(sv)", [unit, True, properties])
 
     async def _call(

@@ -1,7 +1,7 @@
-"""journald's sockets: the native one for entries, and the stream that standard error is where systemd started us.
+"""journald's sockets: the native one for entries, and the stream that is standard error under systemd.
 
-A log line is never worth the daemon: nothing here waits or raises. An entry that journald does not take goes to the
-stream as one line, and one that the stream does not take either is lost. (https://systemd.io/JOURNAL_NATIVE_PROTOCOL)
+Logging never stops the daemon: nothing here waits or raises. If journald does not accept an entry, one line goes to the
+stream. If the stream does not accept that, the entry is lost. (https://systemd.io/JOURNAL_NATIVE_PROTOCOL)
 """
 
 import array
@@ -17,7 +17,7 @@ _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_
 
 
 def stderr_is_journal() -> bool:
-    """Whether standard error is journald's stream, and not a pipe or file that was put in its place since."""
+    """Return whether standard error is journald's stream, and was not replaced by a pipe or a file."""
     try:
         found = os.fstat(_STDERR)
     except OSError:
@@ -26,11 +26,11 @@ def stderr_is_journal() -> bool:
 
 
 class Journal:
-    """Sends entries. Owns a socket. Borrows `stream` and leaves it blocking, as other writers expect."""
+    """Sends entries. Owns a socket. Borrows `stream`, which stays blocking for the others that write to it."""
 
     def __init__(self, address: str = _SOCKET, stream: int = _STDERR) -> None:
         self._address = address
-        # By address each time: journald may come later, or be another one than before.
+        # Each entry is sent to the address: journald may start later, or restart.
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._stream = socket.socket(fileno=fcntl.fcntl(stream, fcntl.F_DUPFD_CLOEXEC, 3))
 
@@ -39,7 +39,7 @@ class Journal:
         self._stream.close()
 
     def send(self, entry: bytes, line: bytes) -> None:
-        """The entry, or else the line, which says the same in fewer words."""
+        """Send the entry, or if that fails the line, which says the same in fewer words."""
         try:
             self._send_entry(entry)
         except OSError:
@@ -57,7 +57,7 @@ class Journal:
             self._send_in_memory(entry)
 
     def _send_in_memory(self, entry: bytes) -> None:
-        """What is too long for a datagram: a sealed file that has no name (man 2 memfd_create)."""
+        """Send an entry that is too long for a datagram, as a sealed file in memory (man 2 memfd_create)."""
         memory = os.memfd_create("vtapd-journal", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         with open(memory, "wb") as file:
             file.write(entry)

@@ -1,11 +1,11 @@
-"""sd_notify (man 3 sd_notify): one datagram to the socket that systemd names. Nothing without systemd."""
+"""Notify systemd (man 3 sd_notify): one datagram to the socket that it names. Does nothing without systemd."""
 
 import os
 import socket
 
 
 def notify(*assignments: str) -> None:
-    """Send assignments such as READY=1. A service manager that does not listen is no error of ours."""
+    """Send assignments such as READY=1. If the service manager does not listen, that is no error."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
@@ -19,7 +19,7 @@ def notify(*assignments: str) -> None:
 
 
 def watchdog_interval_s() -> float | None:
-    """Half of what systemd allows between two WATCHDOG=1, or None when it asks for none."""
+    """Return half the time that systemd allows between two WATCHDOG=1, or None if it expects none."""
     try:
         return int(os.environ["WATCHDOG_USEC"]) / 2e6
     except (KeyError, ValueError):
