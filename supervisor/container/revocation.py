@@ -36,10 +36,10 @@ async def revoke_device(context: Context, device: DeviceNumber, owner: Container
             await _change_systemd_rule(context, record, device)
             _revoke(record, device)
         except VtapdError as error:
-            said = f"container {owner_name}: its tap got the device number {device} of a tap that container {name} "
+            what = f"container {owner_name}: its tap got the device number {device} of a tap that container {name} "
             remedy = f"{error.remedy}; or " if error.remedy else ""
             raise Transient(
-                f"{said}has deleted, and {name} cannot be denied it: {error.message}",
+                f"{what}has deleted, and {name} cannot be denied it: {error.message}",
                 step=Step.DEVICE_RULE,
                 remedy=f"{remedy}restart that container: docker restart {name}",
             ) from error

@@ -21,7 +21,7 @@ class Tail:
             del self._kept[: -self._most]
 
     def text(self) -> str:
-        """What is no UTF-8 is replaced."""
+        """Return them as text. Bytes that are not UTF-8 are replaced."""
         return bytes(self._kept[-self._most :]).decode("utf-8", "replace")
 
 

@@ -10,7 +10,7 @@ LOST = "events_lost"
 
 
 class Waiting:
-    """What one follower has not taken yet, oldest first; of more than `most`, the latest are counted and dropped."""
+    """The lines that one follower has not taken yet, oldest first. Beyond `most` new lines are dropped and counted."""
 
     def __init__(self, most: int = MOST_WAITING) -> None:
         self._most = most

@@ -1,6 +1,6 @@
-"""What `vtapd check` makes of what it saw: for each thing a verdict, in words, and what to do about it.
+"""Judge what `vtapd check` has found out about the machine: a level, a sentence, and what to do about it.
 
-`FAIL` is kept for what stops vtapd from attaching containers at all; what only guests would miss is a `warn`.
+`FAIL` means that vtapd cannot attach containers at all. What only guests need is a `warn`.
 """
 
 import re
@@ -23,7 +23,7 @@ CAPABILITIES = {
     21: "SYS_ADMIN",
     27: "MKNOD",
 }
-"""What the daemon needs, by its bit (linux/capability.h); the unit says what each is for."""
+"""What the daemon needs, by bit (linux/capability.h). The systemd unit says what each is for."""
 _OLDEST_KERNEL, _OLDEST_DOCKER, _OLDEST_QEMU, _NEXT_QEMU = (5, 10), (20, 10), (6, 2), 11
 _DESCRIPTORS_EACH = 12
 """Of a container with a guest: root, /dev, sysfs, cgroup, two netlink sockets, tap, pidfd, QMP, console, QEMU's last
@@ -43,7 +43,7 @@ class Finding:
 
 
 def can_attach(findings: Iterable[Finding]) -> bool:
-    """Whether nothing was found that stops it."""
+    """Return whether vtapd can attach containers on this machine."""
     return all(finding.level != "FAIL" for finding in findings)
 
 
@@ -54,7 +54,7 @@ def judge_kernel(release: str) -> Finding:
 
 
 def missing_rights(effective: int) -> list[str]:
-    """The capabilities that are needed and not in this set (CapEff of man 5 proc), as CAP_ names."""
+    """Return the capabilities that are needed but not in this set (CapEff of man 5 proc), as CAP_ names."""
     return [f"CAP_{name}" for bit, name in CAPABILITIES.items() if not effective >> bit & 1]
 
 
@@ -73,7 +73,7 @@ def judge_docker(version: str, cgroup: str, driver: str) -> Finding:
 
 
 def judge_qemu(path: str, said: str, machine: str, *, seccomp: bool) -> Finding:
-    """`said` is what it printed about its version; `machine` the host's, as uname has it."""
+    """`said` is the output of `--version`, `machine` the host's architecture, as uname prints it."""
     first = said.strip().splitlines()[0] if said.strip() else ""
     version = _version(first)
     detail = f"{path}: {first or 'it said nothing'}"
@@ -155,7 +155,7 @@ def judge_descriptors(most: int, whose: str) -> Finding:
 
 
 def judge_daemon(own: str, theirs: str | None, *, running: bool) -> Finding:
-    """`theirs` is the version that answered; None where nothing did, and then `running` says whether one holds on."""
+    """`theirs` is the version that answered, or None. `running`: a daemon runs, whether it answers or not."""
     if theirs == own:
         return Finding("daemon", "ok", f"vtapd {theirs} runs")
     if theirs is not None:
@@ -168,6 +168,6 @@ def judge_daemon(own: str, theirs: str | None, *, running: bool) -> Finding:
 
 
 def _version(text: str) -> tuple[int, ...]:
-    """The first number with a dot in it; empty where there is none."""
+    """Return the first number with a dot in it, as a tuple. It is empty if there is none."""
     match = re.search(r"(\d{1,9})\.(\d{1,9})", text)
     return (int(match[1]), int(match[2])) if match else ()

@@ -1,4 +1,4 @@
-"""Which container is meant: by its full id, its name, or the beginning of an id that only one has, as in Docker."""
+"""Find a container by its full id, its name, or the beginning of an id that only one has, as Docker does."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from supervisor.errors import Permanent, Step
 
 
 def find_container(asked: str, names: Mapping[ContainerId, str]) -> ContainerId:
-    """`names`: those that there are. Raises Permanent where none or several are meant."""
+    """`names` are those of all containers. Raises Permanent if none of them is meant, or several are."""
     if asked in names:
         return ContainerId(asked)
     named = [each for each, name in names.items() if name == asked]
