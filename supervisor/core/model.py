@@ -1,4 +1,4 @@
-"""The nouns: what Docker says of a container, what the kernel shows of it, and what vtapd noted about it.
+"""The types of the domain: what Docker says about a container, what the kernel shows, and what vtapd records.
 
 All are frozen dataclasses of plain values, so that they compare, hash, print and turn into JSON by themselves.
 """
@@ -17,7 +17,7 @@ Pid = NewType("Pid", int)
 
 
 def short_id(container_id: ContainerId) -> str:
-    """The twelve digits that `docker ps` shows, and that name everything vtapd makes on the host."""
+    """Return the twelve digits that `docker ps` shows. They name everything that vtapd creates on the host."""
     return container_id[:12]
 
 
@@ -54,7 +54,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route through one interface; numbers are those of linux/rtnetlink.h, None where netlink said nothing."""
+    """A route through one interface; numbers are those of linux/rtnetlink.h, None if netlink showed none."""
 
     family: int
     destination: str
@@ -74,7 +74,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One link of a namespace, of whatever kind."""
+    """One link of a namespace, of any kind."""
 
     index: IfIndex
     name: str
@@ -85,9 +85,9 @@ class Link:
     kind: str
     """Such as veth or macvtap; empty for a loopback."""
     parent: int | None
-    """The ifindex of the link that it stands on, or of a veth's peer."""
+    """The ifindex of the link that it was created on, or of a veth's peer."""
     parent_netns: int | None = None
-    """Where the parent is in another namespace: that one's number in this one (IFLA_LINK_NETNSID)."""
+    """The number of the parent's namespace, if that is another one (IFLA_LINK_NETNSID)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Interface:
     routes: tuple[Route, ...] = ()
 
     def gateway(self, family: int = 4) -> str | None:
-        """The default route's gateway, if it has one."""
+        """Return the default route's gateway, if it has one."""
         defaults = [r for r in self.routes if r.family == family and r.prefix == 0 and r.gateway]
         best = min(defaults, key=lambda r: r.metric or 0, default=None)
         return best.gateway if best else None
@@ -122,7 +122,7 @@ class Tap:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One network that a container is on, as Docker made it."""
+    """One network that a container is connected to, as Docker made it."""
 
     network: str
     mac: str
@@ -132,14 +132,14 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """What Docker says of one running container."""
+    """What Docker says about one container."""
 
     id: ContainerId
     name: str
     pid: Pid
-    """Its init process; 0 when it does not run."""
+    """The container's init process; 0 if it does not run."""
     started_ns: int
-    """When this run of it began, by Docker's clock, since the epoch."""
+    """When this run of the container began, since the epoch, by Docker's clock."""
     running: bool
     paused: bool
     network_mode: str
@@ -150,13 +150,13 @@ class Container:
     """`--add-host`, each as NAME:ADDRESS."""
     labels: dict[str, str] = field(default_factory=dict, hash=False)
     memory_limit_bytes: int = 0
-    """0 for none."""
+    """0 if there is no limit."""
     stop_signal: int = 15
     privileged: bool = False
     device_rules: tuple[str, ...] = ()
-    """`--device-cgroup-rule`, as Docker was given them."""
+    """`--device-cgroup-rule`, as given to Docker."""
     devices: tuple[tuple[str, str], ...] = ()
-    """`--device`: a path on the host, and the letters of what the container may do with it."""
+    """`--device`: a path on the host, and the letters of the permissions."""
     endpoints: tuple[Endpoint, ...] = ()
     dns: tuple[str, ...] = ()
     """`--dns`."""
@@ -176,7 +176,7 @@ class User:
     uid: int
     gid: int
     groups: tuple[int, ...]
-    """All its groups; being in `kvm` is what opens /dev/kvm."""
+    """All groups of the user. The group `kvm` may open /dev/kvm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,14 +190,14 @@ class Incarnation:
 
 @dataclass(frozen=True, slots=True)
 class ContainerHandles:
-    """By what a guest reaches its container. The descriptors stay the attachment's."""
+    """What a guest needs to reach its container. The attachment owns the descriptors."""
 
     pid: Pid
-    """Of its init."""
+    """The container's init."""
     root: int
-    """Its root directory."""
+    """The container's root directory."""
     dev: int
-    """Its /dev."""
+    """The container's /dev."""
     cgroup: Cgroup
 
 
@@ -213,23 +213,23 @@ class TapRecord:
     device: DeviceNumber | None = None
     """None until the macvtap exists and its number was read."""
     original: Interface | None = None
-    """The interface as it was before its address was taken over; None while it is not."""
+    """The interface as it was before the takeover; None if it is not taken over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """Where a guest can be asked over its network."""
+    """Where a guest can be reached over its network."""
 
     ip: str
     mac: str
     interface: str
-    """The container's, that its card is on."""
+    """The container's interface that the guest's card is on."""
     gateway: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
-    """A guest's QEMU: together with the container's id on its command line this names one process for good."""
+    """A guest's QEMU. With the container's id on its command line, this identifies one process for ever."""
 
     pid: Pid
     start_ticks: int
@@ -244,7 +244,7 @@ class ProcessRecord:
     ready_at_s: float | None = None
     """When it was found ready, in seconds since boot."""
     because: str = ""
-    """By what its kind was chosen, in words."""
+    """Why its kind was chosen, for people."""
     notes: tuple[str, ...] = ()
     """What it could not be given, for people."""
     terms: tuple[tuple[str, str], ...] = ()
@@ -263,12 +263,12 @@ class Exit:
     """Wall-clock time, ISO 8601."""
     uptime_s: float = 0.0
     delay_s: float | None = None
-    """What was waited before the next start; None when there was none."""
+    """The delay before the next start; None if there was no next start."""
 
 
 @dataclass(frozen=True, slots=True)
 class GuestRecord:
-    """What must survive the daemon for its guests' sake."""
+    """What is recorded about a container's guest, so that it outlives the daemon."""
 
     process: ProcessRecord | None = None
     restarts: int = 0
@@ -276,17 +276,17 @@ class GuestRecord:
     crashes: int = 0
     """Crashes since the guest was last healthy: the position on the restart curve."""
     not_before_s: float = 0.0
-    """The next start is due then, in seconds since boot."""
+    """When the next start is due, in seconds since boot."""
     done: str | None = None
     """`exited` or `failed` once the guest will not be started again."""
     exits: tuple[Exit, ...] = ()
-    """The latest few, oldest first."""
+    """The last few exits, the oldest first."""
     exit_counts: dict[str, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What vtapd noted about one incarnation of a container, always before it changed anything."""
+    """What vtapd records about one incarnation of a container, always before it changes anything."""
 
     id: ContainerId
     name: str
@@ -294,11 +294,11 @@ class Record:
     taps: tuple[TapRecord, ...] = ()
     guest: GuestRecord = GuestRecord()
     detached: bool = False
-    """An operator wants this incarnation left alone."""
+    """An operator detached this incarnation: it is not attached again."""
     held: bool = False
-    """An operator stopped its guest, which is not started before one says so."""
+    """An operator stopped the guest: it is not started before an operator starts it."""
     version: int = 1
 
     def tap_of(self, interface: str) -> TapRecord | None:
-        """The entry for one interface."""
+        """Return the entry of an interface, if there is one."""
         return next((t for t in self.taps if t.interface == interface), None)

@@ -11,7 +11,7 @@ MIB = 1 << 20
 
 
 def parse_size(text: str) -> int:
-    """Bytes of `64M`, `1g`, `65536`; factors are powers of 1024. ValueError says what is allowed."""
+    """Return the bytes of `64M`, `1g`, `65536`; factors are powers of 1024. Raises ValueError with what is allowed."""
     match = _SIZE.fullmatch(text.strip())
     if not match:
         raise ValueError("a size such as 64M or 1G")
@@ -19,7 +19,7 @@ def parse_size(text: str) -> int:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of `100ms`, `10s`, `1.5m`, `1h`. ValueError says what is allowed."""
+    """Return the seconds of `100ms`, `10s`, `1.5m`, `1h`. Raises ValueError with what is allowed."""
     match = _DURATION.fullmatch(text.strip())
     if not match:
         raise ValueError("a duration such as 100ms, 10s or 5m")

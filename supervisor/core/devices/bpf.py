@@ -1,4 +1,4 @@
-"""The few instructions of BPF that device programs are made of (linux/bpf.h, Documentation/bpf/standardization)."""
+"""The BPF instructions that device programs consist of (linux/bpf.h, Documentation/bpf/standardization)."""
 
 import struct
 from collections.abc import Mapping

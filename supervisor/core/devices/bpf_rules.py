@@ -1,4 +1,4 @@
-"""Device rules under cgroup v2: programs of type CGROUP_DEVICE, as data.
+"""Device rules of cgroup v2: programs of type CGROUP_DEVICE, as data.
 
 The kernel runs such a program on each access to a device and lets it happen when R0 is not 0 at the end. R1 leads to
 three words: access << 16 | type, major, minor (linux/bpf.h: struct bpf_cgroup_dev_ctx). A rule is added to
@@ -40,7 +40,7 @@ BLOCK_BYTES = len(allow_block(DeviceNumber(0, 0)))
 
 
 def allowed_devices(program: bytes) -> tuple[DeviceNumber, ...]:
-    """The devices of the allow blocks in front of this program."""
+    """Return the devices of the blocks in front of this program that `with_device` put there."""
     devices: list[DeviceNumber] = []
     while len(block := program[len(devices) * BLOCK_BYTES :][:BLOCK_BYTES]) == BLOCK_BYTES:
         device = DeviceNumber(_imm(block, 1), _imm(block, 3))
@@ -51,12 +51,12 @@ def allowed_devices(program: bytes) -> tuple[DeviceNumber, ...]:
 
 
 def with_device(program: bytes, device: DeviceNumber) -> bytes:
-    """The program that also opens this device; the same one if it does already."""
+    """Return the program that also allows this device; the same program if it already does."""
     return program if device in allowed_devices(program) else allow_block(device) + program
 
 
 def without_device(program: bytes, device: DeviceNumber) -> bytes:
-    """The program without this device's block: byte for byte what it was before the block was put in front."""
+    """Return the program without this device's block: byte for byte what it was before."""
     devices = allowed_devices(program)
     rest = program[len(devices) * BLOCK_BYTES :]
     return b"".join(allow_block(d) for d in devices if d != device) + rest
@@ -98,7 +98,7 @@ class Rule:
     major: int | None = None
     minor: int | None = None
     access: int = _ALL_ACCESSES
-    """A sum of 1 mknod, 2 read, 4 write."""
+    """A sum of 1 for mknod, 2 for read, 4 for write."""
 
 
 _RULE = re.compile(r"([abc]) (\d+|\*):(\d+|\*) ([rwm]{1,3})")
@@ -138,7 +138,7 @@ RUNC_DEFAULTS = tuple(
 
 
 def build_program(rules: Iterable[Rule]) -> bytes:
-    """A whole program: yes to what one of these rules opens, no to all else."""
+    """Return a whole program, which allows what these rules allow and nothing else."""
     rules = tuple(rules)
     if Rule() in rules:
         return b"".join(_answer(1))  # nothing may stand behind it: the kernel refuses what cannot be reached

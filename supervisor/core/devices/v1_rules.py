@@ -10,29 +10,29 @@ _EXACT = re.compile(r"c (\d+):(\d+) rwm")
 
 
 def format_rule(device: DeviceNumber) -> str:
-    """The rule that opens exactly this character device: read, write and mknod."""
+    """Return the rule that allows exactly this character device: read, write and mknod."""
     return f"c {device} rwm"
 
 
 def allows(listing: str, device: DeviceNumber) -> bool:
-    """Whether a `devices.list` opens the device: by its own rule, or because everything is open."""
+    """Return whether a `devices.list` allows the device: by its own rule, or because it allows everything."""
     rules = listing.splitlines()
     return format_rule(device) in rules or "a *:* rwm" in rules
 
 
 def has_own_rule(listing: str, device: DeviceNumber) -> bool:
-    """Whether the rule stands there by itself, so that taking it away is an undo and not a new prohibition."""
+    """Return whether the list has this rule, so that removing it undoes it. If everything is allowed, it has not."""
     return format_rule(device) in listing.splitlines()
 
 
 def exact_devices(listing: str) -> frozenset[DeviceNumber]:
-    """The devices of all rules that look like those of `format_rule`."""
+    """Return the devices of all rules that look like those of `format_rule`."""
     found = (_EXACT.fullmatch(line) for line in listing.splitlines())
     return frozenset(DeviceNumber(int(match[1]), int(match[2])) for match in found if match)
 
 
 def granted_devices(rules: Iterable[str]) -> frozenset[DeviceNumber]:
-    """The devices that rules which Docker was given open by themselves, such as `c 246:3 rw`."""
+    """Return the devices that rules given to Docker allow one by one, such as `c 246:3 rw`."""
     return frozenset(
         DeviceNumber(rule.major, rule.minor)
         for rule in map(parse_rule, rules)

@@ -1,4 +1,4 @@
-"""What the content of a disk says of its format.
+"""Find the format of a disk image from its content.
 
 If a file that is in truth a container format is given to QEMU as raw, its guest destroys it: the guest sees the header
 as sector 0 and writes over it. A qcow2 header may name further files, which no container may have QEMU open.
@@ -12,7 +12,7 @@ from supervisor.core.kinds.refusal import refused
 from supervisor.errors import Step
 
 HEAD_BYTES = 2048
-"""So much of its beginning is looked at."""
+"""How many bytes of the image are read."""
 
 _MAGICS = (
     ("qcow2", 0, b"QFI\xfb"),

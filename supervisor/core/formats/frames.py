@@ -34,7 +34,7 @@ def arp_probe(sender_mac: str, target: Target) -> bytes:
 
 
 def is_arp_reply(frame: bytes, target: Target) -> bool:
-    """Whether the target says that it has its address."""
+    """Return whether the frame is the target's answer to an ARP request for its address."""
     if len(frame) < _ETHERNET.size + _ARP.size or _ethertype(frame) != _ETH_ARP:
         return False
     *_, operation, mac, ip, _, _ = _ARP.unpack_from(frame, _ETHERNET.size)
@@ -42,7 +42,7 @@ def is_arp_reply(frame: bytes, target: Target) -> bool:
 
 
 def tcp_syn(sender_mac: str, source_ip: str, source_port: int, target: Target, port: int, sequence: int) -> bytes:
-    """A request for a connection, in the name of `source_ip`."""
+    """Return a request for a TCP connection, with `source_ip` as the sender."""
     source, destination = _ip(source_ip), _ip(target.ip)
     tcp = _TCP.pack(source_port, port, sequence, 0, 5 << 4, _SYN, 1024, 0, 0)
     pseudo = source + destination + struct.pack("!HH", _TCP_PROTOCOL, len(tcp))
@@ -53,7 +53,7 @@ def tcp_syn(sender_mac: str, source_ip: str, source_port: int, target: Target, p
 
 
 def is_syn_ack(frame: bytes, source_port: int, target: Target, port: int, sequence: int) -> bool:
-    """Whether the target takes the connection that was asked for."""
+    """Return whether the frame is the target's acceptance of the connection."""
     if len(frame) < _ETHERNET.size + _IP.size + _TCP.size or _ethertype(frame) != _ETH_IP:
         return False
     first, _, _, _, _, _, protocol, _, ip, _ = _IP.unpack_from(frame, _ETHERNET.size)
@@ -79,7 +79,7 @@ def _ip(text: str) -> bytes:
 
 
 def checksum(data: bytes) -> int:
-    """RFC 1071; of an even number of bytes."""
+    """Return the checksum of RFC 1071 over an even number of bytes."""
     total: int = sum(word for (word,) in struct.iter_unpack("!H", data))
     total = (total & 0xFFFF) + (total >> 16)
     return ~(total + (total >> 16)) & 0xFFFF

@@ -1,4 +1,4 @@
-"""A log line as journald takes it: fields that an administrator can filter by, and a sentence for people.
+"""Format a log line for journald: fields that an administrator can filter by, and a sentence for people.
 
 Keys and values come from labels, guests and Docker too, so neither may end a field and begin another one.
 (https://systemd.io/JOURNAL_NATIVE_PROTOCOL, systemd's journal-file.c for what a name may be)
@@ -15,17 +15,17 @@ _MAX_NAME = 64  # of a field; journald drops longer ones
 _MAX_VALUE = 1 << 20
 """Characters of one value; longer values are cut."""
 _MAX_LINE_BYTES = 2000
-"""Of a line on a stream: written whole or not at all, and no longer than journald's LineMax=."""
+"""The most bytes of a line on a stream: it is written at once, and is no longer than journald's LineMax=."""
 _NO_FIELD = re.compile(r"[^A-Z0-9_]")
 
 
 def format_entry(event: Mapping[str, object]) -> bytes:
-    """One datagram of journald's native protocol. `event`: a log line's keys, the fact itself under `event`."""
+    """Return one datagram of journald's native protocol. `event` has a log line's keys, its name under `event`."""
     return b"".join(_encode(name, as_text(value)[:_MAX_VALUE]) for name, value in _fields(event))
 
 
 def format_line(event: Mapping[str, object]) -> bytes:
-    """The same for journald's stream, where a line is an entry and its priority stands in front (man 3 sd-daemon)."""
+    """Return one line of journald's stream: an entry with its priority in front (man 3 sd-daemon)."""
     sentence = " ".join(filter(None, (format_sentence(event), *as_text(event.get("exception", "")).split("\n"))))
     line = f"<{_priority(event)}>{''.join(char if char.isprintable() else ' ' for char in sentence)}"
     return _to_bytes(line)[:_MAX_LINE_BYTES].decode("utf-8", "ignore").encode() + b"\n"
@@ -48,7 +48,7 @@ def _priority(event: Mapping[str, object]) -> int:
 
 
 def _field_name(key: str) -> str:
-    """Upper-case ASCII letters, digits and underscores, not too many."""
+    """Return a valid field name: upper-case ASCII letters, digits and underscores, cut to the most allowed."""
     return (_PREFIX + _NO_FIELD.sub("_", key.upper()))[:_MAX_NAME]
 
 

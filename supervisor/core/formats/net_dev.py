@@ -1,4 +1,4 @@
-"""The text of /proc/<pid>/net/dev: what passed each interface of a network namespace, all of them in one read."""
+"""Parse /proc/<pid>/net/dev: the traffic of every interface of a network namespace."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ _FIELDS = 16
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Since the interface was made. Of a macvtap, rx is what the guest receives."""
+    """Counted since the interface was created. For a macvtap, rx is what the guest receives."""
 
     rx_bytes: int
     rx_packets: int

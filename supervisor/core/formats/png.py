@@ -1,4 +1,4 @@
-"""A picture of a guest's screen: QEMU's PPM, which every version of it writes, as PNG.
+"""Convert a picture of a guest's screen to PNG. It comes as PPM, which every version of QEMU writes.
 
 (netpbm's ppm(5), QEMU's ui/ui-qmp-cmds.c; PNG, third edition, of the W3C)
 """
@@ -15,7 +15,7 @@ _LEVEL = 6
 
 
 def png_of_ppm(ppm: bytes) -> bytes:
-    """Raises Transient where it is none, or not whole."""
+    """Return the picture as PNG. Raises Transient if it is no PPM, or incomplete."""
     header = _HEADER.match(ppm)
     width, height = (int(header[1]), int(header[2])) if header else (0, 0)
     pixels = memoryview(ppm)[header.end() :] if header else memoryview(b"")

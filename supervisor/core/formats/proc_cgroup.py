@@ -1,4 +1,4 @@
-"""Where a process's cgroups lie, from what /proc says (man 7 cgroups, man 5 proc)."""
+"""Find the directories of a process's cgroups, from files of /proc (man 7 cgroups, man 5 proc)."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,13 @@ class Cgroup:
 
     @property
     def scope(self) -> str | None:
-        """The systemd unit that it is, under Docker's systemd driver."""
+        """The systemd unit of this cgroup, with Docker's systemd driver."""
         name = (self.v2 or "").rpartition("/")[2]
         return name if name.endswith(".scope") else None
 
     @property
     def path(self) -> str:
-        """The directory that decides over devices, for people to look at."""
+        """The directory that has the device rules, for people."""
         return self.v1.get("devices") or self.v2 or ""
 
     def directories_of_qemu(self, accel: str, *, started: bool) -> tuple[str, ...]:
@@ -39,17 +39,17 @@ class Cgroup:
 
 
 Mounts = Mapping[str, Sequence[tuple[str, str]]]
-"""Controller (empty for v2) → where it is mounted, and the cgroup that is the root there."""
+"""By controller (empty for v2): where it is mounted, and which cgroup is the root of that mount."""
 
 
 def parse_cgroup(proc_cgroup: str, mounts: Mounts) -> Cgroup:
-    """From /proc/<pid>/cgroup of the container and the mounts of the daemon."""
+    """Return the cgroup in /proc/<pid>/cgroup of a container, with the mounts of the daemon."""
     v1: dict[str, str] = {}
     v2: str | None = None
     for line in proc_cgroup.splitlines():
         _, controllers, path = line.split(":", 2)
         if path == "/":
-            continue  # it has no cgroup of its own in this hierarchy, and the root's is the whole machine's
+            continue  # the container has no cgroup in this hierarchy, whose root is the whole machine
         if not controllers:
             v2 = _join(mounts.get("", []), path)
             continue
@@ -61,7 +61,7 @@ def parse_cgroup(proc_cgroup: str, mounts: Mounts) -> Cgroup:
 
 
 def file_system_of(mountinfo: str, path: str) -> str:
-    """The type of the file system that an absolute path is on; of mounts over each other, the last."""
+    """Return the type of the file system that an absolute path is on. Of mounts on one point, the last counts."""
     kind, longest = "", 0
     for line in mountinfo.splitlines():
         fields = line.split(" ")
@@ -72,17 +72,17 @@ def file_system_of(mountinfo: str, path: str) -> str:
 
 
 def mount_of(mounts: Mounts, controller: str) -> str | None:
-    """Where a v1 controller's hierarchy is mounted, or v2's for ""."""
+    """Return where the hierarchy of a v1 controller, or of v2 for "", is mounted."""
     found = mounts.get(controller, [])
     return found[0][0] if found else None
 
 
 def parse_mounts(mountinfo: str) -> Mounts:
-    """From /proc/self/mountinfo."""
+    """Return the mounts of cgroup hierarchies in /proc/self/mountinfo."""
     mounts: dict[str, list[tuple[str, str]]] = {}
     for line in mountinfo.splitlines():
         if " - cgroup" not in line:
-            continue  # each container has mounts of its own, and there may be hundreds
+            continue  # of another file system: each container has several, and there may be hundreds of containers
         fields = line.split(" ")
         dash = fields.index("-")
         root, point, kind = _unescape(fields[3]), _unescape(fields[4]), fields[dash + 1]
@@ -93,7 +93,7 @@ def parse_mounts(mountinfo: str) -> Mounts:
 
 
 def _join(mounts: Sequence[tuple[str, str]], path: str) -> str | None:
-    """The directory of a cgroup in the first mount that shows it."""
+    """Return the directory of a cgroup in the first mount that shows it."""
     for point, root in mounts:
         below = path if root == "/" else path.removeprefix(root)
         if root == "/" or (below != path and below[:1] in ("", "/")):
