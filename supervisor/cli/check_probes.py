@@ -204,7 +204,7 @@ async def probe_descriptors(machine: Machine) -> Finding:
         try:
             return findings.judge_descriptors(host.observe_descriptor_limit_of(Pid(pid)), "the daemon")
         except OSError as error:
-            raise Transient(f"the daemon's limits cannot be read: {error.strerror}", remedy="be root") from error
+            raise Transient(f"the daemon's limits cannot be read: {error.strerror}", remedy="run as root") from error
     return findings.judge_descriptors(host.observe_descriptor_limit(), "a daemon started from here")
 
 

@@ -49,7 +49,7 @@ def test_docker_version_is_judged(version: str, level: str) -> None:
         (QEMU, "/usr/bin/qemu-system-aarch64", True, "warn", "not for this processor"),
         ("QEMU emulator version 4.2.1", "/usr/bin/qemu-system-x86_64", True, "warn", "4.2.1"),
         ("QEMU emulator version 11.0.0", "/usr/bin/qemu-system-x86_64", True, "warn", "11.0.0"),
-        ("", "/bin/true", True, "warn", "it said nothing"),
+        ("", "/bin/true", True, "warn", "it printed no version"),
         ("hello", "/bin/echo", True, "warn", "hello"),
     ],
 )
@@ -64,7 +64,7 @@ def test_qemu_version_is_judged(message: str, path: str, seccomp: bool, level: s
     ("asked", "there", "works", "level", "words"),
     [
         ("auto", True, True, "ok", "was booted"),
-        ("auto", True, False, "warn", "no guest gets anywhere"),
+        ("auto", True, False, "warn", "a guest does not run with it"),
         ("auto", False, False, "warn", "emulated"),
         ("tcg", False, False, "ok", "not needed"),
         ("kvm", False, False, "warn", "cannot start"),
@@ -78,7 +78,7 @@ def test_kvm_is_judged_by_what_works(asked: str, there: bool, works: bool, level
 
 def test_vhost_matters_only_with_kvm() -> None:
     assert findings.judge_vhost(there=True, kvm=True).level == "ok"
-    assert "of use with KVM" in findings.judge_vhost(there=True, kvm=False).detail
+    assert "used with KVM only" in findings.judge_vhost(there=True, kvm=False).detail
     assert findings.judge_vhost(there=False, kvm=False).level == "ok"
     assert findings.judge_vhost(there=False, kvm=True).remedy == "modprobe vhost_net"
 
@@ -108,7 +108,7 @@ def test_descriptor_limit_is_judged() -> None:
     assert findings.judge_descriptors(65536, "the daemon").level == "ok"
     few = findings.judge_descriptors(1024, "the daemon")
     assert few.level == "warn"
-    assert "some 85 containers" in few.detail
+    assert "about 85 containers" in few.detail
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def judge_qemu(path: str, said: str, machine: str, *, seccomp: bool) -> Finding:
     """`said` is the output of `--version`, `machine` the host's architecture, as uname prints it."""
     first = said.strip().splitlines()[0] if said.strip() else ""
     version = _version(first)
-    detail = f"{path}: {first or 'it said nothing'}"
+    detail = f"{path}: {first or 'it printed no version'}"
     if not version:
         return Finding("qemu", "warn", detail, "install QEMU (Debian: qemu-system-x86) or correct [guest] qemu")
     if not seccomp:
@@ -94,10 +94,10 @@ def judge_kvm(asked: str, *, there: bool, works: bool) -> Finding:
     """`asked` is [guest] accel."""
     if works:
         return Finding("kvm", "ok", "a kernel was booted with it")
-    why = "/dev/kvm is there, but no guest gets anywhere with it" if there else "there is no /dev/kvm"
+    why = "/dev/kvm exists, but a guest does not run with it" if there else "/dev/kvm does not exist"
     if asked == "tcg":
         return Finding("kvm", "ok", f'{why}; not needed: [guest] accel is "tcg"')
-    turn_on = "turn on virtualisation in the firmware, or nested virtualisation where this is a virtual machine"
+    turn_on = "turn on virtualisation in the firmware, or nested virtualisation if this is a virtual machine"
     if asked == "kvm":
         return Finding("kvm", "warn", f"{why}; guests cannot start", f'{turn_on}; or set [guest] accel = "auto"')
     return Finding("kvm", "warn", f"{why}; guests are emulated (tcg), and slower", turn_on)
@@ -105,9 +105,9 @@ def judge_kvm(asked: str, *, there: bool, works: bool) -> Finding:
 
 def judge_vhost(*, there: bool, kvm: bool) -> Finding:
     if there:
-        return Finding("vhost-net", "ok", "/dev/vhost-net opens" if kvm else "/dev/vhost-net opens; of use with KVM")
+        return Finding("vhost-net", "ok", "/dev/vhost-net opens" if kvm else "/dev/vhost-net opens; used with KVM only")
     if not kvm:
-        return Finding("vhost-net", "ok", "there is none; of use only with KVM")
+        return Finding("vhost-net", "ok", "there is none; used with KVM only")
     return Finding("vhost-net", "warn", "there is none; guests' network is slower", "modprobe vhost_net")
 
 
@@ -133,22 +133,24 @@ def judge_uids(uids: range, users: Sequence[tuple[str, int]]) -> Finding:
 
 def judge_run_dir(path: str, file_system: str, *, writable: bool) -> Finding:
     if not writable:
-        return Finding("run-time folder", "FAIL", f"{path} cannot be written", "correct [attach] run_dir, or be root")
+        return Finding(
+            "run-time folder", "FAIL", f"{path} cannot be written", "correct [attach] run_dir, or run as root"
+        )
     if file_system in _IN_MEMORY:
         return Finding("run-time folder", "ok", f"{path}, on {file_system}")
-    remedy = "best on a tmpfs: what it holds is of no use after a reboot"
+    remedy = "put it on a tmpfs: its content is useless after a reboot"
     return Finding("run-time folder", "warn", f"{path}, on {file_system}", remedy)
 
 
 def judge_netns_dir(path: str, *, writable: bool) -> Finding:
     if writable:
         return Finding("netns folder", "ok", path)
-    return Finding("netns folder", "FAIL", f"{path} cannot be written", f"make {path} writable, or be root")
+    return Finding("netns folder", "FAIL", f"{path} cannot be written", f"make {path} writable, or run as root")
 
 
 def judge_descriptors(most: int, whose: str) -> Finding:
     containers = most // _DESCRIPTORS_EACH
-    detail = f"{most} for {whose}: some {containers} containers with a guest"
+    detail = f"{most} for {whose}: enough for about {containers} containers with a guest"
     if containers >= _ENOUGH_CONTAINERS:
         return Finding("descriptors", "ok", detail)
     return Finding("descriptors", "warn", detail, "raise LimitNOFILE= in the unit, or ulimit -n before vtapd run")
@@ -159,11 +161,11 @@ def judge_daemon(own: str, theirs: str | None, *, running: bool) -> Finding:
     if theirs == own:
         return Finding("daemon", "ok", f"vtapd {theirs} runs")
     if theirs is not None:
-        remedy = "start it again, guests run on: systemctl restart vtapd"
+        remedy = "restart it; guests keep running: systemctl restart vtapd"
         return Finding("daemon", "warn", f"vtapd {theirs} runs, and this is {own}", remedy)
     if running:
-        remedy = "see what it does: journalctl -u vtapd; or be root or a member of its group"
-        return Finding("daemon", "warn", "one runs, and does not answer on its control socket", remedy)
+        remedy = "run this as root or as a member of group vtapd; or see journalctl -u vtapd"
+        return Finding("daemon", "warn", "one runs, but does not answer on its control socket", remedy)
     return Finding("daemon", "warn", "none runs", "start it: systemctl start vtapd")
 
 
