@@ -1,11 +1,13 @@
 """`make install` with DESTDIR: exactly these files, also when repeated, and none after `make uninstall`."""
 
+import re
 from pathlib import Path
 
 from .building import REPOSITORY, VERSION, files, make, manual_pages, outside, run
 
 HOME = "/usr/local/lib/vtapd"
 CONFIG = "etc/vtapd/vtapd.toml"
+PINNED = set(re.findall(r"^(\S+)==(\S+)", (REPOSITORY / "systemd/constraints.txt").read_text(), re.MULTILINE))
 FILE, PROGRAM, LINK, FOLDER = "-rw-r--r--", "-rwxr-xr-x", "lrwxrwxrwx", "drwxr-xr-x"
 
 
@@ -47,6 +49,7 @@ def _assert_installed(tree: Path, found: dict[str, str]) -> None:
     assert "ExecStart=/usr/local/bin/vtapd " in (tree / "etc/systemd/system/vtapd.service").read_text()
     (package,) = (tree / HOME[1:]).glob("lib/python*/site-packages/supervisor")
     assert (package / "py.typed").is_file(), "type checkers of other programs use the types (PEP 561)"
+    assert _libraries(package.parent) == PINNED | {("vtapd", VERSION)}
     assert {path.name for path in (tree / HOME[1:] / "bin").iterdir() if not path.is_symlink()} == {"vtapd"}
     assert run(str(tree / HOME[1:] / "bin/python"), str(tree / HOME[1:] / "bin/vtapd"), "--version").split() == [
         "vtapd",
@@ -63,3 +66,9 @@ def test_edited_configuration_is_kept(installed: Path) -> None:
     left = {path: mode for path, mode in files(installed).items() if not mode.startswith("d")}
     assert left == {f"/{CONFIG}": FILE}
     assert (installed / CONFIG).read_text() == mine
+
+
+def _libraries(site: Path) -> set[tuple[str, str]]:
+    """Return name and version of each installed library; names as constraints.txt writes them (PEP 503)."""
+    named = (path.name.removesuffix(".dist-info").rpartition("-") for path in site.glob("*.dist-info"))
+    return {(re.sub(r"[-_.]+", "-", name).lower(), version) for name, _, version in named}
