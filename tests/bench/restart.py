@@ -75,7 +75,7 @@ def _crash(daemon: Daemon, guest: Container, number: int) -> _Crash:
     pidfd = os.pidfd_open(guest.qemu())
     watcher = threading.Thread(target=lambda: ended_s.append(_await_end(pidfd)))
     watcher.start()
-    guest.tell("/crash")
+    guest.trigger("/crash")
     watcher.join()
     os.close(pidfd)
     exited = await_line(daemon, "guest_exited", guest.name, number)

@@ -120,7 +120,7 @@ def _crash(daemon: Daemon, guest: Container, number: int) -> tuple[float, float]
     """Return the seconds from QEMU's end to the next answer, beyond the delay; and from the request that crashed it."""
     pidfd = os.pidfd_open(guest.qemu())
     asked_s = time.perf_counter()
-    guest.tell("/crash")
+    guest.trigger("/crash")
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     assert poll.poll(END_S * 1000), "the crashed QEMU has not ended"
@@ -141,7 +141,7 @@ def _docker_restarts(machine: Machine, network: str) -> float:
         container = containers.run(*options, labels={"vtapd.enable": "false"}, command=command)
         await_answer(machine, container.address)
         asked_s = time.perf_counter()
-        container.tell("/crash")
+        container.trigger("/crash")
         return await_answer(machine, container.address) - asked_s
     finally:
         containers.remove_all()

@@ -139,8 +139,8 @@ class Container:
         parsed: dict[str, Any] = json.loads(self.get("/info").body)
         return parsed
 
-    def tell(self, path: str) -> None:
-        """A request after which the guest may be gone before it has answered."""
+    def trigger(self, path: str) -> None:
+        """Request a page that may end the guest before it has answered."""
         with suppress(OSError):
             self.get(path, 1.0)
 

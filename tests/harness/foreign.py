@@ -101,7 +101,7 @@ class LinuxGuest(ForeignGuest):
         assert (told["mac"], told["mtu"], told["greeting"]) == (self.container.endpoint.mac, 1500, GREETING)
 
     def crash(self) -> None:
-        self.container.tell("/cgi-bin/crash")
+        self.container.trigger("/cgi-bin/crash")
 
 
 class DebianCloud(LinuxGuest):

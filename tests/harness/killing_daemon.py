@@ -1,12 +1,12 @@
-"""A fork server of `vtapd run`, except that this ends itself by SIGKILL right after a named change to the world.
+"""A fork server of a `vtapd run` that kills itself with SIGKILL right after a named change to the machine.
 
     python -m tests.harness.killing_daemon PLAN TRACE run --config FILE
 
-What may change the world is named here, once, as the calls by which Python does that; the product knows nothing of it.
+All Python calls that can change the machine are listed here, in one place; the product does not know of this.
 Each call of them that comes from `supervisor` and succeeds is one *change*, named by the function that made it, and one
-line of TRACE. In PLAN stands after which the daemon dies, as "2 NAME" for the second of that name; "0 NAME" is right
-before the first. While PLAN is empty nothing is noted. Both files are opened at once, since the thread that starts
-QEMU has no rights left. That no change goes uncounted test_every_change.py proves, by what the kernel saw.
+line of TRACE. PLAN names the change after which the daemon dies: "2 NAME" is the second of that name, "0 NAME" right
+before the first. While PLAN is empty nothing is traced. Both files are opened early, since the thread that starts
+QEMU has dropped its rights. test_every_change.py proves with strace that every change is counted.
 """
 
 import functools
@@ -46,20 +46,20 @@ ASYNCHRONOUS: tuple[tuple[Any, str], ...] = (
 BPF_CHANGES = {5: "load", 8: "attach"}  # linux/bpf.h: BPF_PROG_LOAD, BPF_PROG_ATTACH
 
 PLAN_BYTES = 256
-# As the tests read and write TRACE.
+# The kinds of lines in TRACE.
 BEGIN, END, FAILED, ACTION = "begin ", "end ", "failed ", "action "
 
 
-class Fate:
-    """Counts changes and, at the planned one, ends the process where it stands."""
+class ChangeCounter:
+    """Counts changes, and kills the process at the planned one."""
 
     def __init__(self, plan: Path, trace: Path) -> None:
         self._plan = os.open(plan, os.O_RDONLY | os.O_CLOEXEC)
         self._trace = os.open(trace, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        self._write = os.write  # not the one that is counted
+        self._write = os.write  # the original, which is not counted
         self._latest = ""
         self._counts: Counter[str] = Counter()
-        """Of changes since the plan was made."""
+        """Changes since the plan was written, by name."""
 
     def note(self, line: str) -> None:
         if self._planned():
@@ -67,7 +67,7 @@ class Fate:
 
     @contextmanager
     def change(self, name: str) -> Iterator[None]:
-        """Around the call itself; one that fails has changed nothing."""
+        """Trace one call; a call that fails has changed nothing."""
         self.note(BEGIN + name)
         self._die_at(name)
         try:
@@ -92,7 +92,7 @@ class Fate:
 
 
 def caller(frame: FrameType | None) -> str | None:
-    """The innermost function of the product on the stack; None where none called."""
+    """Return the innermost function of the product on the stack; None if there is none."""
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
         if module.startswith("supervisor."):
@@ -101,8 +101,8 @@ def caller(frame: FrameType | None) -> str | None:
     return None
 
 
-def count(fate: Fate, owner: Any, call: str, counts: Callable[..., str | None]) -> None:
-    """Count the calls for which `counts` has a word."""
+def count(counter: ChangeCounter, owner: Any, call: str, counts: Callable[..., str | None]) -> None:
+    """Count the calls for which `counts` returns a name."""
     original: Callable[..., Any] = getattr(owner, call)
 
     @functools.wraps(original)
@@ -110,39 +110,39 @@ def count(fate: Fate, owner: Any, call: str, counts: Callable[..., str | None]) 
         word, by = counts(*args, **kwargs), caller(sys._getframe(1))
         if word is None or by is None:
             return original(*args, **kwargs)
-        with fate.change(f"{by} {word}"):
+        with counter.change(f"{by} {word}"):
             return original(*args, **kwargs)
 
     setattr(owner, call, counted)
 
 
-def count_awaited(fate: Fate, owner: Any, call: str) -> None:
+def count_awaited(counter: ChangeCounter, owner: Any, call: str) -> None:
     original: Callable[..., Awaitable[Any]] = getattr(owner, call)
 
     @functools.wraps(original)
     async def counted(*args: Any, **kwargs: Any) -> Any:
-        if any(str(word).startswith("query-") for word in args):  # of QEMU, which it does not change
+        if any(str(word).startswith("query-") for word in args):  # a query does not change QEMU
             return await original(*args, **kwargs)
-        with fate.change(f"{caller(sys._getframe(1))} {call}"):
+        with counter.change(f"{caller(sys._getframe(1))} {call}"):
             return await original(*args, **kwargs)
 
     setattr(owner, call, counted)
 
 
 def opening(path: Any, flags: int, *_: Any, **__: Any) -> str | None:
-    """Opens that make a file or empty one; and that of a tap, which adds a queue to it."""
+    """Return "open" for an open that makes or truncates a file, or that adds a queue to a tap."""
     tap = flags & os.O_RDWR and str(path).startswith("/proc/self/fd/")
     return "open" if tap or flags & os.O_CREAT else None
 
 
-def trace_actions(fate: Fate, module: Any) -> None:
+def trace_actions(counter: ChangeCounter, module: Any) -> None:
     original = module.next_action
 
     @functools.wraps(original)
     def traced(*args: Any) -> Any:
         action = original(*args)
         if action is not None:
-            fate.note(ACTION + type(action).__name__)
+            counter.note(ACTION + type(action).__name__)
         return action
 
     module.next_action = traced
@@ -150,16 +150,18 @@ def trace_actions(fate: Fate, module: Any) -> None:
 
 def main() -> None:
     plan, trace = (Path(sys.argv.pop(1)) for _ in range(2))
-    fate = Fate(plan, trace)
+    counter = ChangeCounter(plan, trace)
     for owner, call in PLAIN:
-        count(fate, owner, call, lambda *_, call=call, **__: call)
+        count(counter, owner, call, lambda *_, call=call, **__: call)
     for owner, call in ASYNCHRONOUS:
-        count_awaited(fate, owner, call)
-    count(fate, os, "open", opening)
-    count(fate, socket.socket, "bind", lambda _, path: "bind" if path else None)  # without one it goes with the process
-    count(fate, device_rules_v2, "_bpf", lambda command, *_: BPF_CHANGES.get(command))
+        count_awaited(counter, owner, call)
+    count(counter, os, "open", opening)
+    count(
+        counter, socket.socket, "bind", lambda _, path: "bind" if path else None
+    )  # without a path it ends with the process
+    count(counter, device_rules_v2, "_bpf", lambda command, *_: BPF_CHANGES.get(command))
     for module in (executor, tracked_container):
-        trace_actions(fate, module)
+        trace_actions(counter, module)
     vtapd()
 
 

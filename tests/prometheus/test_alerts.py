@@ -51,12 +51,12 @@ def await_alert(
 
 def test_guest_crash_loop_fires(vtapd: Daemon, prometheus: Prometheus, containers: Containers) -> None:
     guest = containers.serving_guest()
-    await_alert(prometheus, "VtapdGuestCrashLoop", lambda: guest.tell("/crash"), container=guest.name)
+    await_alert(prometheus, "VtapdGuestCrashLoop", lambda: guest.trigger("/crash"), container=guest.name)
 
 
 def test_guest_down_fires(vtapd: Daemon, prometheus: Prometheus, containers: Containers) -> None:
     guest = containers.serving_guest(restart="no", on_exit="keep")
-    guest.tell("/crash")
+    guest.trigger("/crash")
     await_alert(prometheus, "VtapdGuestDown", container=guest.name)
 
 

@@ -113,7 +113,7 @@ def test_every_query_returns_data(vtapd: Daemon, prometheus: Prometheus, contain
     taken.touch()
     try:
         refused.start()
-        guest.tell("/crash")
+        guest.trigger("/crash")
         eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted")
         eventually(lambda: guest.name in options(prometheus)["container"], "the variable offers the container", DATA_S)
         chosen = options(prometheus)

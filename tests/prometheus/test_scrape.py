@@ -20,7 +20,7 @@ FILE_CALLS = ("open", "openat", "read", "readv", "pread64", "close", "lseek", "f
 
 def test_promtool_finds_no_mistake_in_the_page(vtapd: Daemon, containers: Containers, promtool: Promtool) -> None:
     guest = containers.serving_guest()
-    guest.tell("/crash")
+    guest.trigger("/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "every series exists")
     done = promtool("check", "metrics", text=vtapd.metrics().text)
     assert done.stdout + done.stderr == ""

@@ -89,7 +89,7 @@ def test_secrets_never_reach_the_log(vtapd: Daemon, containers: Containers) -> N
     """The environment and labels of containers, from a guest's start to its end."""
     secrets = ("--env", f"PASSWORD={SECRET}", "--label", f"token={SECRET}", "--label", "vtapd.env=true")
     guest = containers.serving_guest(*secrets)
-    guest.tell("/crash")
+    guest.trigger("/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted")
     guest.await_page()
     vtapd.command("inspect", guest.name)

@@ -73,7 +73,7 @@ def finish(testbed: Testbed, expected: ExpectedContainer, path: str) -> None:
     container = testbed.containers[expected.number].restarted()
     container.await_page(DONE_S)
     testbed.daemon.await_state(container.id, "running", deadline_s=DONE_S)
-    container.tell(path)
+    container.trigger(path)
 
     def over() -> bool:
         return not container.is_running() or testbed.daemon.inspect(container.id).state in ("exited", "failed")

@@ -54,7 +54,7 @@ def test_guest_on_a_macvlan_serves_restarts_and_is_undone(
     assert "Hiya, Gump!" in guest.await_page().body
     assert network(guest.pid).addresses == ()
     assert guest.macvtap().mac == guest.endpoint.mac
-    guest.tell("/crash")
+    guest.trigger("/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted", PATIENCE_S)
     guest.await_page()
     vtapd.command("detach", guest.name)

@@ -79,7 +79,7 @@ def test_network_connected_later_is_the_guests_after_its_restart(vtapd: Daemon, 
     vtapd.await_state(guest.name, "running")
     assert in_guest(vtapd, guest) == {"eth0": True, "eth1": False}, "the next daemon lost the interface"
     assert guest.qemu() == qemu
-    guest.tell("/crash")
+    guest.trigger("/crash")
     eventually(lambda: in_guest(vtapd, guest) == {"eth0": True, "eth1": True}, "it has both", PATIENCE_S)
     guest.await_page()
     assert network(guest.pid, "eth1").addresses == ()

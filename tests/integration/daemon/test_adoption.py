@@ -69,7 +69,7 @@ def await_adopted(daemon: Daemon, guest: Container) -> None:
 def crashed_once(daemon: Daemon, containers: Containers) -> Container:
     """Return a guest that has crashed once, so that it has a history."""
     guest = containers.serving_guest()
-    guest.tell("/crash")
+    guest.trigger("/crash")
     eventually(lambda: daemon.metrics().restarts(guest.name) == 1, "it was restarted once", PATIENCE_S)
     guest.await_page()
     await_adopted(daemon, guest)
@@ -89,17 +89,17 @@ def prove_unnoticed(daemon: Daemon, containers: Containers, end: Callable[[Daemo
     guest = crashed_once(daemon, containers)
     before = observe(guest), inspected(daemon, guest)
     with Pings(guest.machine, guest.address) as pings:
-        guest.tell("/echo-console?text=before%0A")
+        guest.trigger("/echo-console?text=before%0A")
         end(daemon, containers)
-        guest.tell("/echo-console?text=meanwhile%0A")
+        guest.trigger("/echo-console?text=meanwhile%0A")
         daemon.start()
         await_adopted(daemon, guest)
-        guest.tell("/echo-console?text=after%0A")
+        guest.trigger("/echo-console?text=after%0A")
     assert not pings.lost, f"{len(pings.lost)} of {pings.sent} pings"
     assert (observe(guest), inspected(daemon, guest)) == before
     lines = guest.logs().splitlines()
     assert [line for line in lines if line in ("before", "meanwhile", "after")] == ["before", "meanwhile", "after"]
-    guest.tell("/exit?code=7")  # the guest prints its end, and QEMU keeps running
+    guest.trigger("/exit?code=7")  # the guest prints its end, and QEMU keeps running
     eventually(
         lambda: daemon.metrics().restarts(guest.name) == 2, "the console of an adopted guest is read", PATIENCE_S
     )
@@ -162,7 +162,7 @@ def test_guest_is_undisturbed_by_an_upgrade_and_a_downgrade(
 @pytest.mark.vtapd_config(restart={"first": "10s", "jitter": 0.0})
 def test_backoff_continues_after_a_daemon_restart(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
-    guest.tell("/crash")
+    guest.trigger("/crash")
     vtapd.await_state(guest.name, "backoff")
     before, restart = backoff(vtapd, guest), vtapd.inspect(guest.name).only_guest.history
     vtapd.kill()
@@ -195,8 +195,8 @@ def test_guest_that_ended_without_a_daemon_is_counted_once(vtapd: Daemon, contai
     crashed, powered_off = containers.serving_guest(), containers.serving_guest(restart="no", on_exit="keep")
     old = crashed.qemu(), powered_off.qemu()
     vtapd.kill()
-    crashed.tell("/crash")
-    powered_off.tell("/poweroff")
+    crashed.trigger("/crash")
+    powered_off.trigger("/poweroff")
     eventually(lambda: not any(map(is_alive, old)), "both QEMUs have ended")
     vtapd.start()
     eventually(lambda: vtapd.metrics().restarts(crashed.name) == 1, "it is restarted", PATIENCE_S)
@@ -214,15 +214,15 @@ def test_console_output_without_a_daemon_is_read_from_docker(
 ) -> None:
     """Such a guest halts and its QEMU keeps running. The daemon reads Docker's log, but only this run's lines."""
     crashed = containers.serving_guest(*terminal)
-    crashed.tell("/exit?code=3")
+    crashed.trigger("/exit?code=3")
     eventually(lambda: vtapd.metrics().restarts(crashed.name) == 1, "it is restarted", PATIENCE_S)
     crashed.await_page()
     done = containers.serving_guest(*terminal, on_exit="keep")
     well = containers.serving_guest(*terminal)
     qemu = well.qemu()
     vtapd.kill()
-    crashed.tell("/exit?code=7")
-    done.tell("/exit?code=0")
+    crashed.trigger("/exit?code=7")
+    done.trigger("/exit?code=0")
     eventually(lambda: "halted" in crashed.logs().splitlines()[-1] and "halted" in done.logs(), "both have halted")
     vtapd.start()
     eventually(lambda: vtapd.metrics().restarts(crashed.name) == 2, "it is restarted again", PATIENCE_S)

@@ -26,7 +26,7 @@ def lines_without_name(daemon: Daemon, container: Container, *names: str) -> lis
 
 def test_log_has_all_events_of_a_container(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
-    guest.tell("/crash")
+    guest.trigger("/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted")
     guest.await_page()
     vtapd.command("detach", guest.name)

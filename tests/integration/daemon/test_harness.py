@@ -120,6 +120,6 @@ def test_guest_started_by_hand_serves(no_vtapd: None, containers: Containers) ->
         info = container.info()
         assert (info["addr"], info["mac"]) == (container.address, container.endpoint.mac)
         assert network(container.pid) != before
-        container.tell("/poweroff")
+        container.trigger("/poweroff")
         assert qemu.wait(5) == 0
     detach_by_hand(container)

@@ -13,8 +13,8 @@ from tests.harness.containers import Container, Containers
 from tests.harness.current_daemon import CurrentDaemon
 from tests.harness.daemon import Daemon
 from tests.harness.device_numbers import await_free, take_lower_numbers
-from tests.harness.doomed import insides
 from tests.harness.footprint import footprint
+from tests.harness.killed_daemon import snapshot_of
 from tests.harness.machine import Machine
 from tests.harness.observe import netns_links, network, node
 from tests.harness.patient_daemon import LATE, PATIENT
@@ -63,7 +63,7 @@ def test_guest_with_a_lost_record_runs_on(
     assert guest.qemu() == qemu
     assert guest.get("/").status == 200
     assert daemon.inspect(guest.name).interfaces[0].addresses == [f"{guest.address}/{guest.endpoint.prefix}"]
-    guest.tell("/crash")
+    guest.trigger("/crash")
     eventually(lambda: daemon.metrics().restarts(guest.name) == 1, "its crash is noticed and it is restarted")
     guest.await_page()
     for container in (guest, plain):
@@ -237,7 +237,7 @@ def test_docker_device_rules_stay_when_the_record_is_lost(
     major, _ = containers.run().await_attached().tap_device()
     daemon.stop()
     container = containers.run("--device-cgroup-rule", f"c {major}:{minor} rwm")
-    before = insides(container)
+    before = snapshot_of(container)
     daemon.start()
     await_whole_but_rule(container)
     daemon.kill()
@@ -245,7 +245,7 @@ def test_docker_device_rules_stay_when_the_record_is_lost(
     daemon.start()
     daemon.await_state(container.name, "attached")
     daemon.command("detach", container.name)
-    after = insides(container)
+    after = snapshot_of(container)
     assert (sorted(after.rules), after.programs) == (sorted(before.rules), before.programs)
 
 

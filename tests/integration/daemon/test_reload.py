@@ -59,7 +59,7 @@ def test_reload_does_not_touch_guests(vtapd_file: Reloadable, containers: Contai
     assert (guest.qemu(), shown.memory_mib) == (qemu, 64)
     assert shown.pending == {"vtapd.memory": ("64M", "32M"), "guest.hang_after": ("30s", "20s")}
     assert guest.get().status == 200
-    guest.tell("/crash")
+    guest.trigger("/crash")
     eventually(lambda: restarted(daemon, guest, qemu), "it was started again")
     shown = daemon.inspect(guest.name).only_guest
     assert (shown.memory_mib, shown.pending) == (32, {})
@@ -109,7 +109,7 @@ def test_raised_limit_admits_a_rejected_guest(vtapd_file: Reloadable, containers
 def test_reload_changes_the_restart_curve(vtapd_file: Reloadable, containers: Containers) -> None:
     guest = containers.serving_guest()
     vtapd_file.reload({"restart": {"first": "1500ms", "max": "3s", "jitter": 0.0}})
-    guest.tell("/crash")
+    guest.trigger("/crash")
     ending = eventually(lambda: vtapd_file.daemon.inspect(guest.name).only_guest.last_exit, "the crash is seen")
     assert ending is not None
     assert ending.delay_s == pytest.approx(1.5)

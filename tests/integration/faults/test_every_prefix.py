@@ -1,7 +1,7 @@
-"""The daemon is killed after every single change that it makes to the world, and another one sees the matter through.
+"""The daemon is killed after every single change that it makes to the machine, and the next one finishes the work.
 
-Each way of the daemon is first gone to its end, which tells the changes on it, and then again and again: killed before
-the first change, after the first, after the second … Since nothing is changed between two changes, which
+Each procedure first runs to its end, which gives its list of changes, and then once for each change: killed before
+the first change, after the first, after the second … Since nothing happens between two changes, which
 test_every_change.py proves, "after one" is also "before the next".
 """
 
@@ -12,36 +12,38 @@ import pytest
 
 from tests.harness.containers import Containers
 from tests.harness.machine import Machine
-from tests.harness.stage import Bench, Stage
-from tests.harness.ways import CARDS, ORDERS, WAYS, Over, Way
+from tests.harness.procedures import CARDS, OPERATIONS, PROCEDURES, LastChange, Procedure
+from tests.harness.testbed import DaemonTestbed, Subject
 
 pytestmark = pytest.mark.timeout(900)
 
 TWICE_BY_CHANCE = "process.send_signal pidfd_send_signal"
-"""An init that has been killed and has not ended yet may be killed again."""
+"""An init that was killed but has not ended yet may be killed again."""
 
 
 @pytest.fixture
-def bench(no_vtapd: None, machine: Machine, containers: Containers) -> Iterator[Bench]:
-    bench = Bench(machine, containers)
-    yield bench
-    bench.daemon.close()
+def testbed(no_vtapd: None, machine: Machine, containers: Containers) -> Iterator[DaemonTestbed]:
+    testbed = DaemonTestbed(machine, containers)
+    yield testbed
+    testbed.daemon.close()
 
 
-def changes_of(bench: Bench, way: Way) -> list[str]:
-    """All, in the order in which they came."""
-    stage = way.prepare(bench)
-    bench.daemon.count()
-    way.act(bench, stage)
-    acted = bench.daemon.changes()
-    way.reached(bench, stage)
-    reached = bench.daemon.changes()
-    bench.prove_nothing_left(stage)
-    return {Over.ACTED: acted, Over.REACHED: reached, Over.GONE: bench.daemon.changes()}[way.over]
+def changes_of(testbed: DaemonTestbed, procedure: Procedure) -> list[str]:
+    """Run a procedure, and return its changes in order."""
+    subject = procedure.prepare(testbed)
+    testbed.daemon.count()
+    procedure.act(testbed, subject)
+    acted = testbed.daemon.changes()
+    procedure.reached(testbed, subject)
+    reached = testbed.daemon.changes()
+    testbed.prove_nothing_left(subject)
+    return {LastChange.ACTED: acted, LastChange.REACHED: reached, LastChange.GONE: testbed.daemon.changes()}[
+        procedure.last_change
+    ]
 
 
 def points_of(changes: list[str]) -> Iterator[tuple[int, str]]:
-    """Before the first and after each; which of one name it is counts, since two tasks may come in either order."""
+    """Yield a point before the first change and after each. It counts changes of one name, as tasks have no order."""
     counts: Counter[str] = Counter()
     yield 0, changes[0]
     for change in changes:
@@ -50,62 +52,74 @@ def points_of(changes: list[str]) -> Iterator[tuple[int, str]]:
             yield counts[change], change
 
 
-def at_every_point(subtests: pytest.Subtests, bench: Bench, name: str, see_through: Callable[[Stage], None]) -> None:
-    """One after another, each a subtest of its own."""
-    way = (WAYS | CARDS | ORDERS)[name]
-    for number, change in points_of(changes_of(bench, way)):
+def at_every_change(
+    subtests: pytest.Subtests, testbed: DaemonTestbed, name: str, finish: Callable[[Subject], None]
+) -> None:
+    """Kill the daemon at each point in turn, each time in a subtest."""
+    procedure = (PROCEDURES | CARDS | OPERATIONS)[name]
+    for number, change in points_of(changes_of(testbed, procedure)):
         where = f"after {change}, {number}" if number else f"before {change}"
         with subtests.test(f"{name}: killed {where}"):
             try:
-                stage = way.prepare(bench)
-                bench.daemon.kill_after(number, change)
-                way.act(bench, stage)
-                bench.daemon.await_killed()
-                see_through(stage)
+                subject = procedure.prepare(testbed)
+                testbed.daemon.kill_after(number, change)
+                procedure.act(testbed, subject)
+                testbed.daemon.await_killed()
+                finish(subject)
             except BaseException:
-                bench.start_again()
+                testbed.start_again()
                 raise
 
 
 @pytest.mark.both_cgroups
-@pytest.mark.parametrize("name", WAYS)
-def test_another_daemon_sees_it_through(subtests: pytest.Subtests, bench: Bench, name: str) -> None:
-    see_through_at_every_point(subtests, bench, name, WAYS[name])
+@pytest.mark.parametrize("name", PROCEDURES)
+def test_next_daemon_finishes_after_a_kill_at_any_change(
+    subtests: pytest.Subtests, testbed: DaemonTestbed, name: str
+) -> None:
+    finish_after_every_change(subtests, testbed, name, PROCEDURES[name])
 
 
-@pytest.mark.parametrize("name", ORDERS)
-def test_another_daemon_sees_an_order_through(subtests: pytest.Subtests, bench: Bench, name: str) -> None:
-    see_through_at_every_point(subtests, bench, name, ORDERS[name])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_next_daemon_finishes_an_operation_after_a_kill(
+    subtests: pytest.Subtests, testbed: DaemonTestbed, name: str
+) -> None:
+    finish_after_every_change(subtests, testbed, name, OPERATIONS[name])
 
 
-def see_through_at_every_point(subtests: pytest.Subtests, bench: Bench, name: str, way: Way) -> None:
-    def see_through(stage: Stage) -> None:
-        bench.daemon.start()
-        way.reached(bench, stage)
-        if way.exact:
-            bench.prove_detached(stage)
-        bench.prove_nothing_left(stage)
+def finish_after_every_change(
+    subtests: pytest.Subtests, testbed: DaemonTestbed, name: str, procedure: Procedure
+) -> None:
+    def finish(subject: Subject) -> None:
+        testbed.daemon.start()
+        procedure.reached(testbed, subject)
+        if procedure.exact:
+            testbed.prove_detached(subject)
+        testbed.prove_nothing_left(subject)
 
-    at_every_point(subtests, bench, name, see_through)
+    at_every_change(subtests, testbed, name, finish)
 
 
 @pytest.mark.parametrize("name", CARDS)
-def test_another_daemon_sees_cards_plugged_and_unplugged(subtests: pytest.Subtests, bench: Bench, name: str) -> None:
-    def see_through(stage: Stage) -> None:
-        bench.daemon.start()
-        CARDS[name].reached(bench, stage)
-        bench.prove_nothing_left(stage)
+def test_next_daemon_finishes_plugging_cards_after_a_kill(
+    subtests: pytest.Subtests, testbed: DaemonTestbed, name: str
+) -> None:
+    def finish(subject: Subject) -> None:
+        testbed.daemon.start()
+        CARDS[name].reached(testbed, subject)
+        testbed.prove_nothing_left(subject)
 
-    at_every_point(subtests, bench, name, see_through)
+    at_every_change(subtests, testbed, name, finish)
 
 
 @pytest.mark.parametrize("name", ["takeover", "detach"])
-def test_the_container_goes_before_another_daemon_comes(subtests: pytest.Subtests, bench: Bench, name: str) -> None:
-    """Its namespaces and cgroups go with it; of what is left elsewhere the next daemon must know by itself."""
+def test_next_daemon_cleans_up_after_a_removed_container(
+    subtests: pytest.Subtests, testbed: DaemonTestbed, name: str
+) -> None:
+    """Its namespaces and cgroups are gone; the next daemon must find what is left elsewhere."""
 
-    def see_through(stage: Stage) -> None:
-        stage.container.remove()
-        bench.daemon.start()
-        bench.prove_nothing_left(stage)
+    def finish(subject: Subject) -> None:
+        subject.container.remove()
+        testbed.daemon.start()
+        testbed.prove_nothing_left(subject)
 
-    at_every_point(subtests, bench, name, see_through)
+    at_every_change(subtests, testbed, name, finish)

@@ -52,7 +52,7 @@ def test_containers_that_end_at_once_do_no_harm(vtapd: Daemon, containers: Conta
 def test_descriptors_do_not_leak(vtapd: Daemon, containers: Containers) -> None:
     def start_crash_remove() -> None:
         guest = containers.serving_guest()
-        guest.tell("/crash")
+        guest.trigger("/crash")
         eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted")
         guest.remove()
         eventually(lambda: not vtapd.metrics().of_container(guest.name), "the daemon has forgotten it")
@@ -100,7 +100,7 @@ def test_guests_run_on_while_docker_is_down(machine: Machine, vtapd: Daemon, con
         machine.dockerd.start()
     eventually(lambda: connected(vtapd), "the daemon is connected again", 30)
     assert guest.qemu() == qemu
-    guest.tell("/crash")
+    guest.trigger("/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "the crashed guest is restarted")
     containers.run().await_attached()
 

@@ -220,7 +220,7 @@ def test_longest_container_names(vtapd: Daemon, containers: Containers) -> None:
         guest.machine.docker("rename", guest.id, name)
         assert vtapd.await_state(name, "running").name == name
     assert vtapd.metrics().guest_up(name)
-    guest.tell("/crash")
+    guest.trigger("/crash")
     eventually(lambda: vtapd.metrics().restarts(name) == 1, "it is restarted under that name", PATIENCE_S)
 
 

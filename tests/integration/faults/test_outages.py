@@ -52,7 +52,7 @@ def prove_converges(daemon: Daemon, containers: Containers) -> None:
     eventually(lambda: short.id12 not in netns_links(), "nothing is left of the removed container", PATIENCE_S)
     view = daemon.inspect(guest.name).only_guest
     assert (view.restarts, view.history) == (0, []), "the end of an earlier run was counted for this one"
-    again.tell("/crash")
+    again.trigger("/crash")
     eventually(lambda: daemon.metrics().restarts(guest.name) == 1, "the crashed guest is restarted", PATIENCE_S)
     again.await_page()
     assert daemon.metrics().exits(guest.name) == 1
@@ -173,7 +173,7 @@ def test_guests_run_on_during_an_outage(
     asked, lines = len(proxy.requests), len(daemon.log_lines())
     outage(proxy)
     began = time.monotonic()
-    other.tell("/crash")
+    other.trigger("/crash")
     gone.remove()
     late = containers.guest()
     eventually(

@@ -115,7 +115,7 @@ def test_no_space_for_records_is_reported_and_waited_for(
             qemu = guest.qemu()
             filling = fill(folder)
             late, late_guest = containers.run(), containers.guest()
-            crashing.tell("/crash")
+            crashing.trigger("/crash")
             for one in (late, late_guest):
                 # misc: mypy has no type for a lambda's default, which binds the loop's name.
                 eventually(lambda name=one.name: logged(daemon, "No space left", name), "the missing space is logged")  # type: ignore[misc]

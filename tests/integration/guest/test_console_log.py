@@ -38,7 +38,7 @@ def await_all(guest: Container, count: int = LINES) -> None:
 @BOTH
 def test_ten_thousand_lines_reach_docker_logs(vtapd: Daemon, containers: Containers, terminal: tuple[str, ...]) -> None:
     guest = containers.serving_guest(*terminal)
-    guest.tell(f"/lines?n={LINES}")
+    guest.trigger(f"/lines?n={LINES}")
     await_all(guest)
 
 
@@ -47,7 +47,7 @@ def test_lines_reach_docker_logs_while_the_daemon_is_killed(
     vtapd: Daemon, containers: Containers, terminal: tuple[str, ...]
 ) -> None:
     guest = containers.serving_guest(*terminal)
-    guest.tell(f"/lines?n={LINES}")
+    guest.trigger(f"/lines?n={LINES}")
     vtapd.kill()
     vtapd.start()
     await_all(guest)
@@ -61,7 +61,7 @@ def test_lines_reach_docker_logs_while_the_daemon_is_stopped(
     guest = containers.serving_guest(*terminal)
     os.kill(vtapd.pid, signal.SIGSTOP)
     try:
-        guest.tell(f"/lines?n={AT_ONCE}")
+        guest.trigger(f"/lines?n={AT_ONCE}")
         await_all(guest, AT_ONCE)
     finally:
         os.kill(vtapd.pid, signal.SIGCONT)

@@ -39,7 +39,7 @@ def test_disks_are_read_and_written(machine: Machine, vtapd: Daemon, containers:
     assert guest.exec("head", "-c", "16", "/seed.img") == "read and no more"
     opened = [path for path in open_files(guest.qemu()).values() if path.endswith(".img")]
     assert sorted(opened)[:1] == ["/data.img"], "QEMU has other files open"
-    guest.tell("/cgi-bin/crash")
+    guest.trigger("/cgi-bin/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted", BOOT_S)
     guest.await_page(BOOT_S)
     assert get(machine, guest.address, "/cgi-bin/disk?vda") == b"by the guest    "

@@ -106,7 +106,7 @@ def test_guest_returns_when_its_network_is_connected_again(vtapd: Daemon, contai
 
 def test_renamed_container_has_its_new_name_everywhere(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
-    guest.tell("/crash")
+    guest.trigger("/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "one restart", PATIENCE_S)
     guest.await_page()
     qemu, new = guest.qemu(), f"{guest.name}-renamed"
@@ -130,7 +130,7 @@ def test_changed_memory_limit_does_not_disturb_the_guest(vtapd: Daemon, containe
 def test_changed_memory_limit_applies_at_the_next_start(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest("--memory", "100m", "--memory-swap", "100m")
     guest.machine.docker("update", "--memory", "120m", "--memory-swap", "120m", guest.id)
-    guest.tell("/crash")
+    guest.trigger("/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted", PATIENCE_S)
     guest.await_page()
     assert vtapd.inspect(guest.name).only_guest.memory_mib == 120 - 48

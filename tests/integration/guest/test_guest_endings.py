@@ -41,7 +41,7 @@ def test_crashed_guest_is_restarted(
 ) -> None:
     guest = containers.serving_guest()
     old = guest.qemu()
-    guest.tell(path)
+    guest.trigger(path)
     await_restart(vtapd, guest, reason, old)
     view = vtapd.inspect(guest.name).only_guest
     assert view.restarts == 1
@@ -63,7 +63,7 @@ def test_guest_of_a_killed_qemu_is_restarted(vtapd: Daemon, containers: Containe
 def test_docker_logs_contain_both_runs_of_the_guest(vtapd: Daemon, containers: Containers) -> None:
     """The log keeps what the guest printed before its end and after its restart."""
     guest = containers.serving_guest()
-    guest.tell("/exit?code=7")
+    guest.trigger("/exit?code=7")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "one restart", PATIENCE_S)
     guest.await_page()
     eventually(lambda: guest.logs().count("serving on") == 2, "both runs are in docker logs")
@@ -85,7 +85,7 @@ def test_exit_before_the_daemon_reads_the_console_is_recognised(vtapd: Daemon, c
     os.kill(vtapd.pid, signal.SIGSTOP)
     try:
         guest.await_page()
-        guest.tell("/exit?code=7")
+        guest.trigger("/exit?code=7")
         eventually(lambda: "_exit(7)" in guest.logs(), "its exit message is in docker logs")
     finally:
         os.kill(vtapd.pid, signal.SIGCONT)
@@ -123,7 +123,7 @@ def test_guest_that_boots_while_the_daemon_ends_is_adopted(vtapd: Daemon, contai
 @pytest.mark.parametrize("path", ["/exit?code=0", "/poweroff"])
 def test_clean_end_stops_the_container(vtapd: Daemon, containers: Containers, path: str) -> None:
     guest = containers.serving_guest()
-    guest.tell(path)
+    guest.trigger(path)
     eventually(lambda: not guest.is_running(), "the container is stopped", PATIENCE_S)
     assert qemus_of(guest.id) == []
     assert guest.docker_state()["Restarting"] is False
@@ -143,7 +143,7 @@ def test_clean_end_restores_the_network(
     daemon = current_daemon.get({})
     guest.await_page()
     assert network(guest.pid) != before
-    guest.tell(path)
+    guest.trigger(path)
     view = daemon.await_state(guest.name, "exited", deadline_s=PATIENCE_S)
     assert guest.is_running()
     assert qemus_of(guest.id) == []
@@ -169,6 +169,6 @@ def test_detach_of_a_guest_restores_the_network(
 
 def test_guest_that_exited_cleanly_is_not_restarted(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest(on_exit="keep")
-    guest.tell("/exit?code=0")
+    guest.trigger("/exit?code=0")
     vtapd.await_state(guest.name, "exited", deadline_s=PATIENCE_S)
     holds_for(lambda: not qemus_of(guest.id), "no QEMU is started", 1.5)

@@ -71,7 +71,7 @@ def test_guests_do_not_disturb_each_other(vtapd: Daemon, containers: Containers)
     for guest, name in ((one, "first"), (two, "second")):
         guest.await_page()
         assert name in guest.info()["cmdline"]
-    one.tell("/crash")
+    one.trigger("/crash")
     eventually(lambda: vtapd.metrics().restarts(one.name) == 1, "the first is restarted")
     one.await_page()
     assert vtapd.metrics().restarts(two.name) == 0

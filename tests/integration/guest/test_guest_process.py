@@ -90,7 +90,7 @@ def test_qemu_ends_with_its_container_without_a_daemon(vtapd: Daemon, containers
 
 def test_next_daemon_adopts_the_guest(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
-    guest.tell("/crash")
+    guest.trigger("/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it was restarted once")
     guest.await_page()
     qemu = guest.qemu()
@@ -99,7 +99,7 @@ def test_next_daemon_adopts_the_guest(vtapd: Daemon, containers: Containers) -> 
     vtapd.start()
     view = vtapd.await_state(guest.name, "running", "ready").only_guest
     assert (view.pid, view.restarts) == (qemu, 1)
-    guest.tell("/crash")
+    guest.trigger("/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 2, "an adopted guest's crash is noticed")
     guest.await_page()
     assert len(qemus_of(guest.id)) == 1

@@ -35,7 +35,7 @@ def test_guest_becomes_ready(vtapd: Daemon, containers: Containers, how: str) ->
     vtapd.start()
     vtapd.await_state(guest.name, "ready")
     assert readies(vtapd) == 0, "an adopted guest was counted as newly ready"
-    guest.tell("/crash")
+    guest.trigger("/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted", PATIENCE_S)
     vtapd.await_state(guest.name, "ready", deadline_s=PATIENCE_S)
     assert readies(vtapd) == 1
@@ -53,13 +53,13 @@ def test_guest_that_stops_answering_is_replaced(vtapd: Daemon, containers: Conta
     guest, neighbour = containers.serving_guest(alive=f"{how},{QUICK}"), containers.serving_guest(alive="ping")
     old, other = guest.qemu(), neighbour.qemu()
     holds_for(lambda: guest.qemu() == old, "a guest that answers keeps running", 1.0)
-    guest.tell("/hang")
+    guest.trigger("/hang")
     await_hang(vtapd, guest)
     guest.await_page(PATIENCE_S)
     assert guest.qemu() != old
     assert neighbour.qemu() == other
     vtapd.kill()
-    guest.tell("/hang")
+    guest.trigger("/hang")
     vtapd.start()
     eventually(
         lambda: vtapd.metrics().exits(guest.name, "hang") == 2, "the next daemon notices the hang, too", PATIENCE_S
@@ -86,7 +86,7 @@ def test_container_is_healthy_while_its_guest_is_ready(vtapd: Daemon, containers
     vtapd.start()
     vtapd.await_state(guest.name, "ready")
     assert mark.exists()
-    guest.tell("/crash")
+    guest.trigger("/crash")
     await_health(guest, "unhealthy")
     assert not mark.exists()
 

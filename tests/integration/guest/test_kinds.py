@@ -141,7 +141,7 @@ def await_end(daemon: Daemon, guest: Container, reason: str, code: int | None, o
 def test_crash_is_reported_and_the_guest_restarted(vtapd: Daemon, kind: Kind, boot: Boot, path: str) -> None:
     guest = boot(kind)
     old = guest.qemu()
-    guest.tell(path)
+    guest.trigger(path)
     reason, code = {
         "/abort": ("guest-panic", None),
         "/trap": ("guest-panic", None),
@@ -154,7 +154,7 @@ def test_crash_is_reported_and_the_guest_restarted(vtapd: Daemon, kind: Kind, bo
 @pytest.mark.parametrize("path", ["/exit?code=0", "/poweroff"])
 def test_clean_end_is_reported_and_the_guest_not_restarted(vtapd: Daemon, kind: Kind, boot: Boot, path: str) -> None:
     guest = boot(kind, on_exit="keep")
-    guest.tell(path)
+    guest.trigger(path)
     last = vtapd.await_state(guest.name, "exited", deadline_s=PATIENCE_S).only_guest.last_exit
     assert last is not None
     assert (last.reason, last.code) == ("guest-exit", 0)
@@ -173,7 +173,7 @@ def test_text_that_resembles_an_end_inside_a_line_is_ignored(vtapd: Daemon, kind
 
 def test_osv_guest_may_finish_its_backtrace(vtapd: Daemon, boot: Boot) -> None:
     guest = boot(KINDS["/hello-osv.bin"])
-    guest.tell("/abort")
+    guest.trigger("/abort")
     eventually(lambda: vtapd.metrics().exits(guest.name, "guest-panic") == 1, "one crash", PATIENCE_S)
     assert "<osv::halt()+12>" in guest.logs()
 
@@ -195,7 +195,7 @@ def test_end_of_an_adopted_guest_is_recognised(vtapd: Daemon, boot: Boot) -> Non
     assert after == before
     assert after.notes
     old = guest.qemu()
-    guest.tell("/abort")
+    guest.trigger("/abort")
     await_end(vtapd, guest, "guest-panic", None, old)
 
 

@@ -37,14 +37,14 @@ def test_vmlinux_is_recognised_boots_and_is_restarted(machine: Machine, vtapd: D
     info = json.loads(guest.get("/cgi-bin/info").body)
     assert (info["mac"], info["mtu"]) == (guest.endpoint.mac, 1500)
     eventually(lambda: "linux-guest: serving" in guest.logs(), "its console is in docker logs")
-    guest.tell("/cgi-bin/crash")
+    guest.trigger("/cgi-bin/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted after the panic", BOOT_S)
     guest.await_page(BOOT_S)
 
 
 def test_power_off_is_a_clean_end(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
     guest = booted(machine, containers, on_exit="keep")
-    guest.tell("/cgi-bin/poweroff")
+    guest.trigger("/cgi-bin/poweroff")
     view = vtapd.await_state(guest.name, "exited")
     assert (view.only_guest.kind, view.only_guest.restarts) == ("linux", 0)
     eventually(

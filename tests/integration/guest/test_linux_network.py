@@ -131,7 +131,7 @@ def test_one_queue_per_cpu(machine: Machine, vtapd: Daemon, containers: Containe
     assert tap is not None
     assert len(descriptors_of_device(guest.qemu(), tap.device)) == 2
     assert hashlib.sha256(get(machine, guest.address, "/cgi-bin/bytes")).digest() == hashlib.sha256(BODY).digest()
-    guest.tell("/cgi-bin/crash")
+    guest.trigger("/cgi-bin/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted after the panic", BOOT_S)
     guest.await_page(BOOT_S)
     assert hashlib.sha256(get(machine, guest.address, "/cgi-bin/bytes")).digest() == hashlib.sha256(BODY).digest()

@@ -19,7 +19,7 @@ def crash(daemon: Daemon, guest: Container, times: int = 1) -> None:
     for _ in range(times):
         guest.await_page(PATIENCE_S)
         counted = daemon.metrics().exits(guest.name)
-        guest.tell("/crash")
+        guest.trigger("/crash")
         # misc: mypy has no type for a lambda's default, which binds the loop's name.
         eventually(lambda n=counted: daemon.metrics().exits(guest.name) == n + 1, "the crash is counted", PATIENCE_S)  # type: ignore[misc]
 
@@ -35,14 +35,14 @@ def test_policy_no_does_not_restart(vtapd: Daemon, containers: Containers) -> No
 def test_policy_no_stops_the_container(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.guest(restart="no")
     guest.await_page()
-    guest.tell("/crash")
+    guest.trigger("/crash")
     eventually(lambda: not guest.is_running(), "the container is stopped")
 
 
 @pytest.mark.parametrize("restart", ["always", "unless-stopped"])
 def test_clean_end_is_restarted_with_policy_always(vtapd: Daemon, containers: Containers, restart: str) -> None:
     guest = containers.serving_guest(restart=restart)
-    guest.tell("/exit?code=0")
+    guest.trigger("/exit?code=0")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted", PATIENCE_S)
     guest.await_page()
     assert vtapd.metrics().exits(guest.name, "guest-exit") == 1

@@ -84,7 +84,7 @@ def test_stopping_daemon_ends_the_console(vtapd: Daemon, console: Terminal) -> N
 
 
 def test_console_survives_a_restart_of_the_guest(console: Terminal, guest: Container) -> None:
-    guest.tell("/crash")
+    guest.trigger("/crash")
     assert console.shows("the guest ended (guest-reset); the next one starts in 0.")
     assert console.shows("the guest starts")
     guest.await_page()
@@ -172,7 +172,7 @@ def test_pipe_cannot_write_while_another_console_does(vtapd: Daemon, console: Te
 
 def test_input_that_the_guest_does_not_read_is_dropped_with_a_message(vtapd: Daemon, guest: Container) -> None:
     """The message appears once, and the daemon does not wait."""
-    guest.tell("/hang")
+    guest.trigger("/hang")
     answer = piped(vtapd, guest, "x" * (2 << 20))
     assert (answer.returncode, answer.stdout) == (0, "")
     assert answer.stderr == "[vtapd: what you type is lost from here on: the guest does not read its console]\n"

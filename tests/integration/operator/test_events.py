@@ -37,7 +37,7 @@ def events_in(terminal: Terminal) -> list[dict[str, object]]:
 
 def test_events_of_a_guests_life_are_shown(vtapd: Daemon, containers: Containers, followed: Terminal) -> None:
     guest = containers.serving_guest()
-    guest.tell("/crash")
+    guest.trigger("/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted")
     vtapd.command("detach", guest.name)
     refused = containers.guest(memory="lots")
@@ -67,9 +67,9 @@ def test_events_of_one_container_do_not_depend_on_the_log_level(vtapd: Daemon, c
     guest, other = containers.serving_guest(), containers.serving_guest()
     with Terminal.of(vtapd, "events", guest.id12) as terminal:
         eventually(lambda: followers(vtapd), "the events are followed")
-        other.tell("/crash")
+        other.trigger("/crash")
         eventually(lambda: vtapd.metrics().restarts(other.name) == 1, "the other is restarted")
-        guest.tell("/crash")
+        guest.trigger("/crash")
         assert terminal.shows(f"guest_exited container={guest.name} reason=guest-reset")
         assert other.name not in terminal.text()
     assert "guest_exited" not in vtapd.log_file.read_text()

@@ -93,7 +93,7 @@ def test_ends_are_counted_by_reason(vtapd: Daemon, containers: Containers) -> No
     guest = containers.guest()
     for path, reason in (("/crash", "guest-reset"), ("/exit?code=3", "guest-exit")):
         guest.await_page()
-        guest.tell(path)
+        guest.trigger(path)
         # misc: mypy has no type for a lambda's default, which binds the loop's name.
         eventually(lambda why=reason: vtapd.metrics().exits(guest.name, why) == 1, f"one {reason}")  # type: ignore[misc]
     guest.await_page()
@@ -107,7 +107,7 @@ def await_no_series(daemon: Daemon, container: Container) -> None:
 
 def test_series_disappear_with_their_container(vtapd: Daemon, containers: Containers) -> None:
     guest, stays = containers.serving_guest(), containers.serving_guest()
-    guest.tell("/crash")
+    guest.trigger("/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it has series of all kinds")
     guest.remove()
     await_no_series(vtapd, guest)

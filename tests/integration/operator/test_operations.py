@@ -63,7 +63,7 @@ def test_stop_in_progress_is_finished_by_the_next_daemon(vtapd: Daemon, containe
 @pytest.mark.vtapd_config(**SLOW)
 def test_start_skips_a_backoff(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
-    guest.tell("/crash")
+    guest.trigger("/crash")
     vtapd.await_state(guest.name, "backoff")
     shown = json.loads(vtapd.command("start", guest.name, "--json").stdout)
     assert (shown["name"], shown["state"], shown["restarts"]) == (guest.name, "running", 1)
@@ -76,7 +76,7 @@ def test_start_skips_a_backoff(vtapd: Daemon, containers: Containers) -> None:
 def test_stop_ends_a_backoff(vtapd: Daemon, containers: Containers) -> None:
     """vtapd.on-exit does not stop the container in this case."""
     guest = containers.serving_guest()
-    guest.tell("/crash")
+    guest.trigger("/crash")
     vtapd.await_state(guest.name, "backoff")
     assert vtapd.command("stop", guest.name).stdout == f"{guest.name} is exited\n"
     holds_for(guest.is_running, "the container runs on", 0.5)
@@ -86,7 +86,7 @@ def test_stop_ends_a_backoff(vtapd: Daemon, containers: Containers) -> None:
 @pytest.mark.parametrize(("path", "state"), [("/crash", "failed"), ("/exit", "exited")])
 def test_start_after_the_guests_end(vtapd: Daemon, containers: Containers, path: str, state: str) -> None:
     guest = containers.serving_guest(restart="no", on_exit="keep")
-    guest.tell(path)
+    guest.trigger(path)
     vtapd.await_state(guest.name, state)
     vtapd.command("start", guest.name)
     guest.await_page()

@@ -102,7 +102,7 @@ def test_rumprun_guest_with_a_screen_has_an_empty_log_and_a_note(vtapd: Daemon, 
     assert guest.logs() == ""
     notes = vtapd.inspect(guest.name).only_guest.notes
     assert any("docker logs stays empty, and only vtapd.alive notices" in note for note in notes)
-    guest.tell("/abort")
+    guest.trigger("/abort")
     eventually(lambda: vtapd.metrics().exits(guest.name, "hang") == 1, "its end is noticed as a hang", 30.0)
 
 
@@ -110,7 +110,7 @@ def test_guest_without_a_screen_has_its_log(vtapd: Daemon, containers: Container
     guest = containers.serving_guest()
     assert "hello: serving" in guest.logs()
     assert not any("screen" in note for note in vtapd.inspect(guest.name).only_guest.notes)
-    guest.tell("/abort")
+    guest.trigger("/abort")
     eventually(lambda: vtapd.metrics().exits(guest.name, "guest-panic") == 1, "its end is noticed")
     guest.await_page()
 

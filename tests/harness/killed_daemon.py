@@ -1,4 +1,4 @@
-"""A daemon that dies at a named change, and what of a container must be the same before and after all that."""
+"""A daemon that is killed at a named change, and a snapshot of what an attach changes in a container."""
 
 import json
 import os
@@ -19,14 +19,14 @@ from .processes import Process
 from .waiting import eventually
 
 CONFIG = {"attach": {"resync": "10m"}}
-"""Nothing is looked at by the clock: all changes are those of the one container that is at work."""
+"""No resync happens during a test, so all changes are those of the one container under test."""
 LINK_LOCAL = r'"dst": "fe80:.*"table": "local"'
 DIES_S = 30.0
 BUILT_S = 30.0
 
 
 class KillingDaemon(Daemon):
-    """See killing_daemon.py. Until `kill_after` it is any other daemon, except that it is forked."""
+    """See killing_daemon.py. Until `kill_after` it is a usual daemon, except that it is forked."""
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine, CONFIG)
@@ -51,64 +51,64 @@ class KillingDaemon(Daemon):
         self._plan.write_text("")
         self.trace.write_text("")
         super().start()
-        # It is the daemon's own, and goes with it: building it is no change to be counted.
-        eventually(lambda: self.has_logged("sandbox_built"), "QEMU has a file system of its own", BUILT_S)
+        # The sandbox belongs to the daemon and ends with it, so building it is not counted as a change.
+        eventually(lambda: self.has_logged("sandbox_built"), "the sandbox is built", BUILT_S)
         return self
 
     def has_logged(self, event: str) -> bool:
         return any(line.get("event") == event for line in self.log_lines())
 
     def kill_after(self, number: int, change: str) -> None:
-        """Right after so many changes of that name from now on; 0 is right before the first."""
+        """Kill the daemon right after this number of changes of that name; 0 is right before the first."""
         os.truncate(self.trace, 0)
         self._plan.write_text(f"{number} {change}")
 
     def count(self) -> None:
-        """What it changes from now on."""
+        """Count all changes from now on."""
         self.kill_after(1, "no change is named so")
 
     def changes(self) -> list[str]:
-        """Made since it was told to count them."""
+        """Return the changes since `count`."""
         return self._traced(END)
 
     def actions(self) -> list[str]:
-        """Decided upon since then."""
+        """Return the actions of the plan since `count`."""
         return self._traced(ACTION)
 
     def _traced(self, kind: str) -> list[str]:
         return [line.removeprefix(kind) for line in self.trace.read_text().splitlines() if line.startswith(kind)]
 
-    def order(self, verb: str, container: Container) -> None:
-        """What `vtapd detach`, `attach`, `stop` and `start` do. Raises OSError when the daemon ends first."""
+    def request(self, verb: str, container: Container) -> None:
+        """Request an operation, as the `vtapd` commands do. Raises OSError if the daemon ends first."""
         status, body = ask(self.control_socket, "POST", f"/containers/{container.name}/{verb}")
         assert status == 200, body
 
     def wants_detached(self, container: Container) -> bool:
-        """By its record: whether an operator's wish has reached the disk."""
+        """Return whether the container's record says that an operator has detached it."""
         found: bool = json.loads((self.run_dir / f"{container.id}.json").read_text())["detached"]
         return found
 
-    def holds(self, container: Container) -> bool:
-        """The same of a guest that is to be stopped."""
+    def is_held(self, container: Container) -> bool:
+        """Return whether the container's record says that an operator has stopped the guest."""
         found: bool = json.loads((self.run_dir / f"{container.id}.json").read_text())["held"]
         return found
 
     def await_killed(self) -> None:
         assert self.process is not None
         status = self.process.wait(DIES_S)
-        assert status == -signal.SIGKILL, f"it was to kill itself, and ended with {status}:\n{self.log_tail()}"
+        assert status == -signal.SIGKILL, f"it should have killed itself, and ended with {status}:\n{self.log_tail()}"
 
-    def hold(self) -> None:
-        """It sees nothing of what happens before `go_on`."""
+    def pause(self) -> None:
+        """Stop its process until `resume`."""
         os.kill(self.pid, signal.SIGSTOP)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
 
 @dataclass(frozen=True)
-class Insides:
-    """All of a container that an attachment changes."""
+class Snapshot:
+    """Everything in a container that an attach changes."""
 
     links: frozenset[str]
     eth0: Network
@@ -117,11 +117,11 @@ class Insides:
     programs: tuple[bytes, ...]
 
 
-def insides(container: Container) -> Insides:
+def snapshot_of(container: Container) -> Snapshot:
     rules, eth0 = device_rules(container.pid), network(container.pid)
-    return Insides(
+    return Snapshot(
         frozenset(links(container.pid)),
-        # But the one route that the kernel adds a second or two later, when it has found no duplicate of the address.
+        # Without the route that the kernel adds a second or two later, when it has found no duplicate of the address.
         replace(eth0, routes=tuple(route for route in eth0.routes if not re.search(LINK_LOCAL, route))),
         frozenset(os.listdir(f"/proc/{container.pid}/root/dev")),  # noqa: PTH208  # names are wanted
         tuple(rules or ()),

@@ -1,0 +1,207 @@
+"""Everything that the daemon does to a container, as procedures from a prepared subject to the desired state."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from .device_numbers import take_lower_numbers
+from .killed_daemon import snapshot_of
+from .observe import qemus_of
+from .processes import run
+from .testbed import GUEST, DaemonTestbed, Subject
+from .waiting import eventually
+
+DOCKERS_PATIENCE_S = 3
+"""For a stop that the next daemon does not know of."""
+ENDS_S = 20.0
+
+
+class LastChange(Enum):
+    """When the daemon makes the last change of a procedure."""
+
+    ACTED = auto()
+    REACHED = auto()
+    GONE = auto()
+    """When nothing is left of the container."""
+
+
+@dataclass(frozen=True)
+class Procedure:
+    prepare: Callable[[DaemonTestbed], Subject]
+    act: Callable[[DaemonTestbed, Subject], None]
+    """Start the procedure. It may wait for its end, or for the daemon's."""
+    reached: Callable[[DaemonTestbed, Subject], None]
+    """Assert that the desired state is reached, although the daemon was killed."""
+    last_change: LastChange
+    exact: bool = False
+    """A detach afterwards must restore the container exactly."""
+
+
+def resume_daemon(testbed: DaemonTestbed, _subject: Subject) -> None:
+    testbed.daemon.resume()
+
+
+def crash(_bench: DaemonTestbed, subject: Subject) -> None:
+    subject.container.trigger("/crash")
+
+
+def restarted(testbed: DaemonTestbed, subject: Subject) -> None:
+    metrics = testbed.daemon.metrics
+    eventually(lambda: metrics().restarts(subject.container.name) == 1, "the guest was restarted once")
+    testbed.prove_serves(subject)
+    assert metrics().exits(subject.container.name) == 1
+    assert subject.container.qemu() != subject.qemu
+
+
+def detach(testbed: DaemonTestbed, subject: Subject) -> None:
+    with suppress(OSError):
+        testbed.daemon.request("detach", subject.container)
+
+
+def attach(testbed: DaemonTestbed, subject: Subject) -> None:
+    with suppress(OSError):
+        testbed.daemon.request("attach", subject.container)
+
+
+def detached(testbed: DaemonTestbed) -> Subject:
+    subject = testbed.attached()
+    testbed.daemon.request("detach", subject.container)
+    return subject
+
+
+def attached_again(testbed: DaemonTestbed, subject: Subject) -> None:
+    """Request the attach again if the first request was not recorded."""
+    if testbed.daemon.wants_detached(subject.container):
+        testbed.daemon.request("attach", subject.container)
+    testbed.prove_attached(subject)
+
+
+def stop_guest(testbed: DaemonTestbed, subject: Subject) -> None:
+    with suppress(OSError):
+        testbed.daemon.request("stop", subject.container)
+
+
+def start_guest(testbed: DaemonTestbed, subject: Subject) -> None:
+    with suppress(OSError):
+        testbed.daemon.request("start", subject.container)
+
+
+def stopped(testbed: DaemonTestbed) -> Subject:
+    subject = testbed.serving()
+    testbed.daemon.request("stop", subject.container)
+    return subject
+
+
+def is_stopped(testbed: DaemonTestbed, subject: Subject) -> None:
+    """Request the stop again if the first request was not recorded; the container has its network back."""
+    if not testbed.daemon.is_held(subject.container):
+        testbed.daemon.request("stop", subject.container)
+    testbed.daemon.await_state(subject.container.name, "exited")
+    eventually(lambda: snapshot_of(subject.container).eth0 == subject.before.eth0, "the container has its address back")
+    assert not qemus_of(subject.container.id)
+
+
+def is_started(testbed: DaemonTestbed, subject: Subject) -> None:
+    if testbed.daemon.is_held(subject.container):
+        testbed.daemon.request("start", subject.container)
+    testbed.prove_serves(subject)
+
+
+def change_mtu(testbed: DaemonTestbed, subject: Subject) -> None:
+    """The kernel lowers the tap's MTU with its parent's, and leaves it low; a pause makes the daemon check it."""
+    for mtu in ("1400", "1500"):
+        run(["nsenter", f"--net=/proc/{subject.container.pid}/ns/net", "ip", "link", "set", "eth0", "mtu", mtu])
+    for word in ("pause", "unpause"):
+        testbed.machine.docker(word, subject.container.id)
+
+
+def mtu_follows(testbed: DaemonTestbed, subject: Subject) -> None:
+    eventually(lambda: subject.container.macvtap().mtu == 1500, "the tap has its interface's MTU again")
+    testbed.prove_attached(subject)
+
+
+def on_two_networks(testbed: DaemonTestbed) -> Subject:
+    subject = testbed.self_configured()
+    testbed.connect(subject)
+    testbed.prove_cards(subject, 2)
+    return subject
+
+
+def disconnect(testbed: DaemonTestbed, subject: Subject) -> None:
+    testbed.machine.docker("network", "disconnect", testbed.second, subject.container.id)
+
+
+def give_number_away(testbed: DaemonTestbed, subject: Subject) -> None:
+    """Delete the neighbour's tap, so that the next tap gets its number."""
+    assert subject.neighbour is not None
+    neighbour = subject.neighbour
+    take_lower_numbers(neighbour, neighbour.tap_device())
+    run(["nsenter", f"--net=/proc/{neighbour.pid}/ns/net", "ip", "link", "delete", neighbour.tap_name])
+    testbed.daemon.resume()
+
+
+def stop(testbed: DaemonTestbed, subject: Subject) -> None:
+    testbed.run_docker(subject, "stop", "-t", str(DOCKERS_PATIENCE_S))
+
+
+def remove(testbed: DaemonTestbed, subject: Subject) -> None:
+    testbed.run_docker(subject, "rm", "-f")
+
+
+def ended(_bench: DaemonTestbed, subject: Subject) -> None:
+    eventually(lambda: not subject.container.is_running(), "the container has ended")
+
+
+def removed(_bench: DaemonTestbed, subject: Subject) -> None:
+    assert subject.asked is not None
+    subject.asked.join()
+
+
+def shut_down(testbed: DaemonTestbed, _subject: Subject) -> None:
+    assert testbed.daemon.process is not None
+    testbed.daemon.process.terminate()
+    testbed.daemon.process.wait(ENDS_S)
+
+
+def adopted(testbed: DaemonTestbed, subject: Subject) -> None:
+    if not testbed.daemon.is_running():
+        testbed.daemon.start()
+    testbed.prove_serves(subject)
+    assert subject.container.qemu() == subject.qemu
+
+
+PROCEDURES = {
+    "attach": Procedure(
+        DaemonTestbed.started, resume_daemon, DaemonTestbed.prove_attached, LastChange.REACHED, exact=True
+    ),
+    "takeover": Procedure(
+        lambda testbed: testbed.started(**GUEST),
+        resume_daemon,
+        DaemonTestbed.prove_serves,
+        LastChange.REACHED,
+        exact=True,
+    ),
+    "stale number": Procedure(
+        DaemonTestbed.next_to_a_thief, give_number_away, DaemonTestbed.prove_alone, LastChange.REACHED, exact=True
+    ),
+    "restart": Procedure(DaemonTestbed.serving, crash, restarted, LastChange.REACHED),
+    "detach": Procedure(DaemonTestbed.serving, detach, DaemonTestbed.prove_detached, LastChange.ACTED),
+    "attach again": Procedure(detached, attach, attached_again, LastChange.ACTED, exact=True),
+    "mtu": Procedure(DaemonTestbed.attached, change_mtu, mtu_follows, LastChange.REACHED),
+    "stop": Procedure(DaemonTestbed.serving, stop, ended, LastChange.GONE),
+    "removal": Procedure(DaemonTestbed.serving, remove, removed, LastChange.GONE),
+    "done": Procedure(lambda testbed: testbed.serving(restart="no"), crash, ended, LastChange.GONE),
+    "shutdown": Procedure(DaemonTestbed.serving, shut_down, adopted, LastChange.ACTED),
+}
+CARDS = {
+    "connect": Procedure(
+        DaemonTestbed.self_configured, DaemonTestbed.connect, lambda b, s: b.prove_cards(s, 2), LastChange.REACHED
+    ),
+    "disconnect": Procedure(on_two_networks, disconnect, lambda b, s: b.prove_cards(s, 1), LastChange.REACHED),
+}
+OPERATIONS = {
+    "stop a guest": Procedure(DaemonTestbed.serving, stop_guest, is_stopped, LastChange.ACTED, exact=True),
+    "start a guest": Procedure(stopped, start_guest, is_started, LastChange.REACHED, exact=True),
+}
+"""These and CARDS do not depend on cgroups."""

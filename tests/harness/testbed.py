@@ -1,0 +1,175 @@
+"""Prepares containers for a daemon that is killed, and proves what must hold of them afterwards."""
+
+import threading
+from dataclasses import dataclass
+
+from .chain import assert_attached
+from .containers import Container, Containers
+from .footprint import await_nothing_left
+from .killed_daemon import KillingDaemon, Snapshot, snapshot_of
+from .machine import Machine
+from .observe import cgroup_lines, network, qemus_of
+from .processes import open_files
+from .tap_thief import Thief
+from .waiting import eventually
+
+GUEST = {"kernel": "/hello.bin", "memory": "16M"}
+# Docker may disable IPv6 in a container; then no link of vtapd could ever get an address.
+WITH_IPV6 = "--sysctl=net.ipv6.conf.default.disable_ipv6=0"
+DUAL_STACK = ("--ipv6", "--subnet", "fd00:77::/64")
+
+
+@dataclass
+class Subject:
+    """A container, and its state before the daemon saw it."""
+
+    container: Container
+    before: Snapshot
+    qemu: int = 0
+    """Its QEMU before the daemon was killed."""
+    neighbour: Container | None = None
+    """Another container, which had the device number before that this one's tap gets."""
+    asked: threading.Thread | None = None
+    """A docker command that is still running."""
+
+
+class DaemonTestbed:
+    """One view of cgroups, one network with IPv4 and IPv6, and one daemon after another."""
+
+    def __init__(self, machine: Machine, containers: Containers) -> None:
+        self.machine, self.containers = machine, containers
+        self.network = containers.network(*DUAL_STACK)
+        self.second = ""
+        self.daemon = KillingDaemon(machine)
+        self.daemon.start()
+        self.idle_files = self.files()
+        self.thief: Thief | None = None
+        """It runs in the subject's neighbour."""
+
+    def started(self, **labels: str) -> Subject:
+        """Start a container that the daemon, which is paused, has not seen yet."""
+        asked = {f"vtapd.{key.replace('_', '-')}": value for key, value in labels.items()}
+        self.daemon.pause()
+        container = self.containers.run("--network", self.network, WITH_IPV6, labels=asked)
+        return Subject(container, snapshot_of(container))
+
+    def attached(self) -> Subject:
+        subject = self.started()
+        self.daemon.resume()
+        subject.container.await_attached()
+        return subject
+
+    def next_to_a_thief(self) -> Subject:
+        """Start a container that the daemon has not seen yet, and one with a process that always opens its own tap."""
+        neighbour = self.attached().container
+        self.daemon.request("attach", neighbour)  # returns when the daemon is done with it
+        self.thief = Thief(neighbour, neighbour.tap_device())
+        subject = self.started()
+        subject.neighbour = neighbour
+        return subject
+
+    def serving(self, **labels: str) -> Subject:
+        subject = self.started(**GUEST | labels)
+        self.daemon.resume()
+        self.daemon.await_state(subject.container.name, "running")
+        subject.container.await_page()
+        subject.qemu = subject.container.qemu()
+        return subject
+
+    def self_configured(self) -> Subject:
+        """Start a guest that takes further network cards while it runs."""
+        subject = self.started(**GUEST, guest="raw", address="none")
+        self.daemon.resume()
+        self.daemon.await_state(subject.container.name, "running")
+        subject.qemu = subject.container.qemu()
+        return subject
+
+    def connect(self, subject: Subject) -> None:
+        """Connect it to a second network."""
+        self.second = self.second or self.containers.network()
+        self.machine.docker("network", "connect", self.second, subject.container.id)
+
+    def prove_cards(self, subject: Subject, count: int) -> None:
+        """Assert that the same QEMU has a card on each of this number of interfaces."""
+
+        def has_them() -> bool:
+            interfaces = self.daemon.inspect(subject.container.name).interfaces
+            return len(interfaces) == count and all(each.in_guest for each in interfaces)
+
+        eventually(has_them, f"{count} cards")
+        assert subject.container.qemu() == subject.qemu
+
+    def run_docker(self, subject: Subject, *words: str) -> None:
+        """Start a docker command, and do not wait for its end."""
+        subject.asked = threading.Thread(target=self.machine.docker, args=(*words, subject.container.id))
+        subject.asked.start()
+
+    def prove_attached(self, subject: Subject) -> None:
+        container = subject.container
+        self.daemon.await_state(container.name, "attached")
+        assert_attached(container)
+        assert container.opens("/dev/tap0")
+        assert not network(container.pid, container.tap_name).addresses, "the host's side of the tap has an address"
+
+    def prove_alone(self, subject: Subject) -> None:
+        """Assert that it is attached, and its neighbour too, which can open only its own tap and has no other open."""
+        self.prove_attached(subject)
+        neighbour, device = subject.neighbour, subject.container.tap_device()
+        assert neighbour is not None
+        assert self.thief is not None
+        eventually(lambda: neighbour.tap_device() != device, "the neighbour has a tap again")
+        self.prove_attached(Subject(neighbour, subject.before))
+        loot = self.thief.end()
+        assert subject.container.tap_name not in loot.alive
+        assert subject.container.tap_name not in loot.frames
+        neighbour.exec("mknod", "/tmp/neighbours", "c", *map(str, device))
+        assert not neighbour.opens("/tmp/neighbours")
+
+    def prove_serves(self, subject: Subject) -> None:
+        """Assert that the guest answers on its address, with exactly one QEMU, in the container's cgroup."""
+        container = subject.container
+        self.daemon.await_state(container.name, "running")
+        container.await_page()
+        assert cgroup_lines(container.qemu()) == cgroup_lines(container.pid)
+        assert not network(container.pid, container.tap_name).addresses, "the host's side of the tap has an address"
+        assert container.opens("/dev/tap0")
+
+    def prove_detached(self, subject: Subject) -> None:
+        """Assert that each address, route, node and rule of the container is as before the daemon saw it.
+
+        The detach is requested again only if the killed daemon had not recorded it.
+        """
+        container = subject.container
+        if not self.daemon.wants_detached(container):
+            self.daemon.request("detach", container)
+        self.daemon.await_state(container.name, "detached")
+        eventually(lambda: snapshot_of(container) == subject.before, "the container is as before")
+        assert not qemus_of(container.id)
+
+    def prove_nothing_left(self, subject: Subject) -> None:
+        """Remove the container, and assert that nothing of it is left in the daemon or on the machine."""
+        if subject.asked is not None:
+            subject.asked.join()
+        self.end_thief()
+        for container in filter(None, (subject.container, subject.neighbour)):
+            container.remove()
+        await_nothing_left(self.machine, self.daemon)
+        eventually(lambda: self.files() == self.idle_files, "the daemon has no file of it open")
+        assert not self.daemon.bugs(), "\n".join(self.daemon.bugs())
+
+    def files(self) -> list[str]:
+        """Return the daemon's open files except sockets, of which it keeps a few to Docker for a while."""
+        return sorted(path for path in open_files(self.daemon.pid).values() if not path.startswith("socket:"))
+
+    def end_thief(self) -> None:
+        if self.thief is not None:
+            self.thief.kill()
+            self.thief = None
+
+    def start_again(self) -> None:
+        """Remove all containers and start another daemon, after a failure."""
+        self.end_thief()
+        self.daemon.kill()
+        self.containers.remove_containers()
+        self.daemon.start()
+        await_nothing_left(self.machine, self.daemon)
