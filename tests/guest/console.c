@@ -38,7 +38,7 @@ void console_start(void)
         screen_clear();
 }
 
-/* The wait is bounded: a console that nobody reads loses text, it does not stop the guest. */
+/* The wait is bounded: a console that is not read loses text, it does not stop the guest. */
 uint32_t console_patience = 20000;
 
 static void serial_byte(uint8_t byte)

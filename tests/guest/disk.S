@@ -29,7 +29,7 @@ _start:
     shl $6, %ebx
     add %ebx, %eax
     mov %eax, INFO + 8
-    movl $5, INFO                       /* memory and command line are told */
+    movl $5, INFO                       /* memory and command line are given */
     movl $640, INFO + 4
     movl $COMMAND_LINE, INFO + 16
     inb $0x92, %al

@@ -1,5 +1,5 @@
 /* Nanos: its configuration is baked into the disk, here as words (disk.S); a kernel that QEMU loads reads no command line
-   (platform/pc/service.c, pvh_start). The exit device tells its code, as with `debug_exit` in its configuration; without
+   (platform/pc/service.c, pvh_start). The exit device has its code, as with `debug_exit` in its configuration; without
    that device it powers off. */
 #include "guest.h"
 

@@ -1,4 +1,4 @@
-/* Order of events: read the configuration, start the card, tell that we serve, then sleep until something arrives. */
+/* Order of events: read the configuration, start the card, print that it serves, then sleep until something arrives. */
 #include "tcp.h"
 
 enum { MULTIBOOT_LOADED = 0x2badb002, HAS_MEMORY = 1, PM_TICKS_PER_MS = 3580, MIB = 1 << 20 };
@@ -17,7 +17,7 @@ void *memory_take(size_t bytes, size_t align)
     return (void *)at;
 }
 
-/* The ACPI timer counts from the machine's start, so it tells how long the firmware took; it wraps at 4.6 s. */
+/* The ACPI timer counts from the machine's start, so it shows how long the firmware took; it wraps at 4.6 s. */
 static uint32_t pm_timer(void)
 {
     uint16_t base = acpi_pm_base();

@@ -47,7 +47,7 @@ def detach_by_hand(container: Container) -> None:
 
 
 def take_over_by_hand(container: Container) -> None:
-    """Its address and MAC are free for whoever has its tap; it does not get them back."""
+    """Free its address and MAC for the user of its tap; they are not restored."""
     inside = ["nsenter", f"--net=/proc/{container.pid}/ns/net", "ip"]
     run([*inside, "address", "flush", "dev", "eth0"])
     run([*inside, "link", "set", "eth0", "address", "02:00:00:00:00:01"])
@@ -55,7 +55,7 @@ def take_over_by_hand(container: Container) -> None:
 
 
 def guest_network(address: str, prefix: int, gateway: str) -> str:
-    """What tells the test guest its network, as rumprun is told."""
+    """Return the JSON that gives the test guest its network, as for rumprun."""
     net = {"if": "vioif0", "type": "inet", "method": "static", "addr": address, "mask": str(prefix), "gw": gateway}
     return json.dumps({"cmdline": "hello", "net": net})
 

@@ -131,7 +131,7 @@ class Container:
         return self.machine.http(f"http://{self.address}{path}", timeout_s)
 
     def await_page(self, deadline_s: float = BOOT_S) -> Reply:
-        """Until whoever has the container's address answers; the host asks again at once, ARP only after a second."""
+        """Wait until the container's address answers; the host asks again at once, ARP only after a second."""
         return eventually(lambda: self.get("/", 0.5), f"http://{self.address}/ of {self.name} answers", deadline_s)
 
     def info(self) -> dict[str, Any]:

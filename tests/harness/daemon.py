@@ -121,7 +121,7 @@ class Daemon:
         return environment(NOTIFY_SOCKET=str(self.machine.home / "notify"), PYTHONPATH=str(self.source))
 
     def start(self) -> "Daemon":
-        """Returns when the daemon has told READY=1 as `man 3 sd_notify` has it."""
+        """Return when the daemon has sent READY=1 (man 3 sd_notify)."""
         notify = self.machine.home / "notify"
         notify.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
@@ -202,7 +202,7 @@ class Daemon:
         assert view is not None
         return view
 
-    # What it tells by itself
+    # Logs
 
     def metrics(self) -> Metrics:
         reply = self.machine.http(f"http://{self.config['metrics']['listen']}/metrics")

@@ -45,7 +45,7 @@ class DevicePrograms:
         return [self._read(number) for number in self.ids()]
 
     def attach_beside(self, program: bytes, name: bytes = b"") -> None:
-        """What systemd does on daemon-reload: a program of its own, beside those that are there."""
+        """Attach another program next to the present ones, as systemd does on daemon-reload."""
         code, licence = ctypes.create_string_buffer(program, len(program)), ctypes.create_string_buffer(b"GPL")
         attr = struct.pack(
             "<IIQQ24x16s",

@@ -1,4 +1,4 @@
-"""A Docker between the daemon and the real one: it passes everything on, until it is told to go wrong.
+"""A proxy between the daemon and Docker: it passes everything on, until a test makes it fail.
 
 Only what a real dockerd cannot be made to do is done here: events that are lost, doubled, in another order or no JSON,
 streams that are cut, a socket that is gone. All answers and events are the real daemon's.
@@ -28,7 +28,7 @@ class DockerProxy:
         self.host = f"unix://{path}"
         self.dockerd = dockerd
         self.mangle: Mangle = passed_on
-        """What becomes of each event, which is one line of JSON."""
+        """Changes each event, which is one line of JSON."""
         self.requests: list[str] = []
         """The path of each, answered or not."""
         self.refuses = False
@@ -155,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _end_with_client(self, upstream: socket.socket) -> None:
-        """Whoever follows events says nothing more; when he hangs up or is cut, so does the proxy."""
+        """A client that follows events sends nothing more; when it hangs up or is cut, so does the proxy."""
         with suppress(OSError):
             self.connection.recv(1)
         with suppress(OSError):

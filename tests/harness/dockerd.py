@@ -25,7 +25,7 @@ FRESH_CGROUP2 = 'umount -R -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cg
 
 
 class Dockerd:
-    """`home` is a folder of its own, removed by whoever made it; `start` and `stop` may be called again and again."""
+    """`home` is its own folder, which its maker removes; `start` and `stop` may be called repeatedly."""
 
     def __init__(self, home: Path, namespace: NetworkNamespace, cgroup: CgroupView) -> None:
         self.home, self.namespace, self.cgroup = home, namespace, cgroup
@@ -115,7 +115,7 @@ def clean_up(home: Path) -> None:
     """What is left of a dockerd when it could not see to that itself: processes, mounts, empty cgroups, files."""
 
     def none_alive() -> bool:
-        # Again and again: containerd starts a shim anew that is killed before it.
+        # Repeatedly: containerd restarts a shim that is killed before it.
         for pid in processes_of(home):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

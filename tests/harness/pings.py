@@ -1,4 +1,4 @@
-"""Echo requests at short intervals, each one told apart: what `ping -i 0.01` would say, without ping on the machine."""
+"""Echo requests at short intervals, each with its number: as `ping -i 0.01`, without ping on the machine."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""What a process changes in the world, by the kernel's own account: strace, and which of its lines tell of a change."""
+"""What a process changes on the machine, as the kernel sees it: strace, and which of its lines show a change."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""A command on a terminal of its own, as somebody sits before it: types, looks, and finds it as it was afterwards."""
+"""A command on its own terminal, used as a person does: type, read, and check that the terminal is restored."""
 
 import os
 import pty
@@ -73,6 +73,6 @@ class Terminal:
         return self.process.wait(PATIENCE_S)
 
     def _read(self) -> None:
-        with suppress(OSError):  # Linux: EIO, once nobody has the other end
+        with suppress(OSError):  # Linux: EIO, when the other end is closed
             while data := os.read(self._near, 65536):
                 self._said += data

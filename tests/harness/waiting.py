@@ -18,7 +18,7 @@ NOT_YET = (AssertionError, OSError, LookupError, CommandFailed)
 
 
 def eventually(check: Callable[[], Result], what: str, deadline_s: float = 10.0, every_s: float = POLL_S) -> Result:
-    """The first truthy answer of `check`; at the deadline fails and tells what was awaited and what it saw instead."""
+    """Return the first truthy result of `check`; at the deadline fail with what was awaited and what was seen."""
     until = time.monotonic() + deadline_s
     while True:
         problem: object

@@ -15,7 +15,7 @@ from .service import UNIT, Inside, Service, prepare
 HERE = Path(__file__).parent
 COMMANDS = ("mmdebstrap", "mke2fs", "qemu-system-x86_64", "make", "gcc", "chroot", "dpkg-deb", "dpkg-shlibdeps")
 TEST_TIMEOUT_S = 180
-LAST = ("test_journald.py", "test_package.py", "test_uninstall.py")
+LAST = ("test_journal.py", "test_package.py", "test_uninstall.py")
 PORT = 8080  # of the machine, published by Docker; the outside reaches it as machine.published
 
 

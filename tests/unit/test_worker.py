@@ -1,4 +1,4 @@
-"""A worker's passes over a container, with a Docker that answers as told. No namespace is entered."""
+"""A worker's passes over a container, with a Docker that answers as a test sets it. No namespace is entered."""
 
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
