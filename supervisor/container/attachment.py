@@ -5,7 +5,7 @@ It decides nothing. Each step returns what is there afterwards, so that a plan o
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 from supervisor.container.device_access import DeviceRules, open_rules
@@ -40,6 +40,7 @@ from supervisor.core.model import (
 )
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import cgroups, device_nodes, ifreq, netns, netns_symlinks, rootfs, tap
+from supervisor.edges.kernel.iproute import IpRoute
 from supervisor.edges.kernel.links import Links
 
 KernelStep = (
@@ -76,7 +77,7 @@ class Attachment:
         self.root = root
         self.dev = dev
         self.sysfs = handles.sysfs
-        self._links = Links(handles.netlink, handles.spare)
+        self._links = Links(handles.netlink)
 
     @classmethod
     def open(cls, incarnation: Incarnation, own_rules: Callable[[], tuple[Rule, ...]]) -> "Attachment":
@@ -204,13 +205,14 @@ class Attachment:
             its_tap = replace(its_tap, mac=_random_mac())
             self._links.set_mac(its_tap.index, its_tap.mac)
         self._links.set_mac(index, original.mac)
-        for address in oldest_first(original.addresses):
-            if lifetime := lifetime_left(address, boottime_s()):
-                await self._links.add_address(index, address, lifetime)
-        # A gateway must be reachable before a route may name it, so those without one come first.
-        for route in sorted(original.routes, key=lambda r: r.gateway is not None):
-            if lifetime := lifetime_left(route, boottime_s()):
-                await self._links.add_route(index, route, lifetime)
+        with closing(IpRoute(netns.open_netlink_beside(self._links.fileno()))) as iproute:
+            for address in oldest_first(original.addresses):
+                if lifetime := lifetime_left(address, boottime_s()):
+                    await iproute.add_address(index, address, lifetime)
+            # A gateway must be reachable before a route may name it, so those without one come first.
+            for route in sorted(original.routes, key=lambda r: r.gateway is not None):
+                if lifetime := lifetime_left(route, boottime_s()):
+                    await iproute.add_route(index, route, lifetime)
         return _with_interface(seen, SeenInterface(replace(original, index=index), its_tap))
 
     def _tap(self, link: Link) -> Tap:

@@ -5,6 +5,7 @@ temporary link next to the guest's, in the container's namespace. Time in which 
 does not count.
 """
 
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 
@@ -129,10 +130,10 @@ async def _probe_from_sibling(init: Pid, where: Whereabouts, probe: Probe, timeo
         return False
     target = Target(where.mac, where.ip)
     handles = netns.open_netns(init)
-    links = Links(handles.netlink, handles.spare)
+    links = Links(handles.netlink)
     with ExitStack() as owned:
         owned.callback(links.close)
-        owned.callback(handles.close_sysfs)
+        owned.callback(os.close, handles.sysfs)
         packets = netns.call_inside(init, macvlan.open_packets)
         owned.enter_context(packets)
         owned.callback(links.delete_sibling)

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any  # Docker's JSON
 from urllib.parse import quote
 
-from supervisor.core.formats import rtnetlink
+from supervisor.core.formats import netlink
+from supervisor.core.formats.rtnetlink_requests import create_macvlan, raise_link
 from supervisor.core.model import IfIndex
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
@@ -61,11 +62,14 @@ def _inside(pid: int, home: int, name: str) -> str:
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, socket.NETLINK_ROUTE) as route:
             eth0 = IfIndex(socket.if_nametoindex("eth0"))
-            requests = rtnetlink.create_macvlan("macvtap", name, eth0, 1500), rtnetlink.raise_link(name, 1500)
-            route.send(rtnetlink.pack(requests, 1))
+            requests = (
+                create_macvlan("macvtap", name, eth0, 1500),
+                raise_link(name, 1500),
+            )
+            route.send(netlink.pack(requests, 1))
             for _ in requests:
-                (answer,) = rtnetlink.messages(route.recv(65536))
-                assert rtnetlink.parse_error(answer[3]) == 0, os.strerror(rtnetlink.parse_error(answer[3]))
+                (answer,) = netlink.unpack(route.recv(65536))
+                assert netlink.parse_error(answer[3]) == 0, os.strerror(netlink.parse_error(answer[3]))
             index = socket.if_nametoindex(name)
         context = libc.syscall(FSOPEN, b"sysfs", 0)
         libc.syscall(FSCONFIG, context, CREATE, None, None, 0)

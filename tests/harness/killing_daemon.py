@@ -27,7 +27,7 @@ from supervisor.cli.main import main as vtapd
 from supervisor.container import executor, tracked_container
 from supervisor.edges.docker import Docker
 from supervisor.edges.kernel import device_rules_v2
-from supervisor.edges.kernel.links import Links
+from supervisor.edges.kernel.netlink_socket import NetlinkSocket
 from supervisor.edges.qemu.qmp import QmpSession
 
 from .fork_server import serve
@@ -36,7 +36,7 @@ PLAIN: tuple[tuple[Any, str], ...] = (
     *((os, name) for name in ("mkdir", "mknod", "symlink", "rename", "unlink", "chmod", "fchmod", "chown")),
     *((os, name) for name in ("write", "sendfile", "posix_spawn")),
     (signal, "pidfd_send_signal"),
-    (Links, "request"),
+    (NetlinkSocket, "request"),
 )
 ASYNCHRONOUS: tuple[tuple[Any, str], ...] = (
     *((AsyncIPRoute, name) for name in ("link", "addr", "route")),

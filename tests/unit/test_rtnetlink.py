@@ -7,20 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supervisor.core.formats.netlink import pack, parse_error, unpack
 from supervisor.core.formats.rtnetlink import (
     Kind,
-    create_macvlan,
-    delete_link,
-    dump_request,
-    forgo_ipv6,
+    dump,
     ip_version,
-    messages,
     oldest_first,
-    pack,
     parse_address,
-    parse_error,
     parse_link,
     parse_route,
+)
+from supervisor.core.formats.rtnetlink_requests import (
+    create_macvlan,
+    delete_link,
+    forgo_ipv6,
     raise_link,
     remove_address,
     set_mac,
@@ -67,8 +67,8 @@ def message(kind: int, payload: bytes, *, flags: int = 2, sequence: int = 9) -> 
     [(Kind.LINKS, 0, bytes(16) + attribute(29, u32(8))), (Kind.ADDRESSES, 4, b"\2" + bytes(7)),
      (Kind.ADDRESSES, 6, b"\n" + bytes(7)), (Kind.ROUTES, 4, b"\2" + bytes(11)), (Kind.ROUTES, 6, b"\n" + bytes(11))],
 )  # fmt: skip  # a line each version
-def test_requests_are_whole_messages(kind: Kind, family: int, body: bytes) -> None:
-    request = dump_request(kind, family, 7)
+def test_requests_are_whole_unpack(kind: Kind, family: int, body: bytes) -> None:
+    request = pack([dump(kind, family)], 7)
     length, number, flags, sequence, port = struct.unpack_from("=IHHII", request)
     assert (length, number, flags, sequence, port) == (len(request), kind, 0x301, 7, 0)
     assert request[16:] == body
@@ -80,7 +80,7 @@ def test_ip_version_is_read_from_the_payload() -> None:
 
 def test_datagram_is_split_into_messages() -> None:
     data = message(16, b"odd") + message(3, u32(0), flags=0x12)
-    assert list(messages(data)) == [(16, 2, 9, b"odd"), (3, 0x12, 9, u32(0))]
+    assert list(unpack(data)) == [(16, 2, 9, b"odd"), (3, 0x12, 9, u32(0))]
 
 
 def test_error_is_an_errno() -> None:
@@ -235,14 +235,14 @@ def test_truncated_attribute_ends_the_list() -> None:
 
 @given(st.binary(max_size=200))
 def test_random_bytes_are_parsed(data: bytes) -> None:
-    for _, _, _, payload in messages(data):
+    for _, _, _, payload in unpack(data):
         assert len(payload) < len(data)
     parse_link(link(1, 0) + data)
 
 
 @pytest.mark.parametrize("data", [message(16, b"")[:12], struct.pack("=IHHII", 8, 16, 0, 0, 0)])
 def test_truncated_message_is_ignored(data: bytes) -> None:
-    assert list(messages(data)) == []
+    assert list(unpack(data)) == []
 
 
 def test_requests_to_create_a_tap() -> None:
@@ -253,7 +253,7 @@ def test_requests_to_create_a_tap() -> None:
         forgo_ipv6("vtap110002"),
         show_link("vtap110002"),
     )
-    created, set_up, shown = messages(pack(requests, 7))
+    created, set_up, shown = unpack(pack(requests, 7))
     info = attribute(18, attribute(1, b"macvtap") + attribute(2, attribute(1, u32(4))))
     assert created == (16, 0x605, 7, set_link(0, 0x200, name, attribute(5, u32(4)), attribute(4, u32(1500)), info))
     assert set_up == (16, 0x5, 8, set_link(0, 0, name, attribute(26, attribute(10, attribute(8, b"\1")))))
@@ -262,7 +262,7 @@ def test_requests_to_create_a_tap() -> None:
 
 def test_requests_to_create_and_raise_a_link_by_index() -> None:
     create = create_macvlan("macvlan", "t", IfIndex(4), 68, mac="02:00:00:00:00:01", index=9)
-    made, raised = messages(pack((create, raise_link(IfIndex(9), 1280)), 1))
+    made, raised = unpack(pack((create, raise_link(IfIndex(9), 1280)), 1))
     assert struct.unpack_from("=iII", made[3], 4) == (9, 0x200, 0x200)
     assert attribute(1, bytes.fromhex("020000000001")) in made[3]
     assert raised == (16, 0x5, 2, set_link(9, 1, attribute(4, u32(1280))))
@@ -271,12 +271,12 @@ def test_requests_to_create_and_raise_a_link_by_index() -> None:
 def test_requests_of_a_takeover() -> None:
     mac, own, other = "02:42:ac:11:00:02", Address(4, "10.0.0.2", 24), Address(6, "fd00::2", 64)
     requests = set_mac(IfIndex(9), mac), remove_address(IfIndex(9), own), remove_address(IfIndex(9), other)
-    changed, removed, removed_too = messages(pack(requests, 1))
+    changed, removed, removed_too = unpack(pack(requests, 1))
     assert changed == (16, 0x5, 1, set_link(9, 0, attribute(1, bytes.fromhex("0242ac110002"))))
     ip = bytes((10, 0, 0, 2))
     assert removed == (21, 0x5, 2, struct.pack("=BBBBI", 2, 24, 0, 0, 9) + attribute(2, ip) + attribute(1, ip))
     assert removed_too[3][:8] == struct.pack("=BBBBI", 10, 64, 0, 0, 9)
-    assert list(messages(pack((delete_link(IfIndex(9)),), 4))) == [(17, 0x5, 4, set_link(9, 0))]
+    assert list(unpack(pack((delete_link(IfIndex(9)),), 4))) == [(17, 0x5, 4, set_link(9, 0))]
 
 
 def set_link(index: int, flags: int, *attributes: bytes) -> bytes:

@@ -24,23 +24,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class NetnsHandles:
-    """Descriptors that reach into a namespace from outside; whoever holds this closes them."""
+    """Descriptors that reach into a namespace from outside. The holder closes both."""
 
     netlink: int
-    """An rtnetlink socket made inside."""
-    spare: int
-    """Another."""
+    """An rtnetlink socket that was created inside."""
     sysfs: int
-    """The root directory of a sysfs that shows its devices."""
-
-    def close(self) -> None:
-        os.close(self.netlink)
-        os.close(self.spare)
-        self.close_sysfs()
-
-    def close_sysfs(self) -> None:
-        """For whoever gives the sockets away."""
-        os.close(self.sysfs)
+    """The root directory of a sysfs that shows the namespace's devices."""
 
 
 async def run_inside(
@@ -98,9 +87,14 @@ def call_inside(pid: Pid, function: Callable[[], T]) -> T:
     would do the daemon's own work in a container's network. The guests live on.
     """
     with ExitStack() as owned:
+        return _call_in(_open_namespace(owned, pid, "net"), function)
+
+
+def _call_in(namespace: int, function: Callable[[], T]) -> T:
+    with ExitStack() as owned:
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         owned.callback(os.close, home)
-        _enter(_open_namespace(owned, pid, "net"), linux.CLONE_NEWNET)
+        _enter(namespace, linux.CLONE_NEWNET)
         try:
             return function()
         finally:
@@ -113,6 +107,21 @@ def call_inside(pid: Pid, function: Callable[[], T]) -> T:
 def open_netns(pid: Pid) -> NetnsHandles:
     """Reach into a process's network namespace, without a fork or a thread. The caller owns the handles."""
     return call_inside(pid, _open_handles)
+
+
+def open_netlink_beside(netlink: int) -> int:
+    """Return another rtnetlink socket in the namespace of this one, even if the process there has ended.
+
+    The caller owns it.
+    """
+    try:
+        namespace = linux.namespace_of_socket(netlink)
+    except OSError as error:
+        raise _translate(error, "find the network namespace of a socket") from error
+    try:
+        return _call_in(namespace, _netlink).detach()
+    finally:
+        os.close(namespace)
 
 
 async def open_scratch() -> NetnsHandles:
@@ -130,10 +139,9 @@ def _open_scratch() -> NetnsHandles:
 
 def _open_handles() -> NetnsHandles:
     with ExitStack() as owned:
-        netlink, spare = (owned.enter_context(_netlink()) for _ in range(2))
-        handles = NetnsHandles(netlink.fileno(), spare.fileno(), _mount_sysfs())
+        netlink = owned.enter_context(_netlink())
+        handles = NetnsHandles(netlink.fileno(), _mount_sysfs())
         netlink.detach()
-        spare.detach()
     return handles
 
 
