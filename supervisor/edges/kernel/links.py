@@ -95,7 +95,7 @@ class Links:
         return [payload for version, payload in found if version in (0, ip_version(payload))]
 
     def create_macvtap(self, name: str, parent: Interface, mac: str) -> None:
-        """Create a macvtap in bridge mode with the parent's MTU. It is down, so nobody receives packets from it yet.
+        """Create a macvtap in bridge mode with the parent's MTU. It is down, so it receives no packets yet.
 
         It lets all multicast through, for the guest's IPv6 neighbour discovery.
         """
