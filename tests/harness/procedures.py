@@ -136,7 +136,8 @@ def give_number_away(testbed: DaemonTestbed, subject: Subject) -> None:
     """Delete the neighbour's tap, so that the next tap gets its number."""
     assert subject.neighbour is not None
     neighbour = subject.neighbour
-    take_lower_numbers(neighbour, neighbour.tap_device())
+    subject.number = neighbour.tap_device()
+    take_lower_numbers(neighbour, subject.number)
     run(["nsenter", f"--net=/proc/{neighbour.pid}/ns/net", "ip", "link", "delete", neighbour.tap_name])
     testbed.daemon.resume()
 

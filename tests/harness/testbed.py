@@ -8,10 +8,10 @@ from .containers import Container, Containers
 from .footprint import await_nothing_left
 from .killed_daemon import KillingDaemon, Snapshot, snapshot_of
 from .machine import Machine
-from .observe import cgroup_lines, network, qemus_of
+from .observe import Device, cgroup_lines, network, qemus_of
 from .processes import open_files
 from .tap_thief import Thief
-from .waiting import eventually
+from .waiting import CommandFailed, eventually
 
 GUEST = {"kernel": "/hello.bin", "memory": "16M"}
 # Docker may disable IPv6 in a container; then no link of vtapd could ever get an address.
@@ -29,6 +29,8 @@ class Subject:
     """Its QEMU before the daemon was killed."""
     neighbour: Container | None = None
     """Another container, which had the device number before that this one's tap gets."""
+    number: Device | None = None
+    """That number, once it is free."""
     asked: threading.Thread | None = None
     """A docker command that is still running."""
 
@@ -165,6 +167,13 @@ class DaemonTestbed:
         if self.thief is not None:
             self.thief.kill()
             self.thief = None
+
+    def is_disturbed(self, subject: Subject) -> bool:
+        """Return True if a tap of another test took the number meant for this container's tap: it proves nothing."""
+        try:
+            return subject.number is not None and subject.container.tap_device() != subject.number
+        except (LookupError, OSError, CommandFailed):
+            return False
 
     def start_again(self) -> None:
         """Remove all containers and start another daemon, after a failure."""
