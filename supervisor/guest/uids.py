@@ -13,17 +13,22 @@ from supervisor.errors import ContainerGone
 class UidPool:
     """The UIDs of one configuration. A daemon has one at a time."""
 
-    def __init__(self, user: User, uids: range, holders: Mapping[int, tuple[Pid, int]] | None = None) -> None:
-        """An empty range lets all guests run as `user`."""
+    def __init__(
+        self, user: User, uids: range, holders: Mapping[int, tuple[Pid, int]] | None = None, turn: int = 0
+    ) -> None:
+        """An empty range lets all guests run as `user`. `turn` counts the UIDs that were given out before."""
         self._user = user
         self._uids = uids
-        self._next = 0
+        self._next = turn
         self._holders = dict(holders or {})
         """By UID, the pid and start time of the guest that runs under it."""
 
     def reconfigured(self, user: User, uids: range) -> "UidPool":
-        """Return a pool for another configuration that knows the guests that run already."""
-        return UidPool(user, uids, self._holders)
+        """Return a pool for another configuration that knows the guests that run already.
+
+        It goes on after the UID that was given out last: a guest that is starting is in no record yet.
+        """
+        return UidPool(user, uids, self._holders, self._next)
 
     def next_user(self) -> User:
         """Return a user for the next guest. If every UID is taken, guests share the configured user's."""

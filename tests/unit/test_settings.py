@@ -60,6 +60,13 @@ def test_guests_that_run_keep_their_uids() -> None:
     assert anyio.run(change).uid == 8
 
 
+def test_guests_that_are_starting_keep_their_uids() -> None:
+    """A guest has its UID from before its process is there, and a reload may come in between."""
+    pool = UidPool(USER, range(7, 10))
+    given = pool.next_user().uid
+    assert pool.reconfigured(USER, range(7, 10)).next_user().uid != given
+
+
 def test_required_sandbox_that_cannot_be_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(_confinement: Confinement) -> None:
         raise Permanent("QEMU does not run in a file system of its own", step=Step.SANDBOX)
