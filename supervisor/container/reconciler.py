@@ -16,7 +16,7 @@ from supervisor.container.revocation import revoke_contested
 from supervisor.container.worker import Worker
 from supervisor.core.backoff import Backoff
 from supervisor.core.formats.docker_event import Event
-from supervisor.core.model import ContainerId
+from supervisor.core.model import ContainerId, short_id
 from supervisor.core.report.lookup import find_container
 from supervisor.core.report.status import ContainerStatus
 from supervisor.edges.kernel import netns_symlinks
@@ -88,7 +88,7 @@ class Reconciler:
 
     def find(self, asked: str) -> Worker:
         """Find a container by id, name, or the beginning of its id. Raises Permanent if there is none, or several."""
-        return self.workers[find_container(asked, {each.id: each.name for each in self.workers.values()})]
+        return self.workers[find_container(asked, {each.id: _name_of(each) for each in self.workers.values()})]
 
     def statuses(self) -> list[ContainerStatus]:
         """Return the status of every container that has been described and that Docker still knows, by name."""
@@ -169,3 +169,8 @@ class Reconciler:
             log.warning("docker_stream_lost", error=error)
         self._connected = connected
         self._context.counters.docker_connected.set(connected)
+
+
+def _name_of(worker: Worker) -> str:
+    """A container that Docker has removed has its name no more: another one may have it by now."""
+    return worker.name if worker.container.description.is_known else short_id(worker.id)

@@ -12,12 +12,13 @@ import pytest
 
 from supervisor.config import Config
 from supervisor.container.early_attach import EarlyAttach
+from supervisor.container.reconciler import Reconciler
 from supervisor.container.record import ContainerRecords
 from supervisor.container.recovery import Leftovers
 from supervisor.container.worker import Worker
-from supervisor.core.model import Container, ContainerId, Pid, Record
+from supervisor.core.model import Container, ContainerId, Pid, Record, short_id
 from supervisor.edges.records import Records
-from supervisor.errors import Step, Transient
+from supervisor.errors import Permanent, Step, Transient
 from supervisor.observability.metrics import Counters
 from tests.unit.examples import ID, NAME, container
 
@@ -36,7 +37,7 @@ def init() -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def worker_with(inspect: Inspect, folder: Path) -> Worker:
+def worker_with(inspect: Inspect, folder: Path, container_id: ContainerId = ID) -> Worker:
     """One whose Docker answers by this function; what else it would need is not there."""
     context = SimpleNamespace(
         config=Config(),
@@ -46,7 +47,7 @@ def worker_with(inspect: Inspect, folder: Path) -> Worker:
         leftovers=Leftovers(),
         early_attach=EarlyAttach(),
     )
-    return Worker(cast("Context", context), ID)
+    return Worker(cast("Context", context), container_id)
 
 
 def test_worker_ends_if_docker_does_not_know_the_container(tmp_path: Path) -> None:
@@ -112,3 +113,26 @@ def test_container_on_the_hosts_network_is_ignored_until_it_ends(
 
     anyio.run(run)
     assert not list(tmp_path.iterdir())
+
+
+def test_removed_container_leaves_its_name_to_another(tmp_path: Path) -> None:
+    """Its worker may stay for as long as something of it cannot be undone."""
+    other = ContainerId("1" * 64)
+    described = {ID: container(), other: replace(container(), id=other)}
+
+    async def inspect(asked: ContainerId) -> Container | None:
+        return described.get(asked)
+
+    async def run() -> ContainerId:
+        reconciler = Reconciler(cast("Context", SimpleNamespace()))
+        for container_id in described:
+            worker = reconciler.workers[container_id] = worker_with(inspect, tmp_path, container_id)
+            await worker.container.description.refresh()
+        with pytest.raises(Permanent, match="begins more ids"):
+            reconciler.find(NAME)
+        del described[ID]
+        await reconciler.workers[ID].container.description.refresh()
+        assert reconciler.find(short_id(ID)).id == ID
+        return reconciler.find(NAME).id
+
+    assert anyio.run(run) == other
