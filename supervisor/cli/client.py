@@ -30,7 +30,9 @@ class _Response:
         self.status = int(rest.split()[0]) if rest.split() else 0
         self.stream = stream
         self._length: int | None = None
-        while line := stream.readline(_MAX_LINE_BYTES).strip():
+        while (line := stream.readline(_MAX_LINE_BYTES)) != b"\r\n":
+            if not line:
+                raise ConnectionError("the answer ends early")
             name, _, value = line.partition(b":")
             if name.lower() == b"content-length":
                 self._length = int(value)
@@ -89,7 +91,8 @@ def fetch(path: str, url: str, timeout_s: float = _TIMEOUT_S) -> bytes:
 def follow(path: str, url: str, timeout_s: float) -> Iterator[Any]:
     """Yield the JSON of each line of an endless answer. An empty line only shows that the daemon is alive."""
     with _request_or_fail(path, url, "GET", timeout_s) as response:
-        while line := response.stream.readline():
+        # A line without an end is one that the daemon did not live to finish.
+        while (line := response.stream.readline()).endswith(b"\n"):
             if line.strip():
                 yield json.loads(line)
 

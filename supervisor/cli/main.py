@@ -87,7 +87,7 @@ def run(config: str | None) -> None:
     from supervisor.errors import VtapdError
     from supervisor.observability.log_setup import configure_logs
 
-    path = Path(config) if config else None
+    path = Path(config) if config is not None else None
     try:
         loaded = load_config(path)
         configure_logs(loaded.log.level, loaded.log.format)
@@ -126,7 +126,7 @@ def check(config: str | None, as_json: bool) -> None:
 
     from supervisor.cli.check import check as check_machine
 
-    if not check_machine(Path(config) if config else None, as_json=as_json):
+    if not check_machine(Path(config) if config is not None else None, as_json=as_json):
         sys.exit(1)
 
 

@@ -155,7 +155,9 @@ def _claim_more(handler: Handler) -> None:
     BaseHTTPRequestHandler.end_headers(handler)
 
 
-@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1\r\n\r\n", b"HTTP/1.1 x\r\n\r\n"])
+@pytest.mark.parametrize(
+    "answer", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1\r\n\r\n", b"HTTP/1.1 x\r\n\r\n", b"HTTP/1.1 200 OK\r\nServer: x\r\n"]
+)
 def test_other_servers_are_reported(tmp_path: Path, answer: bytes) -> None:
     class Other(socketserver.StreamRequestHandler):
         def handle(self) -> None:
