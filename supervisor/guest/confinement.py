@@ -50,11 +50,13 @@ class Confinement:
         self._identity: Identity | None = None
         self._sandbox: Sandbox | None = None
         self._building = anyio.Lock()
+        self._closed = False
 
     async def prepare(self) -> None:
         """Build the sandbox before the first guest needs it. Errors are left for that guest to report."""
         with suppress(VtapdError):
-            await self.launch_environment()
+            if not self._closed:
+                await self.launch_environment()
 
     async def launch_environment(self) -> LaunchEnvironment:
         """Return where to start QEMU: in its sandbox, or among the host's files if there can be no sandbox.
@@ -75,6 +77,7 @@ class Confinement:
     async def close(self) -> None:
         """Close the sandbox, after one that is being built is complete. A QEMU that runs in it keeps it."""
         async with self._building:
+            self._closed = True
             self._discard()
 
     def _discard(self) -> None:
@@ -124,7 +127,10 @@ class Confinement:
             with anyio.move_on_after(_PROOF_S):
                 await anyio.wait_readable(child.pidfd)
             child.kill()
-            await anyio.wait_readable(child.pidfd)
+            with anyio.move_on_after(_PROOF_S) as ends:
+                await anyio.wait_readable(child.pidfd)
+            if ends.cancelled_caught:
+                return f"it cannot be killed within {_PROOF_S:g} s"
             return "" if child.reap() == 0 else child.read_stderr() or "it fails without a message"
         finally:
             child.close()

@@ -1,7 +1,7 @@
 """Control one container's guest: start, adopt and stop it, and record how it exited.
 
 What must survive the daemon is written through the owner of the container's record. The descriptors of the guest's taps
-stay open for the whole life of the container, since a guest that starts again needs them.
+stay open until its guest is done for good, since a guest that starts again needs them.
 """
 
 from collections.abc import Awaitable, Callable
@@ -52,7 +52,7 @@ class GuestController:
         self.plan: GuestPlan | None = None
         self.session: GuestSession | None = None
         self._context = context
-        self.tasks = tasks
+        self._tasks = tasks
         self.console_hub = ConsoleHub()
         self._owner = owner
         self._incarnation = incarnation
@@ -220,4 +220,4 @@ class GuestController:
         monitor = QmpMonitor(short_id(container.id), self._paths.qmp, handles.cgroup, hang_after_s)
         console = ConsoleFeed(qemu, kind.console, self.console_hub, health, read_past_output)
         self.session = GuestSession(handles, kind, qemu, monitor, console, health, self._mark)
-        self.tasks.start_soon(self.session.run)
+        self._tasks.start_soon(self.session.run)

@@ -10,7 +10,7 @@ from supervisor.edges.clock import boottime_s
 from supervisor.edges.docker import Docker
 from supervisor.errors import Permanent, Transient
 
-_RETRY_DELAYS_S = (0.5, 1.0, 5.0, 15.0)
+_DELAYS_S = (0.0, 0.5, 1.0, 5.0, 15.0)
 """Docker may be down when a guest is adopted, and some log drivers keep no log that can be read."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -18,11 +18,11 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 async def read_past_output(docker: Docker, container_id: ContainerId, guest: ProcessRecord) -> bytes:
     """Return the container's log since this guest was started; nothing if Docker cannot read it."""
-    age_s = boottime_s() - guest.spawned_at_s
-    for delay_s in _RETRY_DELAYS_S:
+    for delay_s in _DELAYS_S:
+        await anyio.sleep(delay_s)
+        age_s = boottime_s() - guest.spawned_at_s
         try:
             return await docker.log(container_id, time.time() - age_s)
         except (Transient, Permanent) as error:
             log.debug("log_unknown", error=str(error))
-        await anyio.sleep(delay_s)
     return b""

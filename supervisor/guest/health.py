@@ -130,10 +130,10 @@ async def _probe_from_sibling(init: Pid, where: Whereabouts, probe: Probe, timeo
         return False
     target = Target(where.mac, where.ip)
     handles = netns.open_netns(init)
-    links = Links(handles.netlink)
     with ExitStack() as owned:
-        owned.callback(links.close)
         owned.callback(os.close, handles.sysfs)
+        links = Links(handles.netlink)
+        owned.callback(links.close)
         packets = netns.call_inside(init, macvlan.open_packets)
         owned.enter_context(packets)
         owned.callback(links.delete_sibling)

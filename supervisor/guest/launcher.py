@@ -11,7 +11,7 @@ from supervisor import linux
 from supervisor.core.attach.actions import StartGuest
 from supervisor.core.guest import qemu_argv
 from supervisor.core.guest.addressing import network_of, notes_on_others, whereabouts_of
-from supervisor.core.guest.pending import terms_of
+from supervisor.core.guest.pending import Terms, terms_of
 from supervisor.core.kinds.dns import Names
 from supervisor.core.kinds.kind import Boot
 from supervisor.core.kinds.network import GuestNetwork, names_left_out
@@ -56,6 +56,8 @@ class _Prepared:
     console: socket.socket
     boot: Boot
     network: GuestNetwork | None
+    terms: Terms
+    """What of the configuration this start follows."""
 
 
 async def launch(context: GuestContext, start: Launch) -> RunningQemu:
@@ -70,7 +72,7 @@ async def launch(context: GuestContext, start: Launch) -> RunningQemu:
             child, spawned_at_s = await _spawn(context, start, prepared)
         start_ticks = await _take_charge(child, start.handles, accel)
         undo.pop_all()
-    record = _record(context, start, prepared, child, start_ticks, spawned_at_s)
+    record = _record(start, prepared, child, start_ticks, spawned_at_s)
     return RunningQemu(child, record, prepared.console, prepared.folder)
 
 
@@ -103,7 +105,8 @@ async def _prepare(context: GuestContext, start: Launch, accel: str, opened: Exi
     if console is None:  # QEMU would wait for a connection, and never boot
         raise Transient(f"cannot connect to {paths.console}, which was just made", step=Step.SPAWN)
     undo.callback(console.close)
-    return _Prepared(accel, arguments, descriptors, folder, console, boot, network)
+    terms = terms_of(plan.spec, context.config.keys_of_starts)
+    return _Prepared(accel, arguments, descriptors, folder, console, boot, network, terms)
 
 
 def _with_vhost(opened: ExitStack, card: qemu_argv.Card) -> qemu_argv.Card:
@@ -140,9 +143,7 @@ async def _take_charge(child: Process, handles: ContainerHandles, accel: str) ->
         raise
 
 
-def _record(
-    context: GuestContext, start: Launch, prepared: _Prepared, child: Process, start_ticks: int, spawned_at_s: float
-) -> ProcessRecord:
+def _record(start: Launch, prepared: _Prepared, child: Process, start_ticks: int, spawned_at_s: float) -> ProcessRecord:
     plan, boot = start.plan, prepared.boot
     return ProcessRecord(
         child.pid,
@@ -154,7 +155,7 @@ def _record(
         whereabouts=whereabouts_of(boot.network or prepared.network, plan.kind.ip_versions or (4, 6)),
         because=plan.because,
         notes=(*_notes(start, prepared), *notes_on_others(start.step.others, plan.needed_versions)),
-        terms=terms_of(plan.spec, context.config.keys_of_starts),
+        terms=prepared.terms,
     )
 
 

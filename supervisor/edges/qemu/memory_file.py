@@ -13,10 +13,14 @@ class MemoryFile:
     def __init__(self) -> None:
         try:
             self._file = os.memfd_create("screen", os.MFD_CLOEXEC)
+        except OSError as error:
+            raise _no_memory(error) from error
+        try:
             # QEMU wants a descriptor of the very mode that it opens (util/osdep.c, monitor_fdset_dup_fd_add).
             self.writer = os.open(f"/proc/self/fd/{self._file}", os.O_WRONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise Transient(f"no file in memory: {error.strerror}", step=Step.SCREEN) from error
+            os.close(self._file)
+            raise _no_memory(error) from error
 
     def read(self) -> bytes:
         """Return the whole content. Raises Transient if it is larger than MOST_BYTES."""
@@ -28,3 +32,7 @@ class MemoryFile:
     def close(self) -> None:
         os.close(self.writer)
         os.close(self._file)
+
+
+def _no_memory(error: OSError) -> Transient:
+    return Transient(f"no file in memory: {error.strerror}", step=Step.SCREEN)

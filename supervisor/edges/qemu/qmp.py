@@ -35,9 +35,8 @@ class QmpSession:
         async with self._changing:
             try:
                 await _undisturbed(self._client.connect(str(path)))
-            except (
-                AssertionError
-            ) as error:  # by qemu.qmp, if QEMU closes the connection at the very end of the negotiation
+            except AssertionError as error:
+                # By qemu.qmp, if QEMU closes the connection at the very end of the negotiation.
                 raise Transient(f"no QMP session on {path}: QEMU hung up", step=Step.QMP) from error
             except _BROKEN as error:
                 raise Transient(f"no QMP session on {path}: {error}", step=Step.QMP) from error
