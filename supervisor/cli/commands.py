@@ -24,7 +24,8 @@ def ps(socket_path: str, as_json: bool) -> None:
 
     \b
     States:
-      attaching, attached (asks for no guest), detached, rejected (its labels are wrong)
+      attaching, attached (asks for no guest), detached (by an operator, or left alone),
+      rejected (its labels or files are wrong)
       booting, running, ready, backoff (crashed; is restarted later), exited, failed
 
     \b

@@ -1,4 +1,4 @@
-"""Recover from what earlier daemons left: lost records, guests without a record, guests to adopt.
+"""Recover from what earlier daemons left: lost records, and guests without a record.
 
 A daemon that is killed leaves at most one step that is not on record. The plan finds that step by itself if it changed
 the kernel. A QEMU that had just been started is found by the name on its command line, once, when the next daemon

@@ -1,6 +1,6 @@
 """Prometheus metrics: counters that the daemon keeps, and gauges read off its state at each scrape.
 
-What belongs to a container is read at scrape time from the workers there are, so no series outlives its container.
+What belongs to a container is read from its status at each scrape, so no series outlives its container.
 `supervisor.api.metrics_page` says when, and in which thread.
 """
 

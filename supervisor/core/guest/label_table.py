@@ -79,9 +79,10 @@ KERNEL_ARGS = Label(
 ENV = Label[bool | tuple[str, ...]](
     "env", "`true` | `false` | *NAME*[`,`*NAME*]…", parsers.parse_names, False, "`false`",
     "With `true` the guest gets the container's environment (`docker run -e`). A variable that the guest's kind cannot"
-    " carry is left out, and `vtapd inspect` lists it under `notes`. With names the guest gets these variables; it is"
-    " refused if its kind cannot carry one of them. All kinds except `rumprun` have the variables on QEMU's command"
-    " line, which other users of the host can read.",
+    " carry is left out, and `vtapd inspect` lists it under `notes`. A kind that takes no environment (`mirage`,"
+    " `nanos`, `raw`, Unikraft before 0.16) is refused with this label. With names the guest gets these variables;"
+    " it is refused if its kind cannot carry one of them. All kinds except `rumprun` have the variables on QEMU's"
+    " command line, which other users of the host can read.",
     image_may_set=False,
 )  # fmt: skip
 SCREEN = Label(
@@ -110,8 +111,9 @@ ADDRESS = Label(
 RESTART = Label(
     "restart", "`no` | `on-failure`[`:`*N*] | `always` | `unless-stopped`", parsers.parse_restart, RestartPolicy(),
     "`on-failure`",
-    "Whether the guest is started again after it ended; the words are Docker's. A crash is any end except a clean exit"
-    " and a stop that an operator ordered.",
+    "Whether the guest is started again after it ended. `no`: never. `on-failure`: after a crash, with `:N` at most N"
+    " times in a row. `always` and `unless-stopped`: also after a clean exit. None of them starts a guest again that an"
+    " operator stopped. A crash is any end except a clean exit and a stop that an operator ordered.",
 )  # fmt: skip
 ON_EXIT = Label(
     "on-exit", "`stop` | `keep`", parsers.one_of("stop", "keep"), "stop", "`stop`",
@@ -121,12 +123,15 @@ ON_EXIT = Label(
 READY = Label[Readiness | None](
     "ready", "`none` | `tcp:`*port* | `ping` | `console:`*regex*", parse_ready, None, "`none`",
     "When the guest counts as ready: it accepts a TCP connection, it answers an ICMP echo, or a line of its console"
-    " matches the regular expression (RE2 syntax). With `none` the guest never gets further than `running`.",
+    " matches the regular expression (RE2 syntax). With `none` the guest never gets further than `running`."
+    " With `vtapd.address=dhcp` or `none` vtapd does not know where to ask: only `console` is possible then.",
 )  # fmt: skip
 ALIVE = Label[Aliveness | None](
     "alive", "`tcp:`*port* | `ping`, then [`,every=`*duration*][`,fails=`*N*]", parse_alive, None, "no check",
     "A check that goes on while the guest runs, every 5 seconds by default. If the guest misses 3 answers in a row"
-    " (`fails`), it is ended with the reason `hang`.",
+    " (`fails`), it is ended with the reason `hang`. The check begins when the guest is ready. Without"
+    " `vtapd.ready` a guest may take `[guest] hang_after` for its first answer. Not possible with"
+    " `vtapd.address=dhcp` or `none`.",
 )  # fmt: skip
 STOP_TIMEOUT = Label[float | None](
     "stop-timeout", "*duration*, such as `10s` or `1m`", parse_duration, None, "`[guest] stop_timeout`",
@@ -134,8 +139,8 @@ STOP_TIMEOUT = Label[float | None](
 )  # fmt: skip
 ACCEL = Label[str | None](
     "accel", "`auto` | `kvm` | `tcg`", str, None, "`[guest] accel`",  # label_checks compares it with the policy
-    "The accelerator. `tcg` is emulation. `auto` is `kvm` if a test at the daemon's start proved that KVM works, else"
-    " `tcg`. `[limits] accels` says which ones are allowed.",
+    "The accelerator. `tcg` is emulation. `auto` is `kvm` if a test, made once, proved that KVM works, else `tcg`."
+    " `[limits] accels` says which ones are allowed.",
     image_may_set=False,
 )  # fmt: skip
 MACHINE = Label[str | None](

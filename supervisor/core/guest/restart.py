@@ -18,7 +18,7 @@ EXIT_REASONS = {
     "guest-panic": "The guest's system or program crashed.",
     "guest-reset": "The guest reset its machine, by intention or by a triple fault.",
     "qemu-exit": "QEMU itself ended, with this exit code.",
-    "qemu-signal": "A signal that vtapd did not send ended QEMU; the code is the signal's number.",
+    "qemu-signal": "A signal ended QEMU, other than for a stop or a hang. The code is the signal's number.",
     "oom-kill": "The kernel killed QEMU because the container's memory limit was reached.",
     "hang": "The guest did not answer the checks of `vtapd.alive`, or QEMU did not answer for `[guest] hang_after`.",
     "stopped": "An operator stopped the guest (`vtapd stop`, `docker stop`).",

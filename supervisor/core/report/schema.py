@@ -32,7 +32,7 @@ class Summary(TypedDict):
     name: str
     """The container's name."""
     state: str
-    """One of the states that vtapd(8) lists under `vtapd ps`."""
+    """One of the states of vtapd(8), STATES."""
     address: str | None
     """The guest's address with its prefix, or the container's if it has no guest."""
     guest: str | None
@@ -130,7 +130,7 @@ class GuestShape(TypedDict):
     alive: str
     """As `vtapd.alive` has it."""
     state: str
-    """The guest's own state."""
+    """The same as the container's state."""
     pid: int | None
     """The process id of QEMU."""
     started_at_boottime_s: float | None

@@ -1,4 +1,4 @@
-"""What is known of one container at one moment. All views, metrics and commands read this value, and nothing else.
+"""What is known of one container at one moment. Views, metrics and commands take each state, reason and number from it.
 
 It holds no descriptor and asks nothing of the kernel or of Docker, so any thread may read it.
 """
