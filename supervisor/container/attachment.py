@@ -201,11 +201,12 @@ class Attachment:
         """Addresses and routes get what is left of their lifetimes. If nothing is left, they are not restored."""
         original, its_tap = step.original, step.tap
         index = _index(seen, original)
-        if its_tap is not None and its_tap.mac == original.mac:
-            its_tap = replace(its_tap, mac=_random_mac())
-            self._links.set_mac(its_tap.index, its_tap.mac)
-        self._links.set_mac(index, original.mac)
+        # The socket first: without one nothing is changed.
         with closing(IpRoute(netns.open_netlink_beside(self._links.fileno()))) as iproute:
+            if its_tap is not None and its_tap.mac == original.mac:
+                its_tap = replace(its_tap, mac=_random_mac())
+                self._links.set_mac(its_tap.index, its_tap.mac)
+            self._links.set_mac(index, original.mac)
             for address in oldest_first(original.addresses):
                 if lifetime := lifetime_left(address, boottime_s()):
                     await iproute.add_address(index, address, lifetime)

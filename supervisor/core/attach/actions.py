@@ -130,7 +130,7 @@ class PlugNic:
 
 @dataclass(frozen=True, slots=True)
 class UnplugNic:
-    """Remove a card whose tap is gone from the running guest, which has another card."""
+    """Remove a card from the running guest, which has another card."""
 
     slot: int
 

@@ -35,7 +35,7 @@ def undo_action(seen: Seen, record: Record | None) -> Action | None:
 
 
 def forget_action(seen: Seen, record: Record | None) -> Action | None:
-    """Remove what outlives the container\'s run: the symlink and the record."""
+    """Remove what outlives the container's run: the symlink and the record."""
     if record is None:
         return None
     if seen.netns_link == record.incarnation.pid:
@@ -60,7 +60,7 @@ def withdraw_action(seen: Seen, record: Record, entry: TapRecord) -> Action:
 
 
 def remove_card_action(seen: Seen, entry: TapRecord) -> Action:
-    """Remove a card whose tap is gone. A guest without another card is stopped, to be started again with one."""
+    """Remove a card that the guest must not keep. A guest without another one is stopped, and started again later."""
     return UnplugNic(entry.slot) if len(seen.nics) > 1 else StopGuest(again=True)
 
 

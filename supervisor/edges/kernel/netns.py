@@ -120,6 +120,8 @@ def open_netlink_beside(netlink: int) -> int:
         raise _translate(error, "find the network namespace of a socket") from error
     try:
         return _call_in(namespace, _netlink).detach()
+    except OSError as error:
+        raise _translate(error, "open a second socket in a network namespace") from error
     finally:
         os.close(namespace)
 
