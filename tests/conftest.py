@@ -63,15 +63,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> GroupSche
     return GroupScheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
-@pytest.hookimpl(trylast=True)  # after pytest has put tests of one machine together
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if _is_worker(config):
-        sort_longest_first(items)
-    for item in items:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    for item in items:  # before pytest selects by -m
         if _has_a_machine(item.path):
             item.add_marker(pytest.mark.integration)
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_S))
+    yield
+    if _is_worker(config):
+        sort_longest_first(items)  # after pytest has put tests of one machine together
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

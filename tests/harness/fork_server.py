@@ -51,7 +51,9 @@ class ForkServer:
     def fork(self, log: Path) -> "ForkedProcess":
         assert self._process.stdin is not None
         self._process.stdin.write(f"{log}\n".encode())
-        return ForkedProcess(self.next_number(IMPORTED_S), self)
+        pid = self.next_number(IMPORTED_S)
+        assert pid > 0, f"{pid} is no pid but the status of a child that was not waited for"
+        return ForkedProcess(pid, self)
 
     def next_number(self, timeout_s: float | None) -> int:
         """Raises TimeoutExpired if the server says nothing within the timeout."""

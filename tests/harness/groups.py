@@ -32,13 +32,18 @@ def group_of(test: str) -> str:
 
 def sort_longest_first(items: list[pytest.Item]) -> None:
     """Sort by groups; the order within a group stays."""
-    durations: dict[str, float] = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+    durations = _recorded()
 
     def order(item: pytest.Item) -> tuple[float, str]:
         group = group_of(item.nodeid)
         return -durations.get(group, UNKNOWN_S), group
 
     items.sort(key=order)
+
+
+def _recorded() -> dict[str, float]:
+    found: dict[str, float] = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+    return found
 
 
 class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]  # as above
@@ -66,5 +71,7 @@ class DurationWriter:
             self._durations[group_of(report.nodeid)] += report.duration
 
     def pytest_sessionfinish(self) -> None:
-        longest_first = sorted(self._durations.items(), key=lambda item: -item[1])
-        DURATIONS.write_text(json.dumps({group: round(s, 1) for group, s in longest_first}, indent=1) + "\n")
+        """A run of some of the tests leaves the durations of the others."""
+        measured = _recorded() | {group: round(s, 1) for group, s in self._durations.items()}
+        longest_first = dict(sorted(measured.items(), key=lambda item: -item[1]))
+        DURATIONS.write_text(json.dumps(longest_first, indent=1) + "\n")

@@ -121,6 +121,7 @@ class DaemonTestbed:
         assert self.thief is not None
         eventually(lambda: neighbour.tap_device() != device, "the neighbour has a tap again")
         self.prove_attached(Subject(neighbour, subject.before))
+        assert not self.is_disturbed(subject), "a tap of another test took the number: nothing is proven"
         loot = self.thief.end()
         assert subject.container.tap_name not in loot.alive
         assert subject.container.tap_name not in loot.frames
@@ -169,11 +170,14 @@ class DaemonTestbed:
             self.thief = None
 
     def is_disturbed(self, subject: Subject) -> bool:
-        """Return True if a tap of another test took the number meant for this container's tap: it proves nothing."""
-        try:
-            return subject.number is not None and subject.container.tap_device() != subject.number
-        except (LookupError, OSError, CommandFailed):
+        """Return True if a tap of another test took the number meant for this container's tap: nothing is proven.
+
+        That this container's neighbour took it, or that it has no tap, is the product's doing.
+        """
+        mine = _device_of(subject.container)
+        if subject.number is None or subject.neighbour is None or mine is None:
             return False
+        return subject.number not in (mine, _device_of(subject.neighbour))
 
     def start_again(self) -> None:
         """Remove all containers and start another daemon, after a failure."""
@@ -182,3 +186,11 @@ class DaemonTestbed:
         self.containers.remove_containers()
         self.daemon.start()
         await_nothing_left(self.machine, self.daemon)
+
+
+def _device_of(container: Container) -> Device | None:
+    """Return the device number of its tap, or None if it has no tap."""
+    try:
+        return container.tap_device()
+    except (LookupError, OSError, CommandFailed):
+        return None

@@ -118,8 +118,9 @@ def check_reached(host: SimulatedHost, desired: Desired) -> None:
     assert host.record.incarnation == host.incarnation
     assert host.netns_link == host.incarnation.pid
     taps = {name: tap.name for name, tap in host.taps.items()}
-    # An interface whose addresses have all ended needs no tap, and keeps the one that it has.
-    wanted = {name: each.mac for name, each in host.docker.items() if each.addresses or name in taps}
+    # An interface whose addresses have all ended needs no tap, and keeps the one that is on record.
+    recorded = {entry.interface for entry in host.record.taps}
+    wanted = {name: each.mac for name, each in host.docker.items() if each.addresses or name in recorded}
     assert taps == {name: tap_name(mac) for name, mac in wanted.items()}
     assert not {tap.index for tap in host.taps.values()} & host.watched, "another container has a tap open"
     devices = {tap.device for tap in host.taps.values()}

@@ -22,7 +22,8 @@ READ = ("*.md", ".ci", "Makefile", "config", "supervisor", "systemd", "tests/doc
 
 
 def sources() -> list[str]:
-    listed = subprocess.run(["git", "ls-files", *READ], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    """Return what the repository has; nothing if this is no repository, or not the user's own."""
+    listed = subprocess.run(["git", "ls-files", *READ], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     return [path for path in listed.stdout.splitlines() if Path(path).suffix not in UNREADABLE]
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(900)
 TRIES = 4
 Result = TypeVar("Result")
 
-TWICE_BY_CHANCE = "process.send_signal pidfd_send_signal"
+TWICE_BY_CHANCE = "kernel.process.send_signal pidfd_send_signal"
 """An init that was killed but has not ended yet may be killed again."""
 
 
