@@ -221,6 +221,6 @@ def forget(action: DeleteRecord | UnlinkNetns, seen: Seen, record: ContainerReco
     if isinstance(action, UnlinkNetns):
         netns_symlinks.remove_symlink(paths.name)
         return replace(seen, netns_link=None)
-    record.delete()
     paths.remove()
+    record.delete()  # last: what a killed daemon left is found by the record
     return seen

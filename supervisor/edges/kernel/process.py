@@ -9,7 +9,7 @@ from pathlib import Path
 
 from supervisor.core.model import Incarnation, Pid, ProcessRecord
 from supervisor.errors import ContainerGone, Step, Transient
-from supervisor.linux import read_file
+from supervisor.linux import read_record
 
 _STDERR_BYTES = 16384
 _COMPLAINS = "qemu-system-x86_64: "
@@ -125,9 +125,8 @@ def command_line(pid: Pid) -> tuple[str, ...]:
 def _stat_fields(pid: Pid) -> list[str]:
     """Return the fields of /proc/<pid>/stat from the third on (man 5 proc)."""
     try:
-        text = read_file(f"/proc/{pid}/stat").decode(
-            "utf-8", "replace"
-        )  # a process chooses its name, which may be any bytes
+        # A process chooses its name, which may be any bytes.
+        text = read_record(f"/proc/{pid}/stat").decode("utf-8", "replace")
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ContainerGone(f"process {pid} has ended", step=Step.PROCESS) from error
     return text[text.rindex(")") + 2 :].split()

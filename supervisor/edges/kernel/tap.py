@@ -17,7 +17,7 @@ from pathlib import Path
 from supervisor.core.formats.net_dev import Traffic, parse_net_dev
 from supervisor.core.model import DeviceNumber, IfIndex, Pid
 from supervisor.errors import ContainerGone, Permanent, Step, Transient
-from supervisor.linux import IFREQ, read_file
+from supervisor.linux import IFREQ, read_record
 
 _TUNGETIFF, _TUNSETQUEUE = 0x800454D2, 0x400454D9  # linux/if_tun.h
 _ATTACH_QUEUE = struct.pack("=H", 0x0200)  # the flag IFF_ATTACH_QUEUE
@@ -54,7 +54,7 @@ def observe_major() -> int | None:
 def observe_index(sysfs: int, name: str) -> IfIndex:
     """Return the ifindex of a link, from a sysfs of its namespace, without waiting for RTNL."""
     try:
-        return IfIndex(int(read_file(f"class/net/{name}/ifindex", sysfs)))
+        return IfIndex(int(read_record(f"class/net/{name}/ifindex", sysfs)))
     except OSError as error:
         raise ContainerGone(f"the link {name} is gone: {error.strerror}", step=Step.MACVTAP) from error
 
@@ -62,7 +62,7 @@ def observe_index(sysfs: int, name: str) -> IfIndex:
 def observe_device(sysfs: int, index: IfIndex) -> DeviceNumber:
     """Return the device number of the macvtap with this ifindex, from a sysfs of its namespace."""
     try:
-        text = read_file(f"class/macvtap/tap{index}/dev", sysfs).decode("ascii")
+        text = read_record(f"class/macvtap/tap{index}/dev", sysfs).decode("ascii")
     except OSError as error:
         raise ContainerGone(f"macvtap {index} has no device any more: {error.strerror}", step=Step.MACVTAP) from error
     major, _, minor = text.strip().partition(":")
