@@ -137,8 +137,9 @@ def qemus() -> dict[int, str]:
     """The running QEMUs of any vtapd: pid and container id, as on their command lines (`-name vtapd-<id>`)."""
     found = {}
     for pid in all_pids():
-        match = re.search(r"(?:^|\0)vtapd-([0-9a-f]{12,64})", "\0".join(command_line(pid)))
-        if match and is_alive(pid) and "qemu" in command_line(pid)[0]:
+        words = command_line(pid)
+        match = re.search(r"(?:^|\0)vtapd-([0-9a-f]{12,64})", "\0".join(words))
+        if match and is_alive(pid) and "qemu" in words[0]:
             found[pid] = match[1]
     return found
 

@@ -40,11 +40,15 @@ def promtool(commands: tuple[Path, Path]) -> Promtool:
 
 
 @pytest.fixture(scope="session")
-def prometheus(commands: tuple[Path, Path], machine: Machine, current_daemon: CurrentDaemon) -> Iterator[Prometheus]:
+def prometheus(
+    commands: tuple[Path, Path],
+    machine: Machine,
+    current_daemon: CurrentDaemon,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Prometheus]:
     """Run a Prometheus that scrapes the running daemon as two instances."""
     del current_daemon  # requested only so that it outlives this fixture
-    others = machine.home / "targets"
-    others.mkdir()
+    others = tmp_path_factory.mktemp("targets")
     (others / "others.yml").write_text(f'- targets: ["{OTHER_INSTANCE}"]\n')
     with Prometheus(commands[0], machine, "scrape.yml", {TARGETS_OF_OTHERS: str(others)}, 9090) as server:
         yield server

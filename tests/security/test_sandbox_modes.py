@@ -6,6 +6,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -19,15 +20,17 @@ from .test_qemu_process import limits_of
 
 
 @pytest.fixture
-def unsandboxable_qemu(tmp_path: Path) -> Iterator[Path]:
-    """A QEMU that is a shell script: it needs files that its file system does not have."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    program = tmp_path / "qemu-of-my-own"
-    program.write_text('#!/bin/sh\nexec qemu-system-x86_64 "$@"\n')
-    program.chmod(0o755)
-    yield program
-    program.unlink()
+def unsandboxable_qemu() -> Iterator[Path]:
+    """A QEMU that is a shell script: it needs files that its file system does not have.
+
+    Any user may run it; pytest's own temporary folders are root's alone.
+    """
+    with TemporaryDirectory(prefix="vtapd-test-qemu-") as folder:
+        Path(folder).chmod(0o755)
+        program = Path(folder) / "qemu-of-my-own"
+        program.write_text('#!/bin/sh\nexec qemu-system-x86_64 "$@"\n')
+        program.chmod(0o755)
+        yield program
 
 
 def test_auto_continues_without_a_sandbox_and_warns_once(

@@ -165,7 +165,7 @@ def test_link_with_the_taps_name_is_reported(vtapd: Daemon, containers: Containe
 
     def is_reported() -> bool:
         message = vtapd.inspect(container.name).message
-        return container.tap_name in message and "EEXIST" in message
+        return container.tap_name in message and "File exists" in message
 
     eventually(is_reported, "the message names the taken name", PATIENCE_S)
     containers.run().await_attached()

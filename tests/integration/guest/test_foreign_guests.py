@@ -50,7 +50,7 @@ def guest(
 
 
 def test_guest_is_recognised_by_its_image(daemon: Daemon, guest: ForeignGuest) -> None:
-    view = daemon.inspect(guest.container.name).only_guest
+    view = daemon.await_state(guest.container.name, "running", "ready").only_guest
     assert view.kind == guest.kind
     assert guest.because in view.kind_because
     told_nothing = any("Nothing of its network" in note for note in view.notes)
