@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any  # Docker's JSON; it does not leave this file
 
-from .machine import Machine, Reply
+from .machine import Machine, Reply, get_from
 from .observe import Device, Link, device_of_macvtap, links, macvtaps, netns_links, node, qemus_of, tap_name
 from .waiting import eventually
 
 BOOT_S = 15.0
+CONNECT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -140,9 +141,12 @@ class Container:
         return parsed
 
     def trigger(self, path: str) -> None:
-        """Request a page that may end the guest before it has answered."""
+        """Request a page that may end the guest before it has answered.
+
+        A SYN that is lost on a busy machine is sent again after a second (RFC 6298): the request must not end before.
+        """
         with suppress(OSError):
-            self.get(path, 1.0)
+            get_from(self.machine.namespace, f"http://{self.address}{path}", 1.0, connect_s=CONNECT_S)
 
 
 class Containers:

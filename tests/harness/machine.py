@@ -40,14 +40,20 @@ def built(image: str) -> list[Path]:
 
 
 def get_from(
-    namespace: NetworkNamespace, url: str, timeout_s: float = 2.0, headers: Mapping[str, str] | None = None
+    namespace: NetworkNamespace,
+    url: str,
+    timeout_s: float = 2.0,
+    headers: Mapping[str, str] | None = None,
+    connect_s: float | None = None,
 ) -> Reply:
-    """GET as from a process in the namespace. Every failure is an OSError."""
+    """GET as from a process in the namespace. Every failure is an OSError. `connect_s` is `timeout_s` by default."""
     parts = urlsplit(url)
 
     def ask() -> Reply:
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout_s)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=connect_s or timeout_s)
         try:
+            connection.connect()
+            connection.sock.settimeout(timeout_s)
             connection.request(
                 "GET", f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}", headers=headers or {}
             )
