@@ -2,6 +2,8 @@
 
 These are added rarely, have many attributes, and no attach waits for them. pyroute2 is untyped, and ignores a keyword
 that it does not know, so each message is written once, here, and tests/integration checks what the kernel made of it.
+
+It is imported when it is first needed: it takes a seventh of the daemon's memory, and of the time to import the daemon.
 """
 
 import errno
@@ -11,14 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pyroute2 import AsyncIPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from supervisor.core.attach.lifetimes import FOREVER_S, Lifetime
 from supervisor.core.formats.rtnetlink import ADDRESS_FAMILIES
 from supervisor.core.model import Address, IfIndex, Route
 from supervisor.edges.kernel.netlink_socket import translated
-from supervisor.errors import Step
+from supervisor.errors import Step, Transient
 
 _IFA_F_NODAD, _IFA_F_NOPREFIXROUTE = 0x02, 0x200  # linux/if_addr.h
 _U32 = struct.Struct("=I")
@@ -31,6 +30,12 @@ class IpRoute:
     """
 
     def __init__(self, netlink: int) -> None:
+        """Raises Transient, and closes the socket, if pyroute2 cannot be imported."""
+        try:
+            from pyroute2 import AsyncIPRoute
+        except ImportError as error:  # a package is replacing its files; the next daemon has them
+            os.close(netlink)
+            raise Transient(f"cannot import pyroute2: {error}", step=Step.TAKEOVER) from error
         self._pyroute = AsyncIPRoute(fileno=netlink, ext_ack=True)
 
     def close(self) -> None:
@@ -83,6 +88,8 @@ class IpRoute:
 
 @contextmanager
 def _translated(step: Step, what: str) -> Iterator[None]:
+    from pyroute2.netlink.exceptions import NetlinkError
+
     with translated(step, what, errno.EEXIST):
         try:
             yield
