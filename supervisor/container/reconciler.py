@@ -172,5 +172,5 @@ class Reconciler:
 
 
 def _name_of(worker: Worker) -> str:
-    """A container that Docker has removed has its name no more: another one may have it by now."""
+    """Return its name, or its short id if Docker has removed it: another container may have the name by now."""
     return worker.name if worker.container.description.is_known else short_id(worker.id)

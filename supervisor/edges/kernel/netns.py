@@ -55,7 +55,7 @@ async def run_inside(
         if error is not None:
             future.set_exception(error)
         else:
-            future.set_result(result)  # type: ignore[arg-type]  # None only where T is
+            future.set_result(result)  # type: ignore[arg-type]  # it is None only if `function` returned None
 
     def run() -> None:
         try:
