@@ -54,14 +54,14 @@ def restarted(testbed: DaemonTestbed, subject: Subject) -> None:
     assert subject.container.qemu() != subject.qemu
 
 
-def detach(testbed: DaemonTestbed, subject: Subject) -> None:
-    with suppress(OSError):
-        testbed.daemon.request("detach", subject.container)
+def requests(operation: str) -> Callable[[DaemonTestbed, Subject], None]:
+    """Return an act that requests this operation, of which the daemon may die before it answers."""
 
+    def act(testbed: DaemonTestbed, subject: Subject) -> None:
+        with suppress(OSError):
+            testbed.daemon.request(operation, subject.container)
 
-def attach(testbed: DaemonTestbed, subject: Subject) -> None:
-    with suppress(OSError):
-        testbed.daemon.request("attach", subject.container)
+    return act
 
 
 def detached(testbed: DaemonTestbed) -> Subject:
@@ -75,16 +75,6 @@ def attached_again(testbed: DaemonTestbed, subject: Subject) -> None:
     if testbed.daemon.wants_detached(subject.container):
         testbed.daemon.request("attach", subject.container)
     testbed.prove_attached(subject)
-
-
-def stop_guest(testbed: DaemonTestbed, subject: Subject) -> None:
-    with suppress(OSError):
-        testbed.daemon.request("stop", subject.container)
-
-
-def start_guest(testbed: DaemonTestbed, subject: Subject) -> None:
-    with suppress(OSError):
-        testbed.daemon.request("start", subject.container)
 
 
 def stopped(testbed: DaemonTestbed) -> Subject:
@@ -187,8 +177,8 @@ PROCEDURES = {
         DaemonTestbed.next_to_a_thief, give_number_away, DaemonTestbed.prove_alone, LastChange.REACHED, exact=True
     ),
     "restart": Procedure(DaemonTestbed.serving, crash, restarted, LastChange.REACHED),
-    "detach": Procedure(DaemonTestbed.serving, detach, DaemonTestbed.prove_detached, LastChange.ACTED),
-    "attach again": Procedure(detached, attach, attached_again, LastChange.ACTED, exact=True),
+    "detach": Procedure(DaemonTestbed.serving, requests("detach"), DaemonTestbed.prove_detached, LastChange.ACTED),
+    "attach again": Procedure(detached, requests("attach"), attached_again, LastChange.ACTED, exact=True),
     "mtu": Procedure(DaemonTestbed.attached, change_mtu, mtu_follows, LastChange.REACHED),
     "stop": Procedure(DaemonTestbed.serving, stop, ended, LastChange.GONE),
     "removal": Procedure(DaemonTestbed.serving, remove, removed, LastChange.GONE),
@@ -202,7 +192,7 @@ CARDS = {
     "disconnect": Procedure(on_two_networks, disconnect, lambda b, s: b.prove_cards(s, 1), LastChange.REACHED),
 }
 OPERATIONS = {
-    "stop a guest": Procedure(DaemonTestbed.serving, stop_guest, is_stopped, LastChange.ACTED, exact=True),
-    "start a guest": Procedure(stopped, start_guest, is_started, LastChange.REACHED, exact=True),
+    "stop a guest": Procedure(DaemonTestbed.serving, requests("stop"), is_stopped, LastChange.ACTED, exact=True),
+    "start a guest": Procedure(stopped, requests("start"), is_started, LastChange.REACHED, exact=True),
 }
 """These and CARDS do not depend on cgroups."""

@@ -1,5 +1,7 @@
 """A container without vtapd labels is attached as soon as it has started, before Docker answers about it."""
 
+from functools import partial
+
 import pytest
 
 from tests.harness.chain import assert_attached
@@ -61,7 +63,7 @@ def test_many_containers_started_together_are_each_inspected_once(
         assert_attached(each.await_attached())
     proxy.hangs = False
     for each in made:
-        eventually(lambda each=each: is_confirmed(proxy, each), f"{each.name} is inspected", CONFIRMED_S)  # type: ignore[misc]  # mypy cannot type a default of a lambda
+        eventually(partial(is_confirmed, proxy, each), f"{each.name} is inspected", CONFIRMED_S)
         assert proxy.count(f"/containers/{each.id}/json") == 1, "the container is inspected more than once"
 
 
@@ -78,7 +80,7 @@ def test_container_with_labels_or_shared_network_waits_for_docker(
     proxy.hangs = False
     labelled.await_attached(CONFIRMED_S)
     for each in others:
-        eventually(lambda each=each: daemon.inspect(each.name).state == "detached", f"{each.name} is known")  # type: ignore[misc]  # mypy cannot type a default of a lambda
+        daemon.await_state(each.name, "detached")
         assert each.id12 not in netns_links()
     steps = [line for line in daemon.log_lines() if line.get("event") == "step_done"]
     assert not [line for line in steps if line["container"] in {each.name for each in others}]
