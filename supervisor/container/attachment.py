@@ -70,6 +70,7 @@ class Attachment:
         dev: int,
         cgroup: Cgroup,
         rules: DeviceRules,
+        owner: str,
     ) -> None:
         self.incarnation = incarnation
         self.cgroup = cgroup
@@ -77,13 +78,15 @@ class Attachment:
         self.root = root
         self.dev = dev
         self.sysfs = handles.sysfs
+        self._owner = owner
         self._links = Links(handles.netlink)
 
     @classmethod
-    def open(cls, incarnation: Incarnation, own_rules: Callable[[], tuple[Rule, ...]]) -> "Attachment":
+    def open(cls, incarnation: Incarnation, own_rules: Callable[[], tuple[Rule, ...]], owner: str) -> "Attachment":
         """Open everything. Raises ContainerGone if the container has ended.
 
-        `own_rules` returns the container's own device rules. It is called if its program cannot be read.
+        `own_rules` returns the container's own device rules. It is called if its program cannot be read. `owner` is
+        the daemon's run-time folder.
         """
         cgroup = cgroups.observe_cgroup(incarnation.pid)
         with ExitStack() as owned:
@@ -95,7 +98,7 @@ class Attachment:
             owned.callback(rules.close)
             handles = netns.open_netns(incarnation.pid)
             owned.pop_all()
-        return cls(incarnation, handles, root, dev, cgroup, rules)
+        return cls(incarnation, handles, root, dev, cgroup, rules, owner)
 
     @property
     def handles(self) -> ContainerHandles:
@@ -146,7 +149,7 @@ class Attachment:
         """Take one step, and return what is there now. Nothing but GiveBack lets other tasks run meanwhile."""
         match step:
             case LinkNetns():
-                netns_symlinks.create_symlink(link_name, self.incarnation.pid)
+                netns_symlinks.create_symlink(link_name, self.incarnation.pid, self._owner)
                 return replace(seen, netns_link=self.incarnation.pid)
             case CreateTap(interface, name):
                 return _with_interface(seen, SeenInterface(interface, self._create(name, interface), fresh=True))

@@ -79,7 +79,8 @@ class PlanExecutor:
     def attachment(self) -> Attachment:
         """Return the descriptors into the container. Raises ContainerGone if it has ended."""
         if self._attachment is None:
-            self._attachment = Attachment.open(self._incarnation, self._own_rules)
+            owner = str(self._context.config.run_dir)
+            self._attachment = Attachment.open(self._incarnation, self._own_rules, owner)
             self._context.early_attach.note_cgroup(self._id, self._attachment.cgroup.path)
         return self._attachment
 

@@ -51,7 +51,8 @@ class Reconciler:
             recorded = await self._take_stock()
             for container_id in dict.fromkeys((*recorded, *self._listed)):
                 self.mark(container_id)
-            netns_symlinks.remove_dangling()
+            known = {short_id(container_id) for container_id in self.workers}
+            netns_symlinks.sweep(str(self._context.config.run_dir), known)
             self._context.records.sweep(self.workers)
             self._tasks.start_soon(self._follow_docker)
             self._tasks.start_soon(self._resync)

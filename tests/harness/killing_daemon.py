@@ -34,7 +34,7 @@ from .fork_server import serve
 
 PLAIN: tuple[tuple[Any, str], ...] = (
     *((os, name) for name in ("mkdir", "mknod", "symlink", "rename", "unlink", "chmod", "fchmod", "chown")),
-    *((os, name) for name in ("write", "sendfile", "posix_spawn")),
+    *((os, name) for name in ("setxattr", "write", "sendfile", "posix_spawn")),
     (signal, "pidfd_send_signal"),
     (NetlinkSocket, "request"),
 )

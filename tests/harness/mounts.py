@@ -1,7 +1,4 @@
-"""A private /run/netns for a test process.
-
-A daemon that starts removes the symlinks there that lead nowhere, also those of another test's containers.
-"""
+"""A private /run/netns for a test process, so that tests of other processes do not find its symlinks."""
 
 import ctypes
 import os

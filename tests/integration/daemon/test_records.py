@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from tests.harness.device_numbers import await_free, take_lower_numbers
 from tests.harness.footprint import footprint
 from tests.harness.killed_daemon import snapshot_of
 from tests.harness.machine import Machine
-from tests.harness.observe import netns_links, network, node
+from tests.harness.observe import NETNS_FOLDER, netns_links, network, node
 from tests.harness.patient_daemon import LATE, PATIENT
 from tests.harness.processes import is_alive, kill_and_await, run
 from tests.harness.waiting import eventually
@@ -134,20 +134,41 @@ def test_guest_is_replaced_if_all_records_and_sockets_are_deleted(
     assert guest.qemu() != qemu
 
 
+@pytest.fixture
+def foreign_symlinks() -> Iterator[set[str]]:
+    """Symlinks like vtapd's that others made, of processes that have ended. An administrator uses the same idiom."""
+    names = {"0123456789ab", "web"}
+    for name in names:
+        (NETNS_FOLDER / name).symlink_to("/proc/4194305/ns/net")  # more than pid_max can be
+    # another daemon's, which has another run-time folder
+    os.setxattr(NETNS_FOLDER / "0123456789ab", "trusted.vtapd", b"/run/other", follow_symlinks=False)
+    yield names
+    for name in names:
+        (NETNS_FOLDER / name).unlink(missing_ok=True)
+
+
 def test_records_and_symlinks_of_removed_containers_are_deleted(
-    no_vtapd: None, machine: Machine, current_daemon: CurrentDaemon, containers: Containers
+    no_vtapd: None,
+    machine: Machine,
+    current_daemon: CurrentDaemon,
+    containers: Containers,
+    foreign_symlinks: set[str],
 ) -> None:
-    """One container still has its record, the other one has lost it: nothing of either stays."""
+    """One container still has its record, the others have lost it: nothing of either stays. Foreign symlinks stay."""
     daemon = current_daemon.get({})
     gone, forgotten = containers.serving_guest(), containers.serving_guest()
+    plain = containers.run().await_attached()
     daemon.kill()
-    for container in (gone, forgotten):
+    for container in (gone, forgotten, plain):
         container.remove()
-    _record(daemon, forgotten).unlink()
-    assert {gone.id12, forgotten.id12} <= set(netns_links())
+    for container in (forgotten, plain):
+        _record(daemon, container).unlink()
+    ours = {gone.id12, forgotten.id12, plain.id12}
+    assert ours <= set(netns_links())
     daemon.start()
-    eventually(lambda: not {gone.id12, forgotten.id12} & set(netns_links()), "the symlinks are gone")
+    eventually(lambda: not ours & set(netns_links()), "the symlinks are gone")
     eventually(lambda: not footprint(machine, daemon.run_dir).run_files, "so are records and sockets")
+    assert foreign_symlinks <= set(netns_links())
 
 
 def test_record_of_an_earlier_run_of_the_container_is_replaced(
