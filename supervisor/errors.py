@@ -5,6 +5,7 @@
     │   └── ContainerGone     the container ended during the step; the next pass sees that it is gone
     └── Permanent             an operator must act; tried again only when something changes
         ├── Rejected          the container's labels or files ask for something that is not possible
+        │   └── NoNetwork     it asks for a guest, and has no network of its own
         └── ConfigError       the configuration file is wrong, or the daemon cannot start with it
 
 A bug is none of these and is not caught: the daemon dies, systemd starts it again, the guests live on.
@@ -89,6 +90,10 @@ class Permanent(VtapdError):
 
 class Rejected(Permanent):
     """The container asks for a guest that is not possible. Nothing of the container is changed."""
+
+
+class NoNetwork(Rejected):
+    """The container asks for a guest, and has no network of its own. It may do well without the guest."""
 
 
 class ConfigError(Permanent):

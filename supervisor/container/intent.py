@@ -7,14 +7,14 @@ from supervisor.container.context import Context
 from supervisor.container.description import Description
 from supervisor.container.executor import PlanExecutor
 from supervisor.container.record import ContainerRecord
-from supervisor.core.attach.selection import ENABLE, why_left_alone
+from supervisor.core.attach.selection import ENABLE, KERNEL, why_left_alone, why_no_network
 from supervisor.core.attach.state import Desired
 from supervisor.core.formats.docker_event import Event
 from supervisor.core.guest.labels import parse_labels
 from supervisor.core.guest.pending import Pending, pending_of, terms_of
 from supervisor.core.model import Container, Incarnation
 from supervisor.edges.clock import boottime_s
-from supervisor.errors import Rejected
+from supervisor.errors import NoNetwork, Rejected, Step
 from supervisor.guest.controller import GuestController
 from supervisor.guest.guest_plan import examine
 
@@ -110,6 +110,9 @@ class Intent:
             return "an operator detached it (vtapd detach)"
         if self.container.labels.get(ENABLE) != "false" and self._guest.session is None:
             parse_labels(self.container, self._context.config.policy)  # wrong labels are an error without a guest, too
+            if KERNEL in self.container.labels and (why := why_no_network(self.container)):
+                asked = f"container {self.container.name}: label {KERNEL} asks for a guest, but {why}"
+                raise NoNetwork(asked, step=Step.LABELS, remedy="give it a network of its own: docker run --network")
         return why_left_alone(self.container, self._context.config.attach.containers)
 
     async def _plan_guest(self) -> None:

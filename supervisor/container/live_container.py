@@ -159,7 +159,7 @@ class LiveContainer:
     async def _recover(self) -> None:
         """Recover once what an earlier daemon may have left of this run."""
         leftovers = self._context.leftovers
-        if why_no_network(self.container.network_mode) is None:
+        if why_no_network(self.container) is None:
             try:
                 attachment = self.executor.attachment()
                 attachment.sweep()

@@ -15,7 +15,7 @@ from supervisor.core.backoff import Backoff
 from supervisor.core.formats.docker_event import Event
 from supervisor.core.model import ContainerId, Record
 from supervisor.core.report.status import ContainerStatus
-from supervisor.errors import ContainerGone, Permanent, Rejected, Step, Transient
+from supervisor.errors import ContainerGone, NoNetwork, Permanent, Rejected, Step, Transient
 
 _RETRY = Backoff(first_s=0.1, last_s=30.0)
 _QUIET_S, _LONGEST_S = 0.5, 5.0
@@ -155,7 +155,9 @@ class Worker:
             log.error("undo_failed", step=error.step, error=str(error))
             return None
         self.container.error = error
-        if isinstance(error, Rejected):
+        if isinstance(error, NoNetwork):
+            log.warning("container_rejected", step=error.step, error=str(error))
+        elif isinstance(error, Rejected):
             log.error("container_rejected", step=error.step, error=str(error))
         else:
             self._context.counters.attach_failures.labels(error.step).inc()

@@ -1,8 +1,11 @@
 """Which containers get a tap."""
 
+from dataclasses import replace
+
 import pytest
 
 from supervisor.core.attach.selection import why_left_alone
+from supervisor.core.model import Endpoint
 
 from .examples import container, labelled
 
@@ -22,6 +25,13 @@ class TestIgnoredContainers:
     def test_enable_false_always_excludes_the_container(self) -> None:
         asked = labelled(enable="false", kernel=KERNEL)
         assert why_left_alone(asked, "all") == why_left_alone(asked, "labelled") == "label vtapd.enable=false"
+
+    def test_container_without_a_network_may_be_connected_to_one_later(self) -> None:
+        """Docker still calls its mode "none" then."""
+        none = container(network_mode="none", endpoints=(Endpoint("none", ""),))
+        assert why_left_alone(none, "all")
+        for endpoint in (Endpoint("net", "02:42:ac:11:00:02"), Endpoint("net", "", (("10.0.0.2", 24, ""),))):
+            assert why_left_alone(replace(none, endpoints=(endpoint,)), "all") is None
 
     @pytest.mark.parametrize("labels", [{}, {"vtapd.kernel": KERNEL}, {"vtapd.enable": "true"}])
     @pytest.mark.parametrize("mode", ["default", "bridge", "my-network"])

@@ -6,7 +6,7 @@ from supervisor.core.model import Container
 
 PREFIX = "vtapd."
 ENABLE = PREFIX + "enable"
-_KERNEL = PREFIX + "kernel"
+KERNEL = PREFIX + "kernel"
 
 
 def are_ours_among(labels: Iterable[str]) -> bool:
@@ -19,18 +19,19 @@ def why_left_alone(container: Container, containers: str) -> str | None:
     enable = container.labels.get(ENABLE)
     if enable == "false":
         return "label vtapd.enable=false"
-    if no_network := why_no_network(container.network_mode):
+    if no_network := why_no_network(container):
         return no_network
-    if containers == "labelled" and enable != "true" and _KERNEL not in container.labels:
+    if containers == "labelled" and enable != "true" and KERNEL not in container.labels:
         return '[attach] containers = "labelled", and it has neither vtapd.enable=true nor vtapd.kernel'
     return None
 
 
-def why_no_network(mode: str) -> str | None:
-    """Return why a container of this network mode has no network of its own, or None if it has one."""
+def why_no_network(container: Container) -> str | None:
+    """Return why the container has no network of its own, or None if it has one."""
+    mode = container.network_mode
     if mode == "host":
         return "it uses the host's network (--network host)"
-    if mode == "none":
+    if mode == "none" and not any(each.mac or each.addresses for each in container.endpoints):
         return "it has no network (--network none)"
     if mode.startswith("container:"):
         return "it shares another container's network (--network container:…)"

@@ -1,5 +1,7 @@
 """Which containers are attached, and the reason that is reported for the others."""
 
+from typing import Any  # lines of the log
+
 import pytest
 
 from tests.harness.containers import Container, Containers
@@ -30,6 +32,29 @@ def test_containers_without_a_network_are_skipped(vtapd: Daemon, containers: Con
     skipped = containers.run("--network", network)
     containers.run().await_attached()
     assert_skipped(vtapd, skipped, network)
+
+
+def test_guest_without_a_network_of_its_own_is_rejected_with_a_warning(vtapd: Daemon, containers: Containers) -> None:
+    """The container runs on. Once it is connected to a network, it gets its guest."""
+    owner = containers.run().await_attached()
+    modes = ("host", "none", f"container:{owner.name}")
+    made = [containers.guest("--network", mode) for mode in modes]
+    for container in made:
+        view = vtapd.await_state(container.name, "rejected")
+        assert "vtapd.kernel asks for a guest" in view.message
+        assert "--network" in view.message
+        assert container.is_running()
+        assert [line["level"] for line in rejections(vtapd, container)] == ["warning"]
+    assert len([link for link in owner.links().values() if link.macvtap_mode]) == 1
+    lonely = made[1]
+    lonely.machine.docker("network", "disconnect", "none", lonely.id)
+    lonely.machine.docker("network", "connect", containers.network(), lonely.id)
+    lonely.await_page()
+
+
+def rejections(daemon: Daemon, container: Container) -> list[dict[str, Any]]:
+    lines = (line for line in daemon.log_lines() if line.get("container") == container.name)
+    return [line for line in lines if line.get("event") == "container_rejected"]
 
 
 def test_container_that_shares_a_network_is_skipped(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
