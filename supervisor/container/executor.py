@@ -167,8 +167,8 @@ class PlanExecutor:
         match action:
             case StartGuest():
                 await self._start_guest(action)
-            case StopGuest(again):
-                await self._guest.stop(again=again)
+            case StopGuest(again, not_before_s):
+                await self._guest.stop(again=again, not_before_s=not_before_s)
             case PlugNic(uplink):
                 await self._guest.plug(self.attachment().handles, uplink)
             case UnplugNic(slot):

@@ -12,6 +12,7 @@ from supervisor.core.attach.state import Desired
 from supervisor.core.formats.docker_event import Event
 from supervisor.core.guest.labels import parse_labels
 from supervisor.core.guest.pending import Pending, pending_of, terms_of
+from supervisor.core.guest.stop_signal import grace_s
 from supervisor.core.model import Container, Incarnation
 from supervisor.edges.clock import boottime_s
 from supervisor.errors import NoNetwork, Rejected, Step
@@ -47,8 +48,8 @@ class Intent:
         """Why it gets nothing, though nothing failed."""
         self.wanted = True
         """False after an error that an operator must correct: everything is undone."""
-        self.stopping = False
-        """Docker was asked to stop or kill it."""
+        self._stops_until_s: float | None = None
+        """Until when, in seconds since boot, its stop signal means that it is about to end; None without a signal."""
         self._context = context
         self._record = record
         self._description = description
@@ -69,6 +70,11 @@ class Intent:
         return record is not None and record.held
 
     @property
+    def stopping(self) -> bool:
+        """Docker sent it its stop signal, and it may be about to end."""
+        return self._stops_until_s is not None and boottime_s() < self._stops_until_s
+
+    @property
     def is_due(self) -> bool:
         """Whether a decision has to be made."""
         guest_ended = self._guest.session is None and self._guest.plan is not None
@@ -87,7 +93,13 @@ class Intent:
         The time of other events is not compared: if the clock was set back, each of them seems older than the start.
         """
         of_this_run = not event.replayed or event.time_ns >= self.container.started_ns
-        self.stopping = self.stopping or (of_this_run and event.signal == self.container.stop_signal)
+        if of_this_run and event.signal == self.container.stop_signal:
+            guest_s = self._guest.plan.spec.stop_timeout_s if self._guest.plan is not None else 0.0
+            self._stops_until_s = boottime_s() + grace_s(self.container.stop_timeout_s, guest_s)
+
+    def forget_stop(self) -> None:
+        """An operator wants its guest to run, whatever signal Docker sent before."""
+        self._stops_until_s = None
 
     async def decide(self) -> None:
         """Decide again. Raises Rejected if its labels or files ask for what cannot be."""
@@ -154,10 +166,13 @@ class Intent:
             ip_versions=plan.needed_versions,
             hotplug=hotplug,
             ready=self._guest.is_ready,
+            resumes_at_s=self._stops_until_s if self.stopping and plan.spec.restart.mode != "no" else None,
         )
 
     def due_s(self) -> float | None:
         """Return in how many seconds its guest starts again, if it waits for that."""
+        if self._stops_until_s is not None and self.stopping:
+            return max(0.0, self._stops_until_s - boottime_s())
         if self.serves_guest and not self.desired().guest and self._may_start():
             return max(0.0, self._guest.record.not_before_s - boottime_s())
         return None

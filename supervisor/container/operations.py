@@ -23,6 +23,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 async def attach(worker: Worker) -> None:
     """Attach a container that was ignored. Raises Transient, with the reason, if it does not get attached."""
+    worker.forget_stop()
     worker.change(lambda record: replace(record, detached=False, held=False, guest=started_by_operator(record.guest)))
     await _wait_converged(worker, detached=False)
 
@@ -52,10 +53,12 @@ async def start(worker: Worker) -> None:
     Raises Permanent if it cannot be started, Transient if it did not come up.
     """
     before = worker.status()
-    if _guest_of(before, "start").qemu is None:
+    qemu = _guest_of(before, "start").qemu
+    if qemu is None or before.stopping:
         log.info("guest_start_ordered", container=worker.name)
+        worker.forget_stop()
         worker.change(lambda record: replace(record, held=False, guest=started_by_operator(record.guest)))
-        ended = len(before.guest_record.exits)
+        ended = before.guest_record.exit_count + (qemu is not None)  # one that is being stopped ends first
         await worker.wait_for(lambda status: _start_is_decided(status, before.incarnation, ended), START_S)
     status = worker.status()
     if status.state not in _UP:
@@ -89,7 +92,7 @@ async def _wait_converged(worker: Worker, *, detached: bool) -> None:
 
 def _guest_of(status: ContainerStatus, verb: str) -> GuestStatus:
     """Return the guest that the operation is about. Raises Permanent if there is none."""
-    if status.incarnation is None or status.stopping:
+    if status.incarnation is None:
         raise _cannot(status, verb, "it does not run", "start it: docker start")
     if isinstance(status.error, Permanent) and status.guest is None:
         raise Permanent(str(status.error), step=Step(verb))
@@ -110,4 +113,4 @@ def _start_is_decided(status: ContainerStatus, incarnation: Incarnation | None, 
     """Whether it runs, has ended again, or cannot be started."""
     if status.incarnation != incarnation or status.error is not None or status.guest_record.done is not None:
         return True
-    return len(status.guest_record.exits) > ended or status.state in _UP
+    return status.guest_record.exit_count > ended or status.state in _UP

@@ -72,6 +72,11 @@ class Worker:
         self.container.change_record(change)
         self.mark()
 
+    def forget_stop(self) -> None:
+        """An operator wants the guest to run: a stop signal that Docker sent before counts no longer."""
+        if self.container.live is not None:
+            self.container.live.intent.forget_stop()
+
     def is_marked(self) -> bool:
         """Whether it was marked since its last pass began."""
         return self._mailbox.is_marked()

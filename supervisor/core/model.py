@@ -152,6 +152,8 @@ class Container:
     memory_limit_bytes: int = 0
     """0 if there is no limit."""
     stop_signal: int = 15
+    stop_timeout_s: float = 10.0
+    """`--stop-timeout`: how long after this signal Docker kills it; negative if it does not."""
     privileged: bool = False
     device_rules: tuple[str, ...] = ()
     """`--device-cgroup-rule`, as given to Docker."""
@@ -282,6 +284,11 @@ class GuestRecord:
     exits: tuple[Exit, ...] = ()
     """The last few exits, the oldest first."""
     exit_counts: dict[str, int] = field(default_factory=dict, hash=False)
+
+    @property
+    def exit_count(self) -> int:
+        """How often it has ended in this incarnation."""
+        return sum(self.exit_counts.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,13 +139,13 @@ class GuestController:
             return False
         return self._start_counted if self.plan.spec.ready is None else self.session.record.ready_at_s is not None
 
-    async def stop(self, *, again: bool = False) -> None:
+    async def stop(self, *, again: bool = False, not_before_s: float = 0.0) -> None:
         """Stop the guest, if there is one, as an operator's stop does. With `again` it may be started after that."""
         if self.session is not None and self.plan is not None:
             await self.session.stop(self.plan.spec.stop_timeout_s)
         self.settle()
         if again:
-            self._write(replace(self.record, done=None))
+            self._write(replace(self.record, done=None, not_before_s=not_before_s))
 
     def settle(self) -> None:
         """Record that the guest has exited or is ready, and count its start once it runs, if that is new."""

@@ -38,7 +38,7 @@ def test_digest_changes_with_a_listed_member_alone() -> None:
 def test_least_container() -> None:
     container, image = parse_container(answer())
     assert (container.id, container.name, container.running, image) == ("c" * 64, "web", False, "")
-    assert container.stop_signal == 15
+    assert (container.stop_signal, container.stop_timeout_s) == (15, 10.0)
     assert container.endpoints == ()
 
 
@@ -47,7 +47,13 @@ def test_full_container() -> None:
         answer(
             Image="sha256:1",
             State={"Running": True, "Paused": True, "Pid": 42, "StartedAt": "2026-01-02T03:04:05.5Z"},
-            Config={"Hostname": "web", "Labels": {"a": "b"}, "StopSignal": "SIGINT", "Env": ["A=1=2", "GONE"]},
+            Config={
+                "Hostname": "web",
+                "Labels": {"a": "b"},
+                "StopSignal": "SIGINT",
+                "StopTimeout": 30,
+                "Env": ["A=1=2", "GONE"],
+            },
             HostConfig={
                 "NetworkMode": "bridge",
                 "Memory": 64,

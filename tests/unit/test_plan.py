@@ -95,6 +95,11 @@ class TestFromStartToEnd:
     def test_guest_in_backoff_keeps_its_address(self) -> None:
         assert names(simulated(at=SERVED).converge(BACKOFF)) == [actions.StopGuest]
 
+    def test_guest_of_a_container_that_got_its_stop_signal_resumes_later(self) -> None:
+        host = simulated(at=SERVED)
+        signalled = replace(BACKOFF, resumes_at_s=130.0)
+        assert host.converge(signalled) == [actions.StopGuest(again=True, not_before_s=130.0)]
+
     def test_guest_that_exited_for_good_gives_its_address_back(self) -> None:
         assert names(simulated(at=BACKOFF).converge(TAP)) == [actions.GiveBack, actions.WriteRecord]
 

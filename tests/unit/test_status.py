@@ -42,6 +42,9 @@ def recorded(status: ContainerStatus, guest: GuestRecord, *, held: bool = False)
         (recorded(SERVES, GuestRecord(done="failed", exits=(CRASH,))), "failed"),
         (recorded(SERVES, GuestRecord(done="exited", exits=(CRASH,))), "exited"),
         (recorded(SERVES, GuestRecord(), held=True), "exited"),
+        (replace(SERVES, stopping=True), "exited"),
+        (replace(ATTACHED, guest=BOOTED, stopping=True), "running"),
+        (replace(ATTACHED, stopping=True), "attached"),
         (replace(ATTACHED, guest=STARTED), "booting"),
         (replace(ATTACHED, guest=BOOTED), "running"),
         (replace(ATTACHED, guest=READY), "ready"),
@@ -52,6 +55,7 @@ def test_state(status: ContainerStatus, state: str) -> None:
     assert status.state == state
 
 
+SIGNALLED = "Docker sent the container its stop signal; if it runs on, its guest starts again; at once: vtapd start"
 OPERATOR = "an operator stopped its guest; start it again: vtapd start"
 
 
@@ -68,6 +72,8 @@ OPERATOR = "an operator stopped its guest; start it again: vtapd start"
         (recorded(replace(ATTACHED, guest=BOOTED), GuestRecord(), held=True), None),
         (recorded(SERVES, GuestRecord(done="exited", exits=(CRASH,))), None),
         (recorded(SERVES, GuestRecord(done="failed")), None),
+        (replace(SERVES, stopping=True), SIGNALLED),
+        (replace(ATTACHED, guest=BOOTED, stopping=True), None),
         (recorded(ATTACHED, GuestRecord(done="failed", exits=(CRASH,))), None),
         (
             recorded(SERVES, GuestRecord(done="failed", exits=(CRASH,))),

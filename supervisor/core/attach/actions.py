@@ -140,7 +140,9 @@ class StopGuest:
     """Stop the guest, gracefully if its kind can."""
 
     again: bool = False
-    """The guest lost its network: it is started again, and this does not count as a crash."""
+    """It is started again, and this does not count as a crash: it lost its network, or its container was signalled."""
+    not_before_s: float = 0.0
+    """The earliest time of that start, in seconds since boot."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ def guest_action(desired: Desired, seen: Seen, record: Record) -> Action | None:
     if seen.ready and not (seen.guest and desired.ready):
         return UnmarkReady()
     if seen.guest and not desired.guest:
-        return StopGuest()
+        resumes_at_s = desired.resumes_at_s
+        return StopGuest() if resumes_at_s is None else StopGuest(again=True, not_before_s=resumes_at_s)
     if any(t.slot in seen.nics and (t.original is not None) != desired.takeover for t in record.taps):
         return StopGuest(again=True)  # it was started with other addresses than it should have
     theirs = with_cards(desired, seen, record)

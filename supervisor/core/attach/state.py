@@ -22,6 +22,8 @@ class Desired:
     """Cards can be added to a guest while it runs."""
     ready: bool = False
     """The running guest was found ready."""
+    resumes_at_s: float | None = None
+    """When a guest that is stopped now starts again, in seconds since boot; None if it does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ from supervisor.core.model import Container, ContainerId, Endpoint, Pid
 LISTED = ("Names", "State", "HostConfig", "NetworkSettings")
 """The members of a container's entry in the list that are used and may change while the container runs."""
 
+_STOP_TIMEOUT_S = 10.0
+"""Docker's default."""
+
 
 class Engine(msgspec.Struct, frozen=True):
     """A Docker daemon, as it describes itself (GET /info)."""
@@ -37,6 +40,7 @@ class _Config(msgspec.Struct, rename="pascal"):
     domainname: str = ""
     labels: dict[str, str] | None = None
     stop_signal: str = ""
+    stop_timeout: int | None = None
     env: list[str] | None = None
 
 
@@ -125,6 +129,7 @@ def _container(data: _Inspect) -> Container:
         labels=data.config.labels or {},
         memory_limit_bytes=data.host_config.memory,
         stop_signal=_signal_number(data.config.stop_signal),
+        stop_timeout_s=_STOP_TIMEOUT_S if data.config.stop_timeout is None else float(data.config.stop_timeout),
         privileged=data.host_config.privileged,
         device_rules=tuple(data.host_config.device_cgroup_rules or ()),
         devices=tuple((d.path_on_host, d.cgroup_permissions) for d in data.host_config.devices or ()),

@@ -44,7 +44,7 @@ class ContainerStatus:
     incarnation: Incarnation | None = None
     paused: bool = False
     stopping: bool = False
-    """Docker was asked to stop it."""
+    """Docker sent it its stop signal, and it may be about to end."""
     attached: bool = False
     """It has all that it should have."""
     ignored_reason: str | None = None
@@ -98,7 +98,7 @@ def state_of(status: ContainerStatus) -> str:
         return _state_of_running(status.guest)
     if status.guest_record.done is not None:
         return status.guest_record.done
-    if status.guest_stopped_by_operator:
+    if status.guest_stopped_by_operator or (status.guest is not None and status.stopping):
         return "exited"
     if not status.attached:
         return "attaching"
@@ -120,6 +120,8 @@ def reason_of(status: ContainerStatus) -> str | None:
         return str(error)
     if status.guest_stopped_by_operator and status.qemu is None:
         return "an operator stopped its guest; start it again: vtapd start"
+    if status.guest is not None and status.qemu is None and status.stopping:
+        return "Docker sent the container its stop signal; if it runs on, its guest starts again; at once: vtapd start"
     guest, record = status.guest, status.guest_record
     if record.done == "failed" and record.exits and guest is not None:
         last = record.exits[-1]

@@ -110,6 +110,32 @@ def test_restarted_container_has_its_guest_again(vtapd: Daemon, containers: Cont
     guest.restarted().await_page()
 
 
+TRAPS_TERM = ("sh", "-c", "trap 'echo caught' TERM; while :; do sleep 0.2; done")
+
+
+def test_stop_signal_that_the_container_survives(vtapd: Daemon, containers: Containers) -> None:
+    """Docker reports it like a stop. The guest is back at once by order, or by itself, also under another daemon."""
+    labels = {"vtapd.kernel": "/hello.bin"}
+    ordered = containers.run(labels=labels, command=TRAPS_TERM)
+    alone = containers.run("--stop-timeout", "1", labels={**labels, "vtapd.stop-timeout": "1s"}, command=TRAPS_TERM)
+    for guest in (alone, ordered):
+        guest.await_page()
+        vtapd.machine.docker("kill", "-s", "TERM", guest.id)
+        view = vtapd.await_state(guest.name, "exited")
+        assert "stop signal" in view.message
+    vtapd.kill()
+    vtapd.start()
+    holds_for(lambda: not qemus_of(alone.id), "it is not started while Docker may be stopping it", 1.0)
+    vtapd.machine.docker("kill", "-s", "TERM", ordered.id)
+    eventually(lambda: "stop signal" in vtapd.inspect(ordered.name).message, "the daemon has noticed the signal")
+    assert vtapd.command("start", ordered.name).stdout == f"{ordered.name} is running\n"
+    for guest in (ordered, alone):
+        guest.await_page()
+        assert vtapd.metrics().exits(guest.name, "stopped") == 1
+        guest.stop(1)
+        assert not guest.is_running()
+
+
 def test_docker_stop_of_a_stopped_guest(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     vtapd.command("stop", guest.name)
