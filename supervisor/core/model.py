@@ -73,6 +73,18 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class MacvlanMode:
+    """Which of the other links on the same parent a macvlan or macvtap can reach."""
+
+    number: int
+    """enum macvlan_mode of linux/if_link.h."""
+    senders: tuple[str, ...] = ()
+    """The MACs that a macvlan in source mode receives from."""
+    nodst: bool = False
+    """In source mode: what they send is delivered to no other link."""
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """One link of a namespace, of any kind."""
 
@@ -88,6 +100,8 @@ class Link:
     """The ifindex of the link that it was created on, or of a veth's peer."""
     parent_netns: int | None = None
     """The number of the parent's namespace, if that is another one (IFLA_LINK_NETNSID)."""
+    mode: MacvlanMode | None = None
+    """The mode of a macvlan or macvtap."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,8 @@ class Health:
         self._where = where
         self._way: Way | None = None
         """The way in which a probe was answered. Until then each probe is made in all ways."""
+        self._failure = ""
+        """Why the last probe could not be made, so that each reason is logged once."""
         self._ready = ready
         self._alive = alive
         self._patience_s = patience_s
@@ -106,7 +108,9 @@ class Health:
                     self._way = way
                     return True
         except Transient as error:
-            log.warning("health_probe_failed", error=str(error))
+            if str(error) != self._failure:
+                log.warning("health_probe_failed", error=str(error))
+            self._failure = str(error)
             return None
         return False
 

@@ -24,9 +24,10 @@ from supervisor.core.formats.rtnetlink_requests import (
     raise_link,
     remove_address,
     set_mac,
+    set_mode,
     show_link,
 )
-from supervisor.core.model import Address, IfIndex, Link, Route
+from supervisor.core.model import Address, IfIndex, Link, MacvlanMode, Route
 
 INET, INET6, BRIDGE = 2, 10, 7
 NOW_S = 1000.0
@@ -100,7 +101,8 @@ def test_macvtap_is_parsed() -> None:
         attribute(5, u32(4)),
         attribute(18 | 0x8000, info),  # NLA_F_NESTED
     )
-    assert parse_link(payload) == Link(IfIndex(5), "vtap110002", "02:42:ac:11:00:02", 1400, True, True, "macvtap", 4)
+    made = Link(IfIndex(5), "vtap110002", "02:42:ac:11:00:02", 1400, True, True, "macvtap", 4, mode=MacvlanMode(4))
+    assert parse_link(payload) == made
 
 
 def test_loopback_with_few_attributes_is_parsed() -> None:
@@ -277,6 +279,12 @@ def test_requests_of_a_takeover() -> None:
     assert removed == (21, 0x5, 2, struct.pack("=BBBBI", 2, 24, 0, 0, 9) + attribute(2, ip) + attribute(1, ip))
     assert removed_too[3][:8] == struct.pack("=BBBBI", 10, 64, 0, 0, 9)
     assert list(unpack(pack((delete_link(IfIndex(9)),), 4))) == [(17, 0x5, 4, set_link(9, 0))]
+
+
+def test_request_to_set_the_mode_of_a_macvtap() -> None:
+    info = attribute(1, b"macvtap") + attribute(2, attribute(1, u32(1)))
+    (changed,) = unpack(pack((set_mode("t", MacvlanMode(1)),), 1))
+    assert changed == (16, 0x5, 1, set_link(0, 0, attribute(3, b"t\0"), attribute(18, info)))
 
 
 def set_link(index: int, flags: int, *attributes: bytes) -> bytes:

@@ -67,15 +67,18 @@ def pack_attribute(kind: int, value: bytes) -> bytes:
 
 def unpack_attributes(data: bytes) -> dict[int, bytes]:
     """Return the values of all attributes by their type."""
-    found: dict[int, bytes] = {}
+    return dict(each_attribute(data))
+
+
+def each_attribute(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield each attribute's type and value. A type may come more than once."""
     offset = 0
     while offset + _ATTRIBUTE.size <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, offset)
         if length < _ATTRIBUTE.size:
-            break
-        found[kind & _TYPE_BITS] = data[offset + _ATTRIBUTE.size : offset + length]
+            return
+        yield kind & _TYPE_BITS, data[offset + _ATTRIBUTE.size : offset + length]
         offset += _aligned(length)
-    return found
 
 
 def _aligned(length: int) -> int:

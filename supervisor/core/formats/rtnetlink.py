@@ -14,6 +14,7 @@ from enum import IntEnum
 from functools import lru_cache
 
 from supervisor.core.attach.lifetimes import FOREVER_S, Lifetime
+from supervisor.core.formats.macvlan import parse_mode
 from supervisor.core.formats.netlink import NLM_F_DUMP, Request, pack_attribute, unpack_attributes
 from supervisor.core.model import Address, IfIndex, Link, Route
 
@@ -25,11 +26,12 @@ _IFA_CACHE = struct.Struct("=II8x")  # struct ifa_cacheinfo: preferred and valid
 _RTA_CACHE = struct.Struct("=8xi20x")  # struct rta_cacheinfo: expires, in ticks, between members that are not used
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_LINKINFO, _IFLA_LINK_NETNSID = 1, 3, 4, 5, 18, 37
-_IFLA_INFO_KIND = 1
+_IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_CACHEINFO, _IFA_FLAGS = 1, 2, 4, 6, 8
 _IFA_F_PERMANENT = 0x80
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_CACHEINFO, _RTA_TABLE = 1, 4, 5, 6, 7, 12, 15
 _TICKS_A_SECOND = 100  # USER_HZ, asm-generic/param.h; the same on x86-64 and arm64
+_WITH_MODE = ("macvlan", "macvtap")
 _IFF_UP = 0x1  # linux/if.h
 _ARPHRD_ETHER = 1
 _RT_TABLE_LOCAL, _RTPROT_KERNEL = 255, 2
@@ -74,6 +76,7 @@ def parse_link(payload: bytes) -> Link:
     _, hardware, index, flags, _ = IFINFOMSG.unpack_from(payload)
     found = unpack_attributes(payload[IFINFOMSG.size :])
     info = unpack_attributes(found.get(_IFLA_LINKINFO, b""))
+    kind = _text(info.get(_IFLA_INFO_KIND))
     return Link(
         index=IfIndex(index),
         name=_text(found.get(_IFLA_IFNAME)),
@@ -81,9 +84,10 @@ def parse_link(payload: bytes) -> Link:
         mtu=_number(found.get(_IFLA_MTU)) or 0,
         up=bool(flags & _IFF_UP),
         ethernet=hardware == _ARPHRD_ETHER,
-        kind=_text(info.get(_IFLA_INFO_KIND)),
+        kind=kind,
         parent=_number(found.get(_IFLA_LINK)),
         parent_netns=_number(found.get(_IFLA_LINK_NETNSID)),
+        mode=parse_mode(unpack_attributes(info.get(_IFLA_INFO_DATA, b""))) if kind in _WITH_MODE else None,
     )
 
 

@@ -7,14 +7,14 @@ namespace, which takes ten times as long as the rest of an attach.
 import ipaddress
 import struct
 
+from supervisor.core.formats.macvlan import IN_BRIDGE, pack_mode
 from supervisor.core.formats.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, Request, pack_attribute
 from supervisor.core.formats.rtnetlink import ADDRESS_FAMILIES, IFADDRMSG, IFINFOMSG, SKIP_STATISTICS
-from supervisor.core.model import Address, IfIndex
+from supervisor.core.model import Address, IfIndex, MacvlanMode
 
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_DELADDR = 16, 17, 18, 21
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_LINKINFO, _IFLA_AF_SPEC = 1, 3, 4, 5, 18, 26
 _IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
-_IFLA_MACVLAN_MODE, _MACVLAN_MODE_BRIDGE = 1, 4
 _IFLA_INET6_ADDR_GEN_MODE, _IN6_ADDR_GEN_MODE_NONE = 8, 1
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _IFF_UP, _IFF_ALLMULTI = 0x1, 0x200  # linux/if.h
@@ -22,21 +22,29 @@ _U32 = struct.Struct("=I")
 
 
 def create_macvlan(kind: str, name: str, parent: IfIndex, mtu: int, *, mac: str = "", index: int = 0) -> Request:
-    """Create a macvtap or macvlan in bridge mode that lets all multicast through.
+    """Create a macvtap or macvlan in bridge mode, which lets all multicast through.
 
     Without a `mac` the kernel chooses one at random, without an `index` the next free one.
     """
-    mode = pack_attribute(_IFLA_MACVLAN_MODE, _U32.pack(_MACVLAN_MODE_BRIDGE))
-    info = pack_attribute(_IFLA_INFO_KIND, kind.encode()) + pack_attribute(_IFLA_INFO_DATA, mode)
     body = (
         IFINFOMSG.pack(0, 0, index, _IFF_ALLMULTI, _IFF_ALLMULTI)
         + pack_attribute(_IFLA_IFNAME, name.encode() + b"\0")
         + pack_attribute(_IFLA_LINK, _U32.pack(parent))
         + pack_attribute(_IFLA_MTU, _U32.pack(mtu))
         + (pack_attribute(_IFLA_ADDRESS, _octets(mac)) if mac else b"")
-        + pack_attribute(_IFLA_LINKINFO, info)
+        + _mode_of(kind, IN_BRIDGE)
     )
     return Request(_RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, body)
+
+
+def set_mode(name: str, mode: MacvlanMode) -> Request:
+    """Set the mode of the macvtap of this name. The kernel refuses passthru, which is set when a link is created."""
+    return _set(name, 0, _mode_of("macvtap", mode))
+
+
+def _mode_of(kind: str, mode: MacvlanMode) -> bytes:
+    info = pack_attribute(_IFLA_INFO_KIND, kind.encode()) + pack_attribute(_IFLA_INFO_DATA, pack_mode(mode))
+    return pack_attribute(_IFLA_LINKINFO, info)
 
 
 def forgo_ipv6(link: str | IfIndex) -> Request:
@@ -58,9 +66,9 @@ def set_mac(index: IfIndex, mac: str) -> Request:
     return _set(index, 0, pack_attribute(_IFLA_ADDRESS, _octets(mac)))
 
 
-def delete_link(index: IfIndex) -> Request:
+def delete_link(link: str | IfIndex) -> Request:
     """Delete the link."""
-    return Request(_RTM_DELLINK, NLM_F_ACK, IFINFOMSG.pack(0, 0, index, 0, 0))
+    return Request(_RTM_DELLINK, NLM_F_ACK, _identify(link, 0))
 
 
 def remove_address(index: IfIndex, address: Address) -> Request:
@@ -70,15 +78,19 @@ def remove_address(index: IfIndex, address: Address) -> Request:
     return Request(_RTM_DELADDR, NLM_F_ACK, body + pack_attribute(_IFA_LOCAL, ip) + pack_attribute(_IFA_ADDRESS, ip))
 
 
-def show_link(name: str) -> Request:
-    """Ask for the link of this name, without its statistics."""
-    named = pack_attribute(_IFLA_IFNAME, name.encode() + b"\0")
-    return Request(_RTM_GETLINK, 0, bytes(IFINFOMSG.size) + named + SKIP_STATISTICS)
+def show_link(link: str | IfIndex) -> Request:
+    """Ask for the link, without its statistics."""
+    return Request(_RTM_GETLINK, 0, _identify(link, 0) + SKIP_STATISTICS)
 
 
 def _set(link: str | IfIndex, flags: int, attributes: bytes) -> Request:
+    return Request(_RTM_NEWLINK, NLM_F_ACK, _identify(link, flags) + attributes)
+
+
+def _identify(link: str | IfIndex, flags: int) -> bytes:
+    """Return the begin of a message about a link, by its name or index. `flags`: those to set."""
     index, named = (0, pack_attribute(_IFLA_IFNAME, link.encode() + b"\0")) if isinstance(link, str) else (link, b"")
-    return Request(_RTM_NEWLINK, NLM_F_ACK, IFINFOMSG.pack(0, 0, index, flags, flags) + named + attributes)
+    return IFINFOMSG.pack(0, 0, index, flags, flags) + named
 
 
 def _octets(mac: str) -> bytes:

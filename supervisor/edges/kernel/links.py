@@ -9,11 +9,12 @@ from functools import partial
 
 from supervisor.core.attach.macvtap_parent import interface_of
 from supervisor.core.formats import rtnetlink_requests
+from supervisor.core.formats.macvlan import IN_BRIDGE, PASSTHRU, name_of
 from supervisor.core.formats.netlink import Request
 from supervisor.core.formats.rtnetlink import Kind, ip_version, parse_address, parse_link, parse_route
-from supervisor.core.model import Address, IfIndex, Interface, Link
+from supervisor.core.model import Address, IfIndex, Interface, Link, MacvlanMode
 from supervisor.edges.kernel.netlink_socket import NetlinkSocket, translated
-from supervisor.errors import ContainerGone, Step
+from supervisor.errors import ContainerGone, Permanent, Step, Transient
 
 SIBLING = "vtapask"
 """A macvlan that health probes are sent from. It exists for the time of one probe."""
@@ -95,21 +96,55 @@ class Links:
         return [payload for version, payload in found if version in (0, ip_version(payload))]
 
     def create_macvtap(self, name: str, parent: Interface, mac: str) -> None:
-        """Create a macvtap in bridge mode with the parent's MTU. It is down, so it receives no packets yet.
+        """Create a macvtap with the parent's MTU. It is down, so it receives no packets yet.
 
-        It lets all multicast through, for the guest's IPv6 neighbour discovery.
+        It has the mode of a parent that is a macvlan, else bridge mode. It lets all multicast through, for the guest's
+        IPv6 neighbour discovery. Raises Permanent if the parent is a macvlan in passthru mode.
         """
         create = partial(rtnetlink_requests.create_macvlan, "macvtap", name, parent.index, parent.mtu, mac=mac)
+        # In one piece with the question about the parent: each request may wait for RTNL.
+        show = rtnetlink_requests.show_link(parent.index)
         with translated(Step.MACVTAP, f"create {name} on {parent.name}"):
             try:
-                self._netlink.request(create())
+                shown = self._netlink.request(show, create())
             except FileExistsError:
                 # Before Linux 6.1 macvtap refuses an ifindex that a macvtap of another namespace has.
-                self._netlink.request(create(index=random.choice(_HIGH_IFINDEX)))  # noqa: S311  # any free number will do
+                index = random.choice(_HIGH_IFINDEX)  # noqa: S311  # any free number will do
+                shown = self._netlink.request(show, create(index=index))
+            except OSError as error:
+                self._refuse_passthru(name, parent, error)
+                raise
+            mode = parse_link(shown).mode if shown else None
+            if mode is not None and mode != IN_BRIDGE:
+                self._set_mode(name, mode)
+
+    def _set_mode(self, name: str, mode: MacvlanMode) -> None:
+        """Set the mode of the macvtap that was just created, or delete it."""
+        try:
+            self._netlink.request(rtnetlink_requests.set_mode(name, mode))
+        except OSError:
+            self._netlink.request(rtnetlink_requests.delete_link(name), forgiven=errno.ENODEV)
+            raise
+
+    def _refuse_passthru(self, name: str, parent: Interface, error: OSError) -> None:
+        """Raise Permanent if that is why the kernel refused a macvtap on this interface."""
+        mode = self._mode_of(parent)
+        if mode is not None and mode.number == PASSTHRU:
+            said = f"cannot create {name} on {parent.name}: {parent.name} is a macvlan in passthru mode, which shares"
+            remedy = "use a macvlan network in bridge, private or vepa mode, or set vtapd.enable=false"
+            raise Permanent(f"{said} its parent with no other link", step=Step.MACVTAP, remedy=remedy) from error
+
+    def _mode_of(self, interface: Interface) -> MacvlanMode | None:
+        shown = self._netlink.request(rtnetlink_requests.show_link(interface.index))
+        return parse_link(shown).mode if shown else None
 
     def create_sibling(self, parent: Interface) -> Link:
         """Create a macvlan in bridge mode on this interface, up and without an address, or find the one there is."""
         with translated(Step.HEALTH, f"create {SIBLING}"):
+            mode = self._mode_of(parent) or IN_BRIDGE
+            if mode != IN_BRIDGE:
+                said = f"{parent.name} is a macvlan in {name_of(mode)} mode: no other link in its container reaches it"
+                raise Transient(said, step=Step.HEALTH, remedy="probe it from the host, or set vtapd.ready=console:…")
             with suppress(FileExistsError):
                 create = rtnetlink_requests.create_macvlan("macvlan", SIBLING, parent.index, parent.mtu)
                 self._netlink.request(create)

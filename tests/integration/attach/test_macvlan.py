@@ -138,3 +138,55 @@ def announcer(over: threading.Event) -> Callable[[], None]:
                 router.sendto(message, ("ff02::1", 0, 0, index))
 
     return announce
+
+
+@pytest.fixture
+def second_lan(machine: Machine, containers: Containers) -> Iterator[str]:
+    """The parent of another macvlan network, for any mode."""
+    machine.run("ip", "link", "add", "lan2", "type", "veth", "peer", "name", "lan3")
+    for end in ("lan2", "lan3"):
+        machine.run("ip", "link", "set", end, "up")
+    machine.run("ip", "address", "add", "192.168.91.1/24", "dev", "lan3")
+    try:
+        yield "lan2"
+        containers.remove_all()
+    finally:
+        machine.run("ip", "link", "del", "lan2")
+
+
+def macvlan_network(containers: Containers, parent: str, mode: str) -> str:
+    options = ("-o", f"macvlan_mode={mode}", "--subnet", "192.168.91.0/24", "--gateway", "192.168.91.1")
+    return containers.network("-d", "macvlan", "-o", f"parent={parent}", *options)
+
+
+@pytest.mark.parametrize("mode", ["private", "vepa"])
+def test_macvtap_has_the_mode_of_its_macvlan(vtapd: Daemon, containers: Containers, second_lan: str, mode: str) -> None:
+    """Neither containers of such a network reach each other, nor their guests."""
+    lan = macvlan_network(containers, second_lan, mode)
+    guest, neighbour = containers.serving_guest("--network", lan), containers.run("--network", lan)
+    neighbour.await_attached()
+    assert {each.macvtap().macvtap_mode for each in (guest, neighbour)} == {mode}
+    asked = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 2 {guest.address} 80"
+    assert "Hiya" not in neighbour.exec("sh", "-c", asked, check=False)
+
+
+def test_unanswerable_probe_ends_no_guest(vtapd: Daemon, containers: Containers, second_lan: str) -> None:
+    """The host has no way in, and in private mode no link of the container has one either."""
+    lan = containers.network(
+        *("-d", "macvlan", "-o", f"parent={second_lan}", "-o", "macvlan_mode=private", "--subnet", "192.168.92.0/24")
+    )
+    guest = containers.guest("--network", lan, alive=f"tcp:80,{QUICK}")
+    vtapd.await_state(guest.name, "running")
+    qemu = guest.qemu()
+    eventually(lambda: "private mode" in vtapd.log_tail(), "the reason is logged", PATIENCE_S)
+    holds_for(lambda: guest.qemu() == qemu, "it runs on", 2.0)
+    assert vtapd.log_tail(100).count("health_probe_failed") == 1
+
+
+def test_passthru_macvlan_is_refused_with_the_reason(vtapd: Daemon, containers: Containers, second_lan: str) -> None:
+    container = containers.run("--network", macvlan_network(containers, second_lan, "passthru"))
+    before = network(container.pid)
+    said = "eth0 is a macvlan in passthru mode"
+    eventually(lambda: said in vtapd.command("inspect", container.name).stdout, "it is refused", PATIENCE_S)
+    assert network(container.pid) == before
+    assert not any(link.macvtap_mode for link in container.links().values())
