@@ -78,7 +78,7 @@ class ControlRoutes:
     async def _inspect(self, request: web.Request) -> web.Response:
         worker = self._worker(request)
         live = worker.container.live
-        return web.json_response(details(worker.status(), live.pending() if live is not None else None))
+        return web.json_response(details(worker.observe_status(), live.pending() if live is not None else None))
 
     async def _operate(self, request: web.Request) -> web.Response:
         worker = self._worker(request)

@@ -107,6 +107,17 @@ class PlanExecutor:
         entries = [(each.interface, record.tap_of(each.interface.name) if record else None) for each in seen.interfaces]
         return tuple(entry.original if entry and entry.original else interface for interface, entry in entries)
 
+    def look(self) -> Seen | None:
+        """Return what is there now, routes included, or what was seen last if it cannot be observed now."""
+        if self._attachment is None:
+            return self.seen
+        try:
+            record = self._record.of(self._incarnation)
+            return self._with_guest(self._attachment.observe(self._link, record, with_routes=True))
+        except (Transient, Permanent, OSError) as error:
+            log.debug("not_observed", error=str(error))
+            return self.seen
+
     def _note_attached(self, seen: Seen) -> bool:
         if not is_attached(seen, self._record.of(self._incarnation)):
             return False

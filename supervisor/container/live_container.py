@@ -5,6 +5,7 @@ What is done to it is on record before it is done. A later daemon goes on from t
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 
 import anyio.abc
 import structlog
@@ -90,6 +91,10 @@ class LiveContainer:
             device_rule_note=self.executor.device_rule_note,
             guest=self._guest_status(),
         )
+
+    def observe_status(self, error: VtapdError | None) -> ContainerStatus:
+        """Return what is known of it, and what the kernel shows at this moment."""
+        return replace(self.status(error), seen=self.executor.look())
 
     def _guest_status(self) -> GuestStatus | None:
         plan, session = self.guest.plan, self.guest.session

@@ -68,6 +68,10 @@ class TrackedContainer:
             return ContainerStatus(id=self.id, name=self.name, error=self.error)
         return self.live.status(self.error)
 
+    def observe_status(self) -> ContainerStatus:
+        """Return what is known of it, and what the kernel shows at this moment."""
+        return self.live.observe_status(self.error) if self.live is not None else self.status()
+
     def note_event(self, event: Event) -> None:
         """Note what only the event itself says: the time of a start, and a signal."""
         if event.action == "start":

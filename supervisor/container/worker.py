@@ -45,6 +45,10 @@ class Worker:
         """Return what is known of the container now."""
         return self.container.status()
 
+    def observe_status(self) -> ContainerStatus:
+        """Return what is known of the container, and what the kernel shows at this moment."""
+        return self.container.observe_status()
+
     def mark(self, event: Event | None = None, *, inspect: bool = False) -> None:
         """Something may have changed: ask for a pass. With an event or `inspect`, it asks Docker first."""
         if inspect or event is not None:

@@ -39,6 +39,8 @@ def test_attach_does_not_wait_for_docker(daemon: Daemon, containers: Containers,
     assert_attached(container)
     view = daemon.inspect(container.name)
     assert (view.state, view.name) == ("attached", container.name)
+    (eth0,) = view.interfaces
+    assert (eth0.gateway, eth0.mac) == (container.endpoint.gateway, container.endpoint.mac)
     proxy.hangs = False
     eventually(
         lambda: is_confirmed(proxy, container), "the container is inspected when Docker answers again", CONFIRMED_S

@@ -6,6 +6,7 @@ import pytest
 
 from tests.harness.containers import Containers
 from tests.harness.daemon import Daemon
+from tests.harness.processes import run
 from tests.harness.views import InspectView, PsView, parse_inspect, parse_ps
 from tests.harness.waiting import CommandFailed, eventually
 
@@ -35,6 +36,18 @@ def test_inspect_of_a_plain_container(vtapd: Daemon, containers: Containers) -> 
     assert (eth0.tap.device, eth0.tap.rule) == (container.tap_device(), True)
     assert view.cgroup
     assert container.id in view.cgroup
+
+
+def test_inspect_shows_the_kernel_as_it_is_now(vtapd: Daemon, containers: Containers) -> None:
+    """Neither an event nor a check comes between the change and the question."""
+    container = containers.run().await_attached()
+    vtapd.await_state(container.name, "attached")
+    entered = ["nsenter", f"--net=/proc/{container.pid}/ns/net", "ip"]
+    run([*entered, "address", "add", "10.77.0.1/24", "dev", "eth0"])
+    run([*entered, "route", "delete", "default"])
+    (eth0,) = vtapd.inspect(container.name).interfaces
+    assert "10.77.0.1/24" in eth0.addresses
+    assert eth0.gateway is None
 
 
 def test_inspect_of_a_guest(vtapd: Daemon, containers: Containers) -> None:
