@@ -231,6 +231,7 @@ class TestRecord:
             guest = ended(Exit("guest-exit", number + 1), ALWAYS, guest=guest)
         assert [exit.code for exit in guest.exits] == list(range(6, MAX_EXITS + 6))
         assert guest.exit_counts == {"guest-exit": MAX_EXITS + 5}
+        assert guest.exit_count == MAX_EXITS + 5
 
     def test_thousand_crashes_keep_the_curve_and_a_small_record(self) -> None:
         """Each delay lies on the curve, within the jitter; after the last step it stays the same."""
