@@ -99,7 +99,7 @@ def _guest(status: ContainerStatus, guest: GuestStatus, pending: tuple[Pending, 
     return {
         "kind": guest.kind,
         "kind_because": guest.because,
-        "notes": list(record.process.notes) if record.process else [],
+        "notes": [*(record.process.notes if record.process else ()), *_notes_on_console(guest)],
         "kernel": spec.kernel,
         "initrd": spec.initrd,
         "args": spec.args,
@@ -115,6 +115,7 @@ def _guest(status: ContainerStatus, guest: GuestStatus, pending: tuple[Pending, 
         "alive": str(spec.alive) if spec.alive else "off",
         "state": status.state,
         "pid": qemu.pid if qemu else None,
+        "console_dropped_bytes": guest.console_dropped_bytes,
         "started_at_boottime_s": qemu.spawned_at_s if qemu else None,
         "restarts": record.restarts,
         "last_exit": _exit(record.exits[-1]) if record.exits else None,
@@ -122,6 +123,12 @@ def _guest(status: ContainerStatus, guest: GuestStatus, pending: tuple[Pending, 
         "pending": _pending(pending),
         "command": list(record.process.command) if record.process else [],
     }
+
+
+def _notes_on_console(guest: GuestStatus) -> list[str]:
+    missing = guest.console_dropped_bytes
+    why = "the log was not read in time: see which log driver or `docker attach` does not read"
+    return [f"{missing} bytes of its console are missing in the container's log, because {why}."] if missing else []
 
 
 def _pending(found: tuple[Pending, ...] | None) -> list[PendingShape] | None:

@@ -9,6 +9,7 @@ from supervisor.core.guest.console_scanner import ConsoleScanner
 from supervisor.core.kinds.kind import ConsolePattern
 from supervisor.edges.qemu import serial
 from supervisor.guest.console_hub import ConsoleHub
+from supervisor.guest.console_log import ConsoleLog
 from supervisor.guest.health import Health
 from supervisor.guest.qemu_process import RunningQemu
 
@@ -21,6 +22,7 @@ class ConsoleFeed:
         qemu: RunningQemu,
         patterns: Iterable[ConsolePattern],
         hub: ConsoleHub,
+        log: ConsoleLog,
         health: Health | None,
         read_past_output: Callable[[], Awaitable[bytes]] | None,
     ) -> None:
@@ -30,6 +32,7 @@ class ConsoleFeed:
         self._qemu = qemu
         self._patterns = tuple(patterns)
         self._hub = hub
+        self.log = log
         self._health = health
         self._read_past_output = read_past_output
         self.scanner = ConsoleScanner(self._patterns)
@@ -38,6 +41,7 @@ class ConsoleFeed:
         """Read until QEMU has exited. End the QEMU of a guest that printed its last line: it halts and never exits."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._read, tasks)
+            tasks.start_soon(self.log.run)
             if self._read_past_output is not None:  # after reading has begun, so that no output is missed between
                 tasks.start_soon(self._scan_past, self._read_past_output)
 
@@ -53,6 +57,7 @@ class ConsoleFeed:
 
     def _take(self, output: bytes, tasks: anyio.abc.TaskGroup) -> None:
         self._hub.publish(output)
+        self.log.note_printed(len(output))
         if self._health is not None:
             self._health.feed(output)
         if self.scanner.feed(output):

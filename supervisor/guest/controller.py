@@ -23,6 +23,7 @@ from supervisor.edges.qemu import serial
 from supervisor.errors import Permanent, Transient
 from supervisor.guest.console_feed import ConsoleFeed
 from supervisor.guest.console_hub import CloseReason, ConsoleHub
+from supervisor.guest.console_log import ConsoleLog
 from supervisor.guest.context import GuestContext
 from supervisor.guest.docker_log import read_past_output
 from supervisor.guest.guest_plan import GuestPlan
@@ -54,6 +55,8 @@ class GuestController:
         self._context = context
         self._tasks = tasks
         self.console_hub = ConsoleHub()
+        self.console_dropped_bytes = 0
+        """What the container's log did not take in time, of all its guests since this daemon started."""
         self._owner = owner
         self._incarnation = incarnation
         self._paths = paths
@@ -197,6 +200,9 @@ class GuestController:
             self._taps.close()
         self._write(ended)
 
+    def _note_dropped(self, count: int) -> None:
+        self.console_dropped_bytes += count
+
     def _health(self, record: ProcessRecord, handles: ContainerHandles) -> Health | None:
         """Return the health check of this guest, or None if it asks for none."""
         assert self.plan is not None
@@ -218,6 +224,7 @@ class GuestController:
         kind, hang_after_s = self.plan.kind, self._context.config.guest.hang_after
         health = self._health(qemu.record, handles)
         monitor = QmpMonitor(short_id(container.id), self._paths.qmp, handles.cgroup, hang_after_s)
-        console = ConsoleFeed(qemu, kind.console, self.console_hub, health, read_past_output)
+        console_log = ConsoleLog(qemu.process.pid, hang_after_s, self._note_dropped)
+        console = ConsoleFeed(qemu, kind.console, self.console_hub, console_log, health, read_past_output)
         self.session = GuestSession(handles, kind, qemu, monitor, console, health, self._mark)
         self._tasks.start_soon(self.session.run)

@@ -20,7 +20,7 @@ from supervisor.edges import threads, unix_sockets
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import cgroups, netns, process, vhost
 from supervisor.edges.kernel.process import Process
-from supervisor.edges.qemu import serial, spawn
+from supervisor.edges.qemu import container_log, serial, spawn
 from supervisor.edges.qemu.boot_folder import BootFolder
 from supervisor.errors import Step, Transient
 from supervisor.guest.boot_files import gather_boot_files, open_disks, own
@@ -87,7 +87,7 @@ async def _prepare(context: GuestContext, start: Launch, accel: str, opened: Exi
     boot = plan.kind.boot(plan.boot_request(network, disks))
     limit = context.config.limits.kernel
     boot_disk, modules = await gather_boot_files(opened, folder, root, plan.spec, plan.kind, boot, limit)
-    log = serial.open_log(start.container.pid)
+    log = container_log.open_log(start.container.pid)
     if log is not None:
         own(opened, log)
     descriptors = qemu_argv.Descriptors(

@@ -152,7 +152,10 @@ class GuestSession:
             return
         await self._monitor.answered.wait()
         try:
-            unanswered = await self._health.run(self._note_ready, is_ready=self.record.ready_at_s is not None)
+            while True:
+                unanswered = await self._health.run(self._note_ready, is_ready=self.record.ready_at_s is not None)
+                if unanswered is None or not self._console.log.has_delayed_guest:
+                    break
         except Permanent as error:
             log.error("health_probe_failed", error=str(error))  # a fault of this daemon, not of the guest
             return

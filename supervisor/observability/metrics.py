@@ -49,6 +49,7 @@ class GuestSample:
     restarts: int
     exits: dict[str, int]
     backoff_s: float
+    console_dropped_bytes: int
     observe_usage: Callable[[], Usage]
     """Asks the kernel; from any thread."""
 
@@ -139,13 +140,19 @@ def _lives(samples: Sequence[GuestSample]) -> Iterator[Metric]:
         "Time until the guest is started again; 0 if no start is due.",
         labels=["container"],
     )
+    dropped = CounterMetricFamily(
+        "vtapd_guest_console_dropped_bytes",
+        "Console output that the container's log did not take in time.",
+        labels=["container"],
+    )
     for sample in samples:
         up.add_metric([sample.container, sample.guest], sample.up)
         restarts.add_metric([sample.container], sample.restarts)
         backoff.add_metric([sample.container], sample.backoff_s)
+        dropped.add_metric([sample.container], sample.console_dropped_bytes)
         for reason, count in sample.exits.items():
             exits.add_metric([sample.container, reason], count)
-    yield from (up, restarts, exits, backoff)
+    yield from (up, restarts, exits, backoff, dropped)
 
 
 def _processes(usages: Usages) -> Iterator[Metric]:

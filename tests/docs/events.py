@@ -43,6 +43,8 @@ SENTENCES = {
     "guest_started": "QEMU was started.",
     "guest_stop_ordered": "An operator stopped the guest.",
     "health_probe_failed": "A health check could not be made. This does not count against the guest.",
+    "log_not_read": "The container's log is not read. Output of its guest is dropped instead of stopping the guest.",
+    "log_read_again": "The container's log is read again. `dropped_bytes` are missing in it.",
     "record_not_read": "A record in the run-time folder could not be read; it is tried again.",
     "record_rebuilt": "A record was unreadable and was built again from what the kernel shows.",
     "record_unreadable": "A record in the run-time folder is damaged.",

@@ -102,7 +102,7 @@ class GuestShape(TypedDict):
     kind_because: str
     """Why it is of this kind."""
     notes: list[str]
-    """What could not be passed to the guest, and other remarks on this start."""
+    """What could not be passed to the guest, and other remarks on it."""
     kernel: str
     """As `vtapd.kernel` has it."""
     initrd: str | None
@@ -133,6 +133,8 @@ class GuestShape(TypedDict):
     """The same as the container's state."""
     pid: int | None
     """The process id of QEMU."""
+    console_dropped_bytes: int
+    """Console output that is missing in the container's log, because the log was not read, since the daemon started."""
     started_at_boottime_s: float | None
     """When QEMU was started, in seconds since the machine's boot."""
     restarts: int

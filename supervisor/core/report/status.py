@@ -23,6 +23,8 @@ class GuestStatus:
     """The QEMU that runs; None if none does."""
     booted: bool = False
     """That QEMU has answered on QMP."""
+    console_dropped_bytes: int = 0
+    """Console output that the container's log did not take in time, in this run of the container."""
 
     @property
     def is_up(self) -> bool:

@@ -1,8 +1,7 @@
-"""A guest's serial console: the log that QEMU writes it to, and the connection by which the daemon reads and types."""
+"""A guest's serial console: the connection by which the daemon reads and types."""
 
 import os
 import socket
-import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -20,32 +19,6 @@ _GATHER_S = 0.002
 _SO_SNDBUFFORCE = 32  # asm-generic/socket.h
 _ROOM_BYTES = 8 << 20
 """The kernel doubles it, and counts some 770 bytes for a message of one byte: more than 20000 messages fit."""
-_PTS_MAJORS = range(136, 144)  # Documentation/admin-guide/devices.txt: Unix98 PTY slaves
-
-
-def open_log(pid: Pid) -> int | None:
-    """Open the container's standard output for writing. Return None if no log driver reads it.
-
-    The caller owns the descriptor. Only a pipe or a terminal is opened: the container decides what /proc/<pid>/fd/1 is,
-    and opening some devices has side effects.
-    """
-    try:
-        pinned = os.open(f"/proc/{pid}/fd/1", os.O_PATH | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        status = os.fstat(pinned)
-        terminal = stat.S_ISCHR(status.st_mode) and os.major(status.st_rdev) in _PTS_MAJORS
-        if not (terminal or stat.S_ISFIFO(status.st_mode)):
-            return None
-        # O_NONBLOCK: opening a FIFO without a reader fails with ENXIO instead of waiting.
-        log = os.open(f"/proc/self/fd/{pinned}", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
-        os.set_blocking(log, True)
-        return log
-    except OSError:
-        return None
-    finally:
-        os.close(pinned)
 
 
 class Console:
