@@ -198,8 +198,8 @@ class LiveContainer:
             return
         if self.intent.stopping or self.intent.guest_stopped_by_operator or self._ending:
             return
-        if record.exits[-1].reason in NOT_CRASHES:
-            return
+        if record.exits[-1].reason in NOT_CRASHES or record.exits[-1].never_ran:
+            return  # a guest that never ran is not done
         self._ending = True
         log.info("container_stopping", because="its guest is done")
         self._tasks.start_soon(self._stop_container)

@@ -110,7 +110,8 @@ def _cannot(status: ContainerStatus, verb: str, why: str, remedy: str) -> VtapdE
 
 
 def _start_is_decided(status: ContainerStatus, incarnation: Incarnation | None, ended: int) -> bool:
-    """Whether it runs, has ended again, or cannot be started."""
-    if status.incarnation != incarnation or status.error is not None or status.guest_record.done is not None:
+    """Whether it runs, has ended again, or cannot be started. A QEMU that ended before its guest ran is tried again."""
+    record = status.guest_record
+    if status.incarnation != incarnation or status.error is not None or record.done is not None:
         return True
-    return status.guest_record.exit_count > ended or status.state in _UP
+    return status.state in _UP or (record.exit_count > ended and not record.exits[-1].never_ran)

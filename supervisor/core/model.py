@@ -280,6 +280,8 @@ class Exit:
     uptime_s: float = 0.0
     delay_s: float | None = None
     """The delay before the next start; None if there was no next start."""
+    never_ran: bool = False
+    """QEMU ended before the guest's first instruction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +297,8 @@ class GuestRecord:
     """When the next start is due, in seconds since boot."""
     done: str | None = None
     """`exited` or `failed` once the guest will not be started again."""
+    failure: str = ""
+    """Why no start can succeed, for people; empty if one may."""
     exits: tuple[Exit, ...] = ()
     """The last few exits, the oldest first."""
     exit_counts: dict[str, int] = field(default_factory=dict, hash=False)

@@ -29,6 +29,8 @@ class ConsoleFeed:
         """`read_past_output` returns what an adopted guest printed before this daemon read its console."""
         self.ended = anyio.Event()
         """Set once all output is read."""
+        self.has_printed = False
+        """Whether the guest has printed anything since this daemon reads its console."""
         self._qemu = qemu
         self._patterns = tuple(patterns)
         self._hub = hub
@@ -56,6 +58,7 @@ class ConsoleFeed:
         self.ended.set()
 
     def _take(self, output: bytes, tasks: anyio.abc.TaskGroup) -> None:
+        self.has_printed = True
         self._hub.publish(output)
         self.log.note_printed(len(output))
         if self._health is not None:

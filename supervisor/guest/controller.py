@@ -20,7 +20,7 @@ from supervisor.core.model import Container, ContainerHandles, GuestRecord, Inca
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import process
 from supervisor.edges.qemu import serial
-from supervisor.errors import Permanent, Transient
+from supervisor.errors import Permanent, Step, Transient
 from supervisor.guest.console_feed import ConsoleFeed
 from supervisor.guest.console_hub import CloseReason, ConsoleHub
 from supervisor.guest.console_log import ConsoleLog
@@ -173,7 +173,7 @@ class GuestController:
     def fail(self, error: Permanent) -> None:
         """Record that the guest cannot be started until an operator acts."""
         log.error("guest_failed", step=error.step, error=str(error))
-        self._write(replace(self.record, process=None, done="failed"))
+        self._write(replace(self.record, process=None, done="failed", failure=str(error)))
 
     def close(self, reason: CloseReason) -> None:
         """Close the taps' descriptors and disconnect all who watch the console."""
@@ -195,6 +195,8 @@ class GuestController:
             uptime_s=last.uptime_s,
             restart_in_s=last.delay_s,
         )
+        if ended.failure:
+            log.error("guest_failed", step=Step.START, error=ended.failure)
         self.console_hub.announce(describe_end(last))
         if ended.done is not None:
             self._taps.close()

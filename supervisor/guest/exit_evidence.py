@@ -23,9 +23,19 @@ class ExitObserver:
         self._oom_kills = cgroups.observe_oom_kills(handles.cgroup)
 
     async def gather(
-        self, process: Process, status: int | None, asked: str | None, monitor: QmpMonitor, scanner: ConsoleScanner
+        self,
+        process: Process,
+        status: int | None,
+        asked: str | None,
+        monitor: QmpMonitor,
+        scanner: ConsoleScanner,
+        *,
+        ran: bool,
     ) -> Evidence:
-        """Return the evidence about a QEMU that has exited. `asked`: the reason for which this daemon ended it."""
+        """Return the evidence about a QEMU that has exited. `asked`: the reason for which this daemon ended it.
+
+        `ran`: whether its guest may have run.
+        """
         gone = observe_incarnation(self._init) is None
         oom = cgroups.observe_oom_kills(self._cgroup) > self._oom_kills
         if status == -signal.SIGKILL and not (gone or oom or asked or scanner.ended):
@@ -43,4 +53,5 @@ class ExitObserver:
             container_gone=gone,
             complaint=complaint,
             detail=scanner.last_line or complaint,
+            ran=ran or monitor.shutdown_reason is not None,
         )

@@ -89,7 +89,8 @@ class GuestSession:
                         last.start_soon(self._console.ended.wait)
                 tasks.cancel_scope.cancel()
             scanner = self._console.scanner
-            self.evidence = await self._exit.gather(self._process, status, self._asked, self._monitor, scanner)
+            ran = self.running_at_s is not None or self._console.has_printed
+            self.evidence = await self._exit.gather(self._process, status, self._asked, self._monitor, scanner, ran=ran)
         finally:
             self._qemu.close()
         self._ended.set()

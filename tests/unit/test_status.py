@@ -72,6 +72,11 @@ OPERATOR = "an operator stopped its guest; start it again: vtapd start"
         (recorded(replace(ATTACHED, guest=BOOTED), GuestRecord(), held=True), None),
         (recorded(SERVES, GuestRecord(done="exited", exits=(CRASH,))), None),
         (recorded(SERVES, GuestRecord(done="failed")), None),
+        (recorded(SERVES, GuestRecord(done="failed", failure="QEMU says no", exits=(CRASH,))), "QEMU says no"),
+        (
+            recorded(SERVES, GuestRecord(exits=(Exit("qemu-exit", 1, "it is locked", never_ran=True),))),
+            "QEMU did not start its guest, and is tried again: it is locked",
+        ),
         (replace(SERVES, stopping=True), SIGNALLED),
         (replace(ATTACHED, guest=BOOTED, stopping=True), None),
         (recorded(ATTACHED, GuestRecord(done="failed", exits=(CRASH,))), None),

@@ -4,6 +4,7 @@ import signal
 from dataclasses import dataclass, replace
 
 from supervisor.core.backoff import Backoff
+from supervisor.core.guest.failed_starts import cannot_succeed, is_of_a_start, why_failed
 from supervisor.core.guest.spec import RestartPolicy
 from supervisor.core.kinds.kind import GuestKind, Verdict
 from supervisor.core.model import Exit, GuestRecord, ProcessRecord
@@ -74,12 +75,15 @@ class Evidence:
     """What QEMU wrote to standard error. After an error of QEMU, the exit status is not the guest's."""
     detail: str = ""
     """A line of QEMU, or of the guest's console."""
+    ran: bool = True
+    """Whether the guest may have run: QEMU answered, or something was printed."""
 
 
 def classify(evidence: Evidence, kind: GuestKind) -> Exit:
     """Return the reason of this exit. What caused it has priority over how it appeared."""
     reason, code = _reason(evidence, kind)
-    return Exit(reason, code, evidence.detail)
+    by_itself = reason in ("qemu-exit", "qemu-signal") and is_of_a_start(evidence.complaint, evidence.status)
+    return Exit(reason, code, evidence.detail, never_ran=by_itself and not evidence.ran)
 
 
 def _reason(evidence: Evidence, kind: GuestKind) -> tuple[str, int | None]:
@@ -124,13 +128,14 @@ def is_clean(exit: Exit) -> bool:
 
 def started_by_operator(guest: GuestRecord) -> GuestRecord:
     """Return the record for a start by an operator: it is due at once, and the restart curve begins again."""
-    return replace(guest, done=None, crashes=0, not_before_s=0.0)
+    return replace(guest, done=None, failure="", crashes=0, not_before_s=0.0)
 
 
 def after_start(guest: GuestRecord, process: ProcessRecord) -> GuestRecord:
     """Return the record after a start of QEMU."""
     started_before = bool(guest.exits)
-    return replace(guest, process=process, restarts=guest.restarts + started_before, not_before_s=0.0, done=None)
+    restarts = guest.restarts + started_before
+    return replace(guest, process=process, restarts=restarts, not_before_s=0.0, done=None, failure="")
 
 
 def after_end(
@@ -143,7 +148,8 @@ def after_end(
     uptime_s = now_s - guest.process.spawned_at_s if guest.process else 0.0
     crashed = not is_clean(exit) and exit.reason not in NOT_CRASHES
     before = 0 if uptime_s >= curve.reset_after_s else guest.crashes
-    starts_again = _starts_again(policy, exit, before, crashed)
+    hopeless = crashed and cannot_succeed(guest.exits, exit, before + 1)
+    starts_again = _starts_again(policy, exit, before, crashed) and not hopeless
     # Under `always` a clean exit has the delay of a crash: a guest that exits at once must not restart in a busy loop.
     crashes = before + 1 if crashed or starts_again else 0
     delay_s = curve.delay_s(crashes, chance) if starts_again else None
@@ -155,6 +161,7 @@ def after_end(
         crashes=crashes,
         not_before_s=0.0 if delay_s is None else now_s + delay_s,
         done=None if starts_again else ("failed" if crashed else "exited"),
+        failure=why_failed(exit) if hopeless else "",
         exits=(*guest.exits, ended)[-MAX_EXITS:],
         exit_counts=counts,
     )

@@ -125,6 +125,10 @@ def reason_of(status: ContainerStatus) -> str | None:
     if status.guest is not None and status.qemu is None and status.stopping:
         return "Docker sent the container its stop signal; if it runs on, its guest starts again; at once: vtapd start"
     guest, record = status.guest, status.guest_record
+    if record.done == "failed" and record.failure:
+        return record.failure
+    if record.done is None and record.exits and record.exits[-1].never_ran and status.qemu is None:
+        return f"QEMU did not start its guest, and is tried again: {record.exits[-1].detail}"
     if record.done == "failed" and record.exits and guest is not None:
         last = record.exits[-1]
         return f"its guest ended ({last.reason}), and vtapd.restart={guest.spec.restart} allows no further start"

@@ -168,7 +168,8 @@ def test_thousand_crashes_leak_nothing(
     assert daemon.log_file.stat().st_size < MOST_LOG_BYTES_A_CRASH * counted["guest_exited"]
     ends = [line for line in lines if line["event"] == "guest_exited"]
     assert {(end["reason"], end["code"]) for end in ends} == {("qemu-exit", 3)}
-    assert {end["detail"] for end in ends} == {"This QEMU will not do, and says so at length."}
+    details = {"The guest has run.", "This QEMU will not do, and says so at length."}
+    assert {end["detail"] for end in ends} <= details
     delays_of = {
         guest: [float(str(end["restart_in_s"])) for end in ends if end["container"] == guest.name] for guest in guests
     }

@@ -1,0 +1,50 @@
+"""Starts that cannot succeed: refused by name before anything is touched, or given up with the network given back."""
+
+from tests.harness.containers import Container, Containers
+from tests.harness.daemon import Daemon
+from tests.harness.machine import Machine
+from tests.harness.observe import network, qemus_of
+from tests.harness.processes import run
+from tests.harness.waiting import eventually, holds_for
+
+TRIES = 3
+KERNEL = {"vtapd.kernel": "/hello.bin"}
+
+
+def qcow2(machine: Machine, *, feature: bool) -> bytes:
+    """Return a disk, which with `feature` has an incompatible feature that no QEMU knows (docs/interop/qcow2.txt)."""
+    made = machine.home / "made.qcow2"
+    run(["qemu-img", "create", "-q", "-f", "qcow2", str(made), "1M"])
+    content = made.read_bytes()
+    return content[:72] + b"\x80" + content[73:] if feature else content
+
+
+def has_its_address(container: Container) -> bool:
+    return any(address.startswith(container.address) for address in network(container.pid).addresses)
+
+
+def test_disk_that_qemu_refuses(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+    """The container runs on with its own network. An operator's order has it tried as often again."""
+    container = containers.create(labels={**KERNEL, "vtapd.disk.0": "/disk,format=qcow2", "vtapd.restart": "always"})
+    machine.put(qcow2(machine, feature=True), container.id, "/disk")
+    container.start()
+    message = vtapd.await_state(container.name, "failed").message
+    assert "Unsupported qcow2 feature" in message
+    assert "vtapd start" in message
+    assert vtapd.metrics().exits(container.name, "qemu-exit") == TRIES
+    eventually(lambda: has_its_address(container), "the container has its network back")
+    holds_for(lambda: container.is_running() and not qemus_of(container.id), "no further start", 1.0)
+
+    vtapd.kill()
+    vtapd.start()
+    assert "Unsupported qcow2 feature" in vtapd.await_state(container.name, "failed").message, "the reason was lost"
+    refused = vtapd.command("start", container.name, check=False)
+    assert (refused.returncode, "Unsupported qcow2 feature" in refused.stderr) == (1, True)
+    vtapd.await_state(container.name, "failed")
+    eventually(lambda: has_its_address(container), "the container has its network back")
+    lines = [line for line in vtapd.log_lines() if line.get("container") == container.name]
+    assert [line["event"] for line in lines].count("guest_failed") == 1, "one order, one line"
+
+    machine.put(qcow2(machine, feature=False), container.id, "/disk")
+    vtapd.command("start", container.name)
+    container.await_page()
