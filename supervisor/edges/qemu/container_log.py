@@ -1,8 +1,8 @@
 """The log of a guest's console: the standard output of its container, which Docker reads and QEMU writes to.
 
 A write of QEMU waits as long as the log is not read, and the whole guest waits with it (qemu_chr_write_log in
-chardev/char.c). `ContainerLog` makes room. It opens the log only for a moment at a time: Docker waits for the end of the
-log when a container ends, which comes once no process has it open for writing.
+chardev/char.c). `ContainerLog` makes room. It opens the log only for a moment at a time: Docker waits for the end of
+the log when a container ends, which comes once no process has it open for writing.
 """
 
 import fcntl
