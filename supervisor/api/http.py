@@ -39,12 +39,21 @@ class _Connections:
         self._lifetime_s = lifetime_s
         self._waiting: dict[web.RequestHandler, asyncio.TimerHandle] = {}
         """Connections whose request has not come yet, each with its timer."""
+        self._accepted: set[web.RequestHandler] = set()
+        """Connections that the server may not know yet."""
 
     def admit(self, server: web.Server) -> asyncio.BaseProtocol:
-        if len(server.connections) >= MAX_CONNECTIONS:
+        """Return the protocol of a connection that was just accepted. asyncio accepts many before it serves the first.
+
+        asyncio makes the transport right after this call, and schedules `connection_made`, by which the server learns
+        of the connection. Callbacks run in their order: two rounds of the loop later the server knows it.
+        """
+        if len(self._accepted.union(server.connections)) >= MAX_CONNECTIONS:
             return _Rejection()
         handler = server()
         loop = asyncio.get_running_loop()
+        self._accepted.add(handler)
+        loop.call_soon(loop.call_soon, self._accepted.discard, handler)
         self._waiting[handler] = loop.call_later(HEADER_S, self._end_waiting, handler)
         if self._lifetime_s is not None:
             loop.call_later(self._lifetime_s, end_connection, handler)

@@ -1,6 +1,7 @@
 """Clients of the control socket and of the metrics port."""
 
 import os
+import signal
 import socket
 import stat
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from tests.harness.waiting import eventually
 
 MANY = 300
 MOST = 64
+BACKLOG = 128
 PATIENCE_S = 40.0
 MOST_GROWTH_KIB = 16 << 10
 METRICS = ("127.0.0.1", 9817)
@@ -60,6 +62,23 @@ def test_silent_clients_are_disconnected(vtapd: Daemon, clients: list[socket.soc
     eventually(lambda: all(has_hung_up(each) for each in clients), "the silent rest is disconnected", PATIENCE_S)
     assert vtapd.command("ps").returncode == 0
     assert vtapd.metrics().value("vtapd_docker_connected") == 1
+
+
+@pytest.mark.parametrize("to", ["control", "metrics"])
+def test_connections_are_bounded_while_the_daemon_is_busy(vtapd: Daemon, machine: Machine, to: str) -> None:
+    """The kernel accepts connections meanwhile, and the daemon gets them all at once."""
+    with ExitStack() as owned:
+        os.kill(vtapd.pid, signal.SIGSTOP)
+        try:
+            clients = [
+                owned.enter_context(to_control(vtapd) if to == "control" else to_metrics(machine))
+                for _ in range(BACKLOG)
+            ]
+        finally:
+            os.kill(vtapd.pid, signal.SIGCONT)
+        eventually(lambda: sum(not has_hung_up(each) for each in clients) == MOST, "the others are disconnected")
+        open_files = descriptor_count(vtapd.pid)
+    eventually(lambda: descriptor_count(vtapd.pid) <= open_files - MOST, "the rest is closed with its clients")
 
 
 def test_endless_header_is_disconnected(vtapd: Daemon) -> None:
