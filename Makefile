@@ -156,6 +156,6 @@ need-test:
 need-systemd:
 	@.ci/need python $(SYSTEMD_NEEDS)
 need-deb:
-	@.ci/need system-python dpkg-deb dpkg-shlibdeps go-md2man
+	@.ci/need system-python gcc ld make dpkg-deb dpkg-shlibdeps go-md2man
 need-install:
-	@$(if $(DESTDIR),,.ci/need system-python qemu-system-x86_64 go-md2man)
+	@$(if $(DESTDIR),,.ci/need system-python gcc ld make qemu-system-x86_64 go-md2man)

@@ -9,6 +9,7 @@ import sys
 import click
 
 from supervisor.cli import commands
+from supervisor.cli.build import build
 from supervisor.cli.client import fail, find_socket, first_of
 from supervisor.cli.completion import SHELLS, script_of
 from supervisor.cli.operations import OPERATIONS, command_of
@@ -181,5 +182,5 @@ def completion(shell: str) -> None:
 
 for command in (commands.ps, commands.inspect, *map(command_of, OPERATIONS)):
     main.add_command(command)
-for command in (commands.console, commands.screen, commands.events):
+for command in (commands.console, commands.screen, commands.events, build):
     main.add_command(command)

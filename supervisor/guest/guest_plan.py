@@ -48,18 +48,24 @@ async def examine(
     `interfaces`: the container's, as Docker made them. Raises Rejected if its files cannot be used, or if its kind
     cannot be given its arguments and its network.
     """
-    limit = context.config.limits.kernel
+    plan, disks = await examine_files(root, spec, context.config.limits.kernel)
+    plan.kind.boot(plan.boot_request(expect_network(root, container, spec.address, plan.kind, interfaces), disks))
+    return plan
+
+
+async def examine_files(root: int, spec: GuestSpec, limit_bytes: int) -> tuple[GuestPlan, Disks]:
+    """Read the image and choose the kind. The descriptors of the disks are closed when this returns.
+
+    Raises Rejected if a file cannot be used.
+    """
     with ExitStack() as owned:
-        kernel = own(owned, open_kernel(root, spec, limit))
+        kernel = own(owned, open_kernel(root, spec, limit_bytes))
         if spec.initrd:
-            own(owned, open_initrd(root, spec, spec.initrd, limit))
+            own(owned, open_initrd(root, spec, spec.initrd, limit_bytes))
         disks = await open_disks(owned, root, spec)
-        examined = await threads.run_in_thread(partial(rootfs.read_image, kernel, MARKERS, limit))
+        examined = await threads.run_in_thread(partial(rootfs.read_image, kernel, MARKERS, limit_bytes))
     image = require_bootable(examined, spec.kernel)
     kind, because = choose_kind(spec.kind, image, spec.kernel)
-    plan = GuestPlan(spec, kind, because, kind.room_bytes(image))
-    network = expect_network(root, container, spec.address, kind, interfaces)
-    kind.boot(plan.boot_request(network, disks))
     if spec.initrd and kind.machine.boots_disk:
         raise refused("vtapd.initrd", spec.initrd, "nothing: the image is a disk, which is booted without modules")
-    return plan
+    return GuestPlan(spec, kind, because, kind.room_bytes(image)), disks

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from supervisor.core.model import Incarnation, Pid, ProcessRecord
 from supervisor.errors import ContainerGone, Step, Transient
-from supervisor.linux import read_record
+from supervisor.linux import RT_SIGTIMEDWAIT, read_record
 
 _STDERR_BYTES = 16384
 _COMPLAINS = "qemu-system-x86_64: "
@@ -188,16 +188,19 @@ def observe_usage(incarnation: Incarnation) -> tuple[float, int] | None:
 
 
 def ignores_signal(pid: Pid, number: int) -> bool:
-    """Return whether a container's init has no handler for this signal, so that the signal has no effect.
+    """Return whether a container's init neither handles nor awaits this signal, so that the signal has no effect.
 
-    The kernel discards such signals for the init of a pid namespace (man 7 pid_namespaces).
+    The kernel discards such signals for the init of a pid namespace (man 7 pid_namespaces). An init that reads a
+    signalfd, such as systemd, blocks its signals. One that waits in sigtimedwait, such as docker-init and vtapd-init,
+    blocks them too, but the kernel shows them as not blocked while it waits.
     """
     try:
-        text = Path(f"/proc/{pid}/status").read_text(errors="replace")
+        status = Path(f"/proc/{pid}/status").read_text(errors="replace")
+        call = Path(f"/proc/{pid}/syscall").read_text(errors="replace")
     except OSError:
         return False
-    caught = next(line for line in text.splitlines() if line.startswith("SigCgt:"))
-    return not int(caught.split()[1], 16) >> (number - 1) & 1
+    masks = (int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigCgt:", "SigBlk:")))
+    return not any(mask >> (number - 1) & 1 for mask in masks) and not call.startswith(f"{RT_SIGTIMEDWAIT} ")
 
 
 def send_signal(incarnation: Incarnation, number: signal.Signals) -> None:
