@@ -37,6 +37,7 @@ def test_package_has_exactly_its_files(unpacked: Path) -> None:
     scripts = {f"/DEBIAN/{name}" for name in ("preinst", "postinst", "prerm", "postrm")}
     assert {path for path, mode in outer.items() if mode == PROGRAM} == scripts
     assert set(found.values()) <= {FILE, PROGRAM, LINK, FOLDER}
+    assert found[f"{HOME}/vtapd-init"] == PROGRAM
     for source in (REPOSITORY / "config").glob("*/**/*"):
         if source.is_file():
             assert outer.get(f"/usr/share/vtapd/{source.relative_to(REPOSITORY / 'config')}") == FILE

@@ -50,6 +50,7 @@ def _assert_installed(tree: Path, found: dict[str, str]) -> None:
     (package,) = (tree / HOME[1:]).glob("lib/python*/site-packages/supervisor")
     assert (package / "py.typed").is_file(), "type checkers of other programs use the types (PEP 561)"
     assert _libraries(package.parent) == PINNED | {("vtapd", VERSION)}
+    assert found[f"{HOME}/vtapd-init"] == PROGRAM
     assert {path.name for path in (tree / HOME[1:] / "bin").iterdir() if not path.is_symlink()} == {"vtapd"}
     assert run(str(tree / HOME[1:] / "bin/python"), str(tree / HOME[1:] / "bin/vtapd"), "--version").split() == [
         "vtapd",
