@@ -22,7 +22,7 @@ from supervisor.guest.guest_plan import examine_files
 from supervisor.text import escape_controls
 
 _PLACES = (Path(sys.prefix) / "vtapd-init", Path("/usr/lib/vtapd/vtapd-init"), Path("/usr/local/lib/vtapd/vtapd-init"))
-"""Where vtapd-init is installed: beside the libraries that this program runs with, or by a package."""
+"""Where vtapd-init is installed: next to the libraries that this program runs with, or by a package."""
 
 
 def build_image(

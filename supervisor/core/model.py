@@ -178,6 +178,8 @@ class Container:
     """`--dns`."""
     dns_search: tuple[str, ...] = ()
     """`--dns-search`."""
+    words: tuple[str, ...] = ()
+    """The command, if the entrypoint is vtapd-init: arguments of the guest's program."""
     env: tuple[tuple[str, str], ...] = ()
     """The image's variables and those of `docker run -e`, in Docker's order."""
     image_labels: frozenset[str] = frozenset()

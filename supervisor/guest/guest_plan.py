@@ -1,8 +1,8 @@
 """Check that a container's guest can be started, before anything of the container is changed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from supervisor.core.guest.spec import GuestSpec
@@ -13,9 +13,12 @@ from supervisor.core.kinds.refusal import refused
 from supervisor.core.model import Container, Interface
 from supervisor.edges import threads
 from supervisor.edges.kernel import rootfs
+from supervisor.errors import Rejected, Step
 from supervisor.guest.boot_files import Disks, open_disks, open_initrd, open_kernel, own
 from supervisor.guest.context import GuestContext
 from supervisor.guest.network_config import expect_network
+
+_SHOWN_CHARS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,8 @@ class GuestPlan:
     """Why this kind was chosen, for people."""
     room_bytes: int | None = None
     """How long its command line may be; None for any length."""
+    notes: tuple[str, ...] = ()
+    """For people: one sentence for each wish that the guest does not get."""
 
     @property
     def needed_versions(self) -> tuple[int, ...]:
@@ -49,8 +54,26 @@ async def examine(
     cannot be given its arguments and its network.
     """
     plan, disks = await examine_files(root, spec, context.config.limits.kernel)
+    plan = _with_words(plan, container.words)
     plan.kind.boot(plan.boot_request(expect_network(root, container, spec.address, plan.kind, interfaces), disks))
     return plan
+
+
+def _with_words(plan: GuestPlan, words: Sequence[str]) -> GuestPlan:
+    """Let the container's command be the guest's. Raises Rejected if the kind's command line cannot carry it."""
+    if not words:
+        return plan
+    if plan.spec.args:
+        return replace(plan, notes=("Not passed to the guest: the container's command, because vtapd.args is set.",))
+    try:
+        return replace(plan, spec=replace(plan.spec, args=plan.kind.format_words(words)))
+    except ValueError as error:
+        shown = ascii(" ".join(words))[:_SHOWN_CHARS]
+        raise Rejected(
+            f"the container's command {shown} cannot be passed to a {plan.kind.name} guest",
+            step=Step.LABELS,
+            remedy=f"allowed are {error}; or write the guest's command line in vtapd.args",
+        ) from None
 
 
 async def examine_files(root: int, spec: GuestSpec, limit_bytes: int) -> tuple[GuestPlan, Disks]:

@@ -162,7 +162,7 @@ def _record(start: Launch, prepared: _Prepared, child: Process, start_ticks: int
 def _notes(start: Launch, prepared: _Prepared) -> list[str]:
     """Return what an operator should know of this start, a sentence each."""
     plan = start.plan
-    notes = [*prepared.boot.notes]
+    notes = [*start.plan.notes, *prepared.boot.notes]
     if prepared.network is None:
         notes += names_left_out(network_of((), start.container, Names()))
     if prepared.descriptors.log is None:

@@ -7,7 +7,7 @@
  *   HEALTHCHECK CMD ["/vtapd-init", "ready"]
  *       Exit with 0 if the guest is ready, with 1 if it is not.
  *
- * The daemon tells by two files what it knows: /dev/vtapd-ready is there while the guest is ready, and /dev/vtapd-exit
+ * The daemon writes two files: /dev/vtapd-ready is there while the guest is ready, and /dev/vtapd-exit
  * has the guest's exit code in digits once the guest is done for good. The daemon then sends SIGTERM.
  *
  * It needs no libc, so that it is small and runs in an image FROM scratch. Docker's own stop timeout bounds the wait.

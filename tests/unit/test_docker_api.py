@@ -42,6 +42,21 @@ def test_least_container() -> None:
     assert container.endpoints == ()
 
 
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"Entrypoint": ["/vtapd-init"], "Cmd": ["--port", "9090"]}, ("--port", "9090")),
+        ({"Entrypoint": ["/bin/vtapd-init", "-v"], "Cmd": ["a b"]}, ("-v", "a b")),
+        ({"Entrypoint": ["/vtapd-init"], "Cmd": None}, ()),
+        ({"Entrypoint": ["/bin/sh"], "Cmd": ["/vtapd-init", "x"]}, ()),
+        ({"Entrypoint": None, "Cmd": ["sleep", "1"]}, ()),
+    ],
+)
+def test_command_is_the_guests_if_vtapd_init_is_the_entrypoint(config: dict[str, Any], words: tuple[str, ...]) -> None:
+    container, _ = parse_container(answer(Config=config))
+    assert container.words == words
+
+
 def test_full_container() -> None:
     container, image = parse_container(
         answer(

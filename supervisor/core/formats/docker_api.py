@@ -4,6 +4,7 @@ Only the members that are used are named; msgspec ignores the others. (Docker En
 """
 
 import ipaddress
+import posixpath
 import re
 import signal
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ import msgspec
 
 from supervisor.core.model import Container, ContainerId, Endpoint, Pid
 
+INIT_NAME = "vtapd-init"
+"""The file name of the init that passes its arguments to the guest."""
 LISTED = ("Names", "State", "HostConfig", "NetworkSettings")
 """The members of a container's entry in the list that are used and may change while the container runs."""
 
@@ -41,6 +44,8 @@ class _Config(msgspec.Struct, rename="pascal"):
     labels: dict[str, str] | None = None
     stop_signal: str = ""
     stop_timeout: int | None = None
+    entrypoint: list[str] | None = None
+    cmd: list[str] | None = None
     env: list[str] | None = None
 
 
@@ -133,11 +138,18 @@ def _container(data: _Inspect) -> Container:
         privileged=data.host_config.privileged,
         device_rules=tuple(data.host_config.device_cgroup_rules or ()),
         devices=tuple((d.path_on_host, d.cgroup_permissions) for d in data.host_config.devices or ()),
+        words=_words(data.config),
         env=tuple(_variable(text) for text in data.config.env or ()),
         dns=tuple(data.host_config.dns or ()),
         dns_search=tuple(data.host_config.dns_search or ()),
         endpoints=tuple(_endpoint(n, e) for n, e in sorted((data.network_settings.networks or {}).items())),
     )
+
+
+def _words(config: _Config) -> tuple[str, ...]:
+    """Return the words behind vtapd-init, if that is the entrypoint."""
+    first, *more = config.entrypoint or [""]
+    return (*more, *(config.cmd or ())) if posixpath.basename(first) == INIT_NAME else ()
 
 
 def _variable(text: str) -> tuple[str, str]:

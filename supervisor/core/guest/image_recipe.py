@@ -37,7 +37,7 @@ class Recipe:
     files: tuple[ImageFile, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     ports: tuple[int, ...] = ()
-    """TCP ports for EXPOSE, beside those that the guest is asked on."""
+    """TCP ports for EXPOSE, in addition to those that the guest is asked on."""
 
     def as_container(self) -> Container:
         """Return a container of this image, for the checks that the daemon makes."""

@@ -82,6 +82,7 @@ HERMIT = GuestKind(
     markers=_MARKERS,
     boot=_boot,
     stop=Stop.QUIT,
+    format_words=shlex.join,
     machine=Machine(devices=("pvpanic", "isa-debug-exit,iobase=0xf4,iosize=0x4")),
     console=(
         ConsolePattern(re.compile(rb"^(?:\[[^\]]*\]){1,2}\[(?:!!!)?PANIC(?:!!!)?\]"), panic),

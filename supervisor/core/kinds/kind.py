@@ -1,11 +1,12 @@
 """What vtapd must know about a kind of guest. Each kind is one file in this folder, with a GuestKind."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 from supervisor.core.guest.spec import Environment
+from supervisor.core.kinds import quoting
 from supervisor.core.kinds.bzimage import command_line_bytes
 from supervisor.core.kinds.elf import Note
 from supervisor.core.kinds.entry import Entry
@@ -181,6 +182,8 @@ class GuestKind:
     """The IP versions whose addresses it can get. An interface without such an address stays with the container.
     Empty for a kind that gets no addresses: it configures every interface itself.
     """
+    format_words: Callable[[Sequence[str]], str] = quoting.bare
+    """Write the container's command as `vtapd.args`. Raises ValueError that says what is allowed."""
     takes_cards: bool = False
     """Whether network cards can be added while it runs, as to a system with PCI hot plug."""
     most_queues: int = 1

@@ -11,6 +11,7 @@ Options with `=` that the kernel does not know become variables of its init (adm
 import re
 from dataclasses import replace
 
+from supervisor.core.kinds import quoting
 from supervisor.core.kinds.bzimage import kernel_version
 from supervisor.core.kinds.checks import refuse_mounts, room_left
 from supervisor.core.kinds.entry import PVH_NOTE, Entry
@@ -121,6 +122,7 @@ LINUX = GuestKind(
     markers=(_BANNER,),
     boot=_boot,
     stop=Stop.POWERDOWN,
+    format_words=quoting.for_linux,
     most_cards=MANY_CARDS,
     ip_versions=(4, 6),
     most_bytes=LINUX_ROOM_BYTES,

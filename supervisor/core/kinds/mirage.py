@@ -9,6 +9,7 @@ bindings/abort.c, bindings/virtio/platform.c, elf_abi.h; mirage: lib/mirage/mira
 import re
 import struct
 
+from supervisor.core.kinds import quoting
 from supervisor.core.kinds.checks import refuse_kernel_args, refuse_mounts, room_left
 from supervisor.core.kinds.entry import Entry
 from supervisor.core.kinds.environment import refuse_environment
@@ -65,6 +66,7 @@ MIRAGE = GuestKind(
     ip_versions=(4, 6),
     most_bytes=_ROOM_BYTES,
     stop=Stop.QUIT,
+    format_words=quoting.in_double_quotes,
     console=(
         ConsolePattern(re.compile(rb"^Solo5: solo5_exit\((-?\d{1,9})\) called$"), exit_code),
         ConsolePattern(re.compile(rb"^Solo5: (?:solo5_abort\(\) called$|ABORT: |PANIC: )"), panic),

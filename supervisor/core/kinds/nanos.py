@@ -9,6 +9,7 @@ src/x86_64/kvm_platform.c.)
 import re
 from dataclasses import replace
 
+from supervisor.core.kinds import quoting
 from supervisor.core.kinds.checks import refuse_kernel_args, refuse_mounts
 from supervisor.core.kinds.entry import Entry
 from supervisor.core.kinds.environment import refuse_environment
@@ -67,6 +68,7 @@ NANOS_DISK = GuestKind(
     boot=_boot,
     ip_versions=(),
     stop=Stop.POWERDOWN,
+    format_words=quoting.none,
     machine=Machine(devices=_DEVICES, boots_disk=True),
     console=(ConsolePattern(_SIGNAL, panic),),
     verdict_of_status=_verdict_of_status,

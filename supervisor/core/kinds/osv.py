@@ -8,6 +8,7 @@ button shuts it down.
 
 import re
 
+from supervisor.core.kinds import quoting
 from supervisor.core.kinds.checks import KERNEL_ARGS, check_mount, room_left
 from supervisor.core.kinds.entry import Entry
 from supervisor.core.kinds.environment import check_value, format_environment
@@ -95,6 +96,7 @@ OSV = GuestKind(
     markers=_MARKERS,
     boot=_boot,
     stop=Stop.POWERDOWN,
+    format_words=quoting.for_osv,
     most_cards=MANY_CARDS,
     console=(
         ConsolePattern(re.compile(rb"^program .* returned (-?\d{1,9})$"), exit_code),  # printed only with --verbose

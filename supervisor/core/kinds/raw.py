@@ -6,6 +6,7 @@ graphics, SeaBIOS also writes to the serial port (SeaBIOS, src/sercon.c), so the
 
 from dataclasses import replace
 
+from supervisor.core.kinds import quoting
 from supervisor.core.kinds.checks import refuse_kernel_args, refuse_mounts, room_left
 from supervisor.core.kinds.entry import Entry
 from supervisor.core.kinds.environment import refuse_environment
@@ -50,5 +51,6 @@ RAW_DISK = replace(
     RAW,
     recognise=lambda image: "a disk with a boot sector" if image.entry is Entry.DISK else None,
     boot=_boot_disk,
+    format_words=quoting.none,
     machine=replace(RAW.machine, boots_disk=True),
 )

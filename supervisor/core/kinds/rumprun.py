@@ -12,6 +12,7 @@ import json
 import re
 from dataclasses import replace
 
+from supervisor.core.kinds import quoting
 from supervisor.core.kinds.checks import KERNEL_ARGS, check_mount, room_left
 from supervisor.core.kinds.entry import Entry
 from supervisor.core.kinds.environment import check_value, format_environment
@@ -37,6 +38,8 @@ MAX_CONFIG_BYTES = 4094
 _FORBIDDEN = '"\\'
 _HOSTNAME = re.compile(r"[^\"\\]{1,255}")
 _DNS_VARIABLE = "DNS_RESOLVER"
+_PROGRAM = "guest"
+"""What its program gets as argv[0] if `vtapd.args` does not say it."""
 _OWN_MEMBERS = {"cmdline", "env", "hostname", "net"}
 _MARKERS = (b"rumprun", b"rumpuser")
 
@@ -50,7 +53,7 @@ def _boot(request: BootRequest) -> Boot:
     check_text("vtapd.args", request.args, _FORBIDDEN)
     network = request.network
     # rumprun needs a command line, which begins with argv[0]. A key may repeat, so this is no dict.
-    members = [_member("cmdline", f'"{request.args}"' if request.args.strip() else '"guest"')]
+    members = [_member("cmdline", f'"{request.args}"' if request.args.strip() else f'"{_PROGRAM}"')]
     notes: list[str] = []
     given: GuestNetwork | None = None
     if network is not None:
@@ -166,6 +169,7 @@ RUMPRUN = GuestKind(
     markers=_MARKERS,
     boot=_boot,
     stop=Stop.QUIT,
+    format_words=lambda words: quoting.in_single_quotes((_PROGRAM, *words)),
     most_bytes=MAX_CONFIG_BYTES,
     uses_screen=True,
     most_cards=MANY_CARDS,

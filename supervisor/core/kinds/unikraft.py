@@ -9,6 +9,7 @@ with 0: only the console shows a crash. (unikraft: lib/uknetdev, lib/uklibparam,
 import re
 from dataclasses import replace
 
+from supervisor.core.kinds import quoting
 from supervisor.core.kinds.checks import KERNEL_ARGS, refuse_mounts, room_left, too_long
 from supervisor.core.kinds.entry import Entry
 from supervisor.core.kinds.environment import check_value, format_environment, refuse_environment
@@ -154,6 +155,7 @@ UNIKRAFT = GuestKind(
     markers=_MARKERS,
     boot=_boot,
     stop=Stop.QUIT,
+    format_words=quoting.in_double_quotes,
     most_cards=_USUAL_CARDS,
     most_bytes=_ROOM_BYTES,
     console=(
@@ -170,4 +172,11 @@ UNIKRAFT = GuestKind(
         ends="power-off, and the console (`CRIT: …`) for a crash",
     ),
 )
-UNIKRAFT_OLD = replace(UNIKRAFT, recognise=_recognise_old, markers=(_OLD_WORD,), boot=_boot_old, most_cards=1)
+UNIKRAFT_OLD = replace(
+    UNIKRAFT,
+    recognise=_recognise_old,
+    markers=(_OLD_WORD,),
+    boot=_boot_old,
+    most_cards=1,
+    format_words=quoting.in_single_quotes,
+)

@@ -74,6 +74,20 @@ def test_init_without_a_guest_ends_as_a_signal_ends_a_process(vtapd: Daemon, con
     assert container.docker_state()["ExitCode"] == TERMINATED
 
 
+def test_command_of_the_container_is_the_guests(vtapd: Daemon, containers: Containers, tag: str) -> None:
+    """A label has priority, and a note says so. What the kind cannot carry is refused, with a way out."""
+    build(vtapd, tag, "--memory", "32M", str(GUEST))
+    container = containers.run(image=tag, command=("--port", "9090", "two words"))
+    container.await_page()
+    assert container.info()["cmdline"] == "guest --port 9090 'two words'"
+    labelled = containers.run(image=tag, labels={"vtapd.args": "web -v"}, command=("--port", "9090"))
+    labelled.await_page()
+    assert labelled.info()["cmdline"] == "web -v"
+    assert [note for note in vtapd.inspect(labelled.name).only_guest.notes if "vtapd.args is set" in note]
+    refused = containers.run(image=tag, command=('a"b',))
+    assert "write the guest's command line in vtapd.args" in str(vtapd.await_state(refused.name, "rejected").reason)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
