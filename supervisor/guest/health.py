@@ -121,14 +121,16 @@ class Health:
 async def _probe_from_host(where: Whereabouts, probe: Probe, timeout_s: float) -> bool:
     if probe.port is None:
         return await direct.answers_ping(where.ip, timeout_s)
+    if probe.path is not None:
+        return await direct.answers_http(where.ip, probe.port, probe.path, timeout_s)
     return await direct.accepts_tcp(where.ip, probe.port, timeout_s)
 
 
 async def _probe_from_sibling(init: Pid, where: Whereabouts, probe: Probe, timeout_s: float) -> bool:
     """Probe from a macvlan on the guest's interface. A guest without IPv4 never answers.
 
-    A connection is requested in the gateway's name. A guest without a gateway gets an ARP probe instead. Raises
-    Transient if the probe cannot be made.
+    A connection is requested in the gateway's name. A guest without a gateway gets an ARP probe instead. HTTP cannot be
+    asked in this way, because the gateway would reset the connection. Raises Transient if the probe cannot be made.
     """
     if ":" in where.ip:
         return False

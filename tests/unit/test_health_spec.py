@@ -16,6 +16,8 @@ from supervisor.core.guest.regex import compile_pattern
     [
         ("none", None),
         ("tcp:80", Readiness(Probe(80))),
+        ("http:80/", Readiness(Probe(80, "/"))),
+        ("http:8080/health?full=1", Readiness(Probe(8080, "/health?full=1"))),
         ("ping", Readiness(Probe())),
         ("console:serving on .*:80$", Readiness(pattern="serving on .*:80$")),
     ],
@@ -25,7 +27,11 @@ def test_ready_values_are_parsed(text: str, meant: Readiness | None) -> None:
     assert str(meant or "none") == text
 
 
-@pytest.mark.parametrize("text", ["", "tcp", "tcp:", "tcp:0", "tcp:65536", "udp:53", "ping:1", "console:", "console:("])
+@pytest.mark.parametrize(
+    "text",
+    ["", "tcp", "tcp:", "tcp:0", "tcp:65536", "udp:53", "ping:1", "console:", "console:(", "http:80", "http:/",
+     "http:0/", "http:80/a b", "http:80/a\r\nHost:", "http:80/a,b", "tcp:80/"],
+)  # fmt: skip
 def test_wrong_ready_value_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"tcp:PORT|regular expression"):
         parse_ready(text)
@@ -36,6 +42,7 @@ def test_wrong_ready_value_is_rejected(text: str) -> None:
     [
         ("ping", Aliveness(Probe())),
         ("tcp:80", Aliveness(Probe(80), 5.0, 3)),
+        ("http:80/ok,every=1s", Aliveness(Probe(80, "/ok"), 1.0, 3)),
         ("tcp:80,fails=1,every=500ms", Aliveness(Probe(80), 0.5, 1)),
     ],
 )

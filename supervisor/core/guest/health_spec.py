@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from supervisor.core.guest.regex import compile_pattern
 from supervisor.core.units import parse_duration
 
-_TCP = re.compile(r"tcp:([0-9]{1,5})")
+_OVER_TCP = re.compile(r"(?:tcp:([0-9]{1,5})|http:([0-9]{1,5})(/[!-+\--~]{0,255}))")  # no comma: it ends a probe
 _FAILS = re.compile(r"[1-9][0-9]{0,2}")
-_ALIVE = "tcp:PORT or ping, then ,every=5s and ,fails=3 if need be"
+_ALIVE = "tcp:PORT, http:PORT/PATH or ping, then ,every=5s and ,fails=3 if need be"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +17,13 @@ class Probe:
 
     port: int | None = None
     """A TCP port that it accepts connections on; None for an ICMP echo."""
+    path: str | None = None
+    """What a GET on that port has to succeed for; None if a connection is enough."""
 
     def __str__(self) -> str:
-        return "ping" if self.port is None else f"tcp:{self.port}"
+        if self.port is None:
+            return "ping"
+        return f"tcp:{self.port}" if self.path is None else f"http:{self.port}{self.path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ def parse_ready(text: str) -> Readiness | None:
         return Readiness(pattern=pattern)
     probe = _parse_probe(text)
     if probe is None:
-        raise ValueError("none, tcp:PORT, ping or console:REGEX")
+        raise ValueError("none, tcp:PORT, http:PORT/PATH, ping or console:REGEX")
     return Readiness(probe)
 
 
@@ -76,5 +80,6 @@ def parse_alive(text: str) -> Aliveness:
 def _parse_probe(text: str) -> Probe | None:
     if text == "ping":
         return Probe()
-    match = _TCP.fullmatch(text)
-    return Probe(int(match[1])) if match and 1 <= int(match[1]) <= 65535 else None
+    match = _OVER_TCP.fullmatch(text)
+    port = int(match[1] or match[2]) if match else 0
+    return Probe(port, match[3]) if match and 1 <= port <= 65535 else None

@@ -121,13 +121,15 @@ ON_EXIT = Label(
     " `keep` gives its network back and leaves it running.",
 )  # fmt: skip
 READY = Label[Readiness | None](
-    "ready", "`none` | `tcp:`*port* | `ping` | `console:`*regex*", parse_ready, None, "`none`",
-    "When the guest counts as ready: it accepts a TCP connection, it answers an ICMP echo, or a line of its console"
+    "ready", "`none` | `tcp:`*port* | `http:`*port*`/`*path* | `ping` | `console:`*regex*", parse_ready, None, "`none`",
+    "When the guest counts as ready: it accepts a TCP connection, it answers a GET with status 200 to 399, it"
+    " answers an ICMP echo, or a line of its console"
     " matches the regular expression (RE2 syntax). With `none` the guest never gets further than `running`."
     " With `vtapd.address=dhcp` or `none` vtapd does not know where to ask: only `console` is possible then.",
 )  # fmt: skip
 ALIVE = Label[Aliveness | None](
-    "alive", "`tcp:`*port* | `ping`, then [`,every=`*duration*][`,fails=`*N*]", parse_alive, None, "no check",
+    "alive", "`tcp:`*port* | `http:`*port*`/`*path* | `ping`, then [`,every=`*duration*][`,fails=`*N*]",
+    parse_alive, None, "no check",
     "A check that goes on while the guest runs, every 5 seconds by default. If the guest misses 3 answers in a row"
     " (`fails`), it is ended with the reason `hang`. The check begins when the guest is ready. Without"
     " `vtapd.ready` a guest may take `[guest] hang_after` for its first answer. Not possible with"

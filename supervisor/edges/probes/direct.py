@@ -1,9 +1,10 @@
-"""Probe a guest from the host: a TCP connection, or an ICMP echo (RFC 792, RFC 4443)."""
+"""Probe a guest from the host: a TCP connection, an HTTP request, or an ICMP echo (RFC 792, RFC 4443)."""
 
 import asyncio
 import errno
 import ipaddress
 import os
+import re
 import socket
 import struct
 from collections.abc import Iterator
@@ -15,7 +16,15 @@ from supervisor.core.formats.frames import checksum
 from supervisor.errors import Permanent, Step, Transient
 
 _GUESTS_FAULTS = frozenset(
-    {errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ETIMEDOUT}
+    {
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.EPIPE,
+        errno.EHOSTUNREACH,
+        errno.EHOSTDOWN,
+        errno.ENETUNREACH,
+        errno.ETIMEDOUT,
+    }
 )
 _ECHO = {4: (8, 0), 6: (128, 129)}
 """ICMP types of request and reply, by IP version."""
@@ -25,6 +34,8 @@ _PROTOCOLS = {
 }
 _HEADER = struct.Struct(">BBHHH")  # type, code, checksum, identifier, sequence number
 _TOKEN_BYTES = 16
+_STATUS_LINE_BYTES = 4096
+_SUCCESS = re.compile(rb"HTTP/1\.[01] [23][0-9]{2}[ \r\n]")
 
 
 async def accepts_tcp(address: str, port: int, timeout_s: float) -> bool:
@@ -32,13 +43,24 @@ async def accepts_tcp(address: str, port: int, timeout_s: float) -> bool:
 
     Raises Transient or Permanent if the host, not the guest, is the reason for a failure.
     """
-    family, _ = _PROTOCOLS[ipaddress.ip_address(address).version]
-    with _own_faults(f"connect to {address}:{port}"), anyio.move_on_after(timeout_s):
-        with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-            # Close with a reset, so that thousands of probes leave no connections in TIME_WAIT.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            await asyncio.get_running_loop().sock_connect(probe, (address, port))
+    with _own_faults(f"connect to {address}:{port}"), anyio.move_on_after(timeout_s), _stream_to(address) as probe:
+        await asyncio.get_running_loop().sock_connect(probe, (address, port))
         return True
+    return False
+
+
+async def answers_http(address: str, port: int, path: str, timeout_s: float) -> bool:
+    """Return whether the guest answers a GET with a status of 200 to 399 in this time. Raises as `accepts_tcp` does."""
+    host = f"[{address}]" if ":" in address else address
+    request = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: vtapd\r\nConnection: close\r\n\r\n"
+    with _own_faults(f"connect to {address}:{port}"), anyio.move_on_after(timeout_s), _stream_to(address) as probe:
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(probe, (address, port))
+        await loop.sock_sendall(probe, request.encode())
+        said = b""
+        while b"\n" not in said and len(said) < _STATUS_LINE_BYTES and (more := await loop.sock_recv(probe, 1024)):
+            said += more
+        return bool(_SUCCESS.match(said))
     return False
 
 
@@ -53,6 +75,15 @@ async def answers_ping(address: str, timeout_s: float) -> bool:
             pass
         return True
     return False
+
+
+@contextmanager
+def _stream_to(address: str) -> Iterator[socket.socket]:
+    family, _ = _PROTOCOLS[ipaddress.ip_address(address).version]
+    with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        # Close with a reset, so that thousands of probes leave no connections in TIME_WAIT.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        yield probe
 
 
 @contextmanager

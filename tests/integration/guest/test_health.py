@@ -22,7 +22,7 @@ def await_hang(daemon: Daemon, guest: Container) -> None:
     eventually(lambda: daemon.metrics().exits(guest.name, "hang") == 1, f"{guest.name} is found to hang", PATIENCE_S)
 
 
-@pytest.mark.parametrize("how", ["tcp:80", "ping", "console:serving on .*:80$"])
+@pytest.mark.parametrize("how", ["tcp:80", "http:80/", "ping", "console:serving on .*:80$"])
 def test_guest_becomes_ready(vtapd: Daemon, containers: Containers, how: str) -> None:
     before = readies(vtapd)
     guest = containers.guest(ready=how)
@@ -41,14 +41,14 @@ def test_guest_becomes_ready(vtapd: Daemon, containers: Containers, how: str) ->
     assert readies(vtapd) == 1
 
 
-@pytest.mark.parametrize("how", ["tcp:81", "console:never printed"])
+@pytest.mark.parametrize("how", ["tcp:81", "http:80/bytes?n=none", "console:never printed"])
 def test_guest_that_does_not_answer_is_not_ready(vtapd: Daemon, containers: Containers, how: str) -> None:
     guest = containers.serving_guest(ready=how)
     holds_for(lambda: vtapd.inspect(guest.name).state == "running", "the guest runs and is not ready", 1.0)
 
 
 @pytest.mark.vtapd_config(guest={"hang_after": "3s"})
-@pytest.mark.parametrize("how", ["tcp:80", "ping"])
+@pytest.mark.parametrize("how", ["tcp:80", "http:80/", "ping"])
 def test_guest_that_stops_answering_is_replaced(vtapd: Daemon, containers: Containers, how: str) -> None:
     guest, neighbour = containers.serving_guest(alive=f"{how},{QUICK}"), containers.serving_guest(alive="ping")
     old, other = guest.qemu(), neighbour.qemu()
