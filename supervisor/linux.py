@@ -5,10 +5,12 @@ is used for. Every failure is an OSError with the kernel's number, which the edg
 """
 
 import ctypes
+import errno
 import fcntl
 import os
 import struct
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 
 # linux/sched.h
 CLONE_FS, CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x200, 0x20000, 0x04000000, 0x08000000
@@ -20,7 +22,7 @@ MNT_DETACH = 0x2
 MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 0x2, 0x4, 0x8
 _FSOPEN_CLOEXEC, _FSMOUNT_CLOEXEC, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 1, 1, 1, 6
 # linux/openat2.h
-RESOLVE_NO_MAGICLINKS, RESOLVE_IN_ROOT = 0x02, 0x10
+_RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_IN_ROOT = 0x01, 0x02, 0x10
 _OPEN_HOW = struct.Struct("QQQ")  # flags, mode, resolve
 _PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
 _SIOCGSKNS = 0x894C  # linux/sockios.h
@@ -35,6 +37,7 @@ RT_SIGTIMEDWAIT = 128 if _IS_X86 else 137
 # the same numbers on both
 _SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 430, 431, 432
 _SYS_OPENAT2, _SYS_PIDFD_GETFD = 437, 438
+_RENAME_EXCHANGE = 2  # linux/fs.h
 
 _PIECE_BYTES = 1 << 16
 
@@ -100,6 +103,36 @@ def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
     """Open a path relative to a directory, as RESOLVE_ flags allow (man 2 openat2). The caller owns the descriptor."""
     how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, 0, resolve)
     return _call(_libc.syscall, _SYS_OPENAT2, directory, os.fsencode(path), how, len(how), path=path)
+
+
+def is_mount_point(directory: int, name: str) -> bool:
+    """Return whether something is mounted on this name. To remove or rename it would unmount that.
+
+    The kernel refuses that only in the mount namespace of the caller (is_local_mountpoint in fs/namei.c).
+    """
+    try:
+        os.close(openat2(directory, name, os.O_PATH | os.O_NOFOLLOW, _RESOLVE_NO_XDEV))
+    except OSError as error:
+        return error.errno == errno.EXDEV
+    return False
+
+
+def exchange(directory: int, one: str, other: str) -> None:
+    """Exchange two names of a directory at once (man 2 renameat2: RENAME_EXCHANGE)."""
+    names = (os.fsencode(one), directory, os.fsencode(other))
+    _call(_libc.renameat2, directory, *names, _RENAME_EXCHANGE, path=other)
+
+
+@contextmanager
+def file_user(uid: int, gid: int) -> Iterator[None]:
+    """Let this thread create files as another user (man 2 setfsuid). Meanwhile it has no rights over other files."""
+    _libc.setfsgid(gid)
+    _libc.setfsuid(uid)
+    try:
+        yield
+    finally:
+        _libc.setfsuid(os.geteuid())
+        _libc.setfsgid(os.getegid())
 
 
 def pidfd_getfd(pidfd: int, descriptor: int) -> int:

@@ -12,7 +12,7 @@ from tests.harness.containers import Containers
 from tests.harness.current_daemon import CurrentDaemon
 from tests.harness.daemon import Daemon, Tables
 from tests.harness.docker_proxy import DockerProxy
-from tests.harness.dockerd import CgroupView
+from tests.harness.dockerd import View
 from tests.harness.footprint import containers_that_leave_nothing
 from tests.harness.groups import DurationWriter, GroupScheduling, sort_longest_first
 from tests.harness.machine import Machine, sweep
@@ -47,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "both_cgroups: run on a machine with cgroup v1 and on one with v2")
     config.addinivalue_line("markers", "alone: nothing else may run on the machine; `make test` runs it by itself")
     config.addinivalue_line("markers", "only_v2: run on a machine with nothing but cgroup v2")
+    config.addinivalue_line("markers", "remapped: run on a machine whose Docker has --userns-remap")
     config.addinivalue_line("markers", "vtapd_config(**tables): changes to the daemon's default configuration")
 
 
@@ -82,16 +83,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             views = ["host", "v2"]
         elif metafunc.definition.get_closest_marker("only_v2"):
             views = ["v2"]
+        elif metafunc.definition.get_closest_marker("remapped"):
+            views = ["remapped"]
         metafunc.parametrize("machine", views, indirect=True, scope="session")
 
 
 class Machines:
-    """At most one machine for each view of cgroups, from its first test to the end of the session."""
+    """At most one machine for each view, from its first test to the end of the session."""
 
     def __init__(self) -> None:
-        self._made: dict[CgroupView, Machine] = {}
+        self._made: dict[View, Machine] = {}
 
-    def get(self, view: CgroupView) -> Machine:
+    def get(self, view: View) -> Machine:
         if view not in self._made:
             self._made[view] = Machine(view).__enter__()
         return self._made[view]
@@ -117,7 +120,7 @@ def machines() -> Iterator[Machines]:
 
 @pytest.fixture(scope="session")
 def machine(request: pytest.FixtureRequest, machines: Machines) -> Iterator[Machine]:
-    """By its parameter: `host` sees this machine's own cgroups, `v2` nothing but version 2."""
+    """By its parameter: `host` sees this machine's own cgroups, `v2` only version 2, `remapped` has --userns-remap."""
     machine = machines.get(request.param)
     yield machine
     shutil.rmtree(machine.run_dir, ignore_errors=True)

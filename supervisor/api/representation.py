@@ -85,11 +85,12 @@ def _interface(record: Record | None, seen: Seen, each: SeenInterface) -> Interf
 def _tap(seen: Seen, each: SeenInterface, entry: TapRecord | None) -> TapShape | None:
     if each.tap is None or entry is None:
         return None
+    has_node = not seen.hidden_nodes and (entry.slot, each.tap.device) in seen.nodes
     return {
         "name": each.tap.name,
         "mac": each.tap.mac,
         "device": str(each.tap.device),
-        "node": f"/dev/tap{entry.slot}" if (entry.slot, each.tap.device) in seen.nodes else None,
+        "node": f"/dev/tap{entry.slot}" if has_node else None,
         "rule": each.tap.device in seen.rules,
     }
 

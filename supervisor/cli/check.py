@@ -40,6 +40,7 @@ PROBES = (
     Probe("kernel", check_probes.probe_kernel, "FAIL"),
     Probe("rights", check_probes.probe_rights, "FAIL"),
     Probe("docker", check_probes.probe_docker, "FAIL"),
+    Probe("users", check_probes.probe_users, "warn"),
     Probe("macvtap", check_probes.probe_macvtap, "FAIL", needs_root=True),
     Probe("device rule", check_probes.probe_device_rule, "FAIL", needs_root=True),
     Probe("netns folder", check_probes.probe_netns_dir, "FAIL"),

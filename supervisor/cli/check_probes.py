@@ -77,6 +77,12 @@ async def probe_docker(machine: Machine) -> Finding:
     return findings.judge_docker(engine.version, engine.cgroup_version, engine.cgroup_driver)
 
 
+async def probe_users(machine: Machine) -> Finding:
+    if machine.engine is None:
+        raise Transient("not tried: Docker does not answer", remedy="see above: docker")
+    return findings.judge_users(machine.engine.security, machine.config.attach.containers)
+
+
 async def probe_macvtap(_: Machine) -> Finding:
     """Create a macvtap on a veth, in a network namespace that is removed afterwards."""
     handles = await netns.open_scratch()
@@ -141,7 +147,8 @@ def _guest_user(machine: Machine) -> User:
 
 
 async def probe_uids(machine: Machine) -> Finding:
-    return findings.judge_uids(machine.config.uids, await threads.run_in_thread(host.observe_users))
+    users = await threads.run_in_thread(host.observe_users)
+    return findings.judge_uids(machine.config.uids, users, host.observe_subordinate_uids())
 
 
 async def probe_qemu(machine: Machine) -> Finding:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
+from supervisor.container.container_nodes import ContainerNodes
 from supervisor.container.device_access import DeviceRules, open_rules
 from supervisor.core.attach.actions import (
     AllowDevice,
@@ -39,7 +40,7 @@ from supervisor.core.model import (
     Tap,
 )
 from supervisor.edges.clock import boottime_s
-from supervisor.edges.kernel import cgroups, device_nodes, ifreq, netns, netns_symlinks, rootfs, tap
+from supervisor.edges.kernel import cgroups, ifreq, netns, netns_symlinks, process, ready_mark, rootfs, tap
 from supervisor.edges.kernel.iproute import IpRoute
 from supervisor.edges.kernel.links import Links
 
@@ -68,6 +69,7 @@ class Attachment:
         handles: netns.NetnsHandles,
         root: int,
         dev: int,
+        nodes: ContainerNodes,
         cgroup: Cgroup,
         rules: DeviceRules,
         owner: str,
@@ -77,6 +79,7 @@ class Attachment:
         self.rules = rules
         self.root = root
         self.dev = dev
+        self.nodes = nodes
         self.sysfs = handles.sysfs
         self._owner = owner
         self._links = Links(handles.netlink)
@@ -94,20 +97,23 @@ class Attachment:
             owned.callback(os.close, root)
             dev = rootfs.open_dev(root)
             owned.callback(os.close, dev)
+            nodes = ContainerNodes(incarnation.pid, dev, own_rules)
+            owned.callback(nodes.close)
             rules = open_rules(cgroup, own_rules)
             owned.callback(rules.close)
             handles = netns.open_netns(incarnation.pid)
             owned.pop_all()
-        return cls(incarnation, handles, root, dev, cgroup, rules, owner)
+        return cls(incarnation, handles, root, dev, nodes, cgroup, rules, owner)
 
     @property
     def handles(self) -> ContainerHandles:
         """What a guest needs of it. They are valid while this is open."""
-        return ContainerHandles(self.incarnation.pid, self.root, self.dev, self.cgroup)
+        return ContainerHandles(self.incarnation.pid, self.root, self.nodes.folder, self.cgroup)
 
     def close(self) -> None:
         self._links.close()
         self.rules.close()
+        self.nodes.close()
         for descriptor in (self.sysfs, self.dev, self.root):
             os.close(descriptor)
 
@@ -130,8 +136,10 @@ class Attachment:
             netns_link=netns_symlinks.observe_symlink(link_name),
             interfaces=seen,
             rules=self.rules.observe(frozenset(devices)) if devices else frozenset(),
-            nodes=device_nodes.observe_nodes(self.dev, slots, {device.major for device in devices}),
-            ready=device_nodes.observe_ready_mark(self.dev),
+            nodes=self.nodes.observe(slots, {device.major for device in devices}),
+            ungiven=self.nodes.observe_ungiven(slots),
+            hidden_nodes=self.nodes.unusable_because is not None,
+            ready=ready_mark.observe_ready_mark(self.dev),
             at_s=now_s,
         )
 
@@ -168,19 +176,26 @@ class Attachment:
                 self.rules.deny(device)
                 return replace(seen, rules=seen.rules - {device})
             case MakeNode(slot, device):
-                device_nodes.make_node(self.dev, slot, device)
-                return replace(seen, nodes=(*_other_nodes(seen, slot), (slot, device)))
+                ours = frozenset(each.tap.device for each in seen.interfaces if each.tap)
+                self.nodes.make(slot, device, lambda: tap.observe_devices(self.sysfs) - ours)
+                nodes = (*_other_nodes(seen, slot), (slot, device))
+                return replace(seen, nodes=nodes, ungiven=seen.ungiven - {slot})
             case RemoveNode(slot, device):
-                device_nodes.remove_node(self.dev, slot, device)
+                self.nodes.remove(slot, device)
                 return replace(seen, nodes=_other_nodes(seen, slot))
             case MarkReady() | UnmarkReady():
-                is_ready = isinstance(step, MarkReady)
-                device_nodes.set_ready_mark(self.dev, is_ready)
-                return replace(seen, ready=is_ready)
+                return replace(seen, ready=self._set_ready_mark(is_ready=isinstance(step, MarkReady)))
             case TakeOver(original, its_tap):
                 return self._take_over(original, its_tap, seen)
             case GiveBack():
                 return await self._give_back(step, seen)
+
+    def _set_ready_mark(self, *, is_ready: bool) -> bool:
+        if is_ready:
+            ready_mark.make_ready_mark(self.dev, process.observe_file_owner(self.incarnation.pid))
+        else:
+            ready_mark.remove_ready_mark(self.dev)
+        return is_ready
 
     def _create(self, name: str, parent: Interface) -> Tap:
         mac = _random_mac()

@@ -132,6 +132,7 @@ class Intent:
             return
         spec = parse_labels(self.container, self._context.config.policy)
         if spec is None:
+            self._executor.attachment().nodes.require()
             self._guest.plan = None
             return
         root, interfaces = self._executor.attachment().root, self._executor.observe_originals()

@@ -170,6 +170,8 @@ class LiveContainer:
                 attachment = self.executor.attachment()
                 attachment.sweep()
                 recover_record(self.container, self.incarnation, attachment, self._record)
+                record = self._record.of(self.incarnation)
+                attachment.nodes.sweep({entry.slot for entry in record.taps} if record else set())
             finally:
                 await deny_unrecorded(self._context, self.container, self.incarnation, self._record)
             leftovers.note_recovered(self.container.id)

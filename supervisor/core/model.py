@@ -198,6 +198,14 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class FileOwner:
+    """Whose the files are that a process creates, as the host numbers users."""
+
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
 class Incarnation:
     """One run of a container. A container that was restarted keeps its id and gets another incarnation."""
 
@@ -214,8 +222,8 @@ class ContainerHandles:
     """The container's init."""
     root: int
     """The container's root directory."""
-    dev: int
-    """The container's /dev."""
+    nodes: int
+    """The folder with the nodes of its taps."""
     cgroup: Cgroup
 
 

@@ -99,7 +99,7 @@ class GuestController:
         """Start QEMU. Raises Transient if another try may help, or Permanent, with which the caller calls `fail`."""
         assert self.plan is not None, "a guest is started only after its image was examined"
         queues = self.plan.kind.queues(self.plan.spec.cpus)
-        cards = tuple(self._taps.card(handles.dev, uplink, queues) for uplink in step.uplinks)
+        cards = tuple(self._taps.card(handles.nodes, uplink, queues) for uplink in step.uplinks)
         qemu = await launch(self._context, Launch(container, handles, self.plan, step, cards, self._paths))
         self._start_counted = False
         self.takes_cards = True
@@ -119,7 +119,7 @@ class GuestController:
         """Give the guest one more card. A machine that refuses it is not asked again."""
         assert self.session is not None, "only a guest that runs can be given a card"
         try:
-            await self.session.plug(self._taps.card(handles.dev, uplink))
+            await self.session.plug(self._taps.card(handles.nodes, uplink))
         except Transient as error:
             self.takes_cards = False
             log.warning("card_refused", interface=uplink.original.name, error=str(error), until="its next start")

@@ -14,13 +14,13 @@ class TapQueues:
         self._queues: dict[int, tuple[int, ...]] = {}
         """By the tap's slot, one descriptor for each queue."""
 
-    def card(self, dev: int, uplink: Uplink, queues: int = 1) -> Card:
-        """Return a card on this tap, whose queues are open, attached and empty. `dev` is the container's /dev."""
+    def card(self, nodes: int, uplink: Uplink, queues: int = 1) -> Card:
+        """Return a card on this tap, whose queues are open, attached and empty. `nodes` is the folder with its node."""
         slot, its_tap = uplink.slot, uplink.tap
         opened = self._queues.get(slot, ())
         if len(opened) != queues or not all(map(tap.is_connected, opened)):
             self.close_slot(slot)
-            opened = tap.open_queues(dev, f"tap{slot}", its_tap.device, its_tap.name, queues)
+            opened = tap.open_queues(nodes, f"tap{slot}", its_tap.device, its_tap.name, queues)
             self._queues[slot] = opened
         for queue in opened:
             tap.attach_queue(queue)

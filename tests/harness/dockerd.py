@@ -1,7 +1,8 @@
 """A dockerd of the tests' own: its data, sockets, containerd, network and firewall rules are apart from the user's.
 
-It runs in the given network namespace, so bridges and iptables rules never leave it. With `cgroup="v2"` it also gets a
-mount namespace in which /sys/fs/cgroup is a fresh cgroup2 mount, whatever the machine has.
+It runs in the given network namespace, so bridges and iptables rules never leave it. With `view="v2"` it also gets a
+mount namespace in which /sys/fs/cgroup is a fresh cgroup2 mount, whatever the machine has. With `view="remapped"` the
+containers' users are those of a user namespace (`--userns-remap`), by an /etc/subuid that only this dockerd sees.
 """
 
 import json
@@ -17,18 +18,20 @@ from .netns import NetworkNamespace
 from .processes import all_pids, command_line, end, is_alive, run
 from .waiting import eventually
 
-CgroupView = Literal["host", "v2"]
+View = Literal["host", "v2", "remapped"]
 
 START_S, STOP_S, ANSWER_S = 30.0, 20.0, 5.0
 ADDRESS = "172.17.0.1/16"
 FRESH_CGROUP2 = 'umount -R -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec "$@"'
+REMAPPED_USER, FIRST_UID = "daemon", 100000
+OWN_SUBIDS = 'for of in subuid subgid; do touch /etc/$of; mount --bind "$0" /etc/$of; done; exec "$@"'
 
 
 class Dockerd:
     """`home` is its own folder, which its maker removes; `start` and `stop` may be called repeatedly."""
 
-    def __init__(self, home: Path, namespace: NetworkNamespace, cgroup: CgroupView) -> None:
-        self.home, self.namespace, self.cgroup = home, namespace, cgroup
+    def __init__(self, home: Path, namespace: NetworkNamespace, view: View) -> None:
+        self.home, self.namespace, self.view = home, namespace, view
         self.socket = home / "docker.sock"
         self.log = home / "dockerd.log"
         self.cgroup_parent = f"/{home.name}"
@@ -42,17 +45,20 @@ class Dockerd:
     def entered(self) -> list[str]:
         """Put in front of a command: it sees the network and cgroups of dockerd. Pass it the namespace's descriptor."""
         prefix = ["nsenter", f"--net=/proc/self/fd/{self.namespace.fd}"]
-        if self.cgroup == "v2":
+        if self.view == "v2":
             prefix.append(f"--mount=/proc/{self.pid}/ns/mnt")
         return [*prefix, "--"]
 
     def _argv(self) -> list[str]:
         argv = ["nsenter", f"--net=/proc/self/fd/{self.namespace.fd}", "--", "setpriv", "--pdeathsig", "TERM", "--"]
-        if self.cgroup == "v2":
+        if self.view == "v2":
             argv += ["unshare", "-m", "--propagation", "private", "--", "sh", "-ec", FRESH_CGROUP2, "sh"]
+        if self.view == "remapped":
+            argv += ["unshare", "-m", "--propagation", "slave", "--", "sh", "-ec", OWN_SUBIDS, str(self.subids())]
         return [
             *argv,
             "dockerd",
+            *([f"--userns-remap={REMAPPED_USER}"] if self.view == "remapped" else []),
             f"--config-file={self.home / 'daemon.json'}",
             f"--data-root={self.home / 'data'}",
             f"--exec-root={self.home / 'exec'}",
@@ -63,6 +69,13 @@ class Dockerd:
             "--exec-opt=native.cgroupdriver=cgroupfs",
             "--shutdown-timeout=1",
         ]
+
+    def subids(self) -> Path:
+        """Write the file that replaces /etc/subuid and /etc/subgid. The remapped users must reach the data."""
+        self.home.chmod(0o711)
+        file = self.home / "subids"
+        file.write_text(f"{REMAPPED_USER}:{FIRST_UID}:65536\n")
+        return file
 
     def set_live_restore(self, enabled: bool) -> None:
         """Whether containers outlive dockerd; returns when a running one has taken it."""

@@ -18,7 +18,7 @@ UNKNOWN_S = 30.0
 """For a group that was not measured: it starts early."""
 
 SPLIT = {"test_every_prefix.py"}
-_VIEW = re.compile(r"\[(host|v2)[-\]]")
+_VIEW = re.compile(r"\[(host|v2|remapped)[-\]]")
 
 
 def group_of(test: str) -> str:

@@ -23,6 +23,7 @@ from typing import Any  # arguments of whatever is wrapped
 
 from pyroute2 import AsyncIPRoute
 
+from supervisor import linux
 from supervisor.cli.main import main as vtapd
 from supervisor.container import executor, tracked_container
 from supervisor.edges.docker import Docker
@@ -33,8 +34,9 @@ from supervisor.edges.qemu.qmp import QmpSession
 from .fork_server import serve
 
 PLAIN: tuple[tuple[Any, str], ...] = (
-    *((os, name) for name in ("mkdir", "mknod", "symlink", "rename", "unlink", "chmod", "fchmod", "chown")),
+    *((os, name) for name in ("mkdir", "mknod", "symlink", "rename", "unlink", "chmod", "fchmod", "chown", "fchown")),
     *((os, name) for name in ("setxattr", "write", "sendfile", "posix_spawn")),
+    (linux, "exchange"),
     (signal, "pidfd_send_signal"),
     (NetlinkSocket, "request"),
 )

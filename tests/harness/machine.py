@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .dockerd import CgroupView, Dockerd, clean_up
+from .dockerd import Dockerd, View, clean_up
 from .netns import NetworkNamespace
 from .processes import COMMAND_TIMEOUT_S, is_alive, run
 
@@ -70,10 +70,10 @@ def get_from(
 class Machine:
     """Use as a context manager; after it there is no process, mount, namespace, interface or file left."""
 
-    def __init__(self, cgroup: CgroupView = "host") -> None:
+    def __init__(self, view: View = "host") -> None:
         self.home = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self.namespace = NetworkNamespace()
-        self.dockerd = Dockerd(self.home, self.namespace, cgroup)
+        self.dockerd = Dockerd(self.home, self.namespace, view)
         self.container_ids: set[str] = set()
 
     def __enter__(self) -> "Machine":

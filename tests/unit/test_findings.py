@@ -41,6 +41,20 @@ def test_docker_version_is_judged(version: str, level: str) -> None:
     assert (found.level, found.detail) == (level, f"{version}, cgroup v2, systemd driver")
 
 
+def test_user_namespaces_of_docker_are_judged() -> None:
+    assert findings.judge_users(["name=seccomp,profile=default"], "all").level == "ok"
+    remapped = findings.judge_users(["name=userns"], "all")
+    assert (remapped.level, "--userns=host" in remapped.remedy) == ("warn", True)
+    assert findings.judge_users(["name=userns"], "labelled").level == "ok"
+    assert findings.judge_users(["name=seccomp", "name=rootless"], "labelled").level == "warn"
+
+
+def test_guests_must_not_share_uids_with_user_namespaces() -> None:
+    assert findings.judge_uids(range(100, 200), [], [("low", range(50, 100)), ("high", range(200, 300))]).level == "ok"
+    shared = findings.judge_uids(range(100, 200), [], [("kek", range(199, 300))])
+    assert (shared.level, "kek" in shared.detail) == ("warn", True)
+
+
 @pytest.mark.parametrize(
     ("message", "path", "seccomp", "level", "word"),
     [
@@ -90,10 +104,10 @@ def test_missing_guest_user_is_reported() -> None:
 
 def test_uids_of_existing_users_are_reported() -> None:
     users = [("root", 0), ("ada", 1005)]
-    assert findings.judge_uids(range(2000, 3000), users).level == "ok"
-    taken = findings.judge_uids(range(1000, 3000), users)
+    assert findings.judge_uids(range(2000, 3000), users, []).level == "ok"
+    taken = findings.judge_uids(range(1000, 3000), users, [])
     assert (taken.level, "ada (1005)" in taken.detail) == ("warn", True)
-    assert findings.judge_uids(range(0), users).level == "warn"
+    assert findings.judge_uids(range(0), users, []).level == "warn"
 
 
 def test_run_time_folders_are_judged() -> None:

@@ -306,6 +306,12 @@ def test_tap_comes_up_only_after_it_has_the_guests_mac() -> None:
     assert host.taps["eth0"].up
 
 
+def test_node_is_given_to_the_containers_user() -> None:
+    host = simulated(at=TAP)
+    seen = replace(host.seen(), ungiven=frozenset({0}))
+    assert next_action(ID, NAME, TAP, seen, host.record) == actions.MakeNode(0, DEVICE)
+
+
 def test_tap_that_is_down_or_has_another_mtu_is_raised() -> None:
     host = simulated(at=TAP)
     (name,) = host.taps

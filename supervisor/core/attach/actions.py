@@ -73,7 +73,7 @@ class DenyDevice:
 
 @dataclass(frozen=True, slots=True)
 class MakeNode:
-    """Create /dev/tap<slot> in the container."""
+    """Create /dev/tap<slot> in the container, or give it to the container's user."""
 
     slot: int
     device: DeviceNumber

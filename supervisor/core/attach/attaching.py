@@ -57,7 +57,7 @@ def _attach_interface(seen: Seen, record: Record, each: SeenInterface, awaited: 
         return RaiseTap(each.tap, each.interface.mtu)
     if each.tap.device not in seen.rules:
         return AllowDevice(each.tap.device)
-    if (entry.slot, each.tap.device) not in seen.nodes:
+    if (entry.slot, each.tap.device) not in seen.nodes or entry.slot in seen.ungiven:
         return MakeNode(entry.slot, each.tap.device)
     return None
 

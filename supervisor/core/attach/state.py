@@ -59,6 +59,10 @@ class Seen:
     """When this was observed, in seconds since boot."""
     claimed: frozenset[DeviceNumber] = frozenset()
     """The numbers of this container's taps that another container also has on record, for a tap that is gone."""
+    ungiven: frozenset[int] = frozenset()
+    """The slots whose nodes do not belong to the container's user yet."""
+    hidden_nodes: bool = False
+    """The container can open no nodes. They are in a folder of the daemon's own, which opens them for the guest."""
 
     def of(self, interface: str) -> SeenInterface | None:
         """Return the interface of this name."""

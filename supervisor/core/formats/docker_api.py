@@ -29,6 +29,8 @@ class Engine(msgspec.Struct, frozen=True):
     version: str = msgspec.field(name="ServerVersion", default="?")
     cgroup_version: str = msgspec.field(name="CgroupVersion", default="1")
     cgroup_driver: str = msgspec.field(name="CgroupDriver", default="?")
+    security: list[str] = msgspec.field(name="SecurityOptions", default_factory=list)
+    """Such as name=userns, and name=rootless."""
 
 
 class _State(msgspec.Struct, rename="pascal"):

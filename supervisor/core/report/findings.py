@@ -72,6 +72,20 @@ def judge_docker(version: str, cgroup: str, driver: str) -> Finding:
     return Finding("docker", "warn", detail, "vtapd is made for Docker 20.10 and newer")
 
 
+def judge_users(security: Sequence[str], containers: str) -> Finding:
+    """`security` is what Docker says of itself, such as `name=userns`; `containers` is [attach] containers."""
+    options = {word for option in security for word in option.split(",")}
+    if "name=rootless" in options:
+        remedy = "run vtapd next to a Docker that runs as root: rootless containers are reached through another network"
+        return Finding("users", "warn", "rootless: a container can have a guest at the most, and no /dev/tap0", remedy)
+    if "name=userns" in options:
+        remedy = 'start those with docker run --userns=host, or set [attach] containers = "labelled"'
+        level: Level = "ok" if containers == "labelled" else "warn"
+        detail = "--userns-remap: guests work; a container without a guest can open no /dev/tap0, and is rejected"
+        return Finding("users", level, detail, "" if level == "ok" else remedy)
+    return Finding("users", "ok", "a container's users are the host's")
+
+
 def judge_qemu(path: str, said: str, machine: str, *, seccomp: bool) -> Finding:
     """`said` is the output of `--version`, `machine` the host's architecture, as uname prints it."""
     first = said.strip().splitlines()[0] if said.strip() else ""
@@ -118,8 +132,8 @@ def judge_user(wanted: str, found: str) -> Finding:
     return Finding("guest user", "warn", f"{wanted} does not exist: guests run as {found}", remedy)
 
 
-def judge_uids(uids: range, users: Sequence[tuple[str, int]]) -> Finding:
-    """`users` are the machine's, by name and uid."""
+def judge_uids(uids: range, users: Sequence[tuple[str, int]], subordinate: Sequence[tuple[str, range]]) -> Finding:
+    """`users` are the machine's, by name and uid; `subordinate` are the uids of users' namespaces (man 5 subuid)."""
     if not uids:
         remedy = "set [guest] uids to a range that no other program uses"
         return Finding("guest uids", "warn", "all guests run under one uid, and could reach each other", remedy)
@@ -128,6 +142,11 @@ def judge_uids(uids: range, users: Sequence[tuple[str, int]]) -> Finding:
     if inside:
         remedy = "choose another range in [guest] uids"
         return Finding("guest uids", "warn", f"{span} has users of this machine: {', '.join(inside[:3])}", remedy)
+    shared = [name for name, theirs in subordinate if theirs.start < uids.stop and uids.start < theirs.stop]
+    if shared:
+        remedy = "choose another range in [guest] uids, outside those of /etc/subuid"
+        detail = f"{span} are also uids of user namespaces of {', '.join(shared[:3])}: their root could reach guests"
+        return Finding("guest uids", "warn", detail, remedy)
     return Finding("guest uids", "ok", f"{span}: {len(uids)} guests, no user of this machine")
 
 

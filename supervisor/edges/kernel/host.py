@@ -3,11 +3,15 @@
 import fcntl
 import os
 import pwd
+import re
 import resource
 from pathlib import Path
 
 from supervisor.core.formats.proc_cgroup import file_system_of
 from supervisor.core.model import Pid
+
+_SUBUIDS = Path("/etc/subuid")
+_SUBUID = re.compile(r"([^:#]+):(\d{1,10}):(\d{1,10})", re.ASCII)
 
 
 def observe_capabilities() -> int:
@@ -30,6 +34,16 @@ def observe_descriptor_limit_of(pid: Pid) -> int:
 def observe_users() -> list[tuple[str, int]]:
     """Return the name and uid of every user that the machine lists."""
     return [(entry.pw_name, entry.pw_uid) for entry in pwd.getpwall()]
+
+
+def observe_subordinate_uids() -> list[tuple[str, range]]:
+    """Return the uids that /etc/subuid gives to users for their namespaces (man 5 subuid). Other lines are skipped."""
+    try:
+        lines = _SUBUIDS.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    matches = filter(None, map(_SUBUID.fullmatch, lines))
+    return [(match[1], range(int(match[2]), int(match[2]) + int(match[3]))) for match in matches]
 
 
 def observe_file_system(path: Path) -> str:

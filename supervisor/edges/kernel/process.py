@@ -7,7 +7,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from supervisor.core.model import Incarnation, Pid, ProcessRecord
+from supervisor.core.model import FileOwner, Incarnation, Pid, ProcessRecord
 from supervisor.errors import ContainerGone, Step, Transient
 from supervisor.linux import RT_SIGTIMEDWAIT, read_record
 
@@ -173,6 +173,19 @@ def observe_user(pid: Pid) -> int | None:
     except OSError:
         return None
     return int(next(line for line in text.splitlines() if line.startswith("Uid:")).split()[1])
+
+
+def observe_file_owner(pid: Pid) -> FileOwner:
+    """Return whose the files are that a process creates (man 5 proc: the last uid and gid of its status).
+
+    Raises ContainerGone if it has ended.
+    """
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    except OSError as error:
+        raise ContainerGone(f"process {pid} has ended", step=Step.PROCESS) from error
+    ids = {name: words.split() for name, _, words in (line.partition(":") for line in text.splitlines())}
+    return FileOwner(int(ids["Uid"][3]), int(ids["Gid"][3]))
 
 
 def observe_usage(incarnation: Incarnation) -> tuple[float, int] | None:

@@ -37,6 +37,23 @@ def has_macvtaps(sysfs: int) -> bool:
         os.close(directory)
 
 
+def observe_devices(sysfs: int) -> frozenset[DeviceNumber]:
+    """Return the numbers of all macvtaps in the namespace of this sysfs."""
+    try:
+        directory = os.open("class/macvtap", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=sysfs)
+    except FileNotFoundError:
+        return frozenset()
+    found = set()
+    try:
+        for name in os.listdir(directory):  # noqa: PTH208  # a Path has no descriptor
+            with contextlib.suppress(FileNotFoundError):  # just deleted
+                major, _, minor = read_record(f"{name}/dev", directory).decode("ascii").strip().partition(":")
+                found.add(DeviceNumber(int(major), int(minor)))
+    finally:
+        os.close(directory)
+    return frozenset(found)
+
+
 def observe_major() -> int | None:
     """Return the major number of all macvtaps (man 5 proc, /proc/devices).
 

@@ -11,7 +11,7 @@ import pytest
 from tests.harness.chain import assert_attached, attach_by_hand, detach_by_hand, guest_by_hand
 from tests.harness.containers import Containers
 from tests.harness.daemon import environment
-from tests.harness.dockerd import CgroupView
+from tests.harness.dockerd import View
 from tests.harness.footprint import NOTHING, footprint
 from tests.harness.machine import PREFIX, REPOSITORY, Machine, sweep
 from tests.harness.observe import network
@@ -44,22 +44,22 @@ def namespaces_in_use() -> set[str]:
     return found
 
 
-@pytest.mark.parametrize(("cgroup", "times"), [("host", 2), ("v2", 1)])
-def test_machine_leaves_nothing_behind(cgroup: CgroupView, times: int) -> None:
+@pytest.mark.parametrize(("view", "times"), [("host", 2), ("v2", 1), ("remapped", 1)])
+def test_machine_leaves_nothing_behind(view: View, times: int) -> None:
     for _ in range(times):
-        use_machine(cgroup)
+        use_machine(view)
 
 
-def use_machine(cgroup: CgroupView) -> None:
+def use_machine(view: View) -> None:
     before = traces(os.getpid())
-    with Machine(cgroup) as machine:
+    with Machine(view) as machine:
         container = machine.docker("run", "-d", "-p", "8080:80", machine.image, "/bin/httpd", "-f", "-h", "/www")
         address = machine.docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", container)
         page = eventually(lambda: machine.http(f"http://{address}/"), "a container's own httpd answers")
         assert page.body == "the container's own page\n"
         assert machine.http("http://127.0.0.1:8080/").status == 200
         assert address.startswith("172.17.0.")
-        if cgroup == "v2":
+        if view == "v2":
             assert machine.docker("info", "-f", "{{.CgroupVersion}}") == "2"
         pids = (machine.dockerd.pid, machine.docker("inspect", "-f", "{{.State.Pid}}", container))
         namespaces = {network_of(pid) for pid in pids}

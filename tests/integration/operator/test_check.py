@@ -69,9 +69,16 @@ def test_complete_machine_passes(machine: Machine, no_vtapd: None) -> None:
             f"{'through devices.allow' if version == '1' else 'by a BPF program'}, and denied again"
         ),
     )
-    for what in ("config", "kernel", "rights", "macvtap", "netns folder", "guest uids", "qemu", "sandbox"):
+    for what in ("config", "kernel", "rights", "users", "macvtap", "netns folder", "guest uids", "qemu", "sandbox"):
         assert report.of(what)[0] == "ok", report.found[what]
     assert report.of("daemon") == ("warn", "none runs")
+
+
+@pytest.mark.remapped
+def test_user_namespaces_are_reported(machine: Machine, no_vtapd: None) -> None:
+    report = check(machine)
+    assert (report.status, report.of("users")[0]) == (0, "warn")
+    assert "--userns=host" in report.found["users"]["remedy"]
 
 
 def test_running_daemon_is_reported(machine: Machine, vtapd: Daemon) -> None:

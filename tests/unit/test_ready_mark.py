@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.edges.kernel.device_nodes import observe_ready_mark, set_ready_mark
+from supervisor.core.model import FileOwner
+from supervisor.edges.kernel.ready_mark import make_ready_mark, observe_ready_mark, remove_ready_mark
 from supervisor.errors import Transient
 
 NAME = "vtapd-ready"
+ME = FileOwner(os.getuid(), os.getgid())
 
 
 @pytest.fixture
@@ -21,12 +23,12 @@ def dev(tmp_path: Path) -> Iterator[int]:
 
 def test_ready_mark_is_made_and_removed(tmp_path: Path, dev: int) -> None:
     assert not observe_ready_mark(dev)
-    set_ready_mark(dev, True)
+    make_ready_mark(dev, ME)
     assert observe_ready_mark(dev)
     assert (tmp_path / NAME).stat().st_size == 0
-    set_ready_mark(dev, False)
+    remove_ready_mark(dev)
     assert not observe_ready_mark(dev)
-    set_ready_mark(dev, False)
+    remove_ready_mark(dev)
 
 
 @pytest.mark.parametrize("kind", ["folder", "link"])
@@ -39,7 +41,7 @@ def test_ready_mark_ignores_non_regular_files(tmp_path: Path, dev: int, kind: st
         (tmp_path / NAME).symlink_to(elsewhere)
     assert not observe_ready_mark(dev)
     with pytest.raises(Transient, match=NAME):
-        set_ready_mark(dev, True)
-    set_ready_mark(dev, False)
+        make_ready_mark(dev, ME)
+    remove_ready_mark(dev)
     assert elsewhere.exists()
     assert elsewhere.stat().st_size == 0
