@@ -29,7 +29,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _READY_POLL = Backoff(first_s=0.02, last_s=1.0, growth=1.5)
 _LONGEST_ANSWER_S = 5.0
 
-Way = Callable[[Whereabouts, Probe, float], Awaitable[bool]]
+Way = Callable[[Whereabouts, Probe, float], Awaitable[bool | None]]
+"""Return whether the guest gives the right answer; None if it gives none in this way."""
 
 
 class Health:
@@ -104,9 +105,10 @@ class Health:
             raise Permanent("the guest's address is unknown", step=Step.HEALTH, remedy=remedy)
         try:
             for way in (self._way,) if self._way else (_probe_from_host, self._probe_from_namespace):
-                if await way(self._where, probe, timeout_s):
+                answer = await way(self._where, probe, timeout_s)
+                if answer is not None:
                     self._way = way
-                    return True
+                    return answer
         except Transient as error:
             if str(error) != self._failure:
                 log.warning("health_probe_failed", error=str(error))
@@ -114,16 +116,16 @@ class Health:
             return None
         return False
 
-    async def _probe_from_namespace(self, where: Whereabouts, probe: Probe, timeout_s: float) -> bool:
-        return await _probe_from_sibling(self._init, where, probe, timeout_s)
+    async def _probe_from_namespace(self, where: Whereabouts, probe: Probe, timeout_s: float) -> bool | None:
+        return await _probe_from_sibling(self._init, where, probe, timeout_s) or None
 
 
-async def _probe_from_host(where: Whereabouts, probe: Probe, timeout_s: float) -> bool:
+async def _probe_from_host(where: Whereabouts, probe: Probe, timeout_s: float) -> bool | None:
     if probe.port is None:
-        return await direct.answers_ping(where.ip, timeout_s)
+        return await direct.answers_ping(where.ip, timeout_s) or None
     if probe.path is not None:
         return await direct.answers_http(where.ip, probe.port, probe.path, timeout_s)
-    return await direct.accepts_tcp(where.ip, probe.port, timeout_s)
+    return await direct.accepts_tcp(where.ip, probe.port, timeout_s) or None
 
 
 async def _probe_from_sibling(init: Pid, where: Whereabouts, probe: Probe, timeout_s: float) -> bool:

@@ -49,19 +49,24 @@ async def accepts_tcp(address: str, port: int, timeout_s: float) -> bool:
     return False
 
 
-async def answers_http(address: str, port: int, path: str, timeout_s: float) -> bool:
-    """Return whether the guest answers a GET with a status of 200 to 399 in this time. Raises as `accepts_tcp` does."""
+async def answers_http(address: str, port: int, path: str, timeout_s: float) -> bool | None:
+    """Return whether the guest answers a GET with a status of 200 to 399 in this time; None if it accepts no connection.
+
+    Raises as `accepts_tcp` does.
+    """
+    reached = False
     host = f"[{address}]" if ":" in address else address
     request = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: vtapd\r\nConnection: close\r\n\r\n"
     with _own_faults(f"connect to {address}:{port}"), anyio.move_on_after(timeout_s), _stream_to(address) as probe:
         loop = asyncio.get_running_loop()
         await loop.sock_connect(probe, (address, port))
+        reached = True
         await loop.sock_sendall(probe, request.encode())
         said = b""
         while b"\n" not in said and len(said) < _STATUS_LINE_BYTES and (more := await loop.sock_recv(probe, 1024)):
             said += more
         return bool(_SUCCESS.match(said))
-    return False
+    return False if reached else None
 
 
 async def answers_ping(address: str, timeout_s: float) -> bool:
