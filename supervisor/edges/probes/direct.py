@@ -50,7 +50,7 @@ async def accepts_tcp(address: str, port: int, timeout_s: float) -> bool:
 
 
 async def answers_http(address: str, port: int, path: str, timeout_s: float) -> bool | None:
-    """Return whether the guest answers a GET with a status of 200 to 399 in this time; None if it accepts no connection.
+    """Return whether the guest answers a GET with status 200 to 399; None if it accepts no connection in this time.
 
     Raises as `accepts_tcp` does.
     """
