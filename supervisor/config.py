@@ -41,6 +41,7 @@ class DockerTable(_Table, frozen=True):
 
 class AttachTable(_Table, frozen=True):
     containers: Literal["all", "labelled"] = "all"
+    interfaces: Literal["docker", "all"] = "docker"
     run_dir: str = RUN_DIR
     resync: Seconds = Seconds(30)
 

@@ -33,7 +33,7 @@ async def _plan_of(
         spec = parse_labels(replace(container, memory_limit_bytes=0), UNLIMITED)
         if spec is not None and not running.kind:
             root = executor.attachment().root
-            return await examine(context, root, spec, container, executor.observe_originals())
+            return await examine(context, root, spec, container, executor.observe_originals(spec.address))
     except Rejected:
         spec = None
     kind = KINDS.get(running.kind, KINDS["raw"])

@@ -25,7 +25,8 @@ from supervisor.core.attach.actions import (
     UnmarkReady,
 )
 from supervisor.core.attach.lifetimes import lifetime_left
-from supervisor.core.attach.state import Seen, SeenInterface
+from supervisor.core.attach.scope import Scope, is_sure, observed_interfaces
+from supervisor.core.attach.state import Seen
 from supervisor.core.devices.bpf_rules import Rule
 from supervisor.core.formats.proc_cgroup import Cgroup
 from supervisor.core.formats.rtnetlink import oldest_first
@@ -40,7 +41,7 @@ from supervisor.core.model import (
     Tap,
 )
 from supervisor.edges.clock import boottime_s
-from supervisor.edges.kernel import cgroups, ifreq, netns, netns_symlinks, process, ready_mark, rootfs, tap
+from supervisor.edges.kernel import cgroups, ifreq, netns, netns_symlinks, process, ready_mark, rootfs, sysfs_links, tap
 from supervisor.edges.kernel.iproute import IpRoute
 from supervisor.edges.kernel.links import Links
 
@@ -117,18 +118,15 @@ class Attachment:
         for descriptor in (self.sysfs, self.dev, self.root):
             os.close(descriptor)
 
-    def observe(self, link_name: str, record: Record | None, *, with_routes: bool) -> Seen:
+    def observe(self, link_name: str, record: Record | None, scope: Scope, *, with_routes: bool) -> Seen:
         """Return what is there. Routes cost a dump of their own, and matter only if an address is taken over."""
         recorded = record.taps if record else ()
         now_s = boottime_s()
-        interfaces, macvtaps = self._observe(with_routes, {entry.tap: entry.interface for entry in recorded}, now_s)
-        taps = {link.parent: self._tap(link) for link in macvtaps if link.name.startswith("vtap")}
-        kept = {entry.interface for entry in recorded}
-        seen = tuple(
-            SeenInterface(interface, taps.get(interface.index))
-            for interface in interfaces
-            if interface.addresses or interface.index in taps or interface.name in kept
-        )
+        owners = {entry.tap: entry.interface for entry in recorded}
+        interfaces, links = self._observe(with_routes, owners, scope, now_s)
+        macvtaps = [link for link in links if link.kind == "macvtap" and link.name.startswith("vtap")]
+        taps = {IfIndex(link.parent): self._tap(link) for link in macvtaps if link.parent is not None}
+        seen = observed_interfaces(interfaces, {link.index: link for link in links}, taps, recorded, scope)
         devices = {t.device for t in taps.values()} | {e.device for e in recorded if e.device}
         slots = {entry.slot for entry in recorded}
         return Seen(
@@ -143,11 +141,22 @@ class Attachment:
             at_s=now_s,
         )
 
-    def _observe(self, with_routes: bool, owners: dict[str, str], now_s: float) -> tuple[list[Interface], list[Link]]:
+    def _observe(
+        self, with_routes: bool, owners: dict[str, str], scope: Scope, now_s: float
+    ) -> tuple[list[Interface], list[Link]]:
         """Observe a new container without RTNL: it would wait for that lock while Docker starts others."""
-        if owners or tap.has_macvtaps(self.sysfs):
-            return self._links.observe(with_routes, owners, now_s)
-        return self._links.observe_new(with_routes, ifreq.show_link, now_s), []
+        if not owners and not tap.has_macvtaps(self.sysfs):
+            interfaces, links = self._links.observe_new(with_routes, ifreq.show_link, now_s)
+            if is_sure(interfaces, scope) and all(self._comes_from_outside(each) for each in interfaces):
+                return interfaces, links
+        return self._links.observe(with_routes, owners, now_s)
+
+    def _comes_from_outside(self, interface: Interface) -> bool:
+        """Return whether it was surely not made in the container, and can have a macvtap."""
+        other = sysfs_links.observe_other_end(self.sysfs, interface.name)
+        if other in (None, interface.index) or sysfs_links.is_port(self.sysfs, interface.name):
+            return False
+        return ifreq.show_link(self._links.fileno(), other) is None
 
     def sweep(self) -> None:
         """Delete what a daemon that was killed may have left without a record."""
@@ -160,15 +169,15 @@ class Attachment:
                 netns_symlinks.create_symlink(link_name, self.incarnation.pid, self._owner)
                 return replace(seen, netns_link=self.incarnation.pid)
             case CreateTap(interface, name):
-                return _with_interface(seen, SeenInterface(interface, self._create(name, interface), fresh=True))
+                return _with_tap(seen, interface.name, self._create(name, interface), fresh=True)
             case RaiseTap(low, mtu):
                 self._links.raise_link(low.index, mtu)
                 owner = next(s for s in seen.interfaces if s.tap == low)
-                return _with_interface(seen, SeenInterface(owner.interface, replace(low, up=True, mtu=mtu)))
+                return _with_tap(seen, owner.interface.name, replace(low, up=True, mtu=mtu))
             case DeleteTap(gone):
                 self._links.delete_link(gone.index)
                 owner = next(s for s in seen.interfaces if s.tap == gone)
-                return _with_interface(seen, SeenInterface(owner.interface))
+                return _with_tap(seen, owner.interface.name, None)
             case AllowDevice(device):
                 self.rules.allow(device)
                 return replace(seen, rules=seen.rules | {device})
@@ -213,7 +222,7 @@ class Attachment:
         if its_tap.mac != original.mac:
             self._links.set_mac(its_tap.index, original.mac)
         stripped = replace(original, index=index, mac=mac, addresses=(), routes=())
-        return _with_interface(seen, SeenInterface(stripped, replace(its_tap, mac=original.mac)))
+        return _with_tap(_with_interface(seen, stripped), stripped.name, replace(its_tap, mac=original.mac))
 
     async def _give_back(self, step: GiveBack, seen: Seen) -> Seen:
         """Addresses and routes get what is left of their lifetimes. If nothing is left, they are not restored."""
@@ -232,16 +241,21 @@ class Attachment:
             for route in sorted(original.routes, key=lambda r: r.gateway is not None):
                 if lifetime := lifetime_left(route, boottime_s()):
                     await iproute.add_route(index, route, lifetime)
-        return _with_interface(seen, SeenInterface(replace(original, index=index), its_tap))
+        return _with_tap(_with_interface(seen, replace(original, index=index)), original.name, its_tap)
 
     def _tap(self, link: Link) -> Tap:
         device = tap.observe_device(self.sysfs, link.index)
         return Tap(link.name, link.index, link.mac, link.mtu, link.up, device)
 
 
-def _with_interface(seen: Seen, changed: SeenInterface) -> Seen:
-    name = changed.interface.name
-    return replace(seen, interfaces=tuple(changed if s.interface.name == name else s for s in seen.interfaces))
+def _with_interface(seen: Seen, changed: Interface) -> Seen:
+    each = tuple(replace(s, interface=changed) if s.interface.name == changed.name else s for s in seen.interfaces)
+    return replace(seen, interfaces=each)
+
+
+def _with_tap(seen: Seen, interface: str, changed: Tap | None, *, fresh: bool = False) -> Seen:
+    each = tuple(replace(s, tap=changed, fresh=fresh) if s.interface.name == interface else s for s in seen.interfaces)
+    return replace(seen, interfaces=each)
 
 
 def _other_nodes(seen: Seen, slot: int) -> tuple[tuple[int, DeviceNumber], ...]:

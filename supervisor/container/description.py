@@ -7,7 +7,7 @@ start often says enough to attach the container at once (`early_attach`); Docker
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 
-from supervisor.core.model import Container, ContainerId, short_id
+from supervisor.core.model import Container, ContainerId, Endpoint, short_id
 
 Inspect = Callable[[ContainerId], Awaitable[Container | None]]
 """Asks Docker for a container; None if Docker does not know it."""
@@ -57,6 +57,11 @@ class Description:
     def is_from_docker(self) -> bool:
         """Whether Docker itself described it: an event says nothing of its devices."""
         return self.knowledge in (Knowledge.STALE, Knowledge.FRESH)
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...] | None:
+        """The networks that Docker lists for it; None if Docker has not described it."""
+        return self.container.endpoints if self.container is not None and self.is_from_docker else None
 
     @property
     def is_due(self) -> bool:

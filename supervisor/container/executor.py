@@ -25,8 +25,10 @@ from supervisor.core.attach.actions import (
     WriteRecord,
 )
 from supervisor.core.attach.plan import is_attached, next_action
+from supervisor.core.attach.scope import Scope
 from supervisor.core.attach.state import Desired, Seen
 from supervisor.core.devices.bpf_rules import RUNC_DEFAULTS, Rule, parse_rule
+from supervisor.core.guest.spec import AddressPlan
 from supervisor.core.model import Incarnation, Interface, short_id
 from supervisor.edges.kernel import device_nodes, netns_symlinks
 from supervisor.errors import Permanent, Step, Transient
@@ -100,11 +102,19 @@ class PlanExecutor:
         self.seen = seen
         self.attached = self._note_attached(seen)
 
-    def observe_originals(self) -> tuple[Interface, ...]:
-        """Return the container's interfaces with routes, as they were before any takeover."""
+    def scope(self, address: AddressPlan | None = None) -> Scope:
+        """Return which interfaces count. `address`: what a guest is to have; by default, what its guest has."""
+        plan = self._guest.plan
+        address = address or (plan.spec.address if plan is not None else None)
+        addressless = address is not None and not address.takes_over
+        return Scope(self._description.endpoints, self._context.config.attach.interfaces == "all", addressless)
+
+    def observe_originals(self, address: AddressPlan) -> tuple[Interface, ...]:
+        """Return the interfaces that a guest may use, with routes, as they were before any takeover."""
         record = self._record.of(self._incarnation)
-        seen = self.attachment().observe(self._link, record, with_routes=True)
-        entries = [(each.interface, record.tap_of(each.interface.name) if record else None) for each in seen.interfaces]
+        seen = self.attachment().observe(self._link, record, self.scope(address), with_routes=True)
+        able = [each.interface for each in seen.interfaces if each.wanted]
+        entries = [(interface, record.tap_of(interface.name) if record else None) for interface in able]
         return tuple(entry.original if entry and entry.original else interface for interface, entry in entries)
 
     def look(self) -> Seen | None:
@@ -113,7 +123,7 @@ class PlanExecutor:
             return self.seen
         try:
             record = self._record.of(self._incarnation)
-            return self._with_guest(self._attachment.observe(self._link, record, with_routes=True))
+            return self._with_guest(self._attachment.observe(self._link, record, self.scope(), with_routes=True))
         except (Transient, Permanent, OSError) as error:
             log.debug("not_observed", error=str(error))
             return self.seen
@@ -135,7 +145,7 @@ class PlanExecutor:
             return Seen(self._incarnation, netns_symlinks.observe_symlink(self._link))
         with_routes = self.attached or self._guest.plan is not None
         record = self._record.of(self._incarnation)
-        seen = self.attachment().observe(self._link, record, with_routes=with_routes)
+        seen = self.attachment().observe(self._link, record, self.scope(), with_routes=with_routes)
         return self._with_guest(self._with_claims(seen))
 
     def _with_claims(self, seen: Seen) -> Seen:

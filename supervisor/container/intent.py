@@ -135,7 +135,7 @@ class Intent:
             self._executor.attachment().nodes.require()
             self._guest.plan = None
             return
-        root, interfaces = self._executor.attachment().root, self._executor.observe_originals()
+        root, interfaces = self._executor.attachment().root, self._executor.observe_originals(spec.address)
         self._guest.plan = await examine(self._context, root, spec, self.container, interfaces)
 
     @property

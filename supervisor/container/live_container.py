@@ -169,7 +169,8 @@ class LiveContainer:
             try:
                 attachment = self.executor.attachment()
                 attachment.sweep()
-                recover_record(self.container, self.incarnation, attachment, self._record)
+                scope = self.executor.scope()
+                recover_record(self.container, self.incarnation, attachment, scope, self._record)
                 record = self._record.of(self.incarnation)
                 attachment.nodes.sweep({entry.slot for entry in record.taps} if record else set())
             finally:

@@ -18,6 +18,7 @@ import structlog
 from supervisor.container.attachment import Attachment
 from supervisor.container.record import ContainerRecord
 from supervisor.core.attach.rebuild import rebuild
+from supervisor.core.attach.scope import Scope
 from supervisor.core.guest.qemu_argv import NAME_PREFIX, accelerator_of, guest_name, slots_of
 from supervisor.core.model import Container, ContainerId, Incarnation, Pid, ProcessRecord, Record, short_id
 from supervisor.edges import threads
@@ -85,12 +86,12 @@ class Leftovers:
 
 
 def recover_record(
-    container: Container, incarnation: Incarnation, attachment: Attachment, record: ContainerRecord
+    container: Container, incarnation: Incarnation, attachment: Attachment, scope: Scope, record: ContainerRecord
 ) -> None:
     """If there is no record of this run, write what it must have contained."""
     if record.of(incarnation) is not None:
         return
-    seen = attachment.observe(short_id(container.id), None, with_routes=False)
+    seen = attachment.observe(short_id(container.id), None, scope, with_routes=False)
     claimed = record.claimed(each.tap.device for each in seen.interfaces if each.tap)
     rebuilt = rebuild(container, incarnation, replace(seen, claimed=claimed))
     if rebuilt is not None:

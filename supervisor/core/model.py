@@ -102,6 +102,8 @@ class Link:
     """The number of the parent's namespace, if that is another one (IFLA_LINK_NETNSID)."""
     mode: MacvlanMode | None = None
     """The mode of a macvlan or macvtap."""
+    master: int | None = None
+    """The ifindex of the bridge, or the like, that it is a port of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,11 @@ class Endpoint:
     addresses: tuple[tuple[str, int, str], ...] = ()
     """IP, prefix length and gateway (may be empty): at most one of IPv4 and one of IPv6."""
 
+    @property
+    def has_interface(self) -> bool:
+        """Whether it is a network with an interface, neither the host's nor none."""
+        return bool(self.mac or self.addresses)
+
 
 @dataclass(frozen=True, slots=True)
 class Container:
@@ -166,6 +173,8 @@ class Container:
     memory_limit_bytes: int = 0
     """0 if there is no limit."""
     stop_signal: int = 15
+    mac: str = ""
+    """`--mac-address`, in the network that it was started in; empty if Docker chose the MAC."""
     stop_timeout_s: float = 10.0
     """`--stop-timeout`: how long after this signal Docker kills it; negative if it does not."""
     privileged: bool = False

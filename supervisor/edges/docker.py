@@ -17,10 +17,12 @@ import anyio
 import msgspec
 from aiodocker import Docker as Client
 from aiodocker.exceptions import DockerError
+from aiodocker.networks import DockerNetwork
 
 from supervisor.core.attach.selection import are_ours_among
 from supervisor.core.formats.docker_api import LISTED, Engine, digest, parse_container, parse_engine, parse_image_labels
 from supervisor.core.formats.docker_event import Event, parse_event
+from supervisor.core.formats.docker_network import GATEWAY_NETWORK, may_have_way_out, parse_way_out
 from supervisor.core.model import Container, ContainerId
 from supervisor.errors import ConfigError, Permanent, Step, Transient
 
@@ -114,6 +116,8 @@ class Docker:
             if answer is None:
                 return None
             container, image = parse_container(answer)
+            if may_have_way_out(container):
+                container = await self._with_way_out(container)
             if are_ours_among(container.labels):
                 return replace(container, image_labels=await self._image_labels(image, container.labels))
             return container
@@ -121,6 +125,12 @@ class Docker:
             raise Transient(
                 f"Docker's answer about {container_id} is not understood: {error}", step=Step.DOCKER
             ) from error
+
+    async def _with_way_out(self, container: Container) -> Container:
+        """Return the container with its endpoint in the network that Docker does not list for it, if it has one."""
+        answer = await self._ask("network", DockerNetwork(self._client, GATEWAY_NETWORK).show())
+        found = parse_way_out(answer, container.id) if answer is not None else None
+        return replace(container, endpoints=(*container.endpoints, found)) if found else container
 
     async def log(self, container_id: ContainerId, since_s: float) -> bytes:
         """Return the last lines of the container's log, from `since_s` (seconds since the epoch) on."""

@@ -74,6 +74,8 @@ class SimulatedHost:
     """The taps that another container could open, and therefore has open."""
     fresh: set[IfIndex] = field(default_factory=set)
     """The taps that the present daemon has made, with a number that was on no other record."""
+    unwanted: set[str] = field(default_factory=set)
+    """Interfaces that vtapd does not concern itself with."""
     disturbed: bool = False
     """Something else broke the set-up; until it is repaired, not every invariant holds."""
 
@@ -92,9 +94,14 @@ class SimulatedHost:
             self.incarnation,
             self.netns_link,
             tuple(
-                SeenInterface(each, tap := self.taps.get(name), tap is not None and tap.index in self.fresh)
+                SeenInterface(
+                    each,
+                    tap := self.taps.get(name),
+                    tap is not None and tap.index in self.fresh,
+                    wanted=name not in self.unwanted,
+                )
                 for name, each in sorted(self.interfaces.items())
-                if each.addresses or name in self.taps or name in recorded
+                if (each.addresses and name not in self.unwanted) or name in self.taps or name in recorded
             ),
             frozenset(self.rules & known),
             tuple((slot, device) for slot, device in sorted(self.nodes.items()) if slot in slots),

@@ -24,12 +24,15 @@ def attach_action(seen: Seen, record: Record, awaited: frozenset[int] = frozense
     if seen.netns_link != record.incarnation.pid:
         return LinkNetns()
     for entry in record.taps:
-        if seen.of(entry.interface) is None:
+        each = seen.of(entry.interface)
+        # A guest keeps the card that it has until it ends.
+        if each is None or not (each.wanted or entry.slot in seen.nics):
             return withdraw_action(seen, record, entry)
     complete = with_interfaces(record, seen)
     if complete != record:
         return WriteRecord(complete)
-    actions = (_attach_interface(seen, record, each, awaited) for each in seen.interfaces)
+    ours = [each for each in seen.interfaces if record.tap_of(each.interface.name)]
+    actions = (_attach_interface(seen, record, each, awaited) for each in ours)
     return next((action for action in actions if action), None)
 
 

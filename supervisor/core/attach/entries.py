@@ -37,9 +37,9 @@ def with_entry(record: Record, entry: TapRecord) -> Record:
 
 
 def with_interfaces(record: Record, seen: Seen) -> Record:
-    """Return the record with an entry for each interface that has none yet."""
+    """Return the record with an entry for each wanted interface that has none yet."""
     for number, each in enumerate(seen.interfaces):
-        if record.tap_of(each.interface.name) is None:
+        if each.wanted and record.tap_of(each.interface.name) is None:
             name = each.tap.name if each.tap else free_tap_name(each.interface, record)
             entry = TapRecord(slot_of(each.interface.name, number, record), each.interface.name, name)
             record = replace(record, taps=(*record.taps, entry))

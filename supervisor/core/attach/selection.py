@@ -31,7 +31,7 @@ def why_no_network(container: Container) -> str | None:
     mode = container.network_mode
     if mode == "host":
         return "it uses the host's network (--network host)"
-    if mode == "none" and not any(each.mac or each.addresses for each in container.endpoints):
+    if mode == "none" and not any(each.has_interface for each in container.endpoints):
         return "it has no network (--network none)"
     if mode.startswith("container:"):
         return "it shares another container's network (--network container:…)"

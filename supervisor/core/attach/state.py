@@ -34,6 +34,10 @@ class SeenInterface:
     tap: Tap | None = None
     fresh: bool = False
     """The tap was created by the last action, and no other container had its number on record then."""
+    wanted: bool = True
+    """Vtapd concerns itself with it: Docker made it, or the configuration says so."""
+    obstacle: str = ""
+    """Why the kernel would refuse a tap on it; empty if it would not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 Only the members that are used are named; msgspec ignores the others. (Docker Engine API v1.41)
 """
 
-import ipaddress
 import posixpath
 import re
 import signal
@@ -12,7 +11,8 @@ from datetime import datetime
 
 import msgspec
 
-from supervisor.core.model import Container, ContainerId, Endpoint, Pid
+from supervisor.core.formats.docker_network import EndpointShape, parse_endpoint, parse_mac
+from supervisor.core.model import Container, ContainerId, Pid
 
 INIT_NAME = "vtapd-init"
 """The file name of the init that passes its arguments to the guest."""
@@ -48,6 +48,7 @@ class _Config(msgspec.Struct, rename="pascal"):
     stop_timeout: int | None = None
     entrypoint: list[str] | None = None
     cmd: list[str] | None = None
+    mac_address: str = ""
     env: list[str] | None = None
 
 
@@ -67,18 +68,8 @@ class _HostConfig(msgspec.Struct, rename="pascal"):
     extra_hosts: list[str] | None = None
 
 
-class _Endpoint(msgspec.Struct, rename="pascal"):
-    mac_address: str = ""
-    ip_address: str = msgspec.field(name="IPAddress", default="")
-    ip_prefix_len: int = msgspec.field(name="IPPrefixLen", default=0)
-    gateway: str = ""
-    global_ipv6_address: str = msgspec.field(name="GlobalIPv6Address", default="")
-    global_ipv6_prefix_len: int = msgspec.field(name="GlobalIPv6PrefixLen", default=0)
-    ipv6_gateway: str = msgspec.field(name="IPv6Gateway", default="")
-
-
 class _NetworkSettings(msgspec.Struct, rename="pascal"):
-    networks: dict[str, _Endpoint] | None = None
+    networks: dict[str, EndpointShape] | None = None
 
 
 class _Image(msgspec.Struct, rename="pascal"):
@@ -136,6 +127,7 @@ def _container(data: _Inspect) -> Container:
         labels=data.config.labels or {},
         memory_limit_bytes=data.host_config.memory,
         stop_signal=_signal_number(data.config.stop_signal),
+        mac=parse_mac(data.config.mac_address),
         stop_timeout_s=_STOP_TIMEOUT_S if data.config.stop_timeout is None else float(data.config.stop_timeout),
         privileged=data.host_config.privileged,
         device_rules=tuple(data.host_config.device_cgroup_rules or ()),
@@ -144,7 +136,7 @@ def _container(data: _Inspect) -> Container:
         env=tuple(_variable(text) for text in data.config.env or ()),
         dns=tuple(data.host_config.dns or ()),
         dns_search=tuple(data.host_config.dns_search or ()),
-        endpoints=tuple(_endpoint(n, e) for n, e in sorted((data.network_settings.networks or {}).items())),
+        endpoints=tuple(parse_endpoint(n, e) for n, e in sorted((data.network_settings.networks or {}).items())),
     )
 
 
@@ -158,22 +150,6 @@ def _variable(text: str) -> tuple[str, str]:
     """Split K=V. Without a `=`, which Docker uses to remove a variable, the value is empty."""
     key, _, value = text.partition("=")
     return key, value
-
-
-def _endpoint(network: str, data: _Endpoint) -> Endpoint:
-    both = (
-        (data.ip_address, data.ip_prefix_len, data.gateway),
-        (data.global_ipv6_address, data.global_ipv6_prefix_len, data.ipv6_gateway),
-    )
-    return Endpoint(network, data.mac_address, tuple(each for each in both if _is_address(*each)))
-
-
-def _is_address(ip: str, prefix: int, gateway: str) -> bool:
-    try:
-        ipaddress.ip_interface(f"{ip}/{prefix}")
-        return not gateway or bool(ipaddress.ip_address(gateway))
-    except ValueError:
-        return False
 
 
 def _nanoseconds(moment: str) -> int:

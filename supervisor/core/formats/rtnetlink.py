@@ -25,7 +25,8 @@ _U32 = struct.Struct("=I")
 _IFA_CACHE = struct.Struct("=II8x")  # struct ifa_cacheinfo: preferred and valid, in seconds; two time stamps
 _RTA_CACHE = struct.Struct("=8xi20x")  # struct rta_cacheinfo: expires, in ticks, between members that are not used
 
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_LINKINFO, _IFLA_LINK_NETNSID = 1, 3, 4, 5, 18, 37
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
+_IFLA_LINK_NETNSID = 37
 _IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_CACHEINFO, _IFA_FLAGS = 1, 2, 4, 6, 8
 _IFA_F_PERMANENT = 0x80
@@ -88,6 +89,7 @@ def parse_link(payload: bytes) -> Link:
         parent=_number(found.get(_IFLA_LINK)),
         parent_netns=_number(found.get(_IFLA_LINK_NETNSID)),
         mode=parse_mode(unpack_attributes(info.get(_IFLA_INFO_DATA, b""))) if kind in _WITH_MODE else None,
+        master=_number(found.get(_IFLA_MASTER)),
     )
 
 

@@ -41,27 +41,29 @@ class Links:
         self._netlink.close()
 
     def observe(self, with_routes: bool, owners: Mapping[str, str], now_s: float) -> tuple[list[Interface], list[Link]]:
-        """Return the Ethernet interfaces that are no macvtap, eth0 first, and the macvtaps with their parents.
+        """Return the Ethernet interfaces that are no macvtap, eth0 first, and all links.
 
-        `owners` names for each macvtap the interface that the record has it on. Lifetimes count from `now_s`, in
-        seconds since boot. Links other than Ethernet, such as a VPN's tunnel, cannot have a macvtap and are left out.
+        Each macvtap has the interface that it was created on as its parent. `owners` names for each macvtap the
+        interface that the record has it on. Lifetimes count from `now_s`, in seconds since boot. Links other than
+        Ethernet, such as a VPN's tunnel, cannot have a macvtap and are no interfaces here.
         """
         links = [parse_link(payload) for payload in self._netlink.dump(Kind.LINKS)]
-        macvtaps = [replace(m, parent=interface_of(m, links, owners)) for m in links if m.kind == "macvtap"]
+        found = [replace(m, parent=interface_of(m, links, owners)) if m.kind == "macvtap" else m for m in links]
         versions = _BOTH if with_routes else ()
-        return self._interfaces(links, self._addresses(_BOTH, now_s), versions, now_s), macvtaps
+        return self._interfaces(links, self._addresses(_BOTH, now_s), versions, now_s), found
 
     def observe_new(
         self, with_routes: bool, show: Callable[[int, IfIndex], Link | None], now_s: float
-    ) -> list[Interface]:
+    ) -> tuple[list[Interface], list[Link]]:
         """Return the Ethernet interfaces that have addresses, without waiting for RTNL. There must be no macvtap yet.
 
-        `show` returns a link by an ioctl on the socket that it is given.
+        Their links are returned, too, as `show` has them: it returns a link by an ioctl on the socket that it is given.
         """
         addresses = self._addresses(_EACH, now_s)
-        links = [show(self.fileno(), index) for index in {index for index, _ in addresses}]
+        shown = [show(self.fileno(), index) for index in {index for index, _ in addresses}]
+        links = [link for link in shown if link]
         versions = _EACH if with_routes else ()
-        return self._interfaces([link for link in links if link], addresses, versions, now_s)
+        return self._interfaces(links, addresses, versions, now_s), links
 
     def _addresses(self, versions: Sequence[int], now_s: float) -> list[tuple[IfIndex, Address]]:
         payloads = self._dump_all(Kind.ADDRESSES, versions)

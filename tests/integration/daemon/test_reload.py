@@ -10,6 +10,8 @@ import pytest
 
 from tests.harness.containers import Container, Containers
 from tests.harness.daemon import Daemon, Tables, format_toml, merged
+from tests.harness.observe import macvtaps, network
+from tests.harness.processes import run
 from tests.harness.waiting import eventually
 
 ENDS = ("config_reloaded", "config_refused")
@@ -96,6 +98,23 @@ def test_reload_changes_which_containers_are_attached(vtapd_file: Reloadable, co
     vtapd_file.reload({})
     plain.await_attached()
     assert vtapd_file.daemon.await_state(plain.name, "attached").reason is None
+
+
+def test_reload_changes_which_interfaces_are_attached(vtapd_file: Reloadable, containers: Containers) -> None:
+    container = containers.run().await_attached()
+    run(["nsenter", f"--net=/proc/{container.pid}/ns/net", "ip", "link", "add", "br0", "type", "bridge"])
+    run(["nsenter", f"--net=/proc/{container.pid}/ns/net", "ip", "address", "add", "10.88.0.1/24", "dev", "br0"])
+    before = network(container.pid, "br0")
+    vtapd_file.reload({"attach": {"interfaces": "all"}})
+    eventually(lambda: attached_interfaces(vtapd_file.daemon, container) == {"eth0", "br0"}, "the bridge has a tap")
+    vtapd_file.reload({})
+    eventually(lambda: attached_interfaces(vtapd_file.daemon, container) == {"eth0"}, "its tap is removed")
+    assert [tap.name for tap in macvtaps(container.pid)] == [container.tap_name]
+    assert network(container.pid, "br0") == before
+
+
+def attached_interfaces(daemon: Daemon, container: Container) -> set[str]:
+    return {each.name for each in daemon.inspect(container.name).interfaces if each.tap}
 
 
 def test_raised_limit_admits_a_rejected_guest(vtapd_file: Reloadable, containers: Containers) -> None:
