@@ -63,6 +63,8 @@ class VtapdError(Exception):
         self.message = message
         self.step = step
         self.remedy = remedy
+        self.interface: str | None = None
+        """The one interface of the container that it concerns, if it is an error of a step that is for several."""
 
     def concern(self, subject: str) -> None:
         """Put the subject, such as "container web", in front of the message, unless it begins with it already.

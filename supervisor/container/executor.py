@@ -1,4 +1,7 @@
-"""Execute the plan for one run of a container: observe, ask for the next action, take it, until nothing differs."""
+"""Execute the plan for one run of a container: observe, ask for the next action, take it, until nothing differs.
+
+An action that fails on one interface rests, and the plan goes on with the others.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,12 +13,15 @@ from supervisor.container.context import Context
 from supervisor.container.description import Description
 from supervisor.container.record import ContainerRecord
 from supervisor.container.revocation import revoke_device
+from supervisor.container.troubles import Troubles, error_of_machine
 from supervisor.core.attach.actions import (
     Action,
     AllowDevice,
+    Attempt,
     CreateTap,
     DeleteRecord,
     DenyDevice,
+    Planned,
     PlugNic,
     RevokeDevice,
     StartGuest,
@@ -24,14 +30,15 @@ from supervisor.core.attach.actions import (
     UnplugNic,
     WriteRecord,
 )
-from supervisor.core.attach.plan import is_attached, next_action
+from supervisor.core.attach.plan import is_attached, next_step
 from supervisor.core.attach.scope import Scope
-from supervisor.core.attach.state import Desired, Seen
+from supervisor.core.attach.state import Desired, Resting, Seen
+from supervisor.core.attach.troubles import may_rest
 from supervisor.core.devices.bpf_rules import RUNC_DEFAULTS, Rule, parse_rule
 from supervisor.core.guest.spec import AddressPlan
 from supervisor.core.model import Incarnation, Interface, short_id
-from supervisor.edges.kernel import device_nodes, netns_symlinks
-from supervisor.errors import Permanent, Step, Transient
+from supervisor.edges.kernel import device_nodes, netns_symlinks, process
+from supervisor.errors import ContainerGone, Permanent, Step, Transient
 from supervisor.guest.controller import GuestController
 from supervisor.guest.qemu_process import SocketPaths
 
@@ -54,6 +61,8 @@ class PlanExecutor:
         self.seen: Seen | None = None
         """What was there when it had last converged."""
         self.attached = False
+        """Whether its interfaces were seen attached, as far as they can be."""
+        self.troubles = Troubles(context.counters, description.name)
         self.guest_error: Permanent | None = None
         """Why its guest could not be started."""
         self._context = context
@@ -92,15 +101,41 @@ class PlanExecutor:
             self._attachment = None
 
     async def converge(self, desired: Callable[[], Desired]) -> None:
-        """Take actions until nothing differs. `desired` is called before each, because an action may take long."""
+        """Take actions until nothing differs, or what differs rests.
+
+        `desired` is called before each, because an action may take long.
+        """
         seen = self._observe(desired())
-        while action := next_action(self._id, self._description.name, desired(), seen, self._record.data):
-            self._note_attached(seen)
-            seen = await self._apply(action, seen)
+        resting = self.troubles.resting()
+        while step := self._next_step(desired(), seen, resting):
+            self._note_attached(seen, resting)
+            try:
+                seen = await self._apply(step.action, seen)
+            except (Transient, Permanent, OSError) as error:
+                resting |= {self._note_failure(step, seen, error)}
+                seen = self._observe(desired())
+                continue
+            self.troubles.end(step.attempt)
             if self._is_outdated():
                 seen = self._observe(desired())
+        self.troubles.sweep(desired(), seen, self._record.of(self._incarnation))
         self.seen = seen
-        self.attached = self._note_attached(seen)
+        self.attached = self._note_attached(seen, self.troubles.attempts())
+
+    def _next_step(self, desired: Desired, seen: Seen, resting: Resting) -> Planned | None:
+        """Return the next step. A guest's start waits for an interface whose trouble may be over in a moment."""
+        if self.troubles.is_brief and not seen.guest:
+            desired = replace(desired, guest=False)
+        return next_step(self._id, self._description.name, desired, seen, self._record.data, resting)
+
+    def _note_failure(self, step: Planned, seen: Seen, error: Transient | Permanent | OSError) -> Attempt:
+        """Return what is to rest. Raises the error again if nothing can go on without this step."""
+        known = error_of_machine(error) if isinstance(error, OSError) else error
+        attempt = Attempt(PlugNic, known.interface) if known.interface else step.attempt
+        if not may_rest(attempt) or (isinstance(known, ContainerGone) and process.has_ended(self._incarnation)):
+            raise error
+        self.troubles.note(attempt, seen, known)
+        return attempt
 
     def scope(self, address: AddressPlan | None = None) -> Scope:
         """Return which interfaces count. `address`: what a guest is to have; by default, what its guest has."""
@@ -128,8 +163,8 @@ class PlanExecutor:
             log.debug("not_observed", error=str(error))
             return self.seen
 
-    def _note_attached(self, seen: Seen) -> bool:
-        if not is_attached(seen, self._record.of(self._incarnation)):
+    def _note_attached(self, seen: Seen, resting: Resting) -> bool:
+        if not is_attached(seen, self._record.of(self._incarnation), resting):
             return False
         first, self.attached = not self.attached, True
         self._on_attached(first)
@@ -202,6 +237,8 @@ class PlanExecutor:
         try:
             await self._guest.start(container, self.attachment().handles, action)
         except Permanent as error:
+            if error.interface:
+                raise
             error.concern(f"container {container.name}")
             self.guest_error = error
             self._guest.fail(error)

@@ -19,6 +19,7 @@ from supervisor.container.recovery import recover_guest, recover_record
 from supervisor.container.revocation import deny_unrecorded
 from supervisor.core.attach.plan import has_card
 from supervisor.core.attach.selection import why_no_network
+from supervisor.core.attach.troubles import container_error
 from supervisor.core.guest.pending import Pending
 from supervisor.core.guest.restart import NOT_CRASHES
 from supervisor.core.kinds.network import no_address
@@ -83,7 +84,8 @@ class LiveContainer:
             stopping=self.intent.stopping,
             attached=self.executor.attached,
             ignored_reason=self.intent.ignored_reason,
-            error=error,
+            error=error or self._network_error(),
+            troubles=self.executor.troubles.all(),
             guest_error=self.executor.guest_error,
             record=self._record.of(self.incarnation),
             seen=self.executor.seen,
@@ -147,8 +149,14 @@ class LiveContainer:
             self._kill_unresponsive_init()
 
     def due_s(self) -> float | None:
-        """Return in how many seconds its guest starts again, if it waits for that."""
-        return self.intent.due_s()
+        """Return in how many seconds its guest starts again, or something that failed is tried again, if anything."""
+        due_s = (self.intent.due_s(), self.executor.troubles.due_s())
+        return min((seconds for seconds in due_s if seconds is not None), default=None)
+
+    def outdate(self) -> None:
+        """Docker, the configuration or an operator says something new: decide again, and try again what failed."""
+        self.intent.outdate()
+        self.executor.troubles.retry_now()
 
     async def end(self) -> None:
         """The container has ended, and its guest ends with it: wait for that, then close."""
@@ -191,6 +199,14 @@ class LiveContainer:
             raise Transient(message, step=Step.TAKEOVER, remedy="connect it to a network: docker network connect")
         if not has_card(self.intent.desired(), seen, record):
             raise no_address([entry.interface for entry in record.taps], plan.needed_versions)
+
+    def _network_error(self) -> VtapdError | None:
+        """Return why nothing of its network is in order, if so."""
+        seen, troubles = self.executor.seen, self.executor.troubles.all()
+        if seen is None or not troubles:
+            return None
+        record = self._record.of(self.incarnation)
+        return container_error(troubles, self.intent.desired(), seen, record, serves_guest=self.intent.serves_guest)
 
     # Ending the container itself
 

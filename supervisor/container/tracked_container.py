@@ -14,7 +14,7 @@ from supervisor.container.description import Description, Knowledge
 from supervisor.container.executor import forget
 from supervisor.container.live_container import LiveContainer
 from supervisor.core.attach.actions import DeleteRecord, UnlinkNetns
-from supervisor.core.attach.plan import next_action
+from supervisor.core.attach.plan import next_step
 from supervisor.core.attach.state import Desired, Seen
 from supervisor.core.formats.docker_event import Event
 from supervisor.core.model import ContainerId, Incarnation, Record, short_id
@@ -62,6 +62,11 @@ class TrackedContainer:
         """Whether it does not run, and nothing of it is left."""
         return self.live is None and self.record.data is None
 
+    @property
+    def has_brief_trouble(self) -> bool:
+        """Whether a step has failed on an interface that may succeed in a moment."""
+        return self.live is not None and self.live.executor.troubles.is_brief
+
     def status(self) -> ContainerStatus:
         """Return what is known of it now."""
         if self.live is None:
@@ -82,7 +87,7 @@ class TrackedContainer:
     def decide_again(self) -> None:
         """The configuration or an operator says something new. What was rejected before is tried again."""
         if self.live is not None:
-            self.live.intent.outdate()
+            self.live.outdate()
         self.error = None
 
     def change_record(self, change: Callable[[Record], Record]) -> None:
@@ -141,7 +146,7 @@ class TrackedContainer:
             return
         self.name_in_log.name = self.name
         if self.live is not None:
-            self.live.intent.outdate()
+            self.live.outdate()
         if isinstance(self.error, Permanent):
             self.error = None
 
@@ -183,6 +188,6 @@ class TrackedContainer:
         """Undo what outlives a container's run: its symlink and its record."""
         seen = Seen(None, netns_symlinks.observe_symlink(short_id(self.id)))
         paths = SocketPaths(self._context.config.run_dir, self.id)
-        while action := next_action(self.id, self.name, Desired(attached=False), seen, self.record.data):
-            assert isinstance(action, UnlinkNetns | DeleteRecord), "nothing else is left of a container that ended"
-            seen = forget(action, seen, self.record, paths)
+        while step := next_step(self.id, self.name, Desired(attached=False), seen, self.record.data):
+            assert isinstance(step.action, UnlinkNetns | DeleteRecord), "nothing else is left of a container that ended"
+            seen = forget(step.action, seen, self.record, paths)

@@ -11,13 +11,12 @@ import structlog
 from supervisor.container.context import Context
 from supervisor.container.mailbox import Mailbox
 from supervisor.container.tracked_container import TrackedContainer
-from supervisor.core.backoff import Backoff
+from supervisor.container.troubles import RETRY, error_of_machine
 from supervisor.core.formats.docker_event import Event
 from supervisor.core.model import ContainerId, Record
 from supervisor.core.report.status import ContainerStatus
-from supervisor.errors import ContainerGone, NoNetwork, Permanent, Rejected, Step, Transient
+from supervisor.errors import ContainerGone, NoNetwork, Permanent, Rejected, Transient
 
-_RETRY = Backoff(first_s=0.1, last_s=30.0)
 _QUIET_S, _LONGEST_S = 0.5, 5.0
 """A new attachment is confirmed once no other container has started for so long, and after so long at the latest."""
 
@@ -112,8 +111,13 @@ class Worker:
             self._mailbox.end_pass()
 
     def _has_converged(self) -> bool:
-        """Whether its state is an answer: not if the container only seemed to be gone, or is still to be confirmed."""
-        return not self.container.unconfirmed and (not self._failures or self.container.error is not None)
+        """Whether its state is an answer: not if the container only seemed to be gone, or is still to be confirmed.
+
+        Nor is it one if what failed may succeed in a moment.
+        """
+        if self.container.unconfirmed or self.container.has_brief_trouble:
+            return False
+        return not self._failures or self.container.error is not None
 
     async def _rest(self, due_s: float | None) -> None:
         """Wait until another pass is due. After an attach it is due as soon as no other container starts."""
@@ -134,9 +138,9 @@ class Worker:
             return self._retry(error) if isinstance(error, Transient) else self._give_up(error)
         except OSError as error:
             # Any call can fail on a machine without descriptors, memory or disk. That must not end the daemon.
-            message = f"container {self.name}: {error.strerror or error}"
-            remedy = "see what the machine is short of: ulimit -n, df"
-            return self._retry(Transient(message, step=Step.SYSTEM, remedy=remedy))
+            unexpected = error_of_machine(error)
+            unexpected.concern(f"container {self.name}")
+            return self._retry(unexpected)
         due_s = self.container.live.due_s() if self.container.live is not None else None
         if unanswered is not None:
             delay_s = self._retry(unanswered)
@@ -149,7 +153,7 @@ class Worker:
     def _retry(self, error: Transient) -> float:
         self._failures += 1
         self.container.description.expire()
-        delay_s = _RETRY.delay_s(self._failures)
+        delay_s = RETRY.delay_s(self._failures)
         if isinstance(error, ContainerGone):
             log.debug("container_ended_meanwhile", step=error.step, error=str(error))
         else:

@@ -14,13 +14,13 @@ import anyio.abc
 import structlog
 
 from supervisor.core.attach.actions import StartGuest, Uplink
-from supervisor.core.guest.qemu_argv import guest_name, slots_of
+from supervisor.core.guest.qemu_argv import Card, guest_name, slots_of
 from supervisor.core.guest.restart import Evidence, after_end, after_start, classify, describe_end
 from supervisor.core.model import Container, ContainerHandles, GuestRecord, Incarnation, ProcessRecord, short_id
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import process
 from supervisor.edges.qemu import serial
-from supervisor.errors import Permanent, Step, Transient
+from supervisor.errors import Permanent, Step, Transient, VtapdError
 from supervisor.guest.console_feed import ConsoleFeed
 from supervisor.guest.console_hub import CloseReason, ConsoleHub
 from supervisor.guest.console_log import ConsoleLog
@@ -96,10 +96,13 @@ class GuestController:
         self._write(replace(guest, process=recorded))
 
     async def start(self, container: Container, handles: ContainerHandles, step: StartGuest) -> None:
-        """Start QEMU. Raises Transient if another try may help, or Permanent, with which the caller calls `fail`."""
+        """Start QEMU. Raises Transient if another try may help, or Permanent, with which the caller calls `fail`.
+
+        An error that concerns one of the cards has its interface: a start without it may succeed.
+        """
         assert self.plan is not None, "a guest is started only after its image was examined"
         queues = self.plan.kind.queues(self.plan.spec.cpus)
-        cards = tuple(self._taps.card(handles.nodes, uplink, queues) for uplink in step.uplinks)
+        cards = tuple(self._card(handles, uplink, queues) for uplink in step.uplinks)
         qemu = await launch(self._context, Launch(container, handles, self.plan, step, cards, self._paths))
         self._start_counted = False
         self.takes_cards = True
@@ -110,6 +113,13 @@ class GuestController:
         for note in qemu.record.notes:
             log.info("guest_note", note=note)
         self._write(started)
+
+    def _card(self, handles: ContainerHandles, uplink: Uplink, queues: int) -> Card:
+        try:
+            return self._taps.card(handles.nodes, uplink, queues)
+        except VtapdError as error:
+            error.interface = uplink.original.name
+            raise
 
     def record_found(self, process: ProcessRecord) -> None:
         """Record a guest that an earlier daemon started and did not live to record."""

@@ -138,16 +138,16 @@ def opening(path: Any, flags: int, *_: Any, **__: Any) -> str | None:
 
 
 def trace_actions(counter: ChangeCounter, module: Any) -> None:
-    original = module.next_action
+    original = module.next_step
 
     @functools.wraps(original)
     def traced(*args: Any) -> Any:
-        action = original(*args)
-        if action is not None:
-            counter.note(ACTION + type(action).__name__)
-        return action
+        step = original(*args)
+        if step is not None:
+            counter.note(ACTION + type(step.action).__name__)
+        return step
 
-    module.next_action = traced
+    module.next_step = traced
 
 
 def main() -> None:

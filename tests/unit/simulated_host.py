@@ -7,14 +7,15 @@ What the real kernel refuses is refused here.
 import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import count, islice
 from typing import assert_never
 
 from supervisor.core.attach import actions
-from supervisor.core.attach.actions import Action, Uplink
+from supervisor.core.attach.actions import Action, Attempt, Planned, Uplink
 from supervisor.core.attach.lifetimes import lifetime_left
-from supervisor.core.attach.plan import next_action
-from supervisor.core.attach.state import Desired, Seen, SeenInterface
+from supervisor.core.attach.plan import next_step
+from supervisor.core.attach.state import Desired, Resting, Seen, SeenInterface
+from supervisor.core.attach.troubles import may_rest
 from supervisor.core.model import (
     Address,
     DeviceNumber,
@@ -76,6 +77,10 @@ class SimulatedHost:
     """The taps that the present daemon has made, with a number that was on no other record."""
     unwanted: set[str] = field(default_factory=set)
     """Interfaces that vtapd does not concern itself with."""
+    faults: dict[Attempt, int] = field(default_factory=dict)
+    """Attempts that fail, each after this number of single changes."""
+    resting: Resting = frozenset()
+    """What has failed since the present daemon was started."""
     disturbed: bool = False
     """Something else broke the set-up; until it is repaired, not every invariant holds."""
 
@@ -113,18 +118,34 @@ class SimulatedHost:
         )
 
     def next(self, desired: Desired) -> Action | None:
-        return next_action(ID, NAME, desired, self.seen(), self.record)
+        step = self._next_step(desired)
+        return step.action if step else None
+
+    def _next_step(self, desired: Desired) -> Planned | None:
+        return next_step(ID, NAME, desired, self.seen(), self.record, self.resting)
 
     def advance(self, desired: Desired) -> Iterator[Action]:
         """Work towards the desired state; yield after each change. A caller that stops iterating kills the daemon."""
         self.fresh.clear()
+        self.resting = frozenset()
         for _ in range(MAX_ACTIONS):
-            action = self.next(desired)
-            if action is None:
+            step = self._next_step(desired)
+            if step is None:
                 return
-            for _change in self._take(action):
-                yield action
-        raise AssertionError(f"the plan does not end: {action}")
+            yield from self._try(step)
+        raise AssertionError(f"the plan does not end: {step}")
+
+    def _try(self, step: Planned) -> Iterator[Action]:
+        """Take the step; yield after each change. If it is one that fails, let it rest after some of them."""
+        changes = self._take(step.action)
+        if step.attempt not in self.faults:
+            for _change in changes:
+                yield step.action
+            return
+        assert may_rest(step.attempt)
+        for _change in islice(changes, self.faults[step.attempt]):
+            yield step.action
+        self.resting |= {step.attempt}
 
     def converge(self, desired: Desired) -> list[Action]:
         """Work until nothing is left to do; return the actions."""

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from supervisor.core.attach import actions
-from supervisor.core.attach.actions import Action, Uplink
+from supervisor.core.attach.actions import Action, Planned, Uplink
 from supervisor.core.attach.entries import is_taken, tap_name
-from supervisor.core.attach.plan import has_card, is_attached, next_action
+from supervisor.core.attach.plan import has_card, is_attached, next_step
 from supervisor.core.attach.state import Desired, Seen, SeenInterface
 from supervisor.core.kinds.kind import MANY_CARDS as MANY
 from supervisor.core.model import Address, DeviceNumber, IfIndex, Incarnation, Interface, Pid, Record, TapRecord
@@ -173,7 +173,7 @@ class TestRepairs:
         assert host.converge(SERVED) == [actions.UnlinkNetns(), actions.DeleteRecord()]
 
     def test_guest_without_a_record_is_stopped(self) -> None:
-        assert next_action(ID, NAME, NOTHING, Seen(INCARNATION, guest=True), None) == actions.StopGuest()
+        assert next_step(ID, NAME, NOTHING, Seen(INCARNATION, guest=True), None) == Planned(actions.StopGuest())
 
     def test_disconnected_interface_of_the_guest_is_cleaned_up(self) -> None:
         host = simulated(ETH0, at=SERVED)
@@ -238,16 +238,18 @@ class TestNames:
         self, interfaces: tuple[str, ...], slots: list[int]
     ) -> None:
         seen = Seen(INCARNATION, interfaces=tuple(SeenInterface(replace(ETH0, name=name)) for name in interfaces))
-        action = next_action(ID, NAME, TAP, seen, None)
-        assert isinstance(action, actions.WriteRecord)
-        assert [entry.slot for entry in action.record.taps] == slots
+        step = next_step(ID, NAME, TAP, seen, None)
+        assert step is not None
+        assert isinstance(step.action, actions.WriteRecord)
+        assert [entry.slot for entry in step.action.record.taps] == slots
 
     def test_existing_tap_keeps_its_name(self) -> None:
         """The record was lost after the takeover had changed the interface's MAC."""
         seen = Seen(INCARNATION, interfaces=(SeenInterface(replace(ETH0, mac="5e:00:00:00:00:09"), TAP0),))
-        action = next_action(ID, NAME, TAP, seen, None)
-        assert isinstance(action, actions.WriteRecord)
-        assert action.record.taps == (TapRecord(0, "eth0", "vtap110002"),)
+        step = next_step(ID, NAME, TAP, seen, None)
+        assert step is not None
+        assert isinstance(step.action, actions.WriteRecord)
+        assert step.action.record.taps == (TapRecord(0, "eth0", "vtap110002"),)
 
 
 class TestStates:
@@ -285,11 +287,11 @@ class TestStates:
     def test_record_is_written_first(self) -> None:
         seen = Seen(INCARNATION, interfaces=(SeenInterface(ETH0),))
         written = Record(ID, NAME, INCARNATION, (TapRecord(0, "eth0", "vtap110002"),))
-        assert next_action(ID, NAME, SERVED, seen, None) == actions.WriteRecord(written)
+        assert next_step(ID, NAME, SERVED, seen, None) == Planned(actions.WriteRecord(written))
 
     def test_no_guest_without_taps_on_record(self) -> None:
         seen = Seen(INCARNATION, netns_link=INCARNATION.pid)
-        assert next_action(ID, NAME, SERVED, seen, record()) is None
+        assert next_step(ID, NAME, SERVED, seen, record()) is None
 
 
 ETH0_AGAIN = Interface("eth0", IfIndex(31), "02:42:ac:11:00:09", 1500, (Address(4, "172.17.0.9", 16),))
@@ -309,7 +311,7 @@ def test_tap_comes_up_only_after_it_has_the_guests_mac() -> None:
 def test_node_is_given_to_the_containers_user() -> None:
     host = simulated(at=TAP)
     seen = replace(host.seen(), ungiven=frozenset({0}))
-    assert next_action(ID, NAME, TAP, seen, host.record) == actions.MakeNode(0, DEVICE)
+    assert next_step(ID, NAME, TAP, seen, host.record) == Planned(actions.MakeNode(0, DEVICE), "eth0")
 
 
 def test_tap_that_is_down_or_has_another_mtu_is_raised() -> None:

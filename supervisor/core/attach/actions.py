@@ -177,3 +177,25 @@ Action = (
     | MarkReady
     | UnmarkReady
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A kind of action on one interface. If it fails, this rests for a while, and everything else goes on."""
+
+    kind: type[Action]
+    interface: str | None = None
+    """None: it concerns the container as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An action, and the interface that it is for."""
+
+    action: Action
+    interface: str | None = None
+
+    @property
+    def attempt(self) -> Attempt:
+        """What fails if this action fails."""
+        return Attempt(type(self.action), self.interface)

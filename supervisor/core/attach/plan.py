@@ -11,9 +11,12 @@ Terms
     takeover    an interface's MAC, addresses and routes are taken away, because the guest has them on its network card;
                 the entry keeps them as `original`
     withdrawal  the reverse of all that was done to one interface
+    attempt     a kind of action on one interface, or on the container as a whole
+    resting     attempts that failed, and that are not to be tried again yet
 
-`next_action` returns one action. The caller carries it out, observes again, and asks for the next one, until there is
-none. So a daemon that is killed at any moment is no special case: the next one observes and goes on from there.
+`next_step` returns one action and the interface that it is for. The caller carries it out, observes again, and asks for
+the next one, until there is none. So a daemon that is killed at any moment is no special case: the next one observes
+and goes on from there. If an action fails, the caller lets this attempt rest, observes, and goes on in the same way.
 
 Invariants. They hold at every moment and after every prefix of every plan; tests/unit/test_plan*.py stop after each
 action and check them, and tests/integration/faults kill the daemon there.
@@ -27,50 +30,75 @@ action and check them, and tests/integration/faults kill the daemon there.
    container was ever able to open it: its number was looked up in all records while the tap was down. A tap that is
    found without a number on record may be open elsewhere, since the kernel gives the number of a deleted tap to the
    next one. Such a tap is deleted and created again.
+6. What fails on one interface holds up nothing of another one, nor a guest that has a card on another one. An interface
+   that is not wholly attached and taken over is the container's own: the guest has no card on it, and what was taken
+   from it is given back. A guest is not stopped because something rests.
+7. An undo is a set of steps. If one of them rests, those that do not need it are taken: only a tap stays whose rule or
+   node stays, and the entry of an interface of which something is left. The record is deleted last.
 """
 
-from supervisor.core.attach.actions import Action, StopGuest, UnmarkReady, WriteRecord
-from supervisor.core.attach.attaching import attach_action
+from collections.abc import Iterator
+from itertools import chain
+
+from supervisor.core.attach.actions import LinkNetns, Planned, StopGuest, UnmarkReady, WriteRecord
+from supervisor.core.attach.attaching import attach_steps
 from supervisor.core.attach.entries import with_current_names, with_interfaces
-from supervisor.core.attach.service import awaiting_takeover, guest_action, with_cards
-from supervisor.core.attach.state import Desired, Seen
-from supervisor.core.attach.withdrawal import forget_action, undo_action
+from supervisor.core.attach.service import awaiting_addresses, guest_steps, with_cards
+from supervisor.core.attach.state import Desired, Resting, Seen
+from supervisor.core.attach.withdrawal import forget_steps, undo_steps
 from supervisor.core.model import ContainerId, Record
 
-
-def is_attached(seen: Seen, record: Record | None) -> bool:
-    """Return whether every interface has its tap, rule and node."""
-    return record is not None and record.incarnation == seen.incarnation and attach_action(seen, record) is None
+_NOTHING: Resting = frozenset()
 
 
-def has_card(desired: Desired, seen: Seen, record: Record) -> bool:
+def is_attached(seen: Seen, record: Record | None, resting: Resting = _NOTHING) -> bool:
+    """Return whether the symlink is there, and every interface has its tap, rule and node.
+
+    Interfaces on which something rests do not count, unless all of them are such.
+    """
+    if record is None or record.incarnation != seen.incarnation:
+        return False
+    missing = tuple(attach_steps(seen, record))
+    wanted = {each.interface.name for each in seen.interfaces if each.wanted}
+    left = [step for step in missing if isinstance(step.action, LinkNetns) or step.attempt not in resting]
+    return not left and (not wanted or not wanted <= {step.interface for step in missing})
+
+
+def has_card(desired: Desired, seen: Seen, record: Record, resting: Resting = _NOTHING) -> bool:
     """Return whether the guest has a network card, or would have one if it were started."""
-    return bool(with_cards(desired, seen, record))
+    return bool(with_cards(desired, seen, record, resting))
 
 
-def next_action(
-    container_id: ContainerId, name: str, desired: Desired, seen: Seen, record: Record | None
-) -> Action | None:
-    """Return the next action, or None if everything is as desired."""
-    action = _next_action(container_id, name, desired, seen, record)
-    return UnmarkReady() if seen.ready and isinstance(action, StopGuest) else action
+def next_step(
+    container_id: ContainerId,
+    name: str,
+    desired: Desired,
+    seen: Seen,
+    record: Record | None,
+    resting: Resting = _NOTHING,
+) -> Planned | None:
+    """Return the next step, or None if everything is as desired, or rests."""
+    steps = _steps(container_id, name, desired, seen, record, resting)
+    step = next((step for step in steps if step.attempt not in resting), None)
+    return Planned(UnmarkReady()) if seen.ready and step and isinstance(step.action, StopGuest) else step
 
 
-def _next_action(
-    container_id: ContainerId, name: str, desired: Desired, seen: Seen, record: Record | None
-) -> Action | None:
-    if seen.incarnation is None:
-        return forget_action(seen, record)
+def _steps(
+    container_id: ContainerId, name: str, desired: Desired, seen: Seen, record: Record | None, resting: Resting
+) -> Iterator[Planned]:
+    """Return the steps that may be taken now. One that comes later may be taken only if those before it rest."""
     if record is not None and record.incarnation != seen.incarnation:
-        # The container was restarted: everything but the symlink and the record ended with its old namespaces.
-        if not desired.attached or seen.netns_link == record.incarnation.pid:
-            return forget_action(seen, record)
+        # The container has ended or was restarted. Everything but the symlink and the record ended with its namespaces.
+        if seen.incarnation is None or not desired.attached or seen.netns_link == record.incarnation.pid:
+            return forget_steps(seen, record)
         record = None
+    if seen.incarnation is None:
+        return iter(())
     if record is not None and (followed := with_current_names(record, seen)) != record:
-        return WriteRecord(followed)
+        return iter((Planned(WriteRecord(followed)),))
     if not desired.attached:
-        return undo_action(seen, record)
+        return undo_steps(seen, record)
     if record is None:
-        return WriteRecord(with_interfaces(Record(container_id, name, seen.incarnation), seen))
-    awaited = awaiting_takeover(desired, seen, record)
-    return attach_action(seen, record, awaited) or guest_action(desired, seen, record)
+        return iter((Planned(WriteRecord(with_interfaces(Record(container_id, name, seen.incarnation), seen))),))
+    awaited = awaiting_addresses(desired, seen, record, resting)
+    return chain(attach_steps(seen, record, awaited), guest_steps(desired, seen, record, resting))

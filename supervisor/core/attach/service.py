@@ -1,10 +1,16 @@
-"""Give the guest its addresses and network cards, and start it; or the reverse."""
+"""Give the guest its addresses and network cards, and start it; or the reverse.
 
+An interface on which a step failed has no part in this until the step is tried again: the guest gets the other ones.
+"""
+
+from collections.abc import Iterator
 from dataclasses import replace
 
 from supervisor.core.attach.actions import (
     Action,
+    GiveBack,
     MarkReady,
+    Planned,
     PlugNic,
     StartGuest,
     StopGuest,
@@ -15,41 +21,53 @@ from supervisor.core.attach.actions import (
 )
 from supervisor.core.attach.entries import is_taken, with_entry
 from supervisor.core.attach.lifetimes import static_addresses
-from supervisor.core.attach.state import Desired, Seen
+from supervisor.core.attach.state import Desired, Resting, Seen
 from supervisor.core.attach.withdrawal import give_back_action
 from supervisor.core.model import Record, TapRecord
 
 
-def guest_action(desired: Desired, seen: Seen, record: Record) -> Action | None:
-    """Return the next action for the guest: take over addresses and start it, or stop it and give them back."""
+def guest_steps(desired: Desired, seen: Seen, record: Record, resting: Resting) -> Iterator[Planned]:
+    """Yield the next steps for the guest: take over addresses and start it, or stop it and give them back."""
     if seen.ready and not (seen.guest and desired.ready):
-        return UnmarkReady()
+        yield Planned(UnmarkReady())
     if seen.guest and not desired.guest:
         resumes_at_s = desired.resumes_at_s
-        return StopGuest() if resumes_at_s is None else StopGuest(again=True, not_before_s=resumes_at_s)
-    if any(t.slot in seen.nics and (t.original is not None) != desired.takeover for t in record.taps):
-        return StopGuest(again=True)  # it was started with other addresses than it should have
-    theirs = with_cards(desired, seen, record)
+        yield Planned(StopGuest() if resumes_at_s is None else StopGuest(again=True, not_before_s=resumes_at_s))
+    elif any(t.slot in seen.nics and (t.original is not None) != desired.takeover for t in record.taps):
+        yield Planned(StopGuest(again=True))  # it was started with other addresses than it should have
+    else:
+        theirs = with_cards(desired, seen, record, resting)
+        yield from _address_steps(desired, seen, record, theirs)
+        if desired.guest and theirs:
+            yield from _card_steps(desired, seen, record, theirs)
+
+
+def _address_steps(desired: Desired, seen: Seen, record: Record, theirs: list[TapRecord]) -> Iterator[Planned]:
     for entry in record.taps:
-        if not desired.takeover or entry not in theirs:
-            action = give_back_action(seen, record, entry) if entry.original else None
-        else:
-            action = _take_over(seen, record, entry)
+        action = _address_action(seen, record, entry, taken=desired.takeover and entry in theirs)
         if action:
-            return action
-    uplinks = [_uplink(seen, entry) for entry in sorted(theirs, key=lambda t: t.slot)]
-    if not desired.guest or not uplinks:
-        return None
+            yield Planned(action, entry.interface)
+
+
+def _card_steps(desired: Desired, seen: Seen, record: Record, theirs: list[TapRecord]) -> Iterator[Planned]:
+    uplinks = tuple(_uplink(seen, entry) for entry in sorted(theirs, key=lambda t: t.slot))
     if not seen.guest:
         others = [seen.of(entry.interface) for entry in record.taps if entry not in theirs]
-        return StartGuest(tuple(uplinks), tuple(each.interface for each in others if each))
-    plug = next((PlugNic(uplink) for uplink in uplinks if uplink.slot not in seen.nics), None)
-    return plug or (MarkReady() if desired.ready and not seen.ready else None)
+        yield Planned(StartGuest(uplinks, tuple(each.interface for each in others if each)))
+    else:
+        yield from (Planned(PlugNic(each), each.original.name) for each in uplinks if each.slot not in seen.nics)
+        if desired.ready and not seen.ready:
+            yield Planned(MarkReady())
 
 
-def with_cards(desired: Desired, seen: Seen, record: Record) -> list[TapRecord]:
+def with_cards(desired: Desired, seen: Seen, record: Record, resting: Resting = frozenset()) -> list[TapRecord]:
     """Return the entries that the guest has cards on. A running guest keeps its cards; with `hotplug` it gets more."""
-    able = [t for t in record.taps if t.slot in seen.nics or _can_have_card(desired, seen, t)]
+    unable = {attempt.interface for attempt in resting if attempt.kind is not GiveBack}
+    able = [
+        entry
+        for entry in record.taps
+        if entry.slot in seen.nics or (entry.interface not in unable and _can_have_card(desired, seen, entry))
+    ]
     candidates = sorted(able, key=lambda t: (t.slot not in seen.nics, t.slot))
     return candidates[: desired.cards if not seen.guest or desired.hotplug else len(seen.nics)]
 
@@ -57,19 +75,25 @@ def with_cards(desired: Desired, seen: Seen, record: Record) -> list[TapRecord]:
 def _can_have_card(desired: Desired, seen: Seen, entry: TapRecord) -> bool:
     """Return whether this interface has an address that the guest can be given, if it needs one."""
     each = seen.of(entry.interface)
-    interface = entry.original or (each.interface if each else None)
-    return not desired.ip_versions or (interface is not None and any(static_addresses(interface, desired.ip_versions)))
+    if each is None or not each.wanted:
+        return False
+    return not desired.ip_versions or any(static_addresses(entry.original or each.interface, desired.ip_versions))
 
 
-def awaiting_takeover(desired: Desired, seen: Seen, record: Record) -> frozenset[int]:
-    """Return the slots that are to be taken over and are not yet."""
-    if not desired.takeover:
-        return frozenset()
-    theirs = with_cards(desired, seen, record)
-    return frozenset(entry.slot for entry in theirs if not is_taken(entry, seen.of(entry.interface)))
+def awaiting_addresses(desired: Desired, seen: Seen, record: Record, resting: Resting) -> frozenset[int]:
+    """Return the slots whose interfaces are still to be taken over or given back."""
+    theirs = with_cards(desired, seen, record, resting) if desired.takeover else []
+    return frozenset(
+        entry.slot
+        for entry in record.taps
+        if (not is_taken(entry, seen.of(entry.interface)) if entry in theirs else entry.original is not None)
+    )
 
 
-def _take_over(seen: Seen, record: Record, entry: TapRecord) -> Action | None:
+def _address_action(seen: Seen, record: Record, entry: TapRecord, *, taken: bool) -> Action | None:
+    """Return the next action by which the guest (`taken`), or else the container, gets the interface's addresses."""
+    if not taken:
+        return give_back_action(seen, record, entry) if entry.original else None
     each = seen.of(entry.interface)
     assert each is not None, "an interface that is gone was withdrawn before"
     assert each.tap is not None, "an interface without its tap was attached before"

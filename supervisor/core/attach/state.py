@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
+from supervisor.core.attach.actions import Attempt
 from supervisor.core.model import DeviceNumber, Incarnation, Interface, Pid, Tap
+
+Resting = frozenset[Attempt]
+"""What failed and is not to be tried yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,9 @@
-"""Undo what was done to a container or to one of its interfaces, in the reverse order."""
+"""Undo what was done to a container or to one of its interfaces, in the reverse order.
 
+An undo is a set of steps, not a chain: a step that fails rests, and those that do not need it go on.
+"""
+
+from collections.abc import Iterator
 from dataclasses import replace
 
 from supervisor.core.attach.actions import (
@@ -8,6 +12,7 @@ from supervisor.core.attach.actions import (
     DeleteTap,
     DenyDevice,
     GiveBack,
+    Planned,
     RemoveNode,
     StopGuest,
     UnlinkNetns,
@@ -21,42 +26,44 @@ from supervisor.core.attach.state import Seen
 from supervisor.core.model import Interface, Record, TapRecord
 
 
-def undo_action(seen: Seen, record: Record | None) -> Action | None:
+def undo_steps(seen: Seen, record: Record | None) -> Iterator[Planned]:
     """Undo everything: the guest first, then the interfaces, the last one first."""
     if seen.guest:
-        return StopGuest()
-    if seen.ready:
-        return UnmarkReady()
-    if record is None:
-        return None
-    if record.taps:
-        return withdraw_action(seen, record, record.taps[-1])
-    return forget_action(seen, record)
+        yield Planned(StopGuest())
+    elif seen.ready:
+        yield Planned(UnmarkReady())
+    elif record is not None:
+        for entry in reversed(record.taps):
+            yield from (Planned(action, entry.interface) for action in withdraw_actions(seen, record, entry))
+        yield from forget_steps(seen, record)
 
 
-def forget_action(seen: Seen, record: Record | None) -> Action | None:
-    """Remove what outlives the container's run: the symlink and the record."""
-    if record is None:
-        return None
+def forget_steps(seen: Seen, record: Record) -> Iterator[Planned]:
+    """Remove what outlives the container's run: the symlink, and then the record."""
+    runs_on = record.incarnation == seen.incarnation
     if seen.netns_link == record.incarnation.pid:
-        return UnlinkNetns()
-    kept = record.detached and record.incarnation == seen.incarnation
-    return None if kept else DeleteRecord()
+        yield Planned(UnlinkNetns())
+    elif not (runs_on and (record.detached or record.taps)):
+        yield Planned(DeleteRecord())
 
 
-def withdraw_action(seen: Seen, record: Record, entry: TapRecord) -> Action:
+def withdraw_actions(seen: Seen, record: Record, entry: TapRecord) -> Iterator[Action]:
     """Undo one interface, and remove its entry from the record last."""
-    each = seen.of(entry.interface)
     if entry.slot in seen.nics:
-        return remove_card_action(seen, entry)
+        yield remove_card_action(seen, entry)
+    else:
+        undo = tuple(_undo_actions(seen, record, entry))
+        yield from undo or (WriteRecord(replace(record, taps=tuple(t for t in record.taps if t != entry))),)
+
+
+def _undo_actions(seen: Seen, record: Record, entry: TapRecord) -> Iterator[Action]:
     if entry.original:
-        return give_back_action(seen, record, entry)
-    action = close_device_action(seen, entry)
-    if action:
-        return action
-    if each and each.tap and each.tap.name == entry.tap:
-        return DeleteTap(each.tap)
-    return WriteRecord(replace(record, taps=tuple(t for t in record.taps if t != entry)))
+        yield give_back_action(seen, record, entry)
+    closing = tuple(close_device_actions(seen, entry))
+    yield from closing
+    each = seen.of(entry.interface)
+    if each and each.tap and each.tap.name == entry.tap and not closing:
+        yield DeleteTap(each.tap)
 
 
 def remove_card_action(seen: Seen, entry: TapRecord) -> Action:
@@ -64,15 +71,16 @@ def remove_card_action(seen: Seen, entry: TapRecord) -> Action:
     return UnplugNic(entry.slot) if len(seen.nics) > 1 else StopGuest(again=True)
 
 
-def close_device_action(seen: Seen, entry: TapRecord) -> Action | None:
-    """Remove the node and the rule of the recorded number; None if both are gone."""
+def close_device_actions(seen: Seen, entry: TapRecord) -> Iterator[Action]:
+    """Remove the node and the rule of the recorded number, as far as they are there."""
     if entry.device is None:
-        return None
+        return
     if (entry.slot, entry.device) in seen.nodes:
-        return RemoveNode(entry.slot, entry.device)
+        yield RemoveNode(entry.slot, entry.device)
     # Linux may have given the number to the tap of another interface, which needs the rule.
     others = {s.tap.device for s in seen.interfaces if s.tap and s.interface.name != entry.interface}
-    return DenyDevice(entry.device) if entry.device in seen.rules - others else None
+    if entry.device in seen.rules - others:
+        yield DenyDevice(entry.device)
 
 
 def give_back_action(seen: Seen, record: Record, entry: TapRecord) -> Action:

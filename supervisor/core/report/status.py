@@ -6,6 +6,7 @@ It holds no descriptor and asks nothing of the kernel or of Docker, so any threa
 from dataclasses import dataclass
 
 from supervisor.core.attach.state import Seen
+from supervisor.core.attach.troubles import Trouble
 from supervisor.core.guest.spec import GuestSpec
 from supervisor.core.model import ContainerId, GuestRecord, Incarnation, ProcessRecord, Record
 from supervisor.errors import Permanent, Rejected, VtapdError
@@ -53,6 +54,8 @@ class ContainerStatus:
     """Why it gets nothing, though nothing failed."""
     error: VtapdError | None = None
     """What failed last. A Permanent one holds until the container changes."""
+    troubles: tuple[Trouble, ...] = ()
+    """What failed on its interfaces."""
     guest_error: VtapdError | None = None
     """Why its guest could not be started."""
     record: Record | None = None
@@ -132,4 +135,4 @@ def reason_of(status: ContainerStatus) -> str | None:
     if record.done == "failed" and record.exits and guest is not None:
         last = record.exits[-1]
         return f"its guest ended ({last.reason}), and vtapd.restart={guest.spec.restart} allows no further start"
-    return status.ignored_reason
+    return status.ignored_reason or next((str(trouble.error) for trouble in status.troubles), None)
