@@ -163,7 +163,9 @@ def load_config(path: Path | None) -> Config:
     try:
         data = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}", remedy="name a file that exists") from error
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}", remedy="name a file that exists and that you may read"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     try:

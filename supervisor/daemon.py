@@ -7,11 +7,8 @@ root task group
 └─ signals       SIGTERM and SIGINT end it, SIGHUP reloads its configuration
 """
 
-import fcntl
-import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import anyio
@@ -29,9 +26,9 @@ from supervisor.edges.docker import Docker
 from supervisor.edges.qemu.spawn import find_user, forbid_core_dumps, mark_close_on_exec
 from supervisor.edges.records import Records
 from supervisor.edges.systemd.notify import notify, watchdog_interval_s
-from supervisor.errors import ConfigError
 from supervisor.guest.settings import Settings
 from supervisor.observability.metrics import Counters
+from supervisor.ownership import own_docker, own_folder
 from supervisor.reload import Reloading
 from supervisor.version import program_version
 
@@ -43,10 +40,12 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
     user = find_user(config.guest.user)
     forbid_core_dumps()
     mark_close_on_exec()
-    with _own_folder(config.run_dir), anyio.open_signal_receiver(signal.SIGHUP) as hangups:
+    with ExitStack() as owned, anyio.open_signal_receiver(signal.SIGHUP) as hangups:
+        owned.enter_context(own_folder(config.run_dir))
         docker = Docker(config.docker.host, config.docker.timeout)
         try:
-            engine = await docker.version()
+            engine = await docker.engine()
+            owned.enter_context(own_docker(engine, docker.host, config))
             counters = Counters()
             leftovers = Leftovers()
             settings = await Settings.of(config, user)
@@ -73,40 +72,13 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
                     tasks.start_soon(settings.accelerator.choose, config.guest.accel)
                     tasks.start_soon(settings.confinement.prepare)
                     tasks.start_soon(context.systemd.follow, reconciler.mark_all)
-                    log.info("vtapd_started", version=program_version(), docker=engine, guests_run_as=user.name)
-                    notify("READY=1", f"STATUS=watching Docker {engine}")
+                    log.info("vtapd_started", version=program_version(), docker=engine.version, guests_run_as=user.name)
+                    notify("READY=1", f"STATUS=watching Docker {engine.version}")
                 log.info("vtapd_stopped", guests="left running")
             context.systemd.close()
         finally:
             with anyio.CancelScope(shield=True):
                 await docker.close()
-
-
-@contextmanager
-def _own_folder(folder: Path) -> Iterator[None]:
-    """Create the run-time folder, and lock it against a second daemon while this one runs."""
-    try:
-        _make_visible(folder)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigError(f"cannot use {folder}: {error.strerror}", remedy="correct [attach] run_dir") from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            remedy = "stop it, or choose another [attach] run_dir"
-            raise ConfigError(f"another vtapd runs on {folder}", remedy=remedy) from error
-        yield
-    finally:
-        os.close(lock)
-
-
-def _make_visible(folder: Path) -> None:
-    """Create the folder if it is missing, whatever the umask: the control socket's group must be able to enter it."""
-    for path in (*reversed(folder.parents), folder):
-        if not path.is_dir():
-            path.mkdir()
-            path.chmod(0o755)
 
 
 async def _end_on_signal(scope: anyio.CancelScope) -> None:

@@ -9,6 +9,9 @@ RUN_DIR = "/run/vtapd"
 SOCKET_NAME = "control.sock"
 """The control socket's file name in the run-time folder."""
 
+LOCKS_DIR = "/run/vtapd-locks"
+"""Where each daemon has the lock of its Docker, and next to it a symlink NAME.sock to its control socket."""
+
 CONVERGE_S = 60.0
 """How long the daemon works on `attach` and `detach` before it reports a failure."""
 START_S = 60.0

@@ -4,6 +4,7 @@ It speaks HTTP/1.0 itself, because importing `http.client` takes as long as ever
 """
 
 import json
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any, BinaryIO, NoReturn  # Any: the daemon's JSON, as core/re
 
 import click
 
-from supervisor.protocol import CONFIG_PATH, RUN_DIR, SOCKET_NAME
+from supervisor.protocol import CONFIG_PATH, LOCKS_DIR, RUN_DIR, SOCKET_NAME
 from supervisor.text import escape_controls
 
 _TIMEOUT_S = 10.0
@@ -45,8 +46,8 @@ class _Response:
         return body
 
 
-def find_socket(config_path: str = CONFIG_PATH) -> str:
-    """Return the control socket's path for this machine's configuration, or the default path if that says nothing.
+def find_socket(config_path: str = CONFIG_PATH, locks_dir: str = LOCKS_DIR) -> str:
+    """Return the control socket's path: that of this machine's configuration, or that of the only daemon that runs.
 
     A file that cannot be read is not reported here: that is the daemon's part, and `vtapd check-config`'s.
     """
@@ -57,7 +58,19 @@ def find_socket(config_path: str = CONFIG_PATH) -> str:
             run_dir = tomllib.load(file)["attach"]["run_dir"]
     except (OSError, ValueError, LookupError, TypeError):
         run_dir = RUN_DIR
-    return f"{run_dir if isinstance(run_dir, str) else RUN_DIR}/{SOCKET_NAME}"
+    path = f"{run_dir if isinstance(run_dir, str) else RUN_DIR}/{SOCKET_NAME}"
+    found = [] if os.path.exists(path) else find_others(locks_dir)  # noqa: PTH110  # pathlib is slow to load
+    return found[0] if len(found) == 1 else path
+
+
+def find_others(locks_dir: str = LOCKS_DIR) -> list[str]:
+    """Return the control sockets of all daemons that run with any configuration."""
+    try:
+        with os.scandir(locks_dir) as entries:
+            links = [os.readlink(each) for each in entries if each.is_symlink()]  # noqa: PTH115
+    except OSError:
+        return []
+    return sorted(each for each in links if os.path.exists(each))  # noqa: PTH110
 
 
 def url_of(name: str, *more: str) -> str:
@@ -127,12 +140,24 @@ def first_of(error: BaseException) -> BaseException:
 
 
 def unreachable(path: str, error: BaseException) -> str:
-    """Return the message for a daemon that does not answer."""
+    """Return the message for a daemon that does not answer: why, and what to do."""
     error = first_of(error)
     if isinstance(error, PermissionError):
-        return f"permission denied on {path}; run as root, or as a member of group vtapd"
+        return f"permission denied on {path}: be root, or a member of group {_group_of(path)}"
     why = error.strerror or error if isinstance(error, OSError) else error
-    return f"no vtapd answers on {path} ({why}); is it running? systemctl status vtapd"
+    message = f"no vtapd answers on {path} ({why}); is it running? systemctl status vtapd"
+    others = [each for each in find_others() if each != path]
+    return f"{message}; others run: {' '.join(f'--socket {each}' for each in others)}" if others else message
+
+
+def _group_of(path: str) -> str:
+    """Return the name of the group that may use the socket."""
+    import grp  # slow to load; only this needs it
+
+    try:
+        return grp.getgrgid(os.stat(path).st_gid).gr_name  # noqa: PTH116
+    except (OSError, KeyError):  # its folder is closed to this user
+        return "vtapd"
 
 
 def fail(message: str) -> NoReturn:

@@ -8,7 +8,7 @@ import click
 
 from supervisor.cli.client import ask, fail, fetch, follow, url_of
 from supervisor.cli.completion import complete_container
-from supervisor.cli.options import json_option, name_argument
+from supervisor.cli.options import json_option, name_argument, path_type
 from supervisor.cli.output import describe_event, print_containers, print_details
 from supervisor.protocol import EVENTS_SILENCE_S
 from supervisor.text import escape_controls
@@ -146,7 +146,7 @@ def console(socket_path: str, name: str, view: bool, log: bool, as_json: bool, l
 
 @click.command()
 @name_argument
-@click.option("-o", "--output", required=True, type=click.Path(allow_dash=True), metavar="FILE.png",
+@click.option("-o", "--output", required=True, type=path_type, metavar="FILE.png",
               help="PNG file to write; - is standard output.")  # fmt: skip
 @json_option
 @click.pass_obj

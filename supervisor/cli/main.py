@@ -13,7 +13,7 @@ from supervisor.cli.build import build
 from supervisor.cli.client import fail, find_socket, first_of
 from supervisor.cli.completion import SHELLS, script_of
 from supervisor.cli.operations import OPERATIONS, command_of
-from supervisor.cli.options import config_option, json_option
+from supervisor.cli.options import config_option, json_option, path_type
 from supervisor.protocol import CONFIG_PATH
 
 
@@ -22,8 +22,9 @@ from supervisor.protocol import CONFIG_PATH
     "--socket",
     "socket_path",
     envvar="VTAPD_SOCKET",
-    type=click.Path(),
-    help=f"Control socket (environment: VTAPD_SOCKET).  [default: control.sock in run_dir of {CONFIG_PATH}]",
+    type=path_type,
+    help=f"Control socket (environment: VTAPD_SOCKET).  [default: control.sock in run_dir of {CONFIG_PATH}, or that of "
+    "the only daemon that runs]",
 )
 @click.version_option(package_name="vtapd", prog_name="vtapd", message="%(prog)s %(version)s")
 @click.pass_context
@@ -45,6 +46,7 @@ def main(context: click.Context, socket_path: str | None) -> None:
       /etc/vtapd/vtapd.toml    the configuration, see vtapd.toml(5)
       /run/vtapd/control.sock  the control socket, for root and group vtapd
       /run/vtapd/*.json        records of what was done to each container
+      /run/vtapd-locks         which daemon watches which Docker
       /var/run/netns/ID        a symlink to a container's network namespace
 
     \b
@@ -72,7 +74,7 @@ def run(config: str | None) -> None:
     \b
     Exit codes:
       0  ended by a signal
-      1  cannot start: no Docker, a wrong configuration, another vtapd on the same run-time folder
+      1  cannot start: no Docker, a wrong configuration, another vtapd on the same Docker or run-time folder
 
     \b
     Examples:
@@ -132,7 +134,7 @@ def check(config: str | None, as_json: bool) -> None:
 
 
 @main.command("check-config")
-@click.argument("file", type=click.Path())
+@click.argument("file", type=path_type)
 def check_config(file: str) -> None:
     """Check a configuration file.
 

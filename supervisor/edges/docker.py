@@ -57,13 +57,8 @@ class Docker:
     async def close(self) -> None:
         await self._client.close()
 
-    async def version(self) -> str:
-        """Return the engine's version. Raises Transient if Docker does not answer."""
-        async with self._translated("version"):
-            return str((await self._client.version()).get("Version", "?"))
-
     async def engine(self) -> Engine:
-        """Return the engine's version, cgroup version and cgroup driver. Raises Transient if Docker does not answer."""
+        """Return what Docker says about itself. Raises Transient if Docker does not answer."""
         async with self._translated("info"):
             said = await self._client.system.info()
         try:

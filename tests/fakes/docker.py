@@ -76,7 +76,7 @@ class FakeDocker:
         self.delay_s = 0.0
         """The delay before every answer."""
         self.failures: dict[str, int] = {}
-        """Route name (version, events, list, inspect, image, log, stop) → HTTP status to fail with."""
+        """Route name (version, info, events, list, inspect, image, log, stop) → HTTP status to fail with."""
         self.answers: dict[str, bytes] = {}
         """Route name → a body to answer with, valid or not."""
         self.image_labels: dict[str, str] | None = {}
@@ -104,6 +104,7 @@ class FakeDocker:
         app = web.Application()
         for prefix in ("", f"/v{API_VERSION}"):
             app.router.add_get(f"{prefix}/version", self._version)
+            app.router.add_get(f"{prefix}/info", self._info)
             app.router.add_get(f"{prefix}/events", self._events)
             app.router.add_get(f"{prefix}/containers/json", self._list)
             app.router.add_get(f"{prefix}/containers/{{id}}/json", self._inspect)
@@ -207,6 +208,10 @@ class FakeDocker:
 
     async def _version(self, _request: web.Request) -> web.Response:
         return await self._forced_answer("version") or _json({"Version": "20.10.24-fake", "ApiVersion": API_VERSION})
+
+    async def _info(self, _request: web.Request) -> web.Response:
+        said = {"ID": "fake", "ServerVersion": "20.10.24-fake", "DockerRootDir": "/var/lib/docker"}
+        return await self._forced_answer("info") or _json(said)
 
     async def _list(self, request: web.Request) -> web.Response:
         shown = [each.as_listed() for each in self.containers.values() if each.running]

@@ -87,7 +87,7 @@ class DockerContract:
         await engine.remove(made)
 
     async def test_version_is_returned(self, docker: Docker) -> None:
-        assert (await docker.version())[0].isdecimal()
+        assert (await docker.engine()).version[0].isdecimal()
 
     async def test_running_containers_are_listed(self, docker: Docker, engine: Engine, container: ContainerId) -> None:
         assert container in await docker.list_running()

@@ -34,7 +34,7 @@ async def ask_everything(docker: Docker, container_id: ContainerId) -> list[type
     """Send every request once, and return the types of the errors."""
     errors: list[type[VtapdError]] = []
     for ask in (
-        docker.version,
+        docker.engine,
         docker.list_running,
         lambda: docker.inspect(container_id),
         lambda: docker.stop(container_id),
@@ -78,15 +78,15 @@ class TestFailingRequests:
         docker = Docker(f"unix://{tmp_path}/none.sock", 5.0)
         assert await ask_everything(docker, ContainerId("a")) == [Transient] * 5
         with pytest.raises(Transient, match=r"is Docker running.*none\.sock"):
-            await docker.version()
+            await docker.engine()
         await docker.close()
 
     async def test_docker_that_came_back_answers_again(self, engine: FakeDocker, docker: Docker) -> None:
-        await docker.version()
+        await docker.engine()
         await engine.vanish()
         assert await ask_everything(docker, ContainerId("a")) == [Transient] * 5
         await engine.appear()
-        assert await docker.version() == "20.10.24-fake"
+        assert (await docker.engine()).version == "20.10.24-fake"
 
     async def test_slow_docker_is_reported_after_the_timeout(self, engine: FakeDocker) -> None:
         docker = Docker(engine.host, QUICK_S)
@@ -101,7 +101,7 @@ class TestFailingRequests:
     async def test_http_status_decides_between_transient_and_permanent(
         self, engine: FakeDocker, docker: Docker, status: int, kind: type[VtapdError]
     ) -> None:
-        await docker.version()
+        await docker.engine()
         engine.failures = dict.fromkeys(("events", "list", "inspect", "stop"), status)
         errors = await ask_everything(docker, ContainerId("a"))
         assert errors == [kind, kind, kind, Transient], "an event stream is not tried again"

@@ -1,5 +1,6 @@
 """Clients of the control socket and of the metrics port."""
 
+import grp  # noqa: F401  # loaded before a process loses its rights
 import os
 import signal
 import socket
@@ -8,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+from click.testing import CliRunner
 
+from supervisor.cli.main import main
 from tests.harness.containers import Containers
 from tests.harness.daemon import Daemon
 from tests.harness.footprint import descriptor_count
@@ -17,6 +20,7 @@ from tests.harness.processes import status_of
 from tests.harness.waiting import eventually
 
 MANY = 300
+NOBODY = 65534
 MOST = 64
 BACKLOG = 128
 PATIENCE_S = 40.0
@@ -145,6 +149,32 @@ def test_control_socket_belongs_to_root_and_its_group(vtapd: Daemon) -> None:
     finally:
         os.seteuid(0)
         os.setegid(0)
+
+
+@pytest.mark.parametrize("words", ["ps", "inspect web", "stop web", "events", "console web", "screen -o - web"])
+def test_user_without_rights_is_told_what_to_be(vtapd: Daemon, words: str) -> None:
+    """It is a failure, and no misuse of the command."""
+    status, printed = as_another_user(["--socket", str(vtapd.control_socket), *words.split()])
+    assert (status, printed.count("\n")) == (1, 1), printed
+    assert "be root, or a member of group" in printed
+
+
+def as_another_user(arguments: list[str]) -> tuple[int, str]:
+    """Run a command in a process that was root: others may not read this Python."""
+    end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+        done = CliRunner().invoke(main, arguments)
+        os.write(write_end, f"{done.exit_code} {done.output}".encode())
+        os._exit(0)
+    os.close(write_end)
+    with open(end, encoding="utf-8") as answer:
+        status, _, printed = answer.read().partition(" ")
+    os.waitpid(child, 0)
+    return int(status), printed
 
 
 def test_records_belong_to_root(vtapd: Daemon, containers: Containers) -> None:

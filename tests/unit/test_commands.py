@@ -1,7 +1,9 @@
 """The commands that ask the daemon: what they import, find and print, with a server that answers as the daemon does."""
 
+import grp
 import json
 import os
+import socket
 import socketserver
 import subprocess
 import sys
@@ -137,10 +139,41 @@ class TestSocketPath:
     def test_run_dir_of_the_configuration_is_used(self, tmp_path: Path, content: str, found: str) -> None:
         file = tmp_path / "vtapd.toml"
         file.write_text(content, "latin-1")
-        assert client.find_socket(str(file)) == found
+        assert client.find_socket(str(file), str(tmp_path)) == found
 
     def test_missing_configuration_means_the_default(self, tmp_path: Path) -> None:
-        assert client.find_socket(str(tmp_path / "none.toml")) == "/run/vtapd/control.sock"
+        assert client.find_socket(str(tmp_path / "none.toml"), str(tmp_path)) == "/run/vtapd/control.sock"
+
+    def test_only_daemon_that_runs_is_found(self, tmp_path: Path) -> None:
+        """It has a socket of its own; the symlink of one that was killed leads nowhere."""
+        file = tmp_path / "vtapd.toml"
+        file.write_text(f'[attach]\nrun_dir = "{tmp_path / "none"}"\n')
+        (tmp_path / "here").touch()
+        (tmp_path / "a.sock").symlink_to(tmp_path / "here")
+        (tmp_path / "b.sock").symlink_to(tmp_path / "gone")
+        assert client.find_socket(str(file), str(tmp_path)) == str(tmp_path / "here")
+        (tmp_path / "there").touch()
+        (tmp_path / "c.sock").symlink_to(tmp_path / "there")
+        assert client.find_socket(str(file), str(tmp_path)) == f"{tmp_path}/none/control.sock", "which of the two?"
+        assert client.find_others(str(tmp_path)) == [str(tmp_path / "here"), str(tmp_path / "there")]
+
+
+class TestUnreachable:
+    def test_user_without_rights_is_told_the_group(self, tmp_path: Path) -> None:
+        path = tmp_path / "control.sock"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+        group = grp.getgrgid(path.stat().st_gid).gr_name
+        assert f"be root, or a member of group {group}" in client.unreachable(str(path), PermissionError())
+        assert "member of group vtapd" in client.unreachable("/closed/control.sock", PermissionError())
+
+    def test_socket_of_a_killed_daemon_is_a_failure(self, tmp_path: Path) -> None:
+        path = tmp_path / "control.sock"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+        answer = CliRunner().invoke(main, ["--socket", str(path), "ps"])
+        assert answer.exit_code == 1
+        assert f"no vtapd answers on {path} (Connection refused)" in answer.output
 
 
 def test_answer_that_is_cut_short_is_a_failure(socket_path: str, monkeypatch: pytest.MonkeyPatch) -> None:

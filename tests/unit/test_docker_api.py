@@ -20,6 +20,13 @@ def test_engine() -> None:
         parse_engine({"ServerVersion": 24})
 
 
+def test_engines_with_one_id_are_told_apart_by_their_folders() -> None:
+    first = parse_engine({"ID": "ABCD", "DockerRootDir": "/var/lib/docker"})
+    second = parse_engine({"ID": "ABCD", "DockerRootDir": "/srv/docker"})
+    assert first.identity != second.identity
+    assert parse_engine({}).identity == ""
+
+
 @pytest.mark.parametrize("data", [{}, {"Config": None}, {"Config": {"Labels": None}}])
 def test_image_without_labels(data: object) -> None:
     assert parse_image_labels(data) == {}

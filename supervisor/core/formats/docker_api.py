@@ -31,6 +31,14 @@ class Engine(msgspec.Struct, frozen=True):
     cgroup_driver: str = msgspec.field(name="CgroupDriver", default="?")
     security: list[str] = msgspec.field(name="SecurityOptions", default_factory=list)
     """Such as name=userns, and name=rootless."""
+    id: str = msgspec.field(name="ID", default="")
+    """Before Docker 24 it is in /etc/docker, which several daemons on one machine may share."""
+    folder: str = msgspec.field(name="DockerRootDir", default="")
+
+    @property
+    def identity(self) -> str:
+        """Return what no other Docker daemon on this machine has, however this one is addressed."""
+        return f"{self.id} {self.folder}".strip()
 
 
 class _State(msgspec.Struct, rename="pascal"):

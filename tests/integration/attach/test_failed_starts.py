@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.protocol import LOCKS_DIR
 from tests.harness.containers import Containers
 from tests.harness.daemon import COMMAND, Daemon, Tables, default_config, environment, format_toml, merged
+from tests.harness.docker_proxy import DockerProxy
 from tests.harness.machine import REPOSITORY, Machine
 from tests.harness.processes import run
 
@@ -35,6 +37,28 @@ def test_run_fails_if_another_vtapd_uses_the_run_dir(machine: Machine, vtapd: Da
     assert_one_clear_line(second.run_to_end(), str(vtapd.run_dir))
     assert vtapd.inspect(container.name).state == "attached", "the first daemon was disturbed"
     assert vtapd.control_socket.is_socket()
+
+
+def test_run_fails_if_another_vtapd_watches_the_docker(
+    machine: Machine, vtapd: Daemon, containers: Containers, proxy: DockerProxy
+) -> None:
+    """However Docker is addressed: this way leads through another socket. A killed vtapd holds nothing back."""
+    container = containers.run().await_attached()
+    tables: Tables = {
+        "docker": {"host": f"unix://{machine.home / 'relay.sock'}"},
+        "attach": {"run_dir": str(machine.home / "second")},
+        "metrics": {"listen": ""},
+    }
+    second = Daemon(machine, {**QUIET, **tables})
+    second.config_file = machine.home / "second.toml"
+    second.log_file = machine.home / "second.log"
+    assert_one_clear_line(second.run_to_end(), f"pid {vtapd.pid}", str(vtapd.run_dir), "watches the Docker")
+    assert vtapd.inspect(container.name).state == "attached", "the first daemon was disturbed"
+    container.remove()
+    vtapd.kill()
+    assert second.start().stop() == 0
+    vtapd.start()
+    assert not [path for path in Path(LOCKS_DIR).iterdir() if path.is_symlink() and not path.exists()]
 
 
 def test_run_fails_with_a_wrong_configuration(no_vtapd: None, machine: Machine) -> None:
