@@ -32,8 +32,8 @@ async def _plan_of(
     try:
         spec = parse_labels(replace(container, memory_limit_bytes=0), UNLIMITED)
         if spec is not None and not running.kind:
-            root = executor.attachment().root
-            return await examine(context, root, spec, container, executor.observe_originals(spec.address))
+            handles = executor.attachment().handles
+            return await examine(context, handles, spec, container, executor.observe_originals(spec.address))
     except Rejected:
         spec = None
     kind = KINDS.get(running.kind, KINDS["raw"])

@@ -135,8 +135,8 @@ class Intent:
             self._executor.attachment().nodes.require()
             self._guest.plan = None
             return
-        root, interfaces = self._executor.attachment().root, self._executor.observe_originals(spec.address)
-        self._guest.plan = await examine(self._context, root, spec, self.container, interfaces)
+        handles, interfaces = self._executor.attachment().handles, self._executor.observe_originals(spec.address)
+        self._guest.plan = await examine(self._context, handles, spec, self.container, interfaces)
 
     @property
     def attached(self) -> bool:

@@ -172,6 +172,8 @@ class Container:
     labels: dict[str, str] = field(default_factory=dict, hash=False)
     memory_limit_bytes: int = 0
     """0 if there is no limit."""
+    pids_limit: int = 0
+    """`--pids-limit`; 0 or less if there is none. The cgroup has the limit that counts."""
     stop_signal: int = 15
     mac: str = ""
     """`--mac-address`, in the network that it was started in; empty if Docker chose the MAC."""

@@ -1,7 +1,6 @@
 """Isolate QEMU from the host's files: build the filesystem sandbox, and prove that QEMU runs in it."""
 
 import os
-import shutil
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +17,7 @@ from supervisor.edges.kernel import netns, process
 from supervisor.edges.qemu import spawn
 from supervisor.edges.qemu.boot_folder import BootFolder
 from supervisor.edges.qemu.sandbox import Sandbox
+from supervisor.edges.qemu.version import Identity, locate
 from supervisor.errors import Permanent, Step, VtapdError
 
 _PROOF_S = 10.0
@@ -32,10 +32,6 @@ class LaunchEnvironment:
     program: str
     start: Callable[[threading.Thread], None] = threading.Thread.start
     """Starts a thread in that file system."""
-
-
-Identity = tuple[int, int, int]
-"""Device, inode and modification time of a program: they change when a package replaces it."""
 
 
 class Confinement:
@@ -64,7 +60,7 @@ class Confinement:
         A program that was replaced gets a new sandbox, and what an earlier call returned may no longer start anything:
         use the result before the next `await`. Raises Permanent if the configuration requires a sandbox that cannot be.
         """
-        program, identity = _locate(self._program)
+        program, identity = locate(self._program)
         if identity is None or self._mode == "off":
             return LaunchEnvironment(str(program))
         async with self._building:
@@ -134,13 +130,3 @@ class Confinement:
             return "" if child.reap() == 0 else child.read_stderr() or "it fails without a message"
         finally:
             child.close()
-
-
-def _locate(program: str) -> tuple[Path, Identity | None]:
-    """Return where a program is, with all symlinks resolved. Its identity is None if it does not exist."""
-    found = shutil.which(program)
-    if found is None:
-        return Path(program), None
-    path = Path(found).resolve()
-    status = path.stat()
-    return path, (status.st_dev, status.st_ino, status.st_mtime_ns)

@@ -9,6 +9,7 @@ from supervisor.edges.docker import Docker
 from supervisor.guest.accelerator import Accelerator
 from supervisor.guest.confinement import Confinement
 from supervisor.guest.settings import Settings
+from supervisor.guest.trials import Trials
 from supervisor.guest.uids import UidPool
 from supervisor.observability.metrics import Counters
 
@@ -39,3 +40,7 @@ class GuestContext:
     @property
     def accelerator(self) -> Accelerator:
         return self.settings.accelerator
+
+    @property
+    def trials(self) -> Trials:
+        return self.settings.trials

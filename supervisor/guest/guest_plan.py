@@ -1,18 +1,21 @@
 """Check that a container's guest can be started, before anything of the container is changed."""
 
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
+from supervisor.core.guest.machine_trial import is_unusual
+from supervisor.core.guest.needs import check_memory, check_threads
 from supervisor.core.guest.spec import GuestSpec
 from supervisor.core.kinds import MARKERS, choose_kind, require_bootable
 from supervisor.core.kinds.kind import BootRequest, GuestKind
 from supervisor.core.kinds.network import GuestNetwork
 from supervisor.core.kinds.refusal import refused
-from supervisor.core.model import Container, Interface
+from supervisor.core.model import Container, ContainerHandles, Interface
 from supervisor.edges import threads
-from supervisor.edges.kernel import rootfs
+from supervisor.edges.kernel import cgroups, rootfs
 from supervisor.errors import Rejected, Step
 from supervisor.guest.boot_files import Disks, open_disks, open_initrd, open_kernel, own
 from supervisor.guest.context import GuestContext
@@ -33,6 +36,8 @@ class GuestPlan:
     """How long its command line may be; None for any length."""
     notes: tuple[str, ...] = ()
     """For people: one sentence for each wish that the guest does not get."""
+    least_bytes: int = 0
+    """How much memory the kernel and the initrd take, at the least."""
 
     @property
     def needed_versions(self) -> tuple[int, ...]:
@@ -46,16 +51,27 @@ class GuestPlan:
 
 
 async def examine(
-    context: GuestContext, root: int, spec: GuestSpec, container: Container, interfaces: Iterable[Interface]
+    context: GuestContext,
+    handles: ContainerHandles,
+    spec: GuestSpec,
+    container: Container,
+    interfaces: Iterable[Interface],
 ) -> GuestPlan:
-    """Read the image, choose the kind, and try to build the command line that the guest would get.
+    """Read the image, choose the kind, and try to build the command line that the guest would get, and its machine.
 
-    `interfaces`: the container's, as Docker made them. Raises Rejected if its files cannot be used, or if its kind
-    cannot be given its arguments and its network.
+    `interfaces`: the container's, as Docker made them. Raises Rejected if its files cannot be used, if its kind
+    cannot be given its arguments and its network, or if its QEMU cannot be started.
     """
+    root = handles.root
     plan, disks = await examine_files(root, spec, context.config.limits.kernel)
+    check_memory(container, spec, plan.least_bytes)
     plan = _with_words(plan, container.words)
     plan.kind.boot(plan.boot_request(expect_network(root, container, spec.address, plan.kind, interfaces), disks))
+    has_disks = bool(spec.disks) or plan.kind.machine.boots_disk
+    check_threads(cgroups.observe_pids_limit(handles.cgroup), spec.cpus, has_disks=has_disks)
+    if is_unusual(spec):
+        accel = await context.accelerator.choose(spec.accel)
+        await context.trials.check(container, spec, accel, plan.kind.machine)
     return plan
 
 
@@ -83,12 +99,13 @@ async def examine_files(root: int, spec: GuestSpec, limit_bytes: int) -> tuple[G
     """
     with ExitStack() as owned:
         kernel = own(owned, open_kernel(root, spec, limit_bytes))
-        if spec.initrd:
-            own(owned, open_initrd(root, spec, spec.initrd, limit_bytes))
+        initrd = own(owned, open_initrd(root, spec, spec.initrd, limit_bytes)) if spec.initrd else None
         disks = await open_disks(owned, root, spec)
         examined = await threads.run_in_thread(partial(rootfs.read_image, kernel, MARKERS, limit_bytes))
+        initrd_bytes = 0 if initrd is None else os.fstat(initrd).st_size
     image = require_bootable(examined, spec.kernel)
     kind, because = choose_kind(spec.kind, image, spec.kernel)
     if spec.initrd and kind.machine.boots_disk:
         raise refused("vtapd.initrd", spec.initrd, "nothing: the image is a disk, which is booted without modules")
-    return GuestPlan(spec, kind, because, kind.room_bytes(image)), disks
+    least_bytes = image.end + initrd_bytes
+    return GuestPlan(spec, kind, because, kind.room_bytes(image), least_bytes=least_bytes), disks

@@ -6,6 +6,7 @@ from supervisor.config import Config
 from supervisor.core.model import User
 from supervisor.guest.accelerator import Accelerator
 from supervisor.guest.confinement import Confinement
+from supervisor.guest.trials import Trials
 from supervisor.guest.uids import UidPool
 
 
@@ -18,12 +19,14 @@ class Settings:
     confinement: Confinement
     uids: UidPool
     accelerator: Accelerator
+    trials: Trials
 
     @classmethod
     async def of(cls, config: Config, user: User) -> "Settings":
         """Build them. Raises a VtapdError if the configuration requires a sandbox, and QEMU cannot have one."""
         confinement = await _confinement(config, user)
-        return cls(config, user, confinement, UidPool(user, config.uids), Accelerator(config.guest.qemu, user))
+        accelerator, trials = Accelerator(config.guest.qemu, user), Trials(config.guest.qemu, user)
+        return cls(config, user, confinement, UidPool(user, config.uids), accelerator, trials)
 
     async def reconfigured(self, config: Config, user: User) -> "Settings":
         """Build settings for another configuration. What stays the same is kept, and guests that run keep their UIDs.
@@ -35,7 +38,8 @@ class Settings:
         same_sandbox = same_program and old.sandbox == new.sandbox
         confinement = self.confinement if same_sandbox else await _confinement(config, user)
         accelerator = self.accelerator if same_program else Accelerator(new.qemu, user)
-        return Settings(config, user, confinement, self.uids.reconfigured(user, config.uids), accelerator)
+        trials = self.trials if same_program else Trials(new.qemu, user)
+        return Settings(config, user, confinement, self.uids.reconfigured(user, config.uids), accelerator, trials)
 
 
 async def _confinement(config: Config, user: User) -> Confinement:

@@ -112,6 +112,8 @@ int main(int count, char **words)
 		execvp("qemu-system-x86_64", words);
 		return 127;
 	}
+	if (strcmp(words[1], "-S") == 0) /* vtapd asks whether it has this machine */
+		return 0;
 	if (is("sick-dies")) { /* after its guest has run: an end before that is tried three times only */
 		say(accept(console, NULL, NULL), "The guest has run.\n");
 		for (int i = 0; i < 300; i++)

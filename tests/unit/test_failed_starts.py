@@ -58,6 +58,11 @@ def test_other_ends_are_tried_again(ends: list[Exit]) -> None:
     assert after(*ends).done is None
 
 
+def test_lack_of_threads_has_its_own_remedy() -> None:
+    lacking = Exit("qemu-signal", 6, "qemu_thread_create: Resource temporarily unavailable", never_ran=True)
+    assert "--pids-limit" in after(*[lacking] * TRIES).failure
+
+
 def test_numbers_in_the_message_may_differ() -> None:
     assert after(*(replace(REFUSED, detail=f"fd={number}: no") for number in range(TRIES))).done == "failed"
 

@@ -68,6 +68,7 @@ class _Device(msgspec.Struct, rename="pascal"):
 class _HostConfig(msgspec.Struct, rename="pascal"):
     network_mode: str = ""
     memory: int = 0
+    pids_limit: int | None = None
     privileged: bool = False
     device_cgroup_rules: list[str] | None = None
     devices: list[_Device] | None = None
@@ -134,6 +135,7 @@ def _container(data: _Inspect) -> Container:
         extra_hosts=tuple(data.host_config.extra_hosts or ()),
         labels=data.config.labels or {},
         memory_limit_bytes=data.host_config.memory,
+        pids_limit=data.host_config.pids_limit or 0,
         stop_signal=_signal_number(data.config.stop_signal),
         mac=parse_mac(data.config.mac_address),
         stop_timeout_s=_STOP_TIMEOUT_S if data.config.stop_timeout is None else float(data.config.stop_timeout),

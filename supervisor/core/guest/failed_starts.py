@@ -38,8 +38,13 @@ def why_failed(last: Exit) -> str:
     """Return the reason for people."""
     return (
         f"QEMU does not start its guest, {TRIES} times in the same way: {last.detail}; "
-        "correct what it names, then: vtapd start"
+        f"{_remedy(last.detail)}, then: vtapd start"
     )
+
+
+def _remedy(detail: str) -> str:
+    lacks_threads = "thread_create" in detail
+    return "let it have more processes (docker update --pids-limit)" if lacks_threads else "correct what it names"
 
 
 def _manner(exit: Exit) -> tuple[str, int | None, str]:

@@ -147,7 +147,7 @@ ACCEL = Label[str | None](
 )  # fmt: skip
 MACHINE = Label[str | None](
     "machine", "*name*, such as `pc` or `q35`", parsers.parse_machine, None, "the one that the kind needs",
-    "QEMU's machine type.",
+    "QEMU's machine type, which must have a PCI bus. One that this QEMU does not have is refused.",
 )  # fmt: skip
 ENABLE = Label(
     "enable", "`true` | `false`", parsers.parse_flag, True, "`[attach] containers` decides",

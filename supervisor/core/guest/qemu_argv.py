@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -139,23 +139,59 @@ def build_arguments(
     return [
         binary,
         *("-name", guest_name(container_id)),
-        *("-nodefaults", "-no-user-config"),
-        *("-display", "none"),
-        *("-machine", (spec.machine or machine.type) + (",graphics=off" if machine.firmware_on_serial else "")),
-        *_accelerator(accel),
-        *("-m", f"{spec.memory_mib}M"),
-        *("-smp", str(spec.cpus)),
+        *_machine(spec, accel, machine),
         *(_kernel(boot, fds) if fds.boot_disk is None else _boot_disk(fds.boot_disk)),
         *(argument for disk in fds.disks for argument in _further_disk(disk)),
         *(argument for card in fds.cards for argument in _card(machine, card)),
         *_console(fds),
         *("-chardev", f"socket,id=qmp,fd={fds.qmp},server=on,wait=off"),
         *("-mon", "chardev=qmp,mode=control"),
+        *_devices(spec, machine),
+        *SANDBOX,
+    ]
+
+
+def trial_arguments(binary: str, spec: GuestSpec, accel: str, machine: Machine) -> list[str]:
+    """Return arguments for a QEMU that builds the guest's machine, runs nothing, and obeys QMP on its standard input.
+
+    It gets no file of the guest. In the place of a tap and of a disk there is something that leads nowhere.
+    """
+    card = card_properties(Card(0, (), "02:00:00:00:00:01", 1500))
+    disks = ["-blockdev", "driver=null-co,node-name=disk", "-device", "virtio-blk-pci,drive=disk"]
+    return [
+        binary,
+        "-S",
+        *_machine(spec, accel, machine),
+        *("-netdev", f"hubport,id={card['netdev']},hubid=0", "-device", _device(machine.nic, card)),
+        *(disks if machine.boots_disk or spec.disks else ()),
+        *_devices(spec, machine),
+        *SANDBOX,
+        *("-qmp", "stdio"),
+    ]
+
+
+def _machine(spec: GuestSpec, accel: str, machine: Machine) -> list[str]:
+    return [
+        *("-nodefaults", "-no-user-config"),
+        *("-display", "none"),
+        *("-machine", (spec.machine or machine.type) + (",graphics=off" if machine.firmware_on_serial else "")),
+        *_accelerator(accel),
+        *("-m", f"{spec.memory_mib}M"),
+        *("-smp", str(spec.cpus)),
+    ]
+
+
+def _devices(spec: GuestSpec, machine: Machine) -> list[str]:
+    """Return the devices without a descriptor, and what the guest's own end does to QEMU."""
+    return [
         *(word for device in machine.devices for word in ("-device", device)),
         *(_screen() if spec.screen else ()),
         *("-action", "reboot=shutdown,shutdown=poweroff,panic=shutdown"),
-        *SANDBOX,
     ]
+
+
+def _device(name: str, properties: Mapping[str, str | int]) -> str:
+    return ",".join((name, *(f"{key}={value}" for key, value in properties.items())))
 
 
 def _screen() -> list[str]:
@@ -211,8 +247,7 @@ def _card(machine: Machine, card: Card) -> list[str]:
     properties = card_properties(card)
     if len(card.queues) > 1:
         properties |= {"mq": "on", "vectors": 2 * len(card.queues) + 2}
-    device = ",".join((machine.nic, *(f"{key}={value}" for key, value in properties.items())))
-    return ["-netdev", backend, "-device", device]
+    return ["-netdev", backend, "-device", _device(machine.nic, properties)]
 
 
 def card_properties(card: Card) -> dict[str, str | int]:

@@ -9,10 +9,10 @@ import struct
 
 _MAGIC_AT, _MAGIC = 0x202, b"HdrS"
 _SECTOR_BYTES, _PARAGRAPH_BYTES = 512, 16
-_HEADER_BYTES = 0x250
+_HEADER_BYTES = 0x268
 _USUAL_SETUP_SECTORS = 4
-_HAS_SYSSIZE, _HAS_COMMAND_LINE, _HAS_PAYLOAD = 0x204, 0x206, 0x208
-"""Versions of the protocol since which syssize is reliable, cmdline_size exists, and payload_offset exists."""
+_HAS_SYSSIZE, _HAS_COMMAND_LINE, _HAS_PAYLOAD, _HAS_INIT_SIZE = 0x204, 0x206, 0x208, 0x20A
+"""Versions of the protocol since which syssize is reliable, and cmdline_size, payload_offset and init_size exist."""
 
 
 def has_linux_header(head: bytes) -> bool:
@@ -46,6 +46,16 @@ def command_line_bytes(head: bytes) -> int:
     head, version = _whole(head)
     size: int = struct.unpack_from("<I", head, 0x238)[0]
     return size if version >= _HAS_COMMAND_LINE else 0
+
+
+def end_of_kernel(head: bytes) -> int:
+    """Return the address that the kernel needs memory up to when it unpacks itself; 0 if the header does not state it.
+
+    It unpacks itself at pref_address or above, and uses init_size bytes there.
+    """
+    head, version = _whole(head)
+    address, size = struct.unpack_from("<QI", head, 0x258)
+    return address + size if version >= _HAS_INIT_SIZE else 0
 
 
 def _whole(head: bytes) -> tuple[bytes, int]:

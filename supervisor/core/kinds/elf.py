@@ -46,6 +46,8 @@ class Segment(NamedTuple):
     file: Span
     memory_bytes: int
     align: int
+    address: int = 0
+    """Where it is loaded to: its physical address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,11 @@ class Elf:
         return tuple(segment for segment in self.segments if segment.type == _PT_LOAD)
 
     @property
+    def end(self) -> int:
+        """The address after the last segment that is loaded; 0 if none is."""
+        return max((each.address + each.memory_bytes for each in self.loads if each.memory_bytes), default=0)
+
+    @property
     def note_segments(self) -> tuple[Segment, ...]:
         """The segments that hold notes."""
         return tuple(segment for segment in self.segments if segment.type == _PT_NOTE)
@@ -125,10 +132,10 @@ def _within(span: Span, size: int) -> Span:
 
 def _segment(wide: bool, fields: tuple[int, ...]) -> Segment:
     if wide:
-        kind, _, offset, _, _, file_bytes, memory_bytes, align = fields
+        kind, _, offset, _, address, file_bytes, memory_bytes, align = fields
     else:
-        kind, offset, _, _, file_bytes, memory_bytes, _, align = fields
-    return Segment(kind, Span(offset, file_bytes), memory_bytes, align)
+        kind, offset, _, address, file_bytes, memory_bytes, _, align = fields
+    return Segment(kind, Span(offset, file_bytes), memory_bytes, align, address)
 
 
 def _notes(segment: bytes, align: int) -> Iterator[Note]:

@@ -32,6 +32,8 @@ class Image:
     """How QEMU starts it."""
     notes: tuple[Note, ...] = ()
     """The notes of an ELF file, wherever in it they are."""
+    end: int = 0
+    """The address that it needs memory up to, at the least; 0 if it does not say."""
 
     @property
     def room_bytes(self) -> int:

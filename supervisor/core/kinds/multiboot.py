@@ -50,6 +50,14 @@ def _headers(head: bytes) -> Iterator[Header]:
         at = head.find(_MAGIC, at + 1)
 
 
+def end_of(header: Header, size: int) -> int:
+    """Return the address after what QEMU loads of a file of this size by the header's addresses; 0 without any."""
+    if header.addresses is None:
+        return 0
+    header_at, load, load_end, bss_end = header.addresses
+    return max(bss_end, load_end or load + size - (header.offset - (header_at - load)))
+
+
 def problem_of_addresses(offset: int, addresses: tuple[int, int, int, int], size: int) -> str | None:
     """Return why QEMU cannot load a file of this size with a header at this offset and these addresses."""
     header_at, load, load_end, bss_end = addresses

@@ -123,6 +123,26 @@ def observe_oom_kills(cgroup: Cgroup) -> int:
     return 0
 
 
+def observe_pids_limit(cgroup: Cgroup) -> int | None:
+    """Return how many processes and threads it may have, by its own limit and its ancestors'; None without a limit."""
+    limits = [_read_limit(f"{each}/pids.max") for each in _with_ancestors(cgroup.v1.get("pids") or cgroup.v2)]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _with_ancestors(directory: str | None) -> list[Path]:
+    """Return a cgroup's directory and those above it. The last ones are no cgroups, and have none of its files."""
+    return [] if directory is None else [Path(directory), *Path(directory).parents]
+
+
+def _read_limit(path: str) -> int | None:
+    """Return a limit; None if there is none, or no such file."""
+    try:
+        text = _read(path).strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None
+
+
 def is_frozen(cgroup: Cgroup) -> bool:
     """Return whether the processes of this cgroup are frozen, or about to be, as by `docker pause`."""
     file = f"{cgroup.v1['freezer']}/freezer.state" if "freezer" in cgroup.v1 else f"{cgroup.v2}/cgroup.freeze"

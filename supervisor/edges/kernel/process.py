@@ -7,13 +7,12 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from supervisor.core.formats.qemu_stderr import last_complaint
 from supervisor.core.model import FileOwner, Incarnation, Pid, ProcessRecord
 from supervisor.errors import ContainerGone, Step, Transient
 from supervisor.linux import RT_SIGTIMEDWAIT, read_record
 
 _STDERR_BYTES = 16384
-_COMPLAINS = "qemu-system-x86_64: "
-_INFORMS = ": info: "
 _PF_EXITING = 0x4  # linux/sched.h; flags in field 9 of /proc/<pid>/stat
 
 
@@ -52,9 +51,7 @@ class Process:
         if self.stderr is None:
             return ""
         text = os.pread(self.stderr, _STDERR_BYTES, 0).rstrip(b"\0").decode("utf-8", "replace").strip()
-        lines = [line for line in text.splitlines() if _INFORMS not in line]
-        complaints = [line.removeprefix(_COMPLAINS) for line in lines if line.startswith(_COMPLAINS)]
-        return next(reversed(complaints or lines), "")[:300]
+        return last_complaint(text)
 
 
 def watch(pid: Pid, stderr: int) -> Process:

@@ -1,6 +1,8 @@
-"""Run `qemu -version`, as the user that guests run as."""
+"""The QEMU program: where it is, which one it is, and what `qemu -version` prints for the user that guests run as."""
 
+import shutil
 import subprocess
+from pathlib import Path
 
 import anyio
 
@@ -8,6 +10,19 @@ from supervisor.core.model import User
 from supervisor.errors import Permanent, Step
 
 DEADLINE_S = 10.0
+
+Identity = tuple[int, int, int]
+"""Device, inode and modification time of a program: they change when a package replaces it."""
+
+
+def locate(program: str) -> tuple[Path, Identity | None]:
+    """Return where a program is, with all symlinks resolved. Its identity is None if it does not exist."""
+    found = shutil.which(program)
+    if found is None:
+        return Path(program), None
+    path = Path(found).resolve()
+    status = path.stat()
+    return path, (status.st_dev, status.st_ino, status.st_mtime_ns)
 
 
 async def ask_version(program: str, user: User | None, options: tuple[str, ...] = ()) -> tuple[bool, str]:

@@ -11,6 +11,35 @@ TRIES = 3
 KERNEL = {"vtapd.kernel": "/hello.bin"}
 
 
+REFUSED_IN_ADVANCE = {
+    "a machine type that does not exist": ({"vtapd.machine": "q53"}, (), "vtapd.machine='q53'", "unsupported machine"),
+    "a machine without PCI": ({"vtapd.machine": "isapc"}, (), "vtapd.machine='isapc'", "No 'PCI' bus"),
+    "a machine without anything": ({"vtapd.machine": "none"}, (), "vtapd.machine='none'", "PCI"),
+    "a limit below QEMU's threads": ({}, ("--pids-limit", "4"), "4 processes", "--pids-limit 5"),
+    "a limit below those of a disk's": (
+        {"vtapd.disk.0": "/hello.bin:ro"}, ("--pids-limit", "5"), "5 processes", "--pids-limit 70"
+    ),
+    "memory below the kernel's end": ({"vtapd.memory": "1M"}, (), "vtapd.memory='1M'", "2M or more"),
+}  # fmt: skip
+
+
+def test_what_is_known_in_advance_is_refused_before_anything_is_touched(vtapd: Daemon, containers: Containers) -> None:
+    """A change that Docker reports has it looked at again."""
+    made = {
+        name: containers.run(*options, labels={**KERNEL, **labels})
+        for name, (labels, options, _, _) in REFUSED_IN_ADVANCE.items()
+    }
+    for name, (_, _, *words) in REFUSED_IN_ADVANCE.items():
+        message = vtapd.await_state(made[name].name, "rejected").message
+        assert all(word in message for word in words), (name, message)
+        assert made[name].is_untouched(), name
+        assert has_its_address(made[name]), name
+    limited = made["a limit below QEMU's threads"]
+    limited.machine.docker("update", "--pids-limit", "5", limited.id)
+    limited.await_page()
+    assert vtapd.inspect(limited.name).only_guest.restarts == 0, "QEMU needs more threads than are asked for"
+
+
 def qcow2(machine: Machine, *, feature: bool) -> bytes:
     """Return a disk, which with `feature` has an incompatible feature that no QEMU knows (docs/interop/qcow2.txt)."""
     made = machine.home / "made.qcow2"
