@@ -31,8 +31,9 @@ def hold(path: Path, about: str) -> Iterator[None]:
     """
     lock = _lock(path)
     try:
-        os.truncate(lock, 0)
-        os.write(lock, about.encode())
+        with suppress(OSError):  # no space: the lock itself needs none
+            os.truncate(lock, 0)
+            os.write(lock, about.encode())
         yield
     finally:
         path.unlink(missing_ok=True)
