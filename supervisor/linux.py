@@ -6,7 +6,6 @@ is used for. Every failure is an OSError with the kernel's number, which the edg
 
 import ctypes
 import errno
-import fcntl
 import os
 import struct
 from collections.abc import Callable, Collection, Iterator
@@ -25,7 +24,6 @@ _FSOPEN_CLOEXEC, _FSMOUNT_CLOEXEC, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 
 _RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_IN_ROOT = 0x01, 0x02, 0x10
 _OPEN_HOW = struct.Struct("QQQ")  # flags, mode, resolve
 _PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
-_SIOCGSKNS = 0x894C  # linux/sockios.h
 IFREQ = struct.Struct("=16s24s")  # linux/if.h: struct ifreq on 64-bit machines, a name and a union
 
 # asm/unistd_64.h for x86-64, asm-generic/unistd.h for arm64
@@ -55,11 +53,6 @@ def _call(function: Callable[..., int], *arguments: object, path: str | None = N
 def setns(descriptor: int, kind: int) -> None:
     """Move this thread into a namespace (man 2 setns). A pid namespace counts for the children that it starts."""
     _call(_libc.setns, descriptor, kind)
-
-
-def namespace_of_socket(socket: int) -> int:
-    """Return a descriptor of the network namespace that the socket is in. The caller owns it. (man 2 ioctl_nsfs)"""
-    return fcntl.ioctl(socket, _SIOCGSKNS)
 
 
 def unshare(flags: int) -> None:

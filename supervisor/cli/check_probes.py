@@ -26,7 +26,6 @@ from supervisor.edges.docker import Docker
 from supervisor.edges.kernel import cgroups, host, netns, netns_symlinks, tap, vhost
 from supervisor.edges.kernel.device_rules_v1 import CgroupV1Rules
 from supervisor.edges.kernel.device_rules_v2 import CgroupV2Rules
-from supervisor.edges.kernel.iproute import IpRoute
 from supervisor.edges.kernel.links import Links
 from supervisor.edges.qemu.kvm_probe import kvm_works
 from supervisor.edges.qemu.spawn import find_user
@@ -88,8 +87,7 @@ async def probe_macvtap(_: Machine) -> Finding:
     handles = await netns.open_scratch()
     try:
         with closing(Links(handles.netlink)) as links:
-            with closing(IpRoute(netns.open_netlink_beside(handles.netlink))) as iproute:
-                await iproute.create_pair("veth0", "veth1")
+            links.create_pair("veth0", "veth1")
             interfaces, _taps = links.observe(False, {}, boottime_s())
             links.create_macvtap("vtapcheck", interfaces[0], "02:00:00:00:00:01")
             device = tap.observe_device(handles.sysfs, tap.observe_index(handles.sysfs, "vtapcheck"))

@@ -5,7 +5,7 @@ It decides nothing. Each step returns what is there afterwards, so that a plan o
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import replace
 
 from supervisor.container.container_nodes import ContainerNodes
@@ -24,12 +24,10 @@ from supervisor.core.attach.actions import (
     TakeOver,
     UnmarkReady,
 )
-from supervisor.core.attach.lifetimes import lifetime_left
 from supervisor.core.attach.scope import Scope, is_sure, observed_interfaces
 from supervisor.core.attach.state import Seen
 from supervisor.core.devices.bpf_rules import Rule
 from supervisor.core.formats.proc_cgroup import Cgroup
-from supervisor.core.formats.rtnetlink import oldest_first
 from supervisor.core.model import (
     ContainerHandles,
     DeviceNumber,
@@ -42,7 +40,6 @@ from supervisor.core.model import (
 )
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import cgroups, ifreq, netns, netns_symlinks, process, ready_mark, rootfs, sysfs_links, tap
-from supervisor.edges.kernel.iproute import IpRoute
 from supervisor.edges.kernel.links import Links
 
 KernelStep = (
@@ -228,19 +225,11 @@ class Attachment:
         """Addresses and routes get what is left of their lifetimes. If nothing is left, they are not restored."""
         original, its_tap = step.original, step.tap
         index = _index(seen, original)
-        # The socket first: without one nothing is changed.
-        with closing(IpRoute(netns.open_netlink_beside(self._links.fileno()))) as iproute:
-            if its_tap is not None and its_tap.mac == original.mac:
-                its_tap = replace(its_tap, mac=_random_mac())
-                self._links.set_mac(its_tap.index, its_tap.mac)
-            self._links.set_mac(index, original.mac)
-            for address in oldest_first(original.addresses):
-                if lifetime := lifetime_left(address, boottime_s()):
-                    await iproute.add_address(index, address, lifetime)
-            # A gateway must be reachable before a route may name it, so those without one come first.
-            for route in sorted(original.routes, key=lambda r: r.gateway is not None):
-                if lifetime := lifetime_left(route, boottime_s()):
-                    await iproute.add_route(index, route, lifetime)
+        if its_tap is not None and its_tap.mac == original.mac:
+            its_tap = replace(its_tap, mac=_random_mac())
+            self._links.set_mac(its_tap.index, its_tap.mac)
+        self._links.set_mac(index, original.mac)
+        self._links.restore(index, original, step.later, boottime_s())
         return _with_tap(_with_interface(seen, replace(original, index=index)), original.name, its_tap)
 
     def _tap(self, link: Link) -> Tap:

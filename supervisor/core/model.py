@@ -47,14 +47,27 @@ class Address:
     """When Linux removes it, in seconds since boot; None if never."""
     preferred_until_s: float | None = field(default=None, compare=False)
     """When it becomes deprecated, in seconds since boot; None if never."""
+    peer: str | None = None
+    """The other end of a point-to-point link, whose prefix length `prefix` then is."""
+    raw: bytes = field(default=b"", compare=False, repr=False)
+    """The kernel's own message about it, with all attributes; empty if an earlier version recorded it."""
 
     def __str__(self) -> str:
         return f"{self.ip}/{self.prefix}"
 
 
 @dataclass(frozen=True, slots=True)
+class Hop:
+    """One of the next hops of a multipath route."""
+
+    index: IfIndex
+    gateway: str | None
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
-    """A route through one interface; numbers are those of linux/rtnetlink.h, None if netlink showed none."""
+    """A route through an interface; numbers are those of linux/rtnetlink.h, None if netlink showed none."""
 
     family: int
     destination: str
@@ -70,6 +83,28 @@ class Route:
     flags: int = 0
     valid_until_s: float | None = field(default=None, compare=False)
     """When Linux removes it, in seconds since boot; None if never."""
+    tos: int = 0
+    via: str | None = None
+    """The gateway, if it is of the other version of IP."""
+    hops: tuple[Hop, ...] = ()
+    """Its next hops, if it has several."""
+    nexthop_id: int | None = None
+    """The nexthop object that it uses (`ip nexthop`)."""
+    raw: bytes = field(default=b"", compare=False, repr=False)
+    """The kernel's own message about it, with all attributes; empty if an earlier version recorded it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """An entry in the neighbour tables that the kernel did not learn: permanent, without ARP, or a proxy."""
+
+    family: int
+    ip: str
+    mac: str
+    state: int
+    """NUD_ bits of linux/neighbour.h."""
+    raw: bytes = field(default=b"", compare=False, repr=False)
+    """The kernel's own message about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +151,7 @@ class Interface:
     mtu: int
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
 
     def gateway(self, family: int = 4) -> str | None:
         """Return the default route's gateway, if it has one."""

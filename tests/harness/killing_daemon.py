@@ -21,8 +21,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any  # arguments of whatever is wrapped
 
-from pyroute2 import AsyncIPRoute
-
 from supervisor import linux
 from supervisor.cli.main import main as vtapd
 from supervisor.container import executor, tracked_container
@@ -41,7 +39,6 @@ PLAIN: tuple[tuple[Any, str], ...] = (
     (NetlinkSocket, "request"),
 )
 ASYNCHRONOUS: tuple[tuple[Any, str], ...] = (
-    *((AsyncIPRoute, name) for name in ("link", "addr", "route")),
     (Docker, "stop"),
     (QmpSession, "execute"),
 )

@@ -12,21 +12,20 @@ from supervisor.core.formats.rtnetlink import (
     Kind,
     dump,
     ip_version,
-    oldest_first,
-    parse_address,
     parse_link,
-    parse_route,
 )
+from supervisor.core.formats.rtnetlink_addresses import oldest_first, parse_address, remove_address
 from supervisor.core.formats.rtnetlink_requests import (
     create_macvlan,
+    create_veth,
     delete_link,
     forgo_ipv6,
     raise_link,
-    remove_address,
     set_mac,
     set_mode,
     show_link,
 )
+from supervisor.core.formats.rtnetlink_routes import parse_route
 from supervisor.core.model import Address, IfIndex, Link, MacvlanMode, Route
 
 INET, INET6, BRIDGE = 2, 10, 7
@@ -173,7 +172,7 @@ def test_route_with_a_lifetime_has_its_end_time(ticks: int, until_s: float | Non
 
 def test_local_address_of_a_point_to_point_link_is_used() -> None:
     payload = address(INET, 32, 4, attribute(1, ip("10.0.0.9")), attribute(2, ip("10.0.0.1")))
-    assert parse_address(payload, NOW_S) == (4, Address(4, "10.0.0.1", 32))
+    assert parse_address(payload, NOW_S) == (4, Address(4, "10.0.0.1", 32, peer="10.0.0.9"))
 
 
 def test_tunnel_is_not_ethernet() -> None:
@@ -195,7 +194,7 @@ def test_other_addresses_are_ignored(payload: bytes) -> None:
 
 def test_routes_are_parsed() -> None:
     default = route(INET, 0, attribute(4, u32(4)), attribute(5, ip("172.17.0.1")))
-    assert parse_route(default, NOW_S) == (4, Route(4, "", 0, "172.17.0.1"))
+    assert parse_route(default, NOW_S) == ((4,), Route(4, "", 0, "172.17.0.1"))
     rich = route(
         INET6,
         64,
@@ -210,7 +209,7 @@ def test_routes_are_parsed() -> None:
         flags=0x4 | 0x10,
     )
     assert parse_route(rich, NOW_S) == (
-        4,
+        (4,),
         Route(6, "2001:db8:1::", 64, "fe80::1", "2001:db8::2", 1024, table=1000, protocol=4, flags=4),
     )
 
@@ -219,7 +218,7 @@ def test_routes_are_parsed() -> None:
     "payload",
     [
         route(INET, 16, attribute(4, u32(4)), protocol=2),
-        route(INET, 32, attribute(4, u32(4)), table=255),
+        route(INET6, 128, attribute(4, u32(4)), table=255),
         route(INET, 32, attribute(4, u32(4)), flags=0x200),
         route(INET, 32),
         route(BRIDGE, 32, attribute(4, u32(4))),
@@ -279,6 +278,13 @@ def test_requests_of_a_takeover() -> None:
     assert removed == (21, 0x5, 2, struct.pack("=BBBBI", 2, 24, 0, 0, 9) + attribute(2, ip) + attribute(1, ip))
     assert removed_too[3][:8] == struct.pack("=BBBBI", 10, 64, 0, 0, 9)
     assert list(unpack(pack((delete_link(IfIndex(9)),), 4))) == [(17, 0x5, 4, set_link(9, 0))]
+
+
+def test_request_to_create_a_pair() -> None:
+    info = attribute(1, b"veth") + attribute(2, attribute(1, set_link(0, 0, attribute(3, b"w\0"))))
+    assert list(unpack(pack((create_veth("v", "w"),), 1))) == [
+        (16, 0x605, 1, set_link(0, 0, attribute(3, b"v\0"), attribute(18, info)))
+    ]
 
 
 def test_request_to_set_the_mode_of_a_macvtap() -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from supervisor.core.model import DeviceNumber, Interface, Record, Tap
+from supervisor.core.model import DeviceNumber, Interface, Record, Route, Tap
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,8 @@ class GiveBack:
 
     original: Interface
     tap: Tap | None
+    later: tuple[Route, ...] = ()
+    """Its routes that also need another interface, which is still taken over or gone: the kernel may refuse them."""
 
 
 @dataclass(frozen=True, slots=True)

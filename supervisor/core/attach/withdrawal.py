@@ -3,7 +3,7 @@
 An undo is a set of steps, not a chain: a step that fails rests, and those that do not need it go on.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from supervisor.core.attach.actions import (
@@ -23,7 +23,7 @@ from supervisor.core.attach.actions import (
 from supervisor.core.attach.entries import with_entry
 from supervisor.core.attach.lifetimes import is_due
 from supervisor.core.attach.state import Seen
-from supervisor.core.model import Interface, Record, TapRecord
+from supervisor.core.model import Interface, Record, Route, TapRecord
 
 
 def undo_steps(seen: Seen, record: Record | None) -> Iterator[Planned]:
@@ -87,13 +87,36 @@ def give_back_action(seen: Seen, record: Record, entry: TapRecord) -> Action:
     """Give an interface its MAC, addresses and routes back, then record that it has them."""
     assert entry.original is not None
     each = seen.of(entry.interface)
-    if each is None or _is_back(entry.original, each.interface, seen.at_s):
+    later = tuple(_awaiting_others(seen, record, entry.original))
+    if each is None or _is_back(entry.original, each.interface, later, seen.at_s):
         return WriteRecord(with_entry(record, replace(entry, original=None)))
-    return GiveBack(entry.original, each.tap)
+    return GiveBack(entry.original, each.tap, later)
 
 
-def _is_back(original: Interface, now: Interface, at_s: float) -> bool:
-    """Return whether the interface has its MAC, and all addresses and routes whose lifetimes have not ended."""
-    addresses = {address for address in original.addresses if is_due(address, at_s)}
-    routes = {route for route in original.routes if is_due(route, at_s)}
-    return now.mac == original.mac and addresses <= set(now.addresses) and routes <= set(now.routes)
+def _awaiting_others(seen: Seen, record: Record, original: Interface) -> Iterator[Route]:
+    """Yield the routes that also use an interface, or an address of one, that is still taken over or gone.
+
+    If it is taken over, it has the route on record too, and restores it when it is given back after this one.
+    """
+    taken = [e.original for e in record.taps if e.original and e.original.index != original.index]
+    present = {s.interface.index for s in seen.interfaces} - {other.index for other in taken}
+    theirs = {address.ip for other in taken for address in other.addresses}
+    for route in original.routes:
+        others = {hop.index for hop in route.hops} - {original.index}
+        if not others <= present or route.source in theirs:
+            yield route
+
+
+def _is_back(original: Interface, now: Interface, later: Collection[Route], at_s: float) -> bool:
+    """Return whether the interface has its MAC, and all that it had, apart from `later` and from what has expired."""
+    addresses, routes = set(now.addresses), set(now.routes)
+    if not all(a.raw for a in original.addresses) or not all(r.raw for r in original.routes):
+        # An earlier version recorded less.
+        addresses |= {replace(address, peer=None) for address in addresses}
+        routes |= {replace(route, tos=0, via=None, hops=(), nexthop_id=None) for route in routes}
+    return (
+        now.mac == original.mac
+        and all(address in addresses for address in original.addresses if is_due(address, at_s))
+        and all(route in routes or route in later for route in original.routes if is_due(route, at_s))
+        and set(original.neighbours) <= set(now.neighbours)
+    )

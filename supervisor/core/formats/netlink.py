@@ -10,7 +10,8 @@ _CODE = struct.Struct("=i")  # the first member of struct nlmsgerr, and all of N
 _TYPE_BITS = 0x3FFF  # the rest are NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
 NLMSG_ERROR, NLMSG_DONE = 2, 3
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x800
 NLM_F_DUMP_INTR = 0x10
 """The tables changed during the dump, so it may be inconsistent."""
 
@@ -79,6 +80,18 @@ def each_attribute(data: bytes) -> Iterator[tuple[int, bytes]]:
             return
         yield kind & _TYPE_BITS, data[offset + _ATTRIBUTE.size : offset + length]
         offset += _aligned(length)
+
+
+def without_attributes(data: bytes, *kinds: int) -> bytes:
+    """Return the attributes without those of these types. The others keep every bit."""
+    kept = []
+    offset = 0
+    for kind, value in each_attribute(data):
+        end = offset + _aligned(_ATTRIBUTE.size + len(value))
+        if kind not in kinds:
+            kept.append(data[offset:end].ljust(end - offset, b"\0"))
+        offset = end
+    return b"".join(kept)
 
 
 def _aligned(length: int) -> int:

@@ -1,22 +1,21 @@
-"""The rtnetlink requests that change links and addresses (man 7 rtnetlink; linux/if_link.h, if_addr.h).
+"""The rtnetlink requests that change links (man 7 rtnetlink; linux/if_link.h).
 
-They are written here, and not by pyroute2, because an attach waits for them: pyroute2 sets up an event loop for each
-namespace, which takes ten times as long as the rest of an attach.
+They are written here, and not by a library such as pyroute2, because an attach waits for them: pyroute2 sets up an
+event loop for each namespace, which takes ten times as long as the rest of an attach.
 """
 
-import ipaddress
 import struct
 
 from supervisor.core.formats.macvlan import IN_BRIDGE, pack_mode
 from supervisor.core.formats.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, Request, pack_attribute
-from supervisor.core.formats.rtnetlink import ADDRESS_FAMILIES, IFADDRMSG, IFINFOMSG, SKIP_STATISTICS
-from supervisor.core.model import Address, IfIndex, MacvlanMode
+from supervisor.core.formats.rtnetlink import ADDRESS_FAMILIES, IFINFOMSG, SKIP_STATISTICS
+from supervisor.core.model import IfIndex, MacvlanMode
 
-_RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_DELADDR = 16, 17, 18, 21
+_RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_LINKINFO, _IFLA_AF_SPEC = 1, 3, 4, 5, 18, 26
 _IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
 _IFLA_INET6_ADDR_GEN_MODE, _IN6_ADDR_GEN_MODE_NONE = 8, 1
-_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_VETH_INFO_PEER = 1  # linux/veth.h
 _IFF_UP, _IFF_ALLMULTI = 0x1, 0x200  # linux/if.h
 _U32 = struct.Struct("=I")
 
@@ -71,11 +70,12 @@ def delete_link(link: str | IfIndex) -> Request:
     return Request(_RTM_DELLINK, NLM_F_ACK, _identify(link, 0))
 
 
-def remove_address(index: IfIndex, address: Address) -> Request:
-    """Remove the address from the link."""
-    body = IFADDRMSG.pack(ADDRESS_FAMILIES[address.family], address.prefix, 0, 0, index)
-    ip = ipaddress.ip_address(address.ip).packed
-    return Request(_RTM_DELADDR, NLM_F_ACK, body + pack_attribute(_IFA_LOCAL, ip) + pack_attribute(_IFA_ADDRESS, ip))
+def create_veth(name: str, peer: str) -> Request:
+    """Create a veth and its other end, both in this namespace."""
+    other = pack_attribute(_VETH_INFO_PEER, _identify(peer, 0))
+    info = pack_attribute(_IFLA_INFO_KIND, b"veth") + pack_attribute(_IFLA_INFO_DATA, other)
+    body = _identify(name, 0) + pack_attribute(_IFLA_LINKINFO, info)
+    return Request(_RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, body)
 
 
 def show_link(link: str | IfIndex) -> Request:

@@ -1,97 +1,109 @@
-"""Addresses, routes and veth pairs, added by pyroute2. The only module that uses it.
+"""The addresses, routes and neighbours of the interfaces of one network namespace: observed and restored by rtnetlink.
 
-These are added rarely, have many attributes, and no attach waits for them. pyroute2 is untyped, and ignores a keyword
-that it does not know, so each message is written once, here, and tests/integration checks what the kernel made of it.
-
-It is imported when it is first needed: it takes a seventh of the daemon's memory, and of the time to import the daemon.
+Each is restored by the message in which the kernel showed it, so that nothing is lost that has no field in the model.
 """
 
 import errno
-import os
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Collection, Iterable
 
-from supervisor.core.attach.lifetimes import FOREVER_S, Lifetime
-from supervisor.core.formats.rtnetlink import ADDRESS_FAMILIES
-from supervisor.core.model import Address, IfIndex, Route
-from supervisor.edges.kernel.netlink_socket import translated
-from supervisor.errors import Step, Transient
+from supervisor.core.attach.lifetimes import lifetime_left
+from supervisor.core.formats.rtnetlink import Kind, ip_version
+from supervisor.core.formats.rtnetlink_addresses import add_address, oldest_first, parse_address
+from supervisor.core.formats.rtnetlink_neighbours import add_neighbour, parse_neighbour
+from supervisor.core.formats.rtnetlink_routes import add_route, parse_route, replace_route, routes_of
+from supervisor.core.model import Address, IfIndex, Interface, Link, Route
+from supervisor.edges.kernel.netlink_socket import NetlinkSocket, translated
+from supervisor.errors import Step
 
-_IFA_F_NODAD, _IFA_F_NOPREFIXROUTE = 0x02, 0x200  # linux/if_addr.h
-_U32 = struct.Struct("=I")
+_NOT_YET = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.ENODEV, errno.ENETDOWN)
+"""What the kernel answers if another link lacks the address or the route that this route needs."""
 
 
-class IpRoute:
-    """pyroute2 on the rtnetlink socket that it was given, which it owns.
+BOTH, EACH = (0,), (4, 6)
+"""The versions of IP to dump: both in one dump, which waits for RTNL; or each alone, which does not since Linux 6.9."""
 
-    Keep none open: each takes a descriptor and 25 KiB of memory, and there are hundreds of containers.
+
+def observe_addresses(netlink: NetlinkSocket, versions: Iterable[int], now_s: float) -> list[tuple[IfIndex, Address]]:
+    """Return all addresses, each with the link that has it. Lifetimes count from `now_s`, in seconds since boot."""
+    payloads = _dump(netlink, Kind.ADDRESSES, versions)
+    return [found for payload in payloads if (found := parse_address(payload, now_s))]
+
+
+def observe_interfaces(
+    netlink: NetlinkSocket,
+    links: Iterable[Link],
+    addresses: Collection[tuple[IfIndex, Address]],
+    versions: Iterable[int],
+    now_s: float,
+) -> list[Interface]:
+    """Return the links as interfaces, with their addresses, and with routes and neighbours of these versions of IP."""
+    payloads = _dump(netlink, Kind.ROUTES, versions)
+    routes = [found for payload in payloads if (found := parse_route(payload, now_s))]
+    payloads = _dump(netlink, Kind.NEIGHBOURS, versions) + _dump(netlink, Kind.PROXIES, versions)
+    entries = [entry for payload in payloads if (entry := parse_neighbour(payload))]
+    interfaces = []
+    for link in links:
+        own = tuple(address for index, address in addresses if index == link.index)
+        neighbours = tuple(neighbour for index, neighbour in entries if index == link.index)
+        theirs = tuple(routes_of(link.index, own, routes))
+        interfaces.append(Interface(link.name, link.index, link.mac, link.mtu, own, theirs, neighbours))
+    return interfaces
+
+
+def _dump(netlink: NetlinkSocket, kind: Kind, versions: Iterable[int]) -> list[bytes]:
+    found = [(version, payload) for version in versions for payload in netlink.dump(kind, version)]
+    # A kernel without this version of IP shows those of the other.
+    return [payload for version, payload in found if version in (0, ip_version(payload))]
+
+
+def restore_addresses(netlink: NetlinkSocket, index: IfIndex, original: Interface, now_s: float) -> None:
+    """Add the addresses that the link lacks, with what is left of their lifetimes. `now_s`: seconds since boot."""
+    for address in oldest_first(original.addresses):
+        if lifetime := lifetime_left(address, now_s):
+            with translated(Step.TAKEOVER, f"add {address} to {original.name}"):
+                netlink.request(*add_address(index, address, lifetime), forgiven=errno.EEXIST)
+
+
+def restore_neighbours(netlink: NetlinkSocket, index: IfIndex, original: Interface) -> None:
+    """Add the entries that the kernel did not learn."""
+    for neighbour in original.neighbours:
+        with translated(Step.TAKEOVER, f"add neighbour {neighbour.ip} to {original.name}"):
+            netlink.request(add_neighbour(index, neighbour))
+
+
+def restore_routes(
+    netlink: NetlinkSocket, index: IfIndex, original: Interface, later: Collection[Route], now_s: float
+) -> None:
+    """Add the routes that are not there, with what is left of their lifetimes. Those of `later` may be refused.
+
+    A route can need another one, through which its gateway is reached. So what is refused is tried again as long as any
+    other succeeds. Every route is tried before a failure is raised.
     """
-
-    def __init__(self, netlink: int) -> None:
-        """Raises Transient, and closes the socket, if pyroute2 cannot be imported."""
-        try:
-            from pyroute2 import AsyncIPRoute
-        except ImportError as error:  # a package is replacing its files; the next daemon has them
-            os.close(netlink)
-            raise Transient(f"cannot import pyroute2: {error}", step=Step.TAKEOVER) from error
-        self._pyroute = AsyncIPRoute(fileno=netlink, ext_ack=True)
-
-    def close(self) -> None:
-        self._pyroute.close()
-
-    async def create_pair(self, name: str, peer: str) -> None:
-        """Create a veth and its other end, both in this namespace."""
-        with _translated(Step.VETH, f"create {name}"):
-            await self._pyroute.link("add", ifname=name, kind="veth", peer={"ifname": peer})
-
-    async def add_address(self, index: IfIndex, address: Address, lifetime: Lifetime) -> None:
-        """Add an address; do nothing if the link has it.
-
-        An IPv6 address is not checked for duplicates again: it was checked before it was taken away.
-        """
-        flags = address.flags & _IFA_F_NOPREFIXROUTE | (_IFA_F_NODAD if address.family == 6 else 0)
-        optional = {"broadcast": address.broadcast, "flags": flags}
-        with _translated(Step.TAKEOVER, f"add {address} to link {index}"):
-            await self._pyroute.addr(
-                "add",
-                index=index,
-                family=ADDRESS_FAMILIES[address.family],
-                address=address.ip,
-                prefixlen=address.prefix,
-                scope=address.scope,
-                preferred_lft=lifetime.preferred_s,
-                valid_lft=lifetime.valid_s,
-                **{name: value for name, value in optional.items() if value},
-            )
-
-    async def add_route(self, index: IfIndex, route: Route, lifetime: Lifetime) -> None:
-        """Add a route through this link; do nothing if it is there."""
-        optional: dict[str, Any] = {"gateway": route.gateway, "prefsrc": route.source, "priority": route.metric}
-        if lifetime.valid_s != FOREVER_S:
-            optional["expires"] = _U32.pack(lifetime.valid_s)  # RTA_EXPIRES, for which pyroute2 has no type
-        with _translated(Step.TAKEOVER, f"add route {route.destination or 'default'}"):
-            await self._pyroute.route(
-                "add",
-                family=ADDRESS_FAMILIES[route.family],
-                dst=f"{route.destination}/{route.prefix}" if route.destination else "default",
-                oif=index,
-                table=route.table,
-                proto=route.protocol,
-                scope=route.scope,
-                type=route.type,
-                flags=route.flags,
-                **{name: value for name, value in optional.items() if value is not None},
-            )
+    pending = [route for route in original.routes if lifetime_left(route, now_s)]
+    failures: dict[Route, OSError] = {}
+    while pending:
+        failures = {}
+        for route in pending:
+            try:
+                _restore_route(netlink, index, original.index, route, now_s)
+            except OSError as error:
+                failures[route] = error
+        if len(failures) == len(pending):
+            break
+        pending = list(failures)
+    for route, failure in failures.items():
+        if not (route in later and failure.errno in _NOT_YET):
+            with translated(Step.TAKEOVER, f"add route {route.destination or 'default'} to {original.name}"):
+                raise failure
 
 
-@contextmanager
-def _translated(step: Step, what: str) -> Iterator[None]:
-    from pyroute2.netlink.exceptions import NetlinkError
-
-    with translated(step, what, errno.EEXIST):
-        try:
-            yield
-        except NetlinkError as error:
-            raise OSError(error.code, os.strerror(error.code)) from error
+def _restore_route(netlink: NetlinkSocket, index: IfIndex, before: IfIndex, route: Route, now_s: float) -> None:
+    lifetime = lifetime_left(route, now_s)
+    if lifetime is None:
+        return
+    try:
+        netlink.request(add_route(index, before, route, lifetime))
+    except FileExistsError:
+        # An IPv6 route outlives the addresses of its link, but not its own source address, nor each of its next hops.
+        if route.family == 6 and (route.source or route.hops):
+            netlink.request(replace_route(index, before, route, lifetime))

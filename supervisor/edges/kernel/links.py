@@ -2,7 +2,7 @@
 
 import errno
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -11,15 +11,16 @@ from supervisor.core.attach.macvtap_parent import interface_of
 from supervisor.core.formats import rtnetlink_requests
 from supervisor.core.formats.macvlan import IN_BRIDGE, PASSTHRU, name_of
 from supervisor.core.formats.netlink import Request
-from supervisor.core.formats.rtnetlink import Kind, ip_version, parse_address, parse_link, parse_route
-from supervisor.core.model import Address, IfIndex, Interface, Link, MacvlanMode
+from supervisor.core.formats.rtnetlink import Kind, parse_link
+from supervisor.core.formats.rtnetlink_addresses import remove_address
+from supervisor.core.model import Address, IfIndex, Interface, Link, MacvlanMode, Route
+from supervisor.edges.kernel import iproute
+from supervisor.edges.kernel.iproute import BOTH, EACH
 from supervisor.edges.kernel.netlink_socket import NetlinkSocket, translated
 from supervisor.errors import ContainerGone, Permanent, Step, Transient
 
 SIBLING = "vtapask"
 """A macvlan that health probes are sent from. It exists for the time of one probe."""
-_BOTH, _EACH = (0,), (4, 6)
-"""The versions of IP to dump: both in one dump, which waits for RTNL; or each alone, which does not since Linux 6.9."""
 _HIGH_IFINDEX = range(1 << 20, 1 << 30)
 
 
@@ -49,8 +50,8 @@ class Links:
         """
         links = [parse_link(payload) for payload in self._netlink.dump(Kind.LINKS)]
         found = [replace(m, parent=interface_of(m, links, owners)) if m.kind == "macvtap" else m for m in links]
-        versions = _BOTH if with_routes else ()
-        return self._interfaces(links, self._addresses(_BOTH, now_s), versions, now_s), found
+        addresses = iproute.observe_addresses(self._netlink, BOTH, now_s)
+        return self._interfaces(links, addresses, BOTH if with_routes else (), now_s), found
 
     def observe_new(
         self, with_routes: bool, show: Callable[[int, IfIndex], Link | None], now_s: float
@@ -59,43 +60,17 @@ class Links:
 
         Their links are returned, too, as `show` has them: it returns a link by an ioctl on the socket that it is given.
         """
-        addresses = self._addresses(_EACH, now_s)
+        addresses = iproute.observe_addresses(self._netlink, EACH, now_s)
         shown = [show(self.fileno(), index) for index in {index for index, _ in addresses}]
         links = [link for link in shown if link]
-        versions = _EACH if with_routes else ()
-        return self._interfaces(links, addresses, versions, now_s), links
-
-    def _addresses(self, versions: Sequence[int], now_s: float) -> list[tuple[IfIndex, Address]]:
-        payloads = self._dump_all(Kind.ADDRESSES, versions)
-        return [found for payload in payloads if (found := parse_address(payload, now_s))]
+        return self._interfaces(links, addresses, EACH if with_routes else (), now_s), links
 
     def _interfaces(
-        self,
-        links: list[Link],
-        addresses: list[tuple[IfIndex, Address]],
-        versions_of_routes: Sequence[int],
-        now_s: float,
+        self, links: list[Link], addresses: list[tuple[IfIndex, Address]], versions: Sequence[int], now_s: float
     ) -> list[Interface]:
-        payloads = self._dump_all(Kind.ROUTES, versions_of_routes)
-        routes = [found for payload in payloads if (found := parse_route(payload, now_s))]
-        interfaces = [
-            Interface(
-                link.name,
-                link.index,
-                link.mac,
-                link.mtu,
-                tuple(address for index, address in addresses if index == link.index),
-                tuple(route for index, route in routes if index == link.index),
-            )
-            for link in links
-            if link.ethernet and link.kind != "macvtap" and link.name != SIBLING
-        ]
-        return sorted(interfaces, key=_name_order)
-
-    def _dump_all(self, kind: Kind, versions: Sequence[int]) -> list[bytes]:
-        found = [(version, payload) for version in versions for payload in self._netlink.dump(kind, version)]
-        # A kernel without this version of IP shows those of the other.
-        return [payload for version, payload in found if version in (0, ip_version(payload))]
+        own = [link for link in links if link.ethernet and link.kind != "macvtap" and link.name != SIBLING]
+        found = iproute.observe_interfaces(self._netlink, own, addresses, versions, now_s)
+        return sorted(found, key=_name_order)
 
     def create_macvtap(self, name: str, parent: Interface, mac: str) -> None:
         """Create a macvtap with the parent's MTU. It is down, so it receives no packets yet.
@@ -172,6 +147,20 @@ class Links:
         # EAFNOSUPPORT is what a kernel or a link without IPv6 answers.
         return self._netlink.request(*raised, *more, forgiven=errno.EAFNOSUPPORT)
 
+    def create_pair(self, name: str, peer: str) -> None:
+        """Create a veth and its other end, both in this namespace."""
+        with translated(Step.VETH, f"create {name}"):
+            self._netlink.request(rtnetlink_requests.create_veth(name, peer))
+
+    def restore(self, index: IfIndex, original: Interface, later: Collection[Route], now_s: float) -> None:
+        """Give the link what it had. `later`: the routes that also need another interface, which is still taken over.
+
+        What is there already stays. Lifetimes are counted from `now_s`, in seconds since boot.
+        """
+        iproute.restore_addresses(self._netlink, index, original, now_s)
+        iproute.restore_routes(self._netlink, index, original, later, now_s)
+        iproute.restore_neighbours(self._netlink, index, original)
+
     def delete_link(self, index: IfIndex) -> None:
         """Delete a link; do nothing if it is gone. Takes 15 to 20 ms (RCU)."""
         with translated(Step.MACVTAP, f"delete link {index}", errno.ENODEV):
@@ -185,7 +174,7 @@ class Links:
     def remove_address(self, index: IfIndex, address: Address) -> None:
         """Remove an address, and its routes with it; do nothing if it is gone."""
         with translated(Step.TAKEOVER, f"remove {address} from link {index}", errno.ENODEV, errno.EADDRNOTAVAIL):
-            self._netlink.request(rtnetlink_requests.remove_address(index, address))
+            self._netlink.request(remove_address(index, address))
 
 
 def _name_order(interface: Interface) -> tuple[bool, int, str]:

@@ -2,7 +2,6 @@
 
 `setns` (man 2 setns) acts on the calling thread. A function of a few system calls runs in the caller's own thread,
 which is back before anything else can run in it. A function that starts a process runs in a thread that ends after it.
-pyroute2's `netns=` is not used: it forks, and creates a namespace if the name is mistyped.
 """
 
 import asyncio
@@ -109,23 +108,6 @@ def open_netns(pid: Pid) -> NetnsHandles:
     return call_inside(pid, _open_handles)
 
 
-def open_netlink_beside(netlink: int) -> int:
-    """Return another rtnetlink socket in the namespace of this one, even if the process there has ended.
-
-    The caller owns it.
-    """
-    try:
-        namespace = linux.namespace_of_socket(netlink)
-    except OSError as error:
-        raise _translate(error, "find the network namespace of a socket") from error
-    try:
-        return _call_in(namespace, _netlink).detach()
-    except OSError as error:
-        raise _translate(error, "open a second socket in a network namespace") from error
-    finally:
-        os.close(namespace)
-
-
 async def open_scratch() -> NetnsHandles:
     """Reach into a new network namespace. The kernel removes it once the handles are closed."""
     return await run_inside(Pid(os.getpid()), {}, _open_scratch)
@@ -148,7 +130,6 @@ def _open_handles() -> NetnsHandles:
 
 
 def _netlink() -> socket.socket:
-    # SOCK_DGRAM, since asyncio takes no SOCK_RAW; netlink makes no difference (man 7 netlink).
     return socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
 
 
