@@ -1,8 +1,8 @@
 """Probe one guest over its network: until it is ready, and from then on whether it still answers.
 
 A probe is made from the host. If the host has no way into the network (macvlan, some overlays), it is made from a
-temporary link next to the guest's, in the container's namespace. Time in which the container is frozen (`docker pause`)
-does not count.
+temporary link next to the guest's, in the container's namespace. Time in which the guest is not let run does not count:
+its container is frozen (`docker pause`) or throttled, or the host is suspended.
 """
 
 import os
@@ -17,9 +17,11 @@ from supervisor.core.formats.frames import Target
 from supervisor.core.guest.console_scanner import ConsoleSearch
 from supervisor.core.guest.health_spec import Aliveness, Probe, Readiness
 from supervisor.core.guest.regex import compile_pattern
+from supervisor.core.guest.stillness import share_let_run, was_held
 from supervisor.core.model import ContainerHandles, Link, Pid, Whereabouts
 from supervisor.edges.clock import boottime_s
-from supervisor.edges.kernel import cgroups, netns
+from supervisor.edges.kernel import netns
+from supervisor.edges.kernel.cgroup_activity import is_frozen, observe_activity
 from supervisor.edges.kernel.links import SIBLING, Links
 from supervisor.edges.probes import direct, macvlan
 from supervisor.errors import Permanent, Step, Transient
@@ -28,6 +30,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _READY_POLL = Backoff(first_s=0.02, last_s=1.0, growth=1.5)
 _LONGEST_ANSWER_S = 5.0
+_LOOK_S = 0.1
+"""How often it is looked for a pause while a probe waits for its answer."""
 
 Way = Callable[[Whereabouts, Probe, float], Awaitable[bool | None]]
 """Return whether the guest gives the right answer; None if it gives none in this way."""
@@ -87,16 +91,35 @@ class Health:
 
     async def _watch(self, alive: Aliveness, first_patience_s: float) -> None:
         """Return once it hangs. Before its first answer it may be silent for `first_patience_s`."""
-        fails, silent_s, has_answered = 0, 0.0, False
+        fails, silent_s, has_answered = 0.0, 0.0, False
         while fails < alive.fails or (not has_answered and silent_s < first_patience_s):
+            before = observe_activity(self._cgroup)
             await anyio.sleep(alive.every_s)
-            if cgroups.is_frozen(self._cgroup):
-                continue
-            answers = await self._answers(alive.probe, min(alive.every_s, _LONGEST_ANSWER_S))
+            answers, held = await self._answers_if_let_run(alive.probe, min(alive.every_s, _LONGEST_ANSWER_S))
             if answers:
-                fails, has_answered = 0, True
-            elif answers is False and not cgroups.is_frozen(self._cgroup):
-                fails, silent_s = fails + 1, silent_s + alive.every_s
+                fails, has_answered = 0.0, True
+            elif answers is False and not held:
+                share = share_let_run(before, observe_activity(self._cgroup))
+                fails, silent_s = fails + share, silent_s + share * alive.every_s
+
+    async def _answers_if_let_run(self, probe: Probe, timeout_s: float) -> tuple[bool | None, bool]:
+        """Return as `_answers`, and whether it did not run for a part of that time, so that no answer says nothing."""
+        before = observe_activity(self._cgroup)
+        if before.frozen:
+            return None, True
+        was_frozen = False
+
+        async def look_for_a_short_pause() -> None:
+            nonlocal was_frozen
+            while True:
+                await anyio.sleep(_LOOK_S)
+                was_frozen = was_frozen or is_frozen(self._cgroup)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(look_for_a_short_pause)
+            answers = await self._answers(probe, timeout_s)
+            tasks.cancel_scope.cancel()
+        return answers, was_frozen or was_held(before, observe_activity(self._cgroup))
 
     async def _answers(self, probe: Probe, timeout_s: float) -> bool | None:
         """Return whether the guest answers; None if the probe could not be made."""

@@ -1,7 +1,7 @@
 """Keep a QMP connection to one QEMU while it runs: connect, reconnect, and check whether QEMU still answers.
 
-It sends nothing periodically: the caller starts each check with `ask`. Time in which the container is frozen
-(`docker pause`) does not count as silence.
+It sends nothing periodically: the caller starts each check with `ask`. Time in which QEMU is not let run does not count
+as silence: its container is frozen (`docker pause`) or throttled, or the host is suspended.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,12 +11,13 @@ from pathlib import Path
 import anyio
 
 from supervisor.core.formats.proc_cgroup import Cgroup
-from supervisor.edges.kernel import cgroups
+from supervisor.core.guest.stillness import share_let_run, was_held
+from supervisor.edges.kernel.cgroup_activity import observe_activity
 from supervisor.edges.qemu.qmp import QmpSession
 from supervisor.errors import Step, Transient
 
 _TICKS = 10
-"""The patience is divided into this many parts. A part counts unless the container is frozen at its end."""
+"""The patience is divided into this many parts. A part counts unless the container is frozen in it."""
 _RECONNECT_S = 0.1
 _RETURN_S = 1.0
 
@@ -130,11 +131,14 @@ class QmpMonitor:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(put)
-            silent = 0
-            while silent < _TICKS and not wake.is_set():
+            ticks, began = 0, observe_activity(self._cgroup)
+            last, share = began, 1.0
+            while ticks * share < _TICKS and not wake.is_set():
                 with anyio.move_on_after(self._patience_s / _TICKS):
                     await wake.wait()
-                silent += not (wake.is_set() or cgroups.is_frozen(self._cgroup))
+                now = observe_activity(self._cgroup)
+                ticks += not was_held(last, now)
+                last, share = now, share_let_run(began, now)
             if not answered:
                 tasks.cancel_scope.cancel()
         return answered

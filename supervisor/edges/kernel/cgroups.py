@@ -141,12 +141,3 @@ def _read_limit(path: str) -> int | None:
     except OSError:
         return None
     return int(text) if text.isdecimal() else None
-
-
-def is_frozen(cgroup: Cgroup) -> bool:
-    """Return whether the processes of this cgroup are frozen, or about to be, as by `docker pause`."""
-    file = f"{cgroup.v1['freezer']}/freezer.state" if "freezer" in cgroup.v1 else f"{cgroup.v2}/cgroup.freeze"
-    try:
-        return Path(file).read_text().strip() not in ("THAWED", "0")
-    except OSError:
-        return False

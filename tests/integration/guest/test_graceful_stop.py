@@ -135,3 +135,36 @@ def test_changed_memory_limit_applies_at_the_next_start(vtapd: Daemon, container
     guest.await_page()
     assert vtapd.inspect(guest.name).only_guest.memory_mib == 120 - 48
     assert guest.info()["memory_bytes"] > 52 * 2**20
+
+
+WATCHED = {"alive": "tcp:80,every=300ms,fails=2"}
+
+
+@pytest.mark.vtapd_config(**QUICK)
+def test_throttled_guest_does_not_hang_until_it_does(vtapd: Daemon, containers: Containers) -> None:
+    """At 1 % of a processor neither QEMU nor its guest answers in time. One that really hangs is noticed later."""
+    guest = containers.serving_guest(**WATCHED)
+    qemu = guest.qemu()
+    guest.machine.docker("update", "--cpus", "0.01", guest.id)
+    holds_for(lambda: guest.qemu() == qemu, "the throttled guest is not replaced", 8 * HANG_AFTER_S)
+    assert not endings(vtapd, guest)
+    guest.machine.docker("update", "--cpus", "0.5", guest.id)
+    guest.await_page()
+    guest.trigger("/hang")
+    eventually(lambda: endings(vtapd, guest) == ["hang"], "the hang is noticed", 2 * PATIENCE_S)
+
+
+@pytest.mark.both_cgroups
+@pytest.mark.vtapd_config(**QUICK)
+def test_short_pauses_are_no_hang(vtapd: Daemon, containers: Containers) -> None:
+    """Each begins and ends while a probe waits for its answer, or between two."""
+    guest = containers.serving_guest(**WATCHED)
+    qemu = guest.qemu()
+    until = time.monotonic() + 4 * HANG_AFTER_S
+    while time.monotonic() < until:
+        guest.machine.docker("pause", guest.id)
+        time.sleep(0.25)
+        guest.machine.docker("unpause", guest.id)
+    assert guest.qemu() == qemu
+    guest.await_page()
+    assert not endings(vtapd, guest)
