@@ -359,6 +359,8 @@ class GuestRecord:
     exits: tuple[Exit, ...] = ()
     """The last few exits, the oldest first."""
     exit_counts: dict[str, int] = field(default_factory=dict, hash=False)
+    console_dropped_bytes: int = 0
+    """Console output that the container's log did not take in time."""
 
     @property
     def exit_count(self) -> int:

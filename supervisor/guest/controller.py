@@ -35,6 +35,8 @@ from supervisor.guest.record_owner import RecordOwner
 from supervisor.guest.session import GuestSession
 from supervisor.guest.tap_queues import TapQueues
 
+_DROPPED_NOTE_S = 5.0
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
@@ -55,8 +57,9 @@ class GuestController:
         self._context = context
         self._tasks = tasks
         self.console_hub = ConsoleHub()
-        self.console_dropped_bytes = 0
-        """What the container's log did not take in time, of all its guests since this daemon started."""
+        self._dropped_bytes = 0
+        """What the log did not take in time, and is not on record yet."""
+        self._dropped_noted_at_s = 0.0
         self._owner = owner
         self._incarnation = incarnation
         self._paths = paths
@@ -162,9 +165,10 @@ class GuestController:
 
     def settle(self) -> None:
         """Record that the guest has exited or is ready, and count its start once it runs, if that is new."""
-        session, guest = self.session, self.record
+        session = self.session
         if session is None:
             return
+        guest = self._with_dropped(self.record)
         if session.running_at_s is not None and not self._start_counted:
             self._start_counted = True
             self._context.counters.guest_start_seconds.observe(session.running_at_s - session.record.spawned_at_s)
@@ -212,8 +216,22 @@ class GuestController:
             self._taps.close()
         self._write(ended)
 
+    @property
+    def console_dropped_bytes(self) -> int:
+        """What the container's log did not take in time, of all guests of this run of the container."""
+        return self.record.console_dropped_bytes + self._dropped_bytes
+
     def _note_dropped(self, count: int) -> None:
-        self.console_dropped_bytes += count
+        """Count what was dropped, and have it recorded now and then."""
+        self._dropped_bytes += count
+        now_s = boottime_s()
+        if now_s - self._dropped_noted_at_s >= _DROPPED_NOTE_S:
+            self._dropped_noted_at_s = now_s
+            self._mark()
+
+    def _with_dropped(self, guest: GuestRecord) -> GuestRecord:
+        count, self._dropped_bytes = guest.console_dropped_bytes + self._dropped_bytes, 0
+        return replace(guest, console_dropped_bytes=count)
 
     def _health(self, record: ProcessRecord, handles: ContainerHandles) -> Health | None:
         """Return the health check of this guest, or None if it asks for none."""

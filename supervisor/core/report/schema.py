@@ -134,7 +134,7 @@ class GuestShape(TypedDict):
     pid: int | None
     """The process id of QEMU."""
     console_dropped_bytes: int
-    """Console output that is missing in the container's log, because the log was not read, since the daemon started."""
+    """Console output that is missing in the container's log, because the log was not read."""
     started_at_boottime_s: float | None
     """When QEMU was started, in seconds since the machine's boot."""
     restarts: int
