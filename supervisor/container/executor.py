@@ -106,6 +106,7 @@ class PlanExecutor:
         `desired` is called before each, because an action may take long.
         """
         seen = self._observe(desired())
+        self.troubles.note_obstacles(seen)
         resting = self.troubles.resting()
         while step := self._next_step(desired(), seen, resting):
             self._note_attached(seen, resting)

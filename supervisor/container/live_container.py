@@ -197,6 +197,8 @@ class LiveContainer:
         if not record.taps:
             message = "it has no interface with an address, which its guest could use"
             raise Transient(message, step=Step.TAKEOVER, remedy="connect it to a network: docker network connect")
+        if any(each.wanted and each.obstacle for each in seen.interfaces):
+            return  # that is why, if it has no card
         if not has_card(self.intent.desired(), seen, record):
             raise no_address([entry.interface for entry in record.taps], plan.needed_versions)
 

@@ -4,10 +4,12 @@ A step that may succeed by itself is tried again after growing delays. One that 
 too, because nothing reports that a file was removed or a module was loaded. It is logged and counted once.
 """
 
+import math
+
 import structlog
 
-from supervisor.core.attach.actions import Attempt
-from supervisor.core.attach.state import Desired, Resting, Seen
+from supervisor.core.attach.actions import Attempt, CreateTap
+from supervisor.core.attach.state import Desired, Resting, Seen, SeenInterface
 from supervisor.core.attach.troubles import Trouble, is_over
 from supervisor.core.backoff import Backoff
 from supervisor.core.model import Record
@@ -53,9 +55,9 @@ class Troubles:
         return any(trouble.is_brief for trouble in self._by_attempt.values())
 
     def due_s(self) -> float | None:
-        """Return in how many seconds the next one is due; None if there is none."""
+        """Return in how many seconds the next one is due; None if none is before something changes."""
         next_s = min((trouble.retry_at_s for trouble in self._by_attempt.values()), default=None)
-        return None if next_s is None else max(0.0, next_s - boottime_s())
+        return None if next_s in (None, math.inf) else max(0.0, next_s - boottime_s())
 
     def note(self, attempt: Attempt, seen: Seen, error: Transient | Permanent) -> None:
         """Note that the attempt failed, and let it rest."""
@@ -75,6 +77,18 @@ class Troubles:
             self._counters.attach_failures.labels(error.step).inc()
             _log(trouble, error, delay_s)
 
+    def note_obstacles(self, seen: Seen) -> None:
+        """Let no tap be tried on an interface that cannot have one, and let it be tried at once when it can."""
+        for each in seen.interfaces:
+            attempt = Attempt(CreateTap, each.interface.name)
+            known = self._by_attempt.get(attempt)
+            if each.wanted and each.tap is None and each.obstacle:
+                if known is None or each.obstacle not in known.error.message:
+                    self.note(attempt, seen, _obstructed(each))
+                self._by_attempt[attempt] = self._by_attempt[attempt].due_at(math.inf)
+            elif known is not None and known.retry_at_s == math.inf:
+                self.end(attempt)
+
     def end(self, attempt: Attempt) -> None:
         """Note that the attempt succeeded."""
         self._by_attempt.pop(attempt, None)
@@ -89,6 +103,12 @@ class Troubles:
         """Let nothing rest: Docker, the configuration or an operator says something new."""
         for attempt, trouble in self._by_attempt.items():
             self._by_attempt[attempt] = trouble.due_at(0.0)
+
+
+def _obstructed(each: SeenInterface) -> Permanent:
+    remedy = "detach it there, or set the label vtapd.enable=false"
+    said = f"cannot create a macvtap on {each.interface.name}: {each.obstacle}"
+    return Permanent(said, step=Step.MACVTAP, remedy=remedy)
 
 
 def _log(trouble: Trouble, error: VtapdError, delay_s: float) -> None:

@@ -116,7 +116,7 @@ class TestAddresses:
         bridge = replace(LAB, addresses=ETH0.addresses)
         both = (self.BARE, link(self.BARE, master=20)), (bridge, link(bridge, "bridge", outside=False))
         (only,) = seen(ONE, *both).values()
-        assert (only.wanted, only.obstacle) == (True, "eth0 is a port of bridge lab0")
+        assert (only.wanted, only.obstacle) == (True, "eth0 is a port of a bridge (lab0)")
 
 
 def test_interface_that_does_not_count_is_shown_as_long_as_it_has_a_tap_or_an_entry() -> None:
@@ -133,17 +133,17 @@ class TestObstacles:
     @pytest.mark.parametrize("kind", ["bridge", "bond", "team", "openvswitch"])
     def test_port(self, kind: str) -> None:
         port = link(ETH0, master=LAB.index)
-        assert why_no_macvtap(port, [port, link(LAB, kind)]) == f"eth0 is a port of {kind} lab0"
+        assert why_no_macvtap(port, [port, link(LAB, kind)]) == f"eth0 is a port of a {kind} (lab0)"
 
     def test_port_of_a_link_without_a_kind(self) -> None:
-        assert why_no_macvtap(link(ETH0, master=LAB.index), [link(LAB, "")]) == "eth0 is a port of link lab0"
+        assert why_no_macvtap(link(ETH0, master=LAB.index), [link(LAB, "")]) == "eth0 is a port of a link (lab0)"
 
     def test_vrf_does_not_receive_for_its_ports(self) -> None:
         assert why_no_macvtap(link(ETH0, master=LAB.index), [link(LAB, "vrf")]) == ""
 
     def test_ipvlan_on_it(self) -> None:
         on_it = replace(link(LAB, "ipvlan", outside=False), parent=ETH0.index)
-        assert why_no_macvtap(link(ETH0), [on_it]) == "eth0 has the ipvlan link lab0 on it"
+        assert why_no_macvtap(link(ETH0), [on_it]) == "eth0 has an ipvlan link on it (lab0)"
         assert why_no_macvtap(link(ETH0), [replace(on_it, parent_netns=0)]) == ""
 
 

@@ -153,7 +153,7 @@ def why_no_macvtap(link: Link, links: Iterable[Link]) -> str:
     """
     for other in links:
         if other.index == link.master and other.kind not in _FREE_MASTERS:
-            return f"{link.name} is a port of {other.kind or 'link'} {other.name}"
+            return f"{link.name} is a port of a {other.kind or 'link'} ({other.name})"
         if other.kind in ("ipvlan", "ipvtap") and (other.parent, other.parent_netns) == (link.index, None):
-            return f"{link.name} has the {other.kind} link {other.name} on it"
+            return f"{link.name} has an {other.kind} link on it ({other.name})"
     return ""
