@@ -4,6 +4,7 @@ root task group
 ├─ reconciler    workers, Docker's events, resync
 ├─ HTTP          metrics and control
 ├─ watchdog      systemd
+├─ reaper        the parent of all guests' QEMUs, started if there is none
 └─ signals       SIGTERM and SIGINT end it, SIGHUP reloads its configuration
 """
 
@@ -26,6 +27,7 @@ from supervisor.edges.docker import Docker
 from supervisor.edges.qemu.spawn import find_user, forbid_core_dumps, mark_close_on_exec
 from supervisor.edges.records import Records
 from supervisor.edges.systemd.notify import notify, watchdog_interval_s
+from supervisor.guest.reaper import Reaper
 from supervisor.guest.settings import Settings
 from supervisor.observability.metrics import Counters
 from supervisor.ownership import own_docker, own_folder
@@ -48,7 +50,8 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
             owned.enter_context(own_docker(engine, docker.host, config))
             counters = Counters()
             leftovers = Leftovers()
-            settings = await Settings.of(config, user)
+            reaper = Reaper(config.run_dir)
+            settings = await Settings.of(config, user, reaper)
             for pid in leftovers.guests():
                 settings.uids.note_running(pid)
             context = Context(
@@ -68,6 +71,7 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
                     tasks.start_soon(_end_on_signal, tasks.cancel_scope)
                     await tasks.start(reconciler.run)
                     tasks.start_soon(_watchdog)
+                    tasks.start_soon(reaper.keep)
                     tasks.start_soon(reloading.follow, hangups)
                     tasks.start_soon(settings.accelerator.choose, config.guest.accel)
                     tasks.start_soon(settings.confinement.prepare)
@@ -76,6 +80,7 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
                     notify("READY=1", f"STATUS=watching Docker {engine.version}")
                 log.info("vtapd_stopped", guests="left running")
             context.systemd.close()
+            reaper.close()
         finally:
             with anyio.CancelScope(shield=True):
                 await docker.close()

@@ -4,9 +4,12 @@ This is the ground floor under the edges: what several of them need is written o
 is used for. Every failure is an OSError with the kernel's number, which the edges translate.
 """
 
+import array
 import ctypes
 import errno
+import fcntl
 import os
+import socket
 import struct
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -24,6 +27,8 @@ _FSOPEN_CLOEXEC, _FSMOUNT_CLOEXEC, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 
 _RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_IN_ROOT = 0x01, 0x02, 0x10
 _OPEN_HOW = struct.Struct("QQQ")  # flags, mode, resolve
 _PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
+_PIDFD_GET_INFO, _PIDFD_INFO_EXIT = 0xC040FF0B, 1 << 3  # linux/pidfd.h: _IOWR(0xFF, 11, struct pidfd_info)
+_PIDFD_INFO = struct.Struct("=Q52xi")  # its first version: the mask, what is not used here, the exit status
 IFREQ = struct.Struct("=16s24s")  # linux/if.h: struct ifreq on 64-bit machines, a name and a union
 
 # asm/unistd_64.h for x86-64, asm-generic/unistd.h for arm64
@@ -38,6 +43,7 @@ _SYS_OPENAT2, _SYS_PIDFD_GETFD = 437, 438
 _RENAME_EXCHANGE = 2  # linux/fs.h
 
 _PIECE_BYTES = 1 << 16
+_INT_BYTES = 4
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -133,6 +139,17 @@ def pidfd_getfd(pidfd: int, descriptor: int) -> int:
     return _call(_libc.syscall, _SYS_PIDFD_GETFD, pidfd, descriptor, 0)
 
 
+def exit_status_of(pidfd: int) -> int | None:
+    """Return the exit code, or minus the signal, of any process, by a pidfd that was opened before it was reaped.
+
+    None if it is not reaped yet, or before Linux 6.15. (linux/pidfd.h: PIDFD_GET_INFO with PIDFD_INFO_EXIT)
+    """
+    info = bytearray(_PIDFD_INFO.pack(_PIDFD_INFO_EXIT, 0))
+    fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info)
+    mask, status = _PIDFD_INFO.unpack(info)
+    return os.waitstatus_to_exitcode(status) if mask & _PIDFD_INFO_EXIT else None
+
+
 def bpf(command: int, attr: "ctypes.Array[ctypes.c_char]") -> int:
     """Carry out a BPF command (man 2 bpf). `attr` is a union bpf_attr, which the kernel may write to."""
     return _call(_libc.syscall, _SYS_BPF, command, attr, len(attr))
@@ -153,6 +170,31 @@ def set_thread_ids(uid: int, gid: int, groups: Collection[int]) -> None:
 def forbid_new_privileges() -> None:
     """Forbid this thread, and what it starts, to gain rights by an exec (man 2 prctl: PR_SET_NO_NEW_PRIVS)."""
     _call(_libc.prctl, _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def bounded_memory(name: str, size: int) -> int:
+    """Return a file in memory that cannot grow beyond its size, so that its writer cannot use up memory.
+
+    The caller owns the descriptor. (man 2 memfd_create)
+    """
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(descriptor, size)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+    return descriptor
+
+
+def receive_descriptors(connection: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
+    """Return a packet and the descriptors that came with it, close-on-exec; the caller owns them.
+
+    Python's own socket.recv_fds takes flags, but before 3.13 it does not use them.
+    """
+    room = socket.CMSG_SPACE(most * _INT_BYTES)
+    packet, ancillary, _, _ = connection.recvmsg(size, room, socket.MSG_CMSG_CLOEXEC)
+    found = array.array("i")
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            found.frombytes(data[: len(data) - len(data) % _INT_BYTES])
+    return packet, list(found)
 
 
 def read_file(path: str, directory: int | None = None) -> bytes:

@@ -6,7 +6,7 @@
 import os
 import shutil
 import tempfile
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from supervisor.edges.qemu.spawn import find_user
 from supervisor.edges.qemu.version import ask_version
 from supervisor.errors import Permanent, Step, Transient
 from supervisor.guest.confinement import Confinement
+from supervisor.guest.reaper import Reaper
 from supervisor.version import program_version
 
 _ANSWER_S = 5.0
@@ -165,9 +166,11 @@ async def probe_sandbox(machine: Machine) -> Finding:
         remedy = 'set [guest] sandbox = "auto"'
         return Finding("sandbox", "warn", "off: QEMU sees the host's files", remedy)
     user = _guest_user(machine)
-    with tempfile.TemporaryDirectory(prefix="vtapd-check-") as folder:
-        confinement = Confinement(config.guest.qemu, "required", Path(folder), user)
-        await confinement.launch_environment()
+    with tempfile.TemporaryDirectory(prefix="vtapd-check-") as folder, ExitStack() as owned:
+        reaper = Reaper(Path(folder))
+        owned.callback(reaper.close)
+        confinement = Confinement(config.guest.qemu, "required", Path(folder), user, reaper)
+        await confinement.launch_environment(owned)
     return Finding("sandbox", "ok", "QEMU runs in its own file system")
 
 

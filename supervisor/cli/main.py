@@ -45,6 +45,8 @@ def main(context: click.Context, socket_path: str | None) -> None:
     Files:
       /etc/vtapd/vtapd.toml    the configuration, see vtapd.toml(5)
       /run/vtapd/control.sock  the control socket, for root and group vtapd
+      /run/vtapd/reaper.sock   the socket of QEMU's parent, for root
+      /run/vtapd/*.exit        how guests ended that no daemon has recorded yet
       /run/vtapd/*.json        records of what was done to each container
       /run/vtapd-locks         which daemon watches which Docker
       /var/run/netns/ID        a symlink to a container's network namespace

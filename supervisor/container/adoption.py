@@ -22,7 +22,7 @@ async def adopt_guest(
         return
     handles = executor.attachment().handles
     plan = await _plan_of(context, executor, container, running, record)
-    guest.adopt(container, handles, plan)
+    await guest.adopt(container, handles, plan, stopping=record is not None and record.held)
 
 
 async def _plan_of(

@@ -134,7 +134,6 @@ async def _end(stray: ProcessRecord, name: str) -> None:
         found.kill()
         with anyio.move_on_after(_ENDS_S):
             await anyio.wait_readable(found.pidfd)
-            found.reap()
             return
         raise Transient(f"a stray QEMU (pid {found.pid}) does not end though killed", step=Step.SPAWN)
     finally:

@@ -322,6 +322,8 @@ class ProcessRecord:
     """What it could not be given, for people."""
     terms: tuple[tuple[str, str], ...] = ()
     """The settings at its start, which may differ by now, by label or configuration key; empty if not known."""
+    oom_kills: int | None = None
+    """How many processes of its cgroup the kernel had killed for lack of memory at its start; None if not known."""
 
 
 @dataclass(frozen=True, slots=True)

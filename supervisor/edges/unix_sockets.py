@@ -15,7 +15,9 @@ _MAX_PATH_BYTES = 107  # man 7 unix
 BACKLOG = 128
 
 
-def listen(path: Path, mode: int = 0o600, group: str | None = None) -> socket.socket:
+def listen(
+    path: Path, mode: int = 0o600, group: str | None = None, kind: socket.SocketKind = socket.SOCK_STREAM
+) -> socket.socket:
     """Return a socket that listens at the path. It replaces an older socket of that name. The caller owns it.
 
     With a group, that group's members can use it too.
@@ -26,7 +28,7 @@ def listen(path: Path, mode: int = 0o600, group: str | None = None) -> socket.so
             step=Step.SPAWN,
             remedy="shorten [attach] run_dir",
         )
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    listener = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
     try:
         path.unlink(missing_ok=True)
         listener.bind(os.fspath(path))

@@ -1,9 +1,6 @@
 """Isolate QEMU from the host's files: build the filesystem sandbox, and prove that QEMU runs in it."""
 
-import os
-import threading
-from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,14 +8,14 @@ from pathlib import Path
 import anyio
 import structlog
 
-from supervisor.core.model import Pid, User
+from supervisor.core.model import User
 from supervisor.edges import threads
-from supervisor.edges.kernel import netns, process
-from supervisor.edges.qemu import spawn
 from supervisor.edges.qemu.boot_folder import BootFolder
+from supervisor.edges.qemu.reaper_socket import SpawnOrder
 from supervisor.edges.qemu.sandbox import Sandbox
 from supervisor.edges.qemu.version import Identity, locate
 from supervisor.errors import Permanent, Step, VtapdError
+from supervisor.guest.reaper import Reaper
 
 _PROOF_S = 10.0
 
@@ -30,19 +27,20 @@ class LaunchEnvironment:
     """The program to start as QEMU, and the file system that it gets."""
 
     program: str
-    start: Callable[[threading.Thread], None] = threading.Thread.start
-    """Starts a thread in that file system."""
+    namespaces: tuple[tuple[int, int], ...] = ()
+    """Descriptors of the namespaces to enter, each with its CLONE_ flag."""
 
 
 class Confinement:
     """The sandbox for one configuration of QEMU. Another configuration gets a new object, and then this is closed."""
 
-    def __init__(self, program: str, mode: str, base: Path, user: User) -> None:
+    def __init__(self, program: str, mode: str, base: Path, user: User, reaper: Reaper) -> None:
         """`mode` is [guest] sandbox. `base` is a folder that the sandbox covers; `user` is for the proof."""
         self._program = program
         self._mode = mode
         self._base = base
         self._user = user
+        self._reaper = reaper
         self._identity: Identity | None = None
         self._sandbox: Sandbox | None = None
         self._building = anyio.Lock()
@@ -50,15 +48,15 @@ class Confinement:
 
     async def prepare(self) -> None:
         """Build the sandbox before the first guest needs it. Errors are left for that guest to report."""
-        with suppress(VtapdError):
+        with suppress(VtapdError), ExitStack() as owned:
             if not self._closed:
-                await self.launch_environment()
+                await self.launch_environment(owned)
 
-    async def launch_environment(self) -> LaunchEnvironment:
+    async def launch_environment(self, owned: ExitStack) -> LaunchEnvironment:
         """Return where to start QEMU: in its sandbox, or among the host's files if there can be no sandbox.
 
-        A program that was replaced gets a new sandbox, and what an earlier call returned may no longer start anything:
-        use the result before the next `await`. Raises Permanent if the configuration requires a sandbox that cannot be.
+        `owned` closes the descriptors in it. A program that was replaced gets a new sandbox. Raises Permanent if the
+        configuration requires a sandbox that cannot be.
         """
         program, identity = locate(self._program)
         if identity is None or self._mode == "off":
@@ -68,7 +66,8 @@ class Confinement:
                 await self._build(program)
                 self._identity = identity
             sandbox = self._sandbox
-        return LaunchEnvironment(str(program), sandbox.start) if sandbox else LaunchEnvironment(str(program))
+            namespaces = sandbox.namespaces(owned) if sandbox else ()
+        return LaunchEnvironment(str(program), tuple(namespaces))
 
     async def close(self) -> None:
         """Close the sandbox, after one that is being built is complete. A QEMU that runs in it keeps it."""
@@ -112,13 +111,13 @@ class Confinement:
 
     async def _try(self, program: Path, sandbox: Sandbox) -> str:
         """Run `qemu --version` in the sandbox. Return why that failed, or an empty string."""
-        folder = BootFolder()
-        try:
+        with ExitStack() as owned:
+            folder = BootFolder()
+            owned.callback(folder.close)
+            namespaces = sandbox.namespaces(owned)
             arguments = (str(program), "--version")
-            begin = partial(spawn.spawn, str(program), arguments, (), folder.descriptor, self._user, {})
-            child = process.watch(*await netns.run_inside(Pid(os.getpid()), {}, begin, sandbox.start))
-        finally:
-            folder.close()
+            order = SpawnOrder(str(program), arguments, self._user, folder.descriptor, namespaces=namespaces)
+            child = await self._reaper.spawn(order)
         try:
             with anyio.move_on_after(_PROOF_S):
                 await anyio.wait_readable(child.pidfd)
@@ -127,6 +126,7 @@ class Confinement:
                 await anyio.wait_readable(child.pidfd)
             if ends.cancelled_caught:
                 return f"it cannot be killed within {_PROOF_S:g} s"
-            return "" if child.reap() == 0 else child.read_stderr() or "it fails without a message"
+            report = await self._reaper.report_of(child)
+            return "" if report.status == 0 else report.complaint or "it fails without a message"
         finally:
             child.close()

@@ -8,6 +8,7 @@ from supervisor.config import Config
 from supervisor.edges.docker import Docker
 from supervisor.guest.accelerator import Accelerator
 from supervisor.guest.confinement import Confinement
+from supervisor.guest.reaper import Reaper
 from supervisor.guest.settings import Settings
 from supervisor.guest.trials import Trials
 from supervisor.guest.uids import UidPool
@@ -36,6 +37,10 @@ class GuestContext:
     @property
     def uids(self) -> UidPool:
         return self.settings.uids
+
+    @property
+    def reaper(self) -> Reaper:
+        return self.settings.reaper
 
     @property
     def accelerator(self) -> Accelerator:

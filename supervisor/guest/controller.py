@@ -6,7 +6,7 @@ stay open until its guest is done for good, since a guest that starts again need
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import anyio
@@ -29,6 +29,7 @@ from supervisor.guest.docker_log import read_past_output
 from supervisor.guest.guest_plan import GuestPlan
 from supervisor.guest.health import Health
 from supervisor.guest.launcher import Launch, launch
+from supervisor.guest.missed_exit import gather_missed
 from supervisor.guest.qemu_process import RunningQemu, SocketPaths
 from supervisor.guest.qmp_monitor import QmpMonitor
 from supervisor.guest.record_owner import RecordOwner
@@ -78,8 +79,11 @@ class GuestController:
     def _write(self, guest: GuestRecord) -> None:
         self._owner.note_guest(self._incarnation, guest)
 
-    def adopt(self, container: Container, handles: ContainerHandles, plan: GuestPlan) -> None:
-        """Follow the QEMU that an earlier daemon started. If it has exited since, record that."""
+    async def adopt(self, container: Container, handles: ContainerHandles, plan: GuestPlan, *, stopping: bool) -> None:
+        """Follow the QEMU that an earlier daemon started. If it has exited since, record how.
+
+        `stopping`: an operator has stopped it.
+        """
         guest = self.record
         assert guest.process is not None, "only a guest on record is adopted"
         self.plan = plan
@@ -87,10 +91,15 @@ class GuestController:
         recorded = replace(guest.process, kind=plan.kind.name, because=plan.because, slots=slots)
         found = process.find(recorded, guest_name(container.id))
         if found is None:
-            # When it exited is unknown, so it does not count as healthy for a time.
-            now_s = boottime_s()
-            unproven = replace(guest, process=replace(recorded, spawned_at_s=now_s))
-            self._record_exit(unproven, Evidence(detail="it ended while no daemon ran"), now_s)
+            asked = "stopped" if stopping else None
+            evidence, ended_at_s = await gather_missed(
+                self._context, container.id, handles, plan, recorded, self._paths, asked=asked
+            )
+            if ended_at_s is None:
+                # When it exited is unknown, so it does not count as healthy for a time.
+                ended_at_s = boottime_s()
+                recorded = replace(recorded, spawned_at_s=ended_at_s)
+            self._record_exit(replace(guest, process=recorded), evidence, ended_at_s)
             return
         log.info("guest_adopted", pid=found.pid)
         qemu = RunningQemu(found, recorded, serial.connect(self._paths.console))
@@ -196,7 +205,8 @@ class GuestController:
 
     def _record_exit(self, guest: GuestRecord, evidence: Evidence, ended_at_s: float) -> None:
         assert self.plan is not None
-        exit = replace(classify(evidence, self.plan.kind), at=datetime.now(UTC).isoformat(timespec="milliseconds"))
+        at = datetime.now(UTC) - timedelta(seconds=boottime_s() - ended_at_s)
+        exit = replace(classify(evidence, self.plan.kind), at=at.isoformat(timespec="milliseconds"))
         ended = after_end(
             guest, exit, self.plan.spec.restart, self._context.config.curve, ended_at_s, self._context.chance()
         )
@@ -215,6 +225,7 @@ class GuestController:
         if ended.done is not None:
             self._taps.close()
         self._write(ended)
+        self._paths.exit.unlink(missing_ok=True)
 
     @property
     def console_dropped_bytes(self) -> int:
@@ -256,5 +267,6 @@ class GuestController:
         monitor = QmpMonitor(short_id(container.id), self._paths.qmp, handles.cgroup, hang_after_s)
         console_log = ConsoleLog(qemu.process.pid, hang_after_s, self._note_dropped)
         console = ConsoleFeed(qemu, kind.console, self.console_hub, console_log, health, read_past_output)
-        self.session = GuestSession(handles, kind, qemu, monitor, console, health, self._mark)
+        read_report = partial(self._context.reaper.report_of, qemu.process, self._paths.exit)
+        self.session = GuestSession(handles, kind, qemu, monitor, console, health, read_report, self._mark)
         self._tasks.start_soon(self.session.run)

@@ -1,14 +1,15 @@
-"""Collect why a QEMU exited, from its status, QMP, the console, the cgroup and the container's init."""
+"""Collect why a QEMU exited, from its reaper's report, QMP, the console, the cgroup and the container's init."""
 
 import signal
 
 import anyio
 
 from supervisor.core.guest.console_scanner import ConsoleScanner
+from supervisor.core.guest.exit_report import ExitReport
 from supervisor.core.guest.restart import Evidence
 from supervisor.core.model import ContainerHandles
 from supervisor.edges.kernel import cgroups
-from supervisor.edges.kernel.process import Process, observe_incarnation
+from supervisor.edges.kernel.process import observe_incarnation
 from supervisor.guest.qmp_monitor import QmpMonitor
 
 _INIT_ENDS_S = 0.05
@@ -17,17 +18,17 @@ _INIT_ENDS_S = 0.05
 class ExitObserver:
     """Make it while QEMU runs: it counts the kills for lack of memory from then on."""
 
-    def __init__(self, handles: ContainerHandles) -> None:
+    def __init__(self, handles: ContainerHandles, oom_kills: int | None = None) -> None:
+        """`oom_kills`: the kills until it started, if it has ended by now."""
         self._init = handles.pid
         self._cgroup = handles.cgroup
-        self._oom_kills = cgroups.observe_oom_kills(handles.cgroup)
+        self._oom_kills = cgroups.observe_oom_kills(handles.cgroup) if oom_kills is None else oom_kills
 
     async def gather(
         self,
-        process: Process,
-        status: int | None,
+        report: ExitReport,
         asked: str | None,
-        monitor: QmpMonitor,
+        monitor: QmpMonitor | None,
         scanner: ConsoleScanner,
         *,
         ran: bool,
@@ -36,22 +37,24 @@ class ExitObserver:
 
         `ran`: whether its guest may have run.
         """
+        status = report.status
         gone = observe_incarnation(self._init) is None
         oom = cgroups.observe_oom_kills(self._cgroup) > self._oom_kills
         if status == -signal.SIGKILL and not (gone or oom or asked or scanner.ended):
             # Docker may be killing the whole cgroup, QEMU before the init.
             await anyio.sleep(_INIT_ENDS_S)
             gone = observe_incarnation(self._init) is None
-        complaint = process.read_stderr() if status else ""
+        complaint = report.complaint if status else ""
+        shutdown = (monitor and monitor.shutdown_reason) or report.shutdown
         return Evidence(
             status=status,
-            shutdown=monitor.shutdown_reason,
-            panicked=monitor.panicked,
+            shutdown=shutdown,
+            panicked=report.panicked or (monitor is not None and monitor.panicked),
             verdict=scanner.verdict,
             asked=asked,
             oom=oom and status == -signal.SIGKILL,
             container_gone=gone,
             complaint=complaint,
             detail=scanner.last_line or complaint,
-            ran=ran or monitor.shutdown_reason is not None,
+            ran=ran or shutdown is not None,
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import anyio
+import structlog
 
 from supervisor import linux
 from supervisor.core.attach.actions import StartGuest
@@ -20,17 +21,22 @@ from supervisor.edges import threads, unix_sockets
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import cgroups, netns, process, vhost
 from supervisor.edges.kernel.process import Process
-from supervisor.edges.qemu import container_log, serial, spawn
+from supervisor.edges.qemu import container_log, serial
 from supervisor.edges.qemu.boot_folder import BootFolder
-from supervisor.errors import Step, Transient
+from supervisor.edges.qemu.reaper_socket import SpawnOrder
+from supervisor.errors import ContainerGone, Step, Transient
 from supervisor.guest.boot_files import gather_boot_files, open_disks, own
 from supervisor.guest.context import GuestContext
 from supervisor.guest.guest_plan import GuestPlan
 from supervisor.guest.network_config import observe_network
 from supervisor.guest.qemu_process import RunningQemu, SocketPaths
+from supervisor.guest.reaper import ReaperLost
 
 _ENDS_S = 1.0
+_ENABLE_EVENTS = b'{"execute": "qmp_capabilities"}\n'
 NAMESPACES = {"net": linux.CLONE_NEWNET, "pid": linux.CLONE_NEWPID}
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,8 @@ class _Prepared:
     descriptors: qemu_argv.Descriptors
     folder: BootFolder
     console: socket.socket
+    events: socket.socket
+    """The reaper's end of QEMU's QMP connection for events."""
     boot: Boot
     network: GuestNetwork | None
     terms: Terms
@@ -70,9 +78,9 @@ async def launch(context: GuestContext, start: Launch) -> RunningQemu:
         with ExitStack() as opened:  # which QEMU has duplicates of, once it is spawned
             prepared = await _prepare(context, start, accel, opened, undo)
             child, spawned_at_s = await _spawn(context, start, prepared)
-        start_ticks = await _take_charge(child, start.handles, accel)
+        await _take_charge(context, child, start, accel)
         undo.pop_all()
-    record = _record(start, prepared, child, start_ticks, spawned_at_s)
+    record = _record(start, prepared, child, spawned_at_s)
     return RunningQemu(child, record, prepared.console, prepared.folder)
 
 
@@ -90,6 +98,8 @@ async def _prepare(context: GuestContext, start: Launch, accel: str, opened: Exi
     log = container_log.open_log(start.container.pid)
     if log is not None:
         own(opened, log)
+    events, qemu_events = map(opened.enter_context, socket.socketpair())
+    events.sendall(_ENABLE_EVENTS)
     descriptors = qemu_argv.Descriptors(
         boot_disk=boot_disk,
         modules=modules,
@@ -97,6 +107,7 @@ async def _prepare(context: GuestContext, start: Launch, accel: str, opened: Exi
         cards=tuple(_with_vhost(opened, card) for card in start.cards) if accel == "kvm" else start.cards,
         qmp=own(opened, unix_sockets.listen(paths.qmp).detach()),
         console=own(opened, unix_sockets.listen(paths.console).detach()),
+        events=qemu_events.fileno(),
         log=log,
     )
     binary, machine = context.config.guest.qemu, plan.kind.machine
@@ -106,7 +117,7 @@ async def _prepare(context: GuestContext, start: Launch, accel: str, opened: Exi
         raise Transient(f"cannot connect to {paths.console}, which was just made", step=Step.SPAWN)
     undo.callback(console.close)
     terms = terms_of(plan.spec, context.config.keys_of_starts)
-    return _Prepared(accel, arguments, descriptors, folder, console, boot, network, terms)
+    return _Prepared(accel, arguments, descriptors, folder, console, events, boot, network, terms)
 
 
 def _with_vhost(opened: ExitStack, card: qemu_argv.Card) -> qemu_argv.Card:
@@ -117,37 +128,61 @@ def _with_vhost(opened: ExitStack, card: qemu_argv.Card) -> qemu_argv.Card:
 async def _spawn(context: GuestContext, start: Launch, prepared: _Prepared) -> tuple[Process, float]:
     """Start the process. Return it with the time of its start, in seconds since boot."""
     user = context.uids.next_user()
-    limits = context.uids.limits(user, start.plan.spec.cpus)
-    descriptors, folder = prepared.descriptors.all(), prepared.folder.descriptor
-    environment = await context.confinement.launch_environment()
-    begin = partial(spawn.spawn, environment.program, prepared.arguments, descriptors, folder, user, limits)
-    spawned_at_s = boottime_s()
-    with anyio.CancelScope(shield=True):  # a spawned QEMU must reach its record
-        child = process.watch(*await netns.run_inside(start.container.pid, NAMESPACES, begin, environment.start))
+    with ExitStack() as opened:
+        environment = await context.confinement.launch_environment(opened)
+        order = SpawnOrder(
+            environment.program,
+            prepared.arguments,
+            user,
+            prepared.folder.descriptor,
+            prepared.descriptors.all(),
+            context.uids.limits(user, start.plan.spec.cpus),
+            (*netns.open_namespaces(opened, start.container.pid, NAMESPACES), *environment.namespaces),
+            prepared.events.fileno(),
+            start.paths.exit,
+        )
+        spawned_at_s = boottime_s()
+        with anyio.CancelScope(shield=True):  # a spawned QEMU must reach its record
+            try:
+                child = await context.reaper.spawn(order)
+            except ReaperLost:
+                _end_strays(start)
+                raise
     return child, spawned_at_s
 
 
-async def _take_charge(child: Process, handles: ContainerHandles, accel: str) -> int:
-    """Move QEMU into the container's cgroup and return its start time in ticks. If that fails, kill and close it."""
+def _end_strays(start: Launch) -> None:
+    """Kill what a reaper had started when it ended itself. Nothing else of this name runs: the guest is starting."""
+    name = qemu_argv.guest_name(start.container.id)
+    for pid in process.find_named(name).get(name, ()):
+        if process.shares_pid_namespace(pid, start.container.pid):
+            log.warning("stray_guest_killed", pid=pid)
+            process.kill(pid)
+
+
+async def _take_charge(context: GuestContext, child: Process, start: Launch, accel: str) -> None:
+    """Move QEMU into the container's cgroup. If that fails, kill and close it."""
     try:
-        directories = handles.cgroup.directories_of_qemu(accel, started=False)
+        directories = start.handles.cgroup.directories_of_qemu(accel, started=False)
         # In a thread: the kernel lets the first move wait for an RCU grace period, 5 to 17 ms.
         await threads.run_in_thread(partial(cgroups.join_cgroup, directories, child.pid))
-        return process.start_ticks(child.pid)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, ContainerGone) and child.has_ended():
+            return  # the one who follows it finds out how
         with anyio.move_on_after(_ENDS_S, shield=True):
             child.kill()
             await anyio.wait_readable(child.pidfd)
-            child.reap()
+            await context.reaper.report_of(child)
+        start.paths.exit.unlink(missing_ok=True)
         child.close()
         raise
 
 
-def _record(start: Launch, prepared: _Prepared, child: Process, start_ticks: int, spawned_at_s: float) -> ProcessRecord:
+def _record(start: Launch, prepared: _Prepared, child: Process, spawned_at_s: float) -> ProcessRecord:
     plan, boot = start.plan, prepared.boot
     return ProcessRecord(
         child.pid,
-        start_ticks,
+        child.start_ticks,
         spawned_at_s,
         plan.kind.name,
         tuple(prepared.arguments),
@@ -156,6 +191,7 @@ def _record(start: Launch, prepared: _Prepared, child: Process, start_ticks: int
         because=plan.because,
         notes=(*_notes(start, prepared), *notes_on_others(start.step.others, plan.needed_versions)),
         terms=prepared.terms,
+        oom_kills=cgroups.observe_oom_kills(start.handles.cgroup),
     )
 
 

@@ -1,4 +1,4 @@
-"""The descriptors that the daemon has for a QEMU that runs, and the paths of its sockets."""
+"""The descriptors that the daemon has for a QEMU that runs, and the paths of its files."""
 
 import socket
 from dataclasses import dataclass
@@ -10,16 +10,19 @@ from supervisor.edges.qemu.boot_folder import BootFolder
 
 
 class SocketPaths:
-    """The paths of a guest's sockets, which a later daemon finds again."""
+    """The paths of a guest's sockets and report, which a later daemon finds again."""
 
     def __init__(self, run_dir: Path, container_id: ContainerId) -> None:
         self.name = short_id(container_id)
         self.qmp = run_dir / f"{self.name}.qmp"
         self.console = run_dir / f"{self.name}.console"
+        self.exit = run_dir / f"{self.name}.exit"
+        """The report of the last exit, which the reaper saves. It is removed once the exit is on record."""
 
     def remove(self) -> None:
         self.qmp.unlink(missing_ok=True)
         self.console.unlink(missing_ok=True)
+        self.exit.unlink(missing_ok=True)
 
 
 @dataclass(slots=True)

@@ -4,13 +4,14 @@ It decides nothing about restarts. When QEMU has exited it leaves the evidence a
 """
 
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
 import structlog
 
+from supervisor.core.guest.exit_report import ExitReport
 from supervisor.core.guest.qemu_argv import Card, accelerator_of
 from supervisor.core.kinds.kind import GuestKind, Stop
 from supervisor.core.model import ContainerHandles, Pid
@@ -45,9 +46,13 @@ class GuestSession:
         monitor: QmpMonitor,
         console: ConsoleFeed,
         health: Health | None,
+        read_report: Callable[[], Awaitable[ExitReport]],
         on_change: Callable[[], None],
     ) -> None:
-        """`on_change` is called when QEMU answers, when the guest is ready, and when QEMU has exited."""
+        """`read_report` returns the report of QEMU's exit, once it has exited.
+
+        `on_change` is called when QEMU answers, when the guest is ready, and when QEMU has exited.
+        """
         self.record = qemu.record
         self.running_at_s: float | None = None
         """When QMP answered, in seconds since boot."""
@@ -60,6 +65,7 @@ class GuestSession:
         self._monitor = monitor
         self._console = console
         self._health = health
+        self._read_report = read_report
         self._on_change = on_change
         self._nics = Nics(monitor, kind.machine)
         self._exit = ExitObserver(handles)
@@ -81,7 +87,7 @@ class GuestSession:
                 tasks.start_soon(self._join_cgroup)
                 await anyio.wait_readable(self._process.pidfd)
                 self.ended_at_s = boottime_s()
-                status = self._process.reap()
+                report = await self._read_report()
                 with anyio.move_on_after(_LAST_OUTPUT_S):
                     # Both return by themselves, since QEMU has exited; a busy machine may take its time.
                     async with anyio.create_task_group() as last:
@@ -90,7 +96,7 @@ class GuestSession:
                 tasks.cancel_scope.cancel()
             scanner = self._console.scanner
             ran = self.running_at_s is not None or self._console.has_printed
-            self.evidence = await self._exit.gather(self._process, status, self._asked, self._monitor, scanner, ran=ran)
+            self.evidence = await self._exit.gather(report, self._asked, self._monitor, scanner, ran=ran)
         finally:
             self._qemu.close()
         self._ended.set()

@@ -21,7 +21,7 @@ Value = str | int | float | bool | list[str]
 Tables = Mapping[str, Mapping[str, Value]]
 
 METRICS = "127.0.0.1:9817"
-READY_S, STOP_S = 20.0, 20.0
+READY_S, STOP_S, ANSWER_S = 20.0, 20.0, 5.0
 HTTP_OK = 200
 COMMAND = (sys.executable, "-m", "supervisor")
 
@@ -150,6 +150,15 @@ class Daemon:
         assert self.process is not None, "the daemon was not started"
         self.process.kill()
         self.process.wait(10)
+
+    def reaper_pid(self) -> int:
+        """Return the pid of the reaper, the parent of all QEMUs."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+            connection.settimeout(ANSWER_S)
+            connection.connect(str(self.run_dir / "reaper.sock"))
+            connection.send(b'{"do": "hello"}')
+            pid: int = json.loads(connection.recv(4096))["pid"]
+            return pid
 
     def is_running(self) -> bool:
         return self.process is not None and self.process.poll() is None and is_alive(self.process.pid)

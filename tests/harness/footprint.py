@@ -14,7 +14,7 @@ from .processes import open_files
 from .waiting import eventually
 
 # Of the daemon itself, not of a container.
-OWN_FILES = {"control.sock", "lock", "vtapd.lock", "pid"}
+OWN_FILES = {"control.sock", "reaper.sock", "lock", "vtapd.lock", "pid"}
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@
 All Python calls that can change the machine are listed here, in one place; the product does not know of this.
 Each call of them that comes from `supervisor` and succeeds is one *change*, named by the function that made it, and one
 line of TRACE. PLAN names the change after which the daemon dies: "2 NAME" is the second of that name, "0 NAME" right
-before the first. While PLAN is empty nothing is traced. Both files are opened early, since the thread that starts
-QEMU has dropped its rights. test_every_change.py proves with strace that every change is counted.
+before the first. While PLAN is empty nothing is traced. test_every_change.py proves with strace that every change is
+counted.
 """
 
 import functools
@@ -27,13 +27,14 @@ from supervisor.container import executor, tracked_container
 from supervisor.edges.docker import Docker
 from supervisor.edges.kernel import device_rules_v2
 from supervisor.edges.kernel.netlink_socket import NetlinkSocket
+from supervisor.edges.qemu import reaper_socket
 from supervisor.edges.qemu.qmp import QmpSession
 
 from .fork_server import serve
 
 PLAIN: tuple[tuple[Any, str], ...] = (
     *((os, name) for name in ("mkdir", "mknod", "symlink", "rename", "unlink", "chmod", "fchmod", "chown", "fchown")),
-    *((os, name) for name in ("setxattr", "write", "sendfile", "posix_spawn")),
+    *((os, name) for name in ("setxattr", "write", "sendfile")),
     (linux, "exchange"),
     (signal, "pidfd_send_signal"),
     (NetlinkSocket, "request"),
@@ -41,6 +42,7 @@ PLAIN: tuple[tuple[Any, str], ...] = (
 ASYNCHRONOUS: tuple[tuple[Any, str], ...] = (
     (Docker, "stop"),
     (QmpSession, "execute"),
+    (reaper_socket, "spawn"),
 )
 BPF_CHANGES = {5: "load", 8: "attach"}  # linux/bpf.h: BPF_PROG_LOAD, BPF_PROG_ATTACH
 

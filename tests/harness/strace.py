@@ -24,11 +24,12 @@ SOMETIMES = {
     # Into a file but the log, with -y by its path; what only descriptors lead to, as to a pipe, goes with the process.
     **dict.fromkeys(("write", "writev", "pwrite64", "sendfile", "copy_file_range"), r"^(?![012]<)\d+</(?!memfd:)"),
     # rtnetlink's requests but those to show, whose numbers are 2 more than a multiple of 4 (linux/rtnetlink.h); orders
-    # to Docker; and commands to QEMU.
+    # to Docker; commands to QEMU; and to the reaper, to start one.
     **dict.fromkeys(
         ("sendto", "sendmsg", "sendmmsg"),
         r"nlmsg_type=(RTM_(NEW|DEL|SET)|0x[0-9a-f]+(?<![26ae]) )"
-        r"|\"(POST|PUT|DELETE) |execute\\\":\\\"(?!qmp_capabilities|query-)",
+        r"|\"(POST|PUT|DELETE) |execute\\\":\\\"(?!qmp_capabilities|query-)"
+        r"|do\\\": \\\"spawn",
     ),
     "bind": r"sun_path=\"",
     "bpf": r"BPF_PROG_(LOAD|ATTACH|DETACH)|BPF_LINK|BPF_MAP_UPDATE|BPF_OBJ_PIN",

@@ -28,7 +28,7 @@ from .examples import ID, NETWORK, PROCESS, container, record
 from .images import bzimage, examined, multiboot, multiboot_elf, pvh, solo5
 
 ANSWER_S = 20.0
-FDS = Descriptors(None, (), (), (Card(0, (11,), "02:42:ac:11:00:02", 1500),), 12, 13, 14)
+FDS = Descriptors(None, (), (), (Card(0, (11,), "02:42:ac:11:00:02", 1500),), 12, 13, 14, 15)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),

@@ -25,7 +25,7 @@ from supervisor.core.kinds.kind import Boot, GuestKind, Machine
 from .examples import ID
 
 CARD = Card(slot=0, queues=(11,), mac="02:42:ac:11:00:02", mtu=1500)
-FDS = Descriptors(boot_disk=None, modules=(), disks=(), cards=(CARD,), qmp=12, console=13, log=14)
+FDS = Descriptors(boot_disk=None, modules=(), disks=(), cards=(CARD,), qmp=12, console=13, events=15, log=14)
 OTHER_CARD = Card(slot=64, queues=(17,), mac="02:42:ac:12:00:05", mtu=1400)
 SPEC = GuestSpec("/hello.bin", memory_mib=64)
 NO_BOOT, PC = Boot(), Machine()
@@ -51,6 +51,8 @@ qemu-system-x86_64
 -serial chardev:console
 -chardev socket,id=qmp,fd=12,server=on,wait=off
 -mon chardev=qmp,mode=control
+-chardev socket,id=events,fd=15
+-mon chardev=events,mode=control
 -device pvpanic
 -action reboot=shutdown,shutdown=poweroff,panic=shutdown
 -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
@@ -78,6 +80,8 @@ LINUX_BY_KVM = f"""\
 -serial chardev:console
 -chardev socket,id=qmp,fd=12,server=on,wait=off
 -mon chardev=qmp,mode=control
+-chardev socket,id=events,fd=15
+-mon chardev=events,mode=control
 -device pvpanic
 -action reboot=shutdown,shutdown=poweroff,panic=shutdown
 -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
@@ -168,8 +172,8 @@ def test_guest_is_recognised_by_its_name() -> None:
 
 def test_qemu_inherits_exactly_its_descriptors() -> None:
     fds = replace(FDS, boot_disk=10, modules=("module0",))
-    assert sorted(fds.all()) == [10, 11, 12, 13, 14]
-    assert sorted(replace(fds, log=None, boot_disk=None).all()) == [11, 12, 13]
+    assert sorted(fds.all()) == [10, 11, 12, 13, 14, 15]
+    assert sorted(replace(fds, log=None, boot_disk=None).all()) == [11, 12, 13, 15]
 
 
 @given(st.text(min_size=1), st.text(), st.text())

@@ -1,7 +1,9 @@
 """A reload builds new settings, and keeps what the new configuration does not change."""
 
 import os
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import anyio
 import msgspec
@@ -12,11 +14,13 @@ from supervisor.core.model import Pid, User
 from supervisor.edges.kernel.process import start_ticks
 from supervisor.errors import Permanent, Step
 from supervisor.guest.confinement import Confinement
+from supervisor.guest.reaper import Reaper
 from supervisor.guest.settings import Settings
 from supervisor.guest.uids import UidPool
 
 USER = User("vtapd-guest", os.getuid(), os.getgid(), ())
 ANOTHER = User("nobody", 65534, 65534, ())
+REAPER = Reaper(Path("/nowhere"))
 
 
 def config(**guest: str) -> Config:
@@ -26,7 +30,7 @@ def config(**guest: str) -> Config:
 
 def reconfigured(to: Config, user: User = USER) -> tuple[Settings, Settings]:
     async def change() -> tuple[Settings, Settings]:
-        before = await Settings.of(config(), USER)
+        before = await Settings.of(config(), USER, REAPER)
         return before, await before.reconfigured(to, user)
 
     return anyio.run(change)
@@ -54,7 +58,7 @@ def test_guests_that_run_keep_their_uids() -> None:
     running = UidPool(USER, range(7, 9), {7: (me, start_ticks(me))})
 
     async def change() -> User:
-        before = replace(await Settings.of(config(), USER), uids=running)
+        before = replace(await Settings.of(config(), USER, REAPER), uids=running)
         return (await before.reconfigured(config(uids="7-8"), USER)).uids.next_user()
 
     assert anyio.run(change).uid == 8
@@ -68,7 +72,7 @@ def test_guests_that_are_starting_keep_their_uids() -> None:
 
 
 def test_required_sandbox_that_cannot_be_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refuse(_confinement: Confinement) -> None:
+    async def refuse(_confinement: Confinement, _owned: ExitStack) -> None:
         raise Permanent("QEMU does not run in a file system of its own", step=Step.SANDBOX)
 
     monkeypatch.setattr(Confinement, "launch_environment", refuse)

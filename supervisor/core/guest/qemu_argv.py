@@ -78,6 +78,8 @@ class Descriptors:
     """A listening Unix socket."""
     console: int
     """A listening Unix socket."""
+    events: int
+    """A connected Unix socket, whose other end the reaper has."""
     log: int | None
     """The container's standard output; None if it cannot be written to."""
 
@@ -86,7 +88,7 @@ class Descriptors:
         optional = tuple(each for each in (self.boot_disk, self.log) if each is not None)
         disks = (disk.file for disk in self.disks)
         cards = (descriptor for card in self.cards for descriptor in (*card.queues, *card.vhosts))
-        return (*disks, *cards, self.qmp, self.console, *optional)
+        return (*disks, *cards, self.qmp, self.console, self.events, *optional)
 
 
 SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
@@ -146,6 +148,8 @@ def build_arguments(
         *_console(fds),
         *("-chardev", f"socket,id=qmp,fd={fds.qmp},server=on,wait=off"),
         *("-mon", "chardev=qmp,mode=control"),
+        *("-chardev", f"socket,id=events,fd={fds.events}"),
+        *("-mon", "chardev=events,mode=control"),
         *_devices(spec, machine),
         *SANDBOX,
     ]

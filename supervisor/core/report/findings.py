@@ -19,6 +19,7 @@ CAPABILITIES = {
     7: "SETUID",
     12: "NET_ADMIN",
     13: "NET_RAW",
+    18: "SYS_CHROOT",
     19: "SYS_PTRACE",
     21: "SYS_ADMIN",
     27: "MKNOD",
@@ -26,8 +27,8 @@ CAPABILITIES = {
 """What the daemon needs, by bit (linux/capability.h). The systemd unit says what each is for."""
 _OLDEST_KERNEL, _OLDEST_DOCKER, _OLDEST_QEMU, _NEXT_QEMU = (5, 10), (20, 10), (6, 2), 11
 _DESCRIPTORS_EACH = 12
-"""Of a container with a guest: root, /dev, sysfs, cgroup, two netlink sockets, tap, pidfd, QMP, console, QEMU's last
-words, and one to spare while it starts."""
+"""Of a container with a guest: root, /dev, sysfs, cgroup, two netlink sockets, tap, pidfd, QMP, console, and two to
+spare while it starts or ends."""
 _ENOUGH_CONTAINERS = 250
 _IN_MEMORY = ("tmpfs", "ramfs")
 

@@ -1,7 +1,7 @@
 """Network namespaces: calling a function inside one, and descriptors that reach into one.
 
 `setns` (man 2 setns) acts on the calling thread. A function of a few system calls runs in the caller's own thread,
-which is back before anything else can run in it. A function that starts a process runs in a thread that ends after it.
+which is back before anything else can run in it. What stays in a namespace runs in a thread that ends after it.
 """
 
 import asyncio
@@ -31,22 +31,13 @@ class NetnsHandles:
     """The root directory of a sysfs that shows the namespace's devices."""
 
 
-async def run_inside(
-    pid: Pid,
-    namespaces: dict[str, int],
-    function: Callable[[], T],
-    start: Callable[[threading.Thread], None] = threading.Thread.start,
-) -> T:
-    """Call `function` in a thread that has entered these namespaces of a process, such as {"net": linux.CLONE_NEWNET}.
+async def _run_in_new_thread(function: Callable[[], T]) -> T:
+    """Call `function` in a thread that ends after it, so that it may enter a namespace for good.
 
-    A pid namespace applies to the children that the function starts. If the awaiting task is cancelled, the thread
-    still runs to its end. `start` starts that thread. Raises ContainerGone if the process has ended.
+    If the awaiting task is cancelled, the thread still runs to its end.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
-    with ExitStack() as owned:
-        descriptors = [(_open_namespace(owned, pid, name), kind) for name, kind in namespaces.items()]
-        owned.pop_all()
 
     def deliver(result: T | None, error: BaseException | None) -> None:
         if future.cancelled():
@@ -58,12 +49,6 @@ async def run_inside(
 
     def run() -> None:
         try:
-            try:
-                for descriptor, kind in descriptors:
-                    _enter(descriptor, kind)
-            finally:
-                for descriptor, _ in descriptors:
-                    os.close(descriptor)
             result = function()
         except BaseException as error:
             loop.call_soon_threadsafe(deliver, None, error)
@@ -71,12 +56,18 @@ async def run_inside(
             loop.call_soon_threadsafe(deliver, result, None)
 
     try:
-        start(threading.Thread(target=run, name="netns", daemon=True))
+        threading.Thread(target=run, name="netns", daemon=True).start()
     except RuntimeError as error:
-        for descriptor, _ in descriptors:
-            os.close(descriptor)
         raise Transient("no thread can be started", step=Step.NETNS, remedy="raise TasksMax or ulimit -u") from error
     return await future
+
+
+def open_namespaces(owned: ExitStack, pid: Pid, namespaces: dict[str, int]) -> list[tuple[int, int]]:
+    """Return descriptors of these namespaces of a process, each with its flag, such as {"net": linux.CLONE_NEWNET}.
+
+    `owned` closes them. Raises ContainerGone if the process has ended.
+    """
+    return [(_open_namespace(owned, pid, name), kind) for name, kind in namespaces.items()]
 
 
 def call_inside(pid: Pid, function: Callable[[], T]) -> T:
@@ -110,7 +101,7 @@ def open_netns(pid: Pid) -> NetnsHandles:
 
 async def open_scratch() -> NetnsHandles:
     """Reach into a new network namespace. The kernel removes it once the handles are closed."""
-    return await run_inside(Pid(os.getpid()), {}, _open_scratch)
+    return await _run_in_new_thread(_open_scratch)
 
 
 def _open_scratch() -> NetnsHandles:

@@ -3,31 +3,28 @@
 import contextlib
 import os
 import resource
+import select
 import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from supervisor.core.formats.qemu_stderr import last_complaint
+from supervisor import linux
 from supervisor.core.model import FileOwner, Incarnation, Pid, ProcessRecord
-from supervisor.errors import ContainerGone, Step, Transient
-from supervisor.linux import RT_SIGTIMEDWAIT, read_record
+from supervisor.errors import ContainerGone, Step
 
-_STDERR_BYTES = 16384
 _PF_EXITING = 0x4  # linux/sched.h; flags in field 9 of /proc/<pid>/stat
 
 
 @dataclass(slots=True)
 class Process:
-    """A running QEMU. Owns its pidfd and the file that its standard error goes to, if that is known."""
+    """A QEMU, which is no child of this process. Owns its pidfd."""
 
     pid: Pid
     pidfd: int
-    stderr: int | None = None
+    start_ticks: int
 
     def close(self) -> None:
         os.close(self.pidfd)
-        if self.stderr is not None:
-            os.close(self.stderr)
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal, unless the process has ended."""
@@ -36,36 +33,26 @@ class Process:
         except ProcessLookupError:
             return
 
-    def reap(self) -> int | None:
-        """Return the exit code, or minus the signal, once the pidfd is readable; None for another daemon's child."""
+    def has_ended(self) -> bool:
+        """Return whether it has exited."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return poll.poll(0) != []
+
+    def await_status(self, timeout_s: float) -> int | None:
+        """Wait until it is reaped, and return its exit code, or minus the signal. None before Linux 6.15.
+
+        Blocks: call it in a thread.
+        """
+        poll = select.poll()
+        poll.register(self.pidfd, 0)  # without events it reports POLLHUP: that nothing is left of the process
         try:
-            result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
-        except ChildProcessError:
+            if (status := linux.exit_status_of(self.pidfd)) is not None:
+                return status
+            poll.poll(timeout_s * 1000)
+            return linux.exit_status_of(self.pidfd)
+        except OSError:
             return None
-        if result is None:
-            return None
-        return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
-
-    def read_stderr(self) -> str:
-        """Return QEMU's last error message, without the hints that may follow it."""
-        if self.stderr is None:
-            return ""
-        text = os.pread(self.stderr, _STDERR_BYTES, 0).rstrip(b"\0").decode("utf-8", "replace").strip()
-        return last_complaint(text)
-
-
-def watch(pid: Pid, stderr: int) -> Process:
-    """Return a child that was just spawned, as a Process. Takes the descriptor over.
-
-    Raises Transient, after killing the child, if the machine lacks a resource.
-    """
-    try:
-        return Process(pid, os.pidfd_open(pid), stderr)
-    except OSError as error:
-        os.close(stderr)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        raise Transient(f"cannot watch QEMU: {error.strerror}", step=Step.SPAWN) from error
 
 
 def find(record: ProcessRecord, name: str) -> Process | None:
@@ -81,7 +68,7 @@ def find(record: ProcessRecord, name: str) -> Process | None:
     if not same:
         os.close(pidfd)
         return None
-    return Process(record.pid, pidfd)
+    return Process(record.pid, pidfd, record.start_ticks)
 
 
 def find_named(prefix: str) -> dict[str, list[Pid]]:
@@ -123,7 +110,7 @@ def _stat_fields(pid: Pid) -> list[str]:
     """Return the fields of /proc/<pid>/stat from the third on (man 5 proc)."""
     try:
         # A process chooses its name, which may be any bytes.
-        text = read_record(f"/proc/{pid}/stat").decode("utf-8", "replace")
+        text = linux.read_record(f"/proc/{pid}/stat").decode("utf-8", "replace")
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ContainerGone(f"process {pid} has ended", step=Step.PROCESS) from error
     return text[text.rindex(")") + 2 :].split()
@@ -210,7 +197,13 @@ def ignores_signal(pid: Pid, number: int) -> bool:
     except OSError:
         return False
     masks = (int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigCgt:", "SigBlk:")))
-    return not any(mask >> (number - 1) & 1 for mask in masks) and not call.startswith(f"{RT_SIGTIMEDWAIT} ")
+    return not any(mask >> (number - 1) & 1 for mask in masks) and not call.startswith(f"{linux.RT_SIGTIMEDWAIT} ")
+
+
+def kill(pid: Pid) -> None:
+    """Kill a process that was just found, unless it has ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def send_signal(incarnation: Incarnation, number: signal.Signals) -> None:

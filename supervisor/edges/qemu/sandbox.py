@@ -1,21 +1,19 @@
 """Build the file system that QEMU sees: its program, libraries and firmware, read-only.
 
-It is built once, by a thread that enters a new mount namespace and then waits. A thread shares the root and the
-namespaces of the thread that starts it (man 2 clone: CLONE_FS), so what the waiting thread starts is inside from the
-beginning. A spawn costs nothing more, and the daemon does not need CAP_SYS_CHROOT, without which no process can enter
-a mount namespace.
+It is built once, by a thread that enters a new mount namespace and then ends. Descriptors keep the namespaces; each
+QEMU is started in them, which costs it nothing more than to enter them.
 
 It has no /proc. A process of the container that may trace its QEMU (CAP_SYS_PTRACE, or the same user) can read
 /proc/<QEMU>/root. A /proc of the host's processes in there would lead it on to the host's files.
 """
 
 import os
-import queue
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
-from supervisor.errors import Permanent, Step, Transient
+from supervisor.errors import Permanent, Step
 from supervisor.linux import (
     CLONE_FS,
     CLONE_NEWIPC,
@@ -41,7 +39,7 @@ _FIRMWARE = ("/usr/share/qemu", "/usr/share/seabios", "/usr/share/OVMF", "/usr/s
 _UNDER_PREFIX = ("lib", "lib64", "share/qemu", "share/seabios")
 """Folders of the prefix that a QEMU was installed in, if that is not /usr."""
 _DEVICES = ("/dev/null", "/dev/urandom", "/dev/kvm")
-_STARTS_S = 10.0
+_NAMESPACES = {"mnt": CLONE_NEWNS, "ipc": CLONE_NEWIPC, "uts": CLONE_NEWUTS}
 
 
 class Sandbox:
@@ -52,53 +50,46 @@ class Sandbox:
 
         Other processes do not see that mount. Blocks for some milliseconds. Raises Permanent if it cannot be built.
         """
-        self._jobs: queue.SimpleQueue[tuple[threading.Thread, queue.SimpleQueue[RuntimeError | None]] | None]
-        self._jobs = queue.SimpleQueue()
-        built: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
-        threading.Thread(target=self._live, args=(program, base, built), name="sandbox", daemon=True).start()
-        error = built.get()
-        if error is not None:
+        self._owned = ExitStack()
+        self._namespaces: list[tuple[int, int]] = []
+        self._failure: OSError | None = None
+        thread = threading.Thread(target=self._build, args=(program, base), name="sandbox", daemon=True)
+        thread.start()
+        thread.join()
+        if self._failure is not None:
+            self.close()
             raise Permanent(
-                f"QEMU cannot have a file system of its own: {error}",
+                f"QEMU cannot have a file system of its own: {self._failure}",
                 step=Step.SANDBOX,
                 remedy='vtapd needs CAP_SYS_ADMIN, or [guest] sandbox = "off"',
-            ) from error
+            ) from self._failure
 
-    def start(self, thread: threading.Thread) -> None:
-        """Start a thread in the file system. Raises RuntimeError as Thread.start does."""
-        done: queue.SimpleQueue[RuntimeError | None] = queue.SimpleQueue()
-        self._jobs.put((thread, done))
-        try:
-            error = done.get(timeout=_STARTS_S)
-        except queue.Empty:
-            raise Transient("QEMU's file system does not answer", step=Step.SANDBOX) from None
-        if error is not None:
-            raise error
+    def namespaces(self, owned: ExitStack) -> list[tuple[int, int]]:
+        """Return descriptors of the namespaces to start QEMU in, each with its CLONE_ flag. `owned` closes them."""
+        copies = [(os.dup(descriptor), kind) for descriptor, kind in self._namespaces]
+        for descriptor, _ in copies:
+            owned.callback(os.close, descriptor)
+        return copies
 
     def close(self) -> None:
-        """Let no more threads start in it."""
-        self._jobs.put(None)
+        """Start no more QEMUs in it."""
+        self._owned.close()
+        self._namespaces = []
 
-    def _live(self, program: Path, base: Path, built: "queue.SimpleQueue[OSError | None]") -> None:
+    def _build(self, program: Path, base: Path) -> None:
+        """Make it this thread's root. The host's shared memory, message queues and host name are hidden as well."""
         try:
-            _build(program, base)
+            unshare(CLONE_FS | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS)
+            for name, kind in _NAMESPACES.items():  # now, since there is no /proc in it
+                descriptor = os.open(f"/proc/thread-self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+                self._owned.callback(os.close, descriptor)
+                self._namespaces.append((descriptor, kind))
+            _mount_all(program, base)
         except OSError as error:
-            built.put(error)
-            return
-        built.put(None)
-        while (job := self._jobs.get()) is not None:
-            thread, done = job
-            try:
-                thread.start()
-            except RuntimeError as error:
-                done.put(error)
-            else:
-                done.put(None)
+            self._failure = error
 
 
-def _build(program: Path, base: Path) -> None:
-    """Make it this thread's root. The host's shared memory, message queues and host name are hidden as well."""
-    unshare(CLONE_FS | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS)
+def _mount_all(program: Path, base: Path) -> None:
     os.umask(0o022)  # of this thread only, by now: other users than root need access to these folders
     mount(None, "/", None, MS_REC | MS_PRIVATE)
     mount("vtapd", str(base), "tmpfs", MS_NOSUID | MS_NOEXEC, b"mode=0755,size=1m")

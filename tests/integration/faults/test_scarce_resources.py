@@ -142,7 +142,10 @@ def test_no_space_for_records_is_reported_and_waited_for(
 
 @contextmanager
 def pids_cgroup(daemon: Daemon) -> Iterator[Path]:
-    """Make a cgroup that holds only the daemon; write to its pids.max. RLIMIT_NPROC does not bind root."""
+    """Make a cgroup that holds only the daemon and the reaper; write to its pids.max.
+
+    RLIMIT_NPROC does not bind root.
+    """
     v1, v2 = Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup")
     parent = v1 if v1.is_dir() else v2
     before = next(
@@ -153,15 +156,17 @@ def pids_cgroup(daemon: Daemon) -> Iterator[Path]:
     group = parent / f"{PREFIX}{os.getpid()}-pids"
     group.mkdir()
     try:
-        (group / "cgroup.procs").write_text(str(daemon.pid))
+        for pid in (daemon.pid, daemon.reaper_pid()):
+            (group / "cgroup.procs").write_text(str(pid))
         yield group
     finally:
-        (parent / before.lstrip("/") / "cgroup.procs").write_text(str(daemon.pid))
+        for pid in (daemon.pid, daemon.reaper_pid()):
+            (parent / before.lstrip("/") / "cgroup.procs").write_text(str(pid))
         group.rmdir()
 
 
 def test_no_process_can_be_started_is_reported_and_waited_for(vtapd: Daemon, containers: Containers) -> None:
-    """The daemon has just started, so it has few threads, and several guests are to be started."""
+    """Neither the daemon nor the reaper, which forks for each guest, can start anything."""
     guests = [containers.serving_guest() for _ in range(3)]
     vtapd.stop()
     vtapd.start()
@@ -173,7 +178,7 @@ def test_no_process_can_be_started_is_reported_and_waited_for(vtapd: Daemon, con
             os.kill(qemu, signal.SIGKILL)
         for one in (late_guest, *guests):
             # misc: mypy has no type for a lambda's default, which binds the loop's name.
-            eventually(lambda name=one.name: logged(vtapd, "no thread", name), "it is logged", PATIENCE_S)  # type: ignore[misc]
+            eventually(lambda name=one.name: logged(vtapd, "Resource temp", name), "it is logged", PATIENCE_S)  # type: ignore[misc]
         await_all_attached([late])  # this needs no thread
         assert vtapd.is_running()
         (group / "pids.max").write_text("max")

@@ -79,9 +79,10 @@ def test_exit_before_the_daemon_reads_the_console_is_recognised(vtapd: Daemon, c
 
     The guest is of kind mirage because it prints little: until the daemon reads, its console holds at most 278 bytes.
     """
-    known = set(children(vtapd.pid))
+    reaper = vtapd.reaper_pid()
+    known = set(children(reaper))
     guest = containers.guest(kernel="/hello-mirage.bin")
-    eventually(lambda: set(children(vtapd.pid)) - known, "a QEMU", PATIENCE_S, every_s=0)
+    eventually(lambda: set(children(reaper)) - known, "a QEMU", PATIENCE_S, every_s=0)
     os.kill(vtapd.pid, signal.SIGSTOP)
     try:
         guest.await_page()

@@ -106,23 +106,23 @@ def test_next_daemon_adopts_the_guest(vtapd: Daemon, containers: Containers) -> 
 
 
 SPAWN = """
-import os, sys, threading
-from supervisor.edges.kernel import process
-from supervisor.edges.qemu import spawn
-def start() -> None:
-    user, limits = spawn.find_user("nobody"), spawn.limits_of(1, alone=True)
-    children.append(spawn.spawn(sys.argv[1], sys.argv[1:], (), folder, user, limits))
-children = []
-folder = os.open("/", os.O_RDONLY)
-thread = threading.Thread(target=start)
-thread.start()
-thread.join()
-process.watch(*children[0]).kill()
+import os, sys
+from pathlib import Path
+import anyio
+from supervisor.edges.qemu.reaper_socket import SpawnOrder
+from supervisor.edges.qemu.spawn import find_user
+from supervisor.guest.reaper import Reaper
+async def start() -> None:
+    reaper = Reaper(Path(sys.argv[1]).parent)
+    folder = os.open("/", os.O_RDONLY)
+    (await reaper.spawn(SpawnOrder(sys.argv[1], sys.argv[1:], find_user("nobody"), folder))).kill()
+    reaper.close()
+anyio.run(start)
 """
 
 
 def test_qemu_starts_if_proc_hides_other_processes() -> None:
-    """The thread that starts QEMU has dropped its rights, so /proc hides a program from it that it may not read."""
+    """The child that becomes QEMU has dropped its rights, so /proc hides a program from it that it may not read."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         program = shutil.copy(shutil.which("sleep") or "", folder)

@@ -1,0 +1,263 @@
+"""The reaper's socket: start the reaper, and have it start QEMU and report exits. See supervisor/reaper.
+
+Every question has a connection of its own, so that questions do not wait for each other.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from errno import EAGAIN, EPERM
+from pathlib import Path
+from typing import NamedTuple
+
+import anyio
+import msgspec
+
+from supervisor import linux, reaper
+from supervisor.core.model import Pid, User
+from supervisor.errors import Permanent, Step, Transient
+from supervisor.reaper.messages import (
+    EXIT,
+    HELLO,
+    MOST_DESCRIPTORS,
+    MOST_PACKET_BYTES,
+    PROTOCOL,
+    SPAWN,
+    STEP_EXEC,
+    STEP_NAMESPACE,
+    STEP_USER,
+)
+
+_PROGRAM = str(Path(reaper.__file__).with_name("__main__.py"))
+_PROGRAM_NAME = b"/supervisor/reaper/__main__.py\0"
+"""How its command line ends, whichever version it is."""
+_LISTENER = 3
+ANSWERS_S = 10.0
+"""How long the reaper may take. It never waits for others, so it needs a few milliseconds on an idle machine."""
+_DIES_S = 5.0
+
+
+class Answer(NamedTuple):
+    """The reaper's answer to one message. The receiver owns the descriptors."""
+
+    packet: bytes
+    descriptors: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnOrder:
+    """A program to start as QEMU. All descriptors stay the caller's."""
+
+    program: str
+    arguments: Sequence[str]
+    user: User
+    folder: int
+    """Its working directory."""
+    descriptors: Sequence[int] = ()
+    """It inherits these under the same numbers."""
+    limits: Mapping[int, int] | None = None
+    """RLIMIT_ numbers and their values."""
+    namespaces: Sequence[tuple[int, int]] = ()
+    """Descriptors of the namespaces that it enters, each with its CLONE_ flag."""
+    events: int | None = None
+    """The other end of its QMP connection for events."""
+    report: Path | None = None
+    """Where the report of its exit is saved."""
+
+
+class Spawned(NamedTuple):
+    """A child of the reaper. The receiver owns the pidfd."""
+
+    pid: Pid
+    start_ticks: int
+    pidfd: int
+
+
+class _Hello(msgspec.Struct):
+    protocol: int
+    pid: int
+
+
+class _Spawn(msgspec.Struct):
+    pid: int = 0
+    start_ticks: int = 0
+    step: str = ""
+    errno: int = 0
+
+
+def start(listener: socket.socket) -> Pid:
+    """Start a reaper that serves this socket. It is a child of this process, and outlives it. Raises Transient."""
+    null = ((os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2))
+    try:
+        pid = os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-I", "-S", _PROGRAM],
+            {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+            file_actions=[*null, (os.POSIX_SPAWN_DUP2, listener.fileno(), _LISTENER)],
+            setsid=True,
+        )
+    except OSError as error:
+        raise Transient(f"cannot start the reaper: {error.strerror}", step=Step.SPAWN) from error
+    return Pid(pid)
+
+
+def connect(path: Path) -> socket.socket | None:
+    """Return a connection, or None if no reaper listens. The caller owns it. Raises Transient."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        connection.connect(os.fspath(path))
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        return None
+    except OSError as error:
+        connection.close()
+        raise Transient(f"cannot connect to {path}: {error.strerror}", step=Step.SPAWN) from error
+    return connection
+
+
+def is_open(connection: socket.socket) -> bool:
+    """Return whether the reaper still runs."""
+    try:
+        return connection.recv(1, socket.MSG_PEEK) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+async def ask(
+    connection: socket.socket, message: Mapping[str, object], descriptors: Sequence[int] = (), *, patience_s: float
+) -> Answer | None:
+    """Send a message, and return the answer. None if the reaper ends instead. Raises TimeoutError.
+
+    If the reaper ends during a `spawn`, what it had begun is QEMU, or has ended, when this returns.
+    """
+    with anyio.fail_after(patience_s):
+        try:
+            socket.send_fds(connection, [json.dumps(message).encode()], descriptors)
+            await anyio.wait_readable(connection)
+            answer = Answer(*linux.receive_descriptors(connection, MOST_PACKET_BYTES, MOST_DESCRIPTORS))
+        except OSError:
+            return None
+    return answer if answer.packet else None
+
+
+async def hello(connection: socket.socket) -> bool | None:
+    """Return whether it is a reaper of this version; None if it ends. Raises TimeoutError."""
+    answer = await ask(connection, {"do": HELLO}, patience_s=ANSWERS_S)
+    return None if answer is None else msgspec.json.decode(answer.packet, type=_Hello).protocol == PROTOCOL
+
+
+async def exit_packet(connection: socket.socket, pid: Pid, start_ticks: int) -> bytes:
+    """Return the report of a QEMU that has exited, for `parse_exit_report`. Raises TimeoutError."""
+    message = {"do": EXIT, "pid": pid, "start_ticks": start_ticks}
+    answer = await ask(connection, message, patience_s=ANSWERS_S)
+    return b"" if answer is None else answer.packet
+
+
+async def spawn(connection: socket.socket, order: SpawnOrder) -> Spawned | None:
+    """Have the program started. None if the reaper ends, after which the program may run unrecorded.
+
+    Raises Permanent if the program cannot be started, Transient if another try may help, and TimeoutError.
+    """
+    descriptors, encoded = _encode(order)
+    with os.fdopen(os.memfd_create("vtapd-order", os.MFD_CLOEXEC), "wb") as memory:
+        memory.write(encoded)
+        memory.flush()
+        sent = (memory.fileno(), *descriptors)
+        answer = await ask(connection, {"do": SPAWN}, sent, patience_s=ANSWERS_S)
+    if answer is None:
+        return None
+    said = msgspec.json.decode(answer.packet, type=_Spawn)
+    if said.step:
+        raise _refusal(order, said.step, said.errno)
+    return Spawned(Pid(said.pid), said.start_ticks, answer.descriptors[0])
+
+
+def _encode(order: SpawnOrder) -> tuple[list[int], bytes]:
+    """Return the descriptors to send after the order's own, and the order, which names them by their position."""
+    descriptors: list[int] = []
+
+    def position(descriptor: int) -> int:
+        descriptors.append(descriptor)
+        return len(descriptors)
+
+    pid_namespace = next((each for each, kind in order.namespaces if kind == linux.CLONE_NEWPID), None)
+    encoded = {
+        "program": order.program,
+        "arguments": [*order.arguments],
+        "uid": order.user.uid,
+        "gid": order.user.gid,
+        "groups": order.user.groups,
+        "limits": {str(limit): most for limit, most in (order.limits or {}).items()},
+        "folder": position(order.folder),
+        "pid_namespace": None if pid_namespace is None else position(pid_namespace),
+        "namespaces": [(position(each), kind) for each, kind in order.namespaces if each != pid_namespace],
+        "inherit": [(position(each), each) for each in order.descriptors],
+        "events": None if order.events is None else position(order.events),
+        "report": None if order.report is None else os.fspath(order.report),
+    }
+    return descriptors, json.dumps(encoded).encode()
+
+
+def _refusal(order: SpawnOrder, step: str, number: int) -> Permanent | Transient:
+    why = os.strerror(number)
+    if step == STEP_USER:
+        remedy = "vtapd needs CAP_SETUID and CAP_SETGID, and the uid of [guest] uids must exist"
+        return Permanent(f"cannot become {order.user.name}: {why}", step=Step.SPAWN, remedy=remedy)
+    if step == STEP_NAMESPACE:
+        said = f"QEMU cannot enter its namespaces: {why}"
+        remedy = "vtapd needs CAP_SYS_ADMIN and CAP_SYS_CHROOT: run it as root"
+        return Permanent(said, step=Step.SPAWN, remedy=remedy) if number == EPERM else Transient(said, step=Step.SPAWN)
+    said = f"cannot start {order.program!a}: {why}"
+    if step == STEP_EXEC and isinstance(OSError(number, ""), FileNotFoundError | PermissionError):
+        remedy = "install QEMU (Debian: qemu-system-x86) or correct [guest] qemu"
+        return Permanent(said, step=Step.SPAWN, remedy=remedy)
+    return Transient(said, step=Step.SPAWN, remedy="raise TasksMax or ulimit -u" if number == EAGAIN else "")
+
+
+async def kill(connection: socket.socket) -> None:
+    """Kill a reaper that does not answer, and wait until nothing of a QEMU that it had begun is left before its exec.
+
+    The guests live on; another reaper is started.
+    """
+    pid = Pid(int.from_bytes(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 4), sys.byteorder))
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        if _PROGRAM_NAME in linux.read_file(f"/proc/{pid}/cmdline"):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except OSError:
+        return
+    finally:
+        os.close(pidfd)
+    with anyio.move_on_after(_DIES_S), suppress(OSError):
+        packet = b"late"
+        while packet:
+            await anyio.wait_readable(connection)
+            packet, descriptors = linux.receive_descriptors(connection, MOST_PACKET_BYTES, MOST_DESCRIPTORS)
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+
+async def collect(pid: Pid) -> None:
+    """Reap the reaper, a child of this process that has ended or is about to."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        with anyio.move_on_after(_DIES_S):
+            await anyio.wait_readable(pidfd)
+            os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222  # it does not block
+    except ChildProcessError:
+        return
+    finally:
+        os.close(pidfd)

@@ -1,0 +1,39 @@
+"""Find out how a guest ended while no daemon ran: from the reaper's report, and from the container's log."""
+
+import anyio
+
+from supervisor.core.guest.console_scanner import ConsoleScanner
+from supervisor.core.guest.restart import Evidence
+from supervisor.core.model import ContainerHandles, ContainerId, ProcessRecord
+from supervisor.guest.context import GuestContext
+from supervisor.guest.docker_log import read_past_output
+from supervisor.guest.exit_evidence import ExitObserver
+from supervisor.guest.guest_plan import GuestPlan
+from supervisor.guest.qemu_process import SocketPaths
+
+_LOG_S = 5.0
+
+
+async def gather_missed(
+    context: GuestContext,
+    container: ContainerId,
+    handles: ContainerHandles,
+    plan: GuestPlan,
+    qemu: ProcessRecord,
+    paths: SocketPaths,
+    *,
+    asked: str | None,
+) -> tuple[Evidence, float | None]:
+    """Return the evidence about a QEMU that has exited, and when it did, in seconds since boot; None if not known.
+
+    `asked`: the reason for which an earlier daemon ended it, if it did.
+    """
+    report = await context.reaper.find_report(qemu.pid, qemu.start_ticks, paths.exit)
+    if report is None:
+        return Evidence(asked=asked, detail="it ended while no daemon ran"), None
+    scanner = ConsoleScanner(plan.kind.console)
+    with anyio.move_on_after(_LOG_S):
+        scanner.feed(await read_past_output(context.docker, container, qemu))
+    scanner.close()
+    observer = ExitObserver(handles, qemu.oom_kills)
+    return await observer.gather(report, asked, None, scanner, ran=True), report.ended_at_s

@@ -1,0 +1,101 @@
+"""Become QEMU: unprivileged, in a container's namespaces, with few descriptors and narrow limits.
+
+This runs in the child, after the fork and before the exec. The reaper has a single thread, so what belongs to a process
+or to a thread is the same here, and Python's own functions can be used. Nothing may be imported from here on: the child
+may see no files of the host.
+"""
+
+import errno
+import fcntl
+import os
+import resource
+import signal
+from typing import Any, NoReturn  # the order is JSON
+
+from supervisor import linux
+from supervisor.reaper.messages import STEP_EXEC, STEP_NAMESPACE, STEP_USER
+
+IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""The reaper ignores these: they are meant for the daemon, whose unit it may be in."""
+_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+
+
+class StepFailed(Exception):
+    """A step failed with this errno."""
+
+    def __init__(self, step: str, number: int) -> None:
+        super().__init__(step, number)
+        self.step = step
+        self.number = number
+
+
+def become_qemu(order: dict[str, Any], descriptors: list[int], stderr: int, kept: tuple[int, int]) -> NoReturn:
+    """Replace this process with the program. If that fails, report it and exit.
+
+    `kept` are a pipe, to which it writes "STEP ERRNO" then, and the connection to the daemon. Both stay open until the
+    exec, whatever numbers QEMU's descriptors get.
+    """
+    failure = kept[0]
+    try:
+        above = max((number for _, number in order["inherit"]), default=0) + 3
+        failure, _ = (fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, above) for descriptor in kept)
+        _enter(order, descriptors)
+        _become_user(order)
+        _replace(order, descriptors, stderr)
+    except StepFailed as error:
+        os.write(failure, f"{error.step} {error.number}".encode())
+    except Exception:
+        os.write(failure, f"{STEP_EXEC} {errno.EINVAL}".encode())  # an order that this version does not understand
+    finally:
+        os._exit(127)
+
+
+def _enter(order: dict[str, Any], descriptors: list[int]) -> None:
+    """Enter the namespaces, then the working directory: to enter a mount namespace changes it (man 2 setns)."""
+    os.setsid()
+    try:
+        for position, kind in order["namespaces"]:
+            linux.setns(descriptors[position], kind)
+        os.fchdir(descriptors[order["folder"]])
+    except OSError as error:
+        raise StepFailed(STEP_NAMESPACE, error.errno or errno.EINVAL) from error
+
+
+def _become_user(order: dict[str, Any]) -> None:
+    """Drop all rights for ever."""
+    try:
+        os.setgroups(order["groups"])
+        os.setresgid(order["gid"], order["gid"], order["gid"])
+        os.setresuid(order["uid"], order["uid"], order["uid"])
+        linux.forbid_new_privileges()
+    except (OSError, ValueError) as error:  # ValueError: more groups than the kernel allows
+        raise StepFailed(STEP_USER, getattr(error, "errno", errno.EINVAL)) from error
+
+
+def _replace(order: dict[str, Any], descriptors: list[int], stderr: int) -> NoReturn:
+    try:
+        for number in (*IGNORED, *_IGNORED_BY_PYTHON):  # a program would inherit that they are ignored
+            signal.signal(number, signal.SIG_DFL)
+        _place({0: os.open("/dev/null", os.O_RDWR), 2: stderr} | {to: descriptors[at] for at, to in order["inherit"]})
+        os.dup2(0, 1)
+        for limit, most in order["limits"].items():
+            _limit(int(limit), most)
+        os.execve(order["program"], order["arguments"], _ENVIRONMENT)  # noqa: S606  # no shell is wanted
+    except (OSError, ValueError) as error:
+        raise StepFailed(STEP_EXEC, getattr(error, "errno", errno.EINVAL)) from error
+
+
+def _limit(limit: int, most: int) -> None:
+    """Set the limit, unless it is lower already: to raise it takes CAP_SYS_RESOURCE."""
+    present = resource.getrlimit(limit)[1]
+    if present == resource.RLIM_INFINITY or present > most:
+        resource.setrlimit(limit, (most, most))
+
+
+def _place(wanted: dict[int, int]) -> None:
+    """Give each descriptor its number, inheritable. The others of this process are closed by the exec."""
+    above = max(wanted) + 1
+    copies = {number: fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, above) for number, descriptor in wanted.items()}
+    for number, copy in copies.items():
+        os.dup2(copy, number)

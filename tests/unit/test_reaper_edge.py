@@ -1,0 +1,145 @@
+"""The reaper and the edge that asks it, with programs of this user in place of QEMU."""
+
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from supervisor.core.guest.exit_report import ExitReport
+from supervisor.core.model import User
+from supervisor.edges.kernel.process import Process
+from supervisor.edges.qemu.reaper_socket import SpawnOrder
+from supervisor.errors import Permanent
+from supervisor.guest.reaper import Reaper
+
+pytestmark = pytest.mark.anyio
+
+USER = User("guest", os.getuid(), os.getgid(), tuple(os.getgroups()))
+TOO_MANY_GROUPS = tuple(range(70000))  # linux/limits.h: NGROUPS_MAX is 65536
+ENDS_S = 10.0
+
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may set its groups")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[int]:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    yield descriptor
+    os.close(descriptor)
+
+
+@asynccontextmanager
+async def reaper_in(run_dir: Path) -> AsyncIterator[Reaper]:
+    reaper = Reaper(run_dir)
+    try:
+        yield reaper
+    finally:
+        reaper.close()
+
+
+def shell(script: str, folder: int, **fields: object) -> SpawnOrder:
+    return SpawnOrder("/bin/sh", ("sh", "-c", script), USER, folder, **fields)  # type: ignore[arg-type]  # any of them
+
+
+async def ended(reaper: Reaper, process: Process, saved: Path | None = None) -> ExitReport:
+    with anyio.fail_after(ENDS_S):
+        await anyio.wait_readable(process.pidfd)
+        report = await reaper.report_of(process, saved)
+    process.close()
+    return report
+
+
+def open_descriptors() -> set[str]:
+    return {each.name for each in Path("/proc/self/fd").iterdir()}
+
+
+@pytest.mark.parametrize("groups", [USER.groups, TOO_MANY_GROUPS])
+async def test_failed_start_leaves_no_descriptor_open(folder: int, tmp_path: Path, groups: tuple[int, ...]) -> None:
+    async with reaper_in(tmp_path) as reaper:
+        order = SpawnOrder("/nowhere/qemu", ("qemu",), User("guest", USER.uid, USER.gid, groups), folder)
+        with pytest.raises(Permanent):
+            await reaper.spawn(order)
+        before = open_descriptors()
+        with pytest.raises(Permanent):
+            await reaper.spawn(order)
+        assert open_descriptors() == before
+
+
+@needs_root
+async def test_exit_and_last_words_are_reported(folder: int, tmp_path: Path) -> None:
+    async with reaper_in(tmp_path) as reaper:
+        exited = await ended(reaper, await reaper.spawn(shell("echo why >&2; exit 7", folder)))
+        assert (exited.status, exited.complaint) == (7, "why")
+        killed = await ended(reaper, await reaper.spawn(shell("kill -TERM $$", folder)))
+        assert killed.status == -signal.SIGTERM
+
+
+@needs_root
+async def test_report_is_saved_for_a_later_daemon(folder: int, tmp_path: Path) -> None:
+    """The reaper ends with its last guest if no daemon runs, and a later daemon reads the file."""
+    saved, go = tmp_path / "guest.exit", tmp_path / "go"
+    async with reaper_in(tmp_path) as first:
+        script = "while ! test -e go; do sleep 0.01; done; exit 3"
+        process = await first.spawn(shell(script, folder, report=saved))
+        pid = reaper_pid(tmp_path)
+    go.touch()
+    await dead(pid)
+    async with reaper_in(tmp_path) as second:
+        found = await second.find_report(process.pid, process.start_ticks, saved)
+        assert found is not None
+        assert found.status == 3
+        assert await second.find_report(process.pid, process.start_ticks + 1, saved) is None
+    process.close()
+
+
+@needs_root
+async def test_limits_are_never_above_those_of_the_daemon(folder: int, tmp_path: Path) -> None:
+    async with reaper_in(tmp_path) as reaper:
+        order = shell("test $(ulimit -n) -le 100", folder, limits={7: 100})
+        assert (await ended(reaper, await reaper.spawn(order))).status == 0
+
+
+@needs_root
+async def test_killed_reaper_is_replaced_and_its_guests_live_on(folder: int, tmp_path: Path) -> None:
+    async with reaper_in(tmp_path) as reaper:
+        lives = await reaper.spawn(shell("sleep 60", folder))
+        pid = reaper_pid(tmp_path)
+        os.kill(pid, signal.SIGKILL)
+        await dead(pid)
+        assert (await ended(reaper, await reaper.spawn(shell("exit 4", folder)))).status == 4
+        lives.kill(signal.SIGTERM)
+        # Since Linux 6.15 a pidfd has the status of any process.
+        assert (await ended(reaper, lives)).status in (-signal.SIGTERM, None)
+
+
+@needs_root
+async def test_stopped_reaper_is_replaced(folder: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("supervisor.edges.qemu.reaper_socket.ANSWERS_S", 0.3)
+    async with reaper_in(tmp_path) as reaper:
+        await ended(reaper, await reaper.spawn(shell("exit 0", folder)))
+        os.kill(reaper_pid(tmp_path), signal.SIGSTOP)
+        with pytest.raises(Exception, match="reaper ended"):
+            await reaper.spawn(shell("exit 4", folder))
+        monkeypatch.undo()
+        assert (await ended(reaper, await reaper.spawn(shell("exit 4", folder)))).status == 4
+
+
+async def dead(pid: int) -> None:
+    pidfd = os.pidfd_open(pid)
+    with anyio.fail_after(ENDS_S):
+        await anyio.wait_readable(pidfd)
+    os.close(pidfd)
+
+
+def reaper_pid(run_dir: Path) -> int:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        connection.connect(str(run_dir / "reaper.sock"))
+        connection.send(b'{"do": "hello"}')
+        pid: int = json.loads(connection.recv(4096))["pid"]
+        return pid
