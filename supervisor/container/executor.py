@@ -63,7 +63,7 @@ class PlanExecutor:
         self.attached = False
         """Whether its interfaces were seen attached, as far as they can be."""
         self.troubles = Troubles(context.counters, description.name)
-        self.guest_error: Permanent | None = None
+        self.guest_error: Transient | Permanent | None = None
         """Why its guest could not be started."""
         self._context = context
         self._record = record
@@ -237,11 +237,14 @@ class PlanExecutor:
         self.guest_error = None
         try:
             await self._guest.start(container, self.attachment().handles, action)
-        except Permanent as error:
-            if error.interface:
+        except (Transient, Permanent) as error:
+            if error.interface or isinstance(error, ContainerGone):
                 raise
             error.concern(f"container {container.name}")
             self.guest_error = error
+            if isinstance(error, Transient):
+                self._guest.postpone()
+                raise
             self._guest.fail(error)
 
     async def _change_rule(self, action: AllowDevice | DenyDevice, seen: Seen) -> Seen:

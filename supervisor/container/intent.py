@@ -12,6 +12,7 @@ from supervisor.core.attach.state import Desired
 from supervisor.core.formats.docker_event import Event
 from supervisor.core.guest.labels import parse_labels
 from supervisor.core.guest.pending import Pending, pending_of, terms_of
+from supervisor.core.guest.restart import keeps_network
 from supervisor.core.guest.stop_signal import grace_s
 from supervisor.core.model import Container, Incarnation
 from supervisor.edges.clock import boottime_s
@@ -156,9 +157,9 @@ class Intent:
             return Desired(self.attached)
         runs_on = self._guest.session is not None and not self.stopping
         due = self._may_start() and boottime_s() >= self._guest.record.not_before_s
-        takes_over = plan.spec.address.takes_over
+        takes_over = plan.spec.address.takes_over and (runs_on or due or not keeps_network(self._guest.record))
         # A guest that learns its addresses at its start could do nothing with those of a later card.
-        hotplug = not takes_over and plan.kind.takes_cards and self._guest.takes_cards
+        hotplug = not plan.spec.address.takes_over and plan.kind.takes_cards and self._guest.takes_cards
         return Desired(
             attached=True,
             takeover=takes_over,

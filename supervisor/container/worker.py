@@ -15,8 +15,9 @@ from supervisor.container.troubles import RETRY, error_of_machine
 from supervisor.core.formats.docker_event import Event
 from supervisor.core.model import ContainerId, Record
 from supervisor.core.report.status import ContainerStatus
-from supervisor.errors import ContainerGone, NoNetwork, Permanent, Rejected, Transient
+from supervisor.errors import ContainerGone, NoNetwork, Permanent, Rejected, Transient, VtapdError
 
+_MOST_LOGGED = 16
 _QUIET_S, _LONGEST_S = 0.5, 5.0
 """A new attachment is confirmed once no other container has started for so long, and after so long at the latest."""
 
@@ -33,6 +34,8 @@ class Worker:
         self._context = context
         self._mailbox = Mailbox()
         self._failures = 0
+        self._logged: set[str] = set()
+        """The errors that were logged since the container was in order. Each is logged once."""
         self._tasks: anyio.abc.TaskGroup
 
     @property
@@ -148,7 +151,14 @@ class Worker:
         self._failures = 0
         if isinstance(self.container.error, Transient):
             self.container.error = None
+        if self.container.live is None or self.container.live.executor.guest_error is None:
+            self._logged.clear()
         return due_s
+
+    def _is_news(self, error: VtapdError) -> bool:
+        """Whether this was not logged yet, since the container was in order last."""
+        known, self._logged = self._logged, {*self._logged, str(error)} if len(self._logged) < _MOST_LOGGED else set()
+        return str(error) not in known
 
     def _retry(self, error: Transient) -> float:
         self._failures += 1
@@ -159,13 +169,15 @@ class Worker:
         else:
             self.container.error = error
             self._context.counters.attach_failures.labels(error.step).inc()
-            log.warning("attach_retry", step=error.step, error=str(error), delay_s=delay_s)
+            if self._is_news(error):
+                log.warning("attach_retry", step=error.step, error=str(error), delay_s=delay_s)
         return delay_s
 
     def _give_up(self, error: Permanent) -> float | None:
         """Undo at once what was done. Nothing is tried again before the container changes."""
         if isinstance(self.container.error, Permanent):
-            log.error("undo_failed", step=error.step, error=str(error))
+            if self._is_news(error):
+                log.error("undo_failed", step=error.step, error=str(error))
             return None
         self.container.error = error
         if isinstance(error, NoNetwork):

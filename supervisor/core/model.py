@@ -358,6 +358,8 @@ class GuestRecord:
     """`exited` or `failed` once the guest will not be started again."""
     failure: str = ""
     """Why no start can succeed, for people; empty if one may."""
+    failed_starts: int = 0
+    """How often in a row no QEMU could be started. Its delays follow the restart curve."""
     exits: tuple[Exit, ...] = ()
     """The last few exits, the oldest first."""
     exit_counts: dict[str, int] = field(default_factory=dict, hash=False)

@@ -15,7 +15,7 @@ import structlog
 
 from supervisor.core.attach.actions import StartGuest, Uplink
 from supervisor.core.guest.qemu_argv import Card, guest_name, slots_of
-from supervisor.core.guest.restart import Evidence, after_end, after_start, classify, describe_end
+from supervisor.core.guest.restart import Evidence, after_end, after_failed_start, after_start, classify, describe_end
 from supervisor.core.model import Container, ContainerHandles, GuestRecord, Incarnation, ProcessRecord, short_id
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import process
@@ -192,6 +192,11 @@ class GuestController:
             return
         self.session = None
         self._record_exit(guest, session.evidence, session.ended_at_s)
+
+    def postpone(self) -> None:
+        """Record that no QEMU could be started, and when that is tried again."""
+        curve, chance = self._context.config.curve, self._context.chance()
+        self._write(after_failed_start(self.record, curve, boottime_s(), chance))
 
     def fail(self, error: Permanent) -> None:
         """Record that the guest cannot be started until an operator acts."""

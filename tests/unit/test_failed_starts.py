@@ -5,7 +5,16 @@ from dataclasses import replace
 import pytest
 
 from supervisor.core.guest.failed_starts import TRIES
-from supervisor.core.guest.restart import Evidence, RestartCurve, after_end, after_start, classify, started_by_operator
+from supervisor.core.guest.restart import (
+    Evidence,
+    RestartCurve,
+    after_end,
+    after_failed_start,
+    after_start,
+    classify,
+    keeps_network,
+    started_by_operator,
+)
 from supervisor.core.guest.spec import RestartPolicy
 from supervisor.core.kinds import KINDS
 from supervisor.core.model import Exit, GuestRecord
@@ -65,6 +74,19 @@ def test_lack_of_threads_has_its_own_remedy() -> None:
 
 def test_numbers_in_the_message_may_differ() -> None:
     assert after(*(replace(REFUSED, detail=f"fd={number}: no") for number in range(TRIES))).done == "failed"
+
+
+def test_start_of_no_qemu_is_tried_again_with_growing_delays_and_the_network_given_back() -> None:
+    guest, curve, delays = GuestRecord(), RestartCurve(), []
+    for _ in range(TRIES):
+        assert not keeps_network(guest)
+        guest = after_failed_start(guest, curve, 100.0, 0.5)
+        delays.append(guest.not_before_s - 100.0)
+    assert keeps_network(guest)
+    assert delays == pytest.approx([curve.delay_s(number, 0.5) for number in range(1, TRIES + 1)])
+    assert (guest.done, guest.exits, guest.crashes) == (None, (), 0)
+    assert not keeps_network(after_start(guest, PROCESS))
+    assert not keeps_network(started_by_operator(guest))
 
 
 @pytest.mark.parametrize(

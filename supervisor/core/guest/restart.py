@@ -4,7 +4,7 @@ import signal
 from dataclasses import dataclass, replace
 
 from supervisor.core.backoff import Backoff
-from supervisor.core.guest.failed_starts import cannot_succeed, is_of_a_start, why_failed
+from supervisor.core.guest.failed_starts import TRIES, cannot_succeed, is_of_a_start, why_failed
 from supervisor.core.guest.spec import RestartPolicy
 from supervisor.core.kinds.kind import GuestKind, Verdict
 from supervisor.core.model import Exit, GuestRecord, ProcessRecord
@@ -128,14 +128,25 @@ def is_clean(exit: Exit) -> bool:
 
 def started_by_operator(guest: GuestRecord) -> GuestRecord:
     """Return the record for a start by an operator: it is due at once, and the restart curve begins again."""
-    return replace(guest, done=None, failure="", crashes=0, not_before_s=0.0)
+    return replace(guest, done=None, failure="", crashes=0, failed_starts=0, not_before_s=0.0)
+
+
+def after_failed_start(guest: GuestRecord, curve: RestartCurve, now_s: float, chance: float) -> GuestRecord:
+    """Return the record after no QEMU could be started. This may pass, so that the guest is not failed."""
+    failed_starts = guest.failed_starts + 1
+    return replace(guest, failed_starts=failed_starts, not_before_s=now_s + curve.delay_s(failed_starts, chance))
+
+
+def keeps_network(guest: GuestRecord) -> bool:
+    """Return whether the container has its own network while its guest waits: it has no guest that could use it."""
+    return guest.failed_starts >= TRIES
 
 
 def after_start(guest: GuestRecord, process: ProcessRecord) -> GuestRecord:
     """Return the record after a start of QEMU."""
     started_before = bool(guest.exits)
-    restarts = guest.restarts + started_before
-    return replace(guest, process=process, restarts=restarts, not_before_s=0.0, done=None, failure="")
+    fresh = replace(guest, failed_starts=0, not_before_s=0.0, done=None, failure="")
+    return replace(fresh, process=process, restarts=guest.restarts + started_before)
 
 
 def after_end(

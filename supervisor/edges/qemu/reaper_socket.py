@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from errno import EAGAIN, EPERM
+from errno import EAGAIN, EINTR, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EPERM, ETXTBSY
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +40,8 @@ _LISTENER = 3
 ANSWERS_S = 10.0
 """How long the reaper may take. It never waits for others, so it needs a few milliseconds on an idle machine."""
 _DIES_S = 5.0
+_MAY_PASS = frozenset({EAGAIN, ENOMEM, EMFILE, ENFILE, ENOSPC, ETXTBSY, EINTR, EIO})
+"""Errors that say nothing against the program: the machine is short of something, or a package replaces the program."""
 
 
 class Answer(NamedTuple):
@@ -215,7 +217,7 @@ def _refusal(order: SpawnOrder, step: str, number: int) -> Permanent | Transient
         remedy = "vtapd needs CAP_SYS_ADMIN and CAP_SYS_CHROOT: run it as root"
         return Permanent(said, step=Step.SPAWN, remedy=remedy) if number == EPERM else Transient(said, step=Step.SPAWN)
     said = f"cannot start {order.program!a}: {why}"
-    if step == STEP_EXEC and isinstance(OSError(number, ""), FileNotFoundError | PermissionError):
+    if step == STEP_EXEC and number not in _MAY_PASS:
         remedy = "install QEMU (Debian: qemu-system-x86) or correct [guest] qemu"
         return Permanent(said, step=Step.SPAWN, remedy=remedy)
     return Transient(said, step=Step.SPAWN, remedy="raise TasksMax or ulimit -u" if number == EAGAIN else "")
