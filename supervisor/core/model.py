@@ -184,7 +184,7 @@ class Endpoint:
     @property
     def has_interface(self) -> bool:
         """Whether it is a network with an interface, neither the host's nor none."""
-        return bool(self.mac or self.addresses)
+        return self.network not in ("host", "none")
 
 
 @dataclass(frozen=True, slots=True)

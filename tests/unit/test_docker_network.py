@@ -100,4 +100,4 @@ class TestWayOut:
 
 def test_network_without_an_interface() -> None:
     assert not Endpoint("host", "").has_interface
-    assert replace(TestWayOut.OVERLAY, mac="").has_interface
+    assert replace(TestWayOut.OVERLAY, mac="", addresses=()).has_interface

@@ -68,6 +68,14 @@ class TestDockersInterfaces:
         assert wanted(BOTH, replace(ETH1, index=IfIndex(5), name="eth5", mac=MAC), replace(other, name="wan"), ETH1,
                       entries=entries) == ["wan", "eth1"]  # fmt: skip
 
+    def test_docker_that_lists_nothing_is_not_believed_about_interfaces_on_record(self) -> None:
+        """As while it restarts."""
+        entries = (TapRecord(0, "eth0", TAP0.name),)
+        blank = Scope((Endpoint("net0", ""), Endpoint("net1", "")))
+        assert wanted(Scope(()), ETH0, ETH1, entries=entries) == ["eth0"]
+        assert wanted(blank, LAB, ETH0, ETH1, entries=entries) == ["eth0", "eth1"]
+        assert wanted(ONE, ETH0, replace(LAB, name="eth1"), entries=(TapRecord(1, "eth1", "vtap000020"),)) == ["eth0"]
+
     def test_taken_over_interface_is_known_by_its_record_or_its_tap(self) -> None:
         taken = replace(ETH0, mac=MAC, addresses=())
         entry = TapRecord(0, "eth0", TAP0.name, TAP0.device, original=ETH0)
@@ -88,6 +96,10 @@ class TestDockersInterfaces:
 
     def test_before_docker_is_asked_all_from_outside_count(self) -> None:
         assert wanted(Scope(), ETH0, LAB, replace(ETH1, addresses=())) == ["eth0", "lab0"]
+
+    def test_before_docker_is_asked_what_may_be_made_inside_does_not_count(self) -> None:
+        both = (ETH0, link(ETH0)), (LAB, link(LAB, "gretap", outside=False))
+        assert [*seen(Scope(), *both)] == ["eth0"]
 
     def test_all(self) -> None:
         own = link(LAB, "bridge", outside=False)
@@ -122,7 +134,7 @@ class TestAddresses:
 def test_interface_that_does_not_count_is_shown_as_long_as_it_has_a_tap_or_an_entry() -> None:
     (lab,) = seen(Scope(()), (LAB, link(LAB)), taps=[(LAB, TAP0)]).values()
     assert (lab.wanted, lab.tap) == (False, TAP0)
-    (lab,) = seen(Scope(()), (LAB, link(LAB)), entries=(TapRecord(64, "lab0", "vtap000020"),)).values()
+    (lab,) = seen(Scope((NONE,)), (LAB, link(LAB)), entries=(TapRecord(64, "lab0", "vtap000020"),)).values()
     assert not lab.wanted
 
 

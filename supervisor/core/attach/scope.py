@@ -88,7 +88,7 @@ def _in_scope(
     candidates = [
         _candidate(each, taps.get(each.index), recorded.get(each.name))
         for each in interfaces
-        if not _is_made_inside(links[each.index])
+        if not _is_made_inside(links[each.index], sure=scope.endpoints is None)
     ]
     dockers = _dockers(candidates, scope.endpoints)
     count = {each.index for each in interfaces} if scope.all else dockers
@@ -117,7 +117,8 @@ def _dockers(candidates: Sequence[_Candidate], endpoints: Sequence[Endpoint] | N
     """Return the interfaces that Docker made. Without its list, these are all that were not made inside.
 
     The interface that is most like an endpoint is its interface. A container may have changed both MAC and addresses:
-    an endpoint that is like none has one that is left, which is on record or has Docker's kind of name.
+    an endpoint that is like none has one that is left, which is on record or has Docker's kind of name. A Docker that
+    lists no network at all, as while it restarts, is not believed about interfaces on record: it removes those itself.
     """
     if endpoints is None:
         return frozenset(each.interface.index for each in candidates)
@@ -130,7 +131,7 @@ def _dockers(candidates: Sequence[_Candidate], endpoints: Sequence[Endpoint] | N
             found[number] = each.interface.index
     left = [each for each in candidates if each.interface.index not in found.values() and each.may_be_dockers]
     left.sort(key=lambda each: not each.recorded)
-    missing = len(connected) - len(found)
+    missing = len(connected) - len(found) if endpoints else sum(each.recorded for each in left)
     return frozenset((*found.values(), *(each.interface.index for each in left[:missing])))
 
 
@@ -142,8 +143,9 @@ def is_sure(interfaces: Sequence[Interface], scope: Scope) -> bool:
     return sorted(connected) == sorted(each.mac for each in interfaces)
 
 
-def _is_made_inside(link: Link) -> bool:
-    return link.kind in _MADE_INSIDE and link.parent_netns is None
+def _is_made_inside(link: Link, *, sure: bool) -> bool:
+    """Return whether the container made it itself. With `sure`, what it might have made counts, too."""
+    return link.parent_netns is None and (bool(link.kind) if sure else link.kind in _MADE_INSIDE)
 
 
 def why_no_macvtap(link: Link, links: Iterable[Link]) -> str:

@@ -9,7 +9,7 @@ from tests.harness.containers import Container, Containers
 from tests.harness.current_daemon import CurrentDaemon
 from tests.harness.daemon import Daemon
 from tests.harness.docker_proxy import DockerProxy
-from tests.harness.observe import netns_links
+from tests.harness.observe import macvtaps, netns_links
 from tests.harness.waiting import eventually, holds_for
 
 pytestmark = pytest.mark.both_cgroups
@@ -54,6 +54,21 @@ def test_container_whose_init_has_children_at_once_is_attached(daemon: Daemon, c
     del daemon  # the fixture starts it
     script = "sleep 1000 & sleep 1001 & sleep 1002 & wait"
     assert_attached(containers.run("--entrypoint", "sh", command=("-c", script)).await_attached())
+
+
+def test_bridge_that_is_made_at_once_gets_nothing(daemon: Daemon, containers: Containers, proxy: DockerProxy) -> None:
+    """Neither before Docker has told which interfaces are its own, nor afterwards."""
+    del daemon  # the fixture starts it
+    script = "ip link add br0 type bridge && ip address add 10.88.0.1/24 dev br0 && exec sleep 1000"
+    made = ("--cap-add", "NET_ADMIN", "--entrypoint", "sh")
+    container = containers.run(*made, command=("-c", script)).await_attached()
+    eventually(lambda: "br0" in container.links(), "the bridge is made")
+    names = [container.tap_name]
+    holds_for(lambda: [tap.name for tap in macvtaps(container.pid)] == names, "only eth0 has a tap", LOOKED_AT_S)
+    assert_attached(container)
+    proxy.hangs = False
+    eventually(lambda: is_confirmed(proxy, container), "the container is inspected", CONFIRMED_S)
+    holds_for(lambda: [tap.name for tap in macvtaps(container.pid)] == names, "only eth0 has a tap", LOOKED_AT_S)
 
 
 def test_many_containers_started_together_are_each_inspected_once(

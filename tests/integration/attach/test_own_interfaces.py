@@ -50,6 +50,8 @@ def test_interfaces_that_are_not_dockers_get_nothing(machine: Machine, vtapd: Da
     early, guest = containers.run(), containers.guest()
     make_own(early)
     make_own(guest)
+    disguised = containers.run()
+    ip(disguised, "link", "set", "eth0", "address", "02:42:00:00:00:77")
     put_in(early, machine)
     vtapd.start()
     guest.await_page()
@@ -59,6 +61,8 @@ def test_interfaces_that_are_not_dockers_get_nothing(machine: Machine, vtapd: Da
     guest.trigger("/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "the guest was restarted", PATIENCE_S)
     guest.await_page()
+    vtapd.command("attach", disguised.name)
+    assert taps(vtapd, disguised) == {"eth0": True}, "its MAC was changed in the container"
     for container in (early, guest, later):
         vtapd.command("attach", container.name)
         assert taps(vtapd, container) == {"eth0": True}
