@@ -18,10 +18,12 @@ from supervisor.core.attach.actions import (
     GiveBack,
     LinkNetns,
     MakeNode,
+    MarkExit,
     MarkReady,
     RaiseTap,
     RemoveNode,
     TakeOver,
+    UnmarkExit,
     UnmarkReady,
 )
 from supervisor.core.attach.scope import Scope, is_sure, observed_interfaces
@@ -39,7 +41,7 @@ from supervisor.core.model import (
     Tap,
 )
 from supervisor.edges.clock import boottime_s
-from supervisor.edges.kernel import cgroups, ifreq, netns, netns_symlinks, process, ready_mark, rootfs, sysfs_links, tap
+from supervisor.edges.kernel import cgroups, ifreq, marks, netns, netns_symlinks, process, rootfs, sysfs_links, tap
 from supervisor.edges.kernel.links import Links
 
 KernelStep = (
@@ -54,6 +56,8 @@ KernelStep = (
     | TakeOver
     | GiveBack
     | MarkReady
+    | MarkExit
+    | UnmarkExit
     | UnmarkReady
 )
 
@@ -134,7 +138,8 @@ class Attachment:
             nodes=self.nodes.observe(slots, {device.major for device in devices}),
             ungiven=self.nodes.observe_ungiven(slots),
             hidden_nodes=self.nodes.unusable_because is not None,
-            ready=ready_mark.observe_ready_mark(self.dev),
+            ready=marks.observe_ready_mark(self.dev),
+            exit_status=marks.observe_exit_mark(self.dev),
             at_s=now_s,
         )
 
@@ -189,19 +194,27 @@ class Attachment:
             case RemoveNode(slot, device):
                 self.nodes.remove(slot, device)
                 return replace(seen, nodes=_other_nodes(seen, slot))
-            case MarkReady() | UnmarkReady():
-                return replace(seen, ready=self._set_ready_mark(is_ready=isinstance(step, MarkReady)))
+            case MarkReady() | UnmarkReady() | MarkExit() | UnmarkExit():
+                return self._set_mark(step, seen)
             case TakeOver(original, its_tap):
                 return self._take_over(original, its_tap, seen)
             case GiveBack():
                 return await self._give_back(step, seen)
 
-    def _set_ready_mark(self, *, is_ready: bool) -> bool:
-        if is_ready:
-            ready_mark.make_ready_mark(self.dev, process.observe_file_owner(self.incarnation.pid))
-        else:
-            ready_mark.remove_ready_mark(self.dev)
-        return is_ready
+    def _set_mark(self, step: MarkReady | UnmarkReady | MarkExit | UnmarkExit, seen: Seen) -> Seen:
+        match step:
+            case MarkReady():
+                marks.make_ready_mark(self.dev, process.observe_file_owner(self.incarnation.pid))
+                return replace(seen, ready=True)
+            case UnmarkReady():
+                marks.remove_ready_mark(self.dev)
+                return replace(seen, ready=False)
+            case MarkExit(status):
+                marks.make_exit_mark(self.dev, process.observe_file_owner(self.incarnation.pid), status)
+                return replace(seen, exit_status=status)
+            case UnmarkExit():
+                marks.remove_exit_mark(self.dev)
+                return replace(seen, exit_status=None)
 
     def _create(self, name: str, parent: Interface) -> Tap:
         mac = _random_mac()

@@ -10,6 +10,7 @@ from supervisor.container.record import ContainerRecord
 from supervisor.core.attach.selection import ENABLE, KERNEL, why_left_alone, why_no_network
 from supervisor.core.attach.state import Desired
 from supervisor.core.formats.docker_event import Event
+from supervisor.core.guest.exit_status import exit_status
 from supervisor.core.guest.labels import parse_labels
 from supervisor.core.guest.pending import Pending, pending_of, terms_of
 from supervisor.core.guest.restart import keeps_network
@@ -154,7 +155,7 @@ class Intent:
         """Return what should be now."""
         plan = self._guest.plan
         if plan is None or not self.serves_guest:
-            return Desired(self.attached)
+            return Desired(self.attached, exit_status=self.exit_status)
         runs_on = self._guest.session is not None and not self.stopping
         due = self._may_start() and boottime_s() >= self._guest.record.not_before_s
         takes_over = plan.spec.address.takes_over and (runs_on or due or not keeps_network(self._guest.record))
@@ -168,8 +169,18 @@ class Intent:
             ip_versions=plan.needed_versions,
             hotplug=hotplug,
             ready=self._guest.is_ready,
+            exit_status=self.exit_status,
             resumes_at_s=self._stops_until_s if self.stopping and plan.spec.restart.mode != "no" else None,
         )
+
+    @property
+    def exit_status(self) -> int | None:
+        """The exit status of a guest that is done for good, or stopped with its container; None for any other."""
+        record = self._guest.record
+        if self._guest.session is not None or self.guest_stopped_by_operator or not record.exits:
+            return None
+        is_done = record.done is not None or self.stopping
+        return exit_status(record.exits[-1]) if is_done and not record.exits[-1].never_ran else None
 
     def due_s(self) -> float | None:
         """Return in how many seconds its guest starts again, if it waits for that."""

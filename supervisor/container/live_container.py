@@ -3,7 +3,6 @@
 What is done to it is on record before it is done. A later daemon goes on from there.
 """
 
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ import structlog
 
 from supervisor.container.context import Context
 from supervisor.container.description import Description
+from supervisor.container.ending import ContainerEnding
 from supervisor.container.executor import PlanExecutor
 from supervisor.container.intent import Intent
 from supervisor.container.record import ContainerRecord
@@ -21,12 +21,10 @@ from supervisor.core.attach.plan import has_card
 from supervisor.core.attach.selection import why_no_network
 from supervisor.core.attach.troubles import container_error
 from supervisor.core.guest.pending import Pending
-from supervisor.core.guest.restart import NOT_CRASHES
 from supervisor.core.kinds.network import no_address
 from supervisor.core.model import Container, Incarnation
 from supervisor.core.report.status import ContainerStatus, GuestStatus
-from supervisor.edges.kernel import process
-from supervisor.errors import Permanent, Step, Transient, VtapdError
+from supervisor.errors import Step, Transient, VtapdError
 from supervisor.guest.console_hub import CloseReason, ConsoleHub
 from supervisor.guest.controller import GuestController
 from supervisor.guest.qemu_process import SocketPaths
@@ -56,10 +54,8 @@ class LiveContainer:
         self.executor = PlanExecutor(context, record, self.guest, description, incarnation, on_attached)
         self.intent = Intent(context, record, description, incarnation, self.executor, self.guest)
         self._context = context
-        self._tasks = tasks
         self._record = record
-        self._ending = False
-        """vtapd has asked Docker to stop it."""
+        self._ending = ContainerEnding(incarnation, self.intent, self.guest, tasks)
         self._recovered = not context.leftovers.may_concern(incarnation)
         if self._recovered:
             context.leftovers.note_recovered(record.id)
@@ -144,9 +140,7 @@ class LiveContainer:
         if self.intent.ignored_reason is not None and self.guest.session is None:
             self.guest.plan = None
         self._check_network()
-        self._stop_container_when_done()
-        if self.intent.stopping and self.guest.plan and self.guest.session is None:
-            self._kill_unresponsive_init()
+        self._ending.end_if_due()
 
     def due_s(self) -> float | None:
         """Return in how many seconds its guest starts again, or something that failed is tried again, if anything."""
@@ -209,31 +203,3 @@ class LiveContainer:
             return None
         record = self._record.of(self.incarnation)
         return container_error(troubles, self.intent.desired(), seen, record, serves_guest=self.intent.serves_guest)
-
-    # Ending the container itself
-
-    def _stop_container_when_done(self) -> None:
-        """Do what `vtapd.on-exit=stop` asks for, once the guest is done for good."""
-        plan, record = self.guest.plan, self.guest.record
-        if plan is None or plan.spec.on_exit != "stop" or not record.done or not record.exits:
-            return
-        if self.intent.stopping or self.intent.guest_stopped_by_operator or self._ending:
-            return
-        if record.exits[-1].reason in NOT_CRASHES or record.exits[-1].never_ran:
-            return  # a guest that never ran is not done
-        self._ending = True
-        log.info("container_stopping", because="its guest is done")
-        self._tasks.start_soon(self._stop_container)
-
-    async def _stop_container(self) -> None:
-        try:
-            await self._context.docker.stop(self.container.id)
-        except (Transient, Permanent) as error:
-            log.warning("container_not_stopped", error=str(error))
-            self._ending = False
-
-    def _kill_unresponsive_init(self) -> None:
-        """End the container as soon as its guest has stopped, if its init has no handler for the stop signal."""
-        if not self.container.paused and process.ignores_signal(self.incarnation.pid, self.container.stop_signal):
-            log.debug("init_killed", pid=self.incarnation.pid, because="it has no handler for the stop signal")
-            process.send_signal(self.incarnation, signal.SIGKILL)

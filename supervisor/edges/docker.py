@@ -1,4 +1,4 @@
-"""Docker's API: the event stream, the list, one container, its log, and `stop`. The only module that uses aiodocker.
+"""Docker's API: the event stream, the list, one container, and its log. The only module that uses aiodocker.
 
 aiodocker does not reconnect, and sets no deadline: each call here has one. Its answers are untyped, so they are
 converted by core.formats.docker_api before they go any further.
@@ -35,8 +35,6 @@ _NOT_AN_EVENT = (ValueError, TypeError, OverflowError)
 """What aiodocker raises for JSON that is no event, and for text that is no JSON."""
 _MOST_IMAGES = 256
 _LOG_LINES = 100
-_STOP_EXTRA_S = 60.0
-"""How much longer than other answers that of a stop may take: the container has its own stop timeout."""
 
 
 class Docker:
@@ -160,20 +158,11 @@ class Docker:
                     return None
                 raise
 
-    async def stop(self, container_id: ContainerId) -> None:
-        """Stop the container as `docker stop` does; do nothing if it has stopped or is gone."""
-        async with self._translated("stop", extra_s=_STOP_EXTRA_S):
-            try:
-                await self._client.containers.container(container_id).stop()
-            except DockerError as error:
-                if error.status not in (304, 404):
-                    raise
-
     @asynccontextmanager
-    async def _translated(self, what: str, extra_s: float = 0) -> AsyncIterator[None]:
+    async def _translated(self, what: str) -> AsyncIterator[None]:
         remedy = f"is Docker running? its address is {self.host}, set by [docker] host or DOCKER_HOST"
         try:
-            with anyio.fail_after(self.timeout_s + extra_s):
+            with anyio.fail_after(self.timeout_s):
                 yield
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             said = str(error) or f"no answer within {self.timeout_s:g} s"

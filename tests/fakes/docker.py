@@ -76,7 +76,7 @@ class FakeDocker:
         self.delay_s = 0.0
         """The delay before every answer."""
         self.failures: dict[str, int] = {}
-        """Route name (version, info, events, list, inspect, image, log, stop) → HTTP status to fail with."""
+        """Route name (version, info, events, list, inspect, image, log) → HTTP status to fail with."""
         self.answers: dict[str, bytes] = {}
         """Route name → a body to answer with, valid or not."""
         self.image_labels: dict[str, str] | None = {}
@@ -110,7 +110,6 @@ class FakeDocker:
             app.router.add_get(f"{prefix}/containers/{{id}}/json", self._inspect)
             app.router.add_get(f"{prefix}/containers/{{id}}/logs", self._log)
             app.router.add_get(f"{prefix}/images/{IMAGE}/json", self._image)
-            app.router.add_post(f"{prefix}/containers/{{id}}/stop", self._stop)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01, handler_cancellation=True)
         await self._runner.setup()
         await web.UnixSite(self._runner, self._socket).start()
@@ -235,19 +234,6 @@ class FakeDocker:
         labels = self.image_labels
         gone = _json({"message": f"No such image: {IMAGE}"}, 404)
         return await self._forced_answer("image") or (gone if labels is None else _json({"Config": {"Labels": labels}}))
-
-    async def _stop(self, request: web.Request) -> web.Response:
-        forced = await self._forced_answer("stop")
-        if forced is not None:
-            return forced
-        each = self.containers.get(request.match_info["id"])
-        if each is None:
-            return _unknown(request.match_info["id"])
-        if not each.running:
-            return web.Response(status=304)
-        await self.emit("kill", each.id, signal="15")
-        await self._end(each.id)
-        return web.Response(status=204)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         forced = await self._forced_answer("events")

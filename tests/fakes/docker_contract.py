@@ -147,14 +147,6 @@ class DockerContract:
     async def test_log_of_a_quiet_container_is_empty(self, docker: Docker, container: ContainerId) -> None:
         assert await docker.log(container, since_s=0) == b""
 
-    async def test_stopping_a_stopped_container_is_no_error(self, docker: Docker, container: ContainerId) -> None:
-        await docker.stop(container)
-        stopped = await docker.inspect(container)
-        assert stopped is not None
-        assert not stopped.running
-        await docker.stop(container)
-        await docker.stop(UNKNOWN)
-
     async def test_events_are_followed_with_past_ones(
         self, docker: Docker, engine: Engine, container: ContainerId
     ) -> None:

@@ -37,7 +37,6 @@ async def ask_everything(docker: Docker, container_id: ContainerId) -> list[type
         docker.engine,
         docker.list_running,
         lambda: docker.inspect(container_id),
-        lambda: docker.stop(container_id),
         lambda: docker.follow(0, print),
     ):
         try:
@@ -76,7 +75,7 @@ class TestLog:
 class TestFailingRequests:
     async def test_missing_docker_is_transient_with_a_remedy(self, tmp_path: Path) -> None:
         docker = Docker(f"unix://{tmp_path}/none.sock", 5.0)
-        assert await ask_everything(docker, ContainerId("a")) == [Transient] * 5
+        assert await ask_everything(docker, ContainerId("a")) == [Transient] * 4
         with pytest.raises(Transient, match=r"is Docker running.*none\.sock"):
             await docker.engine()
         await docker.close()
@@ -84,7 +83,7 @@ class TestFailingRequests:
     async def test_docker_that_came_back_answers_again(self, engine: FakeDocker, docker: Docker) -> None:
         await docker.engine()
         await engine.vanish()
-        assert await ask_everything(docker, ContainerId("a")) == [Transient] * 5
+        assert await ask_everything(docker, ContainerId("a")) == [Transient] * 4
         await engine.appear()
         assert (await docker.engine()).version == "20.10.24-fake"
 
@@ -102,9 +101,9 @@ class TestFailingRequests:
         self, engine: FakeDocker, docker: Docker, status: int, kind: type[VtapdError]
     ) -> None:
         await docker.engine()
-        engine.failures = dict.fromkeys(("events", "list", "inspect", "stop"), status)
+        engine.failures = dict.fromkeys(("events", "list", "inspect"), status)
         errors = await ask_everything(docker, ContainerId("a"))
-        assert errors == [kind, kind, kind, Transient], "an event stream is not tried again"
+        assert errors == [kind, kind, Transient], "an event stream is not tried again"
         with pytest.raises(kind, match=r"Docker refused \(list\): list fails"):
             await docker.list_running()
 

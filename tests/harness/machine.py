@@ -20,6 +20,8 @@ REPOSITORY = Path(__file__).parents[2]
 PREFIX = "vtapd-test-"
 IMAGE = "vtapd-test"
 LINUX_IMAGE = "vtapd-test-linux"
+INIT_IMAGE = "vtapd-test-init"
+INIT = REPOSITORY / "build" / "vtapd-init"
 BUILD_TIMEOUT_S = 300
 
 
@@ -139,6 +141,16 @@ class Machine:
         self.docker("commit", *changes, container, LINUX_IMAGE)
         self.docker("rm", container)
         return LINUX_IMAGE
+
+    @cached_property
+    def init_image(self) -> str:
+        """The image of the tests with vtapd-init as its entrypoint, as one that `vtapd build` made."""
+        run(["make", "-s", "-C", str(REPOSITORY / "supervisor" / "init")])
+        container = self.docker("create", self.image)
+        self.docker("cp", str(INIT), f"{container}:/vtapd-init")
+        self.docker("commit", "-c", 'ENTRYPOINT ["/vtapd-init"]', "-c", "CMD []", container, INIT_IMAGE)
+        self.docker("rm", container)
+        return INIT_IMAGE
 
     def put(self, content: bytes, container_id: str, path: str) -> None:
         """A file into a container, whether it runs or not."""

@@ -19,6 +19,7 @@ def check(host: SimulatedHost) -> None:
     assert own_rules(host) <= devices, "a rule without its tap"
     assert set(own_nodes(host).values()) <= devices, "a node without its tap"
     assert host.guest is not None or not host.ready, "marked ready without a guest"
+    assert host.guest is None or host.exit_status is None, "marked as done with a guest that runs"
     if host.guest is not None:
         _check_guest(host)
 

@@ -65,6 +65,8 @@ class SimulatedHost:
     guest: Guest | None = None
     ready: bool = False
     """The container has the mark that its guest is ready."""
+    exit_status: int | None = None
+    """The number in the container's mark that its guest is done."""
     minors_elsewhere: set[int] = field(default_factory=set)
     """The numbers of other containers' taps."""
     now_s: float = 1000.0
@@ -113,6 +115,7 @@ class SimulatedHost:
             self.guest is not None,
             frozenset(self.guest.nics) if self.guest else frozenset(),
             self.ready,
+            self.exit_status,
             self.now_s,
             frozenset(tap.device for tap in self.taps.values() if tap.device.minor in self.stale_elsewhere),
         )
@@ -166,6 +169,8 @@ class SimulatedHost:
                 | actions.UnplugNic()
                 | actions.MarkReady()
                 | actions.UnmarkReady()
+                | actions.MarkExit()
+                | actions.UnmarkExit()
             ):
                 self._take_guest(action)
             case actions.CreateTap() | actions.RaiseTap() | actions.DeleteTap() | actions.RevokeDevice():
@@ -223,7 +228,9 @@ class SimulatedHost:
         | actions.PlugNic
         | actions.UnplugNic
         | actions.MarkReady
-        | actions.UnmarkReady,
+        | actions.UnmarkReady
+        | actions.MarkExit
+        | actions.UnmarkExit,
     ) -> None:
         nics = self.guest.nics if self.guest else {}
         match action:
@@ -242,6 +249,12 @@ class SimulatedHost:
             case actions.MarkReady() | actions.UnmarkReady():
                 assert self.ready != isinstance(action, actions.MarkReady), "an action that changes nothing"
                 self.ready = isinstance(action, actions.MarkReady)
+            case actions.MarkExit(status):
+                assert self.exit_status != status, "an action that changes nothing"
+                self.exit_status = status
+            case actions.UnmarkExit():
+                assert self.exit_status is not None, "an action that changes nothing"
+                self.exit_status = None
 
     def _create_tap(self, interface: Interface, name: str) -> None:
         if name in {tap.name for tap in self.taps.values()}:

@@ -122,6 +122,15 @@ class TestFromStartToEnd:
         assert names(host.converge(desired))[0] is actions.UnmarkReady
         check_reached(host, desired)
 
+    def test_exit_status_of_a_guest_is_shown_only_while_it_is_done(self) -> None:
+        host = simulated(at=SERVED)
+        done = replace(TAP, exit_status=7)
+        assert names(host.converge(done))[-1] is actions.MarkExit
+        assert host.converge(replace(done, exit_status=0)) == [actions.MarkExit(0)]
+        assert names(host.converge(SERVED))[0] is actions.UnmarkExit
+        host.converge(done)
+        assert names(host.converge(NOTHING))[0] is actions.UnmarkExit
+
     def test_nothing_desired_and_nothing_there_is_no_action(self) -> None:
         assert simulated().converge(NOTHING) == []
 

@@ -27,7 +27,8 @@ SERVED = Desired(True, takeover=True, cards=MANY, guest=True)
 HOTPLUG = Desired(True, takeover=True, cards=MANY, guest=True, hotplug=True)
 OWN_ADDRESS = Desired(True, guest=True, cards=MANY)
 READY = replace(SERVED, ready=True)
-GOALS = (NOTHING, TAP, BACKOFF, SERVED, HOTPLUG, OWN_ADDRESS, READY)
+DONE = replace(TAP, exit_status=7)
+GOALS = (NOTHING, TAP, BACKOFF, SERVED, HOTPLUG, OWN_ADDRESS, READY, DONE)
 
 RICH = replace(
     ETH0,
@@ -91,6 +92,9 @@ WAYS = pytest.mark.parametrize(
         (NOTHING, READY),
         (READY, BACKOFF),
         (READY, NOTHING),
+        (READY, DONE),
+        (DONE, READY),
+        (DONE, NOTHING),
     ],
 )
 

@@ -157,6 +157,18 @@ class UnmarkReady:
     """Remove /dev/vtapd-ready."""
 
 
+@dataclass(frozen=True, slots=True)
+class MarkExit:
+    """Write /dev/vtapd-exit in the container, for its init."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnmarkExit:
+    """Remove /dev/vtapd-exit."""
+
+
 Action = (
     WriteRecord
     | DeleteRecord
@@ -177,6 +189,8 @@ Action = (
     | UnplugNic
     | StopGuest
     | MarkReady
+    | MarkExit
+    | UnmarkExit
     | UnmarkReady
 )
 

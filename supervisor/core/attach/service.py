@@ -9,12 +9,14 @@ from dataclasses import replace
 from supervisor.core.attach.actions import (
     Action,
     GiveBack,
+    MarkExit,
     MarkReady,
     Planned,
     PlugNic,
     StartGuest,
     StopGuest,
     TakeOver,
+    UnmarkExit,
     UnmarkReady,
     Uplink,
     WriteRecord,
@@ -30,6 +32,8 @@ def guest_steps(desired: Desired, seen: Seen, record: Record, resting: Resting) 
     """Yield the next steps for the guest: take over addresses and start it, or stop it and give them back."""
     if seen.ready and not (seen.guest and desired.ready):
         yield Planned(UnmarkReady())
+    if seen.exit_status is not None and desired.exit_status is None:
+        yield Planned(UnmarkExit())
     if seen.guest and not desired.guest:
         resumes_at_s = desired.resumes_at_s
         yield Planned(StopGuest() if resumes_at_s is None else StopGuest(again=True, not_before_s=resumes_at_s))
@@ -40,6 +44,8 @@ def guest_steps(desired: Desired, seen: Seen, record: Record, resting: Resting) 
         yield from _address_steps(desired, seen, record, theirs)
         if desired.guest and theirs:
             yield from _card_steps(desired, seen, record, theirs)
+        if desired.exit_status not in (None, seen.exit_status) and not seen.guest:
+            yield Planned(MarkExit(desired.exit_status))
 
 
 def _address_steps(desired: Desired, seen: Seen, record: Record, theirs: list[TapRecord]) -> Iterator[Planned]:

@@ -26,6 +26,8 @@ class Desired:
     """Cards can be added to a guest while it runs."""
     ready: bool = False
     """The running guest was found ready."""
+    exit_status: int | None = None
+    """That of a guest that is done; None as long as it runs, or may run again."""
     resumes_at_s: float | None = None
     """When a guest that is stopped now starts again, in seconds since boot; None if it does not."""
 
@@ -63,6 +65,8 @@ class Seen:
     """The slots whose taps the running guest has a network card on."""
     ready: bool = False
     """The container has /dev/vtapd-ready."""
+    exit_status: int | None = None
+    """The number in the container's /dev/vtapd-exit; None without that file."""
     at_s: float = 0.0
     """When this was observed, in seconds since boot."""
     claimed: frozenset[DeviceNumber] = frozenset()

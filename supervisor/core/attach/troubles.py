@@ -9,6 +9,7 @@ from supervisor.core.attach.actions import (
     DenyDevice,
     GiveBack,
     LinkNetns,
+    MarkExit,
     MarkReady,
     PlugNic,
     RemoveNode,
@@ -25,7 +26,7 @@ from supervisor.core.model import IfIndex, Record
 from supervisor.errors import Permanent, VtapdError
 
 _UNDO = (GiveBack, RemoveNode, DenyDevice, DeleteTap, UnlinkNetns)
-_OF_CONTAINER = (LinkNetns, UnlinkNetns, MarkReady)
+_OF_CONTAINER = (LinkNetns, UnlinkNetns, MarkReady, MarkExit)
 _NEVER_RESTS = (WriteRecord, StartGuest, StopGuest)
 _SOON = 3
 """So many failures of a step may pass within a moment, and mean nothing."""
@@ -75,7 +76,12 @@ def is_over(trouble: Trouble, desired: Desired, seen: Seen, record: Record | Non
     kind, name = trouble.attempt.kind, trouble.attempt.interface
     if name is None:
         linked = record is not None and seen.netns_link == record.incarnation.pid
-        return {LinkNetns: linked, UnlinkNetns: not linked, MarkReady: seen.ready or not desired.ready}[kind]
+        return {
+            LinkNetns: linked,
+            UnlinkNetns: not linked,
+            MarkReady: seen.ready or not desired.ready,
+            MarkExit: desired.exit_status in (None, seen.exit_status),
+        }[kind]
     each, entry = seen.of(name), record.tap_of(name) if record else None
     if record is None or entry is None or (each.interface.index if each else None) != trouble.index:
         return True

@@ -16,6 +16,7 @@ from supervisor.core.attach.actions import (
     RemoveNode,
     StopGuest,
     UnlinkNetns,
+    UnmarkExit,
     UnmarkReady,
     UnplugNic,
     WriteRecord,
@@ -32,6 +33,8 @@ def undo_steps(seen: Seen, record: Record | None) -> Iterator[Planned]:
         yield Planned(StopGuest())
     elif seen.ready:
         yield Planned(UnmarkReady())
+    elif seen.exit_status is not None:
+        yield Planned(UnmarkExit())
     elif record is not None:
         for entry in reversed(record.taps):
             yield from (Planned(action, entry.interface) for action in withdraw_actions(seen, record, entry))

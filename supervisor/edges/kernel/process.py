@@ -206,16 +206,18 @@ def kill(pid: Pid) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def send_signal(incarnation: Incarnation, number: signal.Signals) -> None:
-    """Send a signal to a container's init, if it is still the same process."""
+def send_signal(incarnation: Incarnation, number: int) -> bool:
+    """Send a signal to a container's init. Return False if it is no longer the same process."""
     try:
         pidfd = os.pidfd_open(incarnation.pid)
     except ProcessLookupError:
-        return
+        return False
     try:
-        if observe_incarnation(incarnation.pid) == incarnation:
-            signal.pidfd_send_signal(pidfd, number)
+        if observe_incarnation(incarnation.pid) != incarnation:
+            return False
+        signal.pidfd_send_signal(pidfd, number)
     except ProcessLookupError:
-        return
+        return False
     finally:
         os.close(pidfd)
+    return True

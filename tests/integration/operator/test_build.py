@@ -9,11 +9,10 @@ import pytest
 
 from tests.harness.containers import Containers
 from tests.harness.daemon import Daemon
-from tests.harness.machine import REPOSITORY, Machine
+from tests.harness.machine import INIT, REPOSITORY, Machine
 from tests.harness.waiting import CommandFailed, eventually
 from tests.images.container import GUEST
 
-INIT = REPOSITORY / "build" / "vtapd-init"
 STOP_S = 30
 TERMINATED, KILLED = 128 + 15, 128 + 9
 

@@ -1,0 +1,71 @@
+"""End a container whose guest is done for good, by ending its init.
+
+Docker is not asked to stop it: that would count as an operator's stop, after which Docker's restart policy does not
+start it again. When its init ends by itself, the policy applies as to any container, with the init's own exit status.
+"""
+
+import signal
+
+import anyio
+import anyio.abc
+import structlog
+
+from supervisor.container.intent import Intent
+from supervisor.core.guest.restart import NOT_CRASHES
+from supervisor.core.model import Incarnation
+from supervisor.edges.kernel import process
+from supervisor.guest.controller import GuestController
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class ContainerEnding:
+    """Call `end_if_due` whenever something may have changed."""
+
+    def __init__(
+        self, incarnation: Incarnation, intent: Intent, guest: GuestController, tasks: anyio.abc.TaskGroup
+    ) -> None:
+        self._incarnation = incarnation
+        self._intent = intent
+        self._guest = guest
+        self._tasks = tasks
+        self._begun = False
+        """Its init got the stop signal, and is killed later if it is still there: that ends the container surely."""
+
+    def end_if_due(self) -> None:
+        """Do what `vtapd.on-exit=stop` asks for, and end an init that a stop signal cannot end."""
+        if self._begun or self._intent.container.paused:
+            return
+        if self._guest_is_done():
+            self._begun = True
+            log.info("container_stopping", because="its guest is done", status=self._intent.exit_status)
+            self._tasks.start_soon(self._end)
+        elif self._intent.stopping and self._guest.plan and self._guest.session is None and self._ignores_stop():
+            self._kill("it has no handler for the stop signal")
+
+    def _guest_is_done(self) -> bool:
+        plan, record = self._guest.plan, self._guest.record
+        if plan is None or plan.spec.on_exit != "stop" or not record.done or not record.exits:
+            return False
+        if self._intent.stopping or self._intent.guest_stopped_by_operator:
+            return False
+        last = record.exits[-1]
+        return last.reason not in NOT_CRASHES and not last.never_ran  # a guest that never ran is not done
+
+    async def _end(self) -> None:
+        container = self._intent.container
+        if self._ignores_stop():
+            self._kill("it has no handler for the stop signal")
+            return
+        process.send_signal(self._incarnation, container.stop_signal)
+        if container.stop_timeout_s >= 0:
+            await anyio.sleep(container.stop_timeout_s)
+            self._kill(f"it did not end within {container.stop_timeout_s:g} s after its stop signal")
+
+    def _ignores_stop(self) -> bool:
+        return process.ignores_signal(self._incarnation.pid, self._intent.container.stop_signal)
+
+    def _kill(self, because: str) -> None:
+        """Kill the init, if it is still there."""
+        if process.send_signal(self._incarnation, signal.SIGKILL):
+            log.debug("init_killed", pid=self._incarnation.pid, because=because)
