@@ -22,7 +22,6 @@ SENTENCES = {
     "container_attached": "All interfaces of the container have their tap.",
     "container_detached": "An operator detached the container.",
     "container_ended": "The container ended, and everything was undone.",
-    "container_not_stopped": "The guest is done, but Docker did not stop the container.",
     "container_rejected": "The container's labels or files are wrong. The container is left as it was.",
     "container_stopping": "The guest is done, so its container is stopped.",
     "contested_device_not_denied": "A container still may open a device that another container uses now.",

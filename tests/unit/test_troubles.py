@@ -43,6 +43,7 @@ def over(trouble: Trouble, desired: Desired, host: SimulatedHost) -> bool:
         (Attempt(actions.GiveBack, "eth0"), True),
         (Attempt(actions.LinkNetns), True),
         (Attempt(actions.MarkReady), True),
+        (Attempt(actions.MarkExit), True),
         (Attempt(actions.WriteRecord), False),
         (Attempt(actions.WriteRecord, "eth0"), False),
         (Attempt(actions.StartGuest), False),
@@ -107,6 +108,9 @@ class TestIsOver:
         ready = replace(SERVED, ready=True)
         assert not over(trouble_of(actions.MarkReady, None), ready, linked)
         assert over(trouble_of(actions.MarkReady, None), SERVED, linked)
+        done = replace(SERVED, exit_status=7)
+        assert not over(trouble_of(actions.MarkExit, None), done, linked)
+        assert over(trouble_of(actions.MarkExit, None), SERVED, linked)
 
 
 class TestContainerError:

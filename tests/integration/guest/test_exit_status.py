@@ -135,6 +135,13 @@ def test_exit_mark_of_a_kept_container(vtapd: Daemon, containers: Containers) ->
     assert vtapd.command("detach", guest.name).returncode == 0
 
 
+def test_taken_name_of_the_exit_mark_does_not_keep_the_container(vtapd: Daemon, containers: Containers) -> None:
+    guest = containers.run(labels=KERNEL | ONCE, command=("sh", "-c", "mkdir /dev/vtapd-exit; exec sleep 999"))
+    guest.await_page()
+    guest.trigger("/exit?code=9")
+    assert await_status(guest) == KILLED
+
+
 def test_shell_can_exit_with_the_guests_status(vtapd: Daemon, containers: Containers) -> None:
     script = "trap 'exit $(cat /dev/vtapd-exit)' TERM; while :; do sleep 0.1; done"
     guest = containers.run(labels=KERNEL | ONCE, command=("sh", "-c", script))
