@@ -23,7 +23,8 @@ def own_folder(folder: Path) -> Iterator[None]:
             remedy = "stop it, or choose another [attach] run_dir"
             raise ConfigError(f"another vtapd ({error.by}) runs on {folder}", remedy=remedy) from error
         except OSError as error:
-            raise ConfigError(f"cannot use {folder}: {error.strerror}", remedy="correct [attach] run_dir") from error
+            remedy = "correct [attach] run_dir" if os.geteuid() == 0 else "be root"
+            raise ConfigError(f"cannot use {folder}: {error.strerror}", remedy=remedy) from error
         yield
 
 

@@ -9,6 +9,7 @@ import anyio
 import structlog
 
 from supervisor import linux
+from supervisor.container_log.files import open_log
 from supervisor.core.attach.actions import StartGuest
 from supervisor.core.guest import qemu_argv
 from supervisor.core.guest.addressing import network_of, notes_on_others, whereabouts_of
@@ -21,7 +22,7 @@ from supervisor.edges import threads, unix_sockets
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import cgroups, netns, process, vhost
 from supervisor.edges.kernel.process import Process
-from supervisor.edges.qemu import container_log, serial
+from supervisor.edges.qemu import serial
 from supervisor.edges.qemu.boot_folder import BootFolder
 from supervisor.edges.qemu.reaper_socket import SpawnOrder
 from supervisor.errors import ContainerGone, Step, Transient
@@ -95,7 +96,7 @@ async def _prepare(context: GuestContext, start: Launch, accel: str, opened: Exi
     boot = plan.kind.boot(plan.boot_request(network, disks))
     limit = context.config.limits.kernel
     boot_disk, modules = await gather_boot_files(opened, folder, root, plan.spec, plan.kind, boot, limit)
-    log = container_log.open_log(start.container.pid)
+    log = open_log(start.container.pid)
     if log is not None:
         own(opened, log)
     events, qemu_events = map(opened.enter_context, socket.socketpair())

@@ -28,6 +28,7 @@ from supervisor.reaper.messages import (
     STEP_NAMESPACE,
 )
 from supervisor.reaper.qemu_child import STDERR_BYTES, QemuChild
+from supervisor.reaper.unread_logs import UnreadLogs
 
 LISTENER = 3
 _MOST_NUMBERS = 1 << 20
@@ -59,6 +60,7 @@ class Reaper:
         self._waiting: dict[int, list[socket.socket]] = {}
         """Who wants the report of a child, by its pid."""
         self._reports: dict[tuple[int, int], bytes] = {}
+        self._logs = UnreadLogs()
         self._home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._signals, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -69,12 +71,18 @@ class Reaper:
     def run(self) -> None:
         """Return when there is neither a child nor a daemon."""
         patience_s = _LINGER_S
-        while ready := self._poll.poll(None if self._children or self._connections else patience_s):
+        while (ready := self._poll.poll(self._pause_s(patience_s))) or self._children or self._connections:
             patience_s = 0.0
             for descriptor, _ in ready:
                 callback = self._callbacks.get(descriptor)
                 if callback is not None:
                     callback()
+
+    def _pause_s(self, patience_s: float) -> float | None:
+        """Return how long to wait for an event. Without a daemon, look at the guests' logs in between."""
+        if self._connections:
+            return None
+        return self._logs.look(self._children) if self._children else patience_s
 
     def _follow(self, descriptor: int, callback: Callable[[], None]) -> None:
         self._callbacks[descriptor] = callback
@@ -89,6 +97,7 @@ class Reaper:
             connection, _ = self._listener.accept()
             connection.setblocking(False)
             self._connections[connection.fileno()] = connection
+            self._logs.close()
             self._follow(connection.fileno(), lambda: self._receive(connection))
 
     def _hang_up(self, connection: socket.socket) -> None:
@@ -217,6 +226,7 @@ class Reaper:
 
     def _report(self, pid: int, code: int | None, number: int | None) -> None:
         child = self._children.pop(pid, None)
+        self._logs.forget(pid)
         if child is None:
             return
         for executed, starting in tuple(self._starting.items()):

@@ -13,9 +13,8 @@ import struct
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
-from supervisor.core.model import Pid
+from supervisor.linux import read_record
 
 _TERMINAL_BYTES, _PIPE_BYTES = 16384, 65536
 _PTS_MAJORS = range(136, 144)  # Documentation/admin-guide/devices.txt: Unix98 PTY slaves
@@ -24,7 +23,7 @@ _FLAGS = os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
 """O_NONBLOCK: opening a FIFO without a reader fails with ENXIO instead of waiting."""
 
 
-def open_log(pid: Pid) -> int | None:
+def open_log(pid: int) -> int | None:
     """Open the container's standard output for writing. Return None if no log driver reads it. The caller owns it."""
     pinned = _pin(pid, _STANDARD_OUTPUT)
     if pinned is None:
@@ -39,19 +38,21 @@ def open_log(pid: Pid) -> int | None:
         os.close(pinned)
 
 
-def find_log(qemu: Pid) -> "ContainerLog | None":
+def find_log(qemu: int) -> "ContainerLog | None":
     """Return the log that this QEMU writes to; None if it has none. The caller closes it."""
     try:
-        numbers = sorted(int(each.name) for each in Path(f"/proc/{qemu}/fd").iterdir())
+        numbers = sorted(map(int, os.listdir(f"/proc/{qemu}/fd")))  # noqa: PTH208  # the reaper loads no pathlib
     except OSError:
         return None
     for number in numbers:
-        if _is_written_only(qemu, number) and (pinned := _pin(qemu, number)) is not None:
-            return ContainerLog(pinned)
+        if (pinned := _pin(qemu, number)) is not None:
+            if _is_written_only(qemu, number):
+                return ContainerLog(pinned)
+            os.close(pinned)
     return None
 
 
-def _pin(pid: Pid, number: int) -> int | None:
+def _pin(pid: int, number: int) -> int | None:
     """Return a descriptor that only names the file (man 2 open: O_PATH); None if it is no pipe and no terminal.
 
     The process decides what its descriptor is, and opening some devices has side effects.
@@ -71,10 +72,10 @@ def _is_terminal(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and os.major(status.st_rdev) in _PTS_MAJORS
 
 
-def _is_written_only(pid: Pid, number: int) -> bool:
+def _is_written_only(pid: int, number: int) -> bool:
     with suppress(OSError, ValueError):
-        for line in Path(f"/proc/{pid}/fdinfo/{number}").read_text("ascii").splitlines():
-            if line.startswith("flags:"):
+        for line in read_record(f"/proc/{pid}/fdinfo/{number}").splitlines():
+            if line.startswith(b"flags:"):
                 return int(line.split()[1], 8) & os.O_ACCMODE == os.O_WRONLY
     return False
 

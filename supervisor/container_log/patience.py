@@ -1,4 +1,4 @@
-"""Decide when a guest stops waiting for its log, and count what is then dropped.
+"""Decide when a guest stops waiting for its log.
 
 The log gets a bounded time in all. It is full again as soon as a reader that is too slow has taken a little, so each
 wait for itself may be short and the guest would still be slowed down to the pace of its log.
@@ -61,39 +61,3 @@ class LogPatience:
         dropped, self._dropped_bytes = self._dropped_bytes, 0
         self._dropped_at_s, self._waited_s = None, 0.0
         return dropped
-
-
-class GapLine:
-    """The line in a log that says how much is missing at its place.
-
-    It is written first into the room that a drop has made. If the log is still not read, the next drop takes it out
-    again, and the next line counts what both have dropped.
-    """
-
-    def __init__(self) -> None:
-        self.due: bytes | None = None
-        """The line that is to be written; None if it was written. The writer sets it to None."""
-        self._line = b""
-        self._missing = 0
-
-    def count_taken(self, taken: bytes) -> int:
-        """Return how much of the output was in what a drop took out. The line for it is due then."""
-        count = len(taken)
-        if self.due is None:
-            if self._line and self._line in taken:
-                count -= len(self._line)
-            else:
-                self._missing = 0
-        return self._add(count)
-
-    def count_discarded(self, printed: int, capacity: int) -> int:
-        """The same if what a drop took out cannot be seen. `printed` since the last drop; `capacity` fits at most."""
-        if self.due is None and printed > capacity:
-            self._missing = 0
-        return self._add(min(printed or capacity, capacity))
-
-    def _add(self, count: int) -> int:
-        self._missing += count
-        text = f"[vtapd: {self._missing} bytes of output are missing here, because this log was not read]"
-        self.due = self._line = f"\n{text}\n".encode()
-        return count
