@@ -27,6 +27,7 @@ def ps(socket_path: str, as_json: bool) -> None:
       attaching, attached (asks for no guest), detached (by an operator, or left alone),
       rejected (its labels or files are wrong)
       booting, running, ready, backoff (crashed; is restarted later), exited, failed
+      paused (docker pause)
 
     \b
     Exit codes:

@@ -56,6 +56,7 @@ class LiveContainer:
         self._context = context
         self._record = record
         self._ending = ContainerEnding(incarnation, self.intent, self.guest, tasks)
+        self._was_paused = False
         self._recovered = not context.leftovers.may_concern(incarnation)
         if self._recovered:
             context.leftovers.note_recovered(record.id)
@@ -133,6 +134,7 @@ class LiveContainer:
         self.intent.wanted = wanted
         if not self._recovered:
             await self._recover()
+        self._note_pause()
         self.guest.settle()
         if wanted and self.intent.is_due:
             await self.intent.decide()
@@ -141,6 +143,14 @@ class LiveContainer:
             self.guest.plan = None
         self._check_network()
         self._ending.end_if_due()
+
+    def _note_pause(self) -> None:
+        paused, was_paused = self.container.paused, self._was_paused
+        self._was_paused = paused
+        if paused and not was_paused:
+            log.info("container_paused")
+        elif was_paused and not paused:
+            log.info("container_continued")
 
     def due_s(self) -> float | None:
         """Return in how many seconds its guest starts again, or something that failed is tried again, if anything."""

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from supervisor.core.formats.net_dev import Traffic
 from supervisor.version import program_version
 
-GUEST_STATES = ("booting", "running", "ready", "backoff", "exited", "failed")
+GUEST_STATES = ("booting", "running", "ready", "paused", "backoff", "exited", "failed")
 _FAST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _BOOT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 

@@ -82,10 +82,10 @@ def _states(expected: ExpectedContainer) -> tuple[str, ...]:
     if expected.detached:
         return ("detached",)
     if not expected.guest:
-        return ("attached",)
+        return ("paused",) if expected.paused else ("attached",)
     if expected.done:
         return ("exited", "failed")
-    return (*SERVES, "backoff", "booting") if expected.paused else SERVES
+    return ("paused",) if expected.paused else SERVES
 
 
 def _of_guest(testbed: Testbed, expected: ExpectedContainer, shown: DockerState, pids: list[int]) -> Iterator[str]:

@@ -48,6 +48,11 @@ def recorded(status: ContainerStatus, guest: GuestRecord, *, held: bool = False)
         (replace(ATTACHED, guest=STARTED), "booting"),
         (replace(ATTACHED, guest=BOOTED), "running"),
         (replace(ATTACHED, guest=READY), "ready"),
+        (replace(ATTACHED, guest=READY, paused=True), "paused"),
+        (replace(ATTACHED, paused=True), "paused"),
+        (recorded(replace(SERVES, paused=True), GuestRecord(exits=(CRASH,))), "paused"),
+        (recorded(replace(SERVES, paused=True), GuestRecord(done="exited", exits=(CRASH,))), "exited"),
+        (replace(RUNS, paused=True, ignored_reason="it uses the host's network"), "detached"),
         (recorded(replace(ATTACHED, guest=BOOTED), GuestRecord(), held=True), "running"),
     ],
 )

@@ -91,8 +91,17 @@ class ContainerStatus:
         return reason_of(self)
 
 
+_PAUSABLE = ("attached", "booting", "running", "ready", "backoff")
+_PAUSED = "paused"
+
+
 def state_of(status: ContainerStatus) -> str:
     """Return the one of the documented states that the container is in."""
+    state = _state_unless_paused(status)
+    return _PAUSED if status.paused and state in _PAUSABLE else state
+
+
+def _state_unless_paused(status: ContainerStatus) -> str:
     if isinstance(status.error, Permanent):
         return "rejected" if isinstance(status.error, Rejected) else "failed"
     if status.incarnation is None:
@@ -135,4 +144,6 @@ def reason_of(status: ContainerStatus) -> str | None:
     if record.done == "failed" and record.exits and guest is not None:
         last = record.exits[-1]
         return f"its guest ended ({last.reason}), and vtapd.restart={guest.spec.restart} allows no further start"
+    if state_of(status) == _PAUSED:
+        return "Docker paused the container; continue it: docker unpause"
     return status.ignored_reason or next((str(trouble.error) for trouble in status.troubles), None)

@@ -67,11 +67,16 @@ def test_pause_freezes_the_guest_and_unpause_continues_it(vtapd: Daemon, contain
     try:
         assert not answers(guest)
         containers.run().await_attached()  # a frozen guest does not delay other containers
-        assert guest.name in {row.name for row in vtapd.ps()}
+        assert "docker unpause" in str(vtapd.await_state(guest.name, "paused").reason)
+        assert vtapd.metrics().states().get("paused") == 1
         assert guest.qemu() == qemu
+        vtapd.kill()
+        vtapd.start()
+        vtapd.await_state(guest.name, "paused")
     finally:
         guest.machine.docker("unpause", guest.id)
     eventually(lambda: answers(guest), "the guest continues")
+    vtapd.await_state(guest.name, "running")
     assert guest.qemu() == qemu
     assert vtapd.metrics().exits(guest.name) == 0
 
