@@ -12,6 +12,7 @@ import structlog
 from supervisor.core.formats.journald import format_entry, format_line
 from supervisor.edges.systemd.journal import Journal, stderr_is_journal
 from supervisor.observability.event_stream import BROADCAST, FOLLOWED
+from supervisor.observability.log_stream import StreamLogger
 from supervisor.text import escape_controls
 
 
@@ -80,9 +81,8 @@ def _stream(form: str) -> _Output:
         structlog.dev.ConsoleRenderer(colors=colours) if console else structlog.processors.JSONRenderer(sort_keys=False)
     )
     shown = [_escape] if console else []  # JSON escapes by itself
-    return [structlog.processors.TimeStamper(fmt="iso", utc=True), *shown, renderer], structlog.PrintLoggerFactory(
-        sys.stderr
-    )
+    logger = StreamLogger(sys.stderr)  # one for all, as it counts what is lost
+    return [structlog.processors.TimeStamper(fmt="iso", utc=True), *shown, renderer], lambda *_: logger
 
 
 def _escape(_: object, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:

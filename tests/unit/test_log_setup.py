@@ -1,6 +1,7 @@
 """Log lines with text from outside, on a terminal and as JSON."""
 
 import json
+import os
 from collections.abc import Iterator
 from typing import Literal
 
@@ -63,6 +64,34 @@ def test_log_level_can_change(capsys: pytest.CaptureFixture[str]) -> None:
 def test_traceback_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
     printed = line(capsys, "console", exception="Traceback\n  line 1\x1b[2J")
     assert printed.endswith("\nTraceback\n  line 1\\x1b[2J\n")
+
+
+@pytest.fixture
+def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Return the end to read of a pipe that is standard error."""
+    reader, writer = os.pipe()
+    with open(reader, "rb") as owned, open(writer, "w", encoding="utf-8") as stderr:
+        monkeypatch.setattr("sys.stderr", stderr)
+        configure_logs("info", "json")
+        yield owned.fileno()
+
+
+def test_unread_standard_error_never_stops_the_program(pipe: int) -> None:
+    log = structlog.get_logger()
+    for number in range(1000):
+        log.info("event", number=number, text="x" * 5000)
+    os.read(pipe, 1 << 20)
+    log.info("last")
+    lost, last = map(json.loads, os.read(pipe, 1 << 20).splitlines()[-2:])
+    assert (lost["event"], last["event"]) == ("log_lines_lost", "last")
+    assert 980 < lost["count"] < 1000
+
+
+def test_closed_standard_error_never_stops_the_program(pipe: int) -> None:
+    replacement = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(replacement, pipe)  # the pipe has no reader any more
+    os.close(replacement)
+    structlog.get_logger().info("event")
 
 
 @pytest.mark.parametrize(("level", "printed"), [("debug", 3), ("info", 2), ("error", 1)])
