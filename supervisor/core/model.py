@@ -211,8 +211,6 @@ class Container:
     pids_limit: int = 0
     """`--pids-limit`; 0 or less if there is none. The cgroup has the limit that counts."""
     stop_signal: int = 15
-    mac: str = ""
-    """`--mac-address`, in the network that it was started in; empty if Docker chose the MAC."""
     stop_timeout_s: float = 10.0
     """`--stop-timeout`: how long after this signal Docker kills it; negative if it does not."""
     privileged: bool = False

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import msgspec
 
-from supervisor.core.formats.docker_network import EndpointShape, parse_endpoint, parse_mac
+from supervisor.core.formats.docker_network import EndpointShape, parse_endpoint
 from supervisor.core.model import Container, ContainerId, Pid
 
 INIT_NAME = "vtapd-init"
@@ -56,7 +56,6 @@ class _Config(msgspec.Struct, rename="pascal"):
     stop_timeout: int | None = None
     entrypoint: list[str] | None = None
     cmd: list[str] | None = None
-    mac_address: str = ""
     env: list[str] | None = None
 
 
@@ -137,7 +136,6 @@ def _container(data: _Inspect) -> Container:
         memory_limit_bytes=data.host_config.memory,
         pids_limit=data.host_config.pids_limit or 0,
         stop_signal=_signal_number(data.config.stop_signal),
-        mac=parse_mac(data.config.mac_address),
         stop_timeout_s=_STOP_TIMEOUT_S if data.config.stop_timeout is None else float(data.config.stop_timeout),
         privileged=data.host_config.privileged,
         device_rules=tuple(data.host_config.device_cgroup_rules or ()),

@@ -1,7 +1,7 @@
 """Docker's JSON about a container's networks, converted into endpoints. (Docker Engine API v1.41 to v1.48)
 
-Docker 20.10 and later name an interface's MAC in the same member, however it was chosen. `--mac-address` is in the
-container's `Config.MacAddress`; since version 25 Docker copies it there from the network of the container's mode.
+The MAC that an interface has is in the same member in all versions of Docker, whether it was chosen by Docker or by
+`--mac-address`: only where the latter is repeated differs.
 """
 
 import ipaddress
