@@ -17,6 +17,7 @@ from enum import StrEnum
 class Step(StrEnum):
     """What failed. These are label values of the metric `vtapd_attach_failures_total`, so they must not change."""
 
+    ATTACH = "attach"
     CGROUP = "cgroup"
     CONSOLE = "console"
     DETACH = "detach"

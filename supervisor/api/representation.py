@@ -3,7 +3,8 @@
 from supervisor.core.attach.state import Seen, SeenInterface
 from supervisor.core.guest.pending import Pending
 from supervisor.core.guest.qemu_argv import accelerator_of
-from supervisor.core.model import Exit, Record, TapRecord, short_id
+from supervisor.core.model import Exit, TapRecord, short_id
+from supervisor.core.report.interfaces import state_of_interface
 from supervisor.core.report.schema import (
     Details,
     ExitShape,
@@ -63,15 +64,18 @@ def _address(status: ContainerStatus) -> str | None:
 
 def _interfaces(status: ContainerStatus) -> list[InterfaceShape]:
     seen = status.seen
-    return [_interface(status.record, seen, each) for each in seen.interfaces] if seen is not None else []
+    return [_interface(status, seen, each) for each in seen.interfaces] if seen is not None else []
 
 
-def _interface(record: Record | None, seen: Seen, each: SeenInterface) -> InterfaceShape:
-    entry = record.tap_of(each.interface.name) if record else None
+def _interface(status: ContainerStatus, seen: Seen, each: SeenInterface) -> InterfaceShape:
+    entry = status.record.tap_of(each.interface.name) if status.record else None
+    state, reason = state_of_interface(status, seen, each)
     # While a guest has it, the interface as it was is what people know the container by.
     interface = entry.original if entry and entry.original else each.interface
     return {
         "name": interface.name,
+        "state": state,
+        "reason": reason,
         "mac": interface.mac,
         "mtu": interface.mtu,
         "addresses": [str(address) for address in interface.addresses],

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from supervisor.container.container_nodes import ContainerNodes
 from supervisor.container.device_access import DeviceRules, open_rules
+from supervisor.container.takeover import give_back, random_mac, take_over
 from supervisor.core.attach.actions import (
     AllowDevice,
     CreateTap,
@@ -164,8 +165,8 @@ class Attachment:
         """Delete what a daemon that was killed may have left without a record."""
         self._links.delete_sibling()
 
-    async def apply(self, step: KernelStep, link_name: str, seen: Seen) -> Seen:
-        """Take one step, and return what is there now. Nothing but GiveBack lets other tasks run meanwhile."""
+    def apply(self, step: KernelStep, link_name: str, seen: Seen) -> Seen:
+        """Take one step, and return what is there now. No other task runs meanwhile."""
         match step:
             case LinkNetns():
                 netns_symlinks.create_symlink(link_name, self.incarnation.pid, self._owner)
@@ -196,10 +197,10 @@ class Attachment:
                 return replace(seen, nodes=_other_nodes(seen, slot))
             case MarkReady() | UnmarkReady() | MarkExit() | UnmarkExit():
                 return self._set_mark(step, seen)
-            case TakeOver(original, its_tap):
-                return self._take_over(original, its_tap, seen)
+            case TakeOver():
+                return _with_both(seen, *take_over(self._links, step, seen))
             case GiveBack():
-                return await self._give_back(step, seen)
+                return _with_both(seen, *give_back(self._links, step, seen))
 
     def _set_mark(self, step: MarkReady | UnmarkReady | MarkExit | UnmarkExit, seen: Seen) -> Seen:
         match step:
@@ -217,42 +218,20 @@ class Attachment:
                 return replace(seen, exit_status=None)
 
     def _create(self, name: str, parent: Interface) -> Tap:
-        mac = _random_mac()
+        mac = random_mac()
         self._links.create_macvtap(name, parent, mac)
         index = tap.observe_index(self.sysfs, name)
         return Tap(name, index, mac, parent.mtu, False, tap.observe_device(self.sysfs, index))
-
-    def _take_over(self, original: Interface, its_tap: Tap, seen: Seen) -> Seen:
-        """Addresses first, then the MACs: the kernel refuses a macvtap the MAC of its parent (EADDRINUSE)."""
-        index = _index(seen, original)
-        for address in original.addresses:
-            self._links.remove_address(index, address)
-        mac = _random_mac()
-        self._links.set_mac(index, mac)
-        if its_tap.mac != original.mac:
-            self._links.set_mac(its_tap.index, original.mac)
-        stripped = replace(original, index=index, mac=mac, addresses=(), routes=())
-        return _with_tap(_with_interface(seen, stripped), stripped.name, replace(its_tap, mac=original.mac))
-
-    async def _give_back(self, step: GiveBack, seen: Seen) -> Seen:
-        """Addresses and routes get what is left of their lifetimes. If nothing is left, they are not restored."""
-        original, its_tap = step.original, step.tap
-        index = _index(seen, original)
-        if its_tap is not None and its_tap.mac == original.mac:
-            its_tap = replace(its_tap, mac=_random_mac())
-            self._links.set_mac(its_tap.index, its_tap.mac)
-        self._links.set_mac(index, original.mac)
-        self._links.restore(index, original, step.later, boottime_s())
-        return _with_tap(_with_interface(seen, replace(original, index=index)), original.name, its_tap)
 
     def _tap(self, link: Link) -> Tap:
         device = tap.observe_device(self.sysfs, link.index)
         return Tap(link.name, link.index, link.mac, link.mtu, link.up, device)
 
 
-def _with_interface(seen: Seen, changed: Interface) -> Seen:
-    each = tuple(replace(s, interface=changed) if s.interface.name == changed.name else s for s in seen.interfaces)
-    return replace(seen, interfaces=each)
+def _with_both(seen: Seen, interface: Interface, its_tap: Tap | None) -> Seen:
+    name = interface.name
+    each = tuple(replace(s, interface=interface) if s.interface.name == name else s for s in seen.interfaces)
+    return _with_tap(replace(seen, interfaces=each), name, its_tap)
 
 
 def _with_tap(seen: Seen, interface: str, changed: Tap | None, *, fresh: bool = False) -> Seen:
@@ -262,16 +241,3 @@ def _with_tap(seen: Seen, interface: str, changed: Tap | None, *, fresh: bool = 
 
 def _other_nodes(seen: Seen, slot: int) -> tuple[tuple[int, DeviceNumber], ...]:
     return tuple(node for node in seen.nodes if node[0] != slot)
-
-
-def _index(seen: Seen, original: Interface) -> IfIndex:
-    """Return the interface's index now. It changes if the interface is disconnected and connected again."""
-    now = seen.of(original.name)
-    return now.interface.index if now else original.index
-
-
-def _random_mac() -> str:
-    """Return a locally administered unicast address (IEEE 802, bits 1 and 0 of the first octet)."""
-    octets = bytearray(os.urandom(6))
-    octets[0] = octets[0] & 0xFC | 0x02
-    return octets.hex(":")

@@ -204,7 +204,7 @@ class PlanExecutor:
                 return self._with_guest(seen)
             case CreateTap():
                 await self._context.leftovers.wait_recovered()
-                return self._with_claims(await self._apply_to_kernel(action, seen))
+                return self._with_claims(self._apply_to_kernel(action, seen))
             case RevokeDevice(device):
                 await revoke_device(self._context, device, self._id, self._description.name)
                 # Until now another container could open the tap, and may have done so.
@@ -213,10 +213,10 @@ class PlanExecutor:
             case AllowDevice() | DenyDevice():
                 return await self._change_rule(action, seen)
             case _:
-                return await self._apply_to_kernel(action, seen)
+                return self._apply_to_kernel(action, seen)
 
-    async def _apply_to_kernel(self, step: KernelStep, seen: Seen) -> Seen:
-        seen = await self.attachment().apply(step, self._link, seen)
+    def _apply_to_kernel(self, step: KernelStep, seen: Seen) -> Seen:
+        seen = self.attachment().apply(step, self._link, seen)
         log.debug("step_done", step=type(step).__name__)
         return seen
 
@@ -255,7 +255,7 @@ class PlanExecutor:
         if self._is_outdated():
             await systemd.change_rule(attachment.cgroup, action.device, allowed=False)
             return seen
-        seen = await attachment.apply(action, self._link, seen)
+        seen = attachment.apply(action, self._link, seen)
         self._log_rule(action, attachment)
         return seen
 

@@ -83,11 +83,11 @@ OPERATIONS: dict[str, Callable[[Worker], Awaitable[None]]] = {
 
 async def _wait_converged(worker: Worker, *, detached: bool) -> None:
     converged = await worker.wait_converged(CONVERGE_S)
-    status = worker.status()
+    status, step = worker.status(), Step.DETACH if detached else Step.ATTACH
     if status.error is not None:
-        raise Transient(str(status.error), step=Step.DETACH)
+        raise Transient(str(status.error), step=step)
     if not converged or status.attached == detached:
-        raise Transient(f"container {worker.name} is not {'detached' if detached else 'attached'}", step=Step.DETACH)
+        raise Transient(f"container {worker.name} is not {step}ed", step=step)
 
 
 def _guest_of(status: ContainerStatus, verb: str) -> GuestStatus:

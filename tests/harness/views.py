@@ -65,6 +65,8 @@ class InterfaceView(msgspec.Struct, frozen=True):
     gateway: str | None
     in_guest: bool
     tap: TapView | None
+    state: str = ""
+    reason: str | None = None
 
 
 class InspectView(msgspec.Struct, frozen=True):

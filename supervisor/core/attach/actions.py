@@ -120,7 +120,7 @@ class StartGuest:
 
     uplinks: tuple[Uplink, ...]
     others: tuple[Interface, ...] = ()
-    """The interfaces that the guest has no card on; the container keeps them."""
+    """The interfaces that the guest is given no card on though nothing failed on them; the container keeps them."""
 
 
 @dataclass(frozen=True, slots=True)

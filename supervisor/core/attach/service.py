@@ -3,7 +3,7 @@
 An interface on which a step failed has no part in this until the step is tried again: the guest gets the other ones.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from supervisor.core.attach.actions import (
@@ -43,7 +43,8 @@ def guest_steps(desired: Desired, seen: Seen, record: Record, resting: Resting) 
         theirs = with_cards(desired, seen, record, resting)
         yield from _address_steps(desired, seen, record, theirs)
         if desired.guest and theirs:
-            yield from _card_steps(desired, seen, record, theirs)
+            others = [entry for entry in record.taps if entry not in theirs and entry.interface not in _failed(resting)]
+            yield from _card_steps(desired, seen, theirs, others)
         if desired.exit_status not in (None, seen.exit_status) and not seen.guest:
             yield Planned(MarkExit(desired.exit_status))
 
@@ -55,11 +56,13 @@ def _address_steps(desired: Desired, seen: Seen, record: Record, theirs: list[Ta
             yield Planned(action, entry.interface)
 
 
-def _card_steps(desired: Desired, seen: Seen, record: Record, theirs: list[TapRecord]) -> Iterator[Planned]:
+def _card_steps(
+    desired: Desired, seen: Seen, theirs: Collection[TapRecord], others: Collection[TapRecord]
+) -> Iterator[Planned]:
     uplinks = tuple(_uplink(seen, entry) for entry in sorted(theirs, key=lambda t: t.slot))
     if not seen.guest:
-        others = [seen.of(entry.interface) for entry in record.taps if entry not in theirs]
-        yield Planned(StartGuest(uplinks, tuple(each.interface for each in others if each)))
+        kept = (seen.of(entry.interface) for entry in others)
+        yield Planned(StartGuest(uplinks, tuple(each.interface for each in kept if each)))
     else:
         yield from (Planned(PlugNic(each), each.original.name) for each in uplinks if each.slot not in seen.nics)
         if desired.ready and not seen.ready:
@@ -68,14 +71,19 @@ def _card_steps(desired: Desired, seen: Seen, record: Record, theirs: list[TapRe
 
 def with_cards(desired: Desired, seen: Seen, record: Record, resting: Resting = frozenset()) -> list[TapRecord]:
     """Return the entries that the guest has cards on. A running guest keeps its cards; with `hotplug` it gets more."""
-    unable = {attempt.interface for attempt in resting if attempt.kind is not GiveBack}
+    failed = _failed(resting)
     able = [
         entry
         for entry in record.taps
-        if entry.slot in seen.nics or (entry.interface not in unable and _can_have_card(desired, seen, entry))
+        if entry.slot in seen.nics or (entry.interface not in failed and _can_have_card(desired, seen, entry))
     ]
     candidates = sorted(able, key=lambda t: (t.slot not in seen.nics, t.slot))
     return candidates[: desired.cards if not seen.guest or desired.hotplug else len(seen.nics)]
+
+
+def _failed(resting: Resting) -> frozenset[str | None]:
+    """Return the interfaces that a guest cannot be started on, because they are not wholly attached or taken over."""
+    return frozenset(attempt.interface for attempt in resting if attempt.kind is not GiveBack)
 
 
 def _can_have_card(desired: Desired, seen: Seen, entry: TapRecord) -> bool:

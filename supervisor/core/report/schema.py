@@ -67,6 +67,12 @@ class InterfaceShape(TypedDict):
 
     name: str
     """Its name in the container."""
+    state: str
+    """`attached`: it has its tap, rule and node. `attaching`: not yet, or a step failed and is tried again. `failed`:
+    an operator must act. `detaching`: a part of what was done to it could not be undone yet. `detached`: nothing is
+    done to it."""
+    reason: str | None
+    """What failed on it, or why the guest that runs has no network card on it."""
     mac: str
     """Its MAC address."""
     mtu: int

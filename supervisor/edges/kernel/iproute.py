@@ -57,11 +57,20 @@ def _dump(netlink: NetlinkSocket, kind: Kind, versions: Iterable[int]) -> list[b
 
 
 def restore_addresses(netlink: NetlinkSocket, index: IfIndex, original: Interface, now_s: float) -> None:
-    """Add the addresses that the link lacks, with what is left of their lifetimes. `now_s`: seconds since boot."""
+    """Add the addresses that the link lacks, with what is left of their lifetimes. `now_s`: seconds since boot.
+
+    Every address is tried before a failure is raised.
+    """
+    failures: dict[Address, OSError] = {}
     for address in oldest_first(original.addresses):
         if lifetime := lifetime_left(address, now_s):
-            with translated(Step.TAKEOVER, f"add {address} to {original.name}"):
+            try:
                 netlink.request(*add_address(index, address, lifetime), forgiven=errno.EEXIST)
+            except OSError as error:
+                failures[address] = error
+    for address, failure in failures.items():
+        with translated(Step.TAKEOVER, f"add {address} to {original.name}"):
+            raise failure
 
 
 def restore_neighbours(netlink: NetlinkSocket, index: IfIndex, original: Interface) -> None:

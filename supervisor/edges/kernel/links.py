@@ -152,13 +152,16 @@ class Links:
         with translated(Step.VETH, f"create {name}"):
             self._netlink.request(rtnetlink_requests.create_veth(name, peer))
 
-    def restore(self, index: IfIndex, original: Interface, later: Collection[Route], now_s: float) -> None:
-        """Give the link what it had. `later`: the routes that also need another interface, which is still taken over.
-
-        What is there already stays. Lifetimes are counted from `now_s`, in seconds since boot.
-        """
+    def restore_addresses(self, index: IfIndex, original: Interface, now_s: float) -> None:
+        """Add the addresses that the link lacks. Lifetimes are counted from `now_s`, in seconds since boot."""
         iproute.restore_addresses(self._netlink, index, original, now_s)
+
+    def restore_routes(self, index: IfIndex, original: Interface, later: Collection[Route], now_s: float) -> None:
+        """Add the routes that are not there. `later`: those that need another interface, which is still taken over."""
         iproute.restore_routes(self._netlink, index, original, later, now_s)
+
+    def restore_neighbours(self, index: IfIndex, original: Interface) -> None:
+        """Add the entries that the kernel did not learn."""
         iproute.restore_neighbours(self._netlink, index, original)
 
     def delete_link(self, index: IfIndex) -> None:
@@ -170,6 +173,24 @@ class Links:
         """Change a link's MAC, also while it is up."""
         with translated(Step.TAKEOVER, f"set the MAC of link {index} to {mac}"):
             self._netlink.request(rtnetlink_requests.set_mac(index, mac))
+
+    def require_settable_mac(self, index: IfIndex, interface: Interface) -> None:
+        """Raise the error that `set_mac` would raise on this interface, which has this MAC now. Nothing is changed.
+
+        The kernel asks the driver only after it has found that it can set a MAC (net/core/dev.c, dev_set_mac_address).
+        """
+        try:
+            self._netlink.request(rtnetlink_requests.set_mac(index, interface.mac))
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                with translated(Step.TAKEOVER, f"set the MAC of {interface.name}"):
+                    raise
+            remedy = "set vtapd.address=A.B.C.D/P, dhcp or none, or use a bridge or macvlan network"
+            raise Permanent(
+                f"the MAC of {interface.name} cannot be changed, so no guest can have its address: {error.strerror}",
+                step=Step.TAKEOVER,
+                remedy=remedy,
+            ) from error
 
     def remove_address(self, index: IfIndex, address: Address) -> None:
         """Remove an address, and its routes with it; do nothing if it is gone."""

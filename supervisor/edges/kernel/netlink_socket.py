@@ -107,7 +107,7 @@ def _translate(error: OSError, step: Step, said: str) -> VtapdError:
     match error.errno:
         case errno.EPERM | errno.EACCES:
             return Permanent(said, step=step, remedy="vtapd needs CAP_NET_ADMIN: run it as root")
-        case errno.EOPNOTSUPP:
+        case errno.EOPNOTSUPP if step is Step.MACVTAP:
             return Permanent(said, step=step, remedy="the kernel lacks macvtap: modprobe macvtap")
         case errno.ENODEV:
             return ContainerGone(said, step=step)

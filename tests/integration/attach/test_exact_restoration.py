@@ -196,7 +196,9 @@ class Scene:
                     break
                 index = action.original.index
                 self._links.set_mac(index, action.original.mac)
-                self._links.restore(index, action.original, action.later, NOW_S)
+                self._links.restore_addresses(index, action.original, NOW_S)
+                self._links.restore_routes(index, action.original, action.later, NOW_S)
+                self._links.restore_neighbours(index, action.original)
             else:
                 pytest.fail(f"{name} is not back: {self.observe()[name]} instead of {record.tap_of(name)}")
             taps = tuple(replace(each, original=None) if each.interface == name else each for each in record.taps)
