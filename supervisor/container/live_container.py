@@ -14,6 +14,7 @@ from supervisor.container.description import Description
 from supervisor.container.ending import ContainerEnding
 from supervisor.container.executor import PlanExecutor
 from supervisor.container.intent import Intent
+from supervisor.container.port_watch import PortWatch
 from supervisor.container.record import ContainerRecord
 from supervisor.container.recovery import recover_guest, recover_record
 from supervisor.container.revocation import deny_unrecorded
@@ -57,6 +58,7 @@ class LiveContainer:
         self._record = record
         self._ending = ContainerEnding(incarnation, self.intent, self.guest, tasks)
         self._was_paused = False
+        self._ports = PortWatch(mark, tasks)
         self._recovered = not context.leftovers.may_concern(incarnation)
         if self._recovered:
             context.leftovers.note_recovered(record.id)
@@ -139,6 +141,7 @@ class LiveContainer:
         if wanted and self.intent.is_due:
             await self.intent.decide()
         await self.executor.converge(self.intent.desired)
+        self._watch_ports()
         if self.intent.ignored_reason is not None and self.guest.session is None:
             self.guest.plan = None
         self._check_network()
@@ -171,6 +174,7 @@ class LiveContainer:
 
     def close(self, reason: CloseReason = CloseReason.DAEMON_ENDS) -> None:
         """Close all descriptors; everything in the container stays as it is."""
+        self._ports.close()
         self.guest.close(reason)
         self.executor.close()
 
@@ -205,6 +209,13 @@ class LiveContainer:
             return  # that is why, if it has no card
         if not has_card(self.intent.desired(), seen, record):
             raise no_address([entry.interface for entry in record.taps], plan.needed_versions)
+
+    def _watch_ports(self) -> None:
+        seen = self.executor.seen
+        if seen is not None and any(each.wanted and each.obstacle for each in seen.interfaces):
+            self._ports.start(self.incarnation.pid)
+        else:
+            self._ports.close()
 
     def _network_error(self) -> VtapdError | None:
         """Return why nothing of its network is in order, if so."""

@@ -99,6 +99,11 @@ def open_netns(pid: Pid) -> NetnsHandles:
     return call_inside(pid, _open_handles)
 
 
+def open_netlink(pid: Pid) -> int:
+    """Return an rtnetlink socket in a process's network namespace. The caller owns it."""
+    return call_inside(pid, _netlink).detach()
+
+
 async def open_scratch() -> NetnsHandles:
     """Reach into a new network namespace. The kernel removes it once the handles are closed."""
     return await _run_in_new_thread(_open_scratch)

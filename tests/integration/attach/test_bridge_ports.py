@@ -11,8 +11,6 @@ from tests.harness.observe import macvtaps, network
 from tests.harness.processes import run
 from tests.harness.waiting import CommandFailed, eventually
 
-pytestmark = pytest.mark.vtapd_config(attach={"resync": "300ms"})
-
 PATIENCE_S = 15.0
 REASON = "cannot create a macvtap on eth0: eth0 is a port of a bridge (br0)"
 
@@ -46,6 +44,7 @@ def refusals(daemon: Daemon, container: Container) -> int:
     return len([line for line in lines if REASON in str(line.get("error"))])
 
 
+@pytest.mark.vtapd_config(attach={"resync": "300ms"})
 def test_port_of_a_bridge_has_a_tap_once_it_is_no_port_any_more(vtapd: Daemon, containers: Containers) -> None:
     """A guest in such a container has a card on its other network."""
     vtapd.stop()
@@ -95,4 +94,4 @@ def test_interface_with_a_tap_can_be_no_port_and_the_kernel_reports_no_try(
     vtapd.command("attach", container.name, check=False)
     assert REASON in vtapd.await_state(container.name, "failed").message
     release(container)
-    vtapd.await_state(container.name, "attached")
+    vtapd.await_state(container.name, "attached")  # long before the next resync
