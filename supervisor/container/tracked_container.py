@@ -83,6 +83,8 @@ class TrackedContainer:
             self._timer.note_start(event.time_ns)
         if event.action == "kill" and self.live is not None:
             self.live.intent.on_kill_event(event)
+        if event.action == "oom" and self.live is not None:
+            self.live.check_guest()  # while it is fresh: it may be another process that was killed
 
     def decide_again(self) -> None:
         """The configuration or an operator says something new. What was rejected before is tried again."""

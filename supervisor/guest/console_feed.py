@@ -29,8 +29,8 @@ class ConsoleFeed:
         """`read_past_output` returns what an adopted guest printed before this daemon read its console."""
         self.ended = anyio.Event()
         """Set once all output is read."""
-        self.has_printed = False
-        """Whether the guest has printed anything since this daemon reads its console."""
+        self.has_printed = read_past_output is not None
+        """Whether the guest has printed anything. One that is adopted may have."""
         self._qemu = qemu
         self._patterns = tuple(patterns)
         self._hub = hub

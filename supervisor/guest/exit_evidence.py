@@ -7,22 +7,28 @@ import anyio
 from supervisor.core.guest.console_scanner import ConsoleScanner
 from supervisor.core.guest.exit_report import ExitReport
 from supervisor.core.guest.restart import Evidence
-from supervisor.core.model import ContainerHandles
+from supervisor.core.model import ContainerHandles, Pid
 from supervisor.edges.kernel import cgroups
-from supervisor.edges.kernel.process import observe_incarnation
+from supervisor.edges.kernel.process import is_dying, observe_incarnation
 from supervisor.guest.qmp_monitor import QmpMonitor
 
 _INIT_ENDS_S = 0.05
 
 
 class ExitObserver:
-    """Make it while QEMU runs: it counts the kills for lack of memory from then on."""
+    """Make it when QEMU is started or adopted: it counts the kills for lack of memory from then on."""
 
     def __init__(self, handles: ContainerHandles, oom_kills: int | None = None) -> None:
-        """`oom_kills`: the kills until it started, if it has ended by now."""
+        """`oom_kills`: the kills until QEMU was started, if that is known."""
         self._init = handles.pid
         self._cgroup = handles.cgroup
         self._oom_kills = cgroups.observe_oom_kills(handles.cgroup) if oom_kills is None else oom_kills
+
+    def note_alive(self, pid: Pid) -> None:
+        """Note that QEMU outlived the kills for lack of memory until now: another process was killed."""
+        oom_kills = cgroups.observe_oom_kills(self._cgroup)
+        if not is_dying(pid):
+            self._oom_kills = oom_kills
 
     async def gather(
         self,

@@ -67,6 +67,8 @@ class _Prepared:
     network: GuestNetwork | None
     terms: Terms
     """What of the configuration this start follows."""
+    oom_kills: int
+    """How many processes of the container the kernel has killed for lack of memory before."""
 
 
 async def launch(context: GuestContext, start: Launch) -> RunningQemu:
@@ -118,7 +120,8 @@ async def _prepare(context: GuestContext, start: Launch, accel: str, opened: Exi
         raise Transient(f"cannot connect to {paths.console}, which was just made", step=Step.SPAWN)
     undo.callback(console.close)
     terms = terms_of(plan.spec, context.config.keys_of_starts)
-    return _Prepared(accel, arguments, descriptors, folder, console, events, boot, network, terms)
+    oom_kills = cgroups.observe_oom_kills(start.handles.cgroup)
+    return _Prepared(accel, arguments, descriptors, folder, console, events, boot, network, terms, oom_kills)
 
 
 def _with_vhost(opened: ExitStack, card: qemu_argv.Card) -> qemu_argv.Card:
@@ -192,7 +195,7 @@ def _record(start: Launch, prepared: _Prepared, child: Process, spawned_at_s: fl
         because=plan.because,
         notes=(*_notes(start, prepared), *notes_on_others(start.step.others, plan.needed_versions)),
         terms=prepared.terms,
-        oom_kills=cgroups.observe_oom_kills(start.handles.cgroup),
+        oom_kills=prepared.oom_kills,
     )
 
 

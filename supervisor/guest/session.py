@@ -68,7 +68,7 @@ class GuestSession:
         self._read_report = read_report
         self._on_change = on_change
         self._nics = Nics(monitor, kind.machine)
-        self._exit = ExitObserver(handles)
+        self._exit = ExitObserver(handles, qemu.record.oom_kills)
         self._asked: str | None = None
         """Why this daemon ended it, if it did: `stopped` or `hang`."""
         self._ended = anyio.Event()
@@ -147,6 +147,7 @@ class GuestSession:
 
     def ask(self) -> None:
         """Check soon whether QEMU still answers. If it does not, it is ended with reason `hang`."""
+        self._exit.note_alive(self.pid)
         self._monitor.ask()
 
     async def _watch_qmp(self) -> None:

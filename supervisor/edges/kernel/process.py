@@ -184,6 +184,18 @@ def observe_usage(incarnation: Incarnation) -> tuple[float, int] | None:
     return ticks / os.sysconf("SC_CLK_TCK"), int(fields[21]) * resource.getpagesize()
 
 
+def is_dying(pid: Pid) -> bool:
+    """Return whether a process has ended, or is about to: it exits, or SIGKILL is on its way to it."""
+    try:
+        if int(_stat_fields(pid)[6]) & _PF_EXITING:
+            return True
+        text = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    except (ContainerGone, OSError):
+        return True
+    pending = (line.split()[1] for line in text.splitlines() if line.startswith(("SigPnd:", "ShdPnd:")))
+    return any(int(mask, 16) >> (signal.SIGKILL - 1) & 1 for mask in pending)
+
+
 def ignores_signal(pid: Pid, number: int) -> bool:
     """Return whether a container's init neither handles nor awaits this signal, so that the signal has no effect.
 

@@ -100,6 +100,19 @@ class TestSignals:
         # The other process may still run when the next QEMU starts, and have that one killed, too.
         assert vtapd.metrics().exits(guest.name) == vtapd.metrics().exits(guest.name, "oom-kill")
 
+    def test_kill_after_another_process_lacked_memory_is_none_for_lack_of_memory(
+        self, vtapd: Daemon, containers: Containers
+    ) -> None:
+        guest = containers.serving_guest("--memory", "128M", "--memory-swap", "128M", memory="16M")
+        qemu = guest.qemu()
+        most_wanted = "echo 1000 >/proc/self/oom_score_adj"
+        guest.exec("sh", "-c", f"{most_wanted}; head -c 128m /dev/zero | tail >/dev/null", check=False)
+        oom_events = "vtapd_docker_events_total"
+        eventually(lambda: vtapd.metrics().value(oom_events, action="oom"), "Docker has reported it", PATIENCE_S)
+        assert guest.qemu() == qemu
+        kill_and_await(qemu)
+        await_end(vtapd, guest, "qemu-signal")
+
     def test_container_without_standard_streams_has_a_guest(self, vtapd: Daemon, containers: Containers) -> None:
         guest = containers.run(
             labels={"vtapd.kernel": "/hello.bin"},
