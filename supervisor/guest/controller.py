@@ -153,6 +153,7 @@ class GuestController:
         """Take the card of a tap that is gone from the guest."""
         assert self.session is not None, "only a guest that runs has cards"
         await self.session.unplug(slot)
+        self.takes_cards = True  # what had no room has some now
         self._taps.close_slot(slot)
         log.info("card_unplugged", slot=slot)
         self._write(replace(self.record, process=self.session.record))

@@ -107,7 +107,8 @@ class Health:
         before = observe_activity(self._cgroup)
         if before.frozen:
             return None, True
-        was_frozen = False
+        was_frozen, answers = False, None
+        error: Permanent | None = None
 
         async def look_for_a_short_pause() -> None:
             nonlocal was_frozen
@@ -117,8 +118,13 @@ class Health:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(look_for_a_short_pause)
-            answers = await self._answers(probe, timeout_s)
+            try:
+                answers = await self._answers(probe, timeout_s)
+            except Permanent as caught:  # the group would put it into an ExceptionGroup
+                error = caught
             tasks.cancel_scope.cancel()
+        if error is not None:
+            raise error
         return answers, was_frozen or was_held(before, observe_activity(self._cgroup))
 
     async def _answers(self, probe: Probe, timeout_s: float) -> bool | None:
