@@ -153,9 +153,9 @@ class Intent:
 
     def desired(self) -> Desired:
         """Return what should be now."""
-        plan = self._guest.plan
+        plan, endpoints = self._guest.plan, self.container.endpoints
         if plan is None or not self.serves_guest:
-            return Desired(self.attached, exit_status=self.exit_status)
+            return Desired(self.attached, exit_status=self.exit_status, endpoints=endpoints)
         runs_on = self._guest.session is not None and not self.stopping
         due = self._may_start() and boottime_s() >= self._guest.record.not_before_s
         takes_over = plan.spec.address.takes_over and (runs_on or due or not keeps_network(self._guest.record))
@@ -170,6 +170,7 @@ class Intent:
             hotplug=hotplug,
             ready=self._guest.is_ready,
             exit_status=self.exit_status,
+            endpoints=endpoints,
             resumes_at_s=self._stops_until_s if self.stopping and plan.spec.restart.mode != "no" else None,
         )
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from supervisor.core.attach.actions import GiveBack, TakeOver
+from supervisor.core.attach.gateways import is_dockers_default
 from supervisor.core.attach.state import Seen
 from supervisor.core.model import IfIndex, Interface, Tap
 from supervisor.edges.clock import boottime_s
@@ -28,12 +29,15 @@ def take_over(links: Links, step: TakeOver, seen: Seen) -> tuple[Interface, Tap]
         links.require_settable_mac(index, original)
     for address in original.addresses:
         links.remove_address(index, address)
+    links.remove_routes(index, [r for r in original.routes if r.family == 4 and is_dockers_default(r)])
     if mac == original.mac:
         mac = random_mac()
         links.set_mac(index, mac)
     if its_tap.mac != original.mac:
         links.set_mac(its_tap.index, original.mac)
-    return replace(original, index=index, mac=mac, addresses=(), routes=()), replace(its_tap, mac=original.mac)
+    links.reach(index, step.reach)
+    taken = replace(original, index=index, mac=mac, addresses=(), routes=(), neighbours=(), reached=step.reach)
+    return taken, replace(its_tap, mac=original.mac)
 
 
 def give_back(links: Links, step: GiveBack, seen: Seen) -> tuple[Interface, Tap | None]:
@@ -49,6 +53,8 @@ def give_back(links: Links, step: GiveBack, seen: Seen) -> tuple[Interface, Tap 
     if mac != original.mac:
         with _noted(errors):
             links.set_mac(index, original.mac)
+    with _noted(errors):
+        links.remove_reached(index)
     with _noted(errors):
         links.restore_addresses(index, original, now_s)
     with _noted(errors):

@@ -93,6 +93,11 @@ class Route:
     raw: bytes = field(default=b"", compare=False, repr=False)
     """The kernel's own message about it, with all attributes; empty if an earlier version recorded it."""
 
+    @property
+    def key(self) -> tuple[int, str, int, int, int, int]:
+        """What two routes have in common if the kernel uses the one that was added first."""
+        return self.family, self.destination, self.prefix, self.table, self.tos, self.metric or 0
+
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
@@ -152,6 +157,8 @@ class Interface:
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
+    reached: tuple[str, ...] = ()
+    """The gateways to which it has a route of vtapd's own, while it is taken over."""
 
     def gateway(self, family: int = 4) -> str | None:
         """Return the default route's gateway, if it has one."""
@@ -180,6 +187,8 @@ class Endpoint:
     mac: str
     addresses: tuple[tuple[str, int, str], ...] = ()
     """IP, prefix length and gateway (may be empty): at most one of IPv4 and one of IPv6."""
+    priority: int = 0
+    """Of several networks, the one with the highest has the default gateway (`gw-priority`, since Docker 28)."""
 
     @property
     def has_interface(self) -> bool:

@@ -12,6 +12,7 @@ from typing import assert_never
 
 from supervisor.core.attach import actions
 from supervisor.core.attach.actions import Action, Attempt, Planned, Uplink
+from supervisor.core.attach.gateways import is_dockers_default
 from supervisor.core.attach.lifetimes import lifetime_left
 from supervisor.core.attach.plan import next_step
 from supervisor.core.attach.state import Desired, Resting, Seen, SeenInterface
@@ -183,8 +184,8 @@ class SimulatedHost:
                 self.nodes[slot] = device
             case actions.RemoveNode(slot, device):
                 assert self.nodes.pop(slot) == device
-            case actions.TakeOver(original, tap):
-                yield from self._take_over(original, tap)
+            case actions.TakeOver(original, tap, reach):
+                yield from self._take_over(original, tap, reach)
             case actions.GiveBack(original, its_tap):
                 yield from self._give_back(original, its_tap)
             case _:
@@ -265,15 +266,19 @@ class SimulatedHost:
         self.taps[interface.name] = Tap(name, index, next(_macs), interface.mtu, False, DeviceNumber(MAJOR, minor))
         (self.watched if minor in self.stale_elsewhere else self.fresh).add(index)
 
-    def _take_over(self, original: Interface, tap: Tap) -> Iterator[None]:
+    def _take_over(self, original: Interface, tap: Tap, reach: tuple[str, ...]) -> Iterator[None]:
         name = original.name
         for address in original.addresses:
             self._remove_address(name, address)
             yield
-        self._set_mac(name, next(_macs))
+        self._remove_defaults(original)
+        if self.interfaces[name].mac == original.mac:
+            self._set_mac(name, next(_macs))
         yield
         if tap.mac != original.mac:
             self._set_tap_mac(name, original.mac)
+            yield
+        self.interfaces[name] = replace(self.interfaces[name], reached=reach)
 
     def _give_back(self, original: Interface, tap: Tap | None) -> Iterator[None]:
         name = original.name
@@ -281,6 +286,8 @@ class SimulatedHost:
             self._set_tap_mac(name, next(_macs))
             yield
         self._set_mac(name, original.mac)
+        yield
+        self.interfaces[name] = replace(self.interfaces[name], reached=())
         yield
         for address in original.addresses:
             if lifetime := lifetime_left(address, self.now_s):
@@ -290,6 +297,11 @@ class SimulatedHost:
             if lifetime_left(route, self.now_s):
                 self._add_route(name, route)
                 yield
+
+    def _remove_defaults(self, original: Interface) -> None:
+        now = self.interfaces[original.name]
+        gone = {route for route in original.routes if route.family == 4 and is_dockers_default(route)}
+        self.interfaces[original.name] = replace(now, routes=tuple(each for each in now.routes if each not in gone))
 
     def _set_mac(self, name: str, mac: str) -> None:
         if name in self.taps and self.taps[name].mac == mac:

@@ -223,3 +223,24 @@ def test_interface_without_a_card_is_named_with_the_reason() -> None:
     )
     assert "no more cards" in notes_on_others([ipv6], ())[0]
     assert notes_on_others((), (4, 6)) == ()
+
+
+def test_guest_has_one_gateway_of_each_version() -> None:
+    """The container has a second default route, which its kernel uses only without the first one."""
+    first = replace(ETH0, routes=(Route(4, "", 0, "172.17.0.1", metric=20),))
+    second = replace(
+        ETH1,
+        addresses=(*ETH1.addresses, Address(6, "fd00::5", 64)),
+        routes=(Route(4, "", 0, "172.18.0.1", metric=5), Route(6, "", 0, "fd00::1", metric=1024)),
+    )
+    third = replace(
+        ETH1,
+        name="eth2",
+        addresses=(Address(6, "fd01::5", 64),),
+        routes=(Route(6, "", 0, "fd01::1", metric=2048),),
+    )
+    network = network_of((first, second, third), container(), Names())
+    assert [nic.gateway4 for nic in network.nics] == [None, "172.18.0.1", None]
+    assert [nic.gateway6 for nic in network.nics] == [None, "fd00::1", None]
+    assert network.nics[0].withheld == ("gateway 172.17.0.1 of eth0: the guest is given 172.18.0.1 of eth1",)
+    assert network.nics[2].withheld == ("gateway fd01::1 of eth2: the guest is given fd00::1 of eth1",)

@@ -93,6 +93,8 @@ class TakeOver:
 
     original: Interface
     tap: Tap
+    reach: tuple[str, ...] = ()
+    """The gateways that keep a route of vtapd's own, by which Docker finds the interface."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ action and check them, and tests/integration/faults kill the daemon there.
 2. There is no device rule and no node without the tap that has this number.
 3. There is no guest without its tap, rule, node and address. No address is given back while a guest runs. No guest is
    marked ready that the daemon has not found ready, or that it is about to stop.
-4. What is undone is exactly what the record says was done.
+4. What is undone is exactly what the record says was done. The record follows what Docker changes meanwhile: names,
+   and the default gateway.
 5. Before a tap is recorded with its number, brought up, or given another interface's MAC, it is certain that no other
    container was ever able to open it: its number was looked up in all records while the tap was down. A tap that is
    found without a number on record may be open elsewhere, since the kernel gives the number of a deleted tap to the
@@ -43,6 +44,7 @@ from itertools import chain
 from supervisor.core.attach.actions import LinkNetns, Planned, StopGuest, UnmarkReady, WriteRecord
 from supervisor.core.attach.attaching import attach_steps
 from supervisor.core.attach.entries import with_current_names, with_interfaces
+from supervisor.core.attach.gateways import with_current_gateways
 from supervisor.core.attach.service import awaiting_addresses, guest_steps, with_cards
 from supervisor.core.attach.state import Desired, Resting, Seen
 from supervisor.core.attach.withdrawal import forget_steps, undo_steps
@@ -95,6 +97,8 @@ def _steps(
     if seen.incarnation is None:
         return iter(())
     if record is not None and (followed := with_current_names(record, seen)) != record:
+        return iter((Planned(WriteRecord(followed)),))
+    if record is not None and (followed := with_current_gateways(record, seen, desired.endpoints)) != record:
         return iter((Planned(WriteRecord(followed)),))
     if not desired.attached:
         return undo_steps(seen, record)

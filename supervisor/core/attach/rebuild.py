@@ -10,8 +10,10 @@ and the plan deletes it and creates it again.
 """
 
 import ipaddress
+from collections.abc import Sequence
 
 from supervisor.core.attach.entries import slot_of, tap_name
+from supervisor.core.attach.gateways import gateway_endpoints
 from supervisor.core.attach.state import Seen, SeenInterface
 from supervisor.core.model import Address, Container, Endpoint, Incarnation, Interface, Record, Route, Tap, TapRecord
 
@@ -45,7 +47,8 @@ def _original(container: Container, each: SeenInterface) -> Interface | None:
     present = {address.ip for address in now.addresses}
     if now.mac == endpoint.mac and all(ip in present for ip, _, _ in endpoint.addresses):
         return None
-    return Interface(now.name, now.index, endpoint.mac, now.mtu, _addresses(endpoint), _routes(endpoint))
+    routes = _routes(endpoint, container.endpoints)
+    return Interface(now.name, now.index, endpoint.mac, now.mtu, _addresses(endpoint), routes)
 
 
 def _addresses(endpoint: Endpoint) -> tuple[Address, ...]:
@@ -57,12 +60,16 @@ def _addresses(endpoint: Endpoint) -> tuple[Address, ...]:
     return tuple(addresses)
 
 
-def _routes(endpoint: Endpoint) -> tuple[Route, ...]:
-    """Return the default routes. The kernel makes the routes to the networks themselves, with the addresses."""
+def _routes(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> tuple[Route, ...]:
+    """Return the default routes that Docker has on this endpoint.
+
+    The kernel makes the routes to the networks themselves, with the addresses.
+    """
     routes = []
+    chosen = gateway_endpoints(endpoints)
     for ip, _, gateway in endpoint.addresses:
         family = ipaddress.ip_address(ip).version
-        if gateway:
+        if gateway and chosen.get(family) == endpoint:
             metric = _IPV6_METRIC if family == 6 else None
             routes.append(Route(family, "", 0, gateway, metric=metric, protocol=_PROTO_BOOT))
     return tuple(routes)

@@ -3,7 +3,7 @@
 An interface on which a step failed has no part in this until the step is tried again: the guest gets the other ones.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from supervisor.core.attach.actions import (
@@ -22,10 +22,11 @@ from supervisor.core.attach.actions import (
     WriteRecord,
 )
 from supervisor.core.attach.entries import is_taken, with_entry
+from supervisor.core.attach.gateways import gateways_to_reach, has_only_routes_to
 from supervisor.core.attach.lifetimes import static_addresses
 from supervisor.core.attach.state import Desired, Resting, Seen
 from supervisor.core.attach.withdrawal import give_back_action
-from supervisor.core.model import Record, TapRecord
+from supervisor.core.model import Endpoint, Record, TapRecord
 
 
 def guest_steps(desired: Desired, seen: Seen, record: Record, resting: Resting) -> Iterator[Planned]:
@@ -51,7 +52,8 @@ def guest_steps(desired: Desired, seen: Seen, record: Record, resting: Resting) 
 
 def _address_steps(desired: Desired, seen: Seen, record: Record, theirs: list[TapRecord]) -> Iterator[Planned]:
     for entry in record.taps:
-        action = _address_action(seen, record, entry, taken=desired.takeover and entry in theirs)
+        taken = desired.takeover and entry in theirs
+        action = _take_over(seen, record, entry, desired.endpoints) if taken else _give_back(seen, record, entry)
         if action:
             yield Planned(action, entry.interface)
 
@@ -104,16 +106,22 @@ def awaiting_addresses(desired: Desired, seen: Seen, record: Record, resting: Re
     )
 
 
-def _address_action(seen: Seen, record: Record, entry: TapRecord, *, taken: bool) -> Action | None:
-    """Return the next action by which the guest (`taken`), or else the container, gets the interface's addresses."""
-    if not taken:
-        return give_back_action(seen, record, entry) if entry.original else None
+def _give_back(seen: Seen, record: Record, entry: TapRecord) -> Action | None:
+    """Return the next action by which the container has the interface's addresses."""
+    return give_back_action(seen, record, entry) if entry.original else None
+
+
+def _take_over(seen: Seen, record: Record, entry: TapRecord, endpoints: Sequence[Endpoint]) -> Action | None:
+    """Return the next action by which the guest gets the interface's addresses."""
     each = seen.of(entry.interface)
     assert each is not None, "an interface that is gone was withdrawn before"
     assert each.tap is not None, "an interface without its tap was attached before"
     if entry.original is None:
         return WriteRecord(with_entry(record, replace(entry, original=each.interface)))
-    return None if is_taken(entry, each) else TakeOver(entry.original, each.tap)
+    reach = gateways_to_reach(entry.original, endpoints)
+    if is_taken(entry, each) and has_only_routes_to(reach, each.interface):
+        return None
+    return TakeOver(entry.original, each.tap, reach)
 
 
 def _uplink(seen: Seen, entry: TapRecord) -> Uplink:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from supervisor.core.attach.actions import Attempt
-from supervisor.core.model import DeviceNumber, Incarnation, Interface, Pid, Tap
+from supervisor.core.model import DeviceNumber, Endpoint, Incarnation, Interface, Pid, Tap
 
 Resting = frozenset[Attempt]
 """What failed and is not to be tried yet."""
@@ -28,6 +28,8 @@ class Desired:
     """The running guest was found ready."""
     exit_status: int | None = None
     """That of a guest that is done; None as long as it runs, or may run again."""
+    endpoints: tuple[Endpoint, ...] = ()
+    """The networks that Docker has connected the container to; empty if that is not known."""
     resumes_at_s: float | None = None
     """When a guest that is stopped now starts again, in seconds since boot; None if it does not."""
 

@@ -111,7 +111,7 @@ def _awaiting_others(seen: Seen, record: Record, original: Interface) -> Iterato
 
 
 def _is_back(original: Interface, now: Interface, later: Collection[Route], at_s: float) -> bool:
-    """Return whether the interface has its MAC, and all that it had, apart from `later` and from what has expired."""
+    """Return whether the interface has its MAC, and what it had, apart from `later` and from what has expired."""
     addresses, routes = set(now.addresses), set(now.routes)
     if not all(a.raw for a in original.addresses) or not all(r.raw for r in original.routes):
         # An earlier version recorded less.
@@ -119,6 +119,7 @@ def _is_back(original: Interface, now: Interface, later: Collection[Route], at_s
         routes |= {replace(route, tos=0, via=None, hops=(), nexthop_id=None) for route in routes}
     return (
         now.mac == original.mac
+        and not now.reached
         and all(address in addresses for address in original.addresses if is_due(address, at_s))
         and all(route in routes or route in later for route in original.routes if is_due(route, at_s))
         and set(original.neighbours) <= set(now.neighbours)

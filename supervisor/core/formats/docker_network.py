@@ -8,6 +8,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 
 import msgspec
 
@@ -30,6 +31,7 @@ class EndpointShape(msgspec.Struct, rename="pascal"):
     global_ipv6_address: str = msgspec.field(name="GlobalIPv6Address", default="")
     global_ipv6_prefix_len: int = msgspec.field(name="GlobalIPv6PrefixLen", default=0)
     ipv6_gateway: str = msgspec.field(name="IPv6Gateway", default="")
+    gw_priority: int = 0
 
 
 class _Pool(msgspec.Struct, rename="pascal"):
@@ -58,7 +60,7 @@ def parse_endpoint(network: str, data: EndpointShape) -> Endpoint:
         (data.ip_address, data.ip_prefix_len, data.gateway),
         (data.global_ipv6_address, data.global_ipv6_prefix_len, data.ipv6_gateway),
     )
-    return _endpoint_of(network, data.mac_address, both)
+    return replace(_endpoint_of(network, data.mac_address, both), priority=data.gw_priority)
 
 
 def _endpoint_of(network: str, mac: str, addresses: Iterable[tuple[str, int, str]]) -> Endpoint:

@@ -35,10 +35,16 @@ def interfaces_of(cards: Sequence[tuple[Interface, str]], plan: AddressPlan) -> 
 def network_of(
     interfaces: Sequence[Interface], container: Container, names: Names, *, dhcp: bool = False
 ) -> GuestNetwork:
-    """Return the network for a guest of this container with cards on these interfaces."""
+    """Return the network for a guest of this container with cards on these interfaces.
+
+    Of each version of IP it has one gateway: the one that the kernel of the container used.
+    """
     dockers = {_normal(ip): gateway for endpoint in container.endpoints for ip, _, gateway in endpoint.addresses}
+    nics = [_nic(number, interface, dockers) for number, interface in enumerate(interfaces)]
+    for family in (4, 6):
+        nics = _with_one_gateway(nics, interfaces, family)
     return GuestNetwork(
-        nics=tuple(_nic(number, interface, dockers) for number, interface in enumerate(interfaces)),
+        nics=tuple(nics),
         hostname=container.hostname,
         dns=names.servers,
         search=names.search,
@@ -47,6 +53,25 @@ def network_of(
         domain=container.domainname,
         hosts=container.extra_hosts,
     )
+
+
+def _with_one_gateway(nics: Sequence[Nic], interfaces: Sequence[Interface], family: int) -> list[Nic]:
+    """Return the cards with the gateway of this family on the card whose default route the kernel prefers."""
+    able = [number for number, nic in enumerate(nics) if nic.gateway(family)]
+    best = min(able, key=lambda number: _defaults(interfaces[number], family)[0].metric or 0, default=None)
+    chosen = list(nics)
+    for number in able:
+        if best is not None and number != best:
+            chosen[number] = _without_gateway(nics[number], nics[best], family)
+    return chosen
+
+
+def _without_gateway(nic: Nic, best: Nic, family: int) -> Nic:
+    why = f"the guest is given {best.gateway(family)} of {best.container_name}"
+    withheld = (*nic.withheld, f"gateway {nic.gateway(family)} of {nic.container_name}: {why}")
+    if family == 4:
+        return replace(nic, gateway4=None, withheld=withheld)
+    return replace(nic, gateway6=None, withheld=withheld)
 
 
 def _nic(number: int, interface: Interface, dockers: Mapping[str, str]) -> Nic:

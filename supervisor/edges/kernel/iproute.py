@@ -6,11 +6,12 @@ Each is restored by the message in which the kernel showed it, so that nothing i
 import errno
 from collections.abc import Collection, Iterable
 
-from supervisor.core.attach.lifetimes import lifetime_left
+from supervisor.core.attach.gateways import REACH_PROTOCOL, route_to
+from supervisor.core.attach.lifetimes import Lifetime, lifetime_left
 from supervisor.core.formats.rtnetlink import Kind, ip_version
 from supervisor.core.formats.rtnetlink_addresses import add_address, oldest_first, parse_address
 from supervisor.core.formats.rtnetlink_neighbours import add_neighbour, parse_neighbour
-from supervisor.core.formats.rtnetlink_routes import add_route, parse_route, replace_route, routes_of
+from supervisor.core.formats.rtnetlink_routes import add_route, parse_route, remove_route, replace_route, routes_of
 from supervisor.core.model import Address, IfIndex, Interface, Link, Route
 from supervisor.edges.kernel.netlink_socket import NetlinkSocket, translated
 from supervisor.errors import Step
@@ -45,8 +46,10 @@ def observe_interfaces(
     for link in links:
         own = tuple(address for index, address in addresses if index == link.index)
         neighbours = tuple(neighbour for index, neighbour in entries if index == link.index)
-        theirs = tuple(routes_of(link.index, own, routes))
-        interfaces.append(Interface(link.name, link.index, link.mac, link.mtu, own, theirs, neighbours))
+        theirs = list(routes_of(link.index, own, routes))
+        kept = tuple(route for route in theirs if route.protocol != REACH_PROTOCOL)
+        reached = tuple(route.destination for route in theirs if route.protocol == REACH_PROTOCOL)
+        interfaces.append(Interface(link.name, link.index, link.mac, link.mtu, own, kept, neighbours, reached))
     return interfaces
 
 
@@ -54,6 +57,23 @@ def _dump(netlink: NetlinkSocket, kind: Kind, versions: Iterable[int]) -> list[b
     found = [(version, payload) for version in versions for payload in netlink.dump(kind, version)]
     # A kernel without this version of IP shows those of the other.
     return [payload for version, payload in found if version in (0, ip_version(payload))]
+
+
+def reach(netlink: NetlinkSocket, index: IfIndex, gateway: str) -> None:
+    """Add a route to a gateway on a link without an address."""
+    netlink.request(add_route(index, index, route_to(gateway), Lifetime()), forgiven=errno.EEXIST)
+
+
+def remove_routes(netlink: NetlinkSocket, index: IfIndex, routes: Iterable[Route]) -> None:
+    """Remove the routes of a link; do nothing for those that are gone."""
+    for route in routes:
+        netlink.request(remove_route(index, index, route), forgiven=errno.ESRCH)
+
+
+def observe_reached(netlink: NetlinkSocket, index: IfIndex) -> list[Route]:
+    """Return the link's routes that `reach` has added."""
+    found = [parse_route(payload, 0.0) for payload in _dump(netlink, Kind.ROUTES, BOTH)]
+    return [each[1] for each in found if each and each[0] == (index,) and each[1].protocol == REACH_PROTOCOL]
 
 
 def restore_addresses(netlink: NetlinkSocket, index: IfIndex, original: Interface, now_s: float) -> None:

@@ -2,7 +2,7 @@
 
 import errno
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -151,6 +151,21 @@ class Links:
         """Create a veth and its other end, both in this namespace."""
         with translated(Step.VETH, f"create {name}"):
             self._netlink.request(rtnetlink_requests.create_veth(name, peer))
+
+    def reach(self, index: IfIndex, gateways: Iterable[str]) -> None:
+        """Add a route to each of these gateways on a link without an address, if the kernel takes it."""
+        for gateway in gateways:
+            with suppress(OSError):  # no more is lost than that Docker cannot move its default route here
+                iproute.reach(self._netlink, index, gateway)
+
+    def remove_reached(self, index: IfIndex) -> None:
+        """Remove the routes that `reach` has added."""
+        self.remove_routes(index, iproute.observe_reached(self._netlink, index))
+
+    def remove_routes(self, index: IfIndex, routes: Iterable[Route]) -> None:
+        """Remove the link's routes that are there."""
+        with translated(Step.TAKEOVER, f"remove the default route of link {index}", errno.ENODEV):
+            iproute.remove_routes(self._netlink, index, routes)
 
     def restore_addresses(self, index: IfIndex, original: Interface, now_s: float) -> None:
         """Add the addresses that the link lacks. Lifetimes are counted from `now_s`, in seconds since boot."""
