@@ -5,6 +5,7 @@ too, because nothing reports that a file was removed or a module was loaded. It 
 """
 
 import math
+from collections.abc import Iterator
 
 import structlog
 
@@ -35,6 +36,8 @@ class Troubles:
         self._counters = counters
         self._name = name
         self._by_attempt: dict[Attempt, Trouble] = {}
+        self._looked_at_s = 0.0
+        """When the last pass over the container began. What was due then is tried when the plan comes to it."""
 
     def all(self) -> tuple[Trouble, ...]:
         """Return them all, the first one first."""
@@ -45,19 +48,25 @@ class Troubles:
         return frozenset(self._by_attempt)
 
     def resting(self) -> Resting:
-        """Return what failed and is not due again."""
-        now_s = boottime_s()
-        return frozenset(attempt for attempt, trouble in self._by_attempt.items() if trouble.retry_at_s > now_s)
+        """Begin a pass: return what failed and is not due again."""
+        self._looked_at_s = boottime_s()
+        return frozenset(trouble.attempt for trouble in self._waiting())
+
+    def _waiting(self) -> Iterator[Trouble]:
+        return (trouble for trouble in self._by_attempt.values() if trouble.retry_at_s > self._looked_at_s)
 
     @property
     def is_brief(self) -> bool:
         """Whether an interface may be in order in a moment."""
-        return any(trouble.is_brief for trouble in self._by_attempt.values())
+        return any(trouble.is_brief for trouble in self._waiting())
 
     def due_s(self) -> float | None:
-        """Return in how many seconds the next one is due; None if none is before something changes."""
-        next_s = min((trouble.retry_at_s for trouble in self._by_attempt.values()), default=None)
-        return None if next_s in (None, math.inf) else max(0.0, next_s - boottime_s())
+        """Return in how many seconds the next one is due; None if none is before something changes.
+
+        What was due in the last pass and was not tried then waits for something else, such as the guest's next start.
+        """
+        next_s = min((trouble.retry_at_s for trouble in self._waiting()), default=math.inf)
+        return None if next_s == math.inf else max(0.0, next_s - boottime_s())
 
     def note(self, attempt: Attempt, seen: Seen, error: Transient | Permanent) -> None:
         """Note that the attempt failed, and let it rest."""

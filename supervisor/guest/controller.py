@@ -138,10 +138,14 @@ class GuestController:
         self._write(after_start(self.record, process))
 
     async def plug(self, handles: ContainerHandles, uplink: Uplink) -> None:
-        """Give the guest one more card. A machine that refuses it is not asked again."""
+        """Give the guest one more card. A machine that refuses it is not asked again.
+
+        Raises Transient or Permanent if the tap cannot be opened.
+        """
         assert self.session is not None, "only a guest that runs can be given a card"
+        card = self._taps.card(handles.nodes, uplink)
         try:
-            await self.session.plug(self._taps.card(handles.nodes, uplink))
+            await self.session.plug(card)
         except Transient as error:
             self.takes_cards = False
             log.warning("card_refused", interface=uplink.original.name, error=str(error), until="its next start")

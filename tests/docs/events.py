@@ -11,8 +11,9 @@ SUPERVISOR = Path(__file__).parents[2] / "supervisor"
 LEVELS = ("info", "warning", "error")  # `vtapd events` shows no debug lines
 SENTENCES = {
     "accelerator_chosen": "The daemon tested KVM and chose the accelerator of guests.",
-    "attach_failed": "A container cannot be attached before an operator acts. It keeps the network that it had.",
-    "attach_retry": "A step failed. It is tried again after `delay_s`.",
+    "attach_failed": "A container, or one of its interfaces, cannot be attached before an operator acts. It keeps the "
+    "network that it had.",
+    "attach_retry": "A step failed, on one interface if it is named. It is tried again after `delay_s`.",
     "card_plugged": "The running guest got a network card.",
     "card_refused": "QEMU refused a further network card. The guest gets it at its next start.",
     "card_unplugged": "The running guest lost a network card.",
