@@ -71,7 +71,7 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
                     tasks.start_soon(_end_on_signal, tasks.cancel_scope)
                     await tasks.start(reconciler.run)
                     tasks.start_soon(_watchdog)
-                    tasks.start_soon(reaper.keep)
+                    tasks.start_soon(reaper.keep, context.systemd.separate)
                     tasks.start_soon(reloading.follow, hangups)
                     tasks.start_soon(settings.accelerator.choose, config.guest.accel)
                     tasks.start_soon(settings.confinement.prepare)

@@ -3,6 +3,7 @@
 Under Docker's systemd driver, systemd has a copy of each container's device rules.
 """
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ import anyio
 import structlog
 
 from supervisor.core.formats.proc_cgroup import Cgroup
-from supervisor.core.model import DeviceNumber
+from supervisor.core.model import DeviceNumber, Pid
+from supervisor.edges.kernel import process
 from supervisor.errors import Transient
 
 if TYPE_CHECKING:
@@ -69,6 +71,19 @@ class SystemdLink:
         except Transient as error:
             # The rule holds without it. It is lost for a moment at systemd's next reload.
             log.warning("systemd_not_told", scope=cgroup.scope, error=str(error))
+
+    async def separate(self, pid: Pid) -> None:
+        """Move a process that this one has started out of its unit: systemd stops and starts that without the process.
+
+        Otherwise systemd warns of a left-over process at each start of the unit, and `systemctl kill` ends it as well.
+        """
+        own = Pid(os.getpid())
+        if self.bus is None or pid == own or process.observe_cgroup(pid) != process.observe_cgroup(own):
+            return
+        try:
+            await self.bus.start_scope(f"vtapd-reaper-{pid}.scope", "the parent of vtapd's guests", pid)
+        except Transient as error:
+            log.warning("reaper_in_service", error=str(error))
 
     def close(self) -> None:
         """Close the connection, if there is one."""

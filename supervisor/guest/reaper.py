@@ -10,6 +10,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,7 +29,7 @@ from supervisor.reaper.messages import SOCKET_NAME
 T = TypeVar("T")
 
 _RETRY_S = 1.0
-_INIT_REAPS_S = 1.0
+_INIT_REAPS_S = 3.0
 _OLDER = "reaper-*.sock"
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -55,8 +56,8 @@ class Reaper:
             self._presence.close()
             self._presence = None
 
-    async def keep(self) -> None:
-        """See to it that there is a reaper, for ever."""
+    async def keep(self, on_found: Callable[[Pid], Awaitable[None]]) -> None:
+        """See to it that there is a reaper, for ever. `on_found` is called with each one's pid."""
         while True:
             try:
                 await self._ensure()
@@ -68,6 +69,7 @@ class Reaper:
                 await anyio.sleep(_RETRY_S)
                 continue
             with watch:
+                await on_found(reaper_socket.peer(watch))
                 await anyio.wait_readable(watch)
             log.warning("reaper_lost", guests="run on; the exit status of those that run now may stay unknown")
 
@@ -92,7 +94,7 @@ class Reaper:
 
     async def find_report(self, pid: Pid, start_ticks: int, saved: Path | None = None) -> ExitReport | None:
         """Return the report of a QEMU that has exited; None if no reaper knows of it. `saved`: where it was saved."""
-        for path in (self._path, *self._path.parent.glob(_OLDER)):
+        for path in chain((self._path,), self._path.parent.glob(_OLDER)):
             with self._connected(path) as connection:
                 if connection is None:
                     continue

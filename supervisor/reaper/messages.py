@@ -16,7 +16,8 @@ that has a duplicate of it until it is QEMU.
 PROTOCOL = 1
 SOCKET_NAME = "reaper.sock"
 """The reaper's file name in the run-time folder."""
-MOST_PACKET_BYTES = 1 << 16
+MOST_PACKET_BYTES = 1 << 18
+"""More than any report takes: its text is bounded, and JSON makes at most six bytes of one."""
 MOST_DESCRIPTORS = 253  # include/net/scm.h: SCM_MAX_FD
 HELLO, SPAWN, EXIT = "hello", "spawn", "exit"
 

@@ -7,7 +7,7 @@ from typing import Any
 from supervisor.linux import read_record
 
 STDERR_BYTES = 16384
-_EVENT_BYTES = 1 << 14
+_CHUNK_BYTES, _EVENT_BYTES = 1 << 14, 1 << 12
 _MOST_EVENT_BYTES = 1 << 24
 """After so many bytes of events no more are read: QEMU is not trusted to be brief."""
 _KEPT_EVENTS = ((b'"SHUTDOWN"', "shutdown"), (b'"GUEST_PANICKED"', "panicked"))
@@ -47,16 +47,16 @@ class QemuChild:
         """
         assert self.events is not None, "it was closed"
         try:
-            data = os.read(self.events, _EVENT_BYTES)
+            data = os.read(self.events, _CHUNK_BYTES)
         except ConnectionResetError:
             return False
         self._read_bytes += len(data)
-        *lines, rest = (self._line + data).split(b"\n")
-        self._line = rest[:_EVENT_BYTES]
-        for line in lines:
-            for mark, key in _KEPT_EVENTS:
-                if mark in line:
-                    self._kept.setdefault(key, line[:_EVENT_BYTES].decode("utf-8", "replace"))
+        complete, _, rest = (self._line + data).rpartition(b"\n")
+        self._line = rest[:_CHUNK_BYTES]
+        for mark, key in _KEPT_EVENTS:
+            if mark in complete and key not in self._kept:
+                line = next(line for line in complete.split(b"\n") if mark in line)
+                self._kept[key] = line[:_EVENT_BYTES].decode("utf-8", "replace")
         return bool(data) and self._read_bytes <= _MOST_EVENT_BYTES
 
     def report(self, code: int | None, signal: int | None, ended_at_s: float) -> dict[str, Any]:

@@ -241,7 +241,8 @@ class Reaper:
         while len(self._reports) > _MOST_KEPT:
             del self._reports[next(iter(self._reports))]
         for connection in self._waiting.pop(pid, ()):
-            self._send_packet(connection, report)
+            if not self._send_packet(connection, report):
+                self._hang_up(connection)
 
     def _send(self, connection: socket.socket, message: dict[str, Any], descriptors: list[int] | None = None) -> bool:
         return self._send_packet(connection, json.dumps(message).encode(), descriptors)

@@ -51,6 +51,7 @@ SENTENCES = {
     "record_not_read": "A record in the run-time folder could not be read; it is tried again.",
     "record_rebuilt": "A record was unreadable and was built again from what the kernel shows.",
     "reaper_hangs": "The parent process of the guests does not answer. It is killed and replaced. The guests run on.",
+    "reaper_in_service": "systemd did not give the parent process of the guests a unit of its own. It works without.",
     "reaper_lost": "The parent process of the guests ended. Another one is started. The guests run on.",
     "reaper_started": "The parent process of the guests was started.",
     "reaper_unavailable": "No parent process for guests can be started. No guest can start until then.",

@@ -146,8 +146,11 @@ def _of_machine(testbed: Testbed, model: Model) -> Iterator[str]:
         yield f"stray files: {stray}"
     if macvtaps(machine.dockerd.pid):
         yield f"macvtaps on the machine itself: {macvtaps(machine.dockerd.pid)}"
-    if children := [pid for pid in children_of(testbed.daemon.pid) if pid not in qemus()]:
-        yield f"children of the daemon that are no QEMU: {[(pid, command_line(pid)) for pid in children]}"
+    if children := [pid for pid in children_of(testbed.daemon.pid) if pid != testbed.daemon.reaper_pid()]:
+        yield f"children of the daemon that are not its reaper: {[(pid, command_line(pid)) for pid in children]}"
+
+    if children := [pid for pid in children_of(testbed.daemon.reaper_pid()) if pid not in qemus()]:
+        yield f"children of the reaper that are no QEMU: {[(pid, command_line(pid)) for pid in children]}"
 
 
 def children_of(parent: int) -> list[int]:

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -14,15 +14,18 @@ import pytest
 from supervisor.core.guest.exit_report import ExitReport
 from supervisor.core.model import User
 from supervisor.edges.kernel.process import Process
+from supervisor.edges.qemu import reaper_socket
 from supervisor.edges.qemu.reaper_socket import SpawnOrder
 from supervisor.errors import Permanent
 from supervisor.guest.reaper import Reaper
+from supervisor.reaper.messages import PROTOCOL
 
 pytestmark = pytest.mark.anyio
 
 USER = User("guest", os.getuid(), os.getgid(), tuple(os.getgroups()))
 TOO_MANY_GROUPS = tuple(range(70000))  # linux/limits.h: NGROUPS_MAX is 65536
 ENDS_S = 10.0
+REPOSITORY = Path(__file__).parents[2]
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may set its groups")
 
@@ -128,6 +131,69 @@ async def test_stopped_reaper_is_replaced(folder: int, tmp_path: Path, monkeypat
             await reaper.spawn(shell("exit 4", folder))
         monkeypatch.undo()
         assert (await ended(reaper, await reaper.spawn(shell("exit 4", folder)))).status == 4
+
+
+@needs_root
+async def test_longest_report_is_received(folder: int, tmp_path: Path) -> None:
+    """QEMU chooses what it writes, and JSON makes six bytes of some."""
+    script = "head -c 16384 /dev/zero | tr '\\0' '\\1' >&2; exit 5"
+    async with reaper_in(tmp_path) as reaper:
+        report = await ended(reaper, await reaper.spawn(shell(script, folder)))
+    assert (report.status, len(report.stderr)) == (5, 16384)
+
+
+@needs_root
+async def test_flood_of_events_ends_and_the_first_reason_counts(folder: int, tmp_path: Path) -> None:
+    async with reaper_in(tmp_path) as reaper:
+        for flood_bytes, reason in ((30_000, "guest-reset"), (21_000_000, None)):
+            ours, theirs = socket.socketpair()
+            with theirs:
+                script = (
+                    f"exec >&{theirs.fileno()}; yes '{{}}' | head -c {flood_bytes}; "
+                    "for reason in guest-reset host-signal; do "
+                    """echo '{"event": "SHUTDOWN", "data": {"reason": "'$reason'"}}'; done"""
+                )
+                with ours:
+                    process = await reaper.spawn(
+                        SpawnOrder(
+                            *("/bin/bash", ("bash", "-c", script), USER, folder, (theirs.fileno(),)),
+                            events=ours.fileno(),
+                        )
+                    )
+            assert (await ended(reaper, process)).shutdown == reason
+
+
+@needs_root
+async def test_program_that_no_daemon_will_record_is_killed(folder: int, tmp_path: Path) -> None:
+    async with reaper_in(tmp_path) as reaper:
+        await ended(reaper, await reaper.spawn(shell("exit 0", folder)))
+        pid = reaper_pid(tmp_path)
+        os.kill(pid, signal.SIGSTOP)
+        with suppress(TimeoutError), anyio.fail_after(0.2):
+            await reaper.spawn(shell("touch ran; exec sleep 60", folder))
+        os.kill(pid, signal.SIGCONT)
+    await dead(pid)  # it has no child any more
+
+
+@needs_root
+async def test_reaper_of_another_version_goes_on(folder: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    older = tmp_path / "supervisor" / "reaper" / "__main__.py"
+    older.parent.mkdir(parents=True)
+    older.write_text(
+        f"import sys; sys.path.append({str(REPOSITORY)!r})\nfrom supervisor.reaper import server\n"
+        "server.PROTOCOL -= 1\nserver.main()\n"
+    )
+    monkeypatch.setattr(reaper_socket, "_PROGRAM", str(older))
+    monkeypatch.setattr(reaper_socket, "PROTOCOL", PROTOCOL - 1)
+    async with reaper_in(tmp_path) as first:
+        process = await first.spawn(shell("while ! test -e go; do sleep 0.01; done; exit 6", folder))
+        old = reaper_pid(tmp_path)
+        monkeypatch.undo()
+        async with reaper_in(tmp_path) as second:
+            await ended(second, await second.spawn(shell("exit 0", folder)))
+            assert reaper_pid(tmp_path) != old
+            (tmp_path / "go").touch()
+            assert (await ended(second, process)).status == 6
 
 
 async def dead(pid: int) -> None:

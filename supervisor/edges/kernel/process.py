@@ -150,6 +150,14 @@ def has_ended(incarnation: Incarnation) -> bool:
     return fields[0] in "ZX" or int(fields[19]) != incarnation.start_ticks
 
 
+def observe_cgroup(pid: Pid) -> bytes:
+    """Return a process's cgroups, as /proc has them; empty if it has ended."""
+    try:
+        return linux.read_file(f"/proc/{pid}/cgroup")
+    except OSError:
+        return b""
+
+
 def observe_user(pid: Pid) -> int | None:
     """Return a process's real uid; None if it has ended."""
     try:

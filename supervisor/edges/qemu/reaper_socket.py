@@ -122,6 +122,11 @@ def connect(path: Path) -> socket.socket | None:
     return connection
 
 
+def peer(connection: socket.socket) -> Pid:
+    """Return the pid of the reaper (man 7 unix: SO_PEERCRED; the pid is the first field of struct ucred)."""
+    return Pid(int.from_bytes(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 4), sys.byteorder))
+
+
 def is_open(connection: socket.socket) -> bool:
     """Return whether the reaper still runs."""
     try:
@@ -228,7 +233,7 @@ async def kill(connection: socket.socket) -> None:
 
     The guests live on; another reaper is started.
     """
-    pid = Pid(int.from_bytes(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 4), sys.byteorder))
+    pid = peer(connection)
     try:
         pidfd = os.pidfd_open(pid)
     except OSError:

@@ -1,4 +1,6 @@
-"""systemd on D-Bus: report reloads, and change which devices a container's scope may open. Only module with dbus-fast.
+"""systemd on D-Bus: report reloads, change which devices a container's scope may open, and make a scope.
+
+Only this module uses dbus-fast.
 
 On a reload, systemd attaches its own device programs to every unit again, in addition to vtapd's, and they refuse the
 device. The signal `Reloading` comes when it is done. The devices of a scope's DeviceAllow are allowed by its programs.
@@ -12,13 +14,16 @@ from dbus_fast import BusType, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 from dbus_fast.errors import DBusError
 
-from supervisor.core.model import DeviceNumber
+from supervisor.core.model import DeviceNumber, Pid
 from supervisor.errors import Step, Transient
 
 _NAME, _PATH = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
 _MANAGER = "org.freedesktop.systemd1.Manager"
 _DBUS = "org.freedesktop.DBus"
 _ANSWER_S = 5.0
+_QEMU_DEVICES = ("10:232", "10:238")  # linux/miscdevice.h: /dev/kvm, /dev/vhost-net
+_SCOPE_STOPS_US = 2_000_000
+_UNLIMITED = (1 << 64) - 1
 
 
 class Systemd:
@@ -70,6 +75,21 @@ class Systemd:
         # An empty list first, since systemd adds to the list that it has.
         emptied = ["DeviceAllow", Variant("a(ss)", [])]
         await self._set(unit, [emptied, ["DeviceAllow", Variant("a(ss)", rest)]] if rest else [emptied])
+
+    async def start_scope(self, unit: str, description: str, pid: Pid) -> None:
+        """Move a process into a unit of its own, which ends with it. It may open no other devices than QEMU needs."""
+        devices = [["char-macvtap", "rwm"], *([f"/dev/char/{number}", "rw"] for number in _QEMU_DEVICES)]
+        properties = [
+            ["Description", Variant("s", description)],
+            ["PIDs", Variant("au", [pid])],
+            ["CollectMode", Variant("s", "inactive-or-failed")],
+            ["TimeoutStopUSec", Variant("t", _SCOPE_STOPS_US)],
+            ["TasksMax", Variant("t", _UNLIMITED)],
+            ["DevicePolicy", Variant("s", "closed")],
+            ["DeviceAllow", Variant("a(ss)", devices)],
+        ]
+        body: list[object] = [unit, "fail", properties, []]
+        await self._call(_NAME, _PATH, _MANAGER, "StartTransientUnit", "ssa(sv)a(sa(sv))", body)
 
     async def _set(self, unit: str, properties: list[list[object]]) -> None:
         """Set the properties until the next boot, as `systemctl set-property --runtime` does."""

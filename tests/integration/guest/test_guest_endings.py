@@ -100,11 +100,12 @@ def events_of(daemon: Daemon, guest: Container) -> set[object]:
 
 def test_guest_that_boots_while_the_daemon_ends_is_adopted(vtapd: Daemon, containers: Containers) -> None:
     """Its boot files still exist, and the next daemon adopts it."""
-    known = set(children(vtapd.pid))
+    reaper = vtapd.reaper_pid()
+    known = set(children(reaper))
     guest = containers.guest(restart="no", on_exit="keep")
 
     def started() -> int | None:
-        new = (int(pid) for pid in set(children(vtapd.pid)) - known)
+        new = (int(pid) for pid in set(children(reaper)) - known)
         return next((pid for pid in new if "qemu" in command_line(pid)[0]), None)
 
     qemu = eventually(started, "a QEMU", PATIENCE_S, every_s=0)
