@@ -67,6 +67,14 @@ def test_other_ends_are_tried_again(ends: list[Exit]) -> None:
     assert after(*ends).done is None
 
 
+def test_qemu_that_says_nothing_is_given_up_too() -> None:
+    assert "without a message (qemu-exit 3)" in after(*[Exit("qemu-exit", 3, never_ran=True)] * TRIES).failure
+
+
+def test_exit_device_of_a_guest_is_no_failed_start() -> None:
+    assert not classify(Evidence(status=3, ran=False), KINDS["hermit"]).never_ran
+
+
 def test_lack_of_threads_has_its_own_remedy() -> None:
     lacking = Exit("qemu-signal", 6, "qemu_thread_create: Resource temporarily unavailable", never_ran=True)
     assert "--pids-limit" in after(*[lacking] * TRIES).failure
@@ -95,10 +103,13 @@ def test_start_of_no_qemu_is_tried_again_with_growing_delays_and_the_network_giv
         (Evidence(status=1, complaint="unsupported machine type", ran=False), True),
         (Evidence(status=-6, complaint="qemu_thread_create: Resource temporarily unavailable", ran=False), True),
         (Evidence(status=1, complaint="unsupported machine type"), False),
-        (Evidence(status=1, ran=False), False),
+        (Evidence(status=1, ran=False), True),
+        (Evidence(status=-31, ran=False), True),
+        (Evidence(status=-9, ran=False), False),
+        (Evidence(status=-15, complaint="terminating on signal 15", ran=False), False),
         (Evidence(status=0, complaint="terminating on signal 15", ran=False), False),
         (Evidence(status=None, complaint="unsupported machine type", ran=False), False),
-        (Evidence(status=1, complaint="warning: TCG lacks a feature", ran=False), False),
+        (Evidence(status=1, complaint="warning: TCG lacks a feature", ran=False), True),
         (Evidence(status=-6, complaint="qemu: fatal: Trying to execute code outside RAM", ran=False), False),
         (Evidence(status=1, complaint="no", ran=False, asked="stopped"), False),
         (Evidence(status=1, complaint="no", ran=False, shutdown="guest-reset"), False),

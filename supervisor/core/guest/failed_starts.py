@@ -5,6 +5,7 @@ failed until an operator acts.
 """
 
 import re
+import signal
 from collections.abc import Sequence
 
 from supervisor.core.model import Exit
@@ -13,14 +14,18 @@ TRIES = 3
 
 _PASSES = re.compile(r"lock\b|Cannot allocate memory|No space left|Too many open files", re.IGNORECASE)
 """What other programs may end by themselves: they use the same disk, or the machine's memory."""
-_OF_THE_GUEST = re.compile(r"warning: |^qemu: fatal: ")
-"""A warning is not why QEMU ended, and a processor that cannot go on has run."""
+_OF_THE_GUEST = "qemu: fatal: "
+"""So begins the message about a processor that cannot go on: it has run."""
+_OF_QEMU = frozenset({signal.SIGABRT, signal.SIGSEGV, signal.SIGILL, signal.SIGFPE, signal.SIGSYS})
+"""Signals that QEMU gets for what it does itself. SIGSYS is from its sandbox."""
 _NUMBER = re.compile(r"\d+")
 
 
 def is_of_a_start(complaint: str, status: int | None) -> bool:
-    """Return whether a QEMU that no guest ran in ended because of what it complains of."""
-    return bool(status and complaint) and _OF_THE_GUEST.search(complaint) is None
+    """Return whether a QEMU that no guest ran in ended by its own fault, and not because something else ended it."""
+    if not status or complaint.startswith(_OF_THE_GUEST):
+        return False
+    return status > 0 or -status in _OF_QEMU
 
 
 def cannot_succeed(earlier: Sequence[Exit], last: Exit, crashes: int) -> bool:
@@ -36,8 +41,9 @@ def cannot_succeed(earlier: Sequence[Exit], last: Exit, crashes: int) -> bool:
 
 def why_failed(last: Exit) -> str:
     """Return the reason for people."""
+    silent = f"it ends without a message ({last.reason} {last.code})"
     return (
-        f"QEMU does not start its guest, {TRIES} times in the same way: {last.detail}; "
+        f"QEMU does not start its guest, {TRIES} times in the same way: {last.detail or silent}; "
         f"{_remedy(last.detail)}, then: vtapd start"
     )
 
