@@ -89,7 +89,7 @@ async def probe_macvtap(_: Machine) -> Finding:
     try:
         with closing(Links(handles.netlink)) as links:
             links.create_pair("veth0", "veth1")
-            interfaces, _taps = links.observe(False, {}, boottime_s())
+            interfaces, _taps = links.observe(False, boottime_s())
             links.create_macvtap("vtapcheck", interfaces[0], "02:00:00:00:00:01")
             device = tap.observe_device(handles.sysfs, tap.observe_index(handles.sysfs, "vtapcheck"))
     finally:

@@ -4,13 +4,13 @@ It decides nothing. Each step returns what is there afterwards, so that a plan o
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 
 from supervisor.container.container_nodes import ContainerNodes
 from supervisor.container.device_access import DeviceRules, open_rules
-from supervisor.container.takeover import give_back, random_mac, take_over
+from supervisor.container.takeover import give_back, take_over
 from supervisor.core.attach.actions import (
     AllowDevice,
     CreateTap,
@@ -27,11 +27,13 @@ from supervisor.core.attach.actions import (
     UnmarkExit,
     UnmarkReady,
 )
+from supervisor.core.attach.ownership import OwnLink, find_recorded, find_unrecorded
 from supervisor.core.attach.scope import Scope, is_sure, observed_interfaces
 from supervisor.core.attach.state import Seen
 from supervisor.core.devices.bpf_rules import Rule
 from supervisor.core.formats.proc_cgroup import Cgroup
 from supervisor.core.model import (
+    Container,
     ContainerHandles,
     DeviceNumber,
     IfIndex,
@@ -40,6 +42,7 @@ from supervisor.core.model import (
     Link,
     Record,
     Tap,
+    TapRecord,
 )
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import cgroups, ifreq, marks, netns, netns_symlinks, process, rootfs, sysfs_links, tap
@@ -61,6 +64,10 @@ KernelStep = (
     | UnmarkExit
     | UnmarkReady
 )
+
+
+_USUAL_SLOTS = set(range(64))
+"""Where nodes are looked for that are not on record."""
 
 
 class Attachment:
@@ -124,13 +131,36 @@ class Attachment:
         """Return what is there. Routes cost a dump of their own, and matter only if an address is taken over."""
         recorded = record.taps if record else ()
         now_s = boottime_s()
-        owners = {entry.tap: entry.interface for entry in recorded}
-        interfaces, links = self._observe(with_routes, owners, scope, now_s)
-        macvtaps = [link for link in links if link.kind == "macvtap" and link.name.startswith("vtap")]
-        taps = {IfIndex(link.parent): self._tap(link) for link in macvtaps if link.parent is not None}
+        interfaces, links = self._observe(with_routes, bool(recorded), scope, now_s)
+        own = find_recorded(record, links) if record else ()
+        return self._seen(link_name, scope, interfaces, links, own, recorded, now_s)
+
+    def observe_unrecorded(
+        self, link_name: str, container: Container, scope: Scope, rules: Collection[DeviceNumber]
+    ) -> Seen:
+        """Return what is there if the container's record is lost. `rules`: the devices of vtapd's own rules."""
+        now_s = boottime_s()
+        interfaces, links = self._observe(False, False, scope, now_s)
+        devices = {link.index: tap.find_device(self.sysfs, link.index) for link in links if link.kind == "macvtap"}
+        majors = {device.major for device in devices.values() if device}
+        nodes = {device: slot for slot, device in self.nodes.observe(_USUAL_SLOTS, majors)}
+        own = find_unrecorded(container, links, devices, rules, nodes)
+        return self._seen(link_name, scope, interfaces, links, own, (), now_s)
+
+    def _seen(
+        self,
+        link_name: str,
+        scope: Scope,
+        interfaces: list[Interface],
+        links: list[Link],
+        own: Iterable[OwnLink],
+        recorded: tuple[TapRecord, ...],
+        now_s: float,
+    ) -> Seen:
+        taps, strays = self._own_taps(own)
         seen = observed_interfaces(interfaces, {link.index: link for link in links}, taps, recorded, scope)
-        devices = {t.device for t in taps.values()} | {e.device for e in recorded if e.device}
-        slots = {entry.slot for entry in recorded}
+        devices = {t.device for t in (*taps.values(), *strays.values())} | {e.device for e in recorded if e.device}
+        slots = {entry.slot for entry in recorded} | strays.keys()
         return Seen(
             incarnation=self.incarnation,
             netns_link=netns_symlinks.observe_symlink(link_name),
@@ -142,17 +172,32 @@ class Attachment:
             ready=marks.observe_ready_mark(self.dev),
             exit_status=marks.observe_exit_mark(self.dev),
             at_s=now_s,
+            strays=tuple(strays.items()),
         )
 
+    def _own_taps(self, own: Iterable[OwnLink]) -> tuple[dict[IfIndex, Tap], dict[int, Tap]]:
+        """Return the taps by interface, and those whose interface is gone by slot."""
+        taps, strays = {}, {}
+        for each in own:
+            device = tap.find_device(self.sysfs, each.link.index)
+            if device is None or each.device not in (None, device):
+                continue  # it was deleted, and something else has its ifindex or its name
+            its_tap = _tap(each.link, device)
+            if each.interface is None:
+                strays[each.slot] = its_tap
+            else:
+                taps[each.interface] = its_tap
+        return taps, strays
+
     def _observe(
-        self, with_routes: bool, owners: dict[str, str], scope: Scope, now_s: float
+        self, with_routes: bool, attached: bool, scope: Scope, now_s: float
     ) -> tuple[list[Interface], list[Link]]:
         """Observe a new container without RTNL: it would wait for that lock while Docker starts others."""
-        if not owners and not tap.has_macvtaps(self.sysfs):
+        if not attached and not tap.has_macvtaps(self.sysfs):
             interfaces, links = self._links.observe_new(with_routes, ifreq.show_link, now_s)
             if is_sure(interfaces, scope) and all(self._comes_from_outside(each) for each in interfaces):
                 return interfaces, links
-        return self._links.observe(with_routes, owners, now_s)
+        return self._links.observe(with_routes, now_s)
 
     def _comes_from_outside(self, interface: Interface) -> bool:
         """Return whether it was surely not made in the container, and can have a macvtap."""
@@ -171,16 +216,15 @@ class Attachment:
             case LinkNetns():
                 netns_symlinks.create_symlink(link_name, self.incarnation.pid, self._owner)
                 return replace(seen, netns_link=self.incarnation.pid)
-            case CreateTap(interface, name):
-                return _with_tap(seen, interface.name, self._create(name, interface), fresh=True)
+            case CreateTap(interface, name, mac):
+                return _with_tap(seen, interface.name, self._create(name, interface, mac), fresh=True)
             case RaiseTap(low, mtu):
                 self._links.raise_link(low.index, mtu)
                 owner = next(s for s in seen.interfaces if s.tap == low)
                 return _with_tap(seen, owner.interface.name, replace(low, up=True, mtu=mtu))
             case DeleteTap(gone):
                 self._links.delete_link(gone.index)
-                owner = next(s for s in seen.interfaces if s.tap == gone)
-                return _with_tap(seen, owner.interface.name, None)
+                return _without_tap(seen, gone)
             case AllowDevice(device):
                 self.rules.allow(device)
                 return replace(seen, rules=seen.rules | {device})
@@ -217,15 +261,14 @@ class Attachment:
                 marks.remove_exit_mark(self.dev)
                 return replace(seen, exit_status=None)
 
-    def _create(self, name: str, parent: Interface) -> Tap:
-        mac = random_mac()
+    def _create(self, name: str, parent: Interface, mac: str) -> Tap:
         self._links.create_macvtap(name, parent, mac)
         index = tap.observe_index(self.sysfs, name)
         return Tap(name, index, mac, parent.mtu, False, tap.observe_device(self.sysfs, index))
 
-    def _tap(self, link: Link) -> Tap:
-        device = tap.observe_device(self.sysfs, link.index)
-        return Tap(link.name, link.index, link.mac, link.mtu, link.up, device)
+
+def _tap(link: Link, device: DeviceNumber) -> Tap:
+    return Tap(link.name, link.index, link.mac, link.mtu, link.up, device)
 
 
 def _with_both(seen: Seen, interface: Interface, its_tap: Tap | None) -> Seen:
@@ -237,6 +280,11 @@ def _with_both(seen: Seen, interface: Interface, its_tap: Tap | None) -> Seen:
 def _with_tap(seen: Seen, interface: str, changed: Tap | None, *, fresh: bool = False) -> Seen:
     each = tuple(replace(s, tap=changed, fresh=fresh) if s.interface.name == interface else s for s in seen.interfaces)
     return replace(seen, interfaces=each)
+
+
+def _without_tap(seen: Seen, gone: Tap) -> Seen:
+    interfaces = tuple(replace(s, tap=None, fresh=False) if s.tap == gone else s for s in seen.interfaces)
+    return replace(seen, interfaces=interfaces, strays=tuple(each for each in seen.strays if each[1] != gone))
 
 
 def _other_nodes(seen: Seen, slot: int) -> tuple[tuple[int, DeviceNumber], ...]:

@@ -1,11 +1,13 @@
-"""Which devices a container may open: the rules of its cgroup, v1 or v2."""
+"""Which devices a container may open: the rules of its cgroup, v1 or v2, and those that Docker made."""
 
 from collections.abc import Callable
 from typing import Protocol
 
 from supervisor.core.devices.bpf_rules import Rule
+from supervisor.core.devices.v1_rules import granted_devices
 from supervisor.core.formats.proc_cgroup import Cgroup
-from supervisor.core.model import DeviceNumber
+from supervisor.core.model import Container, DeviceNumber
+from supervisor.edges.kernel import device_nodes
 from supervisor.edges.kernel.device_rules_v1 import CgroupV1Rules
 from supervisor.edges.kernel.device_rules_v2 import CgroupV2Rules
 from supervisor.errors import Permanent, Step
@@ -43,3 +45,8 @@ def open_rules(cgroup: Cgroup, own_rules: Callable[[], tuple[Rule, ...]] = no_ru
         step=Step.DEVICE_RULE,
         remedy="vtapd must see the cgroup file system that Docker uses: run it on the host itself",
     )
+
+
+def rules_of_docker(container: Container) -> frozenset[DeviceNumber]:
+    """Return the devices that Docker was asked to allow this container one by one. Such rules look like vtapd's."""
+    return granted_devices([*container.device_rules, *device_nodes.rules_of_devices(container.devices)])

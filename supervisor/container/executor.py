@@ -6,6 +6,7 @@ An action that fails on one interface rests, and the plan goes on with the other
 from collections.abc import Callable
 from dataclasses import replace
 
+import anyio
 import structlog
 
 from supervisor.container.attachment import Attachment, KernelStep
@@ -30,6 +31,7 @@ from supervisor.core.attach.actions import (
     UnplugNic,
     WriteRecord,
 )
+from supervisor.core.attach.losses import Losses
 from supervisor.core.attach.plan import is_attached, next_step
 from supervisor.core.attach.scope import Scope
 from supervisor.core.attach.state import Desired, Resting, Seen
@@ -63,6 +65,8 @@ class PlanExecutor:
         self.attached = False
         """Whether its interfaces were seen attached, as far as they can be."""
         self.troubles = Troubles(context.counters, description.name)
+        self.losses = Losses()
+        """Taps that something else deleted."""
         self.guest_error: Transient | Permanent | None = None
         """Why its guest could not be started."""
         self._context = context
@@ -86,6 +90,11 @@ class PlanExecutor:
     def device_rule_note(self) -> str | None:
         """What an operator should know of the container's device rules."""
         return self._attachment.rules.note if self._attachment else None
+
+    @property
+    def opened(self) -> Attachment | None:
+        """The descriptors into the container, if they are open."""
+        return self._attachment
 
     def attachment(self) -> Attachment:
         """Return the descriptors into the container. Raises ContainerGone if it has ended."""
@@ -203,6 +212,7 @@ class PlanExecutor:
                 await self._apply_to_guest(action)
                 return self._with_guest(seen)
             case CreateTap():
+                self._check_losses()
                 await self._context.leftovers.wait_recovered()
                 return self._with_claims(self._apply_to_kernel(action, seen))
             case RevokeDevice(device):
@@ -214,6 +224,15 @@ class PlanExecutor:
                 return await self._change_rule(action, seen)
             case _:
                 return self._apply_to_kernel(action, seen)
+
+    def _check_losses(self) -> None:
+        """Raises Transient if no tap may be made yet, because taps were deleted again and again."""
+        if wait_s := self.losses.wait_s(anyio.current_time()):
+            raise Transient(
+                f"something in the container deletes its tap again and again; the next one is made in {wait_s:.0f} s",
+                step=Step.MACVTAP,
+                remedy="find out which process deletes it, or set vtapd.enable=false",
+            )
 
     def _apply_to_kernel(self, step: KernelStep, seen: Seen) -> Seen:
         seen = self.attachment().apply(step, self._link, seen)

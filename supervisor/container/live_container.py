@@ -18,6 +18,7 @@ from supervisor.container.port_watch import PortWatch
 from supervisor.container.record import ContainerRecord
 from supervisor.container.recovery import recover_guest, recover_record
 from supervisor.container.revocation import deny_unrecorded
+from supervisor.container.tap_watch import TapWatch
 from supervisor.core.attach.plan import has_card
 from supervisor.core.attach.selection import why_no_network
 from supervisor.core.attach.troubles import container_error
@@ -56,9 +57,11 @@ class LiveContainer:
         self.intent = Intent(context, record, description, incarnation, self.executor, self.guest)
         self._context = context
         self._record = record
+        self._tasks = tasks
         self._ending = ContainerEnding(incarnation, self.intent, self.guest, tasks)
         self._was_paused = False
         self._ports = PortWatch(mark, tasks)
+        self._watch = TapWatch(context, record, incarnation, self.executor.losses, mark)
         self._recovered = not context.leftovers.may_concern(incarnation)
         if self._recovered:
             context.leftovers.note_recovered(record.id)
@@ -142,6 +145,8 @@ class LiveContainer:
             await self.intent.decide()
         await self.executor.converge(self.intent.desired)
         self._watch_ports()
+        if self.executor.opened is not None:
+            self._watch.start(self._tasks, self.executor.opened)
         if self.intent.ignored_reason is not None and self.guest.session is None:
             self.guest.plan = None
         self._check_network()
@@ -175,6 +180,7 @@ class LiveContainer:
     def close(self, reason: CloseReason = CloseReason.DAEMON_ENDS) -> None:
         """Close all descriptors; everything in the container stays as it is."""
         self._ports.close()
+        self._watch.close()
         self.guest.close(reason)
         self.executor.close()
 

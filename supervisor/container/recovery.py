@@ -16,6 +16,7 @@ import anyio
 import structlog
 
 from supervisor.container.attachment import Attachment
+from supervisor.container.device_access import rules_of_docker
 from supervisor.container.record import ContainerRecord
 from supervisor.core.attach.rebuild import rebuild
 from supervisor.core.attach.scope import Scope
@@ -91,8 +92,10 @@ def recover_record(
     """If there is no record of this run, write what it must have contained."""
     if record.of(incarnation) is not None:
         return
-    seen = attachment.observe(short_id(container.id), None, scope, with_routes=False)
-    claimed = record.claimed(each.tap.device for each in seen.interfaces if each.tap)
+    rules = attachment.rules.observe_own() - rules_of_docker(container)
+    seen = attachment.observe_unrecorded(short_id(container.id), container, scope, rules)
+    taps = (*(each.tap for each in seen.interfaces if each.tap), *(tap for _, tap in seen.strays))
+    claimed = record.claimed(tap.device for tap in taps)
     rebuilt = rebuild(container, incarnation, replace(seen, claimed=claimed))
     if rebuilt is not None:
         log.warning("record_rebuilt", taps=[entry.tap for entry in rebuilt.taps])

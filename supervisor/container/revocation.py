@@ -5,6 +5,8 @@ tap (CAP_NET_ADMIN is enough) still has the rule and the node for it, and could 
 new tap stays down until every other container that has its number on record was denied it. Then the tap is deleted and
 made again, since one of them may have opened it meanwhile. The rule is what protects: without it, a node that cannot be
 removed opens nothing.
+
+A tap that is gone is noticed before that, as soon as the kernel reports it (`tap_watch`).
 """
 
 import os
@@ -13,10 +15,9 @@ from contextlib import ExitStack, closing
 import structlog
 
 from supervisor.container.context import Context
-from supervisor.container.device_access import open_rules
+from supervisor.container.device_access import open_rules, rules_of_docker
 from supervisor.container.record import ContainerRecord
-from supervisor.core.devices.v1_rules import granted_devices
-from supervisor.core.model import Container, ContainerId, DeviceNumber, Incarnation, Record, short_id
+from supervisor.core.model import Container, ContainerId, DeviceNumber, Incarnation, Record, TapRecord, short_id
 from supervisor.edges.kernel import cgroups, device_nodes, process, rootfs, tap
 from supervisor.errors import ContainerGone, Step, Transient, VtapdError
 
@@ -45,6 +46,19 @@ async def revoke_device(context: Context, device: DeviceNumber, owner: Container
             ) from error
 
 
+async def close_lost_device(context: Context, record: ContainerRecord, entry: TapRecord, *, by_itself: bool) -> None:
+    """Deny a container the device of its own tap that is gone, and take it off the record.
+
+    `by_itself`: the tap was deleted or taken away alone, not with its interface. Raises a VtapdError if the container
+    cannot be denied it; it stays on record.
+    """
+    assert entry.device is not None, "only a tap with a device can be lost"
+    await _change_systemd_rule(context, record, entry.device)
+    # Meanwhile the container's worker may have noticed, too, and have made another tap, which may have the number.
+    if record.data is not None and entry in record.data.taps:
+        _revoke(record, entry.device, as_usual=not by_itself)
+
+
 async def revoke_contested(context: Context) -> None:
     """At the daemon's start, take a number that is on several records off all of them.
 
@@ -71,9 +85,8 @@ async def deny_unrecorded(
     cgroup = cgroups.observe_cgroup(incarnation.pid)
     data = record.of(incarnation)
     recorded = {entry.device for entry in data.taps} if data else set()
-    granted = granted_devices([*container.device_rules, *device_nodes.rules_of_devices(container.devices)])
     with closing(open_rules(cgroup)) as rules:
-        for device in rules.observe_own() - recorded - granted:
+        for device in rules.observe_own() - recorded - rules_of_docker(container):
             if device.major in majors:
                 await context.systemd.change_rule(cgroup, device, allowed=False)
                 rules.deny(device)
@@ -88,12 +101,15 @@ async def _change_systemd_rule(context: Context, record: ContainerRecord, device
         await context.systemd.change_rule(cgroup, device, allowed=False)
 
 
-def _revoke(record: ContainerRecord, device: DeviceNumber) -> None:
-    """Do it all in one call, so that the container's worker does not run in between."""
+def _revoke(record: ContainerRecord, device: DeviceNumber, *, as_usual: bool = False) -> None:
+    """Do it all in one call, so that the container's worker does not run in between.
+
+    `as_usual`: nothing happened that an operator should know.
+    """
     data = record.data
     if data is None or device not in {entry.device for entry in data.taps}:
         return
-    if _deny(data, device):
+    if _deny(data, device) and not as_usual:
         log.warning("stale_device_denied", device=str(device), held_by=data.name)
     else:
         log.debug("stale_device_forgotten", device=str(device), held_by=data.name)

@@ -294,6 +294,10 @@ class TapRecord:
     """None until the macvtap exists and its number was read."""
     original: Interface | None = None
     """The interface as it was before the takeover; None if it is not taken over."""
+    index: IfIndex | None = None
+    """The macvtap's ifindex. None until the macvtap was seen, and in records of version 0.1."""
+    parent: IfIndex | None = None
+    """The ifindex of the interface that the macvtap was made on; None as above."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from .control import ask
 from .daemon import Daemon, format_toml
 from .device_programs import DevicePrograms
 from .fork_server import ForkServer
-from .killing_daemon import ACTION, END
+from .killing_daemon import ACTION, END, deaf_file
 from .machine import Machine
 from .observe import Network, device_rules, links, network
 from .processes import Process
@@ -97,6 +97,13 @@ class KillingDaemon(Daemon):
         assert self.process is not None
         status = self.process.wait(DIES_S)
         assert status == -signal.SIGKILL, f"it should have killed itself, and ended with {status}:\n{self.log_tail()}"
+
+    def set_deaf(self, is_deaf: bool) -> None:
+        """Let it not hear, or hear again, which links are gone."""
+        if is_deaf:
+            deaf_file(self.trace).touch()
+        else:
+            deaf_file(self.trace).unlink(missing_ok=True)
 
     def pause(self) -> None:
         """Stop its process until `resume`."""

@@ -24,8 +24,10 @@ from typing import Any  # arguments of whatever is wrapped
 from supervisor import linux
 from supervisor.cli.main import main as vtapd
 from supervisor.container import executor, tracked_container
+from supervisor.core.model import IfIndex
 from supervisor.edges.docker import Docker
 from supervisor.edges.kernel import device_rules_v2
+from supervisor.edges.kernel.link_events import LinkEvents
 from supervisor.edges.kernel.netlink_socket import NetlinkSocket
 from supervisor.edges.qemu import reaper_socket
 from supervisor.edges.qemu.qmp import QmpSession
@@ -92,6 +94,10 @@ class ChangeCounter:
         return plan
 
 
+def deaf_file(trace: Path) -> Path:
+    return trace.with_suffix(".deaf")
+
+
 def caller(frame: FrameType | None) -> str | None:
     """Return the innermost function of the product on the stack; None if there is none."""
     while frame is not None:
@@ -149,9 +155,21 @@ def trace_actions(counter: ChangeCounter, module: Any) -> None:
     module.next_step = traced
 
 
+def hear_later(deaf: Path) -> None:
+    """Do not let the daemon hear which links are gone while this file exists, as if the kernel's message came late."""
+    original = LinkEvents.read
+
+    def read(self: LinkEvents) -> frozenset[IfIndex] | None:
+        gone = original(self)
+        return frozenset() if deaf.exists() else gone
+
+    LinkEvents.read = read  # type: ignore[method-assign]  # see above
+
+
 def main() -> None:
     plan, trace = (Path(sys.argv.pop(1)) for _ in range(2))
     counter = ChangeCounter(plan, trace)
+    hear_later(deaf_file(trace))
     for owner, call in PLAIN:
         count(counter, owner, call, lambda *_, call=call, **__: call)
     for owner, call in ASYNCHRONOUS:

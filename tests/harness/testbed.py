@@ -62,7 +62,11 @@ class DaemonTestbed:
         return subject
 
     def next_to_a_thief(self) -> Subject:
-        """Start a container that the daemon has not seen yet, and one with a process that always opens its own tap."""
+        """Start a container that the daemon has not seen yet, and one with a process that always opens its own tap.
+
+        The daemon does not hear when that tap is deleted.
+        """
+        self.daemon.set_deaf(True)
         neighbour = self.attached().container
         self.daemon.request("attach", neighbour)  # returns when the daemon is done with it
         self.thief = Thief(neighbour, neighbour.tap_device())
@@ -165,6 +169,7 @@ class DaemonTestbed:
         return sorted(path for path in open_files(self.daemon.pid).values() if not path.startswith("socket:"))
 
     def end_thief(self) -> None:
+        self.daemon.set_deaf(False)
         if self.thief is not None:
             self.thief.kill()
             self.thief = None

@@ -7,6 +7,7 @@ import pytest
 
 from tests.harness.containers import Container, Containers
 from tests.harness.daemon import Daemon
+from tests.harness.deaf_daemon import DEAF
 from tests.harness.device_numbers import take_lower_numbers
 from tests.harness.device_programs import DevicePrograms
 from tests.harness.observe import node
@@ -22,13 +23,22 @@ RARE_RESYNC = pytest.mark.vtapd_config(attach={"resync": "10m"})
 """A resync this rare cannot be what closes the tap."""
 
 
+@pytest.fixture
+def deaf_vtapd(vtapd: Daemon, monkeypatch: pytest.MonkeyPatch) -> Daemon:
+    """Return a daemon that does not hear which links are gone, as if the message came late."""
+    vtapd.stop()
+    monkeypatch.setattr(vtapd, "program", DEAF)
+    vtapd.start()
+    return vtapd
+
+
 @RARE_RESYNC
 @pytest.mark.both_cgroups
-def test_container_that_deletes_its_tap_cannot_open_the_next_tap(vtapd: Daemon, containers: Containers) -> None:
-    """The kernel gives the next container's tap the same device number."""
-    attacker, victim = attack(vtapd, containers, nothing, nothing)
+def test_container_that_deletes_its_tap_cannot_open_the_next_tap(deaf_vtapd: Daemon, containers: Containers) -> None:
+    """The kernel gives the next container's tap the same device number, before the daemon notices that it is free."""
+    attacker, victim = attack(deaf_vtapd, containers, nothing, nothing)
     prove_closed(attacker, victim)
-    assert (attacker.name, victim.name) in denials(vtapd)
+    assert (attacker.name, victim.name) in denials(deaf_vtapd)
 
 
 @RARE_RESYNC
@@ -46,12 +56,12 @@ def test_next_tap_is_closed_after_the_daemon_was_down(
 
 @RARE_RESYNC
 @pytest.mark.both_cgroups
-def test_node_that_cannot_be_removed_opens_nothing(vtapd: Daemon, containers: Containers) -> None:
+def test_node_that_cannot_be_removed_opens_nothing(deaf_vtapd: Daemon, containers: Containers) -> None:
     def make_dev_unwritable(attacker: Container) -> None:
         run(["nsenter", "-m", "-p", "-t", str(attacker.pid), "mount", "-o", "remount,ro", "/dev"])
 
-    attacker, victim = attack(vtapd, containers, make_dev_unwritable, nothing)
-    assert (attacker.name, victim.name) in denials(vtapd)
+    attacker, victim = attack(deaf_vtapd, containers, make_dev_unwritable, nothing)
+    assert (attacker.name, victim.name) in denials(deaf_vtapd)
     found = node(attacker.pid)
     assert found is not None
     assert found.device == victim.tap_device()

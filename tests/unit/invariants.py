@@ -118,6 +118,7 @@ def check_reached(host: SimulatedHost, desired: Desired) -> None:
     assert host.record is not None
     assert host.record.incarnation == host.incarnation
     assert host.netns_link == host.incarnation.pid
+    assert host.left == [], "a tap whose interface is gone"
     taps = {name: tap.name for name, tap in host.taps.items()}
     # An interface whose addresses have all ended needs no tap, and keeps the one that is on record.
     recorded = {entry.interface for entry in host.record.taps}
@@ -147,6 +148,7 @@ def _check_nothing_left(host: SimulatedHost) -> None:
     assert host.record is None
     assert host.netns_link is None
     assert host.taps == {}
+    assert host.left == []
     assert own_rules(host) == set()
     assert own_nodes(host) == {}
     assert host.guest is None

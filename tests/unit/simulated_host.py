@@ -14,6 +14,7 @@ from supervisor.core.attach import actions
 from supervisor.core.attach.actions import Action, Attempt, Planned, Uplink
 from supervisor.core.attach.gateways import is_dockers_default
 from supervisor.core.attach.lifetimes import lifetime_left
+from supervisor.core.attach.ownership import find_recorded
 from supervisor.core.attach.plan import next_step
 from supervisor.core.attach.state import Desired, Resting, Seen, SeenInterface
 from supervisor.core.attach.troubles import may_rest
@@ -23,6 +24,7 @@ from supervisor.core.model import (
     IfIndex,
     Incarnation,
     Interface,
+    Link,
     Pid,
     Record,
     Route,
@@ -59,6 +61,10 @@ class SimulatedHost:
     interfaces: dict[str, Interface] = field(default_factory=dict)
     taps: dict[str, Tap] = field(default_factory=dict)
     """By interface; an interface has at most one tap here."""
+    left: list[Tap] = field(default_factory=list)
+    """The taps whose interface is gone: on a macvlan network a tap outlives it."""
+    foreign: list[Tap] = field(default_factory=list)
+    """Macvtaps on eth0 that the container made itself."""
     rules: set[DeviceNumber] = field(default_factory=lambda: {FOREIGN_DEVICE})
     nodes: dict[int, DeviceNumber] = field(default_factory=lambda: {FOREIGN_SLOT: FOREIGN_DEVICE})
     netns_link: Pid | None = None
@@ -95,21 +101,22 @@ class SimulatedHost:
         if self.incarnation is None:
             return Seen(None, self.netns_link)
         entries = self.record.taps if self.record and self.record.incarnation == self.incarnation else ()
-        known = {tap.device for tap in self.taps.values()} | {entry.device for entry in entries if entry.device}
+        known = {tap.device for tap in self.all_taps()} | {entry.device for entry in entries if entry.device}
         slots = {entry.slot for entry in entries}
-        recorded = {entry.interface for entry in entries}
+        recorded = {entry.interface for entry in entries} | {entry.parent for entry in entries}
+        own, strays = self._own_taps()
         return Seen(
             self.incarnation,
             self.netns_link,
             tuple(
                 SeenInterface(
                     each,
-                    tap := self.taps.get(name),
+                    tap := own.get(each.index),
                     tap is not None and tap.index in self.fresh,
                     wanted=name not in self.unwanted,
                 )
                 for name, each in sorted(self.interfaces.items())
-                if (each.addresses and name not in self.unwanted) or name in self.taps or name in recorded
+                if (each.addresses and name not in self.unwanted) or each.index in own or {name, each.index} & recorded
             ),
             frozenset(self.rules & known),
             tuple((slot, device) for slot, device in sorted(self.nodes.items()) if slot in slots),
@@ -119,7 +126,29 @@ class SimulatedHost:
             self.exit_status,
             self.now_s,
             frozenset(tap.device for tap in self.taps.values() if tap.device.minor in self.stale_elsewhere),
+            strays=strays,
         )
+
+    def _own_taps(self) -> tuple[dict[IfIndex, Tap], tuple[tuple[int, Tap], ...]]:
+        """Return the taps that are vtapd's by the record, as the daemon finds them among all links."""
+        here = {each.index: name for name, each in self.interfaces.items()}
+        if self.record is None or self.record.incarnation != self.incarnation:
+            return {self.interfaces[name].index: tap for name, tap in self.taps.items() if name in self.interfaces}, ()
+        links = [_link(index, name, "", "veth") for index, name in here.items()]
+        links += [_link(each.index, each.name, each.mac, "macvtap", self._parent(each)) for each in self.all_taps()]
+        taps = {each.index: each for each in self.all_taps()}
+        found = [
+            each for each in find_recorded(self.record, links) if each.device in (None, taps[each.link.index].device)
+        ]
+        own = {each.interface: taps[each.link.index] for each in found if each.interface is not None}
+        return own, tuple((each.slot, taps[each.link.index]) for each in found if each.interface is None)
+
+    def all_taps(self) -> list[Tap]:
+        return [*self.taps.values(), *self.left, *self.foreign]
+
+    def _parent(self, tap: Tap) -> IfIndex | None:
+        name = next((name for name, each in self.taps.items() if each == tap), "eth0")
+        return self.interfaces[name].index if name in self.interfaces else None
 
     def next(self, desired: Desired) -> Action | None:
         step = self._next_step(desired)
@@ -210,13 +239,14 @@ class SimulatedHost:
         self, action: actions.CreateTap | actions.RaiseTap | actions.DeleteTap | actions.RevokeDevice
     ) -> None:
         match action:
-            case actions.CreateTap(interface, name):
-                self._create_tap(interface, name)
+            case actions.CreateTap(interface, name, mac):
+                self._create_tap(interface, name, mac)
             case actions.RaiseTap(tap, mtu):
                 name = next(name for name, each in self.taps.items() if each == tap)
                 self.taps[name] = replace(tap, up=True, mtu=mtu)
             case actions.DeleteTap(tap):
-                del self.taps[next(name for name, each in self.taps.items() if each == tap)]
+                self.taps = {name: each for name, each in self.taps.items() if each != tap}
+                self.left = [each for each in self.left if each != tap]
             case actions.RevokeDevice(device):
                 assert device.minor in self.stale_elsewhere, "revoked a device that no other container has on record"
                 self.fresh -= {tap.index for tap in self.taps.values() if tap.device == device}
@@ -257,13 +287,13 @@ class SimulatedHost:
                 assert self.exit_status is not None, "an action that changes nothing"
                 self.exit_status = None
 
-    def _create_tap(self, interface: Interface, name: str) -> None:
-        if name in {tap.name for tap in self.taps.values()}:
+    def _create_tap(self, interface: Interface, name: str, mac: str) -> None:
+        if name in {tap.name for tap in self.all_taps()}:
             raise KernelRefusesError(f"EEXIST: {name}")
-        used = {tap.device.minor for tap in self.taps.values()} | self.minors_elsewhere
+        used = {tap.device.minor for tap in self.all_taps()} | self.minors_elsewhere
         minor = next(n for n in count(1) if n not in used)  # minors are reused at once
         index = IfIndex(next(_indexes))
-        self.taps[interface.name] = Tap(name, index, next(_macs), interface.mtu, False, DeviceNumber(MAJOR, minor))
+        self.taps[interface.name] = Tap(name, index, mac, interface.mtu, False, DeviceNumber(MAJOR, minor))
         (self.watched if minor in self.stale_elsewhere else self.fresh).add(index)
 
     def _take_over(self, original: Interface, tap: Tap, reach: tuple[str, ...]) -> Iterator[None]:
@@ -334,6 +364,10 @@ class SimulatedHost:
             raise KernelRefusesError(f"ENETUNREACH: {route.gateway}")
         if route not in now.routes:
             self.interfaces[name] = replace(now, routes=(*now.routes, route))
+
+
+def _link(index: IfIndex, name: str, mac: str, kind: str, parent: IfIndex | None = None) -> Link:
+    return Link(index, name, mac, 1500, True, True, kind, parent)
 
 
 def _reaches(address: Address, gateway: str) -> bool:

@@ -23,7 +23,7 @@ from .disturbances import (
 )
 from .examples import DEVICE, ETH0, ETH1, ID, INCARNATION, NAME, TAP0, record
 from .invariants import check_reached, is_taken_over
-from .simulated_host import Guest, SimulatedHost
+from .simulated_host import FOREIGN_DEVICE, FOREIGN_SLOT, Guest, KernelRefusesError, SimulatedHost
 
 NOTHING, TAP = Desired(False), Desired(True)
 BACKOFF, SERVED = Desired(True, takeover=True, cards=MANY), Desired(True, takeover=True, cards=MANY, guest=True)
@@ -208,10 +208,38 @@ class TestForeignObjects:
         host.netns_link = Pid(1)
         assert actions.UnlinkNetns() not in host.converge(NOTHING)
 
-    def test_tap_of_another_name_is_not_deleted(self) -> None:
+    @pytest.mark.parametrize("desired", [TAP, SERVED, NOTHING])
+    def test_macvtap_of_the_container_is_not_taken_for_the_deleted_tap(self, desired: Desired) -> None:
+        """It has the tap's number, and another ifindex."""
         host = simulated(at=TAP)
-        host.taps["eth0"] = replace(host.taps["eth0"], name="vtapmine")
-        assert actions.DeleteTap not in names(host.converge(NOTHING))
+        mine = replace(host.taps.pop("eth0"), name="mine", index=IfIndex(77))
+        host.foreign.append(mine)
+        host.minors_elsewhere.add(mine.device.minor)
+        host.disturbed = True
+        host.converge(desired)
+        check_reached(host, desired)
+        assert host.foreign == [mine]
+        assert mine.device not in host.rules
+
+    @pytest.mark.parametrize("desired", [TAP, SERVED])
+    def test_macvtap_of_the_container_that_has_the_taps_name_stays(self, desired: Desired) -> None:
+        host = simulated()
+        mine = replace(TAP0, mac="02:00:00:00:00:01")
+        host.foreign.append(mine)
+        with pytest.raises(KernelRefusesError, match="EEXIST"):
+            host.converge(desired)
+        host.converge(NOTHING)
+        check_reached(host, NOTHING)
+        assert host.foreign == [mine]
+
+    def test_renamed_tap_stays_the_interfaces_tap(self) -> None:
+        host = simulated(at=SERVED)
+        host.taps["eth0"] = replace(host.taps["eth0"], name="stolen")
+        assert names(host.converge(SERVED)) == [actions.WriteRecord]
+        end_guest(host)
+        assert names(host.converge(SERVED)) == [actions.StartGuest]
+        host.converge(NOTHING)
+        check_reached(host, NOTHING)
 
     def test_exchanged_node_is_not_removed(self) -> None:
         host = simulated(at=TAP)
@@ -479,6 +507,61 @@ class TestSurprises:
         host.converge(NOTHING)
         check_reached(host, NOTHING)
 
+    def test_interfaces_that_exchange_their_names_keep_their_taps(self) -> None:
+        host = simulated(ETH0, ETH1, at=SERVED)
+        rename_interface(host, "eth0", "x")
+        rename_interface(host, "eth1", "eth0")
+        rename_interface(host, "x", "eth1")
+        assert names(host.converge(SERVED)) == [actions.WriteRecord]
+        host.converge(NOTHING)
+        check_reached(host, NOTHING)
+
+    def test_interface_that_is_renamed_to_one_without_a_tap_is_attached_again(self) -> None:
+        host = simulated(ETH0, at=TAP)
+        assert host.record is not None
+        host.docker["eth1"] = host.interfaces["eth1"] = ETH1
+        host.record = replace(host.record, taps=(*host.record.taps, TapRecord(1, "eth1", "vtap120005")))
+        del host.interfaces["eth1"], host.docker["eth1"]
+        rename_interface(host, "eth0", "eth1")
+        host.disturbed = True
+        host.converge(NOTHING)
+        check_reached(host, NOTHING)
+
+    @pytest.mark.parametrize("desired", [TAP, SERVED, HOTPLUG, NOTHING])
+    @pytest.mark.parametrize("again", [False, True], ids=["gone", "exchanged"])
+    def test_tap_that_outlives_its_interface_is_deleted(self, desired: Desired, again: bool) -> None:
+        """It is next to its interface, which is a macvlan."""
+        host = simulated(ETH0, ETH1, at=SERVED)
+        del host.interfaces["eth0"], host.docker["eth0"]
+        left = host.taps["eth0"].index
+        if again:
+            host.left.append(host.taps.pop("eth0"))
+            host.docker["eth0"] = host.interfaces["eth0"] = ETH0_AGAIN
+        host.disturbed = True
+        host.converge(desired)
+        assert left not in {tap.index for tap in (*host.taps.values(), *host.left)}
+        check_reached(host, desired)
+
+    def test_tap_that_outlives_its_interface_without_a_number_is_deleted(self) -> None:
+        """Its number was taken off the record, since another container had it, too."""
+        host = simulated(at=TAP)
+        assert host.record is not None
+        (entry,) = host.record.taps
+        host.rules, host.nodes = {FOREIGN_DEVICE}, {FOREIGN_SLOT: FOREIGN_DEVICE}
+        host.record = replace(host.record, taps=(replace(entry, device=None),))
+        host.left.append(host.taps.pop("eth0"))
+        host.docker["eth0"] = host.interfaces["eth0"] = ETH0_AGAIN
+        host.converge(TAP)
+        check_reached(host, TAP)
+
+    def test_record_of_version_0_1_is_completed(self) -> None:
+        host = simulated(at=TAP)
+        complete = host.record
+        assert complete is not None
+        (entry,) = complete.taps
+        host.record = replace(complete, taps=(replace(entry, index=None, parent=None),))
+        assert host.converge(TAP) == [actions.WriteRecord(complete)]
+
     def test_interfaces_with_similar_macs_have_a_tap_each(self) -> None:
         host = simulated(ETH0, replace(ETH1, mac="02:42:0a:11:00:02"))
         host.converge(TAP)
@@ -512,17 +595,6 @@ class TestReusedDeviceNumbers:
             if isinstance(action, actions.CreateTap):
                 break
         assert names(host.converge(TAP)) == [actions.DeleteTap, *ATTACH_ONE]
-
-    def test_tap_made_by_the_container_is_made_again(self) -> None:
-        host = simulated(at=TAP)
-        host.taps["eth0"] = replace(TAP0, index=IfIndex(77), device=DeviceNumber(246, 77))
-        assert names(host.converge(TAP)) == [
-            actions.RemoveNode,
-            actions.DenyDevice,
-            actions.WriteRecord,
-            actions.DeleteTap,
-            *ATTACH_ONE,
-        ]
 
     def test_guest_on_a_suspect_tap_is_restarted_on_a_new_one(self) -> None:
         host = simulated(at=SERVED)

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.core.attach.actions import CreateTap
+from supervisor.core.attach.actions import Attempt, CreateTap, DeleteTap, DenyDevice, RemoveNode, WriteRecord
+from supervisor.core.attach.plan import next_step
 from supervisor.core.attach.state import Desired
 
-from .examples import ETH0, ETH1
+from .examples import ETH0, ETH1, ID, NAME
 from .invariants import check, is_same
 from .simulated_host import SimulatedHost
 
@@ -59,3 +60,15 @@ def test_interface_that_is_not_wanted_any_more_is_undone_once_no_guest_uses_it(d
         assert list(subject.taps) == ["eth0"]
         assert (subject.guest is not None) == desired.guest
     assert changes > 3
+
+
+def test_interface_that_is_not_wanted_holds_up_no_other() -> None:
+    """Its undo rests, and it comes first."""
+    subject = host()
+    subject.converge(ATTACHED)
+    subject.unwanted.add("eth0")
+    del subject.taps["eth1"]
+    every_undo = {Attempt(kind, "eth0") for kind in (RemoveNode, DenyDevice, DeleteTap, WriteRecord)}
+    step = next_step(ID, NAME, ATTACHED, subject.seen(), subject.record, frozenset(every_undo))
+    assert step is not None
+    assert step.interface == "eth1"

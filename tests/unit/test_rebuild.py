@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from supervisor.core.attach.actions import DenyDevice
+from supervisor.core.attach.plan import next_step
 from supervisor.core.attach.rebuild import rebuild
 from supervisor.core.attach.state import Desired, Seen, SeenInterface
-from supervisor.core.model import Endpoint, IfIndex, Tap
+from supervisor.core.model import DeviceNumber, Endpoint, IfIndex, Tap, TapRecord
 
 from .examples import ETH0, ETH1, ID, INCARNATION, NAME, TAP0, container
 from .simulated_host import SimulatedHost
@@ -14,6 +16,8 @@ from .simulated_host import SimulatedHost
 SERVED = Desired(attached=True, takeover=True, guest=True)
 ATTACHED = Desired(attached=True)
 NOTHING = Desired(attached=False)
+
+OTHER = DeviceNumber(246, 2)
 
 DOCKERS = container(
     endpoints=(
@@ -70,6 +74,18 @@ def test_tap_of_unknown_history_has_no_device_number(up: bool, claimed: bool) ->
     )
     assert record is not None
     assert [(entry.tap, entry.device) for entry in record.taps] == [(TAP0.name, None)]
+
+
+def test_tap_whose_interface_is_gone_is_undone() -> None:
+    """Its slot may be one that another interface's entry has."""
+    eth0, left = SeenInterface(ETH0, TAP0), replace(TAP0, name="vtap120005", index=IfIndex(3), device=OTHER)
+    seen = Seen(INCARNATION, None, (eth0,), frozenset({OTHER, TAP0.device}), strays=((0, left),))
+    record = rebuild(DOCKERS, INCARNATION, seen)
+    assert record is not None
+    assert record.taps[1] == TapRecord(1, left.name, left.name, OTHER, index=left.index)
+    taken = next_step(ID, NAME, ATTACHED, replace(seen, netns_link=INCARNATION.pid), record)
+    assert taken is not None
+    assert taken.action == DenyDevice(OTHER)
 
 
 def test_unchanged_container_gives_no_record() -> None:

@@ -33,6 +33,7 @@ class CreateTap:
 
     interface: Interface
     name: str
+    mac: str
 
 
 @dataclass(frozen=True, slots=True)

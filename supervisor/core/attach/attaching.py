@@ -19,6 +19,7 @@ from supervisor.core.attach.actions import (
     WriteRecord,
 )
 from supervisor.core.attach.entries import free_tap_name, with_entry, with_interfaces
+from supervisor.core.attach.ownership import own_mac
 from supervisor.core.attach.state import Seen, SeenInterface
 from supervisor.core.attach.withdrawal import close_device_actions, remove_card_action, withdraw_actions
 from supervisor.core.model import Record, Tap, TapRecord
@@ -58,14 +59,16 @@ def _attach(
         yield WriteRecord(with_entry(record, replace(entry, original=None)))
     elif entry.device is not None and entry.device != device:
         # Something else deleted the tap. Linux gives its number to the next tap that is created.
+        # If its interface was exchanged, the tap may be there still.
         closing = tuple(close_device_actions(seen, entry))
-        yield from closing or (WriteRecord(with_entry(record, replace(entry, device=None))),)
+        forgotten = replace(entry, device=None, index=None, parent=None)
+        yield from closing or (_delete_stray(seen, entry) or WriteRecord(with_entry(record, forgotten)),)
     elif each.tap is None:
-        name = entry.tap if entry.original else free_tap_name(each.interface, record)
-        named = WriteRecord(with_entry(record, replace(entry, tap=name)))
-        yield CreateTap(each.interface, name) if name == entry.tap else named
+        yield _delete_stray(seen, entry) or _create(record, entry, each)
     elif entry.device is None:
-        yield _check_history(seen, record, entry, each.tap, fresh=each.fresh)
+        yield _check_history(seen, record, entry, each, each.tap)
+    elif (complete := replace(entry, index=each.tap.index, parent=each.interface.index)) != entry:
+        yield WriteRecord(with_entry(record, complete))  # version 0.1 did not record these
     else:
         yield from _open(seen, entry, each, each.tap, awaited)
 
@@ -80,11 +83,29 @@ def _open(seen: Seen, entry: TapRecord, each: SeenInterface, its_tap: Tap, await
         yield MakeNode(entry.slot, its_tap.device)
 
 
-def _check_history(seen: Seen, record: Record, entry: TapRecord, tap: Tap, *, fresh: bool) -> Action:
+def _delete_stray(seen: Seen, entry: TapRecord) -> DeleteTap | None:
+    """Delete the entry's tap if it has outlived its interface; None if it has not."""
+    stray = seen.stray(entry.slot)
+    return DeleteTap(stray) if stray else None
+
+
+def _create(record: Record, entry: TapRecord, each: SeenInterface) -> Action:
+    """Create a tap, once its name is on record and no ifindex is: until it is seen, its name and MAC identify it."""
+    name = free_tap_name(entry.original or each.interface, record)
+    planned = replace(entry, tap=name, index=None, parent=None)
+    if planned != entry:
+        return WriteRecord(with_entry(record, planned))
+    return CreateTap(each.interface, name, own_mac(record.id, entry.slot))
+
+
+def _check_history(seen: Seen, record: Record, entry: TapRecord, each: SeenInterface, tap: Tap) -> Action:
     """Record the tap's number, or delete a tap that another container may have open.
 
     This ends: each RevokeDevice removes a number from a record, and only fresh taps add one to a record.
     """
     if tap.device in seen.claimed:
         return RevokeDevice(tap.device)
-    return WriteRecord(with_entry(record, replace(entry, device=tap.device))) if fresh else DeleteTap(tap)
+    if not each.fresh:
+        return DeleteTap(tap)
+    known = replace(entry, device=tap.device, index=tap.index, parent=each.interface.index)
+    return WriteRecord(with_entry(record, known))

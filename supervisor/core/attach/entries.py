@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import count
 
 from supervisor.core.attach.state import Seen, SeenInterface
-from supervisor.core.model import Interface, Record, Tap, TapRecord
+from supervisor.core.model import Interface, Record, TapRecord
 
 _FIRST_OTHER_SLOT = 64
 
@@ -47,19 +47,31 @@ def with_interfaces(record: Record, seen: Seen) -> Record:
 
 
 def with_current_names(record: Record, seen: Seen) -> Record:
-    """Return the record with the names that renamed interfaces have now. The tap identifies the interface."""
-    for entry in record.taps:
-        if seen.of(entry.interface) is None:
-            mine = (each.interface.name for each in seen.interfaces if each.tap and _is_tap_of(entry, each.tap))
-            name = next((name for name in mine if record.tap_of(name) is None), entry.interface)
-            original = replace(entry.original, name=name) if entry.original else None
-            renamed = replace(entry, interface=name, original=original)
-            record = replace(record, taps=tuple(renamed if tap == entry else tap for tap in record.taps))
-    return record
+    """Return the record with the names that renamed interfaces and taps have now.
+
+    Names are identified by ifindexes, so that two interfaces may also have exchanged their names.
+    """
+    named = tuple(_with_current_names(entry, seen) for entry in record.taps)
+    # Where two entries would be about one interface, neither is changed.
+    return replace(record, taps=named) if len({entry.interface for entry in named}) == len(named) else record
 
 
-def _is_tap_of(entry: TapRecord, tap: Tap) -> bool:
-    return (tap.name, tap.device) == (entry.tap, entry.device)
+def _with_current_names(entry: TapRecord, seen: Seen) -> TapRecord:
+    each = next((each for each in seen.interfaces if _is_of(entry, each, seen)), None)
+    if each is None:
+        return entry
+    name = each.interface.name
+    original = replace(entry.original, name=name) if entry.original else None
+    tap = each.tap.name if each.tap and each.tap.device == entry.device else entry.tap
+    return replace(entry, interface=name, original=original, tap=tap)
+
+
+def _is_of(entry: TapRecord, each: SeenInterface, seen: Seen) -> bool:
+    """Return whether the entry is about this interface. Version 0.1 recorded no ifindex, but the tap's number."""
+    if entry.parent is not None:
+        return entry.parent == each.interface.index
+    gone = seen.of(entry.interface) is None
+    return gone and entry.device is not None and each.tap is not None and each.tap.device == entry.device
 
 
 def is_taken(entry: TapRecord, seen: SeenInterface | None) -> bool:

@@ -1,5 +1,7 @@
 """Rebuild a record that is lost from what the kernel and Docker show, so that everything can be undone exactly.
 
+What is seen must have only taps that are vtapd's (`ownership.find_unrecorded`).
+
 Docker keeps each endpoint's MAC and addresses, and a macvtap's name has the last six digits of its interface's original
 MAC. So a tap and an endpoint are matched by that, even if a takeover has changed the MACs. What only the record had is
 lost, such as routes that were added by hand.
@@ -11,6 +13,8 @@ and the plan deletes it and creates it again.
 
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
 
 from supervisor.core.attach.entries import slot_of, tap_name
 from supervisor.core.attach.gateways import gateway_endpoints
@@ -28,8 +32,15 @@ def rebuild(container: Container, incarnation: Incarnation, seen: Seen) -> Recor
         if each.tap is not None:
             slot = slot_of(each.interface.name, number, record)
             device = each.tap.device if _is_known(each.tap, seen) else None
-            entry = TapRecord(slot, each.interface.name, each.tap.name, device, _original(container, each))
-            record = Record(record.id, record.name, incarnation, (*record.taps, entry))
+            on = each.interface.index
+            original = _original(container, each)
+            entry = TapRecord(slot, each.interface.name, each.tap.name, device, original, each.tap.index, on)
+            record = replace(record, taps=(*record.taps, entry))
+    for slot, tap in seen.strays:
+        # The entry has the tap's own name in place of the interface's, which is not known: the plan undoes it.
+        device = tap.device if _is_known(tap, seen) else None
+        free = next(n for n in count(slot) if n not in {entry.slot for entry in record.taps})
+        record = replace(record, taps=(*record.taps, TapRecord(free, tap.name, tap.name, device, index=tap.index)))
     return record if record.taps or seen.netns_link == incarnation.pid else None
 
 

@@ -8,7 +8,7 @@ made on, is in the container as well.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 
 from supervisor.core.attach.state import SeenInterface
 from supervisor.core.model import Endpoint, IfIndex, Interface, Link, Tap, TapRecord
@@ -63,7 +63,6 @@ def observed_interfaces(
 
     `links` are all of the namespace. `taps` are vtapd's, by the interface that each is on.
     """
-    recorded = {entry.interface for entry in entries}
     ours = _in_scope(interfaces, links, taps, entries, scope)
     return tuple(
         SeenInterface(
@@ -73,7 +72,7 @@ def observed_interfaces(
             obstacle=why_no_macvtap(links[each.index], links.values()),
         )
         for each in interfaces
-        if each.index in ours or each.index in taps or each.name in recorded
+        if each.index in ours or each.index in taps or _entry_of(each, entries)
     )
 
 
@@ -84,9 +83,8 @@ def _in_scope(
     entries: Sequence[TapRecord],
     scope: Scope,
 ) -> frozenset[IfIndex]:
-    recorded = {entry.interface: entry for entry in entries}
     candidates = [
-        _candidate(each, taps.get(each.index), recorded.get(each.name))
+        _candidate(each, taps.get(each.index), _entry_of(each, entries))
         for each in interfaces
         if not _is_made_inside(links[each.index], sure=scope.endpoints is None)
     ]
@@ -99,10 +97,17 @@ def _in_scope(
         and (
             bool(each.addresses)
             or each.index in taps
-            or each.name in recorded
+            or _entry_of(each, entries) is not None
             or (each.index in dockers and (scope.addressless or links[each.index].master is not None))
         )
     )
+
+
+def _entry_of(interface: Interface, entries: Sequence[TapRecord]) -> TapRecord | None:
+    """Return the entry of an interface, also if it was renamed."""
+    renamed = (entry for entry in entries if entry.parent == interface.index)
+    named = (entry for entry in entries if entry.interface == interface.name)
+    return next(chain(renamed, named), None)
 
 
 def _candidate(interface: Interface, tap: Tap | None, entry: TapRecord | None) -> _Candidate:

@@ -78,6 +78,13 @@ class Seen:
     hidden_nodes: bool = False
     """The container can open no nodes. They are in a folder of the daemon's own, which opens them for the guest."""
 
+    strays: tuple[tuple[int, Tap], ...] = ()
+    """The taps on record whose interfaces are gone, with their slots. On a macvlan network a tap outlives those."""
+
+    def stray(self, slot: int) -> Tap | None:
+        """Return the tap of this slot, if its interface is gone."""
+        return next((tap for number, tap in self.strays if number == slot), None)
+
     def of(self, interface: str) -> SeenInterface | None:
         """Return the interface of this name."""
         return next((s for s in self.interfaces if s.interface.name == interface), None)

@@ -65,8 +65,9 @@ def _undo_actions(seen: Seen, record: Record, entry: TapRecord) -> Iterator[Acti
     closing = tuple(close_device_actions(seen, entry))
     yield from closing
     each = seen.of(entry.interface)
-    if each and each.tap and each.tap.name == entry.tap and not closing:
-        yield DeleteTap(each.tap)
+    taps = (each.tap if each else None, seen.stray(entry.slot))
+    if not closing:
+        yield from (DeleteTap(tap) for tap in taps if tap)
 
 
 def remove_card_action(seen: Seen, entry: TapRecord) -> Action:
@@ -91,7 +92,9 @@ def give_back_action(seen: Seen, record: Record, entry: TapRecord) -> Action:
     assert entry.original is not None
     each = seen.of(entry.interface)
     later = tuple(_awaiting_others(seen, record, entry.original))
-    if each is None or _is_back(entry.original, each.interface, later, seen.at_s):
+    # If another interface has this name now, what was taken from the first one is gone with it.
+    exchanged = each is None or each.interface.index != entry.original.index
+    if each is None or exchanged or _is_back(entry.original, each.interface, later, seen.at_s):
         return WriteRecord(with_entry(record, replace(entry, original=None)))
     return GiveBack(entry.original, each.tap, later)
 

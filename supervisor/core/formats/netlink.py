@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
+HEADER_KIND_OFFSET = 4
 _ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: length, type
 _CODE = struct.Struct("=i")  # the first member of struct nlmsgerr, and all of NLMSG_DONE's payload
 _TYPE_BITS = 0x3FFF  # the rest are NLA_F_NESTED and NLA_F_NET_BYTEORDER

@@ -2,12 +2,10 @@
 
 import errno
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
-from supervisor.core.attach.macvtap_parent import interface_of
 from supervisor.core.formats import rtnetlink_requests
 from supervisor.core.formats.macvlan import IN_BRIDGE, PASSTHRU, name_of
 from supervisor.core.formats.netlink import Request
@@ -41,17 +39,15 @@ class Links:
     def close(self) -> None:
         self._netlink.close()
 
-    def observe(self, with_routes: bool, owners: Mapping[str, str], now_s: float) -> tuple[list[Interface], list[Link]]:
+    def observe(self, with_routes: bool, now_s: float) -> tuple[list[Interface], list[Link]]:
         """Return the Ethernet interfaces that are no macvtap, eth0 first, and all links.
 
-        Each macvtap has the interface that it was created on as its parent. `owners` names for each macvtap the
-        interface that the record has it on. Lifetimes count from `now_s`, in seconds since boot. Links other than
-        Ethernet, such as a VPN's tunnel, cannot have a macvtap and are no interfaces here.
+        Lifetimes count from `now_s`, in seconds since boot. Links other than Ethernet, such as a VPN's tunnel, cannot
+        have a macvtap: they are no interfaces here.
         """
         links = [parse_link(payload) for payload in self._netlink.dump(Kind.LINKS)]
-        found = [replace(m, parent=interface_of(m, links, owners)) if m.kind == "macvtap" else m for m in links]
         addresses = iproute.observe_addresses(self._netlink, BOTH, now_s)
-        return self._interfaces(links, addresses, BOTH if with_routes else (), now_s), found
+        return self._interfaces(links, addresses, BOTH if with_routes else (), now_s), links
 
     def observe_new(
         self, with_routes: bool, show: Callable[[int, IfIndex], Link | None], now_s: float

@@ -86,6 +86,14 @@ def observe_device(sysfs: int, index: IfIndex) -> DeviceNumber:
     return DeviceNumber(int(major), int(minor))
 
 
+def find_device(sysfs: int, index: IfIndex) -> DeviceNumber | None:
+    """Return the device number of the macvtap with this ifindex; None if there is no such macvtap."""
+    try:
+        return observe_device(sysfs, index)
+    except ContainerGone:
+        return None
+
+
 def observe_traffic(pid: Pid, names: Collection[str]) -> dict[str, Traffic]:
     """Return the traffic of these links in a process's network namespace. rx is what a guest receives.
 

@@ -174,7 +174,7 @@ class Scene:
         return subprocess.run(argv, capture_output=True, text=True, pass_fds=(self._namespace.fd,), check=True).stdout
 
     def observe(self) -> dict[str, Interface]:
-        found, _ = self._links.observe(with_routes=True, owners={}, now_s=NOW_S)
+        found, _ = self._links.observe(with_routes=True, now_s=NOW_S)
         return {each.name: each for each in found if each.name in NAMES}
 
     def take(self, interface: Interface) -> None:

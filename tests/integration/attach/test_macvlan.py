@@ -13,12 +13,12 @@ import pytest
 from tests.harness.containers import Container, Containers
 from tests.harness.daemon import Daemon
 from tests.harness.machine import Machine
-from tests.harness.observe import links, network
+from tests.harness.observe import links, macvtaps, network, node
 from tests.harness.waiting import eventually, holds_for
 
 PATIENCE_S = 20.0
 BOOT_S = 40.0
-HOST = "192.168.90.1"
+HOST, ADDRESS = "192.168.90.1", "192.168.90.77"
 QUICK = "every=300ms,fails=2"
 ICMPV6_RA = 134
 
@@ -82,6 +82,28 @@ def test_guest_unreachable_from_the_host_is_probed_by_macvlan(
     vtapd.await_state(guest.name, "ready", deadline_s=PATIENCE_S)
     vtapd.command("detach", guest.name)
     assert "vtapask" not in links(guest.pid)
+
+
+@pytest.mark.parametrize("how", ["daemon runs", "daemon is down", "daemon is down and the records are lost"])
+def test_tap_goes_with_its_interface(vtapd: Daemon, containers: Containers, from_host: str, how: str) -> None:
+    """It hangs beside the interface: the kernel does not delete it when Docker disconnects the network."""
+    plain = containers.run("--network", from_host).await_attached()
+    guest = containers.guest("--network", from_host, "--ip", ADDRESS)
+    guest.await_page(PATIENCE_S)
+    if how != "daemon runs":
+        vtapd.kill()
+    for container in (plain, guest):
+        assert macvtaps(container.pid)
+        if how.endswith("lost"):
+            (vtapd.run_dir / f"{container.id}.json").unlink()
+        container.machine.docker("network", "disconnect", from_host, container.id)
+    if how != "daemon runs":
+        vtapd.start()
+    for container in (plain, guest):
+        eventually(lambda pid=container.pid: not macvtaps(pid), "the tap is deleted", PATIENCE_S)  # type: ignore[misc]  # mypy cannot type a default of a lambda
+        eventually(lambda pid=container.pid: node(pid) is None, "its node is removed", PATIENCE_S)  # type: ignore[misc]  # as above
+    # Docker gives the same address the same MAC, which no other link on the LAN may have.
+    containers.guest("--network", from_host, "--ip", ADDRESS).await_page(PATIENCE_S)
 
 
 class Neighbour:
