@@ -56,6 +56,7 @@ class GuestTable(_Table, frozen=True):
     uids: str = "1879048192-1879113727"
     stop_timeout: Seconds = Seconds(10)
     hang_after: Seconds = Seconds(30)
+    log_end: bool = True
 
 
 class RestartTable(_Table, frozen=True):

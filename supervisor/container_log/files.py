@@ -80,6 +80,18 @@ def _is_written_only(pid: int, number: int) -> bool:
     return False
 
 
+def write_line(pid: int, line: str) -> bool:
+    """Write a line to a container's standard output, if a log driver reads it and it has room. `pid` is its init's."""
+    pinned = _pin(pid, _STANDARD_OUTPUT)
+    if pinned is None:
+        return False
+    log = ContainerLog(pinned)
+    try:
+        return log.write(f"{line}\n".encode())
+    finally:
+        log.close()
+
+
 class ContainerLog:
     """One log, of which only the name is held."""
 

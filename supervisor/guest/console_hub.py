@@ -75,6 +75,11 @@ class ConsoleHub:
         return self._tail.text()
 
     @property
+    def is_at_line_start(self) -> bool:
+        """Whether the last output ended with a line, as far as this daemon knows."""
+        return self.recent_output == "" or self.recent_output.endswith("\n")
+
+    @property
     def writer(self) -> Viewer | None:
         """The viewer whose input reaches the guest, if there is one."""
         return next((each for each in self._viewers if each.writes), None)

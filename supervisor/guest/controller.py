@@ -13,9 +13,18 @@ import anyio
 import anyio.abc
 import structlog
 
+from supervisor.container_log.files import write_line
 from supervisor.core.attach.actions import StartGuest, Uplink
 from supervisor.core.guest.qemu_argv import Card, guest_name, slots_of
-from supervisor.core.guest.restart import Evidence, after_end, after_failed_start, after_start, classify, describe_end
+from supervisor.core.guest.restart import (
+    Evidence,
+    after_end,
+    after_failed_start,
+    after_start,
+    classify,
+    describe_end,
+    line_of_end,
+)
 from supervisor.core.model import Container, ContainerHandles, GuestRecord, Incarnation, ProcessRecord, short_id
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import process
@@ -35,6 +44,7 @@ from supervisor.guest.qmp_monitor import QmpMonitor
 from supervisor.guest.record_owner import RecordOwner
 from supervisor.guest.session import GuestSession
 from supervisor.guest.tap_queues import TapQueues
+from supervisor.text import escape_controls
 
 _DROPPED_NOTE_S = 5.0
 
@@ -232,6 +242,9 @@ class GuestController:
         if ended.failure:
             log.error("guest_failed", step=Step.START, error=ended.failure)
         self.console_hub.announce(describe_end(last))
+        if self._context.config.guest.log_end:
+            between = "" if self.console_hub.is_at_line_start else "\n"
+            write_line(self._incarnation.pid, between + escape_controls(line_of_end(last)))
         if ended.done is not None:
             self._taps.close()
         self._write(ended)

@@ -12,7 +12,8 @@ from tests.docs.markdown import heading, items, parts
 
 SHIPPED = Path(__file__).parents[2] / "config" / "vtapd.toml"
 _WORDS: dict[object, str] = {
-    Seconds: "a duration", Bytes: "a size", str: "text", int: "a count", float: "a number", tuple: "a list of texts",
+    Seconds: "a duration", Bytes: "a size", str: "text", int: "a count", bool: "`true` or `false`", float: "a number",
+    tuple: "a list of texts",
 }  # fmt: skip
 _KEY = re.compile(r"(\w+) = (.*)")
 

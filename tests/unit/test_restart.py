@@ -15,6 +15,7 @@ from supervisor.core.guest.restart import (
     classify,
     describe_end,
     is_clean,
+    line_of_end,
     started_by_operator,
 )
 from supervisor.core.guest.spec import RestartPolicy
@@ -260,3 +261,16 @@ def test_end_is_described() -> None:
         == "the guest ended (guest-exit 7); the next one starts in 0.1 s"
     )
     assert describe_end(Exit("stopped")) == "the guest ended (stopped); none follows"
+
+
+@pytest.mark.parametrize(
+    ("exit", "line"),
+    [
+        (Exit("guest-exit", 7), "vtapd: guest-exit 7"),
+        (Exit("guest-panic", detail="Kernel panic - not syncing"), "vtapd: guest-panic: Kernel panic - not syncing"),
+        (Exit("qemu-exit", 1, "no such device"), "vtapd: qemu-exit 1: no such device"),
+        (Exit("stopped"), "vtapd: stopped"),
+    ],
+)
+def test_line_in_the_containers_log(exit: Exit, line: str) -> None:
+    assert line_of_end(exit) == line

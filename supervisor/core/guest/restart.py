@@ -121,6 +121,12 @@ def describe_end(exit: Exit) -> str:
     return f"the guest ended ({exit.reason}{code}); {comes}"
 
 
+def line_of_end(exit: Exit) -> str:
+    """Return the line about the exit for the container's log."""
+    code = "" if exit.code is None else f" {exit.code}"
+    return f"vtapd: {exit.reason}{code}{f': {exit.detail}' if exit.detail else ''}"
+
+
 def is_clean(exit: Exit) -> bool:
     """Return whether the guest exited by itself with success."""
     return exit.reason == "guest-exit" and exit.code == 0

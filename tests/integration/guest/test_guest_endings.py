@@ -67,7 +67,18 @@ def test_docker_logs_contain_both_runs_of_the_guest(vtapd: Daemon, containers: C
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "one restart", PATIENCE_S)
     guest.await_page()
     eventually(lambda: guest.logs().count("serving on") == 2, "both runs are in docker logs")
-    assert "_exit(7)" in guest.logs()
+    lines = guest.logs().splitlines()
+    assert any("_exit(7)" in line for line in lines)
+    assert any(line.startswith("vtapd: guest-exit 7") for line in lines), "the end is a line of its own"
+
+
+@pytest.mark.vtapd_config(guest={"log_end": False})
+def test_end_of_the_guest_is_not_logged_if_that_is_switched_off(vtapd: Daemon, containers: Containers) -> None:
+    guest = containers.serving_guest()
+    guest.trigger("/crash")
+    eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "one restart", PATIENCE_S)
+    guest.await_page()
+    assert "vtapd:" not in guest.logs()
 
 
 def children(pid: int) -> list[str]:
