@@ -30,10 +30,12 @@ class ContainerEnding:
         self._guest = guest
         self._tasks = tasks
         self._begun = False
-        """Its init got the stop signal, and is killed later if it is still there: that ends the container surely."""
+        """Its init got the stop signal, and is killed later if it is still there and its guest is still done."""
 
     def end_if_due(self) -> None:
         """Do what `vtapd.on-exit=stop` asks for, and end an init that a stop signal cannot end."""
+        if self._begun and not self._guest_is_done():
+            self._begun = False  # its guest was started again before it ended
         if self._begun or self._intent.container.paused:
             return
         if self._guest_is_done():
@@ -60,6 +62,8 @@ class ContainerEnding:
         process.send_signal(self._incarnation, container.stop_signal)
         if container.stop_timeout_s >= 0:
             await anyio.sleep(container.stop_timeout_s)
+            if not self._guest_is_done():
+                return
             self._kill(f"it did not end within {container.stop_timeout_s:g} s after its stop signal")
 
     def _ignores_stop(self) -> bool:

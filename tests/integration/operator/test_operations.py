@@ -136,6 +136,18 @@ def test_stop_signal_that_the_container_survives(vtapd: Daemon, containers: Cont
         assert not guest.is_running()
 
 
+def test_start_calls_off_the_end_of_the_container(vtapd: Daemon, containers: Containers) -> None:
+    """The guest is done, and the init got its stop signal, but an operator starts the guest before the kill."""
+    labels = {"vtapd.kernel": "/hello.bin", "vtapd.restart": "no"}
+    guest = containers.run("--stop-timeout", "2", labels=labels, command=TRAPS_TERM)
+    guest.await_page()
+    guest.trigger("/exit")
+    vtapd.await_state(guest.name, "exited")
+    vtapd.command("start", guest.name)
+    guest.await_page()
+    holds_for(lambda: guest.is_running() and vtapd.inspect(guest.name).state == "running", "both run on", 3.0)
+
+
 def test_docker_stop_of_a_stopped_guest(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     vtapd.command("stop", guest.name)
