@@ -1,8 +1,12 @@
 """Starts that cannot succeed: refused by name before anything is touched, or given up with the network given back."""
 
+import tempfile
+from pathlib import Path
+
 from tests.harness.containers import Container, Containers
+from tests.harness.current_daemon import CurrentDaemon
 from tests.harness.daemon import Daemon
-from tests.harness.machine import Machine
+from tests.harness.machine import PREFIX, Machine
 from tests.harness.observe import network, qemus_of
 from tests.harness.processes import run
 from tests.harness.waiting import eventually, holds_for
@@ -77,3 +81,24 @@ def test_disk_that_qemu_refuses(machine: Machine, vtapd: Daemon, containers: Con
     machine.put(qcow2(machine, feature=False), container.id, "/disk")
     vtapd.command("start", container.name)
     container.await_page()
+
+
+def test_program_that_cannot_be_executed_for_a_time(
+    no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers
+) -> None:
+    """A file that is open for writing is not executed (ETXTBSY), as while a package replaces it. The guest waits."""
+    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}busy-") as folder:
+        Path(folder).chmod(0o755)
+        program = Path(folder) / "qemu"
+        program.write_text('#!/bin/sh\nexec qemu-system-x86_64 "$@"\n')
+        program.chmod(0o755)
+        with program.open("r+b"):
+            daemon = current_daemon.get({"guest": {"qemu": str(program)}, "restart": {"max": "2s"}})
+            guest = containers.guest()
+            eventually(lambda: "Text file busy" in daemon.inspect(guest.name).message, "it says why", 20)
+            eventually(lambda: has_its_address(guest), "the container has its network meanwhile", 20)
+            assert daemon.inspect(guest.name).only_guest.history == [], "no QEMU was started"
+        guest.await_page()
+        lines = [line for line in daemon.log_lines() if line.get("container") == guest.name]
+        assert [line["event"] for line in lines].count("attach_retry") == 1, "one error, one line"
+        guest.remove()
