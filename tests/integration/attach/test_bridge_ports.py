@@ -56,7 +56,9 @@ def test_port_of_a_bridge_has_a_tap_once_it_is_no_port_any_more(vtapd: Daemon, c
         ip(container, "link", "add", "br0", "type", "bridge")
         enslave(container)
     vtapd.start()
-    assert REASON in vtapd.await_state(plain.name, "failed").message
+    shown = vtapd.await_state(plain.name, "failed")
+    assert REASON in shown.message
+    assert [REASON in str(each.reason) for each in shown.interfaces] == [True]
     vtapd.await_state(guest.name, "running", deadline_s=PATIENCE_S)
     assert {each.name: each.in_guest for each in vtapd.inspect(guest.name).interfaces} == {"eth0": False, "eth1": True}
     qemu = guest.qemu()

@@ -41,3 +41,16 @@ def test_guest_with_its_own_address_needs_none_on_the_interface(
         vtapd.await_state(container.name, "running")
         vtapd.command("detach", container.name)
         assert network(container.pid) == was
+
+
+def test_guest_with_its_own_address_keeps_its_mac(vtapd: Daemon, containers: Containers) -> None:
+    """Over a restart of its container, and a detach: a DHCP server then gives it the same address."""
+    guest = containers.guest(address="none", guest="raw")
+    mac = card(vtapd, guest)
+    guest.machine.docker("restart", "-t", "0", guest.id)
+    guest = guest.restarted()
+    eventually(lambda: card(vtapd, guest) == mac, "it has the same MAC after a restart", PATIENCE_S)
+    vtapd.command("detach", guest.name)
+    vtapd.command("attach", guest.name)
+    assert card(vtapd, guest) == mac
+    assert card(vtapd, containers.guest(address="none", guest="raw")) != mac
