@@ -5,6 +5,7 @@ is full. This looks at the log while the guest prints, and once more after that.
 silent and its log is read.
 """
 
+import math
 from collections.abc import Callable
 from contextlib import closing
 
@@ -20,7 +21,7 @@ _PATIENCE_S = 1.0
 """How long a guest waits for its log."""
 _PATIENCE_SHARE = 0.2
 """At most this share of the time that QEMU has for an answer: it gives none while it waits."""
-_LOOK_S, _LOOK_UNREAD_S = 0.1, 1.0
+_LOOK_S, _LOOK_UNREAD_S, _LOOK_UNHEARD_S = 0.1, 1.0, 1.0
 _AFTER_EFFECTS_S = 10.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -29,11 +30,12 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class ConsoleLog:
     """The log of one QEMU's console. `run` it in a task group."""
 
-    def __init__(self, qemu: Pid, hang_after_s: float, on_drop: Callable[[int], None]) -> None:
-        """`on_drop` gets the number of bytes of each drop."""
+    def __init__(self, qemu: Pid, hang_after_s: float, on_drop: Callable[[int], None], *, heard: bool) -> None:
+        """`on_drop` gets the number of bytes of each drop. `heard`: `note_printed` is called for all output."""
         self._qemu = qemu
         self._patience_s = min(_PATIENCE_S, _PATIENCE_SHARE * hang_after_s)
         self._on_drop = on_drop
+        self._silence_s = math.inf if heard else _LOOK_UNHEARD_S
         self._keeper: LogKeeper | None = None
         """None until it runs, and if QEMU has no log."""
         self._printed = anyio.Event()
@@ -80,4 +82,5 @@ class ConsoleLog:
         elif printed:
             await anyio.sleep(_LOOK_S)
         else:
-            await self._printed.wait()
+            with anyio.move_on_after(self._silence_s):
+                await self._printed.wait()

@@ -288,7 +288,7 @@ class GuestController:
         kind, hang_after_s = self.plan.kind, self._context.config.guest.hang_after
         health = self._health(qemu.record, handles)
         monitor = QmpMonitor(short_id(container.id), self._paths.qmp, handles.cgroup, hang_after_s)
-        console_log = ConsoleLog(qemu.process.pid, hang_after_s, self._note_dropped)
+        console_log = ConsoleLog(qemu.process.pid, hang_after_s, self._note_dropped, heard=qemu.console is not None)
         console = ConsoleFeed(qemu, kind.console, self.console_hub, console_log, health, read_past_output)
         read_report = partial(self._context.reaper.report_of, qemu.process, self._paths.exit)
         self.session = GuestSession(handles, kind, qemu, monitor, console, health, read_report, self._mark)
