@@ -27,7 +27,7 @@ from supervisor.core.attach.actions import (
     UnmarkExit,
     UnmarkReady,
 )
-from supervisor.core.attach.ownership import OwnLink, find_recorded, find_unrecorded
+from supervisor.core.attach.ownership import OwnLink, find_recorded, find_unrecorded, own_mac
 from supervisor.core.attach.scope import Scope, is_sure, observed_interfaces
 from supervisor.core.attach.state import Seen
 from supervisor.core.devices.bpf_rules import Rule
@@ -46,7 +46,7 @@ from supervisor.core.model import (
 )
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import cgroups, ifreq, marks, netns, netns_symlinks, process, rootfs, sysfs_links, tap
-from supervisor.edges.kernel.links import Links
+from supervisor.edges.kernel.links import SIBLING, Links
 
 KernelStep = (
     LinkNetns
@@ -208,7 +208,7 @@ class Attachment:
 
     def sweep(self) -> None:
         """Delete what a daemon that was killed may have left without a record."""
-        self._links.delete_sibling()
+        self._links.delete_sibling(own_mac(str(self.incarnation.pid), SIBLING))
 
     def apply(self, step: KernelStep, link_name: str, seen: Seen) -> Seen:
         """Take one step, and return what is there now. No other task runs meanwhile."""

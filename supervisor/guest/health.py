@@ -12,6 +12,7 @@ from contextlib import ExitStack
 import anyio
 import structlog
 
+from supervisor.core.attach.ownership import own_mac
 from supervisor.core.backoff import Backoff
 from supervisor.core.formats.frames import Target
 from supervisor.core.guest.console_scanner import ConsoleSearch
@@ -173,16 +174,17 @@ async def _probe_from_sibling(init: Pid, where: Whereabouts, probe: Probe, timeo
         owned.callback(links.close)
         packets = netns.call_inside(init, macvlan.open_packets)
         owned.enter_context(packets)
-        owned.callback(links.delete_sibling)
-        link = _create_sibling(links, where.interface)
+        mac = own_mac(str(init), SIBLING)
+        owned.callback(links.delete_sibling, mac)
+        link = _create_sibling(links, where.interface, mac)
         if probe.port is None or where.gateway is None:
             return await macvlan.has_address(packets, SIBLING, link.mac, target, timeout_s)
         return await macvlan.accepts_tcp(packets, SIBLING, link.mac, target, probe.port, where.gateway, timeout_s)
 
 
-def _create_sibling(links: Links, interface: str) -> Link:
+def _create_sibling(links: Links, interface: str, mac: str) -> Link:
     interfaces, _ = links.observe(with_routes=False, now_s=boottime_s())
     parent = next((each for each in interfaces if each.name == interface), None)
     if parent is None:
         raise Transient(f"interface {interface} is gone", step=Step.HEALTH)
-    return links.create_sibling(parent)
+    return links.create_sibling(parent, mac)

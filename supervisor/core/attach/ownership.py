@@ -19,13 +19,13 @@ from supervisor.core.model import Container, ContainerId, DeviceNumber, IfIndex,
 _SLOTS = range(256)
 
 
-def own_mac(container_id: ContainerId, purpose: str | int) -> str:
+def own_mac(whose: str, purpose: str | int) -> str:
     """Return the MAC of a link that vtapd makes for a container. `purpose`: a tap's slot, or another link's name.
 
-    It is a locally administered unicast address (IEEE 802, bits 1 and 0 of the first octet), and the same at each start
-    of the container.
+    `whose`: the container's id, or its init's pid for a link of one run. The address is locally administered (IEEE 802,
+    bits 1 and 0 of the first octet), and the same each time.
     """
-    octets = bytearray(hashlib.sha256(f"{container_id}/{purpose}".encode()).digest()[:6])
+    octets = bytearray(hashlib.sha256(f"{whose}/{purpose}".encode()).digest()[:6])
     octets[0] = octets[0] & 0xFC | 0x02
     return octets.hex(":")
 

@@ -111,25 +111,32 @@ class Links:
         shown = self._netlink.request(rtnetlink_requests.show_link(interface.index))
         return parse_link(shown).mode if shown else None
 
-    def create_sibling(self, parent: Interface) -> Link:
-        """Create a macvlan in bridge mode on this interface, up and without an address, or find the one there is."""
+    def create_sibling(self, parent: Interface, mac: str) -> Link:
+        """Create a macvlan in bridge mode on this interface, up and without an address, or find the one there is.
+
+        Raises Transient if the container has another link of that name: one without this MAC.
+        """
         with translated(Step.HEALTH, f"create {SIBLING}"):
             mode = self._mode_of(parent) or IN_BRIDGE
             if mode != IN_BRIDGE:
                 said = f"{parent.name} is a macvlan in {name_of(mode)} mode: no other link in its container reaches it"
                 raise Transient(said, step=Step.HEALTH, remedy="probe it from the host, or set vtapd.ready=console:…")
             with suppress(FileExistsError):
-                create = rtnetlink_requests.create_macvlan("macvlan", SIBLING, parent.index, parent.mtu)
+                create = rtnetlink_requests.create_macvlan("macvlan", SIBLING, parent.index, parent.mtu, mac=mac)
                 self._netlink.request(create)
+            found = self._netlink.request(rtnetlink_requests.show_link(SIBLING))
+            if found is not None and not _is_sibling(parse_link(found), mac):
+                said = f"the container has a link {SIBLING} of its own"
+                raise Transient(said, step=Step.HEALTH, remedy="rename or delete it")
             shown = self._raise(SIBLING, parent.mtu, rtnetlink_requests.show_link(SIBLING))
         if shown is None:
             raise ContainerGone(f"the link {SIBLING} was deleted as soon as it was created", step=Step.HEALTH)
         return parse_link(shown)
 
-    def delete_sibling(self) -> None:
+    def delete_sibling(self, mac: str) -> None:
         """Delete the macvlan of `create_sibling`, if it is there."""
         for link in map(parse_link, self._netlink.dump(Kind.LINKS)):
-            if link.name == SIBLING:
+            if _is_sibling(link, mac):
                 self.delete_link(link.index)
 
     def raise_link(self, index: IfIndex, mtu: int) -> None:
@@ -207,6 +214,10 @@ class Links:
         """Remove an address, and its routes with it; do nothing if it is gone."""
         with translated(Step.TAKEOVER, f"remove {address} from link {index}", errno.ENODEV, errno.EADDRNOTAVAIL):
             self._netlink.request(remove_address(index, address))
+
+
+def _is_sibling(link: Link, mac: str) -> bool:
+    return (link.name, link.kind, link.mac) == (SIBLING, "macvlan", mac)
 
 
 def _name_order(interface: Interface) -> tuple[bool, int, str]:

@@ -7,8 +7,8 @@ from contextlib import closing
 import pytest
 
 from supervisor.core.model import Interface
-from supervisor.edges.kernel.links import Links
-from supervisor.errors import Permanent
+from supervisor.edges.kernel.links import SIBLING, Links
+from supervisor.errors import Permanent, Transient
 from tests.harness.netns import NetworkNamespace
 from tests.harness.processes import run
 
@@ -74,3 +74,15 @@ def test_passthru_macvlan_is_refused_with_the_reason(ip: Ip, links: Links) -> No
     with pytest.raises(Permanent, match="eth0 is a macvlan in passthru mode"):
         links.create_macvtap("vtap0", interface(links, "eth0"), "02:00:00:00:00:09")
     assert "vtap0" not in ip("link")
+
+
+def test_link_of_the_container_that_has_the_probes_name_stays(ip: Ip, links: Links) -> None:
+    """Only a macvlan with the MAC that it was made with is deleted again."""
+    parent, mac = interface(links, "lan0"), "02:00:00:00:00:09"
+    assert links.create_sibling(parent, mac).mac == mac
+    links.delete_sibling(mac)
+    ip("link", "add", SIBLING, "link", "lan0", "type", "macvlan", "mode", "bridge")
+    with pytest.raises(Transient, match="a link vtapask of its own"):
+        links.create_sibling(parent, mac)
+    links.delete_sibling(mac)
+    assert "state DOWN" in ip("link", "show", SIBLING)
