@@ -217,3 +217,14 @@ class TestAttached:
         host.resting = frozenset()
         host.converge(BACKOFF)
         check_reached(host, BACKOFF)
+
+
+def test_interface_that_is_not_wanted_any_more_is_not_attached_while_its_undo_fails() -> None:
+    host = SimulatedHost(dict(DOCKER))
+    arrive(host, TAP)
+    host.unwanted.add("eth1")
+    host.faults = {Attempt(actions.RemoveNode, "eth1"): 0}
+    assert {type(action) for action in host.converge(TAP)} == {actions.DenyDevice}
+    host.converge(SERVED)
+    assert host.guest is not None
+    assert [nic.original.name for nic in host.guest.nics.values()] == ["eth0"]
