@@ -25,7 +25,6 @@ from supervisor import linux
 from supervisor.cli.main import main as vtapd
 from supervisor.container import executor, tracked_container
 from supervisor.core.model import IfIndex
-from supervisor.edges.docker import Docker
 from supervisor.edges.kernel import device_rules_v2
 from supervisor.edges.kernel.link_events import LinkEvents
 from supervisor.edges.kernel.netlink_socket import NetlinkSocket
@@ -42,11 +41,13 @@ PLAIN: tuple[tuple[Any, str], ...] = (
     (NetlinkSocket, "request"),
 )
 ASYNCHRONOUS: tuple[tuple[Any, str], ...] = (
-    (Docker, "stop"),
     (QmpSession, "execute"),
     (reaper_socket, "spawn"),
 )
 BPF_CHANGES = {5: "load", 8: "attach"}  # linux/bpf.h: BPF_PROG_LOAD, BPF_PROG_ATTACH
+
+LOGS = ("observability.log_stream.", "container_log.")
+"""Lines of a log are no change to the machine: there is nothing to undo."""
 
 PLAN_BYTES = 256
 # The kinds of lines in TRACE.
@@ -115,7 +116,7 @@ def count(counter: ChangeCounter, owner: Any, call: str, counts: Callable[..., s
     @functools.wraps(original)
     def counted(*args: Any, **kwargs: Any) -> Any:
         word, by = counts(*args, **kwargs), caller(sys._getframe(1))
-        if word is None or by is None:
+        if word is None or by is None or by.startswith(LOGS):
             return original(*args, **kwargs)
         with counter.change(f"{by} {word}"):
             return original(*args, **kwargs)
