@@ -78,6 +78,7 @@ OPERATOR = "an operator stopped its guest; start it again: vtapd start"
         (recorded(SERVES, GuestRecord(done="exited", exits=(CRASH,))), None),
         (recorded(SERVES, GuestRecord(done="failed")), None),
         (recorded(SERVES, GuestRecord(done="failed", failure="QEMU says no", exits=(CRASH,))), "QEMU says no"),
+        (replace(ATTACHED, paused=True), "Docker paused the container; continue it: docker unpause"),
         (
             recorded(SERVES, GuestRecord(exits=(Exit("qemu-exit", 1, "it is locked", never_ran=True),))),
             "QEMU did not start its guest, and is tried again: it is locked",
