@@ -6,7 +6,6 @@ The edges and the plan do it with a real kernel, in a network namespace, and `ip
 import re
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -58,7 +57,6 @@ ADDRESSES = (
     "-6 address add fd07::1/64 dev eth0 valid_lft 3000 preferred_lft 0 nodad",
     "-6 address add fd08::1/64 dev eth0 preferred_lft 0 nodad",
     "-6 address add fd09::1/64 dev eth0 home nodad",
-    "-6 address add fd0a::1/64 dev eth0",
     "-6 address add fd0b::1/64 dev eth0 proto 33 nodad",
     "address add 10.8.0.1/24 dev eth0 proto 33",
     "address add 10.9.0.1/24 anycast 10.9.0.255 dev eth0",
@@ -134,11 +132,16 @@ class Scene:
         self._entered = ["nsenter", f"--net=/proc/self/fd/{self._namespace.fd}", "ip"]
         self._links = Links(self._namespace.inside(open_rtnetlink))
         self.ip(*SETUP)
-        eventually(self._is_settled, "the links have a carrier, and so the routes of their addresses")
+        self.await_settled()
+
+    def await_settled(self) -> None:
+        """Wait for the routes of IPv6 addresses, which the kernel makes a moment later than these."""
+        eventually(self._is_settled, "the links have a carrier, and all addresses their routes")
 
     def _is_settled(self) -> bool:
-        routes = self._ask("-6 route show table all")
-        return all(f"{each} dev eth" in routes for each in ("fd00:17::2", "fd00:18::2", "fe80::17", "fe80::18"))
+        shown, routes = self._ask("-o -6 address show"), self._ask("-6 route show table local")
+        own = [ip for ip in re.findall(r"inet6 ([0-9a-f:]+)", shown) if ip != "::1"]
+        return "tentative" not in shown and all(f"local {ip} dev" in routes for ip in own)
 
     def close(self) -> None:
         self._links.close()
@@ -217,18 +220,15 @@ def record_of(originals: Sequence[Interface]) -> Record:
 
 
 def round_trip(scene: Scene, taken: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return what was shown before and afterwards. The kernel makes the routes of IPv6 addresses a moment later."""
+    """Return what was shown before and afterwards."""
+    scene.await_settled()
     before, interfaces = scene.shown(), scene.observe()
     record = record_of([interfaces[name] for name in taken])
     for name in taken:
         scene.take(interfaces[name])
     scene.give_back(record)
+    scene.await_settled()
     after = scene.shown()
-    for _ in range(20):
-        if after == before:
-            break
-        time.sleep(0.05)
-        after = scene.shown()
     return before, after
 
 
