@@ -10,7 +10,7 @@ from typing import Any  # Docker's JSON; it does not leave this file
 
 from .machine import Machine, Reply, get_from
 from .observe import Device, Link, device_of_macvtap, links, macvtaps, netns_links, node, qemus_of, tap_name
-from .waiting import eventually
+from .waiting import CommandFailed, eventually
 
 BOOT_S = 15.0
 CONNECT_S = 5.0
@@ -35,7 +35,7 @@ class Container:
         return self.id[:12]
 
     def docker_state(self) -> dict[str, Any]:
-        state: dict[str, Any] = json.loads(self.machine.docker("inspect", "-f", "{{json .State}}", self.id))
+        state: dict[str, Any] = self.machine.engine.inspect(self.id)["State"]
         return state
 
     def is_running(self) -> bool:
@@ -51,7 +51,7 @@ class Container:
 
     def endpoints(self) -> dict[str, Endpoint]:
         """By network name."""
-        shown = json.loads(self.machine.docker("inspect", "-f", "{{json .NetworkSettings.Networks}}", self.id))
+        shown = self.machine.engine.inspect(self.id)["NetworkSettings"]["Networks"]
         return {
             name: Endpoint(net["IPAddress"], net["IPPrefixLen"], net["MacAddress"], net["Gateway"])
             for name, net in shown.items()
@@ -72,7 +72,10 @@ class Container:
     # What one does to it
 
     def exec(self, *argv: str, check: bool = True) -> str:
-        return self.machine.docker("exec", self.id, *argv, check=check)
+        code, output, complaint = self.machine.engine.exec(self.id, argv)
+        if check and code:
+            raise CommandFailed(f"{' '.join(argv)} in {self.name}: exit {code}\n{output}\n{complaint}")
+        return output
 
     def fetch(self, address: str, path: str = "/") -> str:
         """What HTTP answers a process of this container, by nc: Debian's static busybox has a wget that crashes."""
@@ -88,10 +91,10 @@ class Container:
         return self.machine.docker("logs", self.id)
 
     def stop(self, timeout_s: int = 0) -> None:
-        self.machine.docker("stop", "-t", str(timeout_s), self.id)
+        self.machine.engine.stop(self.id, timeout_s)
 
     def start(self) -> "Container":
-        self.machine.docker("start", self.id)
+        self.machine.engine.start(self.id)
         return self.restarted()
 
     def remove(self) -> None:
@@ -177,7 +180,7 @@ class Containers:
         self, *options: str, labels: Mapping[str, str] | None = None, image: str = "", command: tuple[str, ...] = ()
     ) -> Container:
         container = self.create(*options, labels=labels, image=image, command=command)
-        self.machine.docker("start", container.id)
+        self.machine.engine.start(container.id)
         return container
 
     def guest(self, *options: str, **labels: str) -> Container:

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from .control import ask
+from .fork_server import ForkServer
 from .machine import REPOSITORY, Machine
 from .metrics import Metrics
 from .processes import Process, end, is_alive, run
@@ -70,6 +71,8 @@ class Daemon:
     """One life of `vtapd run`. `privileges` is put in front of the command, after the machine's network is entered."""
 
     program: Sequence[str] = COMMAND
+    fork_server = "tests.harness.forked_daemon"
+    """The module that serves this program, with the same arguments."""
     source: Path = REPOSITORY
     """Where Python finds the package; another folder stands for another version of it."""
 
@@ -97,6 +100,9 @@ class Daemon:
     def launch(self) -> Process:
         """Starts the process and waits for nothing; for daemons that are expected to refuse."""
         self.config_file.write_text(format_toml(self.config))
+        if self.program is COMMAND and self.source == REPOSITORY and not self.privileges:
+            self.process = self._fork_server().fork(self.arguments(), self.env(), self.log_file)
+            return self.process
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
                 self.argv(),
@@ -109,13 +115,22 @@ class Daemon:
             )
         return self.process
 
+    def _fork_server(self) -> ForkServer:
+        entered = self._entered()
+        servers, key = self.machine.fork_servers, (self.fork_server, *entered)
+        if key not in servers:
+            argv = [*entered, sys.executable, "-m", self.fork_server]
+            servers[key] = ForkServer(argv, REPOSITORY, environment(), (self.machine.namespace.fd,))
+        return servers[key]
+
+    def _entered(self) -> list[str]:
+        return [*self.machine.dockerd.entered(), "setpriv", "--pdeathsig", "TERM", "--"]
+
     def argv(self) -> list[str]:
-        return [
-            *self.machine.dockerd.entered(),
-            *("setpriv", "--pdeathsig", "TERM", "--"),
-            *self.privileges,
-            *(*self.program, "run", "--config", str(self.config_file)),
-        ]
+        return [*self._entered(), *self.privileges, *self.program, *self.arguments()]
+
+    def arguments(self) -> list[str]:
+        return ["run", "--config", str(self.config_file)]
 
     def env(self) -> dict[str, str]:
         return environment(NOTIFY_SOCKET=str(self.machine.home / "notify"), PYTHONPATH=str(self.source))

@@ -20,6 +20,8 @@ from .waiting import eventually
 
 View = Literal["host", "v2", "remapped"]
 
+FEW_COLLECTIONS = {"GOGC": "400"}
+"""dockerd, containerd and what they start collect garbage more seldom: a sixth of their processor time."""
 START_S, STOP_S, ANSWER_S = 30.0, 20.0, 5.0
 ADDRESS = "172.17.0.1/16"
 FRESH_CGROUP2 = 'umount -R -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec "$@"'
@@ -87,7 +89,7 @@ class Dockerd:
     def start(self) -> None:
         if not (self.home / "daemon.json").exists():
             self.set_live_restore(False)
-        env = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
+        env = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")} | FEW_COLLECTIONS
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self._argv(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, pass_fds=(self.namespace.fd,), env=env
@@ -110,7 +112,11 @@ class Dockerd:
     def client_env(self) -> dict[str, str]:
         """For the docker command: nothing of the user's own client settings gets in."""
         env = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
-        return env | {"DOCKER_HOST": f"unix://{self.socket}", "DOCKER_CONFIG": str(self.home / "client")}
+        return (
+            env
+            | FEW_COLLECTIONS
+            | {"GOMAXPROCS": "1", "DOCKER_HOST": f"unix://{self.socket}", "DOCKER_CONFIG": str(self.home / "client")}
+        )
 
     def stop(self) -> None:
         """Ends dockerd only; with live-restore its containers stay."""

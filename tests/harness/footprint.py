@@ -31,10 +31,9 @@ NOTHING = Footprint(frozenset(), frozenset(), frozenset(), frozenset())
 def _macvtaps(machine: Machine) -> frozenset[str]:
     """Of all running containers and of the machine's own namespace."""
     names = set()
-    running = machine.docker("ps", "-q").split()
-    pids = machine.docker("inspect", "-f", "{{.State.Pid}}", *running).split() if running else []
-    for pid in (*pids, str(machine.dockerd.pid)):
-        names |= {f"{pid}:{link.name}" for link in macvtaps(int(pid))}
+    pids = [machine.engine.inspect(container)["State"]["Pid"] for container in machine.engine.running()]
+    for pid in (*pids, machine.dockerd.pid):
+        names |= {f"{pid}:{link.name}" for link in macvtaps(pid)}
     return frozenset(names)
 
 

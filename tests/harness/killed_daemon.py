@@ -4,18 +4,15 @@ import json
 import os
 import re
 import signal
-import sys
 from dataclasses import dataclass, replace
 
 from .containers import Container
 from .control import ask
-from .daemon import Daemon, format_toml
+from .daemon import Daemon
 from .device_programs import DevicePrograms
-from .fork_server import ForkServer
 from .killing_daemon import ACTION, END, deaf_file
 from .machine import Machine
 from .observe import Network, device_rules, links, network
-from .processes import Process
 from .waiting import eventually
 
 CONFIG = {"attach": {"resync": "10m"}}
@@ -26,26 +23,20 @@ BUILT_S = 30.0
 
 
 class KillingDaemon(Daemon):
-    """See killing_daemon.py. Until `kill_after` it is a usual daemon, except that it is forked."""
+    """See killing_daemon.py. Until `kill_after` it is a usual daemon."""
+
+    fork_server = "tests.harness.killing_daemon"
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine, CONFIG)
         self._plan, self.trace = machine.home / "plan", machine.home / "trace"
-        self.program = (sys.executable, "-m", "tests.harness.killing_daemon", str(self._plan), str(self.trace))
-        self._server: ForkServer | None = None
 
-    def launch(self) -> Process:
-        self.config_file.write_text(format_toml(self.config))
-        if self._server is None:
-            self._server = ForkServer(self.argv(), self.source, self.env(), (self.machine.namespace.fd,))
-        self.process = self._server.fork(self.log_file)
-        return self.process
+    def arguments(self) -> list[str]:
+        return [str(self._plan), str(self.trace), *super().arguments()]
 
     def close(self) -> None:
         if self.process is not None:
             self.kill()
-        if self._server is not None:
-            self._server.close()
 
     def start(self) -> Daemon:
         self._plan.write_text("")

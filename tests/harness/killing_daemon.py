@@ -13,6 +13,7 @@ import functools
 import os
 import signal
 import socket
+import stat
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -31,11 +32,11 @@ from supervisor.edges.kernel.netlink_socket import NetlinkSocket
 from supervisor.edges.qemu import reaper_socket
 from supervisor.edges.qemu.qmp import QmpSession
 
-from .fork_server import serve
+from .forked_daemon import serve_imported
 
 PLAIN: tuple[tuple[Any, str], ...] = (
     *((os, name) for name in ("mkdir", "mknod", "symlink", "rename", "unlink", "chmod", "fchmod", "chown", "fchown")),
-    *((os, name) for name in ("setxattr", "write", "sendfile")),
+    *((os, name) for name in ("setxattr", "sendfile")),
     (linux, "exchange"),
     (signal, "pidfd_send_signal"),
     (NetlinkSocket, "request"),
@@ -145,6 +146,11 @@ def opening(path: Any, flags: int, *_: Any, **__: Any) -> str | None:
     return "open" if tap or flags & os.O_CREAT else None
 
 
+def writing(descriptor: int, _: bytes) -> str | None:
+    """Return "write" for a write into a file but the log. What is in a pipe ends with its processes."""
+    return "write" if descriptor > 2 and stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+
+
 def trace_actions(counter: ChangeCounter, module: Any) -> None:
     original = module.next_step
 
@@ -178,6 +184,7 @@ def main() -> None:
     for owner, call in ASYNCHRONOUS:
         count_awaited(counter, owner, call)
     count(counter, os, "open", opening)
+    count(counter, os, "write", writing)
     count(
         counter, socket.socket, "bind", lambda _, path: "bind" if path else None
     )  # without a path it ends with the process
@@ -188,4 +195,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    serve(main)
+    serve_imported(main)

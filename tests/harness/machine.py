@@ -6,13 +6,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from .dockerd import Dockerd, View, clean_up
+from .engine import Engine
+from .fork_server import ForkServer  # noqa: TC001  # as the other modules of the harness
 from .netns import NetworkNamespace
 from .processes import COMMAND_TIMEOUT_S, is_alive, run
 
@@ -76,7 +78,10 @@ class Machine:
         self.home = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self.namespace = NetworkNamespace()
         self.dockerd = Dockerd(self.home, self.namespace, view)
+        self.engine = Engine(self.dockerd.socket)
         self.container_ids: set[str] = set()
+        self.fork_servers: dict[Hashable, ForkServer] = {}
+        """They are in its namespaces; by the program and the namespaces."""
 
     def __enter__(self) -> "Machine":
         try:
@@ -97,6 +102,8 @@ class Machine:
                 self.remove(*self.docker("ps", "-aq", check=False).split())
             self.dockerd.stop()
         finally:
+            while self.fork_servers:
+                self.fork_servers.popitem()[1].close()
             clean_up(self.home)
             self.namespace.close()
 
@@ -111,8 +118,8 @@ class Machine:
         return run(["docker", *args], env=self.dockerd.client_env(), timeout_s=timeout_s, check=check).stdout.strip()
 
     def remove(self, *containers: str) -> None:
-        if containers:
-            self.docker("rm", "-f", "-v", *containers, check=False)
+        for container in containers:
+            self.engine.remove(container)
 
     def restart_docker(self) -> None:
         self.dockerd.stop()

@@ -138,8 +138,10 @@ def qemus() -> dict[int, str]:
     found = {}
     for pid in all_pids():
         words = command_line(pid)
+        if not words or "qemu" not in words[0]:
+            continue
         match = re.search(r"(?:^|\0)vtapd-([0-9a-f]{12,64})", "\0".join(words))
-        if match and is_alive(pid) and "qemu" in words[0]:
+        if match and is_alive(pid):
             found[pid] = match[1]
     return found
 

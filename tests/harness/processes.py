@@ -45,13 +45,20 @@ def run(
 def command_line(pid: int) -> list[str]:
     """Empty for a process that is gone, is a zombie or is the kernel's."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
-    except (FileNotFoundError, ProcessLookupError):
+        descriptor = os.open(f"/proc/{pid}/cmdline", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
         return []
+    try:  # by few calls: tests look at all processes often
+        text = b"".join(iter(lambda: os.read(descriptor, 1 << 16), b""))
+    except ProcessLookupError:
+        return []
+    finally:
+        os.close(descriptor)
+    return text.decode(errors="replace").split("\0")[:-1]
 
 
 def all_pids() -> Iterator[int]:
-    return (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+    return (int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208  # much faster
 
 
 def is_alive(pid: int) -> bool:
