@@ -23,7 +23,7 @@ from supervisor.core.report.findings import Finding
 from supervisor.edges import threads
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.docker import Docker
-from supervisor.edges.kernel import cgroups, host, netns, netns_symlinks, tap, vhost
+from supervisor.edges.kernel import cgroups, host, netns, netns_symlinks, tap, veth, vhost
 from supervisor.edges.kernel.device_rules_v1 import CgroupV1Rules
 from supervisor.edges.kernel.device_rules_v2 import CgroupV2Rules
 from supervisor.edges.kernel.links import Links
@@ -88,7 +88,7 @@ async def probe_macvtap(_: Machine) -> Finding:
     handles = await netns.open_scratch()
     try:
         with closing(Links(handles.netlink)) as links:
-            links.create_pair("veth0", "veth1")
+            await veth.create_pair(handles.netlink, "veth0", "veth1")
             interfaces, _taps = links.observe(False, boottime_s())
             links.create_macvtap("vtapcheck", interfaces[0], "02:00:00:00:00:01")
             device = tap.observe_device(handles.sysfs, tap.observe_index(handles.sysfs, "vtapcheck"))

@@ -20,7 +20,7 @@ from supervisor.cli.main import main
 
 OWN_PARTS = ("supervisor.cli", "supervisor.protocol", "supervisor.text")
 SLOW_LIBRARIES = {
-    "aiohttp", "anyio", "asyncio", "email", "http.client", "msgspec", "pathlib", "prometheus_client",
+    "aiohttp", "anyio", "asyncio", "email", "http.client", "msgspec", "pathlib", "prometheus_client", "pyroute2",
     "rich", "structlog",
 }  # fmt: skip
 COMMANDS = (

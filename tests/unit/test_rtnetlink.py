@@ -17,7 +17,6 @@ from supervisor.core.formats.rtnetlink import (
 from supervisor.core.formats.rtnetlink_addresses import oldest_first, parse_address, remove_address
 from supervisor.core.formats.rtnetlink_requests import (
     create_macvlan,
-    create_veth,
     delete_link,
     forgo_ipv6,
     raise_link,
@@ -278,13 +277,6 @@ def test_requests_of_a_takeover() -> None:
     assert removed == (21, 0x5, 2, struct.pack("=BBBBI", 2, 24, 0, 0, 9) + attribute(2, ip) + attribute(1, ip))
     assert removed_too[3][:8] == struct.pack("=BBBBI", 10, 64, 0, 0, 9)
     assert list(unpack(pack((delete_link(IfIndex(9)),), 4))) == [(17, 0x5, 4, set_link(9, 0))]
-
-
-def test_request_to_create_a_pair() -> None:
-    info = attribute(1, b"veth") + attribute(2, attribute(1, set_link(0, 0, attribute(3, b"w\0"))))
-    assert list(unpack(pack((create_veth("v", "w"),), 1))) == [
-        (16, 0x605, 1, set_link(0, 0, attribute(3, b"v\0"), attribute(18, info)))
-    ]
 
 
 def test_request_to_set_the_mode_of_a_macvtap() -> None:

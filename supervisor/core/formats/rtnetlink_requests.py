@@ -15,7 +15,6 @@ _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_LINKINFO, _IFLA_AF_SPEC = 1, 3, 4, 5, 18, 26
 _IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
 _IFLA_INET6_ADDR_GEN_MODE, _IN6_ADDR_GEN_MODE_NONE = 8, 1
-_VETH_INFO_PEER = 1  # linux/veth.h
 _IFF_UP, _IFF_ALLMULTI = 0x1, 0x200  # linux/if.h
 _U32 = struct.Struct("=I")
 
@@ -68,14 +67,6 @@ def set_mac(index: IfIndex, mac: str) -> Request:
 def delete_link(link: str | IfIndex) -> Request:
     """Delete the link."""
     return Request(_RTM_DELLINK, NLM_F_ACK, _identify(link, 0))
-
-
-def create_veth(name: str, peer: str) -> Request:
-    """Create a veth and its other end, both in this namespace."""
-    other = pack_attribute(_VETH_INFO_PEER, _identify(peer, 0))
-    info = pack_attribute(_IFLA_INFO_KIND, b"veth") + pack_attribute(_IFLA_INFO_DATA, other)
-    body = _identify(name, 0) + pack_attribute(_IFLA_LINKINFO, info)
-    return Request(_RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, body)
 
 
 def show_link(link: str | IfIndex) -> Request:

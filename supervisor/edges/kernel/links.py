@@ -150,11 +150,6 @@ class Links:
         # EAFNOSUPPORT is what a kernel or a link without IPv6 answers.
         return self._netlink.request(*raised, *more, forgiven=errno.EAFNOSUPPORT)
 
-    def create_pair(self, name: str, peer: str) -> None:
-        """Create a veth and its other end, both in this namespace."""
-        with translated(Step.VETH, f"create {name}"):
-            self._netlink.request(rtnetlink_requests.create_veth(name, peer))
-
     def reach(self, index: IfIndex, gateways: Iterable[str]) -> None:
         """Add a route to each of these gateways on a link without an address, if the kernel takes it."""
         for gateway in gateways:
