@@ -73,6 +73,8 @@ class Daemon:
     program: Sequence[str] = COMMAND
     fork_server = "tests.harness.forked_daemon"
     """The module that serves this program, with the same arguments."""
+    is_forked = True
+    """Without it, it is started as users start it, which takes longer."""
     source: Path = REPOSITORY
     """Where Python finds the package; another folder stands for another version of it."""
 
@@ -100,7 +102,7 @@ class Daemon:
     def launch(self) -> Process:
         """Starts the process and waits for nothing; for daemons that are expected to refuse."""
         self.config_file.write_text(format_toml(self.config))
-        if self.program is COMMAND and self.source == REPOSITORY and not self.privileges:
+        if self.is_forked and self.program is COMMAND and self.source == REPOSITORY and not self.privileges:
             self.process = self._fork_server().fork(self.arguments(), self.env(), self.log_file)
             return self.process
         with self.log_file.open("wb") as log:

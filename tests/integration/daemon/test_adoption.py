@@ -253,9 +253,10 @@ def test_containers_that_ended_or_restarted_without_a_daemon(vtapd: Daemon, cont
 
 @pytest.mark.alone  # it compares times
 def test_many_guests_are_adopted_at_once(
-    vtapd: Daemon, containers: Containers, capsys: pytest.CaptureFixture[str]
+    vtapd: Daemon, containers: Containers, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Adopting them takes at most three times as long as an empty start, and no guest is touched."""
+    monkeypatch.setattr(vtapd, "is_forked", False)
     vtapd.stop()
     alone_s = start_and_await(vtapd, 0)
     with ThreadPoolExecutor(4) as pool:
