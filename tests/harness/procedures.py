@@ -98,6 +98,20 @@ def is_started(testbed: DaemonTestbed, subject: Subject) -> None:
     testbed.prove_serves(subject)
 
 
+def done(testbed: DaemonTestbed) -> Subject:
+    """Return a container whose guest crashed for good, with its exit status in a file."""
+    subject = testbed.serving(restart="no", on_exit="keep")
+    crash(testbed, subject)
+    testbed.daemon.await_state(subject.container.name, "failed")
+    return subject
+
+
+def is_started_again(testbed: DaemonTestbed, subject: Subject) -> None:
+    """Request the start again: the first request may not have been recorded."""
+    testbed.daemon.request("start", subject.container)
+    testbed.prove_serves(subject)
+
+
 def change_mtu(testbed: DaemonTestbed, subject: Subject) -> None:
     """The kernel lowers the tap's MTU with its parent's, and leaves it low; a pause makes the daemon check it."""
     for mtu in ("1400", "1500"):
@@ -193,6 +207,7 @@ CARDS = {
 }
 OPERATIONS = {
     "stop a guest": Procedure(DaemonTestbed.serving, requests("stop"), is_stopped, LastChange.ACTED, exact=True),
+    "start a guest that is done": Procedure(done, requests("start"), is_started_again, LastChange.REACHED, exact=True),
     "start a guest": Procedure(stopped, requests("start"), is_started, LastChange.REACHED, exact=True),
 }
 """These and CARDS do not depend on cgroups."""
