@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from supervisor.core.model import Incarnation, Pid
+from supervisor.core.container import Incarnation, Pid
 from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import process, tap

@@ -1,9 +1,10 @@
 """Represent a container's status as JSON values: the answers behind `vtapd ps` and `vtapd inspect`."""
 
 from supervisor.core.attach.state import Seen, SeenInterface
+from supervisor.core.container import short_id
 from supervisor.core.guest.pending import Pending
 from supervisor.core.guest.qemu_argv import accelerator_of
-from supervisor.core.model import Exit, TapRecord, short_id
+from supervisor.core.record import Exit, TapRecord
 from supervisor.core.report.interfaces import state_of_interface
 from supervisor.core.report.schema import (
     Details,

@@ -15,9 +15,10 @@ import anyio
 
 from supervisor.cli import client
 from supervisor.config import Config
+from supervisor.core.container import Pid, User
 from supervisor.core.formats.docker_api import Engine
 from supervisor.core.guest.qemu_argv import SANDBOX
-from supervisor.core.model import DeviceNumber, Pid, User
+from supervisor.core.links import DeviceNumber
 from supervisor.core.report import findings
 from supervisor.core.report.findings import Finding
 from supervisor.edges import threads

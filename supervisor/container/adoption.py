@@ -4,10 +4,11 @@ from dataclasses import replace
 
 from supervisor.container.context import Context
 from supervisor.container.executor import PlanExecutor
+from supervisor.core.container import Container
 from supervisor.core.guest.labels import parse_labels
 from supervisor.core.guest.spec import UNLIMITED, AddressPlan, GuestSpec
 from supervisor.core.kinds import KINDS
-from supervisor.core.model import Container, ProcessRecord, Record
+from supervisor.core.record import ProcessRecord, Record
 from supervisor.errors import Rejected
 from supervisor.guest.controller import GuestController
 from supervisor.guest.guest_plan import GuestPlan, examine

@@ -30,20 +30,11 @@ from supervisor.core.attach.actions import (
 from supervisor.core.attach.ownership import OwnLink, find_recorded, find_unrecorded, own_mac
 from supervisor.core.attach.scope import Scope, is_sure, observed_interfaces
 from supervisor.core.attach.state import Seen
+from supervisor.core.container import Container, ContainerHandles, Incarnation
 from supervisor.core.devices.bpf_rules import Rule
 from supervisor.core.formats.proc_cgroup import Cgroup
-from supervisor.core.model import (
-    Container,
-    ContainerHandles,
-    DeviceNumber,
-    IfIndex,
-    Incarnation,
-    Interface,
-    Link,
-    Record,
-    Tap,
-    TapRecord,
-)
+from supervisor.core.links import DeviceNumber, IfIndex, Interface, Link, Tap
+from supervisor.core.record import Record, TapRecord
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import cgroups, ifreq, marks, netns, netns_symlinks, process, rootfs, sysfs_links, tap
 from supervisor.edges.kernel.links import SIBLING, Links

@@ -3,8 +3,9 @@
 import os
 from collections.abc import Callable
 
+from supervisor.core.container import FileOwner, Pid
 from supervisor.core.devices.bpf_rules import Rule
-from supervisor.core.model import DeviceNumber, FileOwner, Pid
+from supervisor.core.links import DeviceNumber
 from supervisor.edges.kernel import device_nodes, process
 from supervisor.errors import Rejected, Step
 

@@ -7,7 +7,7 @@ start often says enough to attach the container at once (`early_attach`); Docker
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 
-from supervisor.core.model import Container, ContainerId, Endpoint, short_id
+from supervisor.core.container import Container, ContainerId, Endpoint, short_id
 
 Inspect = Callable[[ContainerId], Awaitable[Container | None]]
 """Asks Docker for a container; None if Docker does not know it."""

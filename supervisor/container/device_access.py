@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from supervisor.core.container import Container
 from supervisor.core.devices.bpf_rules import Rule
 from supervisor.core.devices.v1_rules import granted_devices
 from supervisor.core.formats.proc_cgroup import Cgroup
-from supervisor.core.model import Container, DeviceNumber
+from supervisor.core.links import DeviceNumber
 from supervisor.edges.kernel import device_nodes
 from supervisor.edges.kernel.device_rules_v1 import CgroupV1Rules
 from supervisor.edges.kernel.device_rules_v2 import CgroupV2Rules

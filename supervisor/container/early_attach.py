@@ -8,8 +8,8 @@ import math
 import time
 
 from supervisor.core.attach.selection import are_ours_among, why_left_alone
+from supervisor.core.container import Container, ContainerId
 from supervisor.core.formats.docker_event import Event
-from supervisor.core.model import Container, ContainerId
 from supervisor.edges.kernel import cgroups, netns
 
 _MAX_CONNECTED = 1024

@@ -11,8 +11,8 @@ import anyio.abc
 import structlog
 
 from supervisor.container.intent import Intent
+from supervisor.core.container import Incarnation
 from supervisor.core.guest.restart import NOT_CRASHES
-from supervisor.core.model import Incarnation
 from supervisor.edges.kernel import process
 from supervisor.guest.controller import GuestController
 

@@ -36,9 +36,10 @@ from supervisor.core.attach.plan import is_attached, next_step
 from supervisor.core.attach.scope import Scope
 from supervisor.core.attach.state import Desired, Resting, Seen
 from supervisor.core.attach.troubles import may_rest
+from supervisor.core.container import Incarnation, short_id
 from supervisor.core.devices.bpf_rules import RUNC_DEFAULTS, Rule, parse_rule
 from supervisor.core.guest.spec import AddressPlan
-from supervisor.core.model import Incarnation, Interface, short_id
+from supervisor.core.links import Interface
 from supervisor.edges.kernel import device_nodes, netns_symlinks, process
 from supervisor.errors import ContainerGone, Permanent, Step, Transient
 from supervisor.guest.controller import GuestController

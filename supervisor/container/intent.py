@@ -9,13 +9,13 @@ from supervisor.container.executor import PlanExecutor
 from supervisor.container.record import ContainerRecord
 from supervisor.core.attach.selection import ENABLE, KERNEL, why_left_alone, why_no_network
 from supervisor.core.attach.state import Desired
+from supervisor.core.container import Container, Incarnation
 from supervisor.core.formats.docker_event import Event
 from supervisor.core.guest.exit_status import exit_status
 from supervisor.core.guest.labels import parse_labels
 from supervisor.core.guest.pending import Pending, pending_of, terms_of
 from supervisor.core.guest.restart import keeps_network
 from supervisor.core.guest.stop_signal import grace_s
-from supervisor.core.model import Container, Incarnation
 from supervisor.edges.clock import boottime_s
 from supervisor.errors import NoNetwork, Rejected, Step
 from supervisor.guest.controller import GuestController

@@ -22,9 +22,9 @@ from supervisor.container.tap_watch import TapWatch
 from supervisor.core.attach.plan import has_card
 from supervisor.core.attach.selection import why_no_network
 from supervisor.core.attach.troubles import container_error
+from supervisor.core.container import Container, Incarnation
 from supervisor.core.guest.pending import Pending
 from supervisor.core.kinds.network import no_address
-from supervisor.core.model import Container, Incarnation
 from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.errors import Step, Transient, VtapdError
 from supervisor.guest.console_hub import CloseReason, ConsoleHub

@@ -10,8 +10,8 @@ from dataclasses import replace
 import structlog
 
 from supervisor.container.worker import Worker
+from supervisor.core.container import Incarnation
 from supervisor.core.guest.restart import started_by_operator
-from supervisor.core.model import Incarnation
 from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.errors import Permanent, Step, Transient, VtapdError
 from supervisor.protocol import CONVERGE_S, START_S, STOP_S

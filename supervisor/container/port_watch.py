@@ -10,7 +10,7 @@ import anyio
 import anyio.abc
 import structlog
 
-from supervisor.core.model import Pid
+from supervisor.core.container import Pid
 from supervisor.edges.kernel import netns
 from supervisor.edges.kernel.link_changes import LinkChanges
 from supervisor.errors import VtapdError

@@ -15,8 +15,8 @@ from supervisor.container.context import Context
 from supervisor.container.revocation import revoke_contested
 from supervisor.container.worker import Worker
 from supervisor.core.backoff import Backoff
+from supervisor.core.container import ContainerId, short_id
 from supervisor.core.formats.docker_event import Event
-from supervisor.core.model import ContainerId, short_id
 from supervisor.core.report.lookup import find_container
 from supervisor.core.report.status import ContainerStatus
 from supervisor.edges.kernel import netns_symlinks

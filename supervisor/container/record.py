@@ -9,8 +9,10 @@ from dataclasses import replace
 
 import structlog
 
+from supervisor.core.container import ContainerId, Incarnation, short_id
 from supervisor.core.devices.index import DeviceIndex
-from supervisor.core.model import ContainerId, DeviceNumber, GuestRecord, Incarnation, Record, short_id
+from supervisor.core.links import DeviceNumber
+from supervisor.core.record import GuestRecord, Record
 from supervisor.edges.records import Records
 from supervisor.errors import Permanent, Transient
 

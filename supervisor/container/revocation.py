@@ -17,7 +17,9 @@ import structlog
 from supervisor.container.context import Context
 from supervisor.container.device_access import open_rules, rules_of_docker
 from supervisor.container.record import ContainerRecord
-from supervisor.core.model import Container, ContainerId, DeviceNumber, Incarnation, Record, TapRecord, short_id
+from supervisor.core.container import Container, ContainerId, Incarnation, short_id
+from supervisor.core.links import DeviceNumber
+from supervisor.core.record import Record, TapRecord
 from supervisor.edges.kernel import cgroups, device_nodes, process, rootfs, tap
 from supervisor.errors import ContainerGone, Step, Transient, VtapdError
 

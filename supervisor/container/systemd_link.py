@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import anyio
 import structlog
 
+from supervisor.core.container import Pid
 from supervisor.core.formats.proc_cgroup import Cgroup
-from supervisor.core.model import DeviceNumber, Pid
+from supervisor.core.links import DeviceNumber
 from supervisor.edges.kernel import process
 from supervisor.errors import Transient
 

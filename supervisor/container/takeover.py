@@ -12,7 +12,7 @@ from dataclasses import replace
 from supervisor.core.attach.actions import GiveBack, TakeOver
 from supervisor.core.attach.gateways import is_dockers_default
 from supervisor.core.attach.state import Seen
-from supervisor.core.model import IfIndex, Interface, Tap
+from supervisor.core.links import IfIndex, Interface, Tap
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel.links import Links
 from supervisor.errors import Permanent, Transient, VtapdError

@@ -17,7 +17,9 @@ from supervisor.container.context import Context
 from supervisor.container.record import ContainerRecord
 from supervisor.container.revocation import close_lost_device
 from supervisor.core.attach.losses import Losses
-from supervisor.core.model import IfIndex, Incarnation, TapRecord
+from supervisor.core.container import Incarnation
+from supervisor.core.links import IfIndex
+from supervisor.core.record import TapRecord
 from supervisor.edges.kernel import netns, process, tap
 from supervisor.edges.kernel.link_events import LinkEvents
 from supervisor.errors import VtapdError

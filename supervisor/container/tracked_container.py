@@ -16,8 +16,9 @@ from supervisor.container.live_container import LiveContainer
 from supervisor.core.attach.actions import DeleteRecord, UnlinkNetns
 from supervisor.core.attach.plan import next_step
 from supervisor.core.attach.state import Desired, Seen
+from supervisor.core.container import ContainerId, Incarnation, short_id
 from supervisor.core.formats.docker_event import Event
-from supervisor.core.model import ContainerId, Incarnation, Record, short_id
+from supervisor.core.record import Record
 from supervisor.core.report.status import ContainerStatus
 from supervisor.edges.kernel import netns_symlinks, process
 from supervisor.errors import Permanent, Step, Transient, VtapdError

@@ -13,7 +13,7 @@ from supervisor.core.attach.actions import Attempt, CreateTap
 from supervisor.core.attach.state import Desired, Resting, Seen, SeenInterface
 from supervisor.core.attach.troubles import Trouble, is_over
 from supervisor.core.backoff import Backoff
-from supervisor.core.model import Record
+from supervisor.core.record import Record
 from supervisor.edges.clock import boottime_s
 from supervisor.errors import ContainerGone, Permanent, Step, Transient, VtapdError
 from supervisor.observability.metrics import Counters

@@ -12,8 +12,9 @@ from supervisor.container.context import Context
 from supervisor.container.mailbox import Mailbox
 from supervisor.container.tracked_container import TrackedContainer
 from supervisor.container.troubles import RETRY, error_of_machine
+from supervisor.core.container import ContainerId
 from supervisor.core.formats.docker_event import Event
-from supervisor.core.model import ContainerId, Record
+from supervisor.core.record import Record
 from supervisor.core.report.status import ContainerStatus
 from supervisor.errors import ContainerGone, NoNetwork, Permanent, Rejected, Transient, VtapdError
 

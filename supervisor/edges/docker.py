@@ -20,10 +20,10 @@ from aiodocker.exceptions import DockerError
 from aiodocker.networks import DockerNetwork
 
 from supervisor.core.attach.selection import are_ours_among
+from supervisor.core.container import Container, ContainerId
 from supervisor.core.formats.docker_api import LISTED, Engine, digest, parse_container, parse_engine, parse_image_labels
 from supervisor.core.formats.docker_event import Event, parse_event
 from supervisor.core.formats.docker_network import GATEWAY_NETWORK, may_have_way_out, parse_way_out
-from supervisor.core.model import Container, ContainerId
 from supervisor.errors import ConfigError, Permanent, Step, Transient
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"

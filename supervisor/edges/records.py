@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from supervisor.core.model import ContainerId, Record
+from supervisor.core.container import ContainerId
+from supervisor.core.record import Record
 from supervisor.errors import Permanent, Step, Transient
 
 VERSION = 1

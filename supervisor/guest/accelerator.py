@@ -3,7 +3,7 @@
 import anyio
 import structlog
 
-from supervisor.core.model import User
+from supervisor.core.container import User
 from supervisor.edges.qemu.kvm_probe import kvm_works, observe_device
 from supervisor.edges.qemu.version import Identity, locate
 

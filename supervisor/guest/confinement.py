@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import structlog
 
-from supervisor.core.model import User
+from supervisor.core.container import User
 from supervisor.edges import threads
 from supervisor.edges.qemu.boot_folder import BootFolder
 from supervisor.edges.qemu.reaper_socket import SpawnOrder

@@ -14,7 +14,7 @@ import structlog
 
 from supervisor.container_log.files import find_log
 from supervisor.container_log.keeper import LogKeeper
-from supervisor.core.model import Pid
+from supervisor.core.container import Pid
 from supervisor.edges.clock import boottime_s
 
 _PATIENCE_S = 1.0

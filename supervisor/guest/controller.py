@@ -15,6 +15,7 @@ import structlog
 
 from supervisor.container_log.files import write_line
 from supervisor.core.attach.actions import StartGuest, Uplink
+from supervisor.core.container import Container, ContainerHandles, Incarnation, short_id
 from supervisor.core.guest.qemu_argv import Card, guest_name, slots_of
 from supervisor.core.guest.restart import (
     Evidence,
@@ -25,7 +26,7 @@ from supervisor.core.guest.restart import (
     describe_end,
     line_of_end,
 )
-from supervisor.core.model import Container, ContainerHandles, GuestRecord, Incarnation, ProcessRecord, short_id
+from supervisor.core.record import GuestRecord, ProcessRecord
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import process
 from supervisor.edges.qemu import serial

@@ -5,7 +5,8 @@ import time
 import anyio
 import structlog
 
-from supervisor.core.model import ContainerId, ProcessRecord
+from supervisor.core.container import ContainerId
+from supervisor.core.record import ProcessRecord
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.docker import Docker
 from supervisor.errors import Permanent, Transient

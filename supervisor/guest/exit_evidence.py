@@ -4,10 +4,10 @@ import signal
 
 import anyio
 
+from supervisor.core.container import ContainerHandles, Pid
 from supervisor.core.guest.console_scanner import ConsoleScanner
 from supervisor.core.guest.exit_report import ExitReport
 from supervisor.core.guest.restart import Evidence
-from supervisor.core.model import ContainerHandles, Pid
 from supervisor.edges.kernel import cgroups
 from supervisor.edges.kernel.process import is_dying, observe_incarnation
 from supervisor.guest.qmp_monitor import QmpMonitor

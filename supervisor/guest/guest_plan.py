@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
+from supervisor.core.container import Container, ContainerHandles
 from supervisor.core.guest.machine_trial import is_unusual
 from supervisor.core.guest.needs import check_memory, check_threads
 from supervisor.core.guest.spec import GuestSpec
@@ -13,7 +14,7 @@ from supervisor.core.kinds import MARKERS, choose_kind, require_bootable
 from supervisor.core.kinds.kind import BootRequest, GuestKind
 from supervisor.core.kinds.network import GuestNetwork
 from supervisor.core.kinds.refusal import refused
-from supervisor.core.model import Container, ContainerHandles, Interface
+from supervisor.core.links import Interface
 from supervisor.edges import threads
 from supervisor.edges.kernel import cgroups, rootfs
 from supervisor.errors import Rejected, Step

@@ -14,12 +14,14 @@ import structlog
 
 from supervisor.core.attach.ownership import own_mac
 from supervisor.core.backoff import Backoff
+from supervisor.core.container import ContainerHandles, Pid
 from supervisor.core.formats.frames import Target
 from supervisor.core.guest.console_scanner import ConsoleSearch
 from supervisor.core.guest.health_spec import Aliveness, Probe, Readiness
 from supervisor.core.guest.regex import compile_pattern
 from supervisor.core.guest.stillness import share_let_run, was_held
-from supervisor.core.model import ContainerHandles, Link, Pid, Whereabouts
+from supervisor.core.links import Link
+from supervisor.core.record import Whereabouts
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import netns
 from supervisor.edges.kernel.cgroup_activity import is_frozen, observe_activity

@@ -11,13 +11,14 @@ import structlog
 from supervisor import linux
 from supervisor.container_log.files import open_log
 from supervisor.core.attach.actions import StartGuest
+from supervisor.core.container import Container, ContainerHandles
 from supervisor.core.guest import qemu_argv
 from supervisor.core.guest.addressing import network_of, notes_on_others, whereabouts_of
 from supervisor.core.guest.pending import Terms, terms_of
 from supervisor.core.kinds.dns import Names
 from supervisor.core.kinds.kind import Boot
 from supervisor.core.kinds.network import GuestNetwork, names_left_out
-from supervisor.core.model import Container, ContainerHandles, ProcessRecord
+from supervisor.core.record import ProcessRecord
 from supervisor.edges import threads, unix_sockets
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import cgroups, netns, process, vhost

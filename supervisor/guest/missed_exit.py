@@ -2,9 +2,10 @@
 
 import anyio
 
+from supervisor.core.container import ContainerHandles, ContainerId
 from supervisor.core.guest.console_scanner import ConsoleScanner
 from supervisor.core.guest.restart import Evidence
-from supervisor.core.model import ContainerHandles, ContainerId, ProcessRecord
+from supervisor.core.record import ProcessRecord
 from supervisor.guest.context import GuestContext
 from supervisor.guest.docker_log import read_past_output
 from supervisor.guest.exit_evidence import ExitObserver

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from supervisor.core.attach.lifetimes import static_addresses
+from supervisor.core.container import Container
 from supervisor.core.guest.addressing import interfaces_of, network_of
 from supervisor.core.guest.spec import AddressPlan
 from supervisor.core.kinds.dns import Names, names_of, parse_resolv
 from supervisor.core.kinds.kind import GuestKind
 from supervisor.core.kinds.network import GuestNetwork
-from supervisor.core.model import Container, Interface
+from supervisor.core.links import Interface
 from supervisor.edges.kernel import resolv, rootfs
 
 _RESOLV_CONF = "/etc/resolv.conf"

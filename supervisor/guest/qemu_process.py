@@ -4,7 +4,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from supervisor.core.model import ContainerId, ProcessRecord, short_id
+from supervisor.core.container import ContainerId, short_id
+from supervisor.core.record import ProcessRecord
 from supervisor.edges.kernel.process import Process
 from supervisor.edges.qemu.boot_folder import BootFolder
 

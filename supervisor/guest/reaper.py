@@ -17,8 +17,8 @@ from typing import TypeVar
 import anyio
 import structlog
 
+from supervisor.core.container import Pid
 from supervisor.core.guest.exit_report import ExitReport, parse_exit_report
-from supervisor.core.model import Pid
 from supervisor.edges import threads, unix_sockets
 from supervisor.edges.kernel.process import Process
 from supervisor.edges.qemu import reaper_socket

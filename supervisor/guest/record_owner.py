@@ -2,7 +2,8 @@
 
 from typing import Protocol
 
-from supervisor.core.model import GuestRecord, Incarnation
+from supervisor.core.container import Incarnation
+from supervisor.core.record import GuestRecord
 
 
 class RecordOwner(Protocol):

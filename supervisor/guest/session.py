@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import anyio
 import structlog
 
+from supervisor.core.container import ContainerHandles, Pid
 from supervisor.core.guest.exit_report import ExitReport
 from supervisor.core.guest.qemu_argv import Card, accelerator_of
 from supervisor.core.kinds.kind import GuestKind, Stop
-from supervisor.core.model import ContainerHandles, Pid
 from supervisor.edges import threads
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import cgroups

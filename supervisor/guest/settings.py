@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from supervisor.config import Config
-from supervisor.core.model import User
+from supervisor.core.container import User
 from supervisor.guest.accelerator import Accelerator
 from supervisor.guest.confinement import Confinement
 from supervisor.guest.reaper import Reaper

@@ -3,11 +3,11 @@
 import anyio
 import structlog
 
+from supervisor.core.container import Container, User
 from supervisor.core.guest.machine_trial import refusal, suspects
 from supervisor.core.guest.qemu_argv import trial_arguments
 from supervisor.core.guest.spec import GuestSpec
 from supervisor.core.kinds.kind import Machine
-from supervisor.core.model import Container, User
 from supervisor.edges.qemu.trial import complaint_about
 from supervisor.edges.qemu.version import Identity, locate
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-from supervisor.core.model import Pid, User
+from supervisor.core.container import Pid, User
 from supervisor.edges.kernel import process
 from supervisor.edges.qemu import spawn
 from supervisor.errors import ContainerGone

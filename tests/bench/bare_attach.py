@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from supervisor.core.formats import netlink
 from supervisor.core.formats.rtnetlink_requests import create_macvlan, raise_link
-from supervisor.core.model import IfIndex
+from supervisor.core.links import IfIndex
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 FSOPEN, FSCONFIG, FSMOUNT, CREATE = 430, 431, 432, 6  # asm-generic/unistd.h, linux/mount.h

@@ -10,7 +10,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from supervisor.core.model import Pid
+from supervisor.core.container import Pid
 from supervisor.edges.kernel import cgroups
 from tests.harness.chain import guest_network
 from tests.harness.containers import Container

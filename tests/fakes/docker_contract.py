@@ -11,8 +11,8 @@ from typing import Protocol
 import anyio
 import pytest
 
+from supervisor.core.container import ContainerId
 from supervisor.core.formats.docker_event import Event
-from supervisor.core.model import ContainerId
 from supervisor.edges.docker import Docker
 
 DEADLINE_S = 20.0

@@ -6,7 +6,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from supervisor.core.model import ContainerId
+from supervisor.core.container import ContainerId
 from supervisor.edges.docker import Docker
 from supervisor.errors import Permanent, Transient, VtapdError
 

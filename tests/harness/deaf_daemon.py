@@ -6,7 +6,7 @@ python -m tests.harness.deaf_daemon run --config FILE
 import sys
 
 from supervisor.cli import main
-from supervisor.core.model import IfIndex
+from supervisor.core.links import IfIndex
 from supervisor.edges.kernel.link_events import LinkEvents
 
 DEAF = (sys.executable, "-m", "tests.harness.deaf_daemon")

@@ -25,7 +25,7 @@ from typing import Any  # arguments of whatever is wrapped
 from supervisor import linux
 from supervisor.cli.main import main as vtapd
 from supervisor.container import executor, tracked_container
-from supervisor.core.model import IfIndex
+from supervisor.core.links import IfIndex
 from supervisor.edges.kernel import device_rules_v2
 from supervisor.edges.kernel.link_events import LinkEvents
 from supervisor.edges.kernel.netlink_socket import NetlinkSocket

@@ -8,7 +8,7 @@ import sys
 import anyio
 
 from supervisor.cli import main
-from supervisor.core.model import Container, ContainerId
+from supervisor.core.container import Container, ContainerId
 from supervisor.edges.docker import Docker
 
 LATE = {"late": "true"}

@@ -5,7 +5,8 @@ from dataclasses import replace
 from itertools import count
 
 from supervisor.core.attach.lifetimes import is_due
-from supervisor.core.model import Address, IfIndex, Incarnation, Interface, Pid
+from supervisor.core.container import Incarnation, Pid
+from supervisor.core.links import Address, IfIndex, Interface
 
 from .simulated_host import FOREIGN_DEVICE, FOREIGN_SLOT, SimulatedHost
 

@@ -3,23 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from supervisor.core.container import Container, ContainerId, Incarnation, Pid
 from supervisor.core.guest.spec import Environment
 from supervisor.core.kinds.kind import Boot, BootRequest, GuestKind
 from supervisor.core.kinds.network import GuestNetwork, Nic
-from supervisor.core.model import (
-    Address,
-    Container,
-    ContainerId,
-    DeviceNumber,
-    IfIndex,
-    Incarnation,
-    Interface,
-    Pid,
-    ProcessRecord,
-    Record,
-    Route,
-    Tap,
-)
+from supervisor.core.links import Address, DeviceNumber, IfIndex, Interface, Route, Tap
+from supervisor.core.record import ProcessRecord, Record
 
 ID = ContainerId("c0ffee" + "0" * 58)
 NAME = "kek"

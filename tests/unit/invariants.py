@@ -3,7 +3,7 @@
 from supervisor.core.attach.entries import tap_name
 from supervisor.core.attach.lifetimes import is_due
 from supervisor.core.attach.state import Desired
-from supervisor.core.model import Address, DeviceNumber, Interface, Route
+from supervisor.core.links import Address, DeviceNumber, Interface, Route
 
 from .simulated_host import FOREIGN_DEVICE, FOREIGN_SLOT, SimulatedHost
 

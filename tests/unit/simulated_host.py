@@ -18,18 +18,9 @@ from supervisor.core.attach.ownership import find_recorded
 from supervisor.core.attach.plan import next_step
 from supervisor.core.attach.state import Desired, Resting, Seen, SeenInterface
 from supervisor.core.attach.troubles import may_rest
-from supervisor.core.model import (
-    Address,
-    DeviceNumber,
-    IfIndex,
-    Incarnation,
-    Interface,
-    Link,
-    Pid,
-    Record,
-    Route,
-    Tap,
-)
+from supervisor.core.container import Incarnation, Pid
+from supervisor.core.links import Address, DeviceNumber, IfIndex, Interface, Link, Route, Tap
+from supervisor.core.record import Record
 
 from .examples import ID, INCARNATION, NAME
 

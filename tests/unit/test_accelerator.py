@@ -6,7 +6,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from supervisor.core.model import User
+from supervisor.core.container import User
 from supervisor.edges.qemu import kvm_probe
 from supervisor.guest.accelerator import Accelerator
 

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supervisor.core.container import Endpoint
 from supervisor.core.guest.addressing import interfaces_of, network_of, notes_on_others, whereabouts_of
 from supervisor.core.guest.spec import AddressPlan
 from supervisor.core.kinds.dns import Names
 from supervisor.core.kinds.network import Nic, Room, left_out
-from supervisor.core.model import Address, Endpoint, Interface, Route, Whereabouts
+from supervisor.core.links import Address, Interface, Route
+from supervisor.core.record import Whereabouts
 
 from .examples import ETH0, ETH1, ID, TAP0, container
 

@@ -22,7 +22,7 @@ from supervisor.core.devices.bpf_rules import (
     with_device,
     without_device,
 )
-from supervisor.core.model import DeviceNumber
+from supervisor.core.links import DeviceNumber
 
 TAP = DeviceNumber(246, 7)
 OTHER = DeviceNumber(246, 8)

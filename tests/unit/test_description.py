@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from supervisor.container.description import Description, Knowledge
-from supervisor.core.model import Container, ContainerId
+from supervisor.core.container import Container, ContainerId
 from supervisor.errors import Transient
 from tests.unit.examples import ID, NAME, container
 

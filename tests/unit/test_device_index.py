@@ -5,8 +5,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supervisor.core.container import ContainerId
 from supervisor.core.devices.index import DeviceIndex
-from supervisor.core.model import ContainerId, DeviceNumber, Record, TapRecord
+from supervisor.core.links import DeviceNumber
+from supervisor.core.record import Record, TapRecord
 
 from .examples import INCARNATION
 

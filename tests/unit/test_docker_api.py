@@ -3,8 +3,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from supervisor.core.container import Endpoint
 from supervisor.core.formats.docker_api import digest, parse_container, parse_engine, parse_image_labels
-from supervisor.core.model import Endpoint
 
 
 def answer(**changes: Any) -> dict[str, Any]:  # Docker's JSON

@@ -6,6 +6,7 @@ from typing import Any, ClassVar  # Docker's JSON
 import msgspec
 import pytest
 
+from supervisor.core.container import Endpoint
 from supervisor.core.formats.docker_api import parse_container
 from supervisor.core.formats.docker_network import (
     EndpointShape,
@@ -14,7 +15,6 @@ from supervisor.core.formats.docker_network import (
     parse_mac,
     parse_way_out,
 )
-from supervisor.core.model import Endpoint
 
 from .examples import ID, container
 

@@ -4,7 +4,7 @@ import pytest
 
 from supervisor.core.guest.exit_status import exit_status
 from supervisor.core.guest.restart import EXIT_REASONS
-from supervisor.core.model import Exit
+from supervisor.core.record import Exit
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from supervisor.core.guest.restart import (
 )
 from supervisor.core.guest.spec import RestartPolicy
 from supervisor.core.kinds import KINDS
-from supervisor.core.model import Exit, GuestRecord
+from supervisor.core.record import Exit, GuestRecord
 
 from .examples import PROCESS
 

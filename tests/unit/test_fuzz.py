@@ -19,7 +19,7 @@ from supervisor.core.guest.qemu_argv import Card, Descriptors, build_arguments
 from supervisor.core.guest.spec import GuestPolicy
 from supervisor.core.kinds import FORMS, KINDS, MARKERS, choose_kind, require_bootable
 from supervisor.core.kinds.kind import BootRequest, GuestKind, Mount
-from supervisor.core.model import GuestRecord, Record
+from supervisor.core.record import GuestRecord, Record
 from supervisor.edges.qemu.qmp import QmpSession
 from supervisor.edges.records import Records
 from supervisor.errors import Permanent, Rejected, Transient

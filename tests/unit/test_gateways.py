@@ -14,7 +14,9 @@ from supervisor.core.attach.gateways import (
     with_current_gateways,
 )
 from supervisor.core.attach.state import Desired, Seen, SeenInterface
-from supervisor.core.model import Endpoint, Hop, IfIndex, Interface, Record, Route, TapRecord
+from supervisor.core.container import Endpoint
+from supervisor.core.links import Hop, IfIndex, Interface, Route
+from supervisor.core.record import Record, TapRecord
 from tests.unit.examples import ETH0, ETH1, ID, INCARNATION, NAME
 from tests.unit.simulated_host import SimulatedHost
 

@@ -3,9 +3,9 @@
 import anyio
 import pytest
 
+from supervisor.core.container import ContainerHandles, Pid
 from supervisor.core.formats.proc_cgroup import Cgroup
 from supervisor.core.guest.health_spec import parse_alive
-from supervisor.core.model import ContainerHandles, Pid
 from supervisor.errors import Permanent
 from supervisor.guest.health import Health
 

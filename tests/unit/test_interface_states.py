@@ -9,7 +9,7 @@ from supervisor.core.attach.actions import Action, Attempt
 from supervisor.core.attach.state import Desired
 from supervisor.core.attach.troubles import Trouble
 from supervisor.core.guest.spec import GuestSpec
-from supervisor.core.model import Address, Interface
+from supervisor.core.links import Address, Interface
 from supervisor.core.report.interfaces import state_of_interface
 from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.errors import Permanent, Transient

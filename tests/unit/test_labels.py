@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supervisor.core.container import Container
 from supervisor.core.guest.label_table import LABELS, Label
 from supervisor.core.guest.labels import parse_labels
 from supervisor.core.guest.spec import AddressPlan, Disk, Environment, GuestPolicy, GuestSpec, RestartPolicy
 from supervisor.core.kinds import KINDS
-from supervisor.core.model import Address, Container
+from supervisor.core.links import Address
 from supervisor.core.units import MIB
 from supervisor.errors import Rejected
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.attach.lifetimes import FOREVER_S, Lifetime, is_due, lifetime_left
-from supervisor.core.model import Address, Route
+from supervisor.core.links import Address, Route
 
 ADDRESS = Address(6, "2001:db8::9", 64)
 SECONDS = st.integers(1, 0xFFFFFFFE) | st.just(FOREVER_S)

@@ -10,7 +10,7 @@ from supervisor.core.kinds.kind import Boot, Image, Mount, Stop, Verdict
 from supervisor.core.kinds.linux import LINUX
 from supervisor.core.kinds.network import GuestNetwork, Nic
 from supervisor.core.kinds.raw import RAW
-from supervisor.core.model import Route
+from supervisor.core.links import Route
 from supervisor.errors import Rejected
 
 from .examples import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, ONLY_IPV6, booted

@@ -2,7 +2,7 @@
 
 import pytest
 
-from supervisor.core.model import ContainerId
+from supervisor.core.container import ContainerId
 from supervisor.core.report.lookup import find_container
 from supervisor.errors import Permanent
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from supervisor.core.formats.macvlan import BRIDGE, IN_BRIDGE, PRIVATE, SOURCE, name_of, pack_mode, parse_mode
 from supervisor.core.formats.netlink import unpack_attributes
-from supervisor.core.model import MacvlanMode
+from supervisor.core.links import MacvlanMode
 
 SENDERS = ("02:00:00:00:00:02", "02:00:00:00:00:03")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from supervisor.core.attach.macvtap_parent import interface_of
-from supervisor.core.model import IfIndex, Link
+from supervisor.core.links import IfIndex, Link
 
 
 def link(

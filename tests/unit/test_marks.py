@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.model import FileOwner
+from supervisor.core.container import FileOwner
 from supervisor.edges.kernel.marks import (
     make_exit_mark,
     make_ready_mark,

@@ -6,7 +6,7 @@ import time
 import anyio
 
 from supervisor.api.metrics_page import Page, observe_usage
-from supervisor.core.model import Incarnation, Pid
+from supervisor.core.container import Incarnation, Pid
 from supervisor.edges.kernel.process import start_ticks
 from supervisor.observability.metrics import Counters, GuestSample, StateCollector, Usage
 

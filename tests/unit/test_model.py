@@ -2,7 +2,9 @@ import dataclasses
 
 import pytest
 
-from supervisor.core.model import Address, DeviceNumber, Record, Route, TapRecord, short_id
+from supervisor.core.container import short_id
+from supervisor.core.links import Address, DeviceNumber, Route
+from supervisor.core.record import Record, TapRecord
 
 from .examples import ETH0, ID, record
 

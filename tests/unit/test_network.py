@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from supervisor.core.kinds.network import GuestNetwork, Room, left_out, netmask_of, usable_nics
-from supervisor.core.model import Address, Route
+from supervisor.core.links import Address, Route
 from supervisor.errors import Rejected
 
 from .examples import BOTH_FAMILIES, NETWORK, NIC, NIC1, ONLY_IPV6

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from supervisor.core.attach.ownership import OwnLink, find_recorded, find_unrecorded, own_mac
-from supervisor.core.model import DeviceNumber, Endpoint, IfIndex, Link, Record, TapRecord
+from supervisor.core.container import Endpoint
+from supervisor.core.links import DeviceNumber, IfIndex, Link
+from supervisor.core.record import Record, TapRecord
 
 from .examples import DEVICE, ETH0, ID, INCARNATION, NAME, TAP0, container
 

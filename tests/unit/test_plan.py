@@ -9,8 +9,10 @@ from supervisor.core.attach.actions import Action, Planned, Uplink
 from supervisor.core.attach.entries import is_taken, tap_name
 from supervisor.core.attach.plan import has_card, is_attached, next_step
 from supervisor.core.attach.state import Desired, Seen, SeenInterface
+from supervisor.core.container import Incarnation, Pid
 from supervisor.core.kinds.kind import MANY_CARDS as MANY
-from supervisor.core.model import Address, DeviceNumber, IfIndex, Incarnation, Interface, Pid, Record, TapRecord
+from supervisor.core.links import Address, DeviceNumber, IfIndex, Interface
+from supervisor.core.record import Record, TapRecord
 
 from .disturbances import (
     delete_tap,

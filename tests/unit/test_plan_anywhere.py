@@ -9,8 +9,10 @@ from supervisor.core.attach.actions import Uplink
 from supervisor.core.attach.entries import is_taken
 from supervisor.core.attach.plan import is_attached
 from supervisor.core.attach.state import Desired
+from supervisor.core.container import Incarnation, Pid
 from supervisor.core.kinds.kind import MANY_CARDS as MANY
-from supervisor.core.model import DeviceNumber, IfIndex, Incarnation, Interface, Pid, Record, Tap, TapRecord
+from supervisor.core.links import DeviceNumber, IfIndex, Interface, Tap
+from supervisor.core.record import Record, TapRecord
 
 from .examples import ETH0, ETH1, ID, INCARNATION, NAME
 from .simulated_host import FOREIGN_DEVICE, FOREIGN_SLOT, MAJOR, Guest, SimulatedHost

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from supervisor.core.attach.state import Desired
 from supervisor.core.kinds.kind import MANY_CARDS as MANY
-from supervisor.core.model import Address, IfIndex, Interface, Route
+from supervisor.core.links import Address, IfIndex, Interface, Route
 
 from .disturbances import DISTURBANCES, advertise, end_container, end_lifetimes, restart_container
 from .examples import ETH0, ETH1

@@ -11,8 +11,8 @@ from pathlib import Path
 import anyio
 import pytest
 
+from supervisor.core.container import User
 from supervisor.core.guest.exit_report import ExitReport
-from supervisor.core.model import User
 from supervisor.edges.kernel.process import Process
 from supervisor.edges.qemu import reaper_socket
 from supervisor.edges.qemu.reaper_socket import SpawnOrder

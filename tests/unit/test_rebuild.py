@@ -8,7 +8,9 @@ from supervisor.core.attach.actions import DenyDevice
 from supervisor.core.attach.plan import next_step
 from supervisor.core.attach.rebuild import rebuild
 from supervisor.core.attach.state import Desired, Seen, SeenInterface
-from supervisor.core.model import DeviceNumber, Endpoint, IfIndex, Tap, TapRecord
+from supervisor.core.container import Endpoint
+from supervisor.core.links import DeviceNumber, IfIndex, Tap
+from supervisor.core.record import TapRecord
 
 from .examples import ETH0, ETH1, ID, INCARNATION, NAME, TAP0, container
 from .simulated_host import SimulatedHost

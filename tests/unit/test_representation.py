@@ -6,7 +6,7 @@ from supervisor.api.representation import details, summary
 from supervisor.core.attach.state import Seen, SeenInterface
 from supervisor.core.guest.pending import Pending
 from supervisor.core.guest.spec import GuestSpec
-from supervisor.core.model import Exit, GuestRecord, Record, TapRecord
+from supervisor.core.record import Exit, GuestRecord, Record, TapRecord
 from supervisor.core.report.schema import Details, Summary
 from supervisor.core.report.status import ContainerStatus, GuestStatus
 from tests.unit.examples import DEVICE, ETH0, ID, INCARNATION, NAME, PROCESS, TAP0

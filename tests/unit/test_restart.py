@@ -21,7 +21,7 @@ from supervisor.core.guest.restart import (
 from supervisor.core.guest.spec import RestartPolicy
 from supervisor.core.kinds import KINDS
 from supervisor.core.kinds.kind import Verdict
-from supervisor.core.model import Exit, GuestRecord
+from supervisor.core.record import Exit, GuestRecord
 
 from .examples import PROCESS
 

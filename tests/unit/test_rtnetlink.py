@@ -25,7 +25,7 @@ from supervisor.core.formats.rtnetlink_requests import (
     show_link,
 )
 from supervisor.core.formats.rtnetlink_routes import parse_route
-from supervisor.core.model import Address, IfIndex, Link, MacvlanMode, Route
+from supervisor.core.links import Address, IfIndex, Link, MacvlanMode, Route
 
 INET, INET6, BRIDGE = 2, 10, 7
 NOW_S = 1000.0

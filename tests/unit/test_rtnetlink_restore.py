@@ -14,7 +14,7 @@ from supervisor.core.formats.rtnetlink import Kind, dump
 from supervisor.core.formats.rtnetlink_addresses import add_address, parse_address, remove_address
 from supervisor.core.formats.rtnetlink_neighbours import add_neighbour, parse_neighbour
 from supervisor.core.formats.rtnetlink_routes import add_route, parse_route, remove_route, replace_route, routes_of
-from supervisor.core.model import Address, Hop, IfIndex, Neighbour, Route
+from supervisor.core.links import Address, Hop, IfIndex, Neighbour, Route
 
 ETH0, ETH1, NOW = IfIndex(4), IfIndex(5), IfIndex(9)
 STAYS = Lifetime()

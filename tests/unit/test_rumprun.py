@@ -11,7 +11,7 @@ from supervisor.core.kinds.entry import Entry
 from supervisor.core.kinds.kind import Boot, Image, Mount, Verdict
 from supervisor.core.kinds.network import GuestNetwork
 from supervisor.core.kinds.rumprun import MAX_CONFIG_BYTES, RUMPRUN
-from supervisor.core.model import Address
+from supervisor.core.links import Address
 from supervisor.errors import Rejected
 
 from .examples import BOTH_FAMILIES, NETWORK, NIC, NIC1, NO_GATEWAY, ONLY_IPV6, booted

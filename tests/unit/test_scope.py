@@ -7,7 +7,9 @@ import pytest
 
 from supervisor.core.attach.scope import Scope, is_sure, observed_interfaces, why_no_macvtap
 from supervisor.core.attach.state import SeenInterface
-from supervisor.core.model import Address, Endpoint, IfIndex, Interface, Link, Tap, TapRecord
+from supervisor.core.container import Endpoint
+from supervisor.core.links import Address, IfIndex, Interface, Link, Tap
+from supervisor.core.record import TapRecord
 
 from .examples import ETH0, ETH1, TAP0
 

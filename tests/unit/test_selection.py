@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from supervisor.core.attach.selection import why_left_alone
-from supervisor.core.model import Endpoint
+from supervisor.core.container import Endpoint
 
 from .examples import container, labelled
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from supervisor.config import Config, GuestTable
-from supervisor.core.model import Pid, User
+from supervisor.core.container import Pid, User
 from supervisor.edges.kernel.process import start_ticks
 from supervisor.errors import Permanent, Step
 from supervisor.guest.confinement import Confinement

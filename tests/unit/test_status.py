@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from supervisor.core.container import Incarnation, Pid
 from supervisor.core.guest.spec import GuestSpec
-from supervisor.core.model import Exit, GuestRecord, Incarnation, Pid, Record
+from supervisor.core.record import Exit, GuestRecord, Record
 from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.errors import Permanent, Rejected, Transient
 from tests.unit.examples import ID, INCARNATION, NAME, PROCESS

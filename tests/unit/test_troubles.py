@@ -1,6 +1,7 @@
 """What failed on an interface: when it is over, and whether it is the container's error."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -8,11 +9,14 @@ from supervisor.core.attach import actions
 from supervisor.core.attach.actions import Action, Attempt
 from supervisor.core.attach.state import Desired, Seen
 from supervisor.core.attach.troubles import Trouble, container_error, is_over, may_rest
-from supervisor.core.model import IfIndex, Record
+from supervisor.core.links import IfIndex
 from supervisor.errors import Permanent, Transient
 
 from .examples import ETH0, ETH1
 from .simulated_host import SimulatedHost
+
+if TYPE_CHECKING:
+    from supervisor.core.record import Record
 
 NOTHING, TAP = Desired(False), Desired(True)
 SERVED = Desired(True, takeover=True, cards=9, guest=True)

@@ -1,5 +1,5 @@
 from supervisor.core.devices.v1_rules import allows, exact_devices, format_rule, granted_devices, has_own_rule
-from supervisor.core.model import DeviceNumber
+from supervisor.core.links import DeviceNumber
 
 DEVICE = DeviceNumber(246, 1)
 DOCKER_DEFAULT = "b *:* m\nc *:* m\nc 1:3 rwm\nc 136:* rwm\n"

@@ -7,7 +7,8 @@ import pytest
 from supervisor.core.attach.actions import Action, GiveBack, WriteRecord
 from supervisor.core.attach.state import Seen, SeenInterface
 from supervisor.core.attach.withdrawal import give_back_action
-from supervisor.core.model import Address, Hop, Interface, Neighbour, Record, Route, TapRecord
+from supervisor.core.links import Address, Hop, Interface, Neighbour, Route
+from supervisor.core.record import Record, TapRecord
 from tests.unit.examples import ETH0, ETH1, ID, INCARNATION, NAME
 
 ACROSS = Route(4, "10.1.0.0", 16, hops=(Hop(ETH0.index, "172.17.0.9", 1), Hop(ETH1.index, "172.18.0.9", 1)), raw=b"1")

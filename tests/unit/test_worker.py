@@ -16,7 +16,8 @@ from supervisor.container.reconciler import Reconciler
 from supervisor.container.record import ContainerRecords
 from supervisor.container.recovery import Leftovers
 from supervisor.container.worker import Worker
-from supervisor.core.model import Container, ContainerId, Pid, Record, short_id
+from supervisor.core.container import Container, ContainerId, Pid, short_id
+from supervisor.core.record import Record
 from supervisor.edges.records import Records
 from supervisor.errors import Permanent, Step, Transient
 from supervisor.observability.metrics import Counters

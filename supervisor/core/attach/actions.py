@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from supervisor.core.model import DeviceNumber, Interface, Record, Route, Tap
+from supervisor.core.links import DeviceNumber, Interface, Route, Tap
+from supervisor.core.record import Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from supervisor.core.attach.entries import free_tap_name, with_entry, with_inter
 from supervisor.core.attach.ownership import own_mac
 from supervisor.core.attach.state import Seen, SeenInterface
 from supervisor.core.attach.withdrawal import close_device_actions, remove_card_action, withdraw_actions
-from supervisor.core.model import Record, Tap, TapRecord
+from supervisor.core.links import Tap
+from supervisor.core.record import Record, TapRecord
 
 
 def attach_steps(seen: Seen, record: Record, awaited: frozenset[int] = frozenset()) -> Iterator[Planned]:

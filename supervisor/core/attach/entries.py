@@ -4,7 +4,8 @@ from dataclasses import replace
 from itertools import count
 
 from supervisor.core.attach.state import Seen, SeenInterface
-from supervisor.core.model import Interface, Record, TapRecord
+from supervisor.core.links import Interface
+from supervisor.core.record import Record, TapRecord
 
 _FIRST_OTHER_SLOT = 64
 

@@ -13,7 +13,9 @@ from dataclasses import replace
 
 from supervisor.core.attach.entries import with_entry
 from supervisor.core.attach.state import Seen
-from supervisor.core.model import Endpoint, Interface, Record, Route, TapRecord
+from supervisor.core.container import Endpoint
+from supervisor.core.links import Interface, Route
+from supervisor.core.record import Record, TapRecord
 
 REACH_PROTOCOL = 118
 """The rtm_protocol of the routes that vtapd makes. Programs may use any number that no routing daemon uses."""

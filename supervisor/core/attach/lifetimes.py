@@ -8,7 +8,7 @@ seconds since boot.
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
-from supervisor.core.model import Address, Interface, Route
+from supervisor.core.links import Address, Interface, Route
 
 _IFA_F_DADFAILED, _IFA_F_DEPRECATED = 0x08, 0x20  # linux/if_addr.h
 _GLOBAL = 0  # linux/rtnetlink.h: RT_SCOPE_UNIVERSE

@@ -7,7 +7,7 @@ netif_is_macvlan).
 
 from collections.abc import Mapping, Sequence
 
-from supervisor.core.model import IfIndex, Link
+from supervisor.core.links import IfIndex, Link
 
 
 def interface_of(macvtap: Link, links: Sequence[Link], owners: Mapping[str, str]) -> IfIndex | None:

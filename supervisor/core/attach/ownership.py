@@ -14,7 +14,9 @@ from dataclasses import dataclass
 
 from supervisor.core.attach.entries import tap_name
 from supervisor.core.attach.macvtap_parent import interface_of
-from supervisor.core.model import Container, ContainerId, DeviceNumber, IfIndex, Link, Record, TapRecord
+from supervisor.core.container import Container, ContainerId
+from supervisor.core.links import DeviceNumber, IfIndex, Link
+from supervisor.core.record import Record, TapRecord
 
 _SLOTS = range(256)
 

@@ -3,8 +3,8 @@
 Terms
     desired     what the configuration, the labels and the operator ask for (state.Desired)
     seen        what the kernel and QEMU show now (state.Seen)
-    record      what vtapd did to the container, in a file that outlives the daemon (model.Record)
-    entry       the part of the record about one interface (model.TapRecord)
+    record      what vtapd did to the container, in a file that outlives the daemon (record.Record)
+    entry       the part of the record about one interface (record.TapRecord)
     tap         the macvtap of one interface, with a character device in the host that has a number
     slot        N of the tap's node /dev/tapN in the container
     rule        what lets the container open a device of that number
@@ -48,7 +48,8 @@ from supervisor.core.attach.gateways import with_current_gateways
 from supervisor.core.attach.service import awaiting_addresses, guest_steps, with_cards
 from supervisor.core.attach.state import Desired, Resting, Seen
 from supervisor.core.attach.withdrawal import forget_steps, undo_steps
-from supervisor.core.model import ContainerId, Record
+from supervisor.core.container import ContainerId
+from supervisor.core.record import Record
 
 _NOTHING: Resting = frozenset()
 

@@ -19,7 +19,9 @@ from itertools import count
 from supervisor.core.attach.entries import slot_of, tap_name
 from supervisor.core.attach.gateways import gateway_endpoints
 from supervisor.core.attach.state import Seen, SeenInterface
-from supervisor.core.model import Address, Container, Endpoint, Incarnation, Interface, Record, Route, Tap, TapRecord
+from supervisor.core.container import Container, Endpoint, Incarnation
+from supervisor.core.links import Address, Interface, Route, Tap
+from supervisor.core.record import Record, TapRecord
 
 _PROTO_BOOT, _IPV6_METRIC = 3, 1024
 """The protocol of libnetwork's default routes (linux/rtnetlink.h), and the metric of those of IPv6."""

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from itertools import chain, product
 
 from supervisor.core.attach.state import SeenInterface
-from supervisor.core.model import Endpoint, IfIndex, Interface, Link, Tap, TapRecord
+from supervisor.core.container import Endpoint
+from supervisor.core.links import IfIndex, Interface, Link, Tap
+from supervisor.core.record import TapRecord
 
 _MADE_INSIDE = frozenset(
     ("bond", "bridge", "dummy", "ipvlan", "ipvtap", "macvlan", "team", "tun", "veth", "vlan", "vrf", "vxlan")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from supervisor.core.model import Container
+from supervisor.core.container import Container
 
 PREFIX = "vtapd."
 ENABLE = PREFIX + "enable"

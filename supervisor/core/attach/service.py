@@ -26,7 +26,8 @@ from supervisor.core.attach.gateways import gateways_to_reach, has_only_routes_t
 from supervisor.core.attach.lifetimes import static_addresses
 from supervisor.core.attach.state import Desired, Resting, Seen
 from supervisor.core.attach.withdrawal import give_back_action
-from supervisor.core.model import Endpoint, Record, TapRecord
+from supervisor.core.container import Endpoint
+from supervisor.core.record import Record, TapRecord
 
 
 def guest_steps(desired: Desired, seen: Seen, record: Record, resting: Resting) -> Iterator[Planned]:

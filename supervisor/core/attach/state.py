@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from supervisor.core.attach.actions import Attempt
-from supervisor.core.model import DeviceNumber, Endpoint, Incarnation, Interface, Pid, Tap
+from supervisor.core.container import Endpoint, Incarnation, Pid
+from supervisor.core.links import DeviceNumber, Interface, Tap
 
 Resting = frozenset[Attempt]
 """What failed and is not to be tried yet."""

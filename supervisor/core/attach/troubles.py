@@ -22,7 +22,8 @@ from supervisor.core.attach.actions import (
 from supervisor.core.attach.attaching import attach_steps
 from supervisor.core.attach.plan import has_card, is_attached
 from supervisor.core.attach.state import Desired, Seen
-from supervisor.core.model import IfIndex, Record
+from supervisor.core.links import IfIndex
+from supervisor.core.record import Record
 from supervisor.errors import Permanent, VtapdError
 
 _UNDO = (GiveBack, RemoveNode, DenyDevice, DeleteTap, UnlinkNetns)

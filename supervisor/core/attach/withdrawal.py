@@ -24,7 +24,8 @@ from supervisor.core.attach.actions import (
 from supervisor.core.attach.entries import with_entry
 from supervisor.core.attach.lifetimes import is_due
 from supervisor.core.attach.state import Seen
-from supervisor.core.model import Interface, Record, Route, TapRecord
+from supervisor.core.links import Interface, Route
+from supervisor.core.record import Record, TapRecord
 
 
 def undo_steps(seen: Seen, record: Record | None) -> Iterator[Planned]:

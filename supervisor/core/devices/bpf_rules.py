@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from supervisor.core.devices.bpf import INSTRUCTION, LAST_REGISTER, R0, R1, R2, R3, R4, R5, Op, instruction, run
-from supervisor.core.model import DeviceNumber
+from supervisor.core.links import DeviceNumber
 
 _ACCESS_AND_TYPE, _MAJOR, _MINOR = 0, 4, 8
 _TYPES = {"b": 1, "c": 2}

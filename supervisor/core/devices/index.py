@@ -5,7 +5,9 @@ record it may have a rule or a node for it, and could open the tap of another co
 looked up here, in constant time.
 """
 
-from supervisor.core.model import ContainerId, DeviceNumber, Record
+from supervisor.core.container import ContainerId
+from supervisor.core.links import DeviceNumber
+from supervisor.core.record import Record
 
 
 class DeviceIndex:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from supervisor.core.devices.bpf_rules import parse_rule
-from supervisor.core.model import DeviceNumber
+from supervisor.core.links import DeviceNumber
 
 _EXACT = re.compile(r"c (\d+):(\d+) rwm")
 

@@ -11,8 +11,8 @@ from datetime import datetime
 
 import msgspec
 
+from supervisor.core.container import Container, ContainerId, Pid
 from supervisor.core.formats.docker_network import EndpointShape, parse_endpoint
-from supervisor.core.model import Container, ContainerId, Pid
 
 INIT_NAME = "vtapd-init"
 """The file name of the init that passes its arguments to the guest."""

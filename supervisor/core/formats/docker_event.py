@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from supervisor.core.model import ContainerId
+from supervisor.core.container import ContainerId
 
 _SIGNAL = re.compile(r"[0-9]{1,3}")
 

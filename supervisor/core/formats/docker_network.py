@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import msgspec
 
-from supervisor.core.model import Container, ContainerId, Endpoint
+from supervisor.core.container import Container, ContainerId, Endpoint
 
 GATEWAY_NETWORK = "docker_gwbridge"
 """The network by which a container reaches the world if its own networks have no gateway, as overlay networks do.

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Mapping
 
 from supervisor.core.formats.netlink import each_attribute, pack_attribute
-from supervisor.core.model import MacvlanMode
+from supervisor.core.links import MacvlanMode
 
 PRIVATE, VEPA, BRIDGE, PASSTHRU, SOURCE = 1, 2, 4, 8, 16  # enum macvlan_mode
 _NAMES = {PRIVATE: "private", VEPA: "vepa", BRIDGE: "bridge", PASSTHRU: "passthru", SOURCE: "source"}

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from supervisor.core.formats.macvlan import parse_mode
 from supervisor.core.formats.netlink import NLM_F_DUMP, Request, pack_attribute, unpack_attributes
-from supervisor.core.model import IfIndex, Link
+from supervisor.core.links import IfIndex, Link
 
 IFINFOMSG = struct.Struct("=BxHiII")  # family, hardware type, index, flags, change
 IFADDRMSG = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index

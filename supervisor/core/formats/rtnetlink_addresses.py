@@ -24,7 +24,7 @@ from supervisor.core.formats.netlink import (
     without_attributes,
 )
 from supervisor.core.formats.rtnetlink import ADDRESS_FAMILIES, IFADDRMSG, IP_VERSIONS, REMEMBERED, ip_of, number_of
-from supervisor.core.model import Address, IfIndex
+from supervisor.core.links import Address, IfIndex
 
 _RTM_NEWADDR, _RTM_DELADDR = 20, 21
 _ADDRESS, _LOCAL, _BROADCAST, _CACHEINFO, _FLAGS = 1, 2, 4, 6, 8  # IFA_…

@@ -15,7 +15,7 @@ from supervisor.core.formats.netlink import (
     without_attributes,
 )
 from supervisor.core.formats.rtnetlink import IP_VERSIONS, NDMSG, NTF_PROXY, REMEMBERED, ip_of
-from supervisor.core.model import IfIndex, Neighbour
+from supervisor.core.links import IfIndex, Neighbour
 
 _RTM_NEWNEIGH = 28
 _DST, _LLADDR, _CACHEINFO, _PROBES = 1, 2, 3, 4  # NDA_…

@@ -9,7 +9,7 @@ import struct
 from supervisor.core.formats.macvlan import IN_BRIDGE, pack_mode
 from supervisor.core.formats.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, Request, pack_attribute
 from supervisor.core.formats.rtnetlink import ADDRESS_FAMILIES, IFINFOMSG, SKIP_STATISTICS
-from supervisor.core.model import IfIndex, MacvlanMode
+from supervisor.core.links import IfIndex, MacvlanMode
 
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_LINKINFO, _IFLA_AF_SPEC = 1, 3, 4, 5, 18, 26

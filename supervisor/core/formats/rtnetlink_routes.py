@@ -34,7 +34,7 @@ from supervisor.core.formats.rtnetlink import (
     ip_version,
     number_of,
 )
-from supervisor.core.model import Address, Hop, IfIndex, Route
+from supervisor.core.links import Address, Hop, IfIndex, Route
 
 _RTM_NEWROUTE, _RTM_DELROUTE = 24, 25
 _DST, _OIF, _GATEWAY, _PRIORITY, _PREFSRC, _MULTIPATH, _CACHEINFO = 1, 4, 5, 6, 7, 9, 12  # RTA_…

@@ -9,10 +9,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from supervisor.core.attach.lifetimes import static_addresses, why_not_static
+from supervisor.core.container import Container, short_id
 from supervisor.core.guest.spec import AddressPlan
 from supervisor.core.kinds.dns import Names
 from supervisor.core.kinds.network import GuestNetwork, Nic, format_route, is_on_link, why_no_address
-from supervisor.core.model import Address, Container, Interface, Route, Whereabouts, short_id
+from supervisor.core.links import Address, Interface, Route
+from supervisor.core.record import Whereabouts
 
 _MAIN_TABLE, _BY_KERNEL, _UNICAST = 254, 2, 1  # linux/rtnetlink.h: RT_TABLE_MAIN, RTPROT_KERNEL, RTN_UNICAST
 _GLOBAL = 0  # linux/rtnetlink.h: RT_SCOPE_UNIVERSE

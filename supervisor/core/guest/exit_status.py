@@ -1,6 +1,6 @@
 """The status with which a container exits whose guest is done."""
 
-from supervisor.core.model import Exit
+from supervisor.core.record import Exit
 
 _UNKNOWN = 1
 _SIGNALLED = 128

@@ -8,7 +8,7 @@ import re
 import signal
 from collections.abc import Sequence
 
-from supervisor.core.model import Exit
+from supervisor.core.record import Exit
 
 TRIES = 3
 

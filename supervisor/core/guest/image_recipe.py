@@ -5,9 +5,9 @@ import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from supervisor.core.container import Container, ContainerId, Pid
 from supervisor.core.guest import label_table as table
 from supervisor.core.guest.spec import DISK, GuestSpec
-from supervisor.core.model import Container, ContainerId, Pid
 from supervisor.errors import Rejected, Step
 
 INIT = "/vtapd-init"

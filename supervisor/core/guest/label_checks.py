@@ -1,10 +1,10 @@
 """Check label values against the container, the operator's policy and each other. A refusal names the label."""
 
+from supervisor.core.container import Container
 from supervisor.core.guest import label_table as table
 from supervisor.core.guest.qemu_argv import has_vga
 from supervisor.core.guest.spec import DISK, Disk, Environment, GuestPolicy, GuestSpec
 from supervisor.core.kinds.refusal import refused
-from supervisor.core.model import Container
 from supervisor.core.units import MIB
 from supervisor.errors import Rejected, Step
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 
 from supervisor.core.guest.spec import AddressPlan, RestartPolicy
-from supervisor.core.model import Address
+from supervisor.core.links import Address
 
 _MAX_TEXT = 4096
 _RESTART = re.compile(r"(no|always|unless-stopped|on-failure)(?::(\d{1,6}))?")

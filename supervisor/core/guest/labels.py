@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TypeVar
 
 from supervisor.core.attach.selection import PREFIX, are_ours_among
+from supervisor.core.container import Container
 from supervisor.core.guest import label_checks as checks
 from supervisor.core.guest import label_table as table
 from supervisor.core.guest.label_table import Label
 from supervisor.core.guest.spec import DISK, Disk, GuestPolicy, GuestSpec
-from supervisor.core.model import Container
 from supervisor.errors import Rejected, Step
 
 T = TypeVar("T")

@@ -1,8 +1,8 @@
 """Refuse a guest for which its container has too little: memory for what is loaded, or threads for QEMU."""
 
+from supervisor.core.container import Container
 from supervisor.core.guest.spec import GuestSpec
 from supervisor.core.kinds.refusal import refused
-from supervisor.core.model import Container
 from supervisor.core.units import MIB
 from supervisor.errors import Rejected, Step
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from supervisor.core.container import ContainerId
 from supervisor.core.guest.spec import GuestSpec
 from supervisor.core.kinds.kind import KERNEL, Boot, Machine
-from supervisor.core.model import ContainerId
 
 CONSOLE_FDSET = 1
 DISK_FDSET = 2

@@ -7,7 +7,7 @@ from supervisor.core.backoff import Backoff
 from supervisor.core.guest.failed_starts import TRIES, cannot_succeed, is_of_a_start, why_failed
 from supervisor.core.guest.spec import RestartPolicy
 from supervisor.core.kinds.kind import GuestKind, Verdict
-from supervisor.core.model import Exit, GuestRecord, ProcessRecord
+from supervisor.core.record import Exit, GuestRecord, ProcessRecord
 
 MAX_EXITS = 20
 """How many exits a record keeps."""

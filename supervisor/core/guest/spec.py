@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from supervisor.core.guest.health_spec import Aliveness, Readiness
-from supervisor.core.model import Address
+from supervisor.core.links import Address
 
 DISK = "vtapd.disk."
 """The label of disk N is this and N."""

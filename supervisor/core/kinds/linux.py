@@ -30,7 +30,7 @@ from supervisor.core.kinds.kind import (
     panic,
 )
 from supervisor.core.kinds.network import GuestNetwork, Nic, Room, left_out, netmask_of, usable_nics
-from supervisor.core.model import Address, Route
+from supervisor.core.links import Address, Route
 
 _MAX_ENV = 30
 """The kernel allows 32 for its init, including HOME and TERM (CONFIG_INIT_ENV_ARG_LIMIT), and panics at more."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from supervisor.core.model import Address, Route
+from supervisor.core.links import Address, Route
 from supervisor.errors import Rejected, Step
 
 

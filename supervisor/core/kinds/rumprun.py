@@ -31,7 +31,7 @@ from supervisor.core.kinds.kind import (
 )
 from supervisor.core.kinds.network import GuestNetwork, Nic, Room, left_out, usable_nics
 from supervisor.core.kinds.refusal import check_text, refused
-from supervisor.core.model import Address
+from supervisor.core.links import Address
 
 MAX_CONFIG_BYTES = 4094
 """It halts at a module of BMK_MULTIBOOT_CMDLINE_SIZE - 1 bytes or more (platform/hw/multiboot.c)."""

@@ -5,7 +5,7 @@ from supervisor.core.attach.lifetimes import static_addresses
 from supervisor.core.attach.state import Seen, SeenInterface
 from supervisor.core.kinds import KINDS
 from supervisor.core.kinds.network import why_no_address
-from supervisor.core.model import Record, TapRecord
+from supervisor.core.record import Record, TapRecord
 from supervisor.core.report.status import ContainerStatus, GuestStatus
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from supervisor.core.model import ContainerId, short_id
+from supervisor.core.container import ContainerId, short_id
 from supervisor.errors import Permanent, Step
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from supervisor.core.attach.state import Seen
 from supervisor.core.attach.troubles import Trouble
+from supervisor.core.container import ContainerId, Incarnation
 from supervisor.core.guest.spec import GuestSpec
-from supervisor.core.model import ContainerId, GuestRecord, Incarnation, ProcessRecord, Record
+from supervisor.core.record import GuestRecord, ProcessRecord, Record
 from supervisor.errors import Permanent, Rejected, VtapdError
 
 

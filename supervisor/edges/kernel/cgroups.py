@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from supervisor.core.container import Pid
 from supervisor.core.formats.proc_cgroup import Cgroup, Mounts, mount_of, parse_cgroup, parse_mounts
-from supervisor.core.model import Pid
 from supervisor.errors import ContainerGone, Permanent, Step
 from supervisor.linux import read_file
 

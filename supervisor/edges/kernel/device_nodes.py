@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from supervisor import linux
-from supervisor.core.model import DeviceNumber, FileOwner, Pid
+from supervisor.core.container import FileOwner, Pid
+from supervisor.core.links import DeviceNumber
 from supervisor.errors import ContainerGone, Permanent, Step, Transient
 
 _AS_MADE = FileOwner(0, 0)

@@ -24,7 +24,7 @@ from supervisor.core.devices.bpf_rules import (
     with_device,
     without_device,
 )
-from supervisor.core.model import DeviceNumber
+from supervisor.core.links import DeviceNumber
 from supervisor.errors import ContainerGone, Permanent, Step, Transient, VtapdError
 
 # linux/bpf.h

@@ -7,8 +7,8 @@ import re
 import resource
 from pathlib import Path
 
+from supervisor.core.container import Pid
 from supervisor.core.formats.proc_cgroup import file_system_of
-from supervisor.core.model import Pid
 
 _SUBUIDS = Path("/etc/subuid")
 _SUBUID = re.compile(r"([^:#]+):(\d{1,10}):(\d{1,10})", re.ASCII)

@@ -4,7 +4,7 @@ import errno
 import fcntl
 import struct
 
-from supervisor.core.model import IfIndex, Link
+from supervisor.core.links import IfIndex, Link
 from supervisor.errors import Step, Transient
 from supervisor.linux import IFREQ
 

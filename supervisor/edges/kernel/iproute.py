@@ -12,7 +12,7 @@ from supervisor.core.formats.rtnetlink import Kind, ip_version
 from supervisor.core.formats.rtnetlink_addresses import add_address, oldest_first, parse_address
 from supervisor.core.formats.rtnetlink_neighbours import add_neighbour, parse_neighbour
 from supervisor.core.formats.rtnetlink_routes import add_route, parse_route, remove_route, replace_route, routes_of
-from supervisor.core.model import Address, IfIndex, Interface, Link, Route
+from supervisor.core.links import Address, IfIndex, Interface, Link, Route
 from supervisor.edges.kernel.netlink_socket import NetlinkSocket, translated
 from supervisor.errors import Step
 

@@ -8,7 +8,7 @@ import sys
 
 from supervisor.core.formats.netlink import HEADER_KIND_OFFSET, unpack
 from supervisor.core.formats.rtnetlink import IFINFOMSG
-from supervisor.core.model import IfIndex
+from supervisor.core.links import IfIndex
 
 _RTM_DELLINK, _RTNLGRP_LINK = 17, 1  # linux/rtnetlink.h
 _SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP = 270, 1  # linux/socket.h, linux/netlink.h

@@ -11,7 +11,7 @@ from supervisor.core.formats.macvlan import IN_BRIDGE, PASSTHRU, name_of
 from supervisor.core.formats.netlink import Request
 from supervisor.core.formats.rtnetlink import Kind, parse_link
 from supervisor.core.formats.rtnetlink_addresses import remove_address
-from supervisor.core.model import Address, IfIndex, Interface, Link, MacvlanMode, Route
+from supervisor.core.links import Address, IfIndex, Interface, Link, MacvlanMode, Route
 from supervisor.edges.kernel import iproute
 from supervisor.edges.kernel.iproute import BOTH, EACH
 from supervisor.edges.kernel.netlink_socket import NetlinkSocket, translated

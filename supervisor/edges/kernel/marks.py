@@ -14,7 +14,7 @@ import secrets
 import stat
 
 from supervisor import linux
-from supervisor.core.model import FileOwner
+from supervisor.core.container import FileOwner
 from supervisor.errors import Step, Transient
 
 _READY, _EXIT = "vtapd-ready", "vtapd-exit"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from supervisor import linux
-from supervisor.core.model import Pid
+from supervisor.core.container import Pid
 from supervisor.errors import ContainerGone, Permanent, Step, Transient
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from supervisor.core.model import Pid
+from supervisor.core.container import Pid
 from supervisor.errors import Permanent, Step
 
 NETNS_DIR = Path("/var/run/netns")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from supervisor import linux
-from supervisor.core.model import FileOwner, Incarnation, Pid, ProcessRecord
+from supervisor.core.container import FileOwner, Incarnation, Pid
+from supervisor.core.record import ProcessRecord
 from supervisor.errors import ContainerGone, Step
 
 _PF_EXITING = 0x4  # linux/sched.h; flags in field 9 of /proc/<pid>/stat

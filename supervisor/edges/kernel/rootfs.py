@@ -10,10 +10,10 @@ import stat
 from pathlib import Path
 
 from supervisor import linux
+from supervisor.core.container import Pid
 from supervisor.core.kinds.entry import Unbootable
 from supervisor.core.kinds.examination import examine
 from supervisor.core.kinds.kind import HEAD_BYTES, Image
-from supervisor.core.model import Pid
 from supervisor.errors import ContainerGone, Permanent, Rejected, Step, Transient
 
 _CHUNK_BYTES = 1 << 20

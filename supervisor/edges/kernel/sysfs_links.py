@@ -5,7 +5,7 @@
 
 import os
 
-from supervisor.core.model import IfIndex
+from supervisor.core.links import IfIndex
 from supervisor.linux import read_record
 
 

@@ -14,8 +14,9 @@ from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 
+from supervisor.core.container import Pid
 from supervisor.core.formats.net_dev import Traffic, parse_net_dev
-from supervisor.core.model import DeviceNumber, IfIndex, Pid
+from supervisor.core.links import DeviceNumber, IfIndex
 from supervisor.errors import ContainerGone, Permanent, Step, Transient
 from supervisor.linux import IFREQ, read_record
 

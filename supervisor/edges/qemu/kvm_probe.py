@@ -10,7 +10,7 @@ import subprocess
 
 import anyio
 
-from supervisor.core.model import User
+from supervisor.core.container import User
 
 DEADLINE_S = 2.0
 """With a KVM that works, the test takes a tenth of this. On a machine that needs longer, TCG is faster."""

@@ -19,7 +19,7 @@ import anyio
 import msgspec
 
 from supervisor import linux, reaper
-from supervisor.core.model import Pid, User
+from supervisor.core.container import Pid, User
 from supervisor.errors import Permanent, Step, Transient
 from supervisor.reaper.messages import (
     EXIT,

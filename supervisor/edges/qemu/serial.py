@@ -11,7 +11,7 @@ import anyio
 from anyio.abc import UNIXSocketStream
 
 from supervisor import linux
-from supervisor.core.model import Pid
+from supervisor.core.container import Pid
 
 _CHUNK_BYTES = 65536
 _GATHER_S = 0.002

@@ -6,7 +6,7 @@ import resource
 from contextlib import suppress
 from pathlib import Path
 
-from supervisor.core.model import User
+from supervisor.core.container import User
 from supervisor.errors import Permanent, Step
 
 _MOST_FILES = 1024

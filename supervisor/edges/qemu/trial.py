@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import anyio
 
+from supervisor.core.container import User
 from supervisor.core.formats.qemu_stderr import last_complaint
-from supervisor.core.model import User
 from supervisor.errors import Step, Transient
 
 DEADLINE_S = 20.0

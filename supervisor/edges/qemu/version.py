@@ -6,7 +6,7 @@ from pathlib import Path
 
 import anyio
 
-from supervisor.core.model import User
+from supervisor.core.container import User
 from supervisor.errors import Permanent, Step
 
 DEADLINE_S = 10.0

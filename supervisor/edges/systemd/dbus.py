@@ -14,7 +14,8 @@ from dbus_fast import BusType, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 from dbus_fast.errors import DBusError
 
-from supervisor.core.model import DeviceNumber, Pid
+from supervisor.core.container import Pid
+from supervisor.core.links import DeviceNumber
 from supervisor.errors import Step, Transient
 
 _NAME, _PATH = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from supervisor.core.attach.actions import GiveBack
 from supervisor.core.attach.state import Seen, SeenInterface
 from supervisor.core.attach.withdrawal import give_back_action
-from supervisor.core.model import ContainerId, Incarnation, Interface, Pid, Record, TapRecord
+from supervisor.core.container import ContainerId, Incarnation, Pid
+from supervisor.core.links import Interface
+from supervisor.core.record import Record, TapRecord
 from supervisor.edges.kernel.links import Links
 from tests.harness.netns import NetworkNamespace
 from tests.harness.waiting import eventually

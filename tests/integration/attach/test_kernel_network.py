@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from supervisor.core.model import Interface
+from supervisor.core.links import Interface
 from supervisor.edges.kernel.links import SIBLING, Links
 from supervisor.errors import Permanent, Transient
 from tests.harness.netns import NetworkNamespace

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from supervisor import linux
-from supervisor.core.model import DeviceNumber, FileOwner
+from supervisor.core.container import FileOwner
+from supervisor.core.links import DeviceNumber
 from supervisor.edges.kernel import device_nodes
 from supervisor.errors import Permanent
 

@@ -1,0 +1,131 @@
+"""What vtapd records about a container, in a file that outlives the daemon.
+
+All types are frozen dataclasses of plain values, so that they compare, hash, print and turn into JSON by themselves.
+"""
+
+from dataclasses import dataclass, field
+
+from supervisor.core.container import ContainerId, Incarnation, Pid
+from supervisor.core.links import DeviceNumber, IfIndex, Interface
+
+
+@dataclass(frozen=True, slots=True)
+class TapRecord:
+    """What vtapd made, or is about to make, for one interface of a container."""
+
+    slot: int
+    """N of /dev/tapN."""
+    interface: str
+    tap: str
+    """The macvtap's name."""
+    device: DeviceNumber | None = None
+    """None until the macvtap exists and its number was read."""
+    original: Interface | None = None
+    """The interface as it was before the takeover; None if it is not taken over."""
+    index: IfIndex | None = None
+    """The macvtap's ifindex. None until the macvtap was seen, and in records of version 0.1."""
+    parent: IfIndex | None = None
+    """The ifindex of the interface that the macvtap was made on; None as above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where a guest can be reached over its network."""
+
+    ip: str
+    mac: str
+    interface: str
+    """The container's interface that the guest's card is on."""
+    gateway: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRecord:
+    """A guest's QEMU. With the container's id on its command line, this identifies one process for ever."""
+
+    pid: Pid
+    start_ticks: int
+    spawned_at_s: float
+    """Seconds since boot (CLOCK_BOOTTIME), which no clock adjustment moves."""
+    kind: str = "raw"
+    command: tuple[str, ...] = ()
+    slots: tuple[int, ...] = ()
+    """N of each /dev/tapN that it has a network card on."""
+    whereabouts: Whereabouts | None = None
+    """None if it is not known."""
+    ready_at_s: float | None = None
+    """When it was found ready, in seconds since boot."""
+    because: str = ""
+    """Why its kind was chosen, for people."""
+    notes: tuple[str, ...] = ()
+    """What it could not be given, for people."""
+    terms: tuple[tuple[str, str], ...] = ()
+    """The settings at its start, which may differ by now, by label or configuration key; empty if not known."""
+    oom_kills: int | None = None
+    """How many processes of its cgroup the kernel had killed for lack of memory at its start; None if not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How one run of a guest ended."""
+
+    reason: str
+    code: int | None = None
+    """The guest's or QEMU's exit code, or the signal's number, as the reason says."""
+    detail: str = ""
+    at: str = ""
+    """Wall-clock time, ISO 8601."""
+    uptime_s: float = 0.0
+    delay_s: float | None = None
+    """The delay before the next start; None if there was no next start."""
+    never_ran: bool = False
+    """QEMU ended before the guest's first instruction."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestRecord:
+    """What is recorded about a container's guest, so that it outlives the daemon."""
+
+    process: ProcessRecord | None = None
+    restarts: int = 0
+    """All restarts in this incarnation of the container."""
+    crashes: int = 0
+    """Crashes since the guest was last healthy: the position on the restart curve."""
+    not_before_s: float = 0.0
+    """When the next start is due, in seconds since boot."""
+    done: str | None = None
+    """`exited` or `failed` once the guest will not be started again."""
+    failure: str = ""
+    """Why no start can succeed, for people; empty if one may."""
+    failed_starts: int = 0
+    """How often in a row no QEMU could be started. Its delays follow the restart curve."""
+    exits: tuple[Exit, ...] = ()
+    """The last few exits, the oldest first."""
+    exit_counts: dict[str, int] = field(default_factory=dict, hash=False)
+    console_dropped_bytes: int = 0
+    """Console output that the container's log did not take in time."""
+
+    @property
+    def exit_count(self) -> int:
+        """How often it has ended in this incarnation."""
+        return sum(self.exit_counts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What vtapd records about one incarnation of a container, always before it changes anything."""
+
+    id: ContainerId
+    name: str
+    incarnation: Incarnation
+    taps: tuple[TapRecord, ...] = ()
+    guest: GuestRecord = GuestRecord()
+    detached: bool = False
+    """An operator detached this incarnation: it is not attached again."""
+    held: bool = False
+    """An operator stopped the guest: it is not started before an operator starts it."""
+    version: int = 1
+
+    def tap_of(self, interface: str) -> TapRecord | None:
+        """Return the entry of an interface, if there is one."""
+        return next((t for t in self.taps if t.interface == interface), None)
