@@ -24,7 +24,7 @@ MNT_DETACH = 0x2
 MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 0x2, 0x4, 0x8
 _FSOPEN_CLOEXEC, _FSMOUNT_CLOEXEC, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 1, 1, 1, 6
 # linux/openat2.h
-_RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_IN_ROOT = 0x01, 0x02, 0x10
+RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_IN_ROOT = 0x01, 0x02, 0x10
 _OPEN_HOW = struct.Struct("QQQ")  # flags, mode, resolve
 _PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
 _PIDFD_GET_INFO, _PIDFD_INFO_EXIT = 0xC040FF0B, 1 << 3  # linux/pidfd.h: _IOWR(0xFF, 11, struct pidfd_info)
@@ -110,7 +110,7 @@ def is_mount_point(directory: int, name: str) -> bool:
     The kernel refuses that only in the mount namespace of the caller (is_local_mountpoint in fs/namei.c).
     """
     try:
-        os.close(openat2(directory, name, os.O_PATH | os.O_NOFOLLOW, _RESOLVE_NO_XDEV))
+        os.close(openat2(directory, name, os.O_PATH | os.O_NOFOLLOW, RESOLVE_NO_XDEV))
     except OSError as error:
         return error.errno == errno.EXDEV
     return False
@@ -186,14 +186,19 @@ def bounded_memory(name: str, size: int) -> int:
 def receive_descriptors(connection: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
     """Return a packet and the descriptors that came with it, close-on-exec; the caller owns them.
 
-    Python's own socket.recv_fds takes flags, but before 3.13 it does not use them.
+    Raises OSError, and leaves none open, if not all of them arrived. Python's own socket.recv_fds takes flags, but
+    before 3.13 it does not use them.
     """
     room = socket.CMSG_SPACE(most * _INT_BYTES)
-    packet, ancillary, _, _ = connection.recvmsg(size, room, socket.MSG_CMSG_CLOEXEC)
+    packet, ancillary, flags, _ = connection.recvmsg(size, room, socket.MSG_CMSG_CLOEXEC)
     found = array.array("i")
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             found.frombytes(data[: len(data) - len(data) % _INT_BYTES])
+    if flags & socket.MSG_CTRUNC:  # this process has no number left for one of them
+        for descriptor in found:
+            os.close(descriptor)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     return packet, list(found)
 
 

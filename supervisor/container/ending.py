@@ -8,6 +8,7 @@ import signal
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import structlog
 
 from supervisor.container.intent import Intent
@@ -29,19 +30,25 @@ class ContainerEnding:
         self._intent = intent
         self._guest = guest
         self._tasks = tasks
-        self._begun = False
-        """Its init got the stop signal, and is killed later if it is still there and its guest is still done."""
+        self._begun: anyio.CancelScope | None = None
+        """Its init got the stop signal, and is killed later if it is still there."""
+
+    def close(self) -> None:
+        """Call off what was begun: the container has ended, is paused, or its guest was started again."""
+        if self._begun is not None:
+            self._begun.cancel()
+            self._begun = None
 
     def end_if_due(self) -> None:
         """Do what `vtapd.on-exit=stop` asks for, and end an init that a stop signal cannot end."""
-        if self._begun and not self._guest_is_done():
-            self._begun = False  # its guest was started again before it ended
-        if self._begun or self._intent.container.paused:
+        if self._intent.container.paused or not self._guest_is_done():
+            self.close()
+        if self._begun is not None or self._intent.container.paused:
             return
         if self._guest_is_done():
-            self._begun = True
             log.info("container_stopping", because="its guest is done", status=self._intent.exit_status)
-            self._tasks.start_soon(self._end)
+            self._begun = anyio.CancelScope()
+            self._tasks.start_soon(self._end, self._begun)
         elif self._intent.stopping and self._guest.plan and self._guest.session is None and self._ignores_stop():
             self._kill("it has no handler for the stop signal")
 
@@ -54,22 +61,31 @@ class ContainerEnding:
         last = record.exits[-1]
         return last.reason not in NOT_CRASHES and not last.never_ran  # a guest that never ran is not done
 
-    async def _end(self) -> None:
+    async def _end(self, scope: anyio.CancelScope) -> None:
         container = self._intent.container
-        if self._ignores_stop():
-            self._kill("it has no handler for the stop signal")
-            return
-        process.send_signal(self._incarnation, container.stop_signal)
-        if container.stop_timeout_s >= 0:
-            await anyio.sleep(container.stop_timeout_s)
-            if not self._guest_is_done():
+        with scope:
+            await anyio.lowlevel.checkpoint()  # it may have been called off before it began
+            if self._ignores_stop():
+                self._kill("it has no handler for the stop signal")
                 return
-            self._kill(f"it did not end within {container.stop_timeout_s:g} s after its stop signal")
+            self._send(container.stop_signal)
+            if container.stop_timeout_s >= 0:
+                await anyio.sleep(container.stop_timeout_s)
+                self._kill(f"it did not end within {container.stop_timeout_s:g} s after its stop signal")
 
     def _ignores_stop(self) -> bool:
         return process.ignores_signal(self._incarnation.pid, self._intent.container.stop_signal)
 
     def _kill(self, because: str) -> None:
         """Kill the init, if it is still there."""
-        if process.send_signal(self._incarnation, signal.SIGKILL):
+        if self._send(signal.SIGKILL):
             log.debug("init_killed", pid=self._incarnation.pid, because=because)
+
+    def _send(self, number: int) -> bool:
+        """Send a signal to the init. Return whether it got it; it gets it in a later pass if the machine is short."""
+        try:
+            return process.send_signal(self._incarnation, number)
+        except OSError as error:
+            log.warning("container_not_stopped", error=str(error))
+            self.close()
+            return False

@@ -116,7 +116,8 @@ class PlanExecutor:
         `desired` is called before each, because an action may take long.
         """
         seen = self._observe(desired())
-        self.troubles.note_obstacles(seen)
+        if desired().attached:
+            self.troubles.note_obstacles(seen)
         resting = self.troubles.resting()
         while step := self._next_step(desired(), seen, resting):
             self._note_attached(seen, resting)
@@ -305,5 +306,6 @@ def forget(action: DeleteRecord | UnlinkNetns, seen: Seen, record: ContainerReco
         netns_symlinks.remove_symlink(paths.name)
         return replace(seen, netns_link=None)
     paths.remove()
-    record.delete()  # last: what a killed daemon left is found by the record
+    record.delete()  # after that: what a killed daemon left is found by the record
+    paths.remove_report()  # the reaper keeps no report without a record, and may have saved one before it was deleted
     return seen

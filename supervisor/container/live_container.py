@@ -181,6 +181,7 @@ class LiveContainer:
         """Close all descriptors; everything in the container stays as it is."""
         self._ports.close()
         self._watch.close()
+        self._ending.close()
         self.guest.close(reason)
         self.executor.close()
 
@@ -218,7 +219,7 @@ class LiveContainer:
 
     def _watch_ports(self) -> None:
         seen = self.executor.seen
-        if seen is not None and any(each.wanted and each.obstacle for each in seen.interfaces):
+        if self.intent.attached and seen is not None and any(each.wanted and each.obstacle for each in seen.interfaces):
             self._ports.start(self.incarnation.pid)
         else:
             self._ports.close()

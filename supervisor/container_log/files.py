@@ -134,7 +134,7 @@ class ContainerLog:
                 return None
             with self._opened(os.O_RDWR) as log:
                 return os.read(log, fcntl.fcntl(log, fcntl.F_GETPIPE_SZ))
-        except OSError:
+        except (OSError, termios.error):  # the terminal's other end has just been closed
             return None if self._terminal else b""
 
     def write(self, line: bytes) -> bool:

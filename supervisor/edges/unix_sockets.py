@@ -28,7 +28,10 @@ def listen(
             step=Step.SPAWN,
             remedy="shorten [attach] run_dir",
         )
-    listener = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
+    try:
+        listener = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
+    except OSError as error:
+        raise Transient(f"cannot make a socket: {error.strerror}", step=Step.SPAWN) from error
     try:
         path.unlink(missing_ok=True)
         listener.bind(os.fspath(path))

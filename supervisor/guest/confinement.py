@@ -48,7 +48,7 @@ class Confinement:
 
     async def prepare(self) -> None:
         """Build the sandbox before the first guest needs it. Errors are left for that guest to report."""
-        with suppress(VtapdError), ExitStack() as owned:
+        with suppress(VtapdError, OSError), ExitStack() as owned:
             if not self._closed:
                 await self.launch_environment(owned)
 

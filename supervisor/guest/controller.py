@@ -243,7 +243,7 @@ class GuestController:
         if ended.failure:
             log.error("guest_failed", step=Step.START, error=ended.failure)
         self.console_hub.announce(describe_end(last))
-        if self._context.config.guest.log_end:
+        if self._context.config.guest.log_end and process.is_same(self._incarnation):
             between = "" if self.console_hub.is_at_line_start else "\n"
             write_line(self._incarnation.pid, between + escape_controls(line_of_end(last)))
         if ended.done is not None:

@@ -141,7 +141,7 @@ class Health:
                 if answer is not None:
                     self._way = way
                     return answer
-        except Transient as error:
+        except (Transient, OSError) as error:
             if str(error) != self._failure:
                 log.warning("health_probe_failed", error=str(error))
             self._failure = str(error)

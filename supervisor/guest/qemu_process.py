@@ -23,6 +23,9 @@ class SocketPaths:
     def remove(self) -> None:
         self.qmp.unlink(missing_ok=True)
         self.console.unlink(missing_ok=True)
+        self.remove_report()
+
+    def remove_report(self) -> None:
         self.exit.unlink(missing_ok=True)
 
 

@@ -62,7 +62,7 @@ class Reaper:
             try:
                 await self._ensure()
                 watch = reaper_socket.connect(self._path)
-            except VtapdError as error:
+            except (VtapdError, OSError) as error:
                 log.warning("reaper_unavailable", error=str(error))
                 watch = None
             if watch is None:
@@ -86,11 +86,15 @@ class Reaper:
 
     async def report_of(self, process: Process, saved: Path | None = None) -> ExitReport:
         """Return the report of a QEMU whose pidfd is readable; what is not known is None in it."""
-        report = await self.find_report(process.pid, process.start_ticks, saved)
-        if report is not None:
-            return report
-        # It is no child of a reaper. The machine's init has adopted it, and will reap it soon.
-        return ExitReport(await threads.run_in_thread(partial(process.await_status, _INIT_REAPS_S)))
+        try:
+            report = await self.find_report(process.pid, process.start_ticks, saved)
+            if report is not None:
+                return report
+            # It is no child of a reaper. The machine's init has adopted it, and will reap it soon.
+            return ExitReport(await threads.run_in_thread(partial(process.await_status, _INIT_REAPS_S)))
+        except (VtapdError, OSError) as error:  # the machine is short of descriptors or threads
+            log.warning("exit_unknown", pid=process.pid, error=str(error))
+            return ExitReport()
 
     async def find_report(self, pid: Pid, start_ticks: int, saved: Path | None = None) -> ExitReport | None:
         """Return the report of a QEMU that has exited; None if no reaper knows of it. `saved`: where it was saved."""
@@ -107,7 +111,7 @@ class Reaper:
     async def _ensure(self) -> None:
         """Have a reaper that listens, understands this version, and knows that there is a daemon. Raises Transient."""
         async with self._changing:
-            if self._presence is not None and reaper_socket.is_open(self._presence):
+            if self._presence is not None and reaper_socket.is_open(self._presence) and self._path.is_socket():
                 return
             self.close()
             if self._started is not None:

@@ -167,7 +167,7 @@ class GuestSession:
         except Permanent as error:
             log.error("health_probe_failed", error=str(error))  # a fault of this daemon, not of the guest
             return
-        if unanswered is not None:
+        if unanswered is not None and self.ended_at_s is None:
             self._end_hanging(f"it does not answer: {unanswered}")
 
     def _end_hanging(self, because: str) -> None:

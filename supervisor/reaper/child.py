@@ -10,6 +10,7 @@ import fcntl
 import os
 import resource
 import signal
+from contextlib import suppress
 from typing import Any, NoReturn  # the order is JSON
 
 from supervisor import linux
@@ -54,6 +55,8 @@ def become_qemu(order: dict[str, Any], descriptors: list[int], stderr: int, kept
 def _enter(order: dict[str, Any], descriptors: list[int]) -> None:
     """Enter the namespaces, then the working directory: to enter a mount namespace changes it (man 2 setns)."""
     os.setsid()
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
+        score.write("0")  # the service's own is for the daemon, and an unprivileged process may raise it
     try:
         for position, kind in order["namespaces"]:
             linux.setns(descriptors[position], kind)

@@ -77,7 +77,10 @@ class QemuChild:
         }
 
     def save(self, report: bytes) -> None:
-        """Write the report where the next daemon finds it. If the file system is full, there is none."""
+        """Write the report where the next daemon finds it. If the file system is full, there is none.
+
+        A daemon that has forgotten the container meanwhile needs none, and may have looked for one too early.
+        """
         if self._report_path is None or not self.started:
             return
         temporary = self._report_path + ".new"
@@ -88,8 +91,17 @@ class QemuChild:
             finally:
                 os.close(descriptor)
             os.rename(temporary, self._report_path)  # noqa: PTH104  # pathlib would take memory in this process
+            if not _is_recorded(self._report_path):
+                os.unlink(self._report_path)  # noqa: PTH108  # as above
         except OSError:
             return
+
+
+def _is_recorded(report_path: str) -> bool:
+    """Return whether the daemon still has a record of the container."""
+    folder, name = os.path.split(report_path)
+    container = name.removesuffix(".exit")
+    return any(each.startswith(container) and each.endswith(".json") for each in os.listdir(folder))  # noqa: PTH208
 
 
 def read_start_ticks(pid: int) -> int:

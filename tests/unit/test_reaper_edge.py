@@ -87,6 +87,7 @@ async def test_exit_and_last_words_are_reported(folder: int, tmp_path: Path) -> 
 async def test_report_is_saved_for_a_later_daemon(folder: int, tmp_path: Path) -> None:
     """The reaper ends with its last guest if no daemon runs, and a later daemon reads the file."""
     saved, go = tmp_path / "guest.exit", tmp_path / "go"
+    (tmp_path / "guest.json").touch()  # a report without a record is of no use
     async with reaper_in(tmp_path) as first:
         script = "while ! test -e go; do sleep 0.01; done; exit 3"
         process = await first.spawn(shell(script, folder, report=saved))

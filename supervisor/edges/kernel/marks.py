@@ -10,7 +10,6 @@ of a mark stays theirs, and no undo waits for it.
 import contextlib
 import errno
 import os
-import secrets
 import stat
 
 from supervisor import linux
@@ -24,11 +23,11 @@ _MOST_DIGITS = 3
 
 def observe_ready_mark(dev: int) -> bool:
     """Return whether the container's /dev has the mark. Only a regular file counts, and none that is mounted there."""
-    try:
-        found = os.stat(_READY, dir_fd=dev, follow_symlinks=False)
-    except OSError:
+    pinned = _pin(dev, _READY)
+    if pinned is None:
         return False
-    return stat.S_ISREG(found.st_mode) and not linux.is_mount_point(dev, _READY)
+    os.close(pinned)
+    return True
 
 
 def make_ready_mark(dev: int, owner: FileOwner) -> None:
@@ -46,24 +45,27 @@ def remove_ready_mark(dev: int) -> None:
 
 def observe_exit_mark(dev: int) -> int | None:
     """Return the exit status in the file; None without a file of this form."""
-    try:
-        file = os.open(_EXIT, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=dev)
-    except OSError:
+    pinned = _pin(dev, _EXIT)
+    if pinned is None:
         return None
     try:
-        text = os.pread(file, _MOST_DIGITS + 1, 0) if stat.S_ISREG(os.fstat(file).st_mode) else b""
+        file = os.open(f"/proc/self/fd/{pinned}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            text = os.pread(file, _MOST_DIGITS + 1, 0)
+        finally:
+            os.close(file)
     except OSError:
         return None
     finally:
-        os.close(file)
-    is_status = text.isdigit() and len(text) <= _MOST_DIGITS
-    return int(text) if is_status and not linux.is_mount_point(dev, _EXIT) else None
+        os.close(pinned)
+    return int(text) if text.isdigit() and len(text) <= _MOST_DIGITS else None
 
 
 def make_exit_mark(dev: int, owner: FileOwner, status: int) -> None:
     """Write the file, readable for all. A reader never sees a part of it. Raises Transient if it cannot be written."""
-    new = f".{_EXIT}-{secrets.token_hex(8)}"
+    new = f".{_EXIT}-new"
     try:
+        _remove(dev, new)  # of a daemon that was killed here
         if linux.is_mount_point(dev, _EXIT):
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
         file = _create(dev, new, owner)
@@ -81,7 +83,24 @@ def make_exit_mark(dev: int, owner: FileOwner, status: int) -> None:
 
 def remove_exit_mark(dev: int) -> None:
     """Remove the file."""
-    _remove(dev, _EXIT)
+    for name in (_EXIT, f".{_EXIT}-new"):
+        _remove(dev, name)
+
+
+def _pin(dev: int, name: str) -> int | None:
+    """Hold a regular file; None for anything else. The caller owns the descriptor.
+
+    No driver is called, and no file system that is mounted on the name: opening some devices has side effects, and a
+    file system in user space may never answer.
+    """
+    try:
+        pinned = linux.openat2(dev, name, os.O_PATH | os.O_NOFOLLOW, linux.RESOLVE_NO_XDEV)
+    except OSError:
+        return None
+    if stat.S_ISREG(os.fstat(pinned).st_mode):
+        return pinned
+    os.close(pinned)
+    return None
 
 
 def _create(dev: int, name: str, owner: FileOwner) -> int:

@@ -213,18 +213,28 @@ def ignores_signal(pid: Pid, number: int) -> bool:
     blocks them too, but the kernel shows them as not blocked while it waits.
     """
     try:
+        before = Path(f"/proc/{pid}/syscall").read_text(errors="replace")
         status = Path(f"/proc/{pid}/status").read_text(errors="replace")
-        call = Path(f"/proc/{pid}/syscall").read_text(errors="replace")
+        after = Path(f"/proc/{pid}/syscall").read_text(errors="replace")
     except OSError:
         return False
+    awaits = any(call.startswith(f"{linux.RT_SIGTIMEDWAIT} ") for call in (before, after))  # it may have just woken up
     masks = (int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigCgt:", "SigBlk:")))
-    return not any(mask >> (number - 1) & 1 for mask in masks) and not call.startswith(f"{linux.RT_SIGTIMEDWAIT} ")
+    return not awaits and not any(mask >> (number - 1) & 1 for mask in masks)
 
 
 def kill(pid: Pid) -> None:
     """Kill a process that was just found, unless it has ended."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+def is_same(incarnation: Incarnation) -> bool:
+    """Return whether a container's init still runs, and no other process has its pid."""
+    try:
+        return observe_incarnation(incarnation.pid) == incarnation
+    except (ContainerGone, OSError):
+        return False
 
 
 def send_signal(incarnation: Incarnation, number: int) -> bool:

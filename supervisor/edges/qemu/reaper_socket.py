@@ -110,7 +110,10 @@ def start(listener: socket.socket) -> Pid:
 
 def connect(path: Path) -> socket.socket | None:
     """Return a connection, or None if no reaper listens. The caller owns it. Raises Transient."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    except OSError as error:
+        raise Transient(f"cannot make a socket: {error.strerror}", step=Step.SPAWN) from error
     try:
         connection.connect(os.fspath(path))
     except (FileNotFoundError, ConnectionRefusedError):

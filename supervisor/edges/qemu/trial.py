@@ -35,11 +35,11 @@ async def complaint_about(arguments: Sequence[str], user: User) -> str:
                 group=user.gid,
                 extra_groups=user.groups,
             )
-    except OSError as error:
-        raise Transient(f"cannot start {program!a}: {error.strerror or error}", step=Step.QEMU) from error
     except TimeoutError as error:
         message = f"{program!a} does not build a machine within {DEADLINE_S:g} s"
         raise Transient(message, step=Step.QEMU, remedy="is the machine overloaded?") from error
+    except OSError as error:
+        raise Transient(f"cannot start {program!a}: {error.strerror or error}", step=Step.QEMU) from error
     finally:
         os.close(commands)
         os.close(writing)

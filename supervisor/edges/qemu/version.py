@@ -42,13 +42,13 @@ async def ask_version(program: str, user: User | None, options: tuple[str, ...] 
                 group=user.gid if user else None,
                 extra_groups=user.groups if user else None,
             )
+    except TimeoutError as error:
+        remedy = "run it by hand to find out what it waits for"
+        raise Permanent(f"{program!a} -version does not end", step=Step.QEMU, remedy=remedy) from error
     except OSError as error:
         raise Permanent(
             f"cannot start {program!a}: {error.strerror or error}",
             step=Step.QEMU,
             remedy="install QEMU (Debian: qemu-system-x86) or correct [guest] qemu",
         ) from error
-    except TimeoutError as error:
-        remedy = "run it by hand to find out what it waits for"
-        raise Permanent(f"{program!a} -version does not end", step=Step.QEMU, remedy=remedy) from error
     return result.returncode == 0, result.stdout.decode(errors="replace")
