@@ -141,7 +141,7 @@ STOP_TIMEOUT = Label[float | None](
 )  # fmt: skip
 ACCEL = Label[str | None](
     "accel", "`auto` | `kvm` | `tcg`", str, None, "`[guest] accel`",  # label_checks compares it with the policy
-    "The accelerator. `tcg` is emulation. `auto` is `kvm` if a test, made once, proved that KVM works, else `tcg`."
+    "The accelerator. `tcg` is emulation. `auto` is `kvm` if a test proved that KVM works, else `tcg`."
     " `[limits] accels` says which ones are allowed.",
     image_may_set=False,
 )  # fmt: skip
