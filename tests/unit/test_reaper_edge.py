@@ -84,6 +84,15 @@ async def test_exit_and_last_words_are_reported(folder: int, tmp_path: Path) -> 
 
 
 @needs_root
+async def test_report_without_a_record_is_not_kept(folder: int, tmp_path: Path) -> None:
+    """The daemon may have forgotten the container before its QEMU was reaped."""
+    saved = tmp_path / "guest.exit"
+    async with reaper_in(tmp_path) as reaper:
+        assert (await ended(reaper, await reaper.spawn(shell("exit 3", folder, report=saved)))).status == 3
+    assert not saved.exists()
+
+
+@needs_root
 async def test_report_is_saved_for_a_later_daemon(folder: int, tmp_path: Path) -> None:
     """The reaper ends with its last guest if no daemon runs, and a later daemon reads the file."""
     saved, go = tmp_path / "guest.exit", tmp_path / "go"

@@ -69,8 +69,8 @@ def test_docker_run_and_wait_report_it(vtapd: Daemon, containers: Containers, ma
 
 
 def test_dockers_restart_policy_applies(vtapd: Daemon, containers: Containers) -> None:
-    """The container ends by itself, and is not counted as stopped by an operator."""
-    guest = guest_behind_init(containers, "--restart", "on-failure:1", restart="no")
+    """The container ends by itself, and is not counted as stopped by an operator. The next run waits for nothing."""
+    guest = guest_behind_init(containers, "--restart", "on-failure:1", "--stop-timeout", "600", restart="no")
     guest.await_page()
     guest.trigger("/exit?code=3")
     eventually(lambda: restarts_of(guest) == 1 and guest.is_running(), "Docker starts it again", PATIENCE_S)
