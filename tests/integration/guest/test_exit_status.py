@@ -73,8 +73,7 @@ def test_dockers_restart_policy_applies(vtapd: Daemon, containers: Containers) -
     guest = guest_behind_init(containers, "--restart", "on-failure:1", "--stop-timeout", "600", restart="no")
     guest.await_page()
     guest.trigger("/exit?code=3")
-    eventually(lambda: restarts_of(guest) == 1 and guest.is_running(), "Docker starts it again", PATIENCE_S)
-    again = guest.restarted()
+    again = await_restart(guest)
     again.await_page()
     again.trigger("/exit?code=3")
     assert await_status(again) == 3
@@ -92,6 +91,18 @@ def test_clean_exit_is_a_success_for_dockers_restart_policy(vtapd: Daemon, conta
     eventually(lambda: restarts_of(always) == 1, "`always` starts it after a success, too", PATIENCE_S)
 
 
+def await_restart(container: Container) -> Container:
+    """Return it once Docker has started it again, and given it its network."""
+
+    def again() -> Container | None:
+        found = container.restarted()
+        return found if restarts_of(found) == 1 and found.is_running() and found.address else None
+
+    found = eventually(again, "Docker starts it again", PATIENCE_S)
+    assert found is not None
+    return found
+
+
 def restarts_of(container: Container) -> int:
     return int(container.machine.docker("inspect", "-f", "{{.RestartCount}}", container.id))
 
@@ -107,8 +118,7 @@ def test_init_that_cannot_handle_the_signal_is_killed(vtapd: Daemon, containers:
     """`sleep` has no exit status of the guest's to give, but Docker's restart policy applies to it as well."""
     guest = containers.serving_guest("--restart", "on-failure:1", restart="no")
     guest.trigger("/exit?code=7")
-    eventually(lambda: restarts_of(guest) == 1 and guest.is_running(), "Docker starts it again", PATIENCE_S)
-    again = guest.restarted()
+    again = await_restart(guest)
     again.await_page()
     again.trigger("/exit?code=7")
     assert await_status(again) == KILLED
