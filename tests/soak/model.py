@@ -31,7 +31,7 @@ class ExpectedContainer:
     """Whether it is connected to a second network."""
     removed: bool = False
     settling: bool = False
-    """No operations until the next checkpoint: vtapd itself will stop it."""
+    """No operations until the next checkpoint: vtapd itself will end it."""
     letter: str = ""
     """A suffix that makes its present name differ from earlier ones."""
 
@@ -64,9 +64,12 @@ class ExpectedContainer:
         self.running = self.paused = self.detached = self.done = False
 
     def finish(self) -> None:
-        """Expect that its guest is done, and stops the container if its label says so."""
+        """Expect that its guest is done, and ends the container if its label says so. Docker may start it again."""
         if self.on_exit == "stop":
-            self.end_run()
+            if self.docker_restarts:
+                self.begin_run()
+            else:
+                self.end_run()
             self.settling = True
         else:
             self.done = True

@@ -73,10 +73,14 @@ def finish(testbed: Testbed, expected: ExpectedContainer, path: str) -> None:
     container = testbed.containers[expected.number].restarted()
     container.await_page(DONE_S)
     testbed.daemon.await_state(container.id, "running", deadline_s=DONE_S)
+    before = container.pid
     container.trigger(path)
 
     def over() -> bool:
-        return not container.is_running() or testbed.daemon.inspect(container.id).state in ("exited", "failed")
+        state = container.docker_state()  # Docker may have started it again by now
+        if not state["Running"] or int(state["Pid"]) != before:
+            return True
+        return testbed.daemon.inspect(container.id).state in ("exited", "failed")
 
     eventually(over, f"the guest of #{expected.number} is done after {path}", DONE_S)
 
