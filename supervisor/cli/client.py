@@ -67,10 +67,10 @@ def find_others(locks_dir: str = LOCKS_DIR) -> list[str]:
     """Return the control sockets of all daemons that run with any configuration."""
     try:
         with os.scandir(locks_dir) as entries:
-            links = [os.readlink(each) for each in entries if each.is_symlink()]  # noqa: PTH115
+            links = [os.readlink(each) for each in entries if each.is_symlink()]  # noqa: PTH115  # as above
     except OSError:
         return []
-    return sorted(each for each in links if os.path.exists(each))  # noqa: PTH110
+    return sorted(each for each in links if os.path.exists(each))  # noqa: PTH110  # as above
 
 
 def url_of(name: str, *more: str) -> str:
@@ -155,7 +155,7 @@ def _group_of(path: str) -> str:
     import grp  # slow to load; only this needs it
 
     try:
-        return grp.getgrgid(os.stat(path).st_gid).gr_name  # noqa: PTH116
+        return grp.getgrgid(os.stat(path).st_gid).gr_name  # noqa: PTH116  # as above
     except (OSError, KeyError):  # its folder is closed to this user
         return "vtapd"
 
