@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -31,6 +32,9 @@ OWN_SUBIDS = 'for of in subuid subgid; do touch /etc/$of; mount --bind "$0" /etc
 
 class Dockerd:
     """`home` is its own folder, which its maker removes; `start` and `stop` may be called repeatedly."""
+
+    env: Mapping[str, str] = FEW_COLLECTIONS
+    """What is added to its environment."""
 
     def __init__(self, home: Path, namespace: NetworkNamespace, view: View) -> None:
         self.home, self.namespace, self.view = home, namespace, view
@@ -89,7 +93,7 @@ class Dockerd:
     def start(self) -> None:
         if not (self.home / "daemon.json").exists():
             self.set_live_restore(False)
-        env = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")} | FEW_COLLECTIONS
+        env = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")} | {**self.env}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self._argv(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, pass_fds=(self.namespace.fd,), env=env

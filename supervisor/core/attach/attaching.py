@@ -68,7 +68,8 @@ def _attach(
         yield _delete_stray(seen, entry) or _create(record, entry, each)
     elif entry.device is None:
         yield _check_history(seen, record, entry, each, each.tap)
-    elif (complete := replace(entry, index=each.tap.index, parent=each.interface.index)) != entry:
+    elif (entry.index, entry.parent) != (each.tap.index, each.interface.index):
+        complete = replace(entry, index=each.tap.index, parent=each.interface.index)
         yield WriteRecord(with_entry(record, complete))  # version 0.1 did not record these
     else:
         yield from _open(seen, entry, each, each.tap, awaited)
@@ -93,9 +94,8 @@ def _delete_stray(seen: Seen, entry: TapRecord) -> DeleteTap | None:
 def _create(record: Record, entry: TapRecord, each: SeenInterface) -> Action:
     """Create a tap, once its name is on record and no ifindex is: until it is seen, its name and MAC identify it."""
     name = free_tap_name(entry.original or each.interface, record)
-    planned = replace(entry, tap=name, index=None, parent=None)
-    if planned != entry:
-        return WriteRecord(with_entry(record, planned))
+    if (entry.tap, entry.index, entry.parent) != (name, None, None):
+        return WriteRecord(with_entry(record, replace(entry, tap=name, index=None, parent=None)))
     return CreateTap(each.interface, name, own_mac(record.id, entry.slot))
 
 

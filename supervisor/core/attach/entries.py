@@ -54,7 +54,8 @@ def with_current_names(record: Record, seen: Seen) -> Record:
     """
     named = tuple(_with_current_names(entry, seen) for entry in record.taps)
     # Where two entries would be about one interface, neither is changed.
-    return replace(record, taps=named) if len({entry.interface for entry in named}) == len(named) else record
+    is_same = named == record.taps or len({entry.interface for entry in named}) < len(named)
+    return record if is_same else replace(record, taps=named)
 
 
 def _with_current_names(entry: TapRecord, seen: Seen) -> TapRecord:
@@ -62,8 +63,10 @@ def _with_current_names(entry: TapRecord, seen: Seen) -> TapRecord:
     if each is None:
         return entry
     name = each.interface.name
-    original = replace(entry.original, name=name) if entry.original else None
     tap = each.tap.name if each.tap and each.tap.device == entry.device else entry.tap
+    if (name, tap) == (entry.interface, entry.tap) and (entry.original is None or entry.original.name == name):
+        return entry
+    original = replace(entry.original, name=name) if entry.original else None
     return replace(entry, interface=name, original=original, tap=tap)
 
 

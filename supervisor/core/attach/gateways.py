@@ -103,7 +103,7 @@ def _without_default(record: Record, route: Route, gives_way: Callable[[str], bo
         _with_routes(entry, route) if entry.original is not None and gives_way(entry.original.mac) else entry
         for entry in record.taps
     ]
-    return replace(record, taps=tuple(taps))
+    return record if taps == [*record.taps] else replace(record, taps=tuple(taps))
 
 
 def _with_routes(entry: TapRecord, replaced: Route, *new: Route) -> TapRecord:

@@ -61,10 +61,13 @@ def is_attached(seen: Seen, record: Record | None, resting: Resting = _NOTHING) 
     """
     if record is None or record.incarnation != seen.incarnation:
         return False
-    missing = tuple(attach_steps(seen, record))
+    missing = set()
+    for step in attach_steps(seen, record):
+        if isinstance(step.action, LinkNetns) or step.attempt not in resting:
+            return False
+        missing.add(step.interface)
     wanted = {each.interface.name for each in seen.interfaces if each.wanted}
-    left = [step for step in missing if isinstance(step.action, LinkNetns) or step.attempt not in resting]
-    return not left and (not wanted or not wanted <= {step.interface for step in missing})
+    return not wanted or not wanted <= missing
 
 
 def has_card(desired: Desired, seen: Seen, record: Record, resting: Resting = _NOTHING) -> bool:

@@ -174,11 +174,11 @@ def observe_file_owner(pid: Pid) -> FileOwner:
     Raises ContainerGone if it has ended.
     """
     try:
-        text = Path(f"/proc/{pid}/status").read_text(errors="replace")
+        status = linux.read_record(f"/proc/{pid}/status")
     except OSError as error:
         raise ContainerGone(f"process {pid} has ended", step=Step.PROCESS) from error
-    ids = {name: words.split() for name, _, words in (line.partition(":") for line in text.splitlines())}
-    return FileOwner(int(ids["Uid"][3]), int(ids["Gid"][3]))
+    uid, gid = (int(status.split(name, 1)[1].split(None, 4)[3]) for name in (b"\nUid:", b"\nGid:"))
+    return FileOwner(uid, gid)
 
 
 def observe_usage(incarnation: Incarnation) -> tuple[float, int] | None:
