@@ -115,8 +115,9 @@ class PlanExecutor:
 
         `desired` is called before each, because an action may take long.
         """
-        seen = self._observe(desired())
-        if desired().attached:
+        wanted = desired()
+        seen = self._observe(wanted)
+        if wanted.attached:
             self.troubles.note_obstacles(seen)
         resting = self.troubles.resting()
         while step := self._next_step(desired(), seen, resting):
@@ -190,8 +191,10 @@ class PlanExecutor:
         self._revocations = self._record.revocations
         if self._record.data is None and not desired.attached:
             return Seen(self._incarnation, netns_symlinks.observe_symlink(self._link))
-        with_routes = self.attached or self._guest.plan is not None
         record = self._record.of(self._incarnation)
+        # Routes matter only to a takeover; `vtapd inspect` looks at them itself.
+        taken = record is not None and any(entry.original for entry in record.taps)
+        with_routes = taken or self._guest.plan is not None
         seen = self.attachment().observe(self._link, record, self.scope(), with_routes=with_routes)
         return self._with_guest(self._with_claims(seen))
 

@@ -185,7 +185,7 @@ class TrackedContainer:
             self._context.counters.attach_seconds.observe(seconds)
             log.info("container_attached", after_s=round(seconds, 4))
         if first:
-            self.unconfirmed = True  # the next pass sees whether the steps took effect, and the routes
+            self.unconfirmed = True  # the next pass sees whether the steps took effect
 
     def _forget(self) -> None:
         """Undo what outlives a container's run: its symlink and its record."""
