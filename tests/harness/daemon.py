@@ -169,7 +169,10 @@ class Daemon:
         self.process.wait(10)
 
     def reaper_pid(self) -> int:
-        """Return the pid of the reaper, the parent of all QEMUs."""
+        """Return the pid of the reaper, the parent of all QEMUs. A daemon is ready a moment before its reaper is."""
+        return eventually(self._ask_reaper, "the reaper answers", ANSWER_S)
+
+    def _ask_reaper(self) -> int:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
             connection.settimeout(ANSWER_S)
             connection.connect(str(self.run_dir / "reaper.sock"))

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 from dataclasses import dataclass, replace
 
 from .containers import Container
@@ -18,7 +19,7 @@ from .waiting import eventually
 CONFIG = {"attach": {"resync": "10m"}}
 """No resync happens during a test, so all changes are those of the one container under test."""
 LINK_LOCAL = r'"dst": "fe80:.*"table": "local"'
-DIES_S = 30.0
+DIES_S = 20.0
 BUILT_S = 30.0
 
 
@@ -84,10 +85,15 @@ class KillingDaemon(Daemon):
         found: bool = json.loads((self.run_dir / f"{container.id}.json").read_text())["held"]
         return found
 
-    def await_killed(self) -> None:
+    def await_killed(self) -> bool:
+        """Return False if it did not kill itself in time: the planned change did not come."""
         assert self.process is not None
-        status = self.process.wait(DIES_S)
+        try:
+            status = self.process.wait(DIES_S)
+        except subprocess.TimeoutExpired:
+            return False
         assert status == -signal.SIGKILL, f"it should have killed itself, and ended with {status}:\n{self.log_tail()}"
+        return True
 
     def set_deaf(self, is_deaf: bool) -> None:
         """Let it not hear, or hear again, which links are gone."""

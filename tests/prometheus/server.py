@@ -9,6 +9,7 @@ import math
 import re
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from tests.harness.waiting import eventually
 
 CONFIG = REPOSITORY / "config" / "prometheus"
 TARGETS_OF_OTHERS = "/etc/prometheus/vtapd"
-START_S, STOP_S = 30.0, 10.0
+START_S, STOP_S = 60.0, 10.0
 GLOBAL = """\
 global: {{ scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 500ms }}
 rule_files: [{rules}]
@@ -45,10 +46,9 @@ class Prometheus:
 
     def __init__(self, command: Path, machine: Machine, scrape: str, changes: Mapping[str, str], port: int) -> None:
         self.command, self.machine, self.address = command, machine, f"127.0.0.1:{port}"
-        self.home = machine.home / f"prometheus-{scrape}"
+        self.home = Path(tempfile.mkdtemp(prefix="prometheus-", dir=machine.home))
         self.log = self.home / "log"
         self.process: subprocess.Popen[bytes] | None = None
-        self.home.mkdir()
         rules = self.home / "alerts.yml"
         rules.write_text(with_seconds((CONFIG / "alerts.yml").read_text()))
         text = (CONFIG / scrape).read_text()
