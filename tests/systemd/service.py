@@ -71,6 +71,10 @@ class Service:
         """Return the pids in the service's own cgroup."""
         return [int(pid) for pid in self.machine.run("cat", f"/sys/fs/cgroup/system.slice/{UNIT}/cgroup.procs").lines]
 
+    def parent_of(self, pid: int) -> int:
+        status = self.machine.run("cat", f"/proc/{pid}/status").lines
+        return int(next(line for line in status if line.startswith("PPid:")).split()[1])
+
     def await_ready(self) -> None:
         """Wait until the service answers, after a start that systemctl did not do."""
         eventually(lambda: self.show("ActiveState") == "active", "vtapd is active", START_S, every_s=0.5)

@@ -58,19 +58,14 @@ def test_guest_survives_stop_of_the_service(vtapd: Service, crashed_once: Inside
 def test_reaper_is_no_part_of_the_service(vtapd: Service, crashed_once: Inside) -> None:
     """It survives `systemctl kill`, and systemd finds no left-over process when it starts the service again."""
     qemu, daemon = crashed_once.qemu(), vtapd.main_pid
-    reaper = parent_of(vtapd, qemu)
+    reaper = vtapd.parent_of(qemu)
     eventually(lambda: f"vtapd-reaper-{reaper}.scope" in cgroup_of(vtapd, reaper), "it has a scope", 30, every_s=0.5)
     vtapd.systemctl("kill", "--signal=KILL")
     eventually(lambda: vtapd.main_pid not in (0, daemon), "systemd restarts the service", 30, every_s=0.5)
     vtapd.await_ready()
     _is_adopted(vtapd, crashed_once, qemu)
-    assert parent_of(vtapd, qemu) == reaper
+    assert vtapd.parent_of(qemu) == reaper
     assert "left-over" not in vtapd.machine.run("journalctl", "--no-pager", "-u", UNIT).out
-
-
-def parent_of(vtapd: Service, pid: int) -> int:
-    status = vtapd.machine.run("cat", f"/proc/{pid}/status").out
-    return int(next(line for line in status.splitlines() if line.startswith("PPid:")).split()[1])
 
 
 def cgroup_of(vtapd: Service, pid: int) -> str:
