@@ -43,5 +43,5 @@ async def _plan_of(
 
 def _spec_by_record(record: Record | None) -> GuestSpec:
     """Describe a guest whose labels only an earlier version accepted: it keeps the addresses that it has."""
-    took_over = record is not None and any(entry.original for entry in record.taps)
+    took_over = record is not None and any(entry.original and not entry.only_mac for entry in record.taps)
     return GuestSpec(kernel="", memory_mib=0, address=AddressPlan("takeover" if took_over else "none"))

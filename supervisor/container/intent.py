@@ -164,6 +164,7 @@ class Intent:
         return Desired(
             attached=True,
             takeover=takes_over,
+            mac="" if plan.spec.address.takes_over else self.container.mac_address,
             guest=runs_on or due,
             cards=plan.kind.most_cards,
             ip_versions=plan.needed_versions,

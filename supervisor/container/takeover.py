@@ -36,8 +36,7 @@ def take_over(links: Links, step: TakeOver, seen: Seen) -> tuple[Interface, Tap]
     if its_tap.mac != original.mac:
         links.set_mac(its_tap.index, original.mac)
     links.reach(index, step.reach)
-    taken = replace(original, index=index, mac=mac, addresses=(), routes=(), neighbours=(), reached=step.reach)
-    return taken, replace(its_tap, mac=original.mac)
+    return _taken(seen, original, index, mac, step.reach), replace(its_tap, mac=original.mac)
 
 
 def give_back(links: Links, step: GiveBack, seen: Seen) -> tuple[Interface, Tap | None]:
@@ -63,7 +62,23 @@ def give_back(links: Links, step: GiveBack, seen: Seen) -> tuple[Interface, Tap 
         links.restore_neighbours(index, original)
     if errors:
         raise _together(errors)
-    return replace(original, index=index), its_tap
+    return _given_back(seen, original, index), its_tap
+
+
+def _taken(seen: Seen, original: Interface, index: IfIndex, mac: str, reach: tuple[str, ...]) -> Interface:
+    """Return the interface after the takeover. If `original` has no addresses, only its MAC was taken."""
+    now = seen.of(original.name)
+    if now is not None and not original.addresses:
+        return replace(now.interface, mac=mac)
+    return replace(original, index=index, mac=mac, addresses=(), routes=(), neighbours=(), reached=reach)
+
+
+def _given_back(seen: Seen, original: Interface, index: IfIndex) -> Interface:
+    """Return the interface after it was given back."""
+    now = seen.of(original.name)
+    if now is not None and not original.addresses:
+        return replace(now.interface, mac=original.mac)
+    return replace(original, index=index)
 
 
 @contextmanager

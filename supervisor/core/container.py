@@ -56,6 +56,8 @@ class Container:
     """`--domainname`."""
     extra_hosts: tuple[str, ...] = ()
     """`--add-host`, each as NAME:ADDRESS."""
+    mac_address: str = ""
+    """`--mac-address`; empty if Docker does not say, which it does up to version 1.43 of its API."""
     labels: dict[str, str] = field(default_factory=dict, hash=False)
     memory_limit_bytes: int = 0
     """0 if there is no limit."""

@@ -26,6 +26,8 @@ class TapRecord:
     """The macvtap's ifindex. None until the macvtap was seen, and in records of version 0.1."""
     parent: IfIndex | None = None
     """The ifindex of the interface that the macvtap was made on; None as above."""
+    only_mac: bool = False
+    """Only the MAC of the interface is taken over: the container keeps its addresses, which `original` leaves out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import http.client
 import json
 import socket
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any  # Docker's JSON
 from urllib.parse import urlencode
@@ -39,6 +40,11 @@ class Engine:
 
     def running(self) -> list[str]:
         return [each["Id"] for each in self._json("GET", "/containers/json")]
+
+    def create(self, name: str, asked: Mapping[str, object]) -> str:
+        """Return the new container's id. `asked` is the body of the request."""
+        created: str = self._json("POST", f"/containers/create?{urlencode({'name': name})}", asked)["Id"]
+        return created
 
     def start(self, container: str) -> None:
         self._ask("POST", f"/containers/{container}/start")

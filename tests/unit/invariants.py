@@ -1,5 +1,7 @@
 """The invariants of plan.py's docstring, checked in a simulated host after every single change."""
 
+from dataclasses import replace
+
 from supervisor.core.attach.entries import tap_name
 from supervisor.core.attach.lifetimes import is_due
 from supervisor.core.attach.state import Desired
@@ -42,12 +44,20 @@ def _check_recorded(host: SimulatedHost) -> None:
     nodes = {entry.slot: entry.device for entry in entries}
     assert own_nodes(host).items() <= nodes.items(), "a node that is not in the record"
     originals = {entry.interface: entry.original for entry in entries}
+    macs = {entry.interface for entry in entries if entry.only_mac}
     for name, interface in host.interfaces.items():
         _check_lifetimes(interface, host.docker[name])
         if not is_same(host, interface, host.docker[name]):
             original = originals.get(name)
             assert original is not None, f"{name} was changed and its original is not in the record"
-            assert is_same(host, original, host.docker[name]), f"the record has a wrong original of {name}"
+            assert is_same(host, original, _taken(host.docker[name], only_mac=name in macs)), (
+                f"the record has a wrong original of {name}"
+            )
+
+
+def _taken(interface: Interface, *, only_mac: bool) -> Interface:
+    """Return what is taken from an interface."""
+    return replace(interface, addresses=(), routes=()) if only_mac else interface
 
 
 def _check_lifetimes(now: Interface, docker: Interface) -> None:
@@ -133,13 +143,19 @@ def check_reached(host: SimulatedHost, desired: Desired) -> None:
     for name, interface in host.docker.items():
         if name in taps and desired.takeover and (host.guest is None or name in nics):
             assert is_taken_over(host, interface)
+        elif name in nics and interface.mac == desired.mac:
+            assert is_taken_over(host, _taken(interface, only_mac=True))
+            assert is_same(host, replace(host.interfaces[name], mac=interface.mac), interface)
         else:
             assert is_same(host, host.interfaces[name], interface), f"{name} was not left as it was"
     assert (host.guest is not None) == (desired.guest and taps != {})
     assert host.ready == (desired.ready and taps != {})
     for name, nic in nics.items():
         assert nic.tap.device == host.taps[name].device, "a card is on another interface's tap"
-        assert is_same(host, nic.original, host.docker[name]), "the guest has an outdated address"
+        only_mac = nic.original.mac == desired.mac and not desired.takeover
+        assert is_same(host, nic.original, _taken(host.docker[name], only_mac=only_mac)), (
+            "the guest has an outdated address"
+        )
     if desired.guest and desired.hotplug:
         assert nics.keys() == taps.keys(), "an interface without a card"
 

@@ -26,6 +26,7 @@ DESIRED = st.sampled_from(
         Desired(True),
         Desired(True, takeover=True, cards=MANY),
         Desired(True, guest=True, cards=MANY),
+        Desired(True, guest=True, cards=MANY, mac=ETH0.mac),
         Desired(True, takeover=True, cards=MANY, guest=True),
         Desired(True, takeover=True, cards=MANY, guest=True, hotplug=True),
     ]

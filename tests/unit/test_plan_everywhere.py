@@ -26,9 +26,10 @@ BACKOFF = Desired(True, takeover=True, cards=MANY)
 SERVED = Desired(True, takeover=True, cards=MANY, guest=True)
 HOTPLUG = Desired(True, takeover=True, cards=MANY, guest=True, hotplug=True)
 OWN_ADDRESS = Desired(True, guest=True, cards=MANY)
+OWN_MAC = Desired(True, guest=True, cards=MANY, mac=ETH0.mac)
 READY = replace(SERVED, ready=True)
 DONE = replace(TAP, exit_status=7)
-GOALS = (NOTHING, TAP, BACKOFF, SERVED, HOTPLUG, OWN_ADDRESS, READY, DONE)
+GOALS = (NOTHING, TAP, BACKOFF, SERVED, HOTPLUG, OWN_ADDRESS, OWN_MAC, READY, DONE)
 
 RICH = replace(
     ETH0,

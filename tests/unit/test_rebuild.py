@@ -16,6 +16,7 @@ from .examples import ETH0, ETH1, ID, INCARNATION, NAME, TAP0, container
 from .simulated_host import SimulatedHost
 
 SERVED = Desired(attached=True, takeover=True, guest=True)
+OWN_MAC = Desired(attached=True, mac=ETH0.mac, guest=True)
 ATTACHED = Desired(attached=True)
 NOTHING = Desired(attached=False)
 
@@ -58,13 +59,14 @@ def test_record_lost_after_any_change_is_rebuilt(goal: Desired) -> None:
     assert changes > 15
 
 
-def test_rebuilt_record_has_the_guests_address() -> None:
+@pytest.mark.parametrize("desired", [SERVED, OWN_MAC])
+def test_rebuilt_record_has_what_the_guest_was_given(desired: Desired) -> None:
     host = SimulatedHost({"eth0": ETH0})
-    host.converge(SERVED)
+    host.converge(desired)
     before = host.record
     recovered(host)
     assert host.record == before
-    assert host.next(SERVED) is None
+    assert host.next(desired) is None
 
 
 @pytest.mark.parametrize(("up", "claimed"), [(False, False), (True, True)])

@@ -57,7 +57,7 @@ def _attach(
         yield remove_card_action(seen, entry)
     elif exchanged:
         # Another interface has this name now. What was taken from the first one is gone with it.
-        yield WriteRecord(with_entry(record, replace(entry, original=None)))
+        yield WriteRecord(with_entry(record, replace(entry, original=None, only_mac=False)))
     elif entry.device is not None and entry.device != device:
         # Something else deleted the tap. Linux gives its number to the next tap that is created.
         # If its interface was exchanged, the tap may be there still.

@@ -84,7 +84,7 @@ def with_current_gateways(record: Record, seen: Seen, endpoints: Sequence[Endpoi
 def _with_default(record: Record, interface: Interface, route: Route, endpoints: Sequence[Endpoint]) -> Record:
     """Return the record with a default route that the kernel shows, in place of one that Docker had set elsewhere."""
     mine = record.tap_of(interface.name)
-    if mine is not None and mine.original is not None:
+    if mine is not None and mine.original is not None and not mine.only_mac:
         if route in mine.original.routes:
             return record
         ours, others = _with_routes(mine, route, route), _without_default(record, route, lambda _: True)
@@ -119,7 +119,8 @@ def _with_heir(record: Record, seen: Seen, gone: Interface, route: Route, endpoi
     if any(each.key == route.key for interface in (*others, *present) for each in interface.routes):
         return record
     heir = gateway_endpoints([each for each in endpoints if each.mac != gone.mac]).get(route.family)
-    entry = next((t for t in record.taps if heir and t.original and t.original.mac == heir.mac), None)
+    routed = [t for t in record.taps if t.original and not t.only_mac]
+    entry = next((t for t in routed if heir and t.original and t.original.mac == heir.mac), None)
     if heir is None or entry is None:
         return record
     inherited = Route(route.family, "", 0, _gateways(heir)[route.family], metric=route.metric, protocol=_BY_DOCKER)

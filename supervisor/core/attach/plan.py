@@ -9,7 +9,8 @@ Terms
     slot        N of the tap's node /dev/tapN in the container
     rule        what lets the container open a device of that number
     takeover    an interface's MAC, addresses and routes are taken away, because the guest has them on its network card;
-                the entry keeps them as `original`
+                the entry keeps them as `original`. For a guest with an address of its own it is the MAC alone, and
+                only if Docker was asked for that MAC
     withdrawal  the reverse of all that was done to one interface
     attempt     a kind of action on one interface, or on the container as a whole
     resting     attempts that failed, and that are not to be tried again yet

@@ -36,7 +36,8 @@ def rebuild(container: Container, incarnation: Incarnation, seen: Seen) -> Recor
             device = each.tap.device if _is_known(each.tap, seen) else None
             on = each.interface.index
             original = _original(container, each)
-            entry = TapRecord(slot, each.interface.name, each.tap.name, device, original, each.tap.index, on)
+            only_mac = original is not None and not original.addresses
+            entry = TapRecord(slot, each.interface.name, each.tap.name, device, original, each.tap.index, on, only_mac)
             record = replace(record, taps=(*record.taps, entry))
     for slot, tap in seen.strays:
         # The entry has the tap's own name in place of the interface's, which is not known: the plan undoes it.
@@ -58,8 +59,9 @@ def _original(container: Container, each: SeenInterface) -> Interface | None:
         return None
     now = each.interface
     present = {address.ip for address in now.addresses}
-    if now.mac == endpoint.mac and all(ip in present for ip, _, _ in endpoint.addresses):
-        return None
+    if endpoint.addresses and all(ip in present for ip, _, _ in endpoint.addresses):
+        # A takeover takes addresses before the MAC, so only the MAC was asked for.
+        return None if now.mac == endpoint.mac else replace(now, mac=endpoint.mac, addresses=(), routes=())
     routes = _routes(endpoint, container.endpoints)
     return Interface(now.name, now.index, endpoint.mac, now.mtu, _addresses(endpoint), routes)
 

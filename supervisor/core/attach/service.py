@@ -3,8 +3,9 @@
 An interface on which a step failed has no part in this until the step is tried again: the guest gets the other ones.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import replace
+from enum import Enum, auto
 
 from supervisor.core.attach.actions import (
     Action,
@@ -26,7 +27,7 @@ from supervisor.core.attach.gateways import gateways_to_reach, has_only_routes_t
 from supervisor.core.attach.lifetimes import static_addresses
 from supervisor.core.attach.state import Desired, Resting, Seen
 from supervisor.core.attach.withdrawal import give_back_action
-from supervisor.core.container import Endpoint
+from supervisor.core.links import Interface
 from supervisor.core.record import Record, TapRecord
 
 
@@ -39,7 +40,7 @@ def guest_steps(desired: Desired, seen: Seen, record: Record, resting: Resting) 
     if seen.guest and not desired.guest:
         resumes_at_s = desired.resumes_at_s
         yield Planned(StopGuest() if resumes_at_s is None else StopGuest(again=True, not_before_s=resumes_at_s))
-    elif any(t.slot in seen.nics and (t.original is not None) != desired.takeover for t in record.taps):
+    elif any(t.slot in seen.nics and _present_share(t) is not _desired_share(desired, seen, t) for t in record.taps):
         yield Planned(StopGuest(again=True))  # it was started with other addresses than it should have
     else:
         theirs = with_cards(desired, seen, record, resting)
@@ -53,8 +54,9 @@ def guest_steps(desired: Desired, seen: Seen, record: Record, resting: Resting) 
 
 def _address_steps(desired: Desired, seen: Seen, record: Record, theirs: list[TapRecord]) -> Iterator[Planned]:
     for entry in record.taps:
-        taken = desired.takeover and entry in theirs
-        action = _take_over(seen, record, entry, desired.endpoints) if taken else _give_back(seen, record, entry)
+        share = _desired_share(desired, seen, entry) if entry in theirs else _Share.NOTHING
+        taken = share is not _Share.NOTHING and _present_share(entry) in (_Share.NOTHING, share)
+        action = _take_over(desired, seen, record, entry) if taken else _give_back(seen, record, entry)
         if action:
             yield Planned(action, entry.interface)
 
@@ -97,9 +99,33 @@ def _can_have_card(desired: Desired, seen: Seen, entry: TapRecord) -> bool:
     return not desired.ip_versions or any(static_addresses(entry.original or each.interface, desired.ip_versions))
 
 
+class _Share(Enum):
+    """What a guest has of an interface."""
+
+    NOTHING = auto()
+    MAC = auto()
+    ALL = auto()
+
+
+def _present_share(entry: TapRecord) -> _Share:
+    if entry.original is None:
+        return _Share.NOTHING
+    return _Share.MAC if entry.only_mac else _Share.ALL
+
+
+def _desired_share(desired: Desired, seen: Seen, entry: TapRecord) -> _Share:
+    """Return what a guest that has a card on the interface should have of it."""
+    if desired.takeover:
+        return _Share.ALL
+    each = seen.of(entry.interface)
+    docker = entry.original or (each.interface if each else None)
+    return _Share.MAC if docker is not None and docker.mac == desired.mac else _Share.NOTHING
+
+
 def awaiting_addresses(desired: Desired, seen: Seen, record: Record, resting: Resting) -> frozenset[int]:
     """Return the slots whose interfaces are still to be taken over or given back."""
-    theirs = with_cards(desired, seen, record, resting) if desired.takeover else []
+    cards = with_cards(desired, seen, record, resting)
+    theirs = [entry for entry in cards if _desired_share(desired, seen, entry) is not _Share.NOTHING]
     return frozenset(
         entry.slot
         for entry in record.taps
@@ -112,17 +138,22 @@ def _give_back(seen: Seen, record: Record, entry: TapRecord) -> Action | None:
     return give_back_action(seen, record, entry) if entry.original else None
 
 
-def _take_over(seen: Seen, record: Record, entry: TapRecord, endpoints: Sequence[Endpoint]) -> Action | None:
-    """Return the next action by which the guest gets the interface's addresses."""
+def _take_over(desired: Desired, seen: Seen, record: Record, entry: TapRecord) -> Action | None:
+    """Return the next action by which the guest gets the interface's MAC, and its addresses if it is to have them."""
     each = seen.of(entry.interface)
     assert each is not None, "an interface that is gone was withdrawn before"
     assert each.tap is not None, "an interface without its tap was attached before"
     if entry.original is None:
-        return WriteRecord(with_entry(record, replace(entry, original=each.interface)))
-    reach = gateways_to_reach(entry.original, endpoints)
-    if is_taken(entry, each) and has_only_routes_to(reach, each.interface):
+        original = each.interface if desired.takeover else _without_addresses(each.interface)
+        return WriteRecord(with_entry(record, replace(entry, original=original, only_mac=not desired.takeover)))
+    reach = () if entry.only_mac else gateways_to_reach(entry.original, desired.endpoints)
+    if is_taken(entry, each) and (entry.only_mac or has_only_routes_to(reach, each.interface)):
         return None
     return TakeOver(entry.original, each.tap, reach)
+
+
+def _without_addresses(interface: Interface) -> Interface:
+    return replace(interface, addresses=(), routes=())
 
 
 def _uplink(seen: Seen, entry: TapRecord) -> Uplink:

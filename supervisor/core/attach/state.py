@@ -17,6 +17,8 @@ class Desired:
     attached: bool
     takeover: bool = False
     """The guest has the addresses of the interfaces."""
+    mac: str = ""
+    """Without `takeover`: the guest has the MAC of the interface whose MAC this is."""
     guest: bool = False
     """A QEMU should run."""
     cards: int = 1

@@ -90,7 +90,7 @@ def is_over(trouble: Trouble, desired: Desired, seen: Seen, record: Record | Non
         case _ if kind is GiveBack:
             return entry.original is None
         case _ if kind is TakeOver:
-            return not desired.takeover
+            return not desired.takeover and not desired.mac
         case _ if kind is PlugNic:
             return entry.slot in seen.nics or not desired.guest
         case _:

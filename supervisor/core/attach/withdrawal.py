@@ -96,7 +96,7 @@ def give_back_action(seen: Seen, record: Record, entry: TapRecord) -> Action:
     # If another interface has this name now, what was taken from the first one is gone with it.
     exchanged = each is None or each.interface.index != entry.original.index
     if each is None or exchanged or _is_back(entry.original, each.interface, later, seen.at_s):
-        return WriteRecord(with_entry(record, replace(entry, original=None)))
+        return WriteRecord(with_entry(record, replace(entry, original=None, only_mac=False)))
     return GiveBack(entry.original, each.tap, later)
 
 

@@ -51,6 +51,7 @@ class _State(msgspec.Struct, rename="pascal"):
 class _Config(msgspec.Struct, rename="pascal"):
     hostname: str = ""
     domainname: str = ""
+    mac_address: str = ""
     labels: dict[str, str] | None = None
     stop_signal: str = ""
     stop_timeout: int | None = None
@@ -131,6 +132,7 @@ def _container(data: _Inspect) -> Container:
         network_mode=data.host_config.network_mode,
         hostname=data.config.hostname,
         domainname=data.config.domainname,
+        mac_address=data.config.mac_address.lower(),
         extra_hosts=tuple(data.host_config.extra_hosts or ()),
         labels=data.config.labels or {},
         memory_limit_bytes=data.host_config.memory,

@@ -1,5 +1,10 @@
 """Guests that have an address of their own: what they need, and what they keep over restarts."""
 
+import os
+import signal
+
+import pytest
+
 from tests.harness.containers import Container, Containers
 from tests.harness.daemon import Daemon
 from tests.harness.machine import Machine
@@ -8,7 +13,10 @@ from tests.harness.processes import run
 from tests.harness.waiting import eventually
 
 PATIENCE_S = 15.0
+MAC = "02:00:5e:12:34:56"
 SUBNET, GATEWAY, ADDRESS = "192.168.79.0/24", "192.168.79.1", "192.168.79.200"
+ON_DEFAULT = "172.17.200.9"
+"""On the network that the tests' Docker gives a container by default."""
 
 
 def card(daemon: Daemon, container: Container) -> str:
@@ -54,3 +62,32 @@ def test_guest_with_its_own_address_keeps_its_mac(vtapd: Daemon, containers: Con
     vtapd.command("attach", guest.name)
     assert card(vtapd, guest) == mac
     assert card(vtapd, containers.guest(address="none", guest="raw")) != mac
+
+
+def test_guest_with_its_own_address_has_the_mac_that_docker_was_asked_for(
+    machine: Machine, vtapd: Daemon, containers: Containers
+) -> None:
+    """The container keeps its addresses under another MAC, also after a kill of the daemon, and gets its MAC back."""
+    vtapd.stop()
+    # As `docker run --mac-address` does it, which a newer client refuses if Docker is older than version 25.
+    labels = {"vtapd.kernel": "/hello.bin", "vtapd.address": f"{ON_DEFAULT}/16"}
+    guest = containers.run_by_api(labels, MacAddress=MAC)
+    was = network(guest.pid)
+    assert was.mac == MAC
+    vtapd.start()
+    assert card(vtapd, guest) == MAC
+    now = network(guest.pid)
+    assert now.mac != MAC
+    assert (now.addresses, now.routes) == (was.addresses, was.routes)
+    assert eventually(lambda: machine.http(f"http://{ON_DEFAULT}/"), "it serves", PATIENCE_S).status == 200
+    with pytest.raises(ConnectionRefusedError):  # its own address answers, and nothing serves there
+        machine.http(f"http://{guest.address}/", timeout_s=PATIENCE_S)
+    vtapd.kill()
+    vtapd.start()
+    vtapd.await_state(guest.name, "running")
+    assert network(guest.pid) == now
+    os.kill(guest.qemu(), signal.SIGKILL)
+    eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it was restarted", PATIENCE_S)
+    assert card(vtapd, guest) == MAC
+    vtapd.command("detach", guest.name)
+    assert network(guest.pid) == was
