@@ -196,6 +196,12 @@ class Containers:
         asked = {"kernel": "/hello.bin"} | {key.replace("_", "-"): value for key, value in labels.items()}
         return self.run(*options, labels={f"vtapd.{key}": value for key, value in asked.items()})
 
+    def guest_behind_init(self, *options: str, **labels: str) -> Container:
+        """The test guest in an image whose entrypoint is vtapd-init, as one that `vtapd build` made."""
+        asked = {"kernel": "/hello.bin", "memory": "16M"} | {key.replace("_", "-"): labels[key] for key in labels}
+        named = {f"vtapd.{key}": value for key, value in asked.items()}
+        return self.run(*options, labels=named, image=self.machine.init_image)
+
     def serving_guest(self, *options: str, **labels: str) -> Container:
         container = self.guest(*options, **labels)
         container.await_page()

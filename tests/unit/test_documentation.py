@@ -22,6 +22,12 @@ def paths_of_tests_in(text: str) -> list[str]:
     return sorted(set(re.findall(r"`((?:tests/[a-z_/]+/)?test_[a-z_0-9]+\.py)`", text)))
 
 
+def functions() -> set[str]:
+    """Return the names of all tests."""
+    sources = "\n".join(path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py"))
+    return set(re.findall(r"def (test_\w+)\(", sources))
+
+
 def blocks_of(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
@@ -81,9 +87,27 @@ def test_security_page_names_every_security_test() -> None:
 
 def test_test_functions_that_are_named_exist() -> None:
     """The tests' README names the test that proves each row of a table."""
-    named = set(re.findall(r"`(test_[a-z_0-9]+)`", TEXTS["tests/README.md"]))
-    sources = "\n".join(path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py"))
-    assert named - set(re.findall(r"def (test_\w+)\(", sources)) == set()
+    assert set(re.findall(r"`(test_[a-z_0-9]+)`", TEXTS["tests/README.md"])) - functions() == set()
+
+
+VERBS = """
+    attach build commit cp create diff events exec export inspect kill logs pause port rename restart rm start stats
+    stop top unpause update wait
+"""
+RUN_OPTIONS = """
+    -i -t -d --rm --init --entrypoint --user --read-only --restart --stop-signal --stop-timeout --memory --cpus
+    --pids-limit --env --hostname --add-host --dns --mac-address --ip --ip6 --health-cmd -v -p -P --network
+"""
+
+
+def test_table_of_docker_verbs_is_complete_and_proven() -> None:
+    """Each verb and option has one row, and each row names tests that exist."""
+    table = PAGES["vtapd-guests.7"].partition("\n# DOCKER VERBS\n")[2].partition("\n# ")[0].rstrip()
+    rows = re.findall(r"^`docker ([^`]+)`\n: (.+?)(?=\n\n|\Z)", table, re.DOTALL | re.MULTILINE)
+    names = [name.removesuffix(" container:") for name, _ in rows]
+    assert sorted(names) == sorted(VERBS.split() + [f"run {option}" for option in RUN_OPTIONS.split()])
+    assert [name for name, text in rows if not re.search(r"`test_\w+`", text)] == []
+    assert set(re.findall(r"`(test_\w+)`", table)) - functions() == set()
 
 
 def test_metrics_page_lists_every_metric() -> None:

@@ -18,6 +18,8 @@ from supervisor.errors import ContainerGone, Permanent, Rejected, Step, Transien
 
 _CHUNK_BYTES = 1 << 20
 _TEXT_BYTES = 1 << 16
+_OWN_FILE = "name a regular file of the container's own file system"
+_VOLUME = "put it into a volume, or add :ro to its path if it is a disk"
 
 
 def open_root(pid: Pid) -> int:
@@ -71,7 +73,8 @@ def open_file(root: int, path: str, label: str, limit_bytes: int, *, writable: b
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN):
             raise Transient(f"cannot open {path!a}: {error.strerror}", step=Step.KERNEL) from error
-        raise _refused(path, label, os.strerror(error.errno or 0)) from error
+        remedy = _VOLUME if error.errno == errno.EROFS else _OWN_FILE
+        raise _refused(path, label, os.strerror(error.errno or 0), remedy) from error
     status = os.fstat(descriptor)
     problem = None
     if not stat.S_ISREG(status.st_mode):
@@ -99,12 +102,8 @@ def read_text(root: int, path: str) -> str:
         os.close(descriptor)
 
 
-def _refused(path: str, label: str, problem: str) -> Rejected:
-    return Rejected(
-        f"label {label}: cannot use {path!a} of the container: {problem}",
-        step=Step.KERNEL,
-        remedy="name a regular file of the container's own file system",
-    )
+def _refused(path: str, label: str, problem: str, remedy: str = _OWN_FILE) -> Rejected:
+    return Rejected(f"label {label}: cannot use {path!a} of the container: {problem}", step=Step.KERNEL, remedy=remedy)
 
 
 def read_image(descriptor: int, markers: frozenset[bytes], limit_bytes: int) -> Image | Unbootable:
@@ -118,7 +117,7 @@ def read_image(descriptor: int, markers: frozenset[bytes], limit_bytes: int) -> 
         raise Rejected(
             f"label vtapd.kernel: the file cannot be read: {error.strerror}",
             step=Step.KERNEL,
-            remedy="name a regular file of the container's own file system",
+            remedy=_OWN_FILE,
         ) from error
 
 
@@ -133,7 +132,7 @@ def read_head(descriptor: int, label: str, size: int) -> bytes:
         raise Rejected(
             f"label {label}: the file cannot be read: {error.strerror}",
             step=Step.KERNEL,
-            remedy="name a regular file of the container's own file system",
+            remedy=_OWN_FILE,
         ) from error
 
 

@@ -17,12 +17,6 @@ KERNEL = {"vtapd.kernel": "/hello.bin", "vtapd.memory": "16M"}
 KILLED, TERMINATED = 137, 143
 
 
-def guest_behind_init(containers: Containers, *options: str, **labels: str) -> Container:
-    """Start the test guest in an image whose entrypoint is vtapd-init."""
-    asked = KERNEL | {f"vtapd.{key.replace('_', '-')}": value for key, value in labels.items()}
-    return containers.run(*options, image=containers.machine.init_image, labels=asked)
-
-
 def await_status(container: Container) -> int:
     eventually(lambda: not container.is_running(), f"{container.name} ends", PATIENCE_S)
     return int(container.docker_state()["ExitCode"])
@@ -33,7 +27,7 @@ def await_status(container: Container) -> int:
     [("/exit?code=0", 0), ("/exit?code=7", 7), ("/crash", 139), ("/panic", 134), ("/poweroff", 0)],
 )
 def test_exit_status_is_the_guests(vtapd: Daemon, containers: Containers, page: str, status: int) -> None:
-    guest = guest_behind_init(containers, restart="no")
+    guest = containers.guest_behind_init(restart="no")
     guest.await_page()
     guest.trigger(page)
     assert await_status(guest) == status
@@ -70,7 +64,7 @@ def test_docker_run_and_wait_report_it(vtapd: Daemon, containers: Containers, ma
 
 def test_dockers_restart_policy_applies(vtapd: Daemon, containers: Containers) -> None:
     """The container ends by itself, and is not counted as stopped by an operator. The next run waits for nothing."""
-    guest = guest_behind_init(containers, "--restart", "on-failure:1", "--stop-timeout", "600", restart="no")
+    guest = containers.guest_behind_init("--restart", "on-failure:1", "--stop-timeout", "600", restart="no")
     guest.await_page()
     guest.trigger("/exit?code=3")
     again = await_restart(guest)
@@ -81,8 +75,8 @@ def test_dockers_restart_policy_applies(vtapd: Daemon, containers: Containers) -
 
 
 def test_clean_exit_is_a_success_for_dockers_restart_policy(vtapd: Daemon, containers: Containers) -> None:
-    guest = guest_behind_init(containers, "--restart", "on-failure:5")
-    always = guest_behind_init(containers, "--restart", "always")
+    guest = containers.guest_behind_init("--restart", "on-failure:5")
+    always = containers.guest_behind_init("--restart", "always")
     for each in (guest, always):
         each.await_page()
         each.trigger("/exit?code=0")
@@ -108,7 +102,7 @@ def restarts_of(container: Container) -> int:
 
 
 def test_stop_ends_init_with_its_guest(vtapd: Daemon, containers: Containers) -> None:
-    guest = guest_behind_init(containers)
+    guest = containers.guest_behind_init()
     guest.await_page()
     guest.stop(60)
     assert guest.docker_state()["ExitCode"] == TERMINATED

@@ -27,7 +27,7 @@ REFUSED_IN_ADVANCE = {
 }  # fmt: skip
 
 
-def test_what_is_known_in_advance_is_refused_before_anything_is_touched(vtapd: Daemon, containers: Containers) -> None:
+def test_start_that_cannot_succeed_is_refused_before_any_change(vtapd: Daemon, containers: Containers) -> None:
     """A change that Docker reports has it looked at again."""
     made = {
         name: containers.run(*options, labels={**KERNEL, **labels})

@@ -1,0 +1,1 @@
+"""What guests of each kind are given, what they print, and how they end."""
