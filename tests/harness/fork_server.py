@@ -119,6 +119,7 @@ class ForkServer:
         assert line, f"the fork server ended with {self._process.wait(1)}"
         word, *numbers = line.decode().split()
         if word == STARTED:
+            self._statuses.pop(int(numbers[0]), None)  # of an earlier child that had the same pid
             return int(numbers[0])
         self._statuses[int(numbers[0])] = int(numbers[1])
         return None
