@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, NoReturn  # the order is JSON
 
 from supervisor import linux
-from supervisor.reaper.messages import STEP_EXEC, STEP_NAMESPACE, STEP_USER
+from supervisor.reaper.messages import STEP_EXEC, STEP_FORK, STEP_NAMESPACE, STEP_USER
 
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """The reaper ignores these: they are meant for the daemon, whose unit it may be in."""
@@ -40,7 +40,7 @@ def become_qemu(order: dict[str, Any], descriptors: list[int], stderr: int, kept
     failure = kept[0]
     try:
         above = max((number for _, number in order["inherit"]), default=0) + 3
-        failure, _ = (fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, above) for descriptor in kept)
+        failure = _copy_above(above, kept)
         _enter(order, descriptors)
         _become_user(order)
         _replace(order, descriptors, stderr)
@@ -50,6 +50,15 @@ def become_qemu(order: dict[str, Any], descriptors: list[int], stderr: int, kept
         os.write(failure, f"{STEP_EXEC} {errno.EINVAL}".encode())  # an order that this version does not understand
     finally:
         os._exit(127)
+
+
+def _copy_above(above: int, kept: tuple[int, int]) -> int:
+    """Copy both descriptors to higher numbers. Return the first one's copy."""
+    try:
+        failure, _ = (fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, above) for descriptor in kept)
+    except OSError:  # EINVAL, if the numbers that are left are below
+        raise StepFailed(STEP_FORK, errno.EMFILE) from None
+    return failure
 
 
 def _enter(order: dict[str, Any], descriptors: list[int]) -> None:

@@ -13,10 +13,11 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple  # messages are JSON
+from typing import Any  # messages are JSON
 
 from supervisor import linux
-from supervisor.reaper.child import IGNORED, become_qemu
+from supervisor.reaper.child import IGNORED
+from supervisor.reaper.forking import Starting, fork_qemu
 from supervisor.reaper.messages import (
     EXIT,
     HELLO,
@@ -27,7 +28,7 @@ from supervisor.reaper.messages import (
     STEP_FORK,
     STEP_NAMESPACE,
 )
-from supervisor.reaper.qemu_child import STDERR_BYTES, QemuChild
+from supervisor.reaper.qemu_child import QemuChild
 from supervisor.reaper.unread_logs import UnreadLogs
 
 LISTENER = 3
@@ -36,14 +37,6 @@ _MOST_KEPT = 64
 """How many reports are kept in memory as well. A daemon that runs asks at once; a later one reads the file."""
 _LINGER_S = 10.0
 """How long it waits for its first daemon."""
-
-
-class _Starting(NamedTuple):
-    """A child between its fork and its exec."""
-
-    connection: socket.socket
-    child: QemuChild
-    pidfd: int
 
 
 class Reaper:
@@ -55,12 +48,14 @@ class Reaper:
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._connections: dict[int, socket.socket] = {}
         self._children: dict[int, QemuChild] = {}
-        self._starting: dict[int, _Starting] = {}
+        self._starting: dict[int, Starting] = {}
         """By the descriptor of the pipe that the exec closes."""
         self._waiting: dict[int, list[socket.socket]] = {}
         """Who wants the report of a child, by its pid."""
         self._reports: dict[tuple[int, int], bytes] = {}
         self._logs = UnreadLogs()
+        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        """Kept for `_refuse`."""
         self._home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._signals, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -93,12 +88,23 @@ class Reaper:
             self._poll.unregister(descriptor)
 
     def _accept(self) -> None:
-        with suppress(OSError):  # it has gone again, or there is no descriptor for it
+        try:
             connection, _ = self._listener.accept()
-            connection.setblocking(False)
-            self._connections[connection.fileno()] = connection
-            self._logs.close()
-            self._follow(connection.fileno(), lambda: self._receive(connection))
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._refuse()
+            return  # otherwise it has gone again
+        connection.setblocking(False)
+        self._connections[connection.fileno()] = connection
+        self._logs.close()
+        self._follow(connection.fileno(), lambda: self._receive(connection))
+
+    def _refuse(self) -> None:
+        """Close a connection for which there is no descriptor. In the queue it would be ready for ever."""
+        os.close(self._spare)
+        with suppress(OSError):
+            self._listener.accept()[0].close()
+        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def _hang_up(self, connection: socket.socket) -> None:
         self._leave(connection.fileno())
@@ -145,49 +151,18 @@ class Reaper:
             self._send(connection, {"known": False})
 
     def _spawn(self, connection: socket.socket, order: dict[str, Any], descriptors: list[int]) -> None:
-        stderr = linux.bounded_memory("vtapd-qemu-stderr", STDERR_BYTES)
-        executed, failure = os.pipe2(os.O_CLOEXEC)
-        events = order["events"] if order["events"] is None else os.dup(descriptors[order["events"]])
         try:
-            pid = self._fork_into(None if order["pid_namespace"] is None else descriptors[order["pid_namespace"]])
-            if pid == 0:
-                become_qemu(order, descriptors, stderr, (failure, connection.fileno()))
+            executed, starting = fork_qemu(order, descriptors, connection, self._home)
         except OSError as error:
-            os.close(stderr)
-            os.close(executed)
-            if events is not None:
-                os.close(events)
             step = STEP_NAMESPACE if error.errno == errno.EPERM else STEP_FORK
             self._send(connection, {"step": step, "errno": error.errno})
             return
-        finally:
-            os.close(failure)
-        child = QemuChild(pid, events, stderr, order["report"])
-        self._children[pid] = child
-        if events is not None:
-            os.set_blocking(events, False)
-            self._follow(events, lambda: self._read_events(child))
-        try:
-            self._starting[executed] = _Starting(connection, child, os.pidfd_open(pid))
-        except OSError as error:
-            os.close(executed)
-            os.kill(pid, signal.SIGKILL)
-            self._send(connection, {"step": STEP_FORK, "errno": error.errno})
-            return
+        child = starting.child
+        self._children[child.pid] = child
+        if child.events is not None:
+            self._follow(child.events, lambda: self._read_events(child))
+        self._starting[executed] = starting
         self._follow(executed, lambda: self._note_started(executed))
-
-    def _fork_into(self, pid_namespace: int | None) -> int:
-        """Fork. The child is in the pid namespace, this process never is (man 2 setns)."""
-        if pid_namespace is None:
-            return os.fork()
-        linux.setns(pid_namespace, linux.CLONE_NEWPID)
-        pid = -1
-        try:
-            pid = os.fork()
-        finally:
-            if pid != 0:  # the child stays
-                linux.setns(self._home, linux.CLONE_NEWPID)
-        return pid
 
     def _note_started(self, executed: int) -> None:
         """Answer a spawn, once the child is QEMU or has failed to become it."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -16,7 +17,7 @@ from supervisor.core.guest.exit_report import ExitReport
 from supervisor.edges.kernel.process import Process
 from supervisor.edges.qemu import reaper_socket
 from supervisor.edges.qemu.reaper_socket import SpawnOrder
-from supervisor.errors import Permanent
+from supervisor.errors import Permanent, Transient
 from supervisor.guest.reaper import Reaper
 from supervisor.reaper.messages import PROTOCOL
 
@@ -58,6 +59,10 @@ async def ended(reaper: Reaper, process: Process, saved: Path | None = None) -> 
     return report
 
 
+def descriptors_of(pid: int) -> set[str]:
+    return {each.name for each in Path(f"/proc/{pid}/fd").iterdir()}
+
+
 def open_descriptors() -> set[str]:
     return {each.name for each in Path("/proc/self/fd").iterdir()}
 
@@ -72,6 +77,30 @@ async def test_failed_start_leaves_no_descriptor_open(folder: int, tmp_path: Pat
         with pytest.raises(Permanent):
             await reaper.spawn(order)
         assert open_descriptors() == before
+
+
+@needs_root
+async def test_start_without_enough_descriptors_leaves_nothing_behind(folder: int, tmp_path: Path) -> None:
+    """The reaper may have any number of descriptors left. The daemon tries again later."""
+    async with reaper_in(tmp_path) as reaper:
+        await ended(reaper, await reaper.spawn(shell("exit 0", folder)))
+        pid = reaper_pid(tmp_path)
+        before, most = descriptors_of(pid), resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        failures = 0
+        for left in range(16):
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(before) + left, most[1]))
+            try:
+                process = await reaper.spawn(shell("exit 0", folder))
+            except Transient:
+                failures += 1
+            else:
+                await ended(reaper, process)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, most)
+            assert reaper_pid(tmp_path) == pid
+            with anyio.fail_after(ENDS_S):  # it closes our connection when it hears of its end
+                while len(descriptors_of(pid)) > len(before):
+                    await anyio.sleep(0.01)
+        assert 3 < failures < 16
 
 
 @needs_root
