@@ -20,6 +20,7 @@ from supervisor.edges.qemu.reaper_socket import SpawnOrder
 from supervisor.errors import Permanent, Transient
 from supervisor.guest.reaper import Reaper
 from supervisor.reaper.messages import PROTOCOL
+from tests.harness.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -97,9 +98,7 @@ async def test_start_without_enough_descriptors_leaves_nothing_behind(folder: in
                 await ended(reaper, process)
             resource.prlimit(pid, resource.RLIMIT_NOFILE, most)
             assert reaper_pid(tmp_path) == pid
-            with anyio.fail_after(ENDS_S):  # it closes our connection when it hears of its end
-                while len(descriptors_of(pid)) > len(before):
-                    await anyio.sleep(0.01)
+            eventually(lambda: len(descriptors_of(pid)) <= len(before), f"nothing is open, {left} were left", ENDS_S)
         assert 3 < failures < 16
 
 
