@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.compose import compose_program
 from tests.harness.daemon import Daemon
 from tests.harness.machine import REPOSITORY, Machine, built
-from tests.harness.processes import run
 from tests.harness.readme import PAGES, Command, Session, all_sessions, missing_lines
 from tests.harness.waiting import eventually
 
@@ -51,8 +51,7 @@ class ReaderShell:
         self.provide("vtapd", f'exec {shlex.join(words)} "$@"')
         docker = shutil.which("docker")
         assert docker, "`make test` installs it"
-        if "compose" not in run([docker, "help"]).stdout:
-            # Debian 12 has Compose as a program of its own, with the same words.
+        if compose_program() == ("docker-compose",):
             self.provide("docker", f'[ "$1" != compose ] || {{ shift; exec docker-compose "$@"; }}\nexec {docker} "$@"')
         self.env = {
             "PATH": f"{self.programs}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8",
