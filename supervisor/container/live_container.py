@@ -110,6 +110,7 @@ class LiveContainer:
             because=plan.because,
             qemu=session.record if session else None,
             booted=session is not None and session.running_at_s is not None,
+            answers=session.answers if session else None,
             console_dropped_bytes=self.guest.console_dropped_bytes,
         )
 

@@ -175,10 +175,11 @@ class GuestController:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the guest is ready; if its labels have no readiness check, whether it runs."""
+        """Whether the guest answers and is ready; if its labels have no readiness check, whether it runs."""
         if self.session is None or self.session.evidence is not None or self.plan is None:
             return False
-        return self._start_counted if self.plan.spec.ready is None else self.session.record.ready_at_s is not None
+        met = self._start_counted if self.plan.spec.ready is None else self.session.record.ready_at_s is not None
+        return met and self.session.answers is True
 
     async def stop(self, *, again: bool = False, not_before_s: float = 0.0) -> None:
         """Stop the guest, if there is one, as an operator's stop does. With `again` it may be started after that."""
@@ -275,7 +276,9 @@ class GuestController:
         if spec.ready is None and spec.alive is None:
             return None
         patience_s = self._context.config.guest.hang_after - (boottime_s() - record.spawned_at_s)
-        return Health(handles, record.whereabouts, spec.ready, spec.alive, patience_s)
+        return Health(
+            handles, record.whereabouts, spec.ready, spec.alive, patience_s, adopted=self._start_counted
+        )  # fmt: skip
 
     def _follow(
         self,

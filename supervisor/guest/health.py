@@ -50,8 +50,15 @@ class Health:
         ready: Readiness | None,
         alive: Aliveness | None,
         patience_s: float,
+        *,
+        adopted: bool,
     ) -> None:
-        """`patience_s`: how long a guest without `ready` may take for its first answer."""
+        """`patience_s`: how long a guest without `ready` may take for its first answer.
+
+        `adopted`: an earlier daemon has watched it, and it is taken to answer until it does not.
+        """
+        self.answers: bool | None = True if alive is None or adopted else None
+        """Whether it answers `vtapd.alive`; None before it has answered for the first time, or is ready."""
         self._init = handles.pid
         self._cgroup = handles.cgroup
         self._where = where
@@ -70,17 +77,20 @@ class Health:
         if self._search is not None and not self._pattern_found.is_set() and self._search.feed(output):
             self._pattern_found.set()
 
-    async def run(self, on_ready: Callable[[], None], *, is_ready: bool) -> str | None:
+    async def run(self, on_ready: Callable[[], None], on_change: Callable[[], None], *, is_ready: bool) -> str | None:
         """Call `on_ready` once the guest is ready. Return what it left unanswered once it hangs.
 
-        Return None if nothing is to be watched. `is_ready`: an earlier daemon found it ready.
+        `on_change` is called when `answers` has changed. Return None if nothing is to be watched. `is_ready`: an
+        earlier daemon found it ready.
         """
         if self._ready is not None and not is_ready:
             await self._await_ready(self._ready)
+            self.answers = True
             on_ready()
         if self._alive is None:
             return None
-        await self._watch(self._alive, first_patience_s=0.0 if self._ready or is_ready else self._patience_s)
+        first_patience_s = 0.0 if self._ready or is_ready else self._patience_s
+        await self._watch(self._alive, on_change, first_patience_s=first_patience_s)
         return str(self._alive)
 
     async def _await_ready(self, ready: Readiness) -> None:
@@ -92,18 +102,25 @@ class Health:
                 return
             await anyio.sleep(delay_s)
 
-    async def _watch(self, alive: Aliveness, first_patience_s: float) -> None:
+    async def _watch(self, alive: Aliveness, on_change: Callable[[], None], first_patience_s: float) -> None:
         """Return once it hangs. Before its first answer it may be silent for `first_patience_s`."""
-        fails, silent_s, has_answered = 0.0, 0.0, False
+        fails, silent_s, has_answered, early = 0.0, 0.0, False, _READY_POLL.delays_s()
         while fails < alive.fails or (not has_answered and silent_s < first_patience_s):
-            before = observe_activity(self._cgroup)
-            await anyio.sleep(alive.every_s)
+            before, answered = observe_activity(self._cgroup), self.answers
+            await anyio.sleep(alive.every_s if answered is not None else min(next(early), alive.every_s))
             answers, held = await self._answers_if_let_run(alive.probe, min(alive.every_s, _LONGEST_ANSWER_S))
             if answers:
-                fails, has_answered = 0.0, True
+                fails, has_answered, self.answers = 0.0, True, True
+            elif answers is None and not held:
+                self.answers = self.answers is not False  # it cannot be asked, which is no fault of the guest
             elif answers is False and not held:
-                share = share_let_run(before, observe_activity(self._cgroup))
-                fails, silent_s = fails + share, silent_s + share * alive.every_s
+                after = observe_activity(self._cgroup)
+                share = share_let_run(before, after)
+                fails, silent_s = fails + share, silent_s + share * (after.at_s - before.at_s)
+                if fails >= 1.0 and answered is not None:
+                    self.answers = False
+            if self.answers != answered:
+                on_change()
 
     async def _answers_if_let_run(self, probe: Probe, timeout_s: float) -> tuple[bool | None, bool]:
         """Return as `_answers`, and whether it did not run for a part of that time, so that no answer says nothing."""

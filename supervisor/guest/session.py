@@ -51,7 +51,8 @@ class GuestSession:
     ) -> None:
         """`read_report` returns the report of QEMU's exit, once it has exited.
 
-        `on_change` is called when QEMU answers, when the guest is ready, and when QEMU has exited.
+        `on_change` is called when QEMU answers, when the guest is ready, when it stops answering its health check or
+        answers again, and when QEMU has exited.
         """
         self.record = qemu.record
         self.running_at_s: float | None = None
@@ -76,6 +77,11 @@ class GuestSession:
     @property
     def pid(self) -> Pid:
         return self._process.pid
+
+    @property
+    def answers(self) -> bool | None:
+        """Whether the guest answers `vtapd.alive`, if its labels have that; None before its first answer."""
+        return self._health is None or self._health.answers
 
     async def run(self) -> None:
         """Return when QEMU has exited. If this is cancelled, QEMU runs on and a later daemon adopts it."""
@@ -161,7 +167,8 @@ class GuestSession:
         await self._monitor.answered.wait()
         try:
             while True:
-                unanswered = await self._health.run(self._note_ready, is_ready=self.record.ready_at_s is not None)
+                is_ready = self.record.ready_at_s is not None
+                unanswered = await self._health.run(self._note_ready, self._on_change, is_ready=is_ready)
                 if unanswered is None or not self._console.log.has_delayed_guest:
                     break
         except Permanent as error:

@@ -12,11 +12,11 @@ from supervisor.guest.health import Health
 
 def test_guest_without_a_known_address_cannot_be_watched() -> None:
     handles = ContainerHandles(Pid(1), 0, 0, Cgroup({}, None))
-    health = Health(handles, None, None, parse_alive("ping,every=100ms"), 0.0)
+    health = Health(handles, None, None, parse_alive("ping,every=100ms"), 0.0, adopted=True)
 
     async def run() -> str | None:
         with anyio.fail_after(10):
-            return await health.run(lambda: None, is_ready=True)
+            return await health.run(lambda: None, lambda: None, is_ready=True)
 
     with pytest.raises(Permanent, match="address is unknown"):
         anyio.run(run)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from supervisor.core.container import Incarnation, Pid
+from supervisor.core.guest.health_spec import parse_alive
 from supervisor.core.guest.spec import GuestSpec
 from supervisor.core.record import Exit, GuestRecord, Record
 from supervisor.core.report.status import ContainerStatus, GuestStatus
@@ -88,6 +89,10 @@ OPERATOR = "an operator stopped its guest; start it again: vtapd start"
         (replace(ATTACHED, guest=BOOTED, stopping=True), None),
         (recorded(ATTACHED, GuestRecord(done="failed", exits=(CRASH,))), None),
         (
+            replace(SERVES, guest=replace(READY, spec=replace(READY.spec, alive=parse_alive("tcp:80")), answers=False)),
+            "its guest does not answer vtapd.alive=tcp:80,every=5s,fails=3",
+        ),
+        (
             recorded(SERVES, GuestRecord(done="failed", exits=(CRASH,))),
             "its guest ended (guest-panic), and vtapd.restart=on-failure allows no further start",
         ),
@@ -102,6 +107,7 @@ def test_guest_that_was_found_ready_but_does_not_run_is_neither_up_nor_ready() -
     assert not GUEST.is_ready
     assert BOOTED.is_up
     assert READY.is_ready
+    assert not replace(READY, answers=False).is_ready
 
 
 def test_record_is_empty_without_a_record_of_this_run() -> None:

@@ -131,9 +131,9 @@ ALIVE = Label[Aliveness | None](
     "alive", "`tcp:`*port* | `http:`*port*`/`*path* | `ping`, then [`,every=`*duration*][`,fails=`*N*]",
     parse_alive, None, "no check",
     "A check that goes on while the guest runs, every 5 seconds by default. If the guest misses 3 answers in a row"
-    " (`fails`), it is ended with the reason `hang`. The check begins when the guest is ready. Without"
-    " `vtapd.ready` a guest may take `[guest] hang_after` for its first answer. Not possible with"
-    " `vtapd.address=dhcp` or `none`.",
+    " (`fails`), it is ended with the reason `hang`. From its first missed answer until it answers again it is not"
+    " ready. The check begins when the guest is ready. Without `vtapd.ready` a guest may take `[guest] hang_after` for"
+    " its first answer. Not possible with `vtapd.address=dhcp` or `none`.",
 )  # fmt: skip
 STOP_TIMEOUT = Label[float | None](
     "stop-timeout", "*duration*, such as `10s` or `1m`", parse_duration, None, "`[guest] stop_timeout`",

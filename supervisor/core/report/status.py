@@ -25,6 +25,8 @@ class GuestStatus:
     """The QEMU that runs; None if none does."""
     booted: bool = False
     """That QEMU has answered on QMP."""
+    answers: bool | None = None
+    """Whether the guest answers `vtapd.alive`; None before its first answer, or if no check was asked for."""
     console_dropped_bytes: int = 0
     """Console output that the container's log did not take in time, in this run of the container."""
 
@@ -35,8 +37,8 @@ class GuestStatus:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it runs and passed the health check of `vtapd.ready`."""
-        return self.qemu is not None and self.qemu.ready_at_s is not None
+        """Whether it runs, passed the health check of `vtapd.ready` and does not fail that of `vtapd.alive`."""
+        return self.qemu is not None and self.qemu.ready_at_s is not None and self.answers is not False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,4 +149,6 @@ def reason_of(status: ContainerStatus) -> str | None:
         return f"its guest ended ({last.reason}), and vtapd.restart={guest.spec.restart} allows no further start"
     if state_of(status) == _PAUSED:
         return "Docker paused the container; continue it: docker unpause"
+    if guest is not None and guest.is_up and guest.answers is False:
+        return f"its guest does not answer vtapd.alive={guest.spec.alive}"
     return status.ignored_reason or next((str(trouble.error) for trouble in status.troubles), None)

@@ -1,5 +1,7 @@
 """When a guest counts as ready, and that a guest that stops answering is killed and replaced."""
 
+import os
+import signal
 import stat
 from pathlib import Path
 
@@ -89,6 +91,43 @@ def test_container_is_healthy_while_its_guest_is_ready(vtapd: Daemon, containers
     guest.trigger("/crash")
     await_health(guest, "unhealthy")
     assert not mark.exists()
+
+
+BY_INIT = ("--health-cmd", "/vtapd-init ready", *HEALTH[1:])
+
+
+@pytest.mark.both_cgroups
+def test_hung_guest_is_not_healthy(vtapd: Daemon, containers: Containers) -> None:
+    """Neither while it does not answer, nor after it was ended. Docker's own retries bear with a lost answer."""
+    silent = containers.guest_behind_init(*BY_INIT, ready="tcp:80", alive="tcp:80,every=200ms,fails=999")
+    ended = containers.guest_behind_init(*BY_INIT, alive="http:80/,every=200ms,fails=2", restart="no", on_exit="keep")
+    for guest in (silent, ended):
+        await_health(guest, "healthy")
+    qemu = silent.qemu()
+    os.kill(qemu, signal.SIGSTOP)
+    try:
+        ended.trigger("/hang")
+        for guest in (silent, ended):
+            await_health(guest, "unhealthy")
+        view = vtapd.inspect(silent.name)
+        assert (view.state, view.reason) == (
+            "running",
+            "its guest does not answer vtapd.alive=tcp:80,every=0.2s,fails=999",
+        )
+        assert vtapd.await_state(ended.name, "failed").only_guest.history[-1].reason == "hang"
+    finally:
+        os.kill(qemu, signal.SIGCONT)
+    await_health(silent, "healthy")
+    vtapd.await_state(silent.name, "ready")
+    assert silent.qemu() == qemu
+
+
+def test_guest_that_never_answers_is_not_healthy(vtapd: Daemon, containers: Containers) -> None:
+    """Without `vtapd.ready` it counts as ready once it answers `vtapd.alive`."""
+    guest = containers.guest_behind_init(*BY_INIT, alive="tcp:81,every=5s")
+    guest.await_page()
+    await_health(guest, "unhealthy")
+    assert vtapd.inspect(guest.name).state == "running"
 
 
 def test_guest_without_a_ready_label_is_ready_when_it_runs(vtapd: Daemon, containers: Containers) -> None:
