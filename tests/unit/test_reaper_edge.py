@@ -161,9 +161,9 @@ async def test_killed_reaper_is_replaced_and_its_guests_live_on(folder: int, tmp
 
 @needs_root
 async def test_stopped_reaper_is_replaced(folder: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("supervisor.edges.qemu.reaper_socket.ANSWERS_S", 0.3)
     async with reaper_in(tmp_path) as reaper:
         await ended(reaper, await reaper.spawn(shell("exit 0", folder)))
+        monkeypatch.setattr("supervisor.edges.qemu.reaper_socket.ANSWERS_S", 0.3)
         os.kill(reaper_pid(tmp_path), signal.SIGSTOP)
         with pytest.raises(Exception, match="reaper ended"):
             await reaper.spawn(shell("exit 4", folder))
