@@ -5,6 +5,7 @@ container in whose /dev no device can be opened. The container's processes can c
 """
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterable
@@ -69,15 +70,8 @@ def make_node(
         elif _device(found) != device:
             _replace(folder, slot, device, found, is_foreign)
         _give(folder, name, device, owner)
-    except FileExistsError as error:
-        raise Transient(f"/dev/{name} was just created in the container", step=Step.NODE) from error
     except OSError as error:
-        raise Permanent(
-            f"cannot make /dev/{name} in the container: {error.strerror}",
-            step=Step.NODE,
-            remedy="vtapd needs CAP_MKNOD and DeviceAllow=char-macvtap rwm, which systemd looks up when it starts the "
-            "service (systemctl restart vtapd), and the container's /dev must be writable",
-        ) from error
+        raise _refused(name, error) from error
 
 
 def remove_node(folder: int, slot: int, device: DeviceNumber) -> None:
@@ -131,6 +125,22 @@ def _replace(
     finally:
         if _device(_status(folder, spare)) == device:
             os.unlink(spare, dir_fd=folder)
+
+
+def _refused(name: str, error: OSError) -> Permanent | Transient:
+    said = f"cannot make /dev/{name} in the container: {error.strerror}"
+    match error.errno:
+        case errno.EEXIST | errno.ENOENT:  # the container changed its /dev at this moment, or has ended
+            return Transient(said, step=Step.NODE)
+        case errno.ENOSPC | errno.EDQUOT:
+            return Transient(said, step=Step.NODE, remedy="free some space in the container's /dev")
+        case errno.EROFS:
+            return Permanent(said, step=Step.NODE, remedy="the container's /dev must be writable")
+    remedy = (
+        "vtapd needs CAP_MKNOD and DeviceAllow=char-macvtap rwm, which systemd looks up when it starts the service "
+        "(systemctl restart vtapd)"
+    )
+    return Permanent(said, step=Step.NODE, remedy=remedy)
 
 
 def _taken(name: str) -> Permanent:
