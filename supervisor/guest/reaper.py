@@ -79,7 +79,8 @@ class Reaper:
         spawned = None
         with self._connected(self._path) as connection:
             if connection is not None:
-                spawned = await self._or_kill(connection, partial(reaper_socket.spawn, connection, order))
+                ask = partial(reaper_socket.spawn, connection, order)
+                spawned = await self._or_kill(connection, ask, waits_for_others=True)
         if spawned is None:
             raise ReaperLost("the reaper ended while it started QEMU", step=Step.SPAWN)
         return Process(spawned.pid, spawned.pidfd, spawned.start_ticks)
@@ -141,14 +142,30 @@ class Reaper:
             raise Transient("the reaper does not start", step=Step.SPAWN)
         return connection
 
-    async def _or_kill(self, connection: socket.socket, ask: Callable[[], Awaitable[T]]) -> T | None:
-        """Return what the reaper answers. One that does not answer is killed: containers cannot end without it."""
+    async def _or_kill(
+        self, connection: socket.socket, ask: Callable[[], Awaitable[T]], *, waits_for_others: bool = False
+    ) -> T | None:
+        """Return what the reaper answers. One that does not answer is killed: containers cannot end without it.
+
+        If it `waits_for_others`, and answers a greeting meanwhile, it does not hang. Then this raises Transient; the
+        reaper kills what it has begun for a connection that is closed.
+        """
         try:
             return await ask()
         except TimeoutError:
+            if waits_for_others and await self._answers():
+                remedy = "see why it takes so long to read the program: is the disk busy?"
+                raise Transient("the program of QEMU does not start", step=Step.SPAWN, remedy=remedy) from None
             log.error("reaper_hangs", until="it is killed, and another one is started")
             await reaper_socket.kill(connection)
             return None
+
+    async def _answers(self) -> bool:
+        with self._connected(self._path) as connection:
+            try:
+                return connection is not None and await reaper_socket.hello(connection) is not None
+            except TimeoutError:
+                return False
 
     @contextmanager
     def _connected(self, path: Path) -> Iterator[socket.socket | None]:

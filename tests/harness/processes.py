@@ -68,6 +68,18 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def children_of(parent: int) -> list[int]:
+    """Return the pids of all children, zombies included."""
+    found = []
+    for pid in all_pids():
+        try:
+            if status_of(pid)["PPid"] == str(parent):
+                found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
 def status_of(pid: int) -> dict[str, str]:
     """/proc/PID/status by field: Uid, CapEff, NoNewPrivs, Seccomp, ..."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()

@@ -14,7 +14,7 @@ from tests.harness.observe import (
     node,
     qemus,
 )
-from tests.harness.processes import all_pids, command_line, status_of
+from tests.harness.processes import children_of, command_line
 from tests.harness.waiting import NOT_YET
 
 from .model import ExpectedContainer, Model
@@ -151,15 +151,3 @@ def _of_machine(testbed: Testbed, model: Model) -> Iterator[str]:
 
     if children := [pid for pid in children_of(testbed.daemon.reaper_pid()) if pid not in qemus()]:
         yield f"children of the reaper that are no QEMU: {[(pid, command_line(pid)) for pid in children]}"
-
-
-def children_of(parent: int) -> list[int]:
-    """Return the pids of all children, zombies included."""
-    found = []
-    for pid in all_pids():
-        try:
-            if status_of(pid)["PPid"] == str(parent):
-                found.append(pid)
-        except OSError:
-            continue
-    return found

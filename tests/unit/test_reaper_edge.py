@@ -1,12 +1,14 @@
 """The reaper and the edge that asks it, with programs of this user in place of QEMU."""
 
+import ctypes
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -20,6 +22,7 @@ from supervisor.edges.qemu.reaper_socket import SpawnOrder
 from supervisor.errors import Permanent, Transient
 from supervisor.guest.reaper import Reaper
 from supervisor.reaper.messages import PROTOCOL
+from tests.harness.processes import children_of
 from tests.harness.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -27,6 +30,7 @@ pytestmark = pytest.mark.anyio
 USER = User("guest", os.getuid(), os.getgid(), tuple(os.getgroups()))
 TOO_MANY_GROUPS = tuple(range(70000))  # linux/limits.h: NGROUPS_MAX is 65536
 ENDS_S = 10.0
+FAN_CLASS_CONTENT, FAN_MARK_ADD, FAN_OPEN_EXEC_PERM = 4, 1, 0x40000  # linux/fanotify.h
 REPOSITORY = Path(__file__).parents[2]
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may set its groups")
@@ -58,6 +62,20 @@ async def ended(reaper: Reaper, process: Process, saved: Path | None = None) -> 
         report = await reaper.report_of(process, saved)
     process.close()
     return report
+
+
+@contextmanager
+def delayed_exec(program: Path) -> Iterator[None]:
+    """Let every exec of this program wait until the end of the context (man 7 fanotify)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    group = libc.fanotify_init(FAN_CLASS_CONTENT, os.O_RDONLY)
+    assert group >= 0, os.strerror(ctypes.get_errno())
+    try:
+        marked = libc.fanotify_mark(group, FAN_MARK_ADD, ctypes.c_uint64(FAN_OPEN_EXEC_PERM), -1, os.fsencode(program))
+        assert marked == 0, os.strerror(ctypes.get_errno())
+        yield
+    finally:
+        os.close(group)  # what waits is allowed
 
 
 def descriptors_of(pid: int) -> set[str]:
@@ -169,6 +187,25 @@ async def test_stopped_reaper_is_replaced(folder: int, tmp_path: Path, monkeypat
             await reaper.spawn(shell("exit 4", folder))
         monkeypatch.undo()
         assert (await ended(reaper, await reaper.spawn(shell("exit 4", folder)))).status == 4
+
+
+@needs_root
+async def test_program_that_is_read_slowly_is_no_fault_of_the_reaper(
+    folder: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its start is given up, and the reaper goes on with its other guests."""
+    slow = Path(shutil.copy("/bin/sh", tmp_path / "slow"))
+    async with reaper_in(tmp_path) as reaper:
+        await ended(reaper, await reaper.spawn(shell("exit 0", folder)))
+        pid = reaper_pid(tmp_path)
+        with delayed_exec(slow):
+            monkeypatch.setattr("supervisor.edges.qemu.reaper_socket.ANSWERS_S", 0.5)
+            with pytest.raises(Transient, match="does not start"):
+                await reaper.spawn(SpawnOrder(str(slow), ("sh", "-c", "sleep 60"), USER, folder))
+            monkeypatch.undo()
+            assert (await ended(reaper, await reaper.spawn(shell("exit 4", folder)))).status == 4
+        assert reaper_pid(tmp_path) == pid
+        eventually(lambda: not children_of(pid), "what was begun is killed", ENDS_S)
 
 
 @needs_root
