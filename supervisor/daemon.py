@@ -20,6 +20,7 @@ from supervisor.api.metrics_page import Page, sample_all
 from supervisor.api.metrics_server import serve_metrics
 from supervisor.config import Config
 from supervisor.container.context import Context
+from supervisor.container.ended import EndedContainers
 from supervisor.container.reconciler import Reconciler
 from supervisor.container.record import ContainerRecords
 from supervisor.container.recovery import Leftovers
@@ -52,12 +53,14 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
             leftovers = Leftovers()
             reaper = Reaper(config.run_dir)
             settings = await Settings.of(config, user, reaper)
+            files = Records(config.run_dir)
             for pid in leftovers.guests():
                 settings.uids.note_running(pid)
             context = Context(
                 settings=settings,
                 docker=docker,
-                records=ContainerRecords(Records(config.run_dir)),
+                records=ContainerRecords(files),
+                ended=EndedContainers(files, docker),
                 counters=counters,
                 leftovers=leftovers,
             )

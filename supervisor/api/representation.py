@@ -33,11 +33,17 @@ def summary(status: ContainerStatus) -> Summary:
         "restarts": record.restarts,
         "last_exit": _exit(record.exits[-1]) if record.exits else None,
         "reason": status.reason,
+        "ended_at": status.end.at if status.end else None,
     }
 
 
-def details(status: ContainerStatus, pending: tuple[Pending, ...] | None) -> Details:
-    """Return the answer of `inspect`. `pending`: what the next start of its guest would change, if that is known."""
+def details(
+    status: ContainerStatus, pending: tuple[Pending, ...] | None = None, last_output: list[str] | None = None
+) -> Details:
+    """Return the answer of `inspect`.
+
+    `pending`: what the next start of its guest would change; `last_output`: the end of its log; None if not known.
+    """
     linked = status.seen is not None and status.seen.netns_link is not None
     return {
         "id": status.id,
@@ -50,11 +56,15 @@ def details(status: ContainerStatus, pending: tuple[Pending, ...] | None) -> Det
         "device_rule_note": status.device_rule_note,
         "interfaces": _interfaces(status),
         "guest": _guest(status, status.guest, pending) if status.guest else None,
+        "ended_at": status.end.at if status.end else None,
+        "last_output": last_output,
     }
 
 
 def _address(status: ContainerStatus) -> str | None:
-    """Return the guest's address, or that of the container's first interface."""
+    """Return the guest's address, or that of the container's first interface; None once the container has ended."""
+    if status.end is not None:
+        return None
     if status.guest is not None and status.guest.spec.address.address is not None:
         return str(status.guest.spec.address.address)
     process = status.guest_record.process

@@ -20,6 +20,7 @@ from supervisor.api.screen import capture_screen
 from supervisor.container.operations import OPERATIONS
 from supervisor.container.reconciler import Reconciler
 from supervisor.container.worker import Worker
+from supervisor.core.container import ContainerId
 from supervisor.core.report.schema import ConsoleShape
 from supervisor.errors import Permanent, Transient, VtapdError
 from supervisor.observability.event_stream import BROADCAST, Wanted
@@ -72,11 +73,17 @@ class ControlRoutes:
     async def _version(self, _request: web.Request) -> web.Response:
         return web.json_response({"version": program_version(), "pid": os.getpid()})
 
-    async def _list(self, _request: web.Request) -> web.Response:
-        return web.json_response([summary(status) for status in self._reconciler.statuses()])
+    async def _list(self, request: web.Request) -> web.Response:
+        statuses = self._reconciler.all_statuses() if "all" in request.query else self._reconciler.statuses()
+        return web.json_response([summary(status) for status in statuses])
 
     async def _inspect(self, request: web.Request) -> web.Response:
-        worker = self._worker(request)
+        container_id = self._find(request.match_info["name"])
+        ended = self._reconciler.ended.of(container_id)
+        if ended is not None:
+            last_output = await self._reconciler.ended.last_output(container_id)
+            return web.json_response(details(ended.status, last_output=last_output))
+        worker = self._reconciler.workers[container_id]
         live = worker.container.live
         return web.json_response(details(worker.observe_status(), live.pending() if live is not None else None))
 
@@ -119,11 +126,14 @@ class ControlRoutes:
             await serve_console(messages, console, who=_peer(request), writes="view" not in request.query)
         return messages
 
-    def _is_about(self, worker: Worker) -> Wanted:
+    def _is_about(self, container_id: ContainerId) -> Wanted:
         """Return a filter for the container's events, through renames and restarts."""
+        name = self._reconciler.name_of(container_id)
 
         def wanted(event: structlog.types.EventDict) -> bool:
-            return bool(event.get("container") == self._reconciler.workers.get(worker.id, worker).name)
+            nonlocal name
+            name = self._reconciler.name_of(container_id) or name
+            return bool(event.get("container") == name)
 
         return wanted
 
@@ -144,12 +154,13 @@ class ControlRoutes:
                 asyncio.get_running_loop().call_later(_CLOSE_S, end_connection, request.protocol)
 
     def _worker(self, request: web.Request) -> Worker:
-        """Return the worker of the container in the path. Raises HTTPNotFound."""
-        return self._find(request.match_info["name"])
+        """Return the worker of the container in the path. Raises HTTPNotFound, or Permanent if it has ended."""
+        self._find(request.match_info["name"])
+        return self._reconciler.find(request.match_info["name"])
 
-    def _find(self, asked: str) -> Worker:
+    def _find(self, asked: str) -> ContainerId:
         try:
-            return self._reconciler.find(asked)
+            return self._reconciler.find_id(asked)
         except Permanent as error:
             raise web.HTTPNotFound(text=json.dumps(_error_shape(error)), content_type="application/json") from None
 

@@ -17,10 +17,14 @@ _SCREEN_S = 60.0
 
 
 @click.command()
+@click.option("-a", "--all", "also_ended", is_flag=True, help="List also containers that have ended.")
 @json_option
 @click.pass_obj
-def ps(socket_path: str, as_json: bool) -> None:
+def ps(socket_path: str, also_ended: bool, as_json: bool) -> None:
     """List containers and their guests.
+
+    A container that has ended is known for as long as Docker knows it (at most the last 256): its last state, and how
+    its guest ended. `docker rm` removes it, `docker start` replaces it.
 
     \b
     States:
@@ -39,7 +43,7 @@ def ps(socket_path: str, as_json: bool) -> None:
       # vtapd ps
       # vtapd ps --json | jq -r '.[] | select(.state == "rejected") | .name + ": " + .reason'
     """
-    rows = ask(socket_path, "/containers")
+    rows = ask(socket_path, "/containers?all" if also_ended else "/containers")
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     else:
@@ -56,12 +60,13 @@ def inspect(socket_path: str, name: str, as_json: bool) -> None:
     NAME is its name, its id, or the beginning of its id.
 
     The details are: pid, network namespace, cgroup; for each interface its MAC, addresses, gateway, tap, device number,
-    node and rule; the guest's spec, state, history and command line, and what its next start would change (pending).
+    node and rule; the guest's spec, state, history and command line, and what its next start would change (pending). Of
+    a container that has ended, its guest's history and the last lines of its log are left.
 
     \b
     Exit codes:
       0  done
-      1  no such container runs, or no daemon answers
+      1  no such container, or no daemon answers
 
     \b
     Examples:

@@ -48,6 +48,7 @@ def main(context: click.Context, socket_path: str | None) -> None:
       /run/vtapd/reaper.sock   the socket of QEMU's parent, for root
       /run/vtapd/*.exit        how guests ended that no daemon has recorded yet
       /run/vtapd/*.json        records of what was done to each container
+      /run/vtapd/*.ended       how containers ended that Docker still knows
       /run/vtapd-locks         which daemon watches which Docker
       /var/run/netns/ID        a symlink to a container's network namespace
 

@@ -14,6 +14,8 @@ from supervisor.text import escape_controls, format_sentence
 
 _COLOURS = {"running": "green", "ready": "green", "attached": "green", "failed": "red", "rejected": "red"}
 _GAP = "  "
+_OF_LINES = ("notes", "last_output")
+"""Keys of lists whose items are whole lines."""
 
 
 def print_containers(rows: list[dict[str, Any]]) -> None:
@@ -71,6 +73,9 @@ def _lines(value: dict[str, Any], indent: str) -> Iterator[str]:
             for number, item in enumerate(each):
                 yield click.style(f"{label}[{number}]:", bold=True)
                 yield from _lines(item, f"{indent}  ")
+        elif isinstance(each, list) and outside in _OF_LINES:
+            yield click.style(f"{label}:", bold=True)
+            yield from (f"{indent}  {escape_controls(line)}" for line in each)
         else:
             shown = _shown(" ".join(map(str, each)) if isinstance(each, list) else each)
             yield click.style(f"{label}: ", bold=True) + (click.style(shown, dim=True) if each is None else shown)

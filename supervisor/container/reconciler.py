@@ -20,7 +20,7 @@ from supervisor.core.formats.docker_event import Event
 from supervisor.core.report.lookup import find_container
 from supervisor.core.report.status import ContainerStatus
 from supervisor.edges.kernel import netns_symlinks
-from supervisor.errors import Permanent, Transient
+from supervisor.errors import Permanent, Step, Transient
 
 _RECONNECT = Backoff(first_s=0.1, last_s=5.0)
 _LOOK_BACK_S = 1.0
@@ -37,6 +37,7 @@ class Reconciler:
 
     def __init__(self, context: Context) -> None:
         self.workers: dict[ContainerId, Worker] = {}
+        self.ended = context.ended
         self._context = context
         self._tasks: anyio.abc.TaskGroup
         self._listed: dict[ContainerId, int] = {}
@@ -54,6 +55,7 @@ class Reconciler:
             known = {short_id(container_id) for container_id in self.workers}
             netns_symlinks.sweep(str(self._context.config.run_dir), known)
             self._context.records.sweep(self.workers)
+            self.ended.load()
             self._tasks.start_soon(self._follow_docker)
             self._tasks.start_soon(self._resync)
             task_status.started()
@@ -88,13 +90,33 @@ class Reconciler:
         self._reloaded.set()
 
     def find(self, asked: str) -> Worker:
+        """Find a container that runs, as `find_id` does. Raises Permanent if it has ended."""
+        container_id = self.find_id(asked)
+        worker = self.workers.get(container_id)
+        if worker is None:
+            ended = f"container {self.ended.names[container_id]} has ended"
+            raise Permanent(ended, step=Step.NAME, remedy="start it again: docker start")
+        return worker
+
+    def find_id(self, asked: str) -> ContainerId:
         """Find a container by id, name, or the beginning of its id. Raises Permanent if there is none, or several."""
-        return self.workers[find_container(asked, {each.id: _name_of(each) for each in self.workers.values()})]
+        running = {each.id: _name_of(each) for each in self.workers.values()}
+        return find_container(asked, running, self.ended.names)
+
+    def name_of(self, container_id: ContainerId) -> str:
+        """Return the name of a container that `find_id` has found, as long as it is known."""
+        worker = self.workers.get(container_id)
+        return worker.name if worker is not None else self.ended.names.get(container_id, "")
 
     def statuses(self) -> list[ContainerStatus]:
-        """Return the status of every container that has been described and that Docker still knows, by name."""
-        known = (worker for worker in self.workers.values() if worker.container.description.is_known)
-        return sorted((worker.status() for worker in known), key=lambda status: status.name)
+        """Return the status of every running container that has been described and that Docker still knows, by name."""
+        known = [each for each in self.workers.values() if each.container.description.is_known]
+        running = (each.status() for each in known if self.ended.of(each.id) is None)
+        return sorted(running, key=lambda status: status.name)
+
+    def all_statuses(self) -> list[ContainerStatus]:
+        """Return the statuses also of containers that have ended, by name."""
+        return sorted((*self.statuses(), *self.ended.statuses()), key=lambda status: status.name)
 
     async def _work(self, worker: Worker) -> None:
         await worker.run()
@@ -107,6 +129,7 @@ class Reconciler:
         self._listed = await self._context.docker.list_running()
         for container_id in {*self._listed, *self.workers}:
             self.mark(container_id)
+        await self.ended.forget_removed()
 
     async def _resync(self) -> None:
         while True:
@@ -121,6 +144,7 @@ class Reconciler:
         before = self._listed
         try:
             self._listed = await self._context.docker.list_running()
+            await self.ended.forget_removed()
         except (Transient, Permanent) as error:
             log.debug("list_unknown", error=str(error))
             for worker in self.workers.values():

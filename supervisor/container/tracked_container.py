@@ -13,15 +13,19 @@ from supervisor.container.context import Context
 from supervisor.container.description import Description, Knowledge
 from supervisor.container.executor import forget
 from supervisor.container.live_container import LiveContainer
+from supervisor.container.unseen_end import unseen_end
 from supervisor.core.attach.actions import DeleteRecord, UnlinkNetns
 from supervisor.core.attach.plan import next_step
 from supervisor.core.attach.state import Desired, Seen
 from supervisor.core.container import ContainerId, Incarnation, short_id
 from supervisor.core.formats.docker_event import Event
 from supervisor.core.record import Record
+from supervisor.core.report.ended import ended_container
 from supervisor.core.report.status import ContainerStatus
+from supervisor.edges.clock import boottime_s, utc_of
 from supervisor.edges.kernel import netns_symlinks, process
 from supervisor.errors import Permanent, Step, Transient, VtapdError
+from supervisor.guest.console_hub import CloseReason
 from supervisor.guest.qemu_process import SocketPaths
 from supervisor.observability.log_setup import NameInLog
 
@@ -150,7 +154,8 @@ class TrackedContainer:
         self.name_in_log.name = self.name
         if self.live is not None:
             self.live.outdate()
-        if isinstance(self.error, Permanent):
+        has_ended = self.live is not None and self.description.running is None  # its last error is its last state
+        if isinstance(self.error, Permanent) and not has_ended:
             self.error = None
 
     async def _keep_up(self, tasks: anyio.abc.TaskGroup) -> None:
@@ -161,7 +166,9 @@ class TrackedContainer:
             await self._turn_over(incarnation, tasks)
         if self.live is None:
             self._context.leftovers.note_recovered(self.id)  # nothing of it is left that could open a device
+            await self._keep_unseen_end()
             self._forget()
+            self._update_ended()
         else:
             await self.live.converge(wanted=not isinstance(self.error, Permanent))
 
@@ -169,6 +176,9 @@ class TrackedContainer:
         """Let go of the last run; take on the next one, if there is one."""
         if self.live is not None:
             await self.live.end()
+            if incarnation is None:
+                self._keep_ended(self.live.status(self.error), self.live.incarnation, utc_of(boottime_s()))
+            self.live.close(CloseReason.CONTAINER_ENDED)
             self.live = None
             log.info("container_ended")
             if incarnation is None and self.description.running is not None:
@@ -176,6 +186,7 @@ class TrackedContainer:
                 self._mark()
         self.error = None
         if incarnation is not None:
+            self._context.ended.forget(self.id)
             self.live = LiveContainer(
                 self._context, tasks, self.record, self.description, incarnation, self._mark, self._note_attached
             )
@@ -186,6 +197,27 @@ class TrackedContainer:
             log.info("container_attached", after_s=round(seconds, 4))
         if first:
             self.unconfirmed = True  # the next pass sees whether the steps took effect
+
+    def _keep_ended(self, status: ContainerStatus, incarnation: Incarnation, at: str) -> None:
+        ended = ended_container(status, incarnation, at)
+        if ended is not None and not self.description.removed:
+            self._context.ended.keep(ended)
+
+    async def _keep_unseen_end(self) -> None:
+        """Keep a run that ended while no daemon ran, by its record."""
+        record, container, known = self.record.data, self.description.container, self._context.ended.of(self.id)
+        if record is None or container is None or self.description.removed:
+            return
+        if known is None or known.incarnation != record.incarnation:
+            status = await unseen_end(self._context, container, record)
+            self._keep_ended(status, record.incarnation, container.ended_at)
+
+    def _update_ended(self) -> None:
+        """Note what Docker says of a container that does not run: its name, or that it is removed."""
+        if self.description.removed:
+            self._context.ended.forget(self.id)
+        elif self.description.container is not None:
+            self._context.ended.note_name(self.id, self.name)
 
     def _forget(self) -> None:
         """Undo what outlives a container's run: its symlink and its record."""

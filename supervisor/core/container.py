@@ -51,6 +51,8 @@ class Container:
     running: bool
     paused: bool
     network_mode: str
+    ended_at: str = ""
+    """When its last run ended, by Docker's clock, ISO 8601 in UTC; empty if it runs."""
     hostname: str = ""
     domainname: str = ""
     """`--domainname`."""

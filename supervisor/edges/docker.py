@@ -102,6 +102,11 @@ class Docker:
             entries = {each.id: {key: each[key] for key in LISTED if key in each} for each in listed}
             return {ContainerId(container): digest(entry) for container, entry in entries.items()}
 
+    async def list_all(self) -> set[ContainerId]:
+        """Return all containers that Docker knows, running or not."""
+        async with self._translated("list"):
+            return {ContainerId(each.id) for each in await self._client.containers.list(all=True)}
+
     async def inspect(self, container_id: ContainerId) -> Container | None:
         """Return a container, or None if Docker does not know it."""
         try:

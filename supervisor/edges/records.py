@@ -1,6 +1,7 @@
 """Records in files: what vtapd did to each container, so that any later daemon can undo or continue it.
 
-A record is written to a temporary file, synced and renamed, so a reader sees either the old one or the new one.
+The other files here are about containers that have ended: how their guests did. Each file is written to a temporary
+file, synced and renamed, so a reader sees either the old one or the new one.
 """
 
 import errno
@@ -13,12 +14,14 @@ import msgspec
 
 from supervisor.core.container import ContainerId
 from supervisor.core.record import Record
+from supervisor.core.report.ended import EndedContainer
 from supervisor.errors import Permanent, Step, Transient
 
 VERSION = 1
 _REBUILT = "it is rebuilt from what the kernel and Docker show"
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Record)
+_ended_decoder = msgspec.json.Decoder(EndedContainer)
 
 
 class Records:
@@ -29,12 +32,36 @@ class Records:
 
     def write(self, record: Record) -> None:
         """Write the container's record to disk."""
-        path = self._path(record.id)
-        temporary = self._path(record.id, "new")
+        self._replace(record.id, "json", _encoder.encode(record))
+
+    def write_ended(self, ended: EndedContainer) -> None:
+        """Write what is kept of a container that has ended."""
+        self._replace(ended.id, "ended", _encoder.encode(ended))
+
+    def read_ended(self) -> list[EndedContainer]:
+        """Return what is kept of containers that have ended. A file that cannot be used is deleted."""
+        found = []
+        for path in self._folder.glob("*.ended"):
+            try:
+                ended = _ended_decoder.decode(path.read_bytes())
+            except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                ended = None  # such as one of another version
+            if ended is None or ended.version != VERSION or ended.id != path.stem:
+                path.unlink(missing_ok=True)
+            else:
+                found.append(ended)
+        return found
+
+    def delete_ended(self, container_id: ContainerId) -> None:
+        """Delete what is kept of a container that has ended, if anything is."""
+        self._remove(container_id, "ended")
+
+    def _replace(self, container_id: ContainerId, kind: str, content: bytes) -> None:
+        path = self._path(container_id, kind)
+        temporary = self._path(container_id, "new")
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
-                content = _encoder.encode(record)
                 if os.write(descriptor, content) != len(content):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fdatasync(descriptor)
@@ -73,11 +100,14 @@ class Records:
     def delete(self, container_id: ContainerId) -> None:
         """Delete the record, if there is one."""
         for kind in ("json", "new"):
-            path = self._path(container_id, kind)
-            try:
-                Path(path).unlink(missing_ok=True)
-            except OSError as error:
-                raise Transient(f"cannot remove {path}: {error.strerror}", step=Step.RECORD) from error
+            self._remove(container_id, kind)
+
+    def _remove(self, container_id: ContainerId, kind: str) -> None:
+        path = self._path(container_id, kind)
+        try:
+            Path(path).unlink(missing_ok=True)
+        except OSError as error:
+            raise Transient(f"cannot remove {path}: {error.strerror}", step=Step.RECORD) from error
 
     def list(self) -> list[ContainerId]:
         """Return the containers that have a record."""

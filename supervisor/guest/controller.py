@@ -6,7 +6,6 @@ stay open until its guest is done for good, since a guest that starts again need
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import anyio
@@ -27,7 +26,7 @@ from supervisor.core.guest.restart import (
     line_of_end,
 )
 from supervisor.core.record import GuestRecord, ProcessRecord
-from supervisor.edges.clock import boottime_s
+from supervisor.edges.clock import boottime_s, utc_of
 from supervisor.edges.kernel import process
 from supervisor.edges.qemu import serial
 from supervisor.errors import Permanent, Step, Transient, VtapdError
@@ -227,8 +226,7 @@ class GuestController:
 
     def _record_exit(self, guest: GuestRecord, evidence: Evidence, ended_at_s: float) -> None:
         assert self.plan is not None
-        at = datetime.now(UTC) - timedelta(seconds=boottime_s() - ended_at_s)
-        exit = replace(classify(evidence, self.plan.kind), at=at.isoformat(timespec="milliseconds"))
+        exit = replace(classify(evidence, self.plan.kind), at=utc_of(ended_at_s))
         ended = after_end(
             guest, exit, self.plan.spec.restart, self._context.config.curve, ended_at_s, self._context.chance()
         )

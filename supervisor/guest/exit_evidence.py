@@ -1,6 +1,7 @@
 """Collect why a QEMU exited, from its reaper's report, QMP, the console, the cgroup and the container's init."""
 
 import signal
+from dataclasses import replace
 
 import anyio
 
@@ -50,17 +51,28 @@ class ExitObserver:
             # Docker may be killing the whole cgroup, QEMU before the init.
             await anyio.sleep(_INIT_ENDS_S)
             gone = observe_incarnation(self._init) is None
-        complaint = report.complaint if status else ""
+        evidence = evidence_of(report, scanner, ran=ran)
         shutdown = (monitor and monitor.shutdown_reason) or report.shutdown
-        return Evidence(
-            status=status,
+        return replace(
+            evidence,
             shutdown=shutdown,
             panicked=report.panicked or (monitor is not None and monitor.panicked),
-            verdict=scanner.verdict,
             asked=asked,
             oom=oom and status == -signal.SIGKILL,
             container_gone=gone,
-            complaint=complaint,
-            detail=scanner.last_line or complaint,
             ran=ran or shutdown is not None,
         )
+
+
+def evidence_of(report: ExitReport, scanner: ConsoleScanner, *, ran: bool) -> Evidence:
+    """Return the evidence in the reaper's report and on the console alone."""
+    complaint = report.complaint if report.status else ""
+    return Evidence(
+        status=report.status,
+        shutdown=report.shutdown,
+        panicked=report.panicked,
+        verdict=scanner.verdict,
+        complaint=complaint,
+        detail=scanner.last_line or complaint,
+        ran=ran,
+    )

@@ -33,6 +33,8 @@ SENTENCES = {
     "device_rule_repaired": "Another program removed the container's device rule. It is back.",
     "docker_connected": "Docker's event stream is open.",
     "docker_stream_lost": "Docker's event stream ended. The daemon connects again.",
+    "ended_container_not_saved": "What is known of a container that has ended could not be written to disk. The next "
+    "daemon will not know it.",
     "exit_unknown": "How a guest ended is not known, because the machine is short of descriptors or threads.",
     "guest_adopted": "A guest that an earlier daemon started is supervised again.",
     "guest_exited": "The guest ended. `reason` is one of those in vtapd-guests(7).",

@@ -38,6 +38,7 @@ class FakeContainer:
     paused: bool = False
     pid: int = 0
     started_at: str = "0001-01-01T00:00:00Z"
+    finished_at: str = "0001-01-01T00:00:00Z"
     log: bytes = b""
     """The container's log."""
 
@@ -51,6 +52,7 @@ class FakeContainer:
             "Image": IMAGE,
             "State": {
                 "Running": self.running, "Paused": self.paused, "Pid": self.pid, "StartedAt": self.started_at,
+                "FinishedAt": self.finished_at,
                 "Status": "running" if self.running else "exited",
             },
             "Config": config,
@@ -61,7 +63,7 @@ class FakeContainer:
         return {
             "Id": self.id,
             "Names": [f"/{self.name}"],
-            "State": "paused" if self.paused else "running",
+            "State": "paused" if self.paused else "running" if self.running else "exited",
             "Status": f"Up {time.monotonic_ns()} nanoseconds",
             "HostConfig": {"NetworkMode": self.network_mode},
         }
@@ -165,6 +167,7 @@ class FakeDocker:
     async def _end(self, container_id: str) -> None:
         each = self.containers[container_id]
         each.running, each.paused, each.pid = False, False, 0
+        each.finished_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         await self.emit("die", container_id, exitCode="137")
         await self._emit_network_event("disconnect", container_id)
 
@@ -213,8 +216,8 @@ class FakeDocker:
         return await self._forced_answer("info") or _json(said)
 
     async def _list(self, request: web.Request) -> web.Response:
-        shown = [each.as_listed() for each in self.containers.values() if each.running]
-        assert "all" not in request.query, "vtapd asks for running containers only"
+        also_ended = request.query.get("all") in ("1", "true", "True")
+        shown = [each.as_listed() for each in self.containers.values() if each.running or also_ended]
         return await self._forced_answer("list") or _json(shown)
 
     async def _inspect(self, request: web.Request) -> web.Response:

@@ -94,6 +94,17 @@ class DockerContract:
         await engine.kill(container)
         assert container not in await docker.list_running()
 
+    async def test_container_that_has_ended_is_among_all(self, docker: Docker, engine: Engine) -> None:
+        container = ContainerId(await engine.run({}, f"contract-{uuid.uuid4().hex[:8]}"))
+        assert container in await docker.list_all()
+        await engine.kill(container)
+        assert container in await docker.list_all()
+        ended = await docker.inspect(container)
+        assert ended is not None
+        assert ended.ended_at[:2] == "20"
+        await engine.remove(container)
+        assert container not in await docker.list_all()
+
     async def test_listing_changes_with_the_container(
         self, docker: Docker, engine: Engine, container: ContainerId
     ) -> None:

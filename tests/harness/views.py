@@ -79,6 +79,8 @@ class InspectView(msgspec.Struct, frozen=True):
     interfaces: list[InterfaceView]
     cgroup: str | None
     guest: GuestView | None
+    ended_at: str | None = None
+    last_output: list[str] | None = None
 
     @property
     def only_guest(self) -> GuestView:
@@ -99,6 +101,8 @@ class PsView(msgspec.Struct, frozen=True):
     uptime_s: float | None
     restarts: int | None
     last_exit: Ending | None
+    reason: str | None = None
+    ended_at: str | None = None
 
 
 def parse_inspect(text: str) -> InspectView:

@@ -29,7 +29,16 @@ def test_ambiguous_prefix_names_all_matches() -> None:
         find_container("c0ff", NAMES)
 
 
+def test_container_that_runs_comes_before_one_that_has_ended() -> None:
+    assert find_container("c0ff", {WEB: "web"}, {DB: "db"}) == WEB
+    assert find_container("db", {WEB: "web"}, {DB: "db"}) == DB
+    with pytest.raises(Permanent, match="begins more ids"):
+        find_container("c0ff", {CHEAT: "web"}, {WEB: "web", DB: "db"})
+
+
 @pytest.mark.parametrize("asked", ["", "nobody", "we"])
 def test_unknown_container_is_reported_with_the_remedy(asked: str) -> None:
-    with pytest.raises(Permanent, match=rf"no running container is called {asked!r}; see: vtapd ps"):
+    with pytest.raises(Permanent, match=rf"no container is called {asked!r}; see: vtapd ps -a"):
         find_container(asked, NAMES)
+    with pytest.raises(Permanent, match="see: vtapd ps -a"):
+        find_container(asked, {}, NAMES)

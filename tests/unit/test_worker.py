@@ -12,6 +12,7 @@ import pytest
 
 from supervisor.config import Config
 from supervisor.container.early_attach import EarlyAttach
+from supervisor.container.ended import EndedContainers
 from supervisor.container.reconciler import Reconciler
 from supervisor.container.record import ContainerRecords
 from supervisor.container.recovery import Leftovers
@@ -25,6 +26,7 @@ from tests.unit.examples import ID, NAME, container
 
 if TYPE_CHECKING:
     from supervisor.container.context import Context
+    from supervisor.edges.docker import Docker
 
 Inspect = Callable[[ContainerId], Awaitable[Container | None]]
 SOON_S = 10.0
@@ -40,11 +42,13 @@ def init() -> Iterator[subprocess.Popen[bytes]]:
 
 def worker_with(inspect: Inspect, folder: Path, container_id: ContainerId = ID) -> Worker:
     """One whose Docker answers by this function; what else it would need is not there."""
+    files, docker = Records(folder), cast("Docker", SimpleNamespace(inspect=inspect))
     context = SimpleNamespace(
         config=Config(),
-        docker=SimpleNamespace(inspect=inspect),
+        docker=docker,
         counters=Counters(),
-        records=ContainerRecords(Records(folder)),
+        records=ContainerRecords(files),
+        ended=EndedContainers(files, docker),
         leftovers=Leftovers(),
         early_attach=EarlyAttach(),
     )
@@ -125,7 +129,8 @@ def test_removed_container_leaves_its_name_to_another(tmp_path: Path) -> None:
         return described.get(asked)
 
     async def run() -> ContainerId:
-        reconciler = Reconciler(cast("Context", SimpleNamespace()))
+        ended = EndedContainers(Records(tmp_path), cast("Docker", None))
+        reconciler = Reconciler(cast("Context", SimpleNamespace(ended=ended)))
         for container_id in described:
             worker = reconciler.workers[container_id] = worker_with(inspect, tmp_path, container_id)
             await worker.container.description.refresh()

@@ -46,6 +46,7 @@ class _State(msgspec.Struct, rename="pascal"):
     paused: bool = False
     pid: int = 0
     started_at: str = ""
+    finished_at: str = ""
 
 
 class _Config(msgspec.Struct, rename="pascal"):
@@ -127,6 +128,7 @@ def _container(data: _Inspect) -> Container:
         name=data.name.removeprefix("/"),
         pid=Pid(data.state.pid),
         started_ns=_nanoseconds(data.state.started_at),
+        ended_at="" if data.state.running else data.state.finished_at,
         running=data.state.running and data.state.pid > 0,
         paused=data.state.paused,
         network_mode=data.host_config.network_mode,

@@ -24,8 +24,8 @@ class ExitShape(TypedDict):
 
 
 class Summary(TypedDict):
-    """`vtapd ps --json` prints a list of these. `attach`, `detach`, `start`, `stop` and `restart` print one, as the
-    container is after the operation."""
+    """`vtapd ps --json` prints a list of these, with `-a` also for containers that have ended. `attach`, `detach`,
+    `start`, `stop` and `restart` print one, as the container is after the operation."""
 
     id: str
     """The container's id."""
@@ -45,6 +45,8 @@ class Summary(TypedDict):
     """The guest's last end."""
     reason: str | None
     """Why the container is in this state."""
+    ended_at: str | None
+    """When the container ended, ISO 8601 in UTC. `null`: it runs."""
 
 
 class TapShape(TypedDict):
@@ -178,6 +180,11 @@ class Details(TypedDict):
     """Its interfaces that have an address."""
     guest: GuestShape | None
     """Its guest."""
+    ended_at: str | None
+    """When the container ended, ISO 8601 in UTC. `null`: it runs."""
+    last_output: list[str] | None
+    """The last lines in the log of a container that has ended, at most 20. `null`: it runs, or Docker cannot read its
+    log."""
 
 
 class ConsoleShape(TypedDict):

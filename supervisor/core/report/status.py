@@ -41,6 +41,18 @@ class GuestStatus:
         return self.qemu is not None and self.qemu.ready_at_s is not None and self.answers is not False
 
 
+@dataclass(frozen=True, slots=True)
+class ContainerEnd:
+    """The end of a container's last run."""
+
+    at: str
+    """The time, ISO 8601."""
+    state: str
+    """The state that it is shown in from then on."""
+    reason: str | None
+    """Why it is in this state."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerStatus:
     """One container. Without `incarnation` it does not run, as far as is known."""
@@ -68,6 +80,8 @@ class ContainerStatus:
     device_rule_note: str | None = None
     guest: GuestStatus | None = None
     """None if it asks for no guest, or that is not decided yet."""
+    end: ContainerEnd | None = None
+    """None if it runs, as far as is known."""
 
     @property
     def qemu(self) -> ProcessRecord | None:
@@ -100,6 +114,8 @@ _PAUSED = "paused"
 
 def state_of(status: ContainerStatus) -> str:
     """Return the one of the documented states that the container is in."""
+    if status.end is not None:
+        return status.end.state
     state = _state_unless_paused(status)
     return _PAUSED if status.paused and state in _PAUSABLE else state
 
@@ -132,6 +148,8 @@ def _state_of_running(guest: GuestStatus) -> str:
 
 def reason_of(status: ContainerStatus) -> str | None:
     """Return why the container is in its state, or None if nothing more is known."""
+    if status.end is not None:
+        return status.end.reason
     error = status.error or status.guest_error
     if error is not None:
         return str(error)
