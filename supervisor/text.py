@@ -20,8 +20,12 @@ def escape_controls(text: str) -> str:
 
 
 def format_sentence(event: Mapping[str, object]) -> str:
-    """Format a log line: the event's name, then key=value. A value that is not one bare word is quoted and escaped."""
-    rest = (f"{key}={_quoted(as_text(value))}" for key, value in event.items() if key not in _NOT_IN_SENTENCE)
+    """Format a log line: the event's name, then key=value. A value that is not one bare word is quoted and escaped.
+
+    A value that is null or empty is left out.
+    """
+    shown = {key: value for key, value in event.items() if key not in _NOT_IN_SENTENCE and value not in (None, "")}
+    rest = (f"{key}={_quoted(as_text(value))}" for key, value in shown.items())
     return " ".join((as_text(event.get("event", "")), *rest))
 
 

@@ -9,7 +9,7 @@ import click
 from supervisor.cli.client import ask, fail, fetch, follow, url_of
 from supervisor.cli.completion import complete_container
 from supervisor.cli.options import json_option, name_argument, path_type
-from supervisor.cli.output import describe_event, print_containers, print_details
+from supervisor.cli.output import print_containers, print_details, print_event
 from supervisor.protocol import EVENTS_SILENCE_S
 from supervisor.text import escape_controls
 
@@ -105,7 +105,10 @@ def events(socket_path: str, name: str | None, as_json: bool) -> None:
     query = "?" + urlencode({"name": name}) if name else ""
     with suppress(KeyboardInterrupt):
         for event in follow(socket_path, f"/events{query}", EVENTS_SILENCE_S):
-            click.echo(json.dumps(event) if as_json else describe_event(event))
+            if as_json:
+                click.echo(json.dumps(event))
+            else:
+                print_event(event)
         fail("the daemon has ended; guests keep running")
 
 

@@ -13,6 +13,7 @@ import click
 from supervisor.text import escape_controls, format_sentence
 
 _COLOURS = {"running": "green", "ready": "green", "attached": "green", "failed": "red", "rejected": "red"}
+_LEVELS = {"warning": "yellow", "error": "red"}
 _GAP = "  "
 _OF_LINES = ("notes", "last_output")
 """Keys of lists whose items are whole lines."""
@@ -46,11 +47,17 @@ def print_details(answer: dict[str, Any]) -> None:
         _print(line)
 
 
+def print_event(event: Mapping[str, object]) -> None:
+    """Print an event as one line for people, without control characters of its own."""
+    _print(describe_event(event))
+
+
 def describe_event(event: Mapping[str, object]) -> str:
-    """Format an event as one line for people, without control characters."""
-    rest = {key: value for key, value in event.items() if key not in ("time", "container")}
-    of_container = {} if event.get("container") is None else {"container": event["container"]}
-    return f"{event.get('time') or '-'} {format_sentence({**of_container, **rest})}"
+    """Format an event as one line. On a terminal, the colour of its name shows its level."""
+    rest = {key: value for key, value in event.items() if key not in ("time", "event")}
+    shown = format_sentence({"container": event.get("container"), **rest})
+    name = click.style(escape_controls(str(event.get("event"))), fg=_LEVELS.get(str(event.get("level"))), bold=True)
+    return f"{click.style(escape_controls(str(event.get('time') or '-')), dim=True)} {name}{shown}"
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int], colours: Mapping[int, str] | None = None) -> str:

@@ -90,7 +90,9 @@ class GuestRecord:
 
     process: ProcessRecord | None = None
     restarts: int = 0
-    """All restarts in this incarnation of the container."""
+    """The restarts after a crash, or another end after which the restart policy starts the guest again."""
+    ordered_restarts: int = 0
+    """The other restarts in this incarnation of the container: an operator stopped or started the guest."""
     crashes: int = 0
     """Crashes since the guest was last healthy: the position on the restart curve."""
     not_before_s: float = 0.0

@@ -23,6 +23,7 @@ from supervisor.core.guest.restart import (
     after_start,
     classify,
     describe_end,
+    is_crash,
     line_of_end,
 )
 from supervisor.core.record import GuestRecord, ProcessRecord
@@ -231,7 +232,7 @@ class GuestController:
             guest, exit, self.plan.spec.restart, self._context.config.curve, ended_at_s, self._context.chance()
         )
         last = ended.exits[-1]
-        log.info(
+        (log.warning if is_crash(last) else log.info)(
             "guest_exited",
             reason=last.reason,
             code=last.code,

@@ -132,7 +132,9 @@ def _states(samples: Sequence[GuestSample]) -> Metric:
 def _lives(samples: Sequence[GuestSample]) -> Iterator[Metric]:
     up = GaugeMetricFamily("vtapd_guest_up", "1 if the guest runs, else 0.", labels=["container", "guest"])
     restarts = CounterMetricFamily(
-        "vtapd_guest_restarts", "Restarts of the guest in this run of the container.", labels=["container"]
+        "vtapd_guest_restarts",
+        "Restarts of the guest after a crash, in this run of the container. Those by an operator are not counted.",
+        labels=["container"],
     )
     exits = CounterMetricFamily("vtapd_guest_exits", "Exits of the guest, by reason.", labels=["container", "reason"])
     backoff = GaugeMetricFamily(

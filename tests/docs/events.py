@@ -37,7 +37,7 @@ SENTENCES = {
     "daemon will not know it.",
     "exit_unknown": "How a guest ended is not known, because the machine is short of descriptors or threads.",
     "guest_adopted": "A guest that an earlier daemon started is supervised again.",
-    "guest_exited": "The guest ended. `reason` is one of those in vtapd-guests(7).",
+    "guest_exited": "The guest ended. `reason` is one of those in vtapd-guests(7). A crash is a warning.",
     "guest_failed": "The guest cannot be started before an operator acts.",
     "guest_hangs": "The guest, or its QEMU, does not answer and is ended.",
     "guest_not_confined": "QEMU could not be moved into the container's cgroup.",
@@ -107,7 +107,16 @@ def logged() -> Iterator[Event]:
     """Yield each event that the source logs for people."""
     for file in sorted(SUPERVISOR.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LEVELS:
+            if isinstance(node, ast.Call):
                 match node.args:
                     case [ast.Constant(value=str(name))]:
-                        yield Event(name, node.func.attr, tuple(each.arg for each in node.keywords if each.arg))
+                        keys = tuple(each.arg for each in node.keywords if each.arg)
+                        yield from (Event(name, level, keys) for level in _levels(node.func))
+
+
+def _levels(called: ast.expr) -> Iterator[str]:
+    """Yield the level of `log.info`, and both of `(log.warning if … else log.info)`."""
+    if isinstance(called, ast.IfExp):
+        yield from (*_levels(called.orelse), *_levels(called.body))
+    elif isinstance(called, ast.Attribute) and called.attr in LEVELS:
+        yield called.attr

@@ -31,6 +31,7 @@ class GuestView(msgspec.Struct, frozen=True):
     last_exit: Ending | None
     history: list[Ending]
     pending_changes: list[Pending] | None = msgspec.field(name="pending")
+    ordered_restarts: int = 0
 
     @property
     def pending(self) -> dict[str, tuple[str, str]] | None:

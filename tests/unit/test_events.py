@@ -2,6 +2,7 @@
 
 import json
 
+import click
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,10 +44,16 @@ class TestFormat:
         assert json.loads(format_event({"event": "x", "value": {1}}, NOW))["value"] == "{1}"
 
     def test_event_is_described_for_people(self) -> None:
-        shown = describe_event(json.loads(format_event(EVENT, NOW)))
-        assert shown == f"{NOW} guest_exited container=web reason=hang"
-        assert describe_event({"event": "docker_connected"}) == "- docker_connected"
+        shown = describe_event(json.loads(format_event(EVENT | {"code": None, "detail": ""}, NOW)))
+        assert click.unstyle(shown) == f"{NOW} guest_exited container=web reason=hang"
+        assert click.unstyle(describe_event({"event": "docker_connected"})) == "- docker_connected"
+
+    def test_colour_of_an_event_shows_its_level(self) -> None:
+        assert click.style("guest_exited", bold=True) in describe_event(EVENT)
+        assert click.style("guest_exited", fg="yellow", bold=True) in describe_event(EVENT | {"level": "warning"})
+        assert click.style("x", fg="red", bold=True) in describe_event({"event": "x", "level": "error"})
 
     @given(st.text(), st.text())
     def test_described_event_contains_no_control_characters(self, name: str, detail: str) -> None:
-        assert describe_event(EVENT | {"container": name, "detail": detail}).isprintable()
+        shown = describe_event(EVENT | {"container": name, "event": name, "time": name, "detail": detail})
+        assert click.unstyle(shown).isprintable()

@@ -61,7 +61,7 @@ class TestEntry:
 
     def test_words_are_bare_and_other_values_are_quoted(self) -> None:
         event = {"event": "x", "a": "word", "b": "two words", "c": 'q"q', "d": "", "e": "Grüße", "f": "ü\n\udcff"}
-        message = 'x a=word b="two words" c="q\\"q" d="" e=Grüße f="\\u00fc\\n\\udcff"'
+        message = 'x a=word b="two words" c="q\\"q" e=Grüße f="\\u00fc\\n\\udcff"'
         assert fields_of(event)["MESSAGE"] == message
 
     def test_traceback_stands_below_the_message(self) -> None:

@@ -205,6 +205,7 @@ WRONG = [
     ("memory", "lots", "64M"),
     ("memory", "0", "1M to 1024M"),
     ("memory", "512K", "1M to 1024M"),
+    ("memory", "32", "1M to 1024M ([limits] memory); the unit is missing: 32 means bytes, write 32M"),
     ("memory", "1025M", "1M to 1024M"),
     ("cpus", "0", "1 to 4"),
     ("cpus", "5", "1 to 4"),

@@ -206,9 +206,14 @@ class TestRecord:
         first = after_start(GuestRecord(), PROCESS)
         assert (first.process, first.restarts) == (PROCESS, 0)
 
-    def test_start_after_an_end_is_a_restart(self) -> None:
-        again = after_start(replace(ended(), done="failed"), PROCESS)
-        assert (again.restarts, again.not_before_s, again.done) == (1, 0.0, None)
+    def test_start_after_a_crash_is_a_restart(self) -> None:
+        again = after_start(ended(), PROCESS)
+        assert (again.restarts, again.ordered_restarts, again.not_before_s) == (1, 0, 0.0)
+
+    @pytest.mark.parametrize(("exit", "policy"), [(Exit("stopped"), ALWAYS), (CRASH, RestartPolicy("no"))])
+    def test_start_by_an_operator_is_counted_by_itself(self, exit: Exit, policy: RestartPolicy) -> None:
+        again = after_start(started_by_operator(ended(exit, policy)), PROCESS)
+        assert (again.restarts, again.ordered_restarts, again.done) == (0, 1, None)
 
     @given(
         st.lists(
@@ -223,7 +228,8 @@ class TestRecord:
         reasons = [reason for reason, _, _ in ends]
         assert [exit.reason for exit in guest.exits] == reasons[-MAX_EXITS:]
         assert guest.exit_counts == {reason: reasons.count(reason) for reason in set(reasons)}
-        assert guest.restarts == max(0, len(ends) - 1)
+        assert guest.ordered_restarts == len([each for each in reasons[:-1] if each in NOT_CRASHES])
+        assert guest.restarts + guest.ordered_restarts == max(0, len(ends) - 1)
         assert guest.crashes <= len(ends)
 
     def test_only_the_latest_ends_are_kept(self) -> None:

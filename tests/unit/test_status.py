@@ -96,6 +96,14 @@ OPERATOR = "an operator stopped its guest; start it again: vtapd start"
             recorded(SERVES, GuestRecord(done="failed", exits=(CRASH,))),
             "its guest ended (guest-panic), and vtapd.restart=on-failure allows no further start",
         ),
+        (
+            recorded(SERVES, GuestRecord(exits=(Exit("guest-exit", 7, delay_s=1.5),))),
+            "its guest ended (guest-exit 7), and starts again after 1.5 s",
+        ),
+        (
+            recorded(SERVES, GuestRecord(exits=(Exit("stopped"),))),
+            "its guest ended (stopped), and starts again",
+        ),
     ],
 )
 def test_reason(status: ContainerStatus, reason: str | None) -> None:

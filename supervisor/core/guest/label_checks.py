@@ -36,7 +36,9 @@ def memory_mib(container: Container, policy: GuestPolicy, asked_bytes: int | Non
     if limit_mib and asked_mib > room_mib:
         raise refuse(container, table.MEMORY.key, shown, f"at most {max(room_mib, 0)}M: {why}")
     if not 1 <= asked_mib <= policy.max_memory_mib:
-        raise refuse(container, table.MEMORY.key, shown, f"1M to {policy.max_memory_mib}M ([limits] memory)")
+        lacks_unit = shown.isdecimal() and 1 <= asked_bytes <= policy.max_memory_mib
+        unit = f"; the unit is missing: {shown} means bytes, write {shown}M" if lacks_unit else ""
+        raise refuse(container, table.MEMORY.key, shown, f"1M to {policy.max_memory_mib}M ([limits] memory){unit}")
     return asked_mib
 
 

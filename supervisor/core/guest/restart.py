@@ -116,20 +116,28 @@ def _verdict_of_status(evidence: Evidence, kind: GuestKind) -> Verdict | None:
 
 def describe_end(exit: Exit) -> str:
     """Return a message about the exit, for those who watch the console."""
-    code = "" if exit.code is None else f" {exit.code}"
     comes = "none follows" if exit.delay_s is None else f"the next one starts in {exit.delay_s:g} s"
-    return f"the guest ended ({exit.reason}{code}); {comes}"
+    return f"the guest ended ({summary_of_end(exit)}); {comes}"
 
 
 def line_of_end(exit: Exit) -> str:
     """Return the line about the exit for the container's log."""
-    code = "" if exit.code is None else f" {exit.code}"
-    return f"vtapd: {exit.reason}{code}{f': {exit.detail}' if exit.detail else ''}"
+    return f"vtapd: {summary_of_end(exit)}{f': {exit.detail}' if exit.detail else ''}"
+
+
+def summary_of_end(exit: Exit) -> str:
+    """Return the exit in a word or two, such as `guest-exit 7`."""
+    return exit.reason if exit.code is None else f"{exit.reason} {exit.code}"
 
 
 def is_clean(exit: Exit) -> bool:
     """Return whether the guest exited by itself with success."""
     return exit.reason == "guest-exit" and exit.code == 0
+
+
+def is_crash(exit: Exit) -> bool:
+    """Return whether the guest ended neither with success, nor because an operator or its container ended it."""
+    return not is_clean(exit) and exit.reason not in NOT_CRASHES
 
 
 def started_by_operator(guest: GuestRecord) -> GuestRecord:
@@ -150,9 +158,12 @@ def keeps_network(guest: GuestRecord) -> bool:
 
 def after_start(guest: GuestRecord, process: ProcessRecord) -> GuestRecord:
     """Return the record after a start of QEMU."""
-    started_before = bool(guest.exits)
-    fresh = replace(guest, failed_starts=0, not_before_s=0.0, done=None, failure="")
-    return replace(fresh, process=process, restarts=guest.restarts + started_before)
+    fresh = replace(guest, process=process, failed_starts=0, not_before_s=0.0, done=None, failure="")
+    if not guest.exits:
+        return fresh
+    if guest.exits[-1].delay_s is not None:
+        return replace(fresh, restarts=guest.restarts + 1)
+    return replace(fresh, ordered_restarts=guest.ordered_restarts + 1)
 
 
 def after_end(
@@ -163,7 +174,7 @@ def after_end(
     `now_s` is in seconds since boot, `chance` in [0, 1).
     """
     uptime_s = now_s - guest.process.spawned_at_s if guest.process else 0.0
-    crashed = not is_clean(exit) and exit.reason not in NOT_CRASHES
+    crashed = is_crash(exit)
     before = 0 if uptime_s >= curve.reset_after_s else guest.crashes
     hopeless = crashed and cannot_succeed(guest.exits, exit, before + 1)
     starts_again = _starts_again(policy, exit, before, crashed) and not hopeless

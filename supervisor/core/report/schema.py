@@ -40,7 +40,8 @@ class Summary(TypedDict):
     uptime_s: float | None
     """How long the QEMU that runs now has run, in seconds."""
     restarts: int
-    """The number of restarts of the guest in this run of the container."""
+    """The number of restarts after a crash, or after another end for which `vtapd.restart` asks for a restart, in this
+    run of the container."""
     last_exit: ExitShape | None
     """The guest's last end."""
     reason: str | None
@@ -146,7 +147,9 @@ class GuestShape(TypedDict):
     started_at_boottime_s: float | None
     """When QEMU was started, in seconds since the machine's boot."""
     restarts: int
-    """The number of restarts in this run of the container."""
+    """As in Summary: restarts after crashes."""
+    ordered_restarts: int
+    """The number of other restarts in this run of the container: an operator stopped or started the guest."""
     last_exit: ExitShape | None
     """The guest's last end."""
     history: list[ExitShape]

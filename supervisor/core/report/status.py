@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from supervisor.core.attach.state import Seen
 from supervisor.core.attach.troubles import Trouble
 from supervisor.core.container import ContainerId, Incarnation
+from supervisor.core.guest.restart import summary_of_end
 from supervisor.core.guest.spec import GuestSpec
 from supervisor.core.record import GuestRecord, ProcessRecord, Record
 from supervisor.errors import Permanent, Rejected, VtapdError
@@ -157,16 +158,25 @@ def reason_of(status: ContainerStatus) -> str | None:
         return "an operator stopped its guest; start it again: vtapd start"
     if status.guest is not None and status.qemu is None and status.stopping:
         return "Docker sent the container its stop signal; if it runs on, its guest starts again; at once: vtapd start"
-    guest, record = status.guest, status.guest_record
+    state = state_of(status)
+    if state == _PAUSED:
+        return "Docker paused the container; continue it: docker unpause"
+    of_guest = _reason_of_guest(status, status.guest_record, state)
+    return of_guest or status.ignored_reason or next((str(trouble.error) for trouble in status.troubles), None)
+
+
+def _reason_of_guest(status: ContainerStatus, record: GuestRecord, state: str) -> str | None:
+    guest, last = status.guest, record.exits[-1] if record.exits else None
     if record.done == "failed" and record.failure:
         return record.failure
-    if record.done is None and record.exits and record.exits[-1].never_ran and status.qemu is None:
-        return f"QEMU did not start its guest, and is tried again: {record.exits[-1].detail}"
-    if record.done == "failed" and record.exits and guest is not None:
-        last = record.exits[-1]
-        return f"its guest ended ({last.reason}), and vtapd.restart={guest.spec.restart} allows no further start"
-    if state_of(status) == _PAUSED:
-        return "Docker paused the container; continue it: docker unpause"
+    if record.done is None and last is not None and last.never_ran and status.qemu is None:
+        return f"QEMU did not start its guest, and is tried again: {last.detail}"
+    if record.done == "failed" and last is not None and guest is not None:
+        end = summary_of_end(last)
+        return f"its guest ended ({end}), and vtapd.restart={guest.spec.restart} allows no further start"
     if guest is not None and guest.is_up and guest.answers is False:
         return f"its guest does not answer vtapd.alive={guest.spec.alive}"
-    return status.ignored_reason or next((str(trouble.error) for trouble in status.troubles), None)
+    if state == "backoff" and last is not None:
+        after = "" if last.delay_s is None else f" after {last.delay_s:g} s"
+        return f"its guest ended ({summary_of_end(last)}), and starts again{after}"
+    return None

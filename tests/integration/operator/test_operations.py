@@ -100,7 +100,9 @@ def test_restart_stops_and_starts(vtapd: Daemon, containers: Containers) -> None
     guest.await_page()
     assert guest.qemu() != qemu
     view = vtapd.inspect(guest.name).only_guest
-    assert (view.restarts, [ending.reason for ending in view.history]) == (1, ["stopped"])
+    assert (view.restarts, view.ordered_restarts) == (0, 1), "an operator's restart counts as that of a crash"
+    assert [ending.reason for ending in view.history] == ["stopped"]
+    assert vtapd.metrics().restarts(guest.name) == 0
 
 
 def test_restarted_container_has_its_guest_again(vtapd: Daemon, containers: Containers) -> None:
