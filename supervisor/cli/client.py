@@ -162,5 +162,10 @@ def _group_of(path: str) -> str:
 
 def fail(message: str) -> NoReturn:
     """Print the message on standard error and exit with status 1."""
-    click.echo(f"vtapd: {escape_controls(message)}", err=True)
+    report(message)
     sys.exit(1)
+
+
+def report(message: str) -> None:
+    """Print the message of something that failed on standard error."""
+    click.echo(f"vtapd: {escape_controls(message)}", err=True)

@@ -1,4 +1,4 @@
-"""The commands that show what the daemon knows: ps, inspect, events, console, screen."""
+"""The commands that show what the daemon knows: inspect, events, console, screen."""
 
 import json
 import sys
@@ -9,45 +9,11 @@ import click
 from supervisor.cli.client import ask, fail, fetch, follow, url_of
 from supervisor.cli.completion import complete_container
 from supervisor.cli.options import json_option, name_argument, path_type
-from supervisor.cli.output import print_containers, print_details, print_event
+from supervisor.cli.output import print_details, print_event
 from supervisor.protocol import EVENTS_SILENCE_S
 from supervisor.text import escape_controls
 
 _SCREEN_S = 60.0
-
-
-@click.command()
-@click.option("-a", "--all", "also_ended", is_flag=True, help="List also containers that have ended.")
-@json_option
-@click.pass_obj
-def ps(socket_path: str, also_ended: bool, as_json: bool) -> None:
-    """List containers and their guests.
-
-    A container that has ended is known for as long as Docker knows it (at most the last 256): its last state, and how
-    its guest ended. `docker rm` removes it, `docker start` replaces it.
-
-    \b
-    States:
-      attaching, attached (asks for no guest), detached (by an operator, or left alone),
-      rejected (its labels or files are wrong)
-      booting, running, ready, backoff (crashed; is restarted later), exited, failed
-      paused (docker pause)
-
-    \b
-    Exit codes:
-      0  done
-      1  no daemon answers
-
-    \b
-    Examples:
-      # vtapd ps
-      # vtapd ps --json | jq -r '.[] | select(.state == "rejected") | .name + ": " + .reason'
-    """
-    rows = ask(socket_path, "/containers?all" if also_ended else "/containers")
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-    else:
-        print_containers(rows)
 
 
 @click.command()

@@ -12,6 +12,7 @@ from supervisor.cli import commands
 from supervisor.cli.build import build
 from supervisor.cli.client import fail, find_socket, first_of
 from supervisor.cli.completion import SHELLS, script_of
+from supervisor.cli.listing import ps
 from supervisor.cli.operations import OPERATIONS, command_of
 from supervisor.cli.options import config_option, json_option, path_type
 from supervisor.protocol import CONFIG_PATH
@@ -185,7 +186,7 @@ def completion(shell: str) -> None:
     click.echo(script_of(shell, main))
 
 
-for command in (commands.ps, commands.inspect, *map(command_of, OPERATIONS)):
+for command in (ps, commands.inspect, *map(command_of, OPERATIONS)):
     main.add_command(command)
 for command in (commands.console, commands.screen, commands.events, build):
     main.add_command(command)

@@ -1,55 +1,28 @@
-"""What commands print for people. Text from outside is shown with its control characters escaped.
-
-Tables are drawn here and not with rich: importing rich takes longer than all that `vtapd ps` does.
-"""
+"""What commands print for people. Text from outside is shown with its control characters escaped."""
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any  # the daemon's JSON, as core/report/schema.py describes it
 
 import click
 
 from supervisor.text import escape_controls, format_sentence
 
-_COLOURS = {"running": "green", "ready": "green", "attached": "green", "failed": "red", "rejected": "red"}
 _LEVELS = {"warning": "yellow", "error": "red"}
-_GAP = "  "
 _OF_LINES = ("notes", "last_output")
 """Keys of lists whose items are whole lines."""
-
-
-def print_containers(rows: list[dict[str, Any]]) -> None:
-    """Print a table with one line for each container."""
-    header = ("NAME", "STATE", "ADDRESS", "GUEST", "UPTIME", "RESTARTS", "LAST EXIT", "ID")
-    cells = [
-        (
-            _shown(row["name"]),
-            _shown(row["state"]),
-            _shown(row["address"]),
-            _shown(row["guest"]),
-            _duration(row["uptime_s"]),
-            _shown(row["restarts"] if row["guest"] else None),
-            _shown(_exit(row["last_exit"])),
-            _shown(row["id"][:12]),
-        )
-        for row in rows
-    ]
-    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    _print(click.style(_aligned(header, widths), bold=True))
-    for line in cells:
-        _print(_aligned(line, widths, {1: _COLOURS.get(line[1], "yellow")}))
 
 
 def print_details(answer: dict[str, Any]) -> None:
     """Print the same content as --json: indented, one value a line."""
     for line in _lines(answer, ""):
-        _print(line)
+        print_line(line)
 
 
 def print_event(event: Mapping[str, object]) -> None:
     """Print an event as one line for people, without control characters of its own."""
-    _print(describe_event(event))
+    print_line(describe_event(event))
 
 
 def describe_event(event: Mapping[str, object]) -> str:
@@ -58,16 +31,6 @@ def describe_event(event: Mapping[str, object]) -> str:
     shown = format_sentence({"container": event.get("container"), **rest})
     name = click.style(escape_controls(str(event.get("event"))), fg=_LEVELS.get(str(event.get("level"))), bold=True)
     return f"{click.style(escape_controls(str(event.get('time') or '-')), dim=True)} {name}{shown}"
-
-
-def _aligned(cells: Sequence[str], widths: Sequence[int], colours: Mapping[int, str] | None = None) -> str:
-    """Pad each cell to the width of its column. Padding is outside of the colour, so that it does not change widths."""
-    padded = []
-    for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
-        colour = (colours or {}).get(column)
-        shown = click.style(cell, fg=colour) if colour else click.style(cell, dim=True) if cell == "-" else cell
-        padded.append(shown + " " * (width - len(cell)))
-    return _GAP.join(padded).rstrip()
 
 
 def _lines(value: dict[str, Any], indent: str) -> Iterator[str]:
@@ -84,32 +47,37 @@ def _lines(value: dict[str, Any], indent: str) -> Iterator[str]:
             yield click.style(f"{label}:", bold=True)
             yield from (f"{indent}  {escape_controls(line)}" for line in each)
         else:
-            shown = _shown(" ".join(map(str, each)) if isinstance(each, list) else each)
+            shown = shown_value(" ".join(map(str, each)) if isinstance(each, list) else each)
             yield click.style(f"{label}: ", bold=True) + (click.style(shown, dim=True) if each is None else shown)
 
 
-def _print(line: str) -> None:
-    """With colours on a terminal only, and not if NO_COLOR is set (no-color.org)."""
+def print_line(line: str) -> None:
+    """Print it with colours on a terminal only, and not if NO_COLOR is set (no-color.org)."""
     coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     click.echo(line, color=coloured)
 
 
-def _shown(value: object) -> str:
+def clear_screen() -> None:
+    """Begin at the top of an empty screen, if this is a terminal."""
+    if sys.stdout.isatty():
+        click.clear()
+
+
+def terminal_width() -> int | None:
+    """Return the width of the terminal in characters; None if standard output is none."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
+
+
+def shown_value(value: object) -> str:
+    """Return a value for people: `-` for null, and no control characters."""
     return "-" if value is None else escape_controls(str(value))
 
 
-def _exit(exit: dict[str, Any] | None) -> str | None:
+def describe_end(exit: dict[str, Any] | None) -> str | None:
+    """Return the reason of a guest's end, with its code."""
     if exit is None:
         return None
     return exit["reason"] if exit["code"] is None else f"{exit['reason']} ({exit['code']})"
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days}d {hours}h"
-    return f"{hours}h {minutes}m" if hours else f"{minutes}m {rest}s" if minutes else f"{seconds:.1f}s"

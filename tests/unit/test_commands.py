@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+import click
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from supervisor.cli import client
 from supervisor.cli.main import main
+from supervisor.cli.table import table_of
 
 OWN_PARTS = ("supervisor.cli", "supervisor.protocol", "supervisor.text")
 SLOW_LIBRARIES = {
@@ -25,7 +27,7 @@ SLOW_LIBRARIES = {
 }  # fmt: skip
 COMMANDS = (
     "ps", "inspect web", "attach web", "detach web", "stop web", "start web", "restart web", "events",
-    "console --log web", "screen -o - web", "ps --json", "--help",
+    "console --log web", "screen -o - web", "ps --json", "ps -a", "ps -q", "ps --format {{.name}}", "--help",
 )  # fmt: skip
 REPORT_IMPORTS = """
 import json, sys
@@ -38,9 +40,15 @@ finally:
 ROW = {
     "id": "0123456789abcdef", "name": "web", "state": "running", "address": "172.17.0.2", "guest": "rumprun",
     "uptime_s": 90061.0, "restarts": 2, "last_exit": {"reason": "guest-exit", "code": 3}, "reason": None,
+    "ended_at": None,
 }  # fmt: skip
+DB = ROW | {"id": "abcdef0123456789", "name": "db", "state": "\x1b[2J", "guest": None, "uptime_s": None,
+            "last_exit": None}  # fmt: skip
+BAD = ROW | {"id": "bad0" * 16, "name": "bad", "state": "failed", "reason": "no such kernel", "uptime_s": None,
+             "ended_at": "2026-01-02T03:04:05+00:00"}  # fmt: skip
 ANSWERS: dict[str, object] = {
-    "/containers": [ROW, ROW | {"name": "db", "state": "\x1b[2J", "guest": None, "uptime_s": None, "last_exit": None}],
+    "/containers": [ROW, DB],
+    "/containers?all": [ROW, DB, BAD],
     "/containers/web": ROW | {"guest": {"stop_timeout_s": 1.0}, "interfaces": [{"name": "eth0", "tap": None}]},
     "/containers/web/console": {"name": "web", "said": "hello\r\n\x1b[2J", "writer": None},
     "/containers/web/screen": {"no": "picture, but bytes enough"},
@@ -110,13 +118,92 @@ def test_forbidden_import_is_noticed(socket_path: str) -> None:
     assert "supervisor.config" in not_needed(imported_by("--socket", socket_path, "check-config", "/dev/null"))
 
 
+def run(socket_path: str, *args: str) -> Result:
+    return CliRunner().invoke(main, ["--socket", socket_path, *args])
+
+
 def test_ps_prints_a_table(socket_path: str) -> None:
-    printed = CliRunner().invoke(main, ["--socket", socket_path, "ps"]).output
-    assert printed == (
-        "NAME  STATE    ADDRESS     GUEST    UPTIME  RESTARTS  LAST EXIT       ID\n"
-        "web   running  172.17.0.2  rumprun  1d 1h   2         guest-exit (3)  0123456789ab\n"
-        "db    \\x1b[2J  172.17.0.2  -        -       -         -               0123456789ab\n"
+    assert run(socket_path, "ps", "-a").output == (
+        "ID            NAME  STATE    GUEST    ADDRESS     UPTIME  RESTARTS  LAST EXIT       REASON\n"
+        "0123456789ab  web   running  rumprun  172.17.0.2  1d 1h   2         guest-exit (3)\n"
+        "abcdef012345  db    \\x1b[2J  -        172.17.0.2  -       -         -\n"
+        "bad0bad0bad0  bad   failed   rumprun  172.17.0.2  ended   2         guest-exit (3)  no such kernel\n"
     )
+
+
+def test_table_on_a_narrow_terminal_has_the_last_columns_below_each_container() -> None:
+    lines = [click.unstyle(line) for line in table_of([ROW, DB, BAD], 80)]
+    assert lines == [
+        "ID            NAME  STATE    GUEST    ADDRESS     UPTIME  RESTARTS",
+        "0123456789ab  web   running  rumprun  172.17.0.2  1d 1h   2",
+        "  last exit: guest-exit (3)",
+        "abcdef012345  db    \\x1b[2J  -        172.17.0.2  -       -",
+        "bad0bad0bad0  bad   failed   rumprun  172.17.0.2  ended   2",
+        "  last exit: guest-exit (3)",
+        "  no such kernel",
+    ]
+    assert len(list(table_of([ROW, DB, BAD], 100))) == 4, "it has room"
+    assert [click.unstyle(line) for line in table_of([], 20)] == ["ID  NAME  STATE  GUEST  ADDRESS  UPTIME  RESTARTS"]
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("", "web db"),
+        ("-a", "web db bad"),
+        ("web", "web"),
+        ("bad", "bad"),
+        ("abc 0123456789abcdef", "web db"),
+        ("--filter state=running", "web"),
+        ("-a -f state=running -f state=failed", "web bad"),
+        ("-a -f kind=rumprun -f name=b", "web bad"),
+        ("-a -f kind=osv", ""),
+    ],
+)
+def test_ps_lists_what_is_asked_for(socket_path: str, words: str, names: str) -> None:
+    shown = run(socket_path, "ps", "--format", "{{.name}}", *words.split())
+    assert (shown.exit_code, shown.output.split()) == (0, names.split())
+
+
+def test_ps_prints_ids_for_other_commands(socket_path: str) -> None:
+    assert run(socket_path, "ps", "-q", "-a").output == "0123456789ab\nabcdef012345\nbad0bad0bad0\n"
+
+
+def test_ps_reports_names_that_no_container_has(socket_path: str) -> None:
+    shown = run(socket_path, "ps", "-q", "web", "nobody", "\x1b[2J")
+    assert shown.exit_code == 1
+    assert shown.stdout == "0123456789ab\n"
+    assert "no container is called 'nobody' or '\\x1b[2J'" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("template", "printed"),
+    [
+        ("{{.name}} is {{ .state }}", "web is running"),
+        (r"{{.name}}\t{{.restarts}}\n", "web\t2\n"),
+        ("{{.last_exit.reason}} {{.last_exit}}", 'guest-exit {"reason": "guest-exit", "code": 3}'),
+        ("<{{.reason}}{{.reason.code}}>", "<>"),
+        ("{{json .name}} {{json .reason}}", '"web" null'),
+        ("{{json .}}", json.dumps(ROW)),
+        ("json", json.dumps(ROW)),
+        ("nothing", "nothing"),
+    ],
+)
+def test_format_picks_values(socket_path: str, template: str, printed: str) -> None:
+    assert run(socket_path, "ps", "web", "--format", template).output == f"{printed}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--format {{.name", "--format {{range}}", "--format {{.nme}}", "--format {{.name.x}}", "-f state", "-f label=x",
+     "-f name=", "-q --json", "--json --format json"],
+)  # fmt: skip
+def test_wrong_options_of_ps_are_misuse(socket_path: str, words: str) -> None:
+    assert run(socket_path, "ps", *words.split()).exit_code == 2
+
+
+def test_text_from_outside_does_not_control_the_terminal_by_a_template(socket_path: str) -> None:
+    assert run(socket_path, "ps", "db", "--format", "{{.state}}").output == "\\x1b[2J\n"
 
 
 def test_inspect_prints_a_value_a_line(socket_path: str) -> None:
