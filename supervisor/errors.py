@@ -26,6 +26,7 @@ class Step(StrEnum):
     HEALTH = "health"
     KERNEL = "kernel"
     """The files that a guest is booted from."""
+    KILL = "kill"
     LABELS = "labels"
     MACVTAP = "macvtap"
     NAME = "name"

@@ -7,8 +7,8 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO, NoReturn  # Any: the daemon's JSON, as core/report/schema.py describes it
 
 import click
@@ -18,6 +18,8 @@ from supervisor.text import escape_controls
 
 _TIMEOUT_S = 10.0
 _MAX_LINE_BYTES = 65536
+_AT_ONCE = 16
+"""How many connections a command has at once. The daemon takes 64 in all."""
 
 
 class _Response:
@@ -86,6 +88,29 @@ def ask(path: str, url: str, method: str = "GET", timeout_s: float = _TIMEOUT_S)
         return json.loads(response.read())
 
 
+def ask_each(
+    path: str, urls: Sequence[str], method: str = "GET", timeout_s: float = _TIMEOUT_S
+) -> Iterator[Any | None]:
+    """Send all requests at once, so that the daemon works on them together, and yield the JSON of each answer.
+
+    A refusal is reported, and None.
+    """
+    for first in range(0, len(urls), _AT_ONCE):
+        try:
+            with ExitStack() as opened:
+                sent = [
+                    opened.enter_context(_sent(path, url, method, timeout_s)) for url in urls[first : first + _AT_ONCE]
+                ]
+                for stream in sent:
+                    response = _Response(stream)
+                    answer = json.loads(response.read())
+                    if response.status != 200:
+                        report(_refusal(answer))
+                    yield answer if response.status == 200 else None
+        except (OSError, ValueError) as error:
+            fail(unreachable(path, error))
+
+
 def get(path: str, url: str, timeout_s: float) -> Any | None:
     """Return the JSON of the answer to a GET, or None if there is no daemon or it refuses."""
     try:
@@ -115,21 +140,31 @@ def _request_or_fail(path: str, url: str, method: str, timeout_s: float) -> Iter
     try:
         with _request(path, url, method, timeout_s) as response:
             if response.status != 200:
-                fail(json.loads(response.read()).get("error", "refused"))
+                fail(_refusal(json.loads(response.read())))
             yield response
     except (OSError, ValueError) as error:
         fail(unreachable(path, error))
 
 
+def _refusal(answer: Any) -> str:
+    return str(answer.get("error", "refused")) if isinstance(answer, dict) else "refused"
+
+
 @contextmanager
 def _request(path: str, url: str, method: str, timeout_s: float) -> Iterator[_Response]:
-    """HTTP/1.0: the answer ends with the connection, and has no chunks."""
+    with _sent(path, url, method, timeout_s) as stream:
+        yield _Response(stream)
+
+
+@contextmanager
+def _sent(path: str, url: str, method: str, timeout_s: float) -> Iterator[BinaryIO]:
+    """Send a request, and yield what is read from then on. HTTP/1.0: the answer ends with the connection."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout_s)
         connection.connect(path)
         connection.sendall(f"{method} {url} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode())
         with connection.makefile("rb") as stream:
-            yield _Response(stream)
+            yield stream
 
 
 def first_of(error: BaseException) -> BaseException:

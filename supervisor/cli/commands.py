@@ -6,10 +6,11 @@ from contextlib import suppress
 
 import click
 
-from supervisor.cli.client import ask, fail, fetch, follow, url_of
+from supervisor.cli.client import ask, ask_each, fail, fetch, follow, url_of
 from supervisor.cli.completion import complete_container
-from supervisor.cli.options import json_option, name_argument, path_type
+from supervisor.cli.options import json_option, name_argument, names_argument, path_type
 from supervisor.cli.output import print_details, print_event
+from supervisor.cli.template import Template, format_option
 from supervisor.protocol import EVENTS_SILENCE_S
 from supervisor.text import escape_controls
 
@@ -17,13 +18,14 @@ _SCREEN_S = 60.0
 
 
 @click.command()
-@name_argument
+@names_argument
+@format_option
 @json_option
 @click.pass_obj
-def inspect(socket_path: str, name: str, as_json: bool) -> None:
-    """Show details of a container.
+def inspect(socket_path: str, names: tuple[str, ...], template: Template | None, as_json: bool) -> None:
+    """Show details of containers.
 
-    NAME is its name, its id, or the beginning of its id.
+    NAME is a container's name, its id, or the beginning of its id.
 
     The details are: pid, network namespace, cgroup; for each interface its MAC, addresses, gateway, tap, device number,
     node and rule; the guest's spec, state, history and command line, and what its next start would change (pending). Of
@@ -32,18 +34,24 @@ def inspect(socket_path: str, name: str, as_json: bool) -> None:
     \b
     Exit codes:
       0  done
-      1  no such container, or no daemon answers
+      1  no such container, or no daemon answers; the other containers are shown
 
     \b
     Examples:
       # vtapd inspect web
+      # vtapd inspect --format '{{.name}} {{.guest.pid}}' web db
       # vtapd inspect web --json | jq -r '.interfaces[].tap.name'
     """
-    answer = ask(socket_path, url_of(name))
-    if as_json:
-        click.echo(json.dumps(answer, indent=2))
-    else:
-        print_details(answer)
+    if as_json and template is not None:
+        raise click.UsageError("--json and --format exclude each other")
+    answers = list(ask_each(socket_path, [url_of(name) for name in names]))
+    for number, answer in enumerate(filter(None, answers)):
+        if as_json or template is not None:
+            click.echo(template(answer) if template is not None else json.dumps(answer, indent=2))
+        else:
+            print_details(answer, after=number > 0)
+    if None in answers:
+        sys.exit(1)
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""The commands that make the daemon change something: attach, detach, stop, start, restart."""
+"""The commands that make the daemon change something: attach, detach, stop, start, kill, restart."""
 
 import json
 import sys
@@ -9,21 +9,24 @@ from typing import NamedTuple
 
 import click
 
-from supervisor.cli.client import ask, url_of
-from supervisor.cli.options import json_option, name_argument
+from supervisor.cli.client import ask_each, get, url_of
+from supervisor.cli.options import json_option, names_argument
 from supervisor.protocol import ANSWER_MARGIN_S, CONVERGE_S, START_S, STOP_S
 from supervisor.text import escape_controls
 
+_DETAILS_S = 10.0
 _HELP = """{description}
+
+Several containers are worked on at the same time. If one fails, the others are still done.
 
 \b
 Exit codes:
   0  done
-  1  failed; the message on standard error says why
+  1  one failed; the message on standard error says why
 
 \b
 Examples:
-  # vtapd {verb} web
+  # vtapd {verb} web db
   # vtapd {verb} --json web | jq -r .state
 """
 
@@ -81,32 +84,49 @@ OPERATIONS = (
 
         It starts at once. The command returns when the guest runs. It does nothing if the guest runs already.""",
     ),
+    Operation(
+        "kill",
+        "killing",
+        STOP_S,
+        False,
+        """Kill a guest at once, without a graceful stop. Its container keeps running.
+
+        What the guest has not written to its disks is lost. As after `vtapd stop`, it stays stopped until
+        `vtapd start`. It also ends a `vtapd stop` that takes too long.""",
+    ),
     Operation("restart", "restarting", STOP_S + START_S, True, """Stop a guest and start it again."""),
 )
 
 
 def command_of(operation: Operation) -> click.Command:
-    """Return the command of an operation. All of them take one NAME and print the container's new state."""
+    """Return the command of an operation. All of them take NAMEs and print each container's new state."""
 
     @click.command(operation.verb, help=_HELP.format(description=_unindent(operation.description), verb=operation.verb))
-    @name_argument
+    @names_argument
     @json_option
     @click.pass_obj
-    def command(socket_path: str, name: str, as_json: bool) -> None:
-        with _progress(f"{operation.progress} {escape_controls(name)}"):
+    def command(socket_path: str, names: tuple[str, ...], as_json: bool) -> None:
+        with _progress(f"{operation.progress} {escape_controls(', '.join(names))}"):
             deadline_s = operation.daemon_s + ANSWER_MARGIN_S
             if operation.ends_guest:
-                deadline_s += _stop_timeout_s(socket_path, name)
-            answer = ask(socket_path, url_of(name, operation.verb), "POST", deadline_s)
-        summary = escape_controls(f"{answer['name']} is {answer['state']}")
-        click.echo(json.dumps(answer, indent=2) if as_json else summary)
+                deadline_s += max(_stop_timeout_s(socket_path, name) for name in names)
+            urls = [url_of(name, operation.verb) for name in dict.fromkeys(names)]
+            answers = list(ask_each(socket_path, urls, "POST", deadline_s))
+            if not any(answers):
+                sys.exit(1)
+        for answer in filter(None, answers):
+            summary = escape_controls(f"{answer['name']} is {answer['state']}")
+            click.echo(json.dumps(answer, indent=2) if as_json else summary)
+        if None in answers:
+            sys.exit(1)
 
     return command
 
 
 def _stop_timeout_s(socket_path: str, name: str) -> float:
-    guest = ask(socket_path, url_of(name))["guest"]
-    return float(guest["stop_timeout_s"]) if guest else 0.0
+    """Return the stop timeout of the container's guest; 0 if it has none, or there is no such container."""
+    found = get(socket_path, url_of(name), _DETAILS_S)
+    return float(found["guest"]["stop_timeout_s"]) if found and found["guest"] else 0.0
 
 
 def _unindent(text: str) -> str:

@@ -14,8 +14,10 @@ _OF_LINES = ("notes", "last_output")
 """Keys of lists whose items are whole lines."""
 
 
-def print_details(answer: dict[str, Any]) -> None:
-    """Print the same content as --json: indented, one value a line."""
+def print_details(answer: dict[str, Any], *, after: bool = False) -> None:
+    """Print the same content as --json: indented, one value a line. `after`: something was printed before."""
+    if after:
+        print_line("")
     for line in _lines(answer, ""):
         print_line(line)
 

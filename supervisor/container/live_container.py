@@ -123,6 +123,11 @@ class LiveContainer:
         if self.guest.session is not None:
             self.guest.session.ask()
 
+    def kill_guest(self) -> None:
+        """Kill the guest's QEMU, if one runs, for an operator who has stopped the guest."""
+        if self.guest.session is not None:
+            self.guest.session.kill()
+
     async def draw_screen(self, descriptor: int) -> None:
         """Write what is on its guest's screen, as PPM, to a file that is open for writing alone.
 

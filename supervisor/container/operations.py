@@ -1,4 +1,4 @@
-"""The operations of an operator on one container: attach, detach, and stop, start or restart its guest.
+"""The operations of an operator on one container: attach, detach, and stop, kill, start or restart its guest.
 
 Each is written to the record before anything is done, so that a later daemon follows it too. It returns once it is
 done.
@@ -47,6 +47,19 @@ async def stop(worker: Worker) -> None:
         raise Transient(f"container {worker.name}: its guest does not end", step=Step.STOP, remedy="see: vtapd inspect")
 
 
+async def kill(worker: Worker) -> None:
+    """Kill its guest at once, and start none. The container keeps running. A stop that goes on ends with it.
+
+    Raises Permanent if there is no guest to kill, Transient if it does not end.
+    """
+    _guest_of(worker.status(), "kill")
+    log.info("guest_kill_ordered", container=worker.name)
+    worker.change(lambda record: replace(record, held=True))
+    worker.kill_guest()
+    if not await worker.wait_for(lambda status: status.qemu is None, STOP_S):
+        raise Transient(f"container {worker.name}: its guest does not end", step=Step.KILL, remedy="see: vtapd inspect")
+
+
 async def start(worker: Worker) -> None:
     """Start its guest at once, whatever the restart policy says. Does nothing if it runs.
 
@@ -77,6 +90,7 @@ OPERATIONS: dict[str, Callable[[Worker], Awaitable[None]]] = {
     "detach": detach,
     "stop": stop,
     "start": start,
+    "kill": kill,
     "restart": restart,
 }
 

@@ -84,6 +84,11 @@ class Worker:
         if self.container.live is not None:
             self.container.live.intent.forget_stop()
 
+    def kill_guest(self) -> None:
+        """Kill the QEMU of its guest, if one runs."""
+        if self.container.live is not None:
+            self.container.live.kill_guest()
+
     def is_marked(self) -> bool:
         """Whether it was marked since its last pass began."""
         return self._mailbox.is_marked()

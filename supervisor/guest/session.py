@@ -122,6 +122,11 @@ class GuestSession:
             return
         await self._kill()
 
+    def kill(self) -> None:
+        """Kill it at once, for an operator. A stop that waits for it returns then."""
+        self._asked = self._asked or "stopped"
+        self._process.kill()
+
     async def wait_ended(self, timeout_s: float) -> None:
         """Wait for an exit that is certain, such as that of a container that has gone."""
         with anyio.move_on_after(timeout_s):

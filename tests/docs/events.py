@@ -40,6 +40,7 @@ SENTENCES = {
     "guest_exited": "The guest ended. `reason` is one of those in vtapd-guests(7). A crash is a warning.",
     "guest_failed": "The guest cannot be started before an operator acts.",
     "guest_hangs": "The guest, or its QEMU, does not answer and is ended.",
+    "guest_kill_ordered": "An operator killed the guest.",
     "guest_not_confined": "QEMU could not be moved into the container's cgroup.",
     "guest_note": "A remark on this start, such as a setting that the guest's kind cannot carry.",
     "guest_ready": "The guest met `vtapd.ready`.",

@@ -26,7 +26,8 @@ SLOW_LIBRARIES = {
     "rich", "structlog",
 }  # fmt: skip
 COMMANDS = (
-    "ps", "inspect web", "attach web", "detach web", "stop web", "start web", "restart web", "events",
+    "ps", "inspect web", "attach web", "detach web", "stop web", "start web", "restart web", "kill web", "stop web db",
+    "inspect --format {{.name}} web", "events",
     "console --log web", "screen -o - web", "ps --json", "ps -a", "ps -q", "ps --format {{.name}}", "--help",
 )  # fmt: skip
 REPORT_IMPORTS = """
@@ -74,10 +75,15 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Server(socketserver.ThreadingUnixStreamServer):
+    request_queue_size = 64
+    """As the daemon's."""
+
+
 @pytest.fixture(scope="module")
 def socket_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     path = str(tmp_path_factory.mktemp("run") / "control.sock")
-    with socketserver.ThreadingUnixStreamServer(path, Handler) as server:
+    with Server(path, Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         yield path
@@ -210,6 +216,23 @@ def test_inspect_prints_a_value_a_line(socket_path: str) -> None:
     printed = CliRunner().invoke(main, ["--socket", socket_path, "inspect", "web"]).output
     assert "guest: \n  stop_timeout_s: 1.0\n" in printed
     assert "interfaces[0]:\n  name: eth0\n  tap: -\n" in printed
+
+
+def test_several_containers_are_inspected(socket_path: str) -> None:
+    shown = run(socket_path, "inspect", "web", "nobody", "web")
+    assert shown.exit_code == 1
+    assert shown.stdout.count("name: web\n") == 2
+    assert "\n\nid: " in shown.stdout
+    assert "vtapd: " in shown.stderr
+    assert run(socket_path, "inspect", "--format", "{{.name}} {{.guest.stop_timeout_s}}", "web").output == "web 1.0\n"
+    assert run(socket_path, "inspect", "--json", "--format", "json", "web").exit_code == 2
+    assert run(socket_path, "inspect").exit_code == 2
+
+
+def test_many_containers_are_operated_on_in_groups(socket_path: str) -> None:
+    names = [f"web{number}" for number in range(40)]
+    shown = run(socket_path, "stop", "--json", *names, *names)
+    assert (shown.exit_code, shown.output.count('"state": "running"')) == (0, len(names))
 
 
 class TestSocketPath:

@@ -24,8 +24,8 @@ class ExitShape(TypedDict):
 
 
 class Summary(TypedDict):
-    """`vtapd ps --json` prints a list of these, with `-a` also for containers that have ended. `attach`, `detach`,
-    `start`, `stop` and `restart` print one, as the container is after the operation."""
+    """`vtapd ps --json` prints a list of these, with `-a` also for containers that have ended. An operation, such as
+    `vtapd stop --json`, prints one for each NAME, as the container is then."""
 
     id: str
     """The container's id."""
@@ -161,7 +161,7 @@ class GuestShape(TypedDict):
 
 
 class Details(TypedDict):
-    """`vtapd inspect --json` prints one of these."""
+    """`vtapd inspect --json` prints one of these for each NAME."""
 
     id: str
     """The container's id."""

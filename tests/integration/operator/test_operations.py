@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import datetime
 
 import pytest
 
@@ -187,3 +188,51 @@ def test_long_operation_shows_progress_on_a_terminal(vtapd: Daemon, containers: 
         assert re.search(
             rf"stopping {guest.name} … done after \d+\.\d s\r\n{guest.name} is exited\r\n", terminal.text()
         )
+
+
+def test_killed_guest_stays_stopped(vtapd: Daemon, containers: Containers) -> None:
+    """It is not asked to stop, which this one would ignore."""
+    guest = containers.guest(guest="raw", stop_timeout="60s")
+    vtapd.await_state(guest.name, "running")
+    assert vtapd.command("kill", guest.name).stdout == f"{guest.name} is exited\n"
+    view = vtapd.inspect(guest.name)
+    assert (view.state, view.only_guest.last_exit and view.only_guest.last_exit.reason) == ("exited", "stopped")
+    holds_for(lambda: guest.is_running() and not qemus_of(guest.id), "the guest stays stopped", 0.5)
+    assert vtapd.command("kill", guest.name).returncode == 0, "killing a stopped guest is an error"
+    vtapd.command("start", guest.name)
+    assert vtapd.inspect(guest.name).state == "running"
+
+
+def test_kill_ends_a_stop_that_takes_long(vtapd: Daemon, containers: Containers) -> None:
+    guest = containers.guest(guest="raw", stop_timeout="600s")
+    vtapd.await_state(guest.name, "running")
+    with Terminal.of(vtapd, "stop", guest.name) as stopping:
+        eventually(lambda: "guest_stop_ordered" in vtapd.log_file.read_text(), "it is being stopped")
+        vtapd.command("kill", guest.name)
+        assert stopping.wait() == 0
+        assert f"{guest.name} is exited" in stopping.text()
+
+
+@pytest.mark.vtapd_config(**SLOW)
+def test_kill_ends_a_backoff(vtapd: Daemon, containers: Containers) -> None:
+    guest = containers.serving_guest()
+    guest.trigger("/crash")
+    vtapd.await_state(guest.name, "backoff")
+    assert "its guest ended (guest-reset), and starts again after 60 s" in vtapd.inspect(guest.name).message
+    assert vtapd.command("kill", guest.name).stdout == f"{guest.name} is exited\n"
+
+
+def test_operations_take_several_names_and_do_what_can_be_done(vtapd: Daemon, containers: Containers) -> None:
+    """Each guest ignores its stop for three seconds: they are stopped at the same time."""
+    guests = [containers.guest(guest="raw", stop_timeout="3s") for _ in range(3)]
+    for guest in guests:
+        vtapd.await_state(guest.name, "running")
+    names = [guest.name for guest in guests]
+    answer = vtapd.command("stop", names[0], "nobody", *names[1:], check=False)
+    assert answer.returncode == 1
+    assert answer.stdout.splitlines() == [f"{name} is exited" for name in names]
+    assert "no container is called 'nobody'" in answer.stderr
+    ends = [vtapd.inspect(name).only_guest.history[-1].at for name in names]
+    first, *_, last = sorted(map(datetime.fromisoformat, ends))
+    assert (last - first).total_seconds() < 3, "they were stopped one after the other"
+    assert vtapd.command("detach", *names).stdout.splitlines() == [f"{name} is detached" for name in names]
