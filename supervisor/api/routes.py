@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from supervisor.api.console_socket import MAX_MESSAGE_BYTES, console_of, serve_console
+from supervisor.api.console_stream import stream_console
 from supervisor.api.http import end_connection
 from supervisor.api.representation import details, summary
 from supervisor.api.screen import capture_screen
@@ -21,8 +22,9 @@ from supervisor.container.operations import OPERATIONS
 from supervisor.container.reconciler import Reconciler
 from supervisor.container.worker import Worker
 from supervisor.core.container import ContainerId
-from supervisor.core.report.schema import ConsoleShape
+from supervisor.core.report.schema import ConsoleShape, DaemonVersionShape
 from supervisor.errors import Permanent, Transient, VtapdError
+from supervisor.guest.console_hub import CloseReason
 from supervisor.observability.event_stream import BROADCAST, Wanted
 from supervisor.protocol import EVENTS_BEAT_S
 from supervisor.version import program_version
@@ -62,6 +64,8 @@ class ControlRoutes:
             web.get("/containers/{name}/screen", self._screen),
             web.get("/containers/{name}/console", self._console),
             web.get("/containers/{name}/console/live", self._live_console),
+            web.get("/containers/{name}/logs", self._logs),
+            web.get("/containers/{name}/logs/follow", self._follow_logs),
             web.post(f"/containers/{{name}}/{{verb:{'|'.join(OPERATIONS)}}}", self._operate),
         ]
 
@@ -71,7 +75,7 @@ class ControlRoutes:
             scope.cancel()
 
     async def _version(self, _request: web.Request) -> web.Response:
-        return web.json_response({"version": program_version(), "pid": os.getpid()})
+        return web.json_response(DaemonVersionShape(version=program_version(), pid=os.getpid()))
 
     async def _list(self, request: web.Request) -> web.Response:
         statuses = self._reconciler.all_statuses() if "all" in request.query else self._reconciler.statuses()
@@ -93,10 +97,15 @@ class ControlRoutes:
         return web.json_response(summary(worker.status()))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Send each event as a JSON object on its own line."""
+        """Send each event as a JSON object on its own line, with `since` first those of so many seconds."""
         wanted = self._is_about(self._find(request.query["name"])) if "name" in request.query else _all
+        try:
+            past_s = float(request.query.get("since", 0.0))
+        except ValueError as error:
+            message = {"error": "since is a number of seconds"}
+            raise web.HTTPBadRequest(text=json.dumps(message), content_type="application/json") from error
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        with self._following(request), BROADCAST.follow(wanted) as follower:
+        with self._following(request), BROADCAST.follow(wanted, past_s) as follower:
             await response.prepare(request)
             while True:
                 line = await follower.next(EVENTS_BEAT_S)
@@ -114,6 +123,30 @@ class ControlRoutes:
         writer = console.writer
         answer = ConsoleShape(name=worker.name, said=console.recent_output, writer=writer.who if writer else None)
         return web.json_response(answer)
+
+    async def _logs(self, request: web.Request) -> web.Response:
+        """Return what the guest has written; of a container that has ended, the end of its log."""
+        ended = await self._said_by_ended(request)
+        return web.json_response(ended) if ended is not None else await self._console(request)
+
+    async def _follow_logs(self, request: web.Request) -> web.StreamResponse:
+        """Send what the guest has written and writes; of a container that has ended, the end of its log."""
+        ended = await self._said_by_ended(request)
+        if ended is not None:
+            lines = ({"output": ended["said"]}, {"end": CloseReason.CONTAINER_ENDED.value, "complete": True})
+            return web.Response(text="".join(f"{json.dumps(line)}\n" for line in lines))
+        console = console_of(self._worker(request))
+        with self._following(request):
+            return await stream_console(request, console)
+
+    async def _said_by_ended(self, request: web.Request) -> ConsoleShape | None:
+        """Return the end of the log if the container has ended; None if it runs."""
+        container_id = self._find(request.match_info["name"])
+        ended = self._reconciler.ended.of(container_id)
+        if ended is None:
+            return None
+        lines = await self._reconciler.ended.last_output(container_id, None) or []
+        return ConsoleShape(name=ended.name, said="".join(f"{line}\n" for line in lines), writer=None)
 
     async def _live_console(self, request: web.Request) -> web.StreamResponse:
         """Serve a WebSocket: output and input in binary messages, notices for people in text messages."""

@@ -1,6 +1,7 @@
 """The commands that show what the daemon knows: inspect, events, console, screen."""
 
 import json
+import re
 import sys
 from contextlib import suppress
 
@@ -15,6 +16,7 @@ from supervisor.protocol import EVENTS_SILENCE_S
 from supervisor.text import escape_controls
 
 _SCREEN_S = 60.0
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @click.command()
@@ -54,15 +56,27 @@ def inspect(socket_path: str, names: tuple[str, ...], template: Template | None,
         sys.exit(1)
 
 
+def _parse_ago(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
+    """Return the seconds of 90s, 10m, 1h30m or 1d. For an option of click's."""
+    if text is None:
+        return None
+    if not re.fullmatch(r"(?:[0-9]{1,6}[smhd])+", text):
+        raise click.BadParameter(f"{text!r} is not understood; allowed is a duration such as 90s, 10m, 2h or 1d")
+    return float(sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9]+)([smhd])", text)))
+
+
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_container)
+@click.option("--since", callback=_parse_ago, metavar="DURATION",
+              help="Begin with the last 90s, 10m, 2h or 1d. The daemon keeps its last 1,000 events.")  # fmt: skip
 @json_option
 @click.pass_obj
-def events(socket_path: str, name: str | None, as_json: bool) -> None:
+def events(socket_path: str, name: str | None, since: float | None, as_json: bool) -> None:
     """Follow events of all containers, or of one.
 
-    Each event is one line. Events begin now and do not depend on the log's level. A reader that is too slow loses
-    events; the event `events_lost` says how many. With --json each line is an object. Ctrl-C ends the command.
+    Each event is one line. Events begin now, unless --since is given, and do not depend on the log's level. A reader
+    that is too slow loses events; the event `events_lost` says how many. With --json each line is an object. On a
+    terminal, the names of warnings are yellow and those of errors red. Ctrl-C ends the command.
 
     \b
     Exit codes:
@@ -72,11 +86,13 @@ def events(socket_path: str, name: str | None, as_json: bool) -> None:
     \b
     Examples:
       # vtapd events web
+      # vtapd events --since 10m
       # vtapd events --json | jq -r 'select(.event == "guest_exited") | .container'
     """
     from urllib.parse import urlencode
 
-    query = "?" + urlencode({"name": name}) if name else ""
+    asked = {key: value for key, value in (("name", name), ("since", since)) if value}
+    query = f"?{urlencode(asked)}" if asked else ""
     with suppress(KeyboardInterrupt):
         for event in follow(socket_path, f"/events{query}", EVENTS_SILENCE_S):
             if as_json:
@@ -89,7 +105,7 @@ def events(socket_path: str, name: str | None, as_json: bool) -> None:
 @click.command()
 @name_argument
 @click.option("--view", is_flag=True, help="Only watch. Another console can then write.")
-@click.option("--log", is_flag=True, help="Print the end of the guest's output since the daemon started, and exit.")
+@click.option("--log", is_flag=True, help="Print the end of the guest's output, and exit. The same as vtapd logs.")
 @click.option("--json", "as_json", is_flag=True, help="With --log: print JSON.")
 @click.option("--linger", type=click.FloatRange(min=0), default=1.0, show_default=True, metavar="SECONDS",
               help="After the end of piped input, wait until the guest has been silent this long.")  # fmt: skip

@@ -13,8 +13,10 @@ from supervisor.cli.build import build
 from supervisor.cli.client import fail, find_socket, first_of
 from supervisor.cli.completion import SHELLS, script_of
 from supervisor.cli.listing import ps
+from supervisor.cli.logs import logs
 from supervisor.cli.operations import OPERATIONS, command_of
 from supervisor.cli.options import config_option, json_option, path_type
+from supervisor.cli.version import version
 from supervisor.protocol import CONFIG_PATH
 
 
@@ -188,5 +190,5 @@ def completion(shell: str) -> None:
 
 for command in (ps, commands.inspect, *map(command_of, OPERATIONS)):
     main.add_command(command)
-for command in (commands.console, commands.screen, commands.events, build):
+for command in (logs, commands.console, commands.screen, commands.events, build, version):
     main.add_command(command)

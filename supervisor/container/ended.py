@@ -80,14 +80,18 @@ class EndedContainers:
             for container_id in before - await self._docker.list_all():
                 self.forget(container_id)
 
-    async def last_output(self, container_id: ContainerId) -> list[str] | None:
-        """Return the last lines in the container's log, or None if Docker cannot read it."""
+    async def last_output(self, container_id: ContainerId, most: int | None = _LAST_LINES) -> list[str] | None:
+        """Return the last lines in the container's log, or None if Docker cannot read it.
+
+        `most`: at most so many; None for all that Docker is asked for.
+        """
         try:
             output = await self._docker.log(container_id, 0.0)
         except (Transient, Permanent) as error:
             log.debug("log_unknown", error=str(error))
             return None
-        return output.decode("utf-8", "replace").splitlines()[-_LAST_LINES:]
+        lines = output.decode("utf-8", "replace").replace("\r\n", "\n").removesuffix("\n").split("\n")
+        return lines[-most if most else None :] if output else []
 
     def _drop_oldest(self) -> None:
         for container_id in list(self._kept)[: max(0, len(self._kept) - MOST_ENDED)]:

@@ -72,7 +72,8 @@ class ConsoleFeed:
 
     async def _scan_past(self, read_past_output: Callable[[], Awaitable[bytes]]) -> None:
         """End QEMU if the guest printed its last line while no daemon ran."""
-        past = ConsoleScanner(self._patterns)
-        if past.feed(await read_past_output()):
+        past, output = ConsoleScanner(self._patterns), await read_past_output()
+        self._hub.recall(output)
+        if past.feed(output):
             self.scanner = past
             self._qemu.process.kill()

@@ -71,7 +71,7 @@ class ConsoleHub:
 
     @property
     def recent_output(self) -> str:
-        """The last output of the container's guests that this daemon received."""
+        """The last output of the container's guests, as far as this daemon knows."""
         return self._tail.text()
 
     @property
@@ -114,6 +114,10 @@ class ConsoleHub:
         self._tail.add(output)
         for viewer in self._viewers:
             viewer.put(output)
+
+    def recall(self, output: bytes) -> None:
+        """Note what a guest printed before this daemon read its console. Viewers do not get it."""
+        self._tail.recall(output)
 
     def announce(self, message: str) -> None:
         """Send all viewers a message about the guest, such as how it exited."""

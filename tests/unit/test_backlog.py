@@ -16,6 +16,28 @@ class TestTail:
             tail.add(piece)
         assert tail.text() == b"".join(pieces)[-20:].decode("utf-8", "replace")
 
+    @given(st.text("ab\n", max_size=30), st.integers(0, 30), st.integers(0, 30))
+    def test_earlier_output_is_recalled_once(self, printed: str, heard_from: int, recalled_to: int) -> None:
+        """The end of what is recalled was heard already. Nothing is lost, whatever the output repeats."""
+        heard_from = min(heard_from, len(printed), recalled_to)
+        tail = Tail(100)
+        tail.add(printed[heard_from:].encode())
+        tail.recall(printed[:recalled_to].encode())
+        assert printed.endswith(printed[heard_from:])
+        assert len(tail.text()) <= len(printed)
+        assert tail.text().startswith(printed[:recalled_to])
+        assert tail.text().endswith(printed[heard_from:])
+
+    def test_recalled_output_is_put_in_front(self) -> None:
+        tail = Tail(12)
+        tail.add(b"line 2\nline 3\n")
+        tail.recall(b"line 1\nline 2\n")
+        assert tail.text() == "ne 2\nline 3\n"
+        tail = Tail(100)
+        tail.recall(b"line 1\n")
+        tail.add(b"line 2\n")
+        assert tail.text() == "line 1\nline 2\n"
+
 
 class TestBacklog:
     @given(ITEMS)

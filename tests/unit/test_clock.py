@@ -21,8 +21,7 @@ READERS = {
         "time.time_ns",
     ): "which events are repeated; one of an earlier run may be taken for one of this run",
     ("guest/docker_log.py", "time.time"): "which lines of a log are of the guest that is adopted",
-    ("edges/clock.py", "datetime.now"): "when a guest or a container ended, for people",
-    ("observability/event_stream.py", "datetime.now"): "when something happened, for people",
+    ("edges/clock.py", "datetime.now"): "when something happened or ended, for people",
 }
 WALL_CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
 

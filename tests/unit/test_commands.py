@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from supervisor.cli import client
 from supervisor.cli.main import main
 from supervisor.cli.table import table_of
+from supervisor.version import program_version
 
 OWN_PARTS = ("supervisor.cli", "supervisor.protocol", "supervisor.text")
 SLOW_LIBRARIES = {
@@ -26,8 +27,8 @@ SLOW_LIBRARIES = {
     "rich", "structlog",
 }  # fmt: skip
 COMMANDS = (
-    "ps", "inspect web", "attach web", "detach web", "stop web", "start web", "restart web", "kill web", "stop web db",
-    "inspect --format {{.name}} web", "events",
+    "ps", "inspect web", "attach web", "detach web", "stop web", "start web", "restart web", "kill web",
+    "logs web", "logs -f web", "events --since 1h1m", "stop web db", "inspect --format {{.name}} web", "events",
     "console --log web", "screen -o - web", "ps --json", "ps -a", "ps -q", "ps --format {{.name}}", "--help",
 )  # fmt: skip
 REPORT_IMPORTS = """
@@ -53,6 +54,10 @@ ANSWERS: dict[str, object] = {
     "/containers/web": ROW | {"guest": {"stop_timeout_s": 1.0}, "interfaces": [{"name": "eth0", "tap": None}]},
     "/containers/web/console": {"name": "web", "said": "hello\r\n\x1b[2J", "writer": None},
     "/containers/web/screen": {"no": "picture, but bytes enough"},
+    "/containers/web/logs": {"name": "web", "said": "hello\r\n\x1b[2J", "writer": None},
+    "/containers/web/logs/follow": {"end": "the container has ended", "complete": True},
+    "/version": {"version": "0.1.0", "pid": 7},
+    "/events?since=3660.0": {"time": None, "event": "guest_exited", "container": "web", "level": "warning"},
     "/events": {"time": None, "event": "guest_exited", "container": "web", "level": "info"},
 }
 
@@ -227,6 +232,24 @@ def test_several_containers_are_inspected(socket_path: str) -> None:
     assert run(socket_path, "inspect", "--format", "{{.name}} {{.guest.stop_timeout_s}}", "web").output == "web 1.0\n"
     assert run(socket_path, "inspect", "--json", "--format", "json", "web").exit_code == 2
     assert run(socket_path, "inspect").exit_code == 2
+
+
+def test_logs_are_printed_without_control_characters(socket_path: str) -> None:
+    assert run(socket_path, "logs", "web").output == "hello\n\\x1b[2J"
+    assert run(socket_path, "logs", "-n", "1", "web").output == "\\x1b[2J"
+    assert run(socket_path, "logs", "-n", "0", "web").output == ""
+    assert '"said": "hello' in run(socket_path, "logs", "--json", "web").output
+    assert run(socket_path, "logs", "-f", "--json", "web").exit_code == 2
+    followed = run(socket_path, "logs", "-f", "web")
+    assert (followed.exit_code, followed.stdout, followed.stderr) == (0, "", "vtapd: the container has ended\n")
+
+
+def test_versions_of_command_and_daemon_are_printed(socket_path: str) -> None:
+    own = program_version()
+    assert run(socket_path, "version").output == f"vtapd {own}\ndaemon 0.1.0, pid 7, at {socket_path}\n"
+    assert json.loads(run(socket_path, "version", "--json").output)["daemon"] == {"version": "0.1.0", "pid": 7}
+    without = run("/nowhere/control.sock", "version")
+    assert (without.exit_code, without.stdout) == (1, f"vtapd {own}\n")
 
 
 def test_many_containers_are_operated_on_in_groups(socket_path: str) -> None:

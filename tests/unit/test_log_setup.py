@@ -11,7 +11,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.observability.event_stream import BROADCAST
+from supervisor.observability.event_stream import BROADCAST, MOST_KEPT
 from supervisor.observability.log_setup import configure_logs
 
 FORGED = '\n{"event": "forged"}'
@@ -116,3 +116,30 @@ def test_event_followers_get_events_at_every_log_level(
     assert anyio.run(follow) == ["info", "error"]
     lines = [line for line in capsys.readouterr().err.splitlines() if '"web"' in line]
     assert len(lines) == printed
+
+
+@pytest.mark.parametrize(("past_s", "shown"), [(0.0, ["new"]), (3600.0, ["old", "new"])])
+def test_event_follower_gets_past_events_of_the_time_it_asks_for(past_s: float, shown: list[str]) -> None:
+    async def follow() -> list[str]:
+        configure_logs("error", "json")
+        log = structlog.get_logger().bind(container=f"past-{past_s}")
+        log.info("old")
+        structlog.get_logger().info("old", container="other")
+        with BROADCAST.follow(lambda event: event.get("container") == f"past-{past_s}", past_s) as follower:
+            log.info("new")
+            return [json.loads(line)["event"] for line in [await follower.next(0), await follower.next(0)] if line]
+
+    assert anyio.run(follow) == shown
+
+
+def test_events_are_kept_in_bounded_memory() -> None:
+    async def follow() -> list[int]:
+        configure_logs("error", "json")
+        for number in range(MOST_KEPT + 5):
+            structlog.get_logger().info("x", number=number, container="many")
+        with BROADCAST.follow(lambda event: event.get("container") == "many", 3600.0) as follower:
+            lines = [await follower.next(0) for _ in range(MOST_KEPT)]
+            assert await follower.next(0) is None
+        return [json.loads(line)["number"] for line in lines if line]
+
+    assert anyio.run(follow) == list(range(5, MOST_KEPT + 5))

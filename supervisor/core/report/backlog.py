@@ -6,6 +6,8 @@ MOST_BYTES = 1 << 18
 """How far behind a viewer may be."""
 TAIL_BYTES = 1 << 16
 _PIECE_BYTES = 1 << 16
+_OVERLAP_BYTES = 1 << 13
+"""How far two pieces of output may overlap. A search takes milliseconds at the most."""
 
 
 class Tail:
@@ -19,6 +21,14 @@ class Tail:
         self._kept += data[-self._most :]
         if len(self._kept) > 2 * self._most:  # not at each byte
             del self._kept[: -self._most]
+
+    def recall(self, before: bytes) -> None:
+        """Put in front what was printed before. It may end with the beginning of what is here: that is kept once."""
+        known = bytes(self._kept[:_OVERLAP_BYTES])
+        ending = before[-_OVERLAP_BYTES:]
+        shared = next(n for n in range(min(len(known), len(ending)), -1, -1) if ending.endswith(known[:n]))
+        self._kept[:0] = before[: len(before) - shared]
+        del self._kept[: -self._most]
 
     def text(self) -> str:
         """Return them as text. Bytes that are not UTF-8 are replaced."""

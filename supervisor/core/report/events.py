@@ -4,7 +4,8 @@ import json
 from collections import deque
 from collections.abc import Mapping
 
-MOST_WAITING = 1000
+MOST_WAITING = 2000
+"""As many as are kept for those who ask what happened before, and as many again."""
 LOST = "events_lost"
 """The event that stands for those that a follower was too slow for."""
 

@@ -191,12 +191,13 @@ class Details(TypedDict):
 
 
 class ConsoleShape(TypedDict):
-    """`vtapd console NAME --log --json` prints one of these."""
+    """`vtapd logs NAME --json` prints one of these, and so does `vtapd console NAME --log --json`."""
 
     name: str
     """The container's name."""
     said: str
-    """The end of what the guest printed while this daemon listened, at most 64 KiB."""
+    """The end of what the guest printed, at most 64 KiB. Of what it printed before the daemon started, and of a
+    container that has ended: at most 100 lines of the container's log."""
     writer: str | None
     """The user who may type at the moment."""
 
@@ -212,6 +213,24 @@ class ScreenShape(TypedDict):
     """Its width, in pixels."""
     height: int
     """Its height, in pixels."""
+
+
+class DaemonVersionShape(TypedDict):
+    """The daemon that answers."""
+
+    version: str
+    """Its version."""
+    pid: int
+    """Its process id."""
+
+
+class VersionShape(TypedDict):
+    """`vtapd version --json` prints one of these."""
+
+    version: str
+    """The version of the command."""
+    daemon: DaemonVersionShape
+    """The daemon that runs."""
 
 
 class EventShape(TypedDict):

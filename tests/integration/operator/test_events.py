@@ -70,9 +70,35 @@ def test_events_of_one_container_do_not_depend_on_the_log_level(vtapd: Daemon, c
         other.trigger("/crash")
         eventually(lambda: vtapd.metrics().restarts(other.name) == 1, "the other is restarted")
         guest.trigger("/crash")
-        assert terminal.shows(f"guest_exited container={guest.name} reason=guest-reset")
+        assert terminal.shows(f" container={guest.name} reason=guest-reset uptime_s=")
+        assert "\x1b[33m\x1b[1mguest_exited\x1b[0m" in terminal.text(), "a crash is no warning, or has no colour"
         assert other.name not in terminal.text()
     assert "guest_exited" not in vtapd.log_file.read_text()
+
+
+def test_past_events_are_shown_first(vtapd: Daemon, containers: Containers) -> None:
+    guest, other = containers.serving_guest(), containers.serving_guest()
+    guest.trigger("/crash")
+    eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted")
+    with Terminal.of(vtapd, "events", "--json", "--since", "1h", guest.name) as terminal:
+        assert terminal.shows("guest_exited")
+        vtapd.command("stop", guest.name, other.name)
+        assert terminal.shows('"stopped"')
+        shown = events_in(terminal)
+    assert {event["container"] for event in shown} == {guest.name}
+    names = [event["event"] for event in shown]
+    assert names[:2] == ["container_attached", "guest_started"], names
+    assert names.count("guest_exited") == 2, "an event is shown twice"
+    for event in shown:
+        if event["event"] == "guest_exited":
+            assert event["level"] == ("info" if event["reason"] == "stopped" else "warning")
+
+
+@pytest.mark.parametrize("since", ["10", "x", "10m ago", "-1m", ""])
+def test_wrong_duration_is_misuse(vtapd: Daemon, since: str) -> None:
+    answer = vtapd.command("events", "--since", since, check=False)
+    assert answer.returncode == 2
+    assert "such as 90s" in answer.stderr
 
 
 def test_end_of_the_daemon_ends_the_command(vtapd: Daemon, followed: Terminal) -> None:
