@@ -205,7 +205,8 @@ async def probe_daemon(machine: Machine) -> Finding:
         running = host.is_locked(machine.config.run_dir / "lock")
     except PermissionError:
         running = await anyio.Path(machine.config.control_socket).exists()
-    return findings.judge_daemon(program_version(), theirs, running=running)
+    systemd = await _SYSTEMD_RUNS.is_dir()
+    return findings.judge_daemon(program_version(), theirs, running=running, systemd=systemd)
 
 
 async def probe_descriptors(machine: Machine) -> Finding:

@@ -17,6 +17,7 @@ from supervisor.protocol import CONFIG_PATH, LOCKS_DIR, RUN_DIR, SOCKET_NAME
 from supervisor.text import escape_controls
 
 _TIMEOUT_S = 10.0
+_SYSTEMD_RUNS = "/run/systemd/system"
 _MAX_LINE_BYTES = 65536
 _AT_ONCE = 16
 """How many connections a command has at once. The daemon takes 64 in all."""
@@ -180,7 +181,8 @@ def unreachable(path: str, error: BaseException) -> str:
     if isinstance(error, PermissionError):
         return f"permission denied on {path}: be root, or a member of group {_group_of(path)}"
     why = error.strerror or error if isinstance(error, OSError) else error
-    message = f"no vtapd answers on {path} ({why}); is it running? systemctl status vtapd"
+    see = "systemctl status vtapd" if os.path.exists(_SYSTEMD_RUNS) else "vtapd check"  # noqa: PTH110  # as above
+    message = f"no vtapd answers on {path} ({why}); is it running? {see}"
     others = [each for each in find_others() if each != path]
     return f"{message}; others run: {' '.join(f'--socket {each}' for each in others)}" if others else message
 

@@ -135,9 +135,12 @@ def test_descriptor_limit_is_judged() -> None:
     ],
 )
 def test_running_daemon_is_judged(theirs: str | None, running: bool, level: str, words: str) -> None:
-    found = findings.judge_daemon("1.2.0", theirs, running=running)
+    found = findings.judge_daemon("1.2.0", theirs, running=running, systemd=True)
     assert found.level == level
     assert words in found.detail
+    without = findings.judge_daemon("1.2.0", theirs, running=running, systemd=False)
+    assert without.detail == found.detail
+    assert "ctl" not in without.remedy
 
 
 @pytest.mark.parametrize(

@@ -176,17 +176,22 @@ def judge_descriptors(most: int, whose: str) -> Finding:
     return Finding("descriptors", "warn", detail, "raise LimitNOFILE= in the unit, or ulimit -n before vtapd run")
 
 
-def judge_daemon(own: str, theirs: str | None, *, running: bool) -> Finding:
-    """`theirs` is the version that answered, or None. `running`: a daemon runs, whether it answers or not."""
+def judge_daemon(own: str, theirs: str | None, *, running: bool, systemd: bool) -> Finding:
+    """`theirs` is the version that answered, or None. `running`: a daemon runs, whether it answers or not.
+
+    `systemd`: it is the init of this machine.
+    """
     if theirs == own:
         return Finding("daemon", "ok", f"vtapd {theirs} runs")
     if theirs is not None:
-        remedy = "restart it; guests keep running: systemctl restart vtapd"
+        remedy = f"restart it; guests keep running{': systemctl restart vtapd' if systemd else ''}"
         return Finding("daemon", "warn", f"vtapd {theirs} runs, and this is {own}", remedy)
     if running:
-        remedy = "run this as root or as a member of group vtapd; or see journalctl -u vtapd"
+        remedy = (
+            f"run this as root or as a member of group vtapd; or see {'journalctl -u vtapd' if systemd else 'its log'}"
+        )
         return Finding("daemon", "warn", "one runs, but does not answer on its control socket", remedy)
-    return Finding("daemon", "warn", "none runs", "start it: systemctl start vtapd")
+    return Finding("daemon", "warn", "none runs", f"start it: {'systemctl start vtapd' if systemd else 'vtapd run'}")
 
 
 def _version(text: str) -> tuple[int, ...]:
