@@ -18,6 +18,7 @@ from supervisor.api.console_stream import stream_console
 from supervisor.api.http import end_connection
 from supervisor.api.representation import details, summary
 from supervisor.api.screen import capture_screen
+from supervisor.api.usage import UsageReport
 from supervisor.container.operations import OPERATIONS
 from supervisor.container.reconciler import Reconciler
 from supervisor.container.worker import Worker
@@ -53,12 +54,14 @@ class ControlRoutes:
     def __init__(self, reconciler: Reconciler) -> None:
         self._reconciler = reconciler
         self._followers: set[anyio.CancelScope] = set()
+        self._usage = UsageReport()
 
     def routes(self) -> list[web.RouteDef]:
         """Return them for an aiohttp application."""
         return [
             web.get("/version", self._version),
             web.get("/events", self._events),
+            web.get("/usage", self._report_usage),
             web.get("/containers", self._list),
             web.get("/containers/{name}", self._inspect),
             web.get("/containers/{name}/screen", self._screen),
@@ -80,6 +83,9 @@ class ControlRoutes:
     async def _list(self, request: web.Request) -> web.Response:
         statuses = self._reconciler.all_statuses() if "all" in request.query else self._reconciler.statuses()
         return web.json_response([summary(status) for status in statuses])
+
+    async def _report_usage(self, _request: web.Request) -> web.Response:
+        return web.json_response(await self._usage.read(self._reconciler.statuses()))
 
     async def _inspect(self, request: web.Request) -> web.Response:
         container_id = self._find(request.match_info["name"])

@@ -16,6 +16,7 @@ from supervisor.cli.listing import ps
 from supervisor.cli.logs import logs
 from supervisor.cli.operations import OPERATIONS, command_of
 from supervisor.cli.options import config_option, json_option, path_type
+from supervisor.cli.top import top
 from supervisor.cli.version import version
 from supervisor.protocol import CONFIG_PATH
 
@@ -188,7 +189,7 @@ def completion(shell: str) -> None:
     click.echo(script_of(shell, main))
 
 
-for command in (ps, commands.inspect, *map(command_of, OPERATIONS)):
+for command in (ps, top, commands.inspect, *map(command_of, OPERATIONS)):
     main.add_command(command)
 for command in (logs, commands.console, commands.screen, commands.events, build, version):
     main.add_command(command)

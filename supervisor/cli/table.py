@@ -7,7 +7,7 @@ import click
 
 from supervisor.cli.output import describe_end, shown_value
 
-_COLOURS = {"running": "green", "ready": "green", "attached": "green", "failed": "red", "rejected": "red"}
+STATE_COLOURS = {"running": "green", "ready": "green", "attached": "green", "failed": "red", "rejected": "red"}
 _GAP = "  "
 _HEADER = ("ID", "NAME", "STATE", "GUEST", "ADDRESS", "UPTIME", "RESTARTS")
 _STATE = _HEADER.index("STATE")
@@ -41,7 +41,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         shown_value(row["state"]),
         shown_value(row["guest"]),
         shown_value(row["address"]).partition("/")[0],
-        "ended" if row["ended_at"] else _duration(row["uptime_s"]),
+        "ended" if row["ended_at"] else format_duration(row["uptime_s"]),
         shown_value(row["restarts"] if row["guest"] else None),
     )
 
@@ -66,7 +66,9 @@ def _table(header: Sequence[str], cells: list[tuple[str, ...]]) -> Iterator[str]
     yield click.style(_GAP.join(heading).rstrip(), bold=True)
     for line in lines:
         state = line[_STATE]
-        coloured = [_coloured(cell, _COLOURS.get(state.strip(), "yellow") if cell is state else None) for cell in line]
+        coloured = [
+            _coloured(cell, STATE_COLOURS.get(state.strip(), "yellow") if cell is state else None) for cell in line
+        ]
         yield _GAP.join(coloured).rstrip()
 
 
@@ -77,7 +79,7 @@ def _coloured(padded: str, colour: str | None) -> str:
     return styled + " " * (len(padded) - len(text))
 
 
-def _duration(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     minutes, rest = divmod(int(seconds), 60)

@@ -2,7 +2,8 @@
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import chain
 
 from supervisor.core.report import schema
 from tests.docs.markdown import heading, items, paragraph, parts
@@ -19,13 +20,16 @@ _WORDS = {
 def shapes() -> str:
     """Return a subsection for each type of object."""
     tree = ast.parse(inspect.getsource(schema))
-    return parts(*(_shape(node) for node in tree.body if isinstance(node, ast.ClassDef)))
+    nodes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    return parts(*(_shape(node, nodes) for node in nodes.values()))
 
 
-def _shape(node: ast.ClassDef) -> str:
+def _shape(node: ast.ClassDef, nodes: Mapping[str, ast.ClassDef]) -> str:
     doc = ast.get_docstring(node)
     assert doc, f"{node.name} is not documented"
-    return parts(heading(_title(node.name)), paragraph(doc), items(_keys(node)))
+    bases = [nodes[name] for name in map(ast.unparse, node.bases) if name in nodes]
+    keys = chain.from_iterable(_keys(each) for each in (*bases, node))
+    return parts(heading(_title(node.name)), paragraph(doc), items(keys))
 
 
 def _title(name: str) -> str:

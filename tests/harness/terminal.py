@@ -65,6 +65,10 @@ class Terminal:
     def _missing(self, words: str) -> bool:
         raise AssertionError(f"no {words!r} in {self.text()!r}")
 
+    def resize(self, rows: int, columns: int) -> None:
+        """Change the size, which the command learns by SIGWINCH."""
+        termios.tcsetwinsize(self._near, (rows, columns))
+
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 

@@ -50,6 +50,62 @@ class Summary(TypedDict):
     """When the container ended, ISO 8601 in UTC. `null`: it runs."""
 
 
+class Usage(TypedDict):
+    """`GET /usage` answers a list of these. The container's cgroup counts its processes and its QEMU together. A
+    counter is `null` if the kernel does not count it, or if the container does not run."""
+
+    id: str
+    """The container's id."""
+    name: str
+    """The container's name."""
+    state: str
+    """The state, as in Summary."""
+    guest: str | None
+    """The guest's kind."""
+    ready: bool | None
+    """Whether the guest meets its `vtapd.ready`. `null`: it has none."""
+    restarts: int | None
+    """As in Summary. `null`: it has no guest."""
+    backoff_s: float | None
+    """The time until the guest is started again, in seconds. `null`: not in state `backoff`."""
+    uptime_s: float | None
+    """As in Summary."""
+    at_s: float
+    """When this was read, in seconds since the machine's boot."""
+    cpu_s: float | None
+    """The processor time used, in seconds."""
+    memory_bytes: int | None
+    """The memory used, without files that the kernel can drop at once."""
+    memory_limit_bytes: int | None
+    """The container's memory limit. `null`: there is none."""
+    receive_bytes: int | None
+    """What its interfaces received, the guest's traffic included."""
+    transmit_bytes: int | None
+    """What its interfaces transmitted, the guest's traffic included."""
+    read_bytes: int | None
+    """What was read from block devices."""
+    written_bytes: int | None
+    """What was written to block devices."""
+    processes: int | None
+    """The number of processes and threads."""
+
+
+class Load(Usage):
+    """`vtapd top --json` prints a list of these: the keys of Usage, and what they grew by between two readings. A rate
+    is `null` if a counter is, or if it went back because the container was started again."""
+
+    cpu_percent: float | None
+    """Processor time; 100 is one processor."""
+    receive_bytes_per_s: float | None
+    """What its interfaces received, in bytes per second."""
+    transmit_bytes_per_s: float | None
+    """What its interfaces transmitted, in bytes per second."""
+    read_bytes_per_s: float | None
+    """What was read from block devices, in bytes per second."""
+    written_bytes_per_s: float | None
+    """What was written to block devices, in bytes per second."""
+
+
 class TapShape(TypedDict):
     """The macvtap on an interface."""
 

@@ -62,11 +62,12 @@ def test_commands_containers_and_options_are_offered(
     shell: str, vtapd: Daemon, containers: Containers, on_path: dict[str, str], tmp_path: Path
 ) -> None:
     one, other = containers.run().await_attached(), containers.run().await_attached()
-    assert {"ps", "inspect", "check", "completion"} <= set(completed(shell, on_path, tmp_path, "vtapd", ""))
+    assert {"ps", "top", "inspect", "check", "completion"} <= set(completed(shell, on_path, tmp_path, "vtapd", ""))
     assert completed(shell, on_path, tmp_path, "vtapd", "insp") == ["inspect"]
     assert {one.name, other.name} <= set(completed(shell, on_path, tmp_path, "vtapd", "inspect", ""))
     assert completed(shell, on_path, tmp_path, "vtapd", "detach", one.name) == [one.name]
     assert "--json" in completed(shell, on_path, tmp_path, "vtapd", "ps", "--")
+    assert {"cpu", "memory"} <= set(completed(shell, on_path, tmp_path, "vtapd", "top", "--sort", ""))
 
 
 def test_nothing_is_offered_without_a_daemon(on_path: dict[str, str], tmp_path: Path) -> None:
