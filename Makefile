@@ -63,6 +63,10 @@ test-systemd: need-systemd $(VENV)/.dev  ## test the package, and the service un
 test-swarm: need-test $(VENV)/.dev test-images  ## test guests as tasks of a Docker Swarm, on three nodes that it makes here
 	$(SUDO) $(PY) -m pytest -rP tests/swarm
 
+.PHONY: test-page
+test-page: need-page $(VENV)/.dev  ## test the status page in a browser, Chromium; no root, a minute
+	$(PY) -m pytest -rP tests/page
+
 .PHONY: test-unit
 test-unit: $(VENV)/.dev  ## run the tests of the core, which must cover every branch; no root, seconds
 	$(PY) -m coverage run -m pytest tests/unit
@@ -148,11 +152,13 @@ $(VENV)/.dev: $(VENV)/.run
 	@$(PY) -m pip install -q --group dev
 	@touch $@
 
-.PHONY: need-demo need-test need-systemd need-deb need-install
+.PHONY: need-demo need-test need-page need-systemd need-deb need-install
 need-demo:
 	@.ci/need python $(DEMO_NEEDS)
 need-test:
 	@.ci/need python $(TEST_NEEDS)
+need-page:
+	@.ci/need python chromium bash
 need-systemd:
 	@.ci/need python $(SYSTEMD_NEEDS)
 need-deb:

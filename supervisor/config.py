@@ -78,6 +78,7 @@ class LimitsTable(_Table, frozen=True):
 
 class MetricsTable(_Table, frozen=True):
     listen: str = "127.0.0.1:9817"
+    show: tuple[Literal["reasons", "consoles", "screens"], ...] = ()
 
 
 class ControlTable(_Table, frozen=True):

@@ -18,6 +18,7 @@ import structlog
 from supervisor.api.control_server import serve_control
 from supervisor.api.metrics_page import Page, sample_all
 from supervisor.api.metrics_server import serve_metrics
+from supervisor.api.status_page import StatusPage
 from supervisor.config import Config
 from supervisor.container.context import Context
 from supervisor.container.ended import EndedContainers
@@ -67,8 +68,9 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
             await context.systemd.connect()
             reconciler = Reconciler(context)
             page = Page(counters.registry, lambda: sample_all(reconciler.statuses()))
+            status = StatusPage(context, reconciler, engine.version)
             control = serve_control(config.control_socket, config.control.group, reconciler)
-            async with serve_metrics(config, page) as metrics, control:
+            async with serve_metrics(config, page, status) as metrics, control:
                 reloading = Reloading(path, context, reconciler, metrics)
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(_end_on_signal, tasks.cancel_scope)

@@ -67,6 +67,8 @@ class VtapdError(Exception):
         self.remedy = remedy
         self.interface: str | None = None
         """The one interface of the container that it concerns, if it is an error of a step that is for several."""
+        self.label: str | None = None
+        """The label that it refuses. The message then has the label's value."""
 
     def concern(self, subject: str) -> None:
         """Put the subject, such as "container web", in front of the message, unless it begins with it already.

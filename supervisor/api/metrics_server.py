@@ -1,4 +1,4 @@
-"""Serve the page that Prometheus scrapes, on an address that may change while the daemon runs."""
+"""Serve what Prometheus scrapes, and the status page, on an address that may change while the daemon runs."""
 
 import asyncio
 import os
@@ -9,6 +9,8 @@ from aiohttp import hdrs, web
 
 from supervisor.api.http import Factory, bounded_server
 from supervisor.api.metrics_page import Page
+from supervisor.api.status_page import StatusPage
+from supervisor.api.status_routes import StatusRoutes
 from supervisor.config import Config
 from supervisor.errors import ConfigError, Transient
 
@@ -44,8 +46,11 @@ class MetricsServer:
 
 
 @asynccontextmanager
-async def serve_metrics(config: Config, page: Page) -> AsyncIterator[MetricsServer]:
-    """Serve /metrics over TCP, if the configuration has an address, as long as the context lasts."""
+async def serve_metrics(config: Config, page: Page, status: StatusPage) -> AsyncIterator[MetricsServer]:
+    """Serve /metrics and the status page over TCP, if the configuration has an address, as long as the context lasts.
+
+    A scrape may name the machine as it likes. The status page is for browsers, and looks at `Host`.
+    """
 
     async def metrics(request: web.Request) -> web.Response:
         asked = request.headers
@@ -57,6 +62,7 @@ async def serve_metrics(config: Config, page: Page) -> AsyncIterator[MetricsServ
 
     app = web.Application()
     app.router.add_get("/metrics", metrics)
+    app.router.add_routes(StatusRoutes(status).routes())
     async with bounded_server(app, _SCRAPE_S) as factory:
         server = MetricsServer(factory)
         server.switch_to(await server.listen(config))

@@ -115,7 +115,7 @@ def _guest(status: ContainerStatus, guest: GuestStatus, pending: tuple[Pending, 
     return {
         "kind": guest.kind,
         "kind_because": guest.because,
-        "notes": [*(record.process.notes if record.process else ()), *_notes_on_console(guest)],
+        "notes": notes(status),
         "kernel": spec.kernel,
         "initrd": spec.initrd,
         "args": spec.args,
@@ -142,8 +142,14 @@ def _guest(status: ContainerStatus, guest: GuestStatus, pending: tuple[Pending, 
     }
 
 
-def _notes_on_console(guest: GuestStatus) -> list[str]:
-    missing = guest.console_dropped_bytes
+def notes(status: ContainerStatus) -> list[str]:
+    """Return the remarks on the container's guest, a sentence each."""
+    process = status.guest_record.process
+    return [*(process.notes if process else ()), *_notes_on_console(status.guest)]
+
+
+def _notes_on_console(guest: GuestStatus | None) -> list[str]:
+    missing = guest.console_dropped_bytes if guest else 0
     why = "the log was not read in time: see which log driver or `docker attach` does not read"
     return [f"{missing} bytes of its console are missing in the container's log, because {why}."] if missing else []
 

@@ -42,7 +42,10 @@ class Reconciler:
         self._tasks: anyio.abc.TaskGroup
         self._listed: dict[ContainerId, int] = {}
         """Docker's last list: what it says of each container, as a hash."""
-        self._connected = False
+        self.connected = False
+        """Whether Docker's event stream is open."""
+        self.connections = 0
+        """How often it was opened. Another version of Docker needs another stream."""
         self._reloaded = anyio.Event()
         self._seen: deque[tuple[ContainerId, str, int]] = deque(maxlen=_REMEMBERED)
 
@@ -188,11 +191,12 @@ class Reconciler:
         self.mark(event.container, event)
 
     def _note_connected(self, connected: bool, error: str = "") -> None:
-        if connected and not self._connected:
+        if connected and not self.connected:
+            self.connections += 1
             log.info("docker_connected", host=self._context.docker.host)
-        elif self._connected and not connected:
+        elif self.connected and not connected:
             log.warning("docker_stream_lost", error=error)
-        self._connected = connected
+        self.connected = connected
         self._context.counters.docker_connected.set(connected)
 
 

@@ -21,6 +21,11 @@ class Accelerator:
         """The program and the device that `auto` was decided for."""
         self._probing = anyio.Lock()
 
+    @property
+    def kvm_works(self) -> bool | None:
+        """Whether KVM worked when it was tested last; None if no guest needed the test."""
+        return None if self._auto is None else self._auto == "kvm"
+
     async def choose(self, asked: str) -> str:
         """Return kvm or tcg. The first call with `auto` takes up to kvm_probe.DEADLINE_S.
 

@@ -10,6 +10,7 @@ from supervisor.core.kinds.refusal import character_names, has_unprintable, refu
 ENV_LABEL = "vtapd.env"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SEPARATOR_BYTES = 2
+_LEFT_OUT = "Not passed to the guest: variable "
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,17 @@ def format_environment(
         except ValueError as error:
             if name in env.chosen:
                 raise refused(ENV_LABEL, env.label, f"what the guest can take: variable {name!a}: {error}") from None
-            notes.append(f"Not passed to the guest: variable {name!a}: {error}.")
+            notes.append(f"{_LEFT_OUT}{name!a}: {error}.")
         else:
             words.append(word)
             if room_bytes is not None:
                 room_bytes -= len(word.encode()) + _SEPARATOR_BYTES
     return FormattedEnvironment(tuple(words), tuple(notes))
+
+
+def names_variable(note: str) -> bool:
+    """Return whether a note names a variable of the container's environment."""
+    return note.startswith(_LEFT_OUT)
 
 
 def refuse_environment(env: Environment, kind: str) -> None:

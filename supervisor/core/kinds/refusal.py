@@ -12,7 +12,9 @@ _NAMES = {" ": "blanks", '"': "double quotes", "'": "single quotes", "\\": "back
 def refused(label: str, value: str, allowed: str, *, step: Step = Step.LABELS) -> Rejected:
     """Return the error to raise. It shows the value escaped, and shortened if it is long."""
     shown = ascii(value) if len(value) <= _SHOWN_CHARS else ascii(value[:_SHOWN_CHARS]) + "…"
-    return Rejected(f"label {label}={shown} is refused", step=step, remedy=f"allowed is {allowed}")
+    error = Rejected(f"label {label}={shown} is refused", step=step, remedy=f"allowed is {allowed}")
+    error.label = label
+    return error
 
 
 def check_text(label: str, value: str, without: str = "") -> None:

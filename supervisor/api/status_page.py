@@ -1,0 +1,154 @@
+"""Collect what the status page shows: the daemon's health, all containers, and one container's console or screen.
+
+Nothing is kept for the page's curves: the browser remembers what it saw. So a page that no browser shows costs nothing.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from importlib.resources import files
+
+import anyio
+import msgspec
+
+from supervisor.api.console_socket import console_of
+from supervisor.api.metrics_page import sample
+from supervisor.api.representation import notes, summary
+from supervisor.api.screen import capture_screen
+from supervisor.api.versions import Versions
+from supervisor.container.context import Context
+from supervisor.container.reconciler import Reconciler
+from supervisor.core.guest.qemu_argv import has_screen
+from supervisor.core.report.disclosure import CONSOLES, SCREENS, last_lines, shown_exit, shown_notes, shown_reason
+from supervisor.core.report.page_table import format_table
+from supervisor.core.report.schema import PageContainerShape, PageDaemonShape, PageShape
+from supervisor.core.report.status import ContainerStatus
+from supervisor.edges.clock import boottime_s
+from supervisor.edges.threads import run_in_thread
+from supervisor.errors import Permanent, Step
+from supervisor.observability.metrics import Usage
+from supervisor.version import program_version
+
+_FRESH_S = 1.0
+"""All browsers get the same answer for so long, so that many of them cost no more than one."""
+_TABLE = "<!-- table -->"
+PAGE = files("supervisor.api").joinpath("status_page.html").read_text("utf-8")
+
+
+class StatusPage:
+    """The page's answers. The routes are in status_routes.py."""
+
+    def __init__(self, context: Context, reconciler: Reconciler, docker: str) -> None:
+        """`docker`: its version at the daemon's start."""
+        self._context = context
+        self._reconciler = reconciler
+        self._versions = Versions(context, reconciler, docker)
+        self._began_s = boottime_s()
+        self._one = anyio.Lock()
+        self._last: tuple[float, Sequence[str], PageShape] | None = None
+        """The last answer, when it was made, and what it was allowed to show."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The machine's names, by which a browser may ask for the page."""
+        address = self._context.config.metrics_address
+        return (os.uname().nodename, *([address[0]] if address else []))
+
+    async def html(self) -> str:
+        """Return the page, with a table for browsers that run no script. Raises Transient when no thread can start."""
+        return PAGE.replace(_TABLE, format_table(await self._collect()))
+
+    async def json(self) -> bytes:
+        """Return the data that the page's script shows. Raises Transient when no thread can be started."""
+        return msgspec.json.encode(await self._collect())
+
+    def console(self, asked: str) -> str:
+        """Return the last lines of a container's console. Raises Permanent if there is none, or it is not shown."""
+        self._require(CONSOLES)
+        return last_lines(console_of(self._reconciler.find(asked)).recent_output)
+
+    async def screen(self, asked: str) -> bytes:
+        """Return a container's screen as PNG. Raises Permanent if there is none, or it is not shown."""
+        self._require(SCREENS)
+        async with self._one:
+            return await capture_screen(self._reconciler.find(asked))
+
+    @property
+    def _show(self) -> Sequence[str]:
+        return self._context.config.metrics.show
+
+    def _require(self, what: str) -> None:
+        if what not in self._show:
+            step = Step.CONSOLE if what == CONSOLES else Step.SCREEN
+            remedy = f'add "{what}" to [metrics] show in vtapd.toml, and reload'
+            raise Permanent(f"the status page shows no {what}", step=step, remedy=remedy)
+
+    async def _collect(self) -> PageShape:
+        async with self._one:
+            show = self._show
+            if self._last is not None and self._last[1] == show and time.monotonic() - self._last[0] < _FRESH_S:
+                return self._last[2]
+            daemon = await self._daemon()
+            page = await run_in_thread(partial(_page, daemon, self._reconciler.statuses(), show))
+            self._last = time.monotonic(), show, page
+            return page
+
+    async def _daemon(self) -> PageDaemonShape:
+        machine = os.uname()
+        return {
+            "host": machine.nodename,
+            "version": program_version(),
+            "uptime_s": round(boottime_s() - self._began_s, 1),
+            "docker_connected": self._reconciler.connected,
+            "docker": await self._versions.docker(),
+            "qemu": await self._versions.qemu(),
+            "kvm": self._context.accelerator.kvm_works,
+            "kernel": machine.release,
+        }
+
+
+def _page(daemon: PageDaemonShape, statuses: Sequence[ContainerStatus], show: Sequence[str]) -> PageShape:
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "boottime_s": round(boottime_s(), 3),
+        "daemon": daemon,
+        "containers": [page_container(status, show) for status in statuses],
+    }
+
+
+def page_container(status: ContainerStatus, show: Sequence[str]) -> PageContainerShape:
+    """Return what the page shows of one container. Asks the kernel what its guest has used."""
+    line = summary(status)
+    usage, backoff_s = _usage(status)
+    return {
+        "id": line["id"],
+        "name": line["name"],
+        "state": line["state"],
+        "reason": shown_reason(status, show),
+        "notes": shown_notes(notes(status), show),
+        "address": line["address"],
+        "guest": line["guest"],
+        "uptime_s": line["uptime_s"],
+        "restarts": line["restarts"],
+        "last_exit": shown_exit(line["last_exit"], show),
+        "backoff_s": round(backoff_s, 1),
+        "cpu_s": usage.cpu_s,
+        "resident_bytes": usage.resident_bytes,
+        "received_bytes": sum(each.rx_bytes for each in usage.traffic.values()),
+        "sent_bytes": sum(each.tx_bytes for each in usage.traffic.values()),
+        "console": CONSOLES in show and status.guest is not None,
+        "screen": SCREENS in show and _has_screen(status),
+    }
+
+
+def _usage(status: ContainerStatus) -> tuple[Usage, float]:
+    if status.incarnation is None or status.guest is None:
+        return Usage(), 0.0
+    guest = sample(status, status.incarnation.pid, status.guest)
+    return guest.observe_usage(), guest.backoff_s
+
+
+def _has_screen(status: ContainerStatus) -> bool:
+    return status.qemu is not None and not status.paused and has_screen(status.qemu.command)
