@@ -111,6 +111,7 @@ WRONG = [
     ('[guest]\nmemory = "0M"\n', "guest.memory"),
     ('[limits]\nmemory = "32M"\n', "guest.memory"),
     ('[metrics]\nlisten = "9817"\n', "metrics.listen"),
+    ('[metrics]\nshow = ["labels"]\n', "metrics.show"),
     ('[log]\nlevel = "loud"\n', "log.level"),
     ("[log\n", "not TOML"),
     ("guest = 3\n", "guest"),
@@ -131,7 +132,7 @@ def test_message_about_a_wrong_key_names_the_manual_page(tmp_path: Path) -> None
     assert "Expected names out of kernel, guest, " in str(caught.value)
 
 
-LISTS = {"limits.accels", "limits.image_labels"}
+LISTS = {"limits.accels", "limits.image_labels", "metrics.show"}
 
 
 @pytest.mark.parametrize("key", sorted(set(keys_of(Config())) - LISTS))
