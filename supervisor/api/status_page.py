@@ -47,6 +47,8 @@ class StatusPage:
         self._versions = Versions(context, reconciler, docker)
         self._began_s = boottime_s()
         self._one = anyio.Lock()
+        self._drawing = anyio.Lock()
+        """One screen at a time, however many browsers show some."""
         self._last: tuple[float, Sequence[str], PageShape] | None = None
         """The last answer, when it was made, and what it was allowed to show."""
 
@@ -72,7 +74,7 @@ class StatusPage:
     async def screen(self, asked: str) -> bytes:
         """Return a container's screen as PNG. Raises Permanent if there is none, or it is not shown."""
         self._require(SCREENS)
-        async with self._one:
+        async with self._drawing:
             return await capture_screen(self._reconciler.find(asked))
 
     @property

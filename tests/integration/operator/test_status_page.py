@@ -6,13 +6,14 @@ browser (tests/page).
 
 import json
 import os
+import signal
 from dataclasses import dataclass
 from typing import Any  # the page's JSON; it does not leave this file
 
 import pytest
 
 from tests.harness.containers import Container, Containers
-from tests.harness.daemon import Daemon
+from tests.harness.daemon import Daemon, Tables, format_toml, merged
 from tests.harness.waiting import eventually
 
 HOSTILE = "<img/src=x/onerror=alert(1)>"
@@ -105,6 +106,21 @@ def test_console_and_screen_are_shown_if_configured(page: PageOf, containers: Co
     page.daemon.machine.docker("pause", guest.id)
     eventually(lambda: page.of(guest)["screen"] is False, "a paused guest draws nothing")
     page.daemon.machine.docker("unpause", guest.id)
+
+
+def test_reload_changes_what_is_shown(page: PageOf, containers: Containers) -> None:
+    daemon, guest = page.daemon, containers.serving_guest()
+    path = f"/containers/{guest.id}/console.txt"
+
+    def answers(code: int, changes: Tables) -> None:
+        daemon.config_file.write_text(format_toml(merged(daemon.config, changes)))
+        os.kill(daemon.pid, signal.SIGHUP)
+        eventually(lambda: page.get(path)[0] == code, f"the console is answered {code}")
+
+    try:
+        answers(200, {"metrics": {"show": ["consoles"]}})
+    finally:
+        answers(404, {})
 
 
 @ALL
