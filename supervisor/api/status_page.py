@@ -6,7 +6,6 @@ Nothing is kept for the page's curves: the browser remembers what it saw. So a p
 import os
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 from importlib.resources import files
 
@@ -25,7 +24,7 @@ from supervisor.core.report.disclosure import CONSOLES, SCREENS, last_lines, sho
 from supervisor.core.report.page_table import format_table
 from supervisor.core.report.schema import PageContainerShape, PageDaemonShape, PageShape
 from supervisor.core.report.status import ContainerStatus
-from supervisor.edges.clock import boottime_s
+from supervisor.edges.clock import boottime_s, utc_of
 from supervisor.edges.threads import run_in_thread
 from supervisor.errors import Permanent, Step
 from supervisor.observability.metrics import Usage
@@ -112,9 +111,10 @@ class StatusPage:
 
 
 def _page(daemon: PageDaemonShape, statuses: Sequence[ContainerStatus], show: Sequence[str]) -> PageShape:
+    now_s = boottime_s()
     return {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "boottime_s": round(boottime_s(), 3),
+        "time": utc_of(now_s),
+        "boottime_s": round(now_s, 3),
         "daemon": daemon,
         "containers": [page_container(status, show) for status in statuses],
     }
