@@ -12,6 +12,8 @@ from typing import Any  # what `vtapd --json` prints
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.images.container import make_init
+
 from .leftovers import RUN_DIR, Leftovers
 from .terminal import DemoError, run
 from .web import get, port_is_free
@@ -44,11 +46,11 @@ class Vtapd:
         self.config = Path(made.home) / "vtapd.toml"
         self.log = Path(made.home) / "vtapd.log"
         self.port = METRICS_PORT if port_is_free(METRICS_PORT, "127.0.0.1") else _any_port()
+        self.config.write_text(CONFIG.format(docker_host=made.docker_host, run_dir=RUN_DIR, port=self.port))
 
     def start(self) -> float:
         """Start it, and return the seconds until READY=1 (man 3 sd_notify)."""
         began = time.monotonic()
-        self.config.write_text(CONFIG.format(docker_host=self._made.docker_host, run_dir=RUN_DIR, port=self.port))
         notify = Path(self._made.home) / "notify"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener, self.log.open("wb") as log:
             listener.bind(str(notify))
@@ -66,6 +68,11 @@ class Vtapd:
                 if process.poll() is not None or time.monotonic() - began > READY_S:
                     raise DemoError(f"vtapd run did not get ready:\n{self.log_tail()}")
         return time.monotonic() - began
+
+    def build(self, tag: str, *options: str) -> str:
+        """Build an image. No daemon has to run."""
+        given = ["-c", str(self.config), "--init", str(make_init()), "--label", self._made.label]
+        return run([str(VTAPD), "build", "-t", tag, *given, *options], env=self._made.docker_env())
 
     def log_tail(self, count: int = 15) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:]) if self.log.exists() else ""

@@ -1,13 +1,11 @@
 """The steps of the demo, in order. Each shows what a user would type and its output, and fails if it is wrong."""
 
-import shutil
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.images.container import make_guest
-from tests.images.packages import static_busybox
 
 from .daemon import VTAPD, Vtapd
 from .engine import service_runs, start_docker, users_docker
@@ -16,11 +14,9 @@ from .terminal import DemoError, eventually, headline, require, run, show_comman
 from .web import first_page, get, port_is_free
 
 GREETING, COLOUR = "Hiya, Gump!", "#F444FF"
-KERNEL = "/hello.bin"
 NAME, PORT = "kek1", 8080
 PORTS = range(PORT, PORT + 50)
 SOON_S, SERVES_S, ENDS_S = 3.0, 30.0, 20.0
-HERE = Path(__file__).parent
 
 
 @dataclass
@@ -66,29 +62,23 @@ class Demo:
         show_text(f"  export DOCKER_HOST={self.made.docker_host}")
 
     def build_image(self) -> None:
-        headline("An image: busybox, and a unikernel in a file")
-        began = time.monotonic()
-        guest = make_guest()
-        context = Path(self.made.home) / "image"
-        context.mkdir()
-        for source, name in ((guest, "hello.bin"), (static_busybox(), "busybox"), (HERE / "Dockerfile", "Dockerfile")):
-            shutil.copy(source, context / name)
-        show_command("cat Dockerfile")
-        show_output((HERE / "Dockerfile").read_text())
+        headline("An image: a unikernel in a file, and nothing else")
+        kernel = make_guest()
+        self.vtapd = Vtapd(self.made)
         self.made.image = self._free_image()
         self.made.save()
-        show_command(f"docker build -t {self.made.image} .")
-        self.made.docker("build", "-q", "--label", self.made.label, "-t", self.made.image, str(context))
-        show_time("built", time.monotonic() - began, f"/hello.bin has {guest.stat().st_size // 1000} kB")
+        began = time.monotonic()
+        show_command(f"vtapd build -t {self.made.image} --memory 32M --ready tcp:80 {kernel.name}")
+        show_output(self.vtapd.build(self.made.image, "--memory", "32M", "--ready", "tcp:80", str(kernel)))
+        show_time("built", time.monotonic() - began, f"{kernel.name} has {kernel.stat().st_size // 1000} kB")
 
     def start_vtapd(self) -> None:
         headline("The daemon")
-        self.vtapd = Vtapd(self.made)
         show_command(f"vtapd run --config {self.vtapd.config}")
         show_time("ready", self.vtapd.start())
 
     def run_container(self) -> None:
-        headline("A container whose label names a kernel")
+        headline("A container of that image")
         self._choose_name()
         began = time.monotonic()
         for self.port in filter(port_is_free, PORTS):
@@ -191,7 +181,7 @@ class Demo:
             f"export DOCKER_HOST={self.made.docker_host} VTAPD_SOCKET={RUN_DIR / 'control.sock'}\n"
             f"curl {self.url}/                    # also /crash /panic /hang /poweroff /exit?code=3 /info\n"
             f"docker logs -f {self.name}\n"
-            f"docker run -d -l vtapd.kernel={KERNEL} {self.made.image}\n"
+            f"docker run -d {self.made.image}\n"
             f"{VTAPD} ps\n"
             f"{VTAPD} inspect {self.name}\n"
             f"ip netns exec {self.container_id[:12]} ip address\n"
@@ -206,7 +196,7 @@ class Demo:
 
     def _docker_run(self) -> bool:
         """Start the container. Return False if Docker could not have the port."""
-        options = ["-d", "--name", self.name, "-p", f"{self.port}:80", "-l", f"vtapd.kernel={KERNEL}", self.made.image]
+        options = ["-d", "--name", self.name, "-p", f"{self.port}:80", self.made.image]
         show_command(f"docker run {' '.join(options)}")
         try:
             self.made.docker("run", *options)

@@ -12,6 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.images.container import make_init
+
 from .dockerd import Dockerd, View, clean_up
 from .engine import Engine
 from .fork_server import ForkServer  # noqa: TC001  # as the other modules of the harness
@@ -23,7 +25,6 @@ PREFIX = "vtapd-test-"
 IMAGE = "vtapd-test"
 LINUX_IMAGE = "vtapd-test-linux"
 INIT_IMAGE = "vtapd-test-init"
-INIT = REPOSITORY / "build" / "vtapd-init"
 BUILD_TIMEOUT_S = 300
 
 
@@ -152,9 +153,8 @@ class Machine:
     @cached_property
     def init_image(self) -> str:
         """The image of the tests with vtapd-init as its entrypoint, as one that `vtapd build` made."""
-        run(["make", "-s", "-C", str(REPOSITORY / "supervisor" / "init")])
         container = self.docker("create", self.image)
-        self.docker("cp", str(INIT), f"{container}:/vtapd-init")
+        self.docker("cp", str(make_init()), f"{container}:/vtapd-init")
         self.docker("commit", "-c", 'ENTRYPOINT ["/vtapd-init"]', "-c", "CMD []", container, INIT_IMAGE)
         self.docker("rm", container)
         return INIT_IMAGE

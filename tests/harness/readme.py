@@ -38,6 +38,11 @@ class Session:
     files: dict[str, str]
     commands: tuple[Command, ...]
 
+    def names_image(self, image: str) -> bool:
+        """Whether the image is named in the commands or files; a file with its name and a suffix is not."""
+        texts = (*self.files.values(), *(command.line for command in self.commands))
+        return any(re.search(rf"\b{image}\b(?!\.)", text) for text in texts)
+
 
 def all_sessions() -> dict[str, Session]:
     """Return the sessions of all pages, each under the names of its page and its mark."""

@@ -15,6 +15,8 @@ from .packages import applets, static_busybox
 
 GUEST_FOLDER = SOURCES.parent / "guest"
 GUEST = BUILD.parent / "guest" / "hello.bin"
+INIT_FOLDER = SOURCES.parents[1] / "supervisor" / "init"
+INIT = BUILD.parent / "vtapd-init"
 
 # A test puts a bootable kernel there on the host. A daemon that follows /wrong/host-link out of the container boots it.
 HOST_LINK_TARGET = "/tmp/vtapd-test-host-kernel.bin"
@@ -77,6 +79,16 @@ def make_guest() -> Path:
     if made.returncode:
         raise ImageError(f"make -C tests/guest failed:\n{made.stderr.strip()}")
     return GUEST
+
+
+def make_init() -> Path:
+    """Build vtapd-init, the first process of images that `vtapd build` makes."""
+    made = subprocess.run(
+        ["make", "-s", "-C", INIT_FOLDER, f"OUT={INIT.parent}"], capture_output=True, text=True, timeout=60, check=False
+    )
+    if made.returncode:
+        raise ImageError(f"make -C supervisor/init failed:\n{made.stderr.strip()}")
+    return INIT
 
 
 def build() -> list[Path]:

@@ -9,17 +9,12 @@ import pytest
 
 from tests.harness.containers import Containers
 from tests.harness.daemon import Daemon
-from tests.harness.machine import INIT, REPOSITORY, Machine
+from tests.harness.machine import Machine
 from tests.harness.waiting import CommandFailed, eventually
-from tests.images.container import GUEST
+from tests.images.container import GUEST, make_init
 
 STOP_S = 30
 TERMINATED, KILLED = 128 + 15, 128 + 9
-
-
-@pytest.fixture(scope="module", autouse=True)
-def init_program() -> None:
-    subprocess.run(["make", "-s", "-C", str(REPOSITORY / "supervisor" / "init")], check=True, timeout=60)
 
 
 @pytest.fixture
@@ -31,7 +26,9 @@ def tag(machine: Machine) -> Iterator[str]:
 def build(vtapd: Daemon, tag: str, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     machine = vtapd.machine
     assert machine.image, "the test guest has been built"
-    return vtapd.command("build", "-c", str(vtapd.config_file), "-t", tag, "--init", str(INIT), *options, check=check)
+    return vtapd.command(
+        "build", "-c", str(vtapd.config_file), "-t", tag, "--init", str(make_init()), *options, check=check
+    )
 
 
 def test_built_image_serves(vtapd: Daemon, containers: Containers, tag: str, tmp_path: Path) -> None:

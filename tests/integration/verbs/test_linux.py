@@ -4,8 +4,9 @@ import pytest
 
 from tests.harness.containers import Containers
 from tests.harness.daemon import Daemon
-from tests.harness.machine import INIT, Machine
+from tests.harness.machine import Machine
 from tests.harness.waiting import eventually
+from tests.images.container import make_init
 
 BOOT_S = 40.0
 STOP_S = 60
@@ -15,8 +16,7 @@ STOP_S = 60
 def test_verbs_mean_for_linux_what_they_mean_for_a_process(
     vtapd: Daemon, containers: Containers, machine: Machine
 ) -> None:
-    assert machine.init_image, "vtapd-init is built"
-    init = ("-v", f"{INIT}:/vtapd-init:ro", "--entrypoint", "/vtapd-init", "--stop-timeout", str(STOP_S))
+    init = ("-v", f"{make_init()}:/vtapd-init:ro", "--entrypoint", "/vtapd-init", "--stop-timeout", str(STOP_S))
     guest = containers.run(*init, labels={"vtapd.stop-timeout": f"{STOP_S}s"}, image=machine.linux_image)
     guest.await_page(BOOT_S)
     qemu, name = guest.qemu(), f"{guest.name}-renamed"
