@@ -95,13 +95,15 @@ def ps(
         _show([row for row in _named(names, rows) if _matches(row, filters)], quiet, template, as_json)
         return rows
 
-    with suppress(KeyboardInterrupt):
-        while watch:
-            list_once()
-            time.sleep(_WATCH_S)
-        rows = list_once()
-        if missing := [name for name in names if not _called(name, rows)]:
-            fail(f"no container is called {' or '.join(map(repr, missing))}; see: vtapd ps -a")
+    if watch:
+        with suppress(KeyboardInterrupt):
+            while True:
+                list_once()
+                time.sleep(_WATCH_S)
+        return
+    rows = list_once()
+    if missing := [name for name in names if not _called(name, rows)]:
+        fail(f"no container is called {' or '.join(map(repr, missing))}; see: vtapd ps -a")
 
 
 def _show(rows: list[Row], quiet: bool, template: Template | None, as_json: bool) -> None:
@@ -123,12 +125,13 @@ def _named(names: tuple[str, ...], rows: list[Row]) -> list[Row]:
 def _called(name: str, rows: list[Row]) -> list[Row]:
     """Return the row of this name or id, or those whose id begins so."""
     those = [row for row in rows if name in (row["name"], row["id"])]
-    return those or [row for row in rows if row["id"].startswith(name)]
+    return those or [row for row in rows if name and row["id"].startswith(name)]
 
 
 def _matches(row: Row, filters: dict[str, list[str]]) -> bool:
-    return all(
-        any(value in (row[key] or "") if key == "name" else value == row[key] for value in values)
-        for asked, values in filters.items()
-        for key in (_FILTERS[asked],)
-    )
+    return all(any(_has(row, key, value) for value in values) for key, values in filters.items())
+
+
+def _has(row: Row, key: str, value: str) -> bool:
+    found = row[_FILTERS[key]] or ""
+    return value in found if key == "name" else value == found

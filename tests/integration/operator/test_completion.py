@@ -8,6 +8,7 @@ import pytest
 from tests.harness.containers import Containers
 from tests.harness.daemon import COMMAND, Daemon, environment
 from tests.harness.processes import run
+from tests.harness.waiting import eventually
 
 BASH = """
 source "$1"; shift
@@ -68,6 +69,10 @@ def test_commands_containers_and_options_are_offered(
     assert completed(shell, on_path, tmp_path, "vtapd", "detach", one.name) == [one.name]
     assert "--json" in completed(shell, on_path, tmp_path, "vtapd", "ps", "--")
     assert {"cpu", "memory"} <= set(completed(shell, on_path, tmp_path, "vtapd", "top", "--sort", ""))
+    one.stop()
+    ended = one.name
+    eventually(lambda: ended not in completed(shell, on_path, tmp_path, "vtapd", "detach", ended), "it has ended")
+    assert completed(shell, on_path, tmp_path, "vtapd", "inspect", ended) == [ended]
 
 
 def test_nothing_is_offered_without_a_daemon(on_path: dict[str, str], tmp_path: Path) -> None:
