@@ -142,7 +142,9 @@ def _of_machine(testbed: Testbed, model: Model) -> Iterator[str]:
     if stray := {owner[:12] for owner in qemus().values() if owner[:12] in ours} - attached:
         yield f"stray QEMUs: {stray}"
     files = {path.name for path in testbed.daemon.run_dir.iterdir()} - OWN_FILES
-    if stray := {name for name in files if name[:12] not in running or name.endswith(".new")}:
+    ended = {testbed.containers[expected.number].id12 for expected in model.containers} - running
+    kept = {name for name in files if name.endswith(".ended") and name[:12] in ended}
+    if stray := {name for name in files - kept if name[:12] not in running or name.endswith((".new", ".ended"))}:
         yield f"stray files: {stray}"
     if macvtaps(machine.dockerd.pid):
         yield f"macvtaps on the machine itself: {macvtaps(machine.dockerd.pid)}"
