@@ -19,6 +19,7 @@ def bytes_of(text: str) -> float:
 
 
 def test_stats_count_qemu_with_its_container(vtapd: Daemon, containers: Containers, machine: Machine) -> None:
+    """On a machine with both versions of cgroups, version 1 alone has the controllers that Docker reads."""
     plain, guest = containers.run(), containers.serving_guest()
     guest.get("/bytes?n=300000", 10)
     stats = ("stats", "--no-stream", "--format", "{{.MemUsage}} {{.PIDs}} {{.NetIO}}")
