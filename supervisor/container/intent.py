@@ -15,7 +15,7 @@ from supervisor.core.guest.exit_status import exit_status
 from supervisor.core.guest.labels import parse_labels
 from supervisor.core.guest.pending import Pending, pending_of, terms_of
 from supervisor.core.guest.restart import keeps_network
-from supervisor.core.guest.stop_signal import grace_s
+from supervisor.core.guest.stop_signal import asks_to_end, grace_s
 from supervisor.edges.clock import boottime_s
 from supervisor.errors import NoNetwork, Rejected, Step
 from supervisor.guest.controller import GuestController
@@ -95,7 +95,7 @@ class Intent:
         The time of other events is not compared: if the clock was set back, each of them seems older than the start.
         """
         of_this_run = not event.replayed or event.time_ns >= self.container.started_ns
-        if of_this_run and event.signal == self.container.stop_signal:
+        if of_this_run and asks_to_end(event.signal, self.container):
             guest_s = self._guest.plan.spec.stop_timeout_s if self._guest.plan is not None else 0.0
             self._stops_until_s = boottime_s() + grace_s(self.container.stop_timeout_s, guest_s)
 

@@ -78,6 +78,8 @@ class Container:
     """`--dns`."""
     dns_search: tuple[str, ...] = ()
     """`--dns-search`."""
+    has_vtapd_init: bool = False
+    """Whether its entrypoint is vtapd-init, which leaves its standard input to the guest."""
     words: tuple[str, ...] = ()
     """The command, if the entrypoint is vtapd-init: arguments of the guest's program."""
     env: tuple[tuple[str, str], ...] = ()

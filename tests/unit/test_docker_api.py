@@ -50,18 +50,20 @@ def test_least_container() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "words"),
+    ("config", "is_entrypoint", "words"),
     [
-        ({"Entrypoint": ["/vtapd-init"], "Cmd": ["--port", "9090"]}, ("--port", "9090")),
-        ({"Entrypoint": ["/bin/vtapd-init", "-v"], "Cmd": ["a b"]}, ("-v", "a b")),
-        ({"Entrypoint": ["/vtapd-init"], "Cmd": None}, ()),
-        ({"Entrypoint": ["/bin/sh"], "Cmd": ["/vtapd-init", "x"]}, ()),
-        ({"Entrypoint": None, "Cmd": ["sleep", "1"]}, ()),
+        ({"Entrypoint": ["/vtapd-init"], "Cmd": ["--port", "9090"]}, True, ("--port", "9090")),
+        ({"Entrypoint": ["/bin/vtapd-init", "-v"], "Cmd": ["a b"]}, True, ("-v", "a b")),
+        ({"Entrypoint": ["/vtapd-init"], "Cmd": None}, True, ()),
+        ({"Entrypoint": ["/bin/sh"], "Cmd": ["/vtapd-init", "x"]}, False, ()),
+        ({"Entrypoint": None, "Cmd": ["sleep", "1"]}, False, ()),
     ],
 )
-def test_command_is_the_guests_if_vtapd_init_is_the_entrypoint(config: dict[str, Any], words: tuple[str, ...]) -> None:
+def test_command_is_the_guests_if_vtapd_init_is_the_entrypoint(
+    config: dict[str, Any], is_entrypoint: bool, words: tuple[str, ...]
+) -> None:
     container, _ = parse_container(answer(Config=config))
-    assert container.words == words
+    assert (container.has_vtapd_init, container.words) == (is_entrypoint, words)
 
 
 def test_full_container() -> None:

@@ -144,6 +144,7 @@ def _container(data: _Inspect) -> Container:
         privileged=data.host_config.privileged,
         device_rules=tuple(data.host_config.device_cgroup_rules or ()),
         devices=tuple((d.path_on_host, d.cgroup_permissions) for d in data.host_config.devices or ()),
+        has_vtapd_init=_has_vtapd_init(data.config),
         words=_words(data.config),
         env=tuple(_variable(text) for text in data.config.env or ()),
         dns=tuple(data.host_config.dns or ()),
@@ -152,10 +153,13 @@ def _container(data: _Inspect) -> Container:
     )
 
 
+def _has_vtapd_init(config: _Config) -> bool:
+    return posixpath.basename((config.entrypoint or [""])[0]) == INIT_NAME
+
+
 def _words(config: _Config) -> tuple[str, ...]:
     """Return the words behind vtapd-init, if that is the entrypoint."""
-    first, *more = config.entrypoint or [""]
-    return (*more, *(config.cmd or ())) if posixpath.basename(first) == INIT_NAME else ()
+    return (*(config.entrypoint or ())[1:], *(config.cmd or ())) if _has_vtapd_init(config) else ()
 
 
 def _variable(text: str) -> tuple[str, str]:
