@@ -113,9 +113,10 @@ def events(socket_path: str, name: str | None, since: float | None, as_json: boo
 def console(socket_path: str, name: str, view: bool, log: bool, as_json: bool, linger: float) -> None:
     """Attach to a guest's serial console. Ctrl-] leaves it.
 
-    One console can write, all others watch. A console stays attached while the guest restarts, until the container
-    ends. The guest's output reaches the terminal unfiltered, with all control sequences, as in `docker attach`; --log
-    escapes it. Earlier output is in `docker logs`.
+    One console can write, all others watch. While it writes, what is typed into `docker run -it` does not reach the
+    guest. A console stays attached while the guest restarts, until the container ends. The guest's output reaches the
+    terminal unfiltered, with all control sequences, as in `docker attach`; --log escapes it. Earlier output is in
+    `docker logs`.
 
     \b
     Exit codes:

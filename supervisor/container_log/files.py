@@ -8,24 +8,22 @@ the log when a container ends, which comes once no process has it open for writi
 import fcntl
 import os
 import select
-import stat
 import struct
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from supervisor.linux import read_record
+from supervisor.standard_streams import STANDARD_OUTPUT, is_terminal, pin
 
 _TERMINAL_BYTES, _PIPE_BYTES = 16384, 65536
-_PTS_MAJORS = range(136, 144)  # Documentation/admin-guide/devices.txt: Unix98 PTY slaves
-_STANDARD_OUTPUT = 1
 _FLAGS = os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
 """O_NONBLOCK: opening a FIFO without a reader fails with ENXIO instead of waiting."""
 
 
 def open_log(pid: int) -> int | None:
     """Open the container's standard output for writing. Return None if no log driver reads it. The caller owns it."""
-    pinned = _pin(pid, _STANDARD_OUTPUT)
+    pinned = pin(pid, STANDARD_OUTPUT)
     if pinned is None:
         return None
     try:
@@ -45,31 +43,11 @@ def find_log(qemu: int) -> "ContainerLog | None":
     except OSError:
         return None
     for number in numbers:
-        if (pinned := _pin(qemu, number)) is not None:
+        if (pinned := pin(qemu, number)) is not None:
             if _is_written_only(qemu, number):
                 return ContainerLog(pinned)
             os.close(pinned)
     return None
-
-
-def _pin(pid: int, number: int) -> int | None:
-    """Return a descriptor that only names the file (man 2 open: O_PATH); None if it is no pipe and no terminal.
-
-    The process decides what its descriptor is, and opening some devices has side effects.
-    """
-    try:
-        pinned = os.open(f"/proc/{pid}/fd/{number}", os.O_PATH | os.O_CLOEXEC)
-    except OSError:
-        return None
-    status = os.fstat(pinned)
-    if stat.S_ISFIFO(status.st_mode) or _is_terminal(status):
-        return pinned
-    os.close(pinned)
-    return None
-
-
-def _is_terminal(status: os.stat_result) -> bool:
-    return stat.S_ISCHR(status.st_mode) and os.major(status.st_rdev) in _PTS_MAJORS
 
 
 def _is_written_only(pid: int, number: int) -> bool:
@@ -82,7 +60,7 @@ def _is_written_only(pid: int, number: int) -> bool:
 
 def write_line(pid: int, line: str) -> bool:
     """Write a line to a container's standard output, if a log driver reads it and it has room. `pid` is its init's."""
-    pinned = _pin(pid, _STANDARD_OUTPUT)
+    pinned = pin(pid, STANDARD_OUTPUT)
     if pinned is None:
         return False
     log = ContainerLog(pinned)
@@ -98,7 +76,7 @@ class ContainerLog:
     def __init__(self, pinned: int) -> None:
         """Own the descriptor."""
         self._pinned = pinned
-        self._terminal = _is_terminal(os.fstat(pinned))
+        self._terminal = is_terminal(pinned)
         self.capacity_bytes = _TERMINAL_BYTES if self._terminal else _PIPE_BYTES
         """About how much it holds while it is not read."""
 

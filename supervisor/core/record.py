@@ -108,6 +108,8 @@ class GuestRecord:
     exit_counts: dict[str, int] = field(default_factory=dict, hash=False)
     console_dropped_bytes: int = 0
     """Console output that the container's log did not take in time."""
+    terminal: str = ""
+    """The settings of the container's terminal before the guest got it, in hexadecimal; empty if it has not got it."""
 
     @property
     def exit_count(self) -> int:

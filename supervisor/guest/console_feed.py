@@ -10,6 +10,7 @@ from supervisor.core.kinds.kind import ConsolePattern
 from supervisor.edges.qemu import serial
 from supervisor.guest.console_hub import ConsoleHub
 from supervisor.guest.console_log import ConsoleLog
+from supervisor.guest.container_input import ContainerInput
 from supervisor.guest.health import Health
 from supervisor.guest.qemu_process import RunningQemu
 
@@ -24,9 +25,12 @@ class ConsoleFeed:
         hub: ConsoleHub,
         log: ConsoleLog,
         health: Health | None,
+        container_input: ContainerInput | None,
         read_past_output: Callable[[], Awaitable[bytes]] | None,
     ) -> None:
-        """`read_past_output` returns what an adopted guest printed before this daemon read its console."""
+        """`container_input` is typed into the console; None if the container's init reads it itself.
+
+        `read_past_output` returns what an adopted guest printed before this daemon read its console."""
         self.ended = anyio.Event()
         """Set once all output is read."""
         self.has_printed = read_past_output is not None
@@ -36,6 +40,7 @@ class ConsoleFeed:
         self._hub = hub
         self.log = log
         self._health = health
+        self._container_input = container_input
         self._read_past_output = read_past_output
         self.scanner = ConsoleScanner(self._patterns)
 
@@ -52,8 +57,12 @@ class ConsoleFeed:
         if self._qemu.console is not None:
             async with serial.opened(self._qemu.console, process.pid, process.pidfd) as console:
                 with self._hub.typing_into(console):
-                    async for output in console.output():
-                        self._take(output, tasks)
+                    async with anyio.create_task_group() as typing:
+                        if self._container_input is not None:
+                            typing.start_soon(self._container_input.run)
+                        async for output in console.output():
+                            self._take(output, tasks)
+                        typing.cancel_scope.cancel()
         self.scanner.close()
         self.ended.set()
 

@@ -1,10 +1,12 @@
 """Share one guest console among all who watch it with `vtapd console`; at most one of them types.
 
+While none of them does, the container's own input may.
+
 Viewers stay connected while guests start and exit, until the container ends. They never block the guest: a slow viewer
 is disconnected and input that the guest does not read is dropped. Each viewer gets a message that says why.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 
@@ -67,6 +69,8 @@ class ConsoleHub:
         self._tail = Tail()
         self._console: Console | None = None
         self._input_unread = False
+        self._typing = anyio.Lock()
+        self._writer_left = anyio.Event()
         self._closed: CloseReason | None = None
 
     @property
@@ -98,6 +102,8 @@ class ConsoleHub:
             yield viewer
         finally:
             self._viewers.discard(viewer)
+            if viewer.writes:
+                self._writer_left.set()
 
     @contextmanager
     def typing_into(self, console: Console) -> Iterator[None]:
@@ -134,11 +140,36 @@ class ConsoleHub:
         """Send a viewer's input to the guest, if this viewer is the writer."""
         if not viewer.writes:
             return
-        if self._console is None:
+        console = self._console
+        if console is None:
             viewer.put("what you typed is lost: no guest runs")
             return
         with anyio.move_on_after(_UNREAD_INPUT_S if self._input_unread else _INPUT_S) as late:
-            await self._console.type(data)
+            async with self._typing:
+                await console.type(data)
         if late.cancelled_caught and not self._input_unread:
             viewer.put("what you type is lost from here on: the guest does not read its console")
         self._input_unread = late.cancelled_caught
+
+    async def await_no_writer(self) -> None:
+        """Wait until no viewer writes."""
+        while self.writer is not None:
+            self._writer_left = anyio.Event()
+            await self._writer_left.wait()
+
+    async def type_next(self, read: Callable[[], bytes | None]) -> bool:
+        """Type what `read` returns, once the guest has room for it, unless a viewer writes by then.
+
+        Return False if `read` has reached its end. Nothing that was read is lost if this is cancelled.
+        """
+        console = self._console
+        assert console is not None, "input is passed on only to a guest that runs"
+        async with self._typing:
+            await console.room()
+            if self.writer is not None:
+                return True
+            data = read()
+            if data:
+                with anyio.CancelScope(shield=True):  # there is room for it
+                    await console.type(data)
+        return data != b""

@@ -34,6 +34,7 @@ from supervisor.errors import Permanent, Step, Transient, VtapdError
 from supervisor.guest.console_feed import ConsoleFeed
 from supervisor.guest.console_hub import CloseReason, ConsoleHub
 from supervisor.guest.console_log import ConsoleLog
+from supervisor.guest.container_input import ContainerInput
 from supervisor.guest.context import GuestContext
 from supervisor.guest.docker_log import read_past_output
 from supervisor.guest.guest_plan import GuestPlan
@@ -69,6 +70,7 @@ class GuestController:
         self._context = context
         self._tasks = tasks
         self.console_hub = ConsoleHub()
+        self._input = ContainerInput(incarnation, self.console_hub)
         self._dropped_bytes = 0
         """What the log did not take in time, and is not on record yet."""
         self._dropped_noted_at_s = 0.0
@@ -95,6 +97,7 @@ class GuestController:
 
         `stopping`: an operator has stopped it.
         """
+        self._note_terminal(container)
         guest = self.record
         assert guest.process is not None, "only a guest on record is adopted"
         self.plan = plan
@@ -124,6 +127,7 @@ class GuestController:
         An error that concerns one of the cards has its interface: a start without it may succeed.
         """
         assert self.plan is not None, "a guest is started only after its image was examined"
+        self._note_terminal(container)
         queues = self.plan.kind.queues(self.plan.spec.cpus)
         cards = tuple(self._card(handles, uplink, queues) for uplink in step.uplinks)
         qemu = await launch(self._context, Launch(container, handles, self.plan, step, cards, self._paths))
@@ -143,6 +147,11 @@ class GuestController:
         except VtapdError as error:
             error.interface = uplink.original.name
             raise
+
+    def _note_terminal(self, container: Container) -> None:
+        """Record how the container's terminal is set, before it is changed for the guest."""
+        if container.has_vtapd_init and not self.record.terminal:
+            self._write(replace(self.record, terminal=self._input.terminal_settings()))
 
     def record_found(self, process: ProcessRecord) -> None:
         """Record a guest that an earlier daemon started and did not live to record."""
@@ -242,13 +251,14 @@ class GuestController:
         )
         if ended.failure:
             log.error("guest_failed", step=Step.START, error=ended.failure)
+        self._input.restore(ended.terminal)
         self.console_hub.announce(describe_end(last))
         if self._context.config.guest.log_end and process.is_same(self._incarnation):
             between = "" if self.console_hub.is_at_line_start else "\n"
             write_line(self._incarnation.pid, between + escape_controls(line_of_end(last)))
         if ended.done is not None:
             self._taps.close()
-        self._write(ended)
+        self._write(replace(ended, terminal=""))
         self._paths.exit.unlink(missing_ok=True)
 
     @property
@@ -292,7 +302,11 @@ class GuestController:
         health = self._health(qemu.record, handles)
         monitor = QmpMonitor(short_id(container.id), self._paths.qmp, handles.cgroup, hang_after_s)
         console_log = ConsoleLog(qemu.process.pid, hang_after_s, self._note_dropped, heard=qemu.console is not None)
-        console = ConsoleFeed(qemu, kind.console, self.console_hub, console_log, health, read_past_output)
+        self._input.make_raw(self.record.terminal)
+        container_input = self._input if container.has_vtapd_init else None
+        console = ConsoleFeed(
+            qemu, kind.console, self.console_hub, console_log, health, container_input, read_past_output
+        )
         read_report = partial(self._context.reaper.report_of, qemu.process, self._paths.exit)
         self.session = GuestSession(handles, kind, qemu, monitor, console, health, read_report, self._mark)
         self._tasks.start_soon(self.session.run)

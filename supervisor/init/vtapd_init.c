@@ -3,7 +3,8 @@
  *
  *   ENTRYPOINT ["/vtapd-init"]
  *       Reap orphans and wait. On SIGTERM, SIGINT, SIGQUIT or SIGRTMIN+3 wait until the guest has ended, then exit with
- *       its exit code. Words after the name are the guest's; the daemon reads them from Docker.
+ *       its exit code. Words after the name are the guest's; the daemon reads them from Docker. Standard input is never
+ *       read here: the daemon types it into the guest's console.
  *   HEALTHCHECK CMD ["/vtapd-init", "ready"]
  *       Exit with 0 if the guest is ready, with 1 if it is not.
  *

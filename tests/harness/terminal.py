@@ -24,7 +24,7 @@ class Terminal:
         """A command of the daemon's."""
         return cls([*COMMAND, "--socket", str(daemon.control_socket), *args])
 
-    def __init__(self, argv: list[str]) -> None:
+    def __init__(self, argv: list[str], env: dict[str, str] | None = None) -> None:
         self._near, self._far = pty.openpty()
         self.before = self.attributes()
         self._said = bytearray()
@@ -33,7 +33,7 @@ class Terminal:
             stdin=self._far,
             stdout=self._far,
             stderr=self._far,
-            env=environment(),
+            env=env or environment(),
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -24,9 +24,13 @@ _ROOM_BYTES = 8 << 20
 class Console:
     """One connection to the console. QEMU serves one at a time: the daemon's, while the guest runs."""
 
-    def __init__(self, stream: UNIXSocketStream, widen: Callable[[], bool]) -> None:
-        """`widen` enlarges the send buffer at QEMU's end. It returns False if it has to be called again."""
+    def __init__(self, stream: UNIXSocketStream, connection: socket.socket, widen: Callable[[], bool]) -> None:
+        """`connection` is what the stream was made of.
+
+        `widen` enlarges the send buffer at QEMU's end. It returns False if it has to be called again.
+        """
         self._stream = stream
+        self._connection = connection
         self._widen = widen
 
     async def output(self) -> AsyncIterator[bytes]:
@@ -41,6 +45,10 @@ class Console:
                     await anyio.sleep(_GATHER_S)
             except (anyio.EndOfStream, anyio.BrokenResourceError):
                 return
+
+    async def room(self) -> None:
+        """Wait until `type` takes a few kilobytes at once. No input may be typed meanwhile."""
+        await anyio.wait_writable(self._connection)
 
     async def type(self, data: bytes) -> None:
         """Send input to the guest. Waits until the guest reads it. Does nothing if QEMU has exited."""
@@ -69,7 +77,7 @@ async def opened(connection: socket.socket, qemu: Pid, pidfd: int) -> AsyncItera
     """Open the console of this QEMU on a connection, and close that at the end. The pidfd stays the caller's."""
     name = connection.getsockname()
     async with await UNIXSocketStream.from_socket(connection) as stream:
-        yield Console(stream, partial(_widen, name, qemu, pidfd))
+        yield Console(stream, connection, partial(_widen, name, qemu, pidfd))
 
 
 def _widen(name: bytes, qemu: Pid, pidfd: int) -> bool:
