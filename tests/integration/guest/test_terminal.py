@@ -18,9 +18,10 @@ from tests.harness.docker_command import (
     run_words,
     settings,
 )
-from tests.harness.machine import INIT, Machine
+from tests.harness.machine import Machine
 from tests.harness.terminal import Terminal
 from tests.harness.waiting import eventually
+from tests.images.container import make_init
 
 LINUX_S = 60.0
 LEAVE = "\x1d"
@@ -164,8 +165,7 @@ def test_input_of_another_init_is_left_to_it(vtapd: Daemon, containers: Containe
 @pytest.mark.timeout(150)
 def test_linux_on_a_terminal(vtapd: Daemon, containers: Containers, machine: Machine) -> None:
     """Its own terminal driver echoes and makes a SIGINT of Ctrl-C. Its user sets its size."""
-    assert machine.init_image
-    options = ("-it", "--entrypoint", "/vtapd-init", "-v", f"{INIT}:/vtapd-init:ro")
+    options = ("-it", "--entrypoint", "/vtapd-init", "-v", f"{make_init()}:/vtapd-init:ro")
     labels = {"vtapd.kernel-args": "shell"}
     created = containers.create(*options, image=machine.linux_image, labels=labels)
     with docker(machine, "start", "-ai", created.name) as terminal:
