@@ -13,9 +13,9 @@ import anyio
 import msgspec
 
 from supervisor.api.console_socket import console_of
-from supervisor.api.metrics_page import sample
 from supervisor.api.representation import notes, summary
 from supervisor.api.screen import capture_screen
+from supervisor.api.usage import observe_usage
 from supervisor.api.versions import Versions
 from supervisor.container.context import Context
 from supervisor.container.reconciler import Reconciler
@@ -27,7 +27,6 @@ from supervisor.core.report.status import ContainerStatus
 from supervisor.edges.clock import boottime_s, utc_of
 from supervisor.edges.threads import run_in_thread
 from supervisor.errors import Permanent, Step
-from supervisor.observability.metrics import Usage
 from supervisor.version import program_version
 
 _FRESH_S = 1.0
@@ -111,45 +110,25 @@ class StatusPage:
 
 
 def _page(daemon: PageDaemonShape, statuses: Sequence[ContainerStatus], show: Sequence[str]) -> PageShape:
-    now_s = boottime_s()
     return {
-        "time": utc_of(now_s),
-        "boottime_s": round(now_s, 3),
+        "time": utc_of(boottime_s()),
         "daemon": daemon,
         "containers": [page_container(status, show) for status in statuses],
     }
 
 
 def page_container(status: ContainerStatus, show: Sequence[str]) -> PageContainerShape:
-    """Return what the page shows of one container. Asks the kernel what its guest has used."""
+    """Return what the page shows of one container. Asks the kernel what the container and its guest use."""
     line = summary(status)
-    usage, backoff_s = _usage(status)
     return {
-        "id": line["id"],
-        "name": line["name"],
-        "state": line["state"],
+        **observe_usage(status),
         "reason": shown_reason(status, show),
         "notes": shown_notes(notes(status), show),
         "address": line["address"],
-        "guest": line["guest"],
-        "uptime_s": line["uptime_s"],
-        "restarts": line["restarts"],
         "last_exit": shown_exit(line["last_exit"], show),
-        "backoff_s": round(backoff_s, 1),
-        "cpu_s": usage.cpu_s,
-        "resident_bytes": usage.resident_bytes,
-        "received_bytes": sum(each.rx_bytes for each in usage.traffic.values()),
-        "sent_bytes": sum(each.tx_bytes for each in usage.traffic.values()),
         "console": CONSOLES in show and status.guest is not None,
         "screen": SCREENS in show and _has_screen(status),
     }
-
-
-def _usage(status: ContainerStatus) -> tuple[Usage, float]:
-    if status.incarnation is None or status.guest is None:
-        return Usage(), 0.0
-    guest = sample(status, status.incarnation.pid, status.guest)
-    return guest.observe_usage(), guest.backoff_s
 
 
 def _has_screen(status: ContainerStatus) -> bool:

@@ -7,6 +7,7 @@ import pytest
 
 from supervisor.api.representation import summary
 from supervisor.api.status_page import page_container
+from supervisor.api.usage import observe_usage
 from supervisor.core.attach.actions import Attempt, CreateTap
 from supervisor.core.attach.troubles import Trouble
 from supervisor.core.guest.health_spec import parse_alive
@@ -39,12 +40,10 @@ def test_all_is_shown_if_the_operator_wants_it() -> None:
     assert SECRET in (page_container(rejected(2, "refused"), ALL)["reason"] or "")
 
 
-def test_figures_are_those_of_the_guest() -> None:
-    web = page_container(guest(1, "web"), ())
-    assert (web["cpu_s"] or 0) > 0
-    assert (web["resident_bytes"] or 0) > 1 << 20
-    plain = page_container(container(2, "plain"), ())
-    assert (plain["cpu_s"], plain["resident_bytes"], plain["received_bytes"]) == (None, None, 0)
+def test_figures_are_those_of_top() -> None:
+    web, used = page_container(guest(1, "web"), ()), observe_usage(guest(1, "web"))
+    assert set(used) <= set(web)
+    assert (web["guest"], web["restarts"], web["processes"]) == ("rumprun", 3, used["processes"])
 
 
 def test_refused_label_is_named_without_its_value() -> None:

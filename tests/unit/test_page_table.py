@@ -43,7 +43,7 @@ def read(page: PageShape) -> Reader:
 def page_of(*containers: str) -> PageShape:
     statuses = [container(number, name, ignored_reason=f"{HOSTILE}\x1b") for number, name in enumerate(containers)]
     return {
-        "time": "now", "boottime_s": 1.0, "daemon": DAEMON,
+        "time": "now", "daemon": DAEMON,
         "containers": [page_container(status, ()) for status in statuses],
     }  # fmt: skip
 

@@ -310,40 +310,18 @@ class PageDaemonShape(TypedDict):
     """The release of the host's kernel."""
 
 
-class PageContainerShape(TypedDict):
-    """One container, as the status page shows it. It has no command line, no value of a label and no environment,
-    unless `[metrics] show` names what may have some of them."""
+class PageContainerShape(Usage):
+    """One container, as the status page shows it: the keys of Usage, and these. It has no command line, no value of a
+    label and no environment, unless `[metrics] show` names what may have some of them."""
 
-    id: str
-    """The container's id."""
-    name: str
-    """The container's name."""
-    state: str
-    """The state, as in Summary."""
     reason: str | None
     """Why the container is in this state. Without `reasons` in `[metrics] show` an error is the step that failed."""
     notes: list[str]
     """Remarks on the guest. Without `reasons` in `[metrics] show` those that name variables are left out."""
     address: str | None
     """As in Summary."""
-    guest: str | None
-    """The guest's kind."""
-    uptime_s: float | None
-    """How long the QEMU that runs now has run, in seconds."""
-    restarts: int
-    """The number of restarts of the guest in this run of the container."""
     last_exit: ExitShape | None
     """The guest's last end. Without `consoles` in `[metrics] show` its `detail` is empty."""
-    backoff_s: float
-    """The time until the guest is started again; 0 if no start is due."""
-    cpu_s: float | None
-    """The processor time that the guest's QEMU used, in seconds."""
-    resident_bytes: int | None
-    """The resident memory of the guest's QEMU."""
-    received_bytes: int
-    """What the guest received on all its interfaces."""
-    sent_bytes: int
-    """What the guest sent on all its interfaces."""
     console: bool
     """Whether `GET /containers/ID/console.txt` answers."""
     screen: bool
@@ -355,8 +333,6 @@ class PageShape(TypedDict):
 
     time: str
     """The time, ISO 8601 in UTC."""
-    boottime_s: float
-    """The same, in seconds since the machine's boot."""
     daemon: PageDaemonShape
     """The daemon and its machine."""
     containers: list[PageContainerShape]
