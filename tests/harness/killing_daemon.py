@@ -38,6 +38,7 @@ PLAIN: tuple[tuple[Any, str], ...] = (
     *((os, name) for name in ("mkdir", "mknod", "symlink", "rename", "unlink", "chmod", "fchmod", "chown", "fchown")),
     *((os, name) for name in ("setxattr", "sendfile")),
     (linux, "exchange"),
+    (linux, "load_bpf"),
     (signal, "pidfd_send_signal"),
     (NetlinkSocket, "request"),
 )
@@ -47,7 +48,7 @@ ASYNCHRONOUS: tuple[tuple[Any, str], ...] = (
 )
 LOGS = ("observability.log_stream.", "container_log.files.ContainerLog.write")
 """A line in the daemon's or a container's log is no change of the machine: it may be lost or doubled by a kill."""
-BPF_CHANGES = {5: "load", 8: "attach"}  # linux/bpf.h: BPF_PROG_LOAD, BPF_PROG_ATTACH
+BPF_CHANGES = {8: "attach"}  # linux/bpf.h: BPF_PROG_ATTACH
 
 LOGS = ("observability.log_stream.", "container_log.")
 """Lines of a log are no change to the machine: there is nothing to undo."""

@@ -8,7 +8,6 @@ replaces it, so each observation reads the programs' ids. The program of an id n
 
 import ctypes
 import errno
-import fcntl
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator
@@ -28,20 +27,14 @@ from supervisor.core.links import DeviceNumber
 from supervisor.errors import ContainerGone, Permanent, Step, Transient, VtapdError
 
 # linux/bpf.h
-_PROG_LOAD, _PROG_ATTACH, _PROG_GET_FD_BY_ID, _OBJ_GET_INFO_BY_FD, _PROG_QUERY = 5, 8, 13, 15, 16
+_PROG_ATTACH, _PROG_GET_FD_BY_ID, _OBJ_GET_INFO_BY_FD, _PROG_QUERY = 8, 13, 15, 16
 _PROG_TYPE_CGROUP_DEVICE, _CGROUP_DEVICE = 15, 6
 _F_ALLOW_MULTI, _F_REPLACE = 2, 4
 _QUERY = struct.Struct("<IIIIQI")  # target_fd, attach_type, query_flags, attach_flags, prog_ids, prog_cnt
-_LOAD = struct.Struct("<IIQQIIQII16s")  # prog_type, insn_cnt, insns, license, log_level, …, prog_name
 _ATTACH = struct.Struct("<IIIII")  # target_fd, attach_bpf_fd, attach_type, attach_flags, replace_bpf_fd
 _INFO_XLATED_LENGTH, _INFO_XLATED_INSTRUCTIONS, _INFO_NAME, _INFO_BYTES = 20, 32, 64, 232  # struct bpf_prog_info
-_ATTR_BYTES = 144
-"""The size of union bpf_attr in the newest kernel. Older ones accept zeros after what they know; 6.17 needs it all."""
 _MAX_PROGRAMS = 64  # BPF_CGROUP_MAX_PROGS
-_LOAD_TRIES = 5
-_PROGRAM_NAME = b"vtapd"
 _NAME_BYTES = 16  # BPF_OBJ_NAME_LEN
-_LICENSE = ctypes.create_string_buffer(b"Apache-2.0")
 
 
 class CgroupV2Rules:
@@ -166,7 +159,7 @@ def _is_ours(number: int) -> bool:
     """Return whether `_load` loaded the program, in this daemon or an earlier one."""
     with _program(number) as descriptor:
         info = _describe(descriptor, 0, 0)
-    return info[_INFO_NAME : _INFO_NAME + _NAME_BYTES].rstrip(b"\0") == _PROGRAM_NAME
+    return info[_INFO_NAME : _INFO_NAME + _NAME_BYTES].rstrip(b"\0") == linux.BPF_NAME
 
 
 def _info(descriptor: int, length: int, address: int) -> int:
@@ -188,38 +181,26 @@ def _describe(descriptor: int, length: int, address: int) -> bytes:
 
 
 def _load(program: bytes) -> int:
-    instructions = ctypes.create_string_buffer(program, len(program))
-    attr = _LOAD.pack(
-        _PROG_TYPE_CGROUP_DEVICE,
-        len(program) // 8,
-        ctypes.addressof(instructions),
-        ctypes.addressof(_LICENSE),
-        *(0, 0, 0, 0, 0),
-        _PROGRAM_NAME,
-    )
-    for _ in range(_LOAD_TRIES - 1):
-        try:
-            return _bpf(_PROG_LOAD, _attr(attr), "load a program")
-        except Transient:
-            continue  # EAGAIN: the verifier was interrupted by a signal
-    return _bpf(_PROG_LOAD, _attr(attr), "load a program")
+    with _translated("load a program"):
+        return linux.load_bpf(_PROG_TYPE_CGROUP_DEVICE, program)
 
 
 def _attr(packed: bytes) -> "ctypes.Array[ctypes.c_char]":
-    return ctypes.create_string_buffer(packed, _ATTR_BYTES)
+    return ctypes.create_string_buffer(packed, linux.BPF_ATTR_BYTES)
 
 
 def _bpf(command: int, attr: "ctypes.Array[ctypes.c_char]", what: str) -> int:
-    try:
+    with _translated(what):
         result = linux.bpf(command, attr)
+    return linux.above_zero(result) if command == _PROG_GET_FD_BY_ID else result
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise _translate(error, f"bpf: cannot {what} of the container's cgroup: {error.strerror}") from error
-    if result == 0 and command in (_PROG_LOAD, _PROG_GET_FD_BY_ID):
-        # Descriptor 0 means "none" in union bpf_attr.
-        moved = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3)
-        os.close(0)
-        return moved
-    return result
 
 
 def _translate(error: OSError, said: str) -> VtapdError:
