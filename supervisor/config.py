@@ -1,5 +1,6 @@
 """The configuration file: every key, its type and its default. `config/vtapd.toml` explains each to the operator."""
 
+import ipaddress
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -57,6 +58,7 @@ class GuestTable(_Table, frozen=True):
     stop_timeout: Seconds = Seconds(10)
     hang_after: Seconds = Seconds(30)
     log_end: bool = True
+    link_address: str = "169.254.118.1"
 
 
 class RestartTable(_Table, frozen=True):
@@ -202,6 +204,7 @@ def _check(config: Config) -> None:
     if config.metrics.listen:
         parse_listen(config.metrics.listen)
     parse_uids(config.guest.uids)
+    _check_link_address(config.guest.link_address)
     if config.guest.accel not in ("auto", *config.limits.accels):
         raise ValueError("Expected auto or one of `limits.accels` - at `guest.accel`")
     names = [label.name for label in LABELS]
@@ -220,6 +223,16 @@ def _check(config: Config) -> None:
     ):
         if value <= 0:
             raise ValueError(f"Expected more than 0s - at `{name}`")
+
+
+def _check_link_address(text: str) -> None:
+    """Accept an IPv4 address that one machine can have, or none."""
+    try:
+        address = ipaddress.IPv4Address(text or "169.254.0.1")
+    except ValueError:
+        address = ipaddress.IPv4Address(0)
+    if address.is_unspecified or address.is_loopback or address.is_multicast or address.is_reserved:
+        raise ValueError(f"Expected an IPv4 address, or nothing, got {text!a} - at `guest.link_address`")
 
 
 def _decode(kind: type, value: Any) -> object:

@@ -28,6 +28,8 @@ class Step(StrEnum):
     """The files that a guest is booted from."""
     KILL = "kill"
     LABELS = "labels"
+    LINK = "link"
+    """The private link between a guest and its container."""
     MACVTAP = "macvtap"
     NAME = "name"
     NETNS = "netns"

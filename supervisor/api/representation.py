@@ -6,6 +6,7 @@ from supervisor.core.guest.pending import Pending
 from supervisor.core.guest.qemu_argv import accelerator_of
 from supervisor.core.record import Exit, TapRecord
 from supervisor.core.report.interfaces import state_of_interface
+from supervisor.core.report.link_notes import notes_on_links
 from supervisor.core.report.schema import (
     Details,
     ExitShape,
@@ -145,7 +146,8 @@ def _guest(status: ContainerStatus, guest: GuestStatus, pending: tuple[Pending, 
 def notes(status: ContainerStatus) -> list[str]:
     """Return the remarks on the container's guest, a sentence each."""
     process = status.guest_record.process
-    return [*(process.notes if process else ()), *_notes_on_console(status.guest)]
+    recorded = process.notes if process else ()
+    return [*recorded, *_notes_on_console(status.guest), *notes_on_links(status)]
 
 
 def _notes_on_console(guest: GuestStatus | None) -> list[str]:

@@ -42,6 +42,7 @@ PROBES = (
     Probe("docker", check_probes.probe_docker, "FAIL"),
     Probe("users", check_probes.probe_users, "warn"),
     Probe("macvtap", check_probes.probe_macvtap, "FAIL", needs_root=True),
+    Probe("private link", check_probes.probe_private_link, "warn", needs_root=True),
     Probe("device rule", check_probes.probe_device_rule, "FAIL", needs_root=True),
     Probe("netns folder", check_probes.probe_netns_dir, "FAIL"),
     Probe("run-time folder", check_probes.probe_run_dir, "FAIL"),

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +15,12 @@ import anyio
 
 from supervisor.cli import client
 from supervisor.config import Config
+from supervisor.core.attach.actions import OpenPrivateLink
+from supervisor.core.attach.private_link import expected_hooks
 from supervisor.core.container import Pid, User
 from supervisor.core.formats.docker_api import Engine
 from supervisor.core.guest.qemu_argv import SANDBOX
-from supervisor.core.links import DeviceNumber
+from supervisor.core.links import Address, DeviceNumber, Hooks, Tap
 from supervisor.core.report import findings
 from supervisor.core.report.findings import Finding
 from supervisor.edges import threads
@@ -90,12 +92,41 @@ async def probe_macvtap(_: Machine) -> Finding:
     try:
         with closing(Links(handles.netlink)) as links:
             await veth.create_pair(handles.netlink, "veth0", "veth1")
-            interfaces, _taps = links.observe(False, boottime_s())
-            links.create_macvtap("vtapcheck", interfaces[0], "02:00:00:00:00:01")
+            parent = links.observe(False, boottime_s()).interfaces[0]
+            links.create_macvtap("vtapcheck", parent, "02:00:00:00:00:01")
             device = tap.observe_device(handles.sysfs, tap.observe_index(handles.sysfs, "vtapcheck"))
     finally:
         os.close(handles.sysfs)
     return Finding("macvtap", "ok", f"one was created and removed, as device {device}")
+
+
+async def probe_private_link(machine: Machine) -> Finding:
+    """Connect a macvtap and its interface, in a network namespace that is removed afterwards."""
+    address = machine.config.guest.link_address
+    if not address:
+        return Finding("private link", "ok", "off: [guest] link_address is empty")
+    handles = await netns.open_scratch()
+    try:
+        with closing(Links(handles.netlink)) as links:
+            await veth.create_pair(handles.netlink, "veth0", "veth1")
+            _open_link(links, handles.sysfs, address)
+    finally:
+        os.close(handles.sysfs)
+    return Finding("private link", "ok", "a guest and its container can reach each other")
+
+
+def _open_link(links: Links, sysfs: int, address: str) -> None:
+    network = links.observe(False, boottime_s())
+    for link in network.links:
+        links.raise_link(link.index, link.mtu)
+    interface, mac = network.interfaces[0], "02:00:00:00:00:01"
+    links.create_macvtap("vtapcheck", interface, mac)
+    index = tap.observe_index(sysfs, "vtapcheck")
+    its_tap = Tap("vtapcheck", index, mac, interface.mtu, False, tap.observe_device(sysfs, index))
+    guest = replace(interface, mac=mac, addresses=(Address(4, "192.0.2.2", 24),))
+    links.open_private_link(OpenPrivateLink(guest, interface, its_tap, Hooks(), address))
+    if links.observe_hooks(interface.index, index) != expected_hooks(interface, its_tap, address):
+        raise Transient("the kernel does not show the program that was put on its hooks", step=Step.LINK)
 
 
 async def probe_device_rule(machine: Machine) -> Finding:

@@ -13,6 +13,7 @@ from supervisor.container.device_access import DeviceRules, open_rules
 from supervisor.container.takeover import give_back, take_over
 from supervisor.core.attach.actions import (
     AllowDevice,
+    ClosePrivateLink,
     CreateTap,
     DeleteTap,
     DenyDevice,
@@ -21,6 +22,7 @@ from supervisor.core.attach.actions import (
     MakeNode,
     MarkExit,
     MarkReady,
+    OpenPrivateLink,
     RaiseTap,
     RemoveNode,
     TakeOver,
@@ -28,16 +30,17 @@ from supervisor.core.attach.actions import (
     UnmarkReady,
 )
 from supervisor.core.attach.ownership import OwnLink, find_recorded, find_unrecorded, own_mac
+from supervisor.core.attach.private_link import expected_ways
 from supervisor.core.attach.scope import Scope, is_sure, observed_interfaces
 from supervisor.core.attach.state import Seen
 from supervisor.core.container import Container, ContainerHandles, Incarnation
 from supervisor.core.devices.bpf_rules import Rule
 from supervisor.core.formats.proc_cgroup import Cgroup
-from supervisor.core.links import DeviceNumber, IfIndex, Interface, Link, Tap
+from supervisor.core.links import DeviceNumber, Hooks, IfIndex, Interface, Link, Tap
 from supervisor.core.record import Record, TapRecord
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import cgroups, ifreq, marks, netns, netns_symlinks, process, rootfs, sysfs_links, tap
-from supervisor.edges.kernel.links import SIBLING, Links
+from supervisor.edges.kernel.links import SIBLING, Links, Network
 
 KernelStep = (
     LinkNetns
@@ -50,6 +53,8 @@ KernelStep = (
     | RemoveNode
     | TakeOver
     | GiveBack
+    | OpenPrivateLink
+    | ClosePrivateLink
     | MarkReady
     | MarkExit
     | UnmarkExit
@@ -118,38 +123,52 @@ class Attachment:
         for descriptor in (self.sysfs, self.dev, self.root):
             os.close(descriptor)
 
-    def observe(self, link_name: str, record: Record | None, scope: Scope, *, with_routes: bool) -> Seen:
-        """Return what is there. Routes cost a dump of their own, and matter only if an address is taken over."""
+    def observe(
+        self, link_name: str, record: Record | None, scope: Scope, *, with_routes: bool, with_hooks: bool
+    ) -> Seen:
+        """Return what is there.
+
+        Routes and hooks cost questions of their own, and matter only if an address is taken over.
+        """
         recorded = record.taps if record else ()
         now_s = boottime_s()
-        interfaces, links = self._observe(with_routes, bool(recorded), scope, now_s)
-        own = find_recorded(record, links) if record else ()
-        return self._seen(link_name, scope, interfaces, links, own, recorded, now_s)
+        network = self._observe(with_routes, bool(recorded), scope, now_s)
+        own = find_recorded(record, network.links) if record else ()
+        seen = self._seen(link_name, scope, network, own, recorded, now_s)
+        return self._with_hooks(seen) if with_hooks else seen
+
+    def _with_hooks(self, seen: Seen) -> Seen:
+        interfaces = (
+            replace(s, hooks=self._links.observe_hooks(s.interface.index, s.tap.index if s.tap else None))
+            for s in seen.interfaces
+        )
+        return replace(seen, interfaces=tuple(interfaces))
 
     def observe_unrecorded(
         self, link_name: str, container: Container, scope: Scope, rules: Collection[DeviceNumber]
     ) -> Seen:
         """Return what is there if the container's record is lost. `rules`: the devices of vtapd's own rules."""
         now_s = boottime_s()
-        interfaces, links = self._observe(False, False, scope, now_s)
+        network = self._observe(True, False, scope, now_s)
+        links = network.links
         devices = {link.index: tap.find_device(self.sysfs, link.index) for link in links if link.kind == "macvtap"}
         majors = {device.major for device in devices.values() if device}
         nodes = {device: slot for slot, device in self.nodes.observe(_USUAL_SLOTS, majors)}
         own = find_unrecorded(container, links, devices, rules, nodes)
-        return self._seen(link_name, scope, interfaces, links, own, (), now_s)
+        return self._with_hooks(self._seen(link_name, scope, network, own, (), now_s))
 
     def _seen(
         self,
         link_name: str,
         scope: Scope,
-        interfaces: list[Interface],
-        links: list[Link],
+        network: Network,
         own: Iterable[OwnLink],
         recorded: tuple[TapRecord, ...],
         now_s: float,
     ) -> Seen:
         taps, strays = self._own_taps(own)
-        seen = observed_interfaces(interfaces, {link.index: link for link in links}, taps, recorded, scope)
+        links = {link.index: link for link in network.links}
+        seen = observed_interfaces(network.interfaces, links, taps, recorded, scope)
         devices = {t.device for t in (*taps.values(), *strays.values())} | {e.device for e in recorded if e.device}
         slots = {entry.slot for entry in recorded} | strays.keys()
         return Seen(
@@ -164,6 +183,7 @@ class Attachment:
             exit_status=marks.observe_exit_mark(self.dev),
             at_s=now_s,
             strays=tuple(strays.items()),
+            other_ipv4=network.other_ipv4,
         )
 
     def _own_taps(self, own: Iterable[OwnLink]) -> tuple[dict[IfIndex, Tap], dict[int, Tap]]:
@@ -180,14 +200,12 @@ class Attachment:
                 taps[each.interface] = its_tap
         return taps, strays
 
-    def _observe(
-        self, with_routes: bool, attached: bool, scope: Scope, now_s: float
-    ) -> tuple[list[Interface], list[Link]]:
+    def _observe(self, with_routes: bool, attached: bool, scope: Scope, now_s: float) -> Network:
         """Observe a new container without RTNL: it would wait for that lock while Docker starts others."""
         if not attached and not tap.has_macvtaps(self.sysfs):
-            interfaces, links = self._links.observe_new(with_routes, ifreq.show_link, now_s)
-            if is_sure(interfaces, scope) and all(self._comes_from_outside(each) for each in interfaces):
-                return interfaces, links
+            new = self._links.observe_new(with_routes, ifreq.show_link, now_s)
+            if is_sure(new.interfaces, scope) and all(self._comes_from_outside(each) for each in new.interfaces):
+                return new
         return self._links.observe(with_routes, now_s)
 
     def _comes_from_outside(self, interface: Interface) -> bool:
@@ -232,10 +250,24 @@ class Attachment:
                 return replace(seen, nodes=_other_nodes(seen, slot))
             case MarkReady() | UnmarkReady() | MarkExit() | UnmarkExit():
                 return self._set_mark(step, seen)
+            case TakeOver() | GiveBack() | OpenPrivateLink() | ClosePrivateLink():
+                return self._change_network(step, seen)
+
+    def _change_network(self, step: TakeOver | GiveBack | OpenPrivateLink | ClosePrivateLink, seen: Seen) -> Seen:
+        match step:
             case TakeOver():
                 return _with_both(seen, *take_over(self._links, step, seen))
             case GiveBack():
                 return _with_both(seen, *give_back(self._links, step, seen))
+            case OpenPrivateLink(original, interface, _, _, address):
+                hooks = self._links.open_private_link(step)
+                linked = replace(interface, guests=expected_ways(original, address))
+                return _with_link(replace(seen, other_ipv4=seen.other_ipv4 | {address}), linked, hooks)
+            case ClosePrivateLink(interface, _, address, own_clsact):
+                self._links.close_private_link(step)
+                seen = replace(seen, other_ipv4=seen.other_ipv4 - {address})
+                left = Hooks(clsact=not own_clsact)
+                return _with_link(seen, replace(interface, guests=()), left) if interface else seen
 
     def _set_mark(self, step: MarkReady | UnmarkReady | MarkExit | UnmarkExit, seen: Seen) -> Seen:
         match step:
@@ -270,6 +302,14 @@ def _with_both(seen: Seen, interface: Interface, its_tap: Tap | None) -> Seen:
 
 def _with_tap(seen: Seen, interface: str, changed: Tap | None, *, fresh: bool = False) -> Seen:
     each = tuple(replace(s, tap=changed, fresh=fresh) if s.interface.name == interface else s for s in seen.interfaces)
+    return replace(seen, interfaces=each)
+
+
+def _with_link(seen: Seen, interface: Interface, hooks: Hooks) -> Seen:
+    each = tuple(
+        replace(s, interface=interface, hooks=hooks) if s.interface.index == interface.index else s
+        for s in seen.interfaces
+    )
     return replace(seen, interfaces=each)
 
 

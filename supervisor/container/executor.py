@@ -40,6 +40,7 @@ from supervisor.core.container import Incarnation, short_id
 from supervisor.core.devices.bpf_rules import RUNC_DEFAULTS, Rule, parse_rule
 from supervisor.core.guest.spec import AddressPlan
 from supervisor.core.links import Interface
+from supervisor.core.record import Record
 from supervisor.edges.kernel import device_nodes, netns_symlinks, process
 from supervisor.errors import ContainerGone, Permanent, Step, Transient
 from supervisor.guest.controller import GuestController
@@ -150,6 +151,13 @@ class PlanExecutor:
         self.troubles.note(attempt, seen, known)
         return attempt
 
+    @property
+    def link_address(self) -> str | None:
+        """The container's address on the private link to its guest; None if it is to have none."""
+        plan = self._guest.plan
+        takes_over = plan is not None and plan.spec.address.takes_over
+        return (self._context.config.guest.link_address or None) if takes_over else None
+
     def scope(self, address: AddressPlan | None = None) -> Scope:
         """Return which interfaces count. `address`: what a guest is to have; by default, what its guest has."""
         plan = self._guest.plan
@@ -160,7 +168,7 @@ class PlanExecutor:
     def observe_originals(self, address: AddressPlan) -> tuple[Interface, ...]:
         """Return the interfaces that a guest may use, with routes, as they were before any takeover."""
         record = self._record.of(self._incarnation)
-        seen = self.attachment().observe(self._link, record, self.scope(address), with_routes=True)
+        seen = self._look(record, self.scope(address), with_routes=True)
         able = [each.interface for each in seen.interfaces if each.wanted]
         entries = [(interface, record.tap_of(interface.name) if record else None) for interface in able]
         return tuple(entry.original if entry and entry.original else interface for interface, entry in entries)
@@ -171,7 +179,7 @@ class PlanExecutor:
             return self.seen
         try:
             record = self._record.of(self._incarnation)
-            return self._with_guest(self._attachment.observe(self._link, record, self.scope(), with_routes=True))
+            return self._with_guest(self._look(record, self.scope(), with_routes=True))
         except (Transient, Permanent, OSError) as error:
             log.debug("not_observed", error=str(error))
             return self.seen
@@ -193,10 +201,14 @@ class PlanExecutor:
             return Seen(self._incarnation, netns_symlinks.observe_symlink(self._link))
         record = self._record.of(self._incarnation)
         # Routes matter only to a takeover; `vtapd inspect` looks at them itself.
-        taken = record is not None and any(entry.original for entry in record.taps)
-        with_routes = taken or self._guest.plan is not None
-        seen = self.attachment().observe(self._link, record, self.scope(), with_routes=with_routes)
+        taken = record is not None and any(entry.original or entry.link for entry in record.taps)
+        seen = self._look(record, self.scope(), with_routes=taken or self._guest.plan is not None)
         return self._with_guest(self._with_claims(seen))
+
+    def _look(self, record: Record | None, scope: Scope, *, with_routes: bool) -> Seen:
+        linked = record is not None and any(entry.link for entry in record.taps)
+        with_hooks = linked or self.link_address is not None
+        return self.attachment().observe(self._link, record, scope, with_routes=with_routes, with_hooks=with_hooks)
 
     def _with_claims(self, seen: Seen) -> Seen:
         claimed = self._record.claimed(each.tap.device for each in seen.interfaces if each.tap)

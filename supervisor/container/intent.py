@@ -172,6 +172,7 @@ class Intent:
             ready=self._guest.is_ready,
             exit_status=self.exit_status,
             endpoints=endpoints,
+            link_address=self._executor.link_address,
             resumes_at_s=self._stops_until_s if self.stopping and plan.spec.restart.mode != "no" else None,
         )
 

@@ -93,6 +93,7 @@ class LiveContainer:
             seen=self.executor.seen,
             cgroup=self.executor.cgroup,
             device_rule_note=self.executor.device_rule_note,
+            link_address=self.executor.link_address,
             guest=self._guest_status(),
         )
 

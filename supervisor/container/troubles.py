@@ -122,7 +122,9 @@ def _obstructed(each: SeenInterface) -> Permanent:
 
 def _log(trouble: Trouble, error: VtapdError, delay_s: float) -> None:
     interface = trouble.attempt.interface
-    if trouble.is_permanent and trouble.is_undo:
+    if trouble.is_of_link:
+        log.warning("private_link_missing", step=error.step, interface=interface, error=str(error), delay_s=delay_s)
+    elif trouble.is_permanent and trouble.is_undo:
         log.error("undo_failed", step=error.step, interface=interface, error=str(error))
     elif trouble.is_permanent:
         log.error("attach_failed", step=error.step, interface=interface, error=str(error))

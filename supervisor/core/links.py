@@ -97,8 +97,40 @@ class Neighbour:
     mac: str
     state: int
     """NUD_ bits of linux/neighbour.h."""
+    protocol: int = field(default=0, compare=False)
+    """Who made it, as NDA_PROTOCOL says."""
     raw: bytes = field(default=b"", compare=False, repr=False)
     """The kernel's own message about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestWay:
+    """How the container reaches an address of its guest: by a route and a neighbour entry of vtapd's own."""
+
+    ip: str
+    source: str | None = None
+    """The source address that the route sets; None without a route."""
+    mac: str | None = None
+    """The MAC of the neighbour entry; None without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What is on the egress hooks of an interface and its tap."""
+
+    clsact: bool = False
+    """The interface has the queueing discipline that hooks belong to, made by vtapd or by another program."""
+    interface: str = ""
+    """The name of vtapd's filter on the interface's egress hook; empty without one."""
+    guard: str = ""
+    """The name of the one on its ingress hook; empty without one."""
+    tap_clsact: bool = False
+    """The tap has that queueing discipline."""
+    tap: str = ""
+    """The name of vtapd's filter on the tap; empty without one."""
+
+
+NO_HOOKS = Hooks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +180,8 @@ class Interface:
     neighbours: tuple[Neighbour, ...] = ()
     reached: tuple[str, ...] = ()
     """The gateways to which it has a route of vtapd's own, while it is taken over."""
+    guests: tuple[GuestWay, ...] = ()
+    """The addresses of its guest that the container reaches over their private link."""
 
     def gateway(self, family: int = 4) -> str | None:
         """Return the default route's gateway, if it has one."""

@@ -10,6 +10,16 @@ from supervisor.core.links import DeviceNumber, IfIndex, Interface
 
 
 @dataclass(frozen=True, slots=True)
+class PrivateLink:
+    """The private link between a guest and its container, on one interface that is taken over."""
+
+    address: str
+    """The container's address on it; empty if that is not known, after a record was lost."""
+    own_clsact: bool
+    """Vtapd gave the interface its hooks, or is about to; False if another program did."""
+
+
+@dataclass(frozen=True, slots=True)
 class TapRecord:
     """What vtapd made, or is about to make, for one interface of a container."""
 
@@ -28,6 +38,7 @@ class TapRecord:
     """The ifindex of the interface that the macvtap was made on; None as above."""
     only_mac: bool = False
     """Only the MAC of the interface is taken over: the container keeps its addresses, which `original` leaves out."""
+    link: PrivateLink | None = None
 
 
 @dataclass(frozen=True, slots=True)

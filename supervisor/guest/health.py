@@ -202,7 +202,7 @@ async def _probe_from_sibling(init: Pid, where: Whereabouts, probe: Probe, timeo
 
 
 def _create_sibling(links: Links, interface: str, mac: str) -> Link:
-    interfaces, _ = links.observe(with_routes=False, now_s=boottime_s())
+    interfaces = links.observe(with_routes=False, now_s=boottime_s()).interfaces
     parent = next((each for each in interfaces if each.name == interface), None)
     if parent is None:
         raise Transient(f"interface {interface} is gone", step=Step.HEALTH)

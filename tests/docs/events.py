@@ -53,6 +53,7 @@ SENTENCES = {
     "log_lines_lost": "The daemon's own log, standard error, was not read: `count` lines are missing in it.",
     "log_not_read": "The container's log is not read. Output of its guest is dropped instead of stopping the guest.",
     "log_read_again": "The container's log is read again. `dropped_bytes` are missing in it.",
+    "private_link_missing": "A guest runs without a private link to its container. It is tried again after `delay_s`.",
     "record_not_read": "A record in the run-time folder could not be read; it is tried again.",
     "record_rebuilt": "A record was unreadable and was built again from what the kernel shows.",
     "reaper_hangs": "The parent process of the guests does not answer. It is killed and replaced. The guests run on.",

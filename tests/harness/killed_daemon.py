@@ -14,6 +14,7 @@ from .device_programs import DevicePrograms
 from .killing_daemon import ACTION, END, deaf_file
 from .machine import Machine
 from .observe import Network, device_rules, links, network
+from .processes import run
 from .waiting import eventually
 
 CONFIG = {"attach": {"resync": "10m"}}
@@ -116,9 +117,21 @@ class Snapshot:
 
     links: frozenset[str]
     eth0: Network
+    guest_link: str
+    """What a private link adds: addresses of the loopback, hooks with their filters, and neighbours that stay."""
     dev: frozenset[str]
     rules: tuple[str, ...]
     programs: tuple[bytes, ...]
+
+
+def guest_link(pid: int) -> str:
+    script = """
+        ip -o address show dev lo
+        ip neighbour show nud permanent dev eth0
+        tc qdisc show dev eth0
+        for hook in ingress egress; do tc filter show dev eth0 $hook; done
+    """
+    return run(["nsenter", f"--net=/proc/{pid}/ns/net", "sh", "-ec", script]).stdout
 
 
 def snapshot_of(container: Container) -> Snapshot:
@@ -127,6 +140,7 @@ def snapshot_of(container: Container) -> Snapshot:
         frozenset(links(container.pid)),
         # Without the route that the kernel adds a second or two later, when it has found no duplicate of the address.
         replace(eth0, routes=tuple(route for route in eth0.routes if not re.search(LINK_LOCAL, route))),
+        guest_link(container.pid),
         frozenset(os.listdir(f"/proc/{container.pid}/root/dev")),  # noqa: PTH208  # names are wanted
         tuple(rules or ()),
         tuple(DevicePrograms(container.pid).all()) if rules is None else (),

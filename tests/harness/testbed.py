@@ -134,10 +134,14 @@ class DaemonTestbed:
         assert not neighbour.opens("/tmp/neighbours")
 
     def prove_serves(self, subject: Subject) -> None:
-        """Assert that the guest answers on its address, with exactly one QEMU, in the container's cgroup."""
+        """Assert that the guest answers on its address, with exactly one QEMU, in the container's cgroup.
+
+        The container's own processes reach it, too.
+        """
         container = subject.container
         self.daemon.await_state(container.name, "running")
         container.await_page()
+        assert "Hiya, Gump!" in container.fetch(container.address)
         assert cgroup_lines(container.qemu()) == cgroup_lines(container.pid)
         assert not network(container.pid, container.tap_name).addresses, "the host's side of the tap has an address"
         assert container.opens("/dev/tap0")

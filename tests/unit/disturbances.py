@@ -15,6 +15,7 @@ def end_container(host: SimulatedHost) -> None:
     """Remove its namespaces, cgroup and processes; the symlink and the record stay on the host."""
     host.incarnation, host.guest, host.ready = None, None, False
     host.interfaces, host.taps = {}, {}
+    host.clsact, host.filters, host.guards, host.loopback = set(), {}, {}, {"127.0.0.1"}
     host.rules, host.nodes = {FOREIGN_DEVICE}, {FOREIGN_SLOT: FOREIGN_DEVICE}
 
 
@@ -49,8 +50,31 @@ def lose_link(host: SimulatedHost) -> None:
 def delete_tap(host: SimulatedHost) -> None:
     """Delete one tap, as the container's owner can with ip link del."""
     if host.taps:
-        del host.taps[min(host.taps)]
+        _forget_hooks(host, host.taps.pop(min(host.taps)).index)
         host.disturbed = True
+
+
+def _forget_hooks(host: SimulatedHost, index: IfIndex) -> None:
+    """A link takes its hooks with it."""
+    host.clsact.discard(index)
+    host.filters.pop(index, None)
+    host.guards.pop(index, None)
+
+
+def lose_hooks(host: SimulatedHost) -> None:
+    """Remove the hooks of an interface, as tc qdisc del can in the container."""
+    for index in sorted(host.clsact)[:1]:
+        _forget_hooks(host, index)
+
+
+def lose_link_address(host: SimulatedHost) -> None:
+    for address in host.loopback - {"127.0.0.1"}:
+        host.remove_from_loopback(address)
+
+
+def lose_guest_ways(host: SimulatedHost) -> None:
+    """Remove the routes and neighbour entries that lead to the guest."""
+    host.interfaces = {name: replace(each, guests=()) for name, each in host.interfaces.items()}
 
 
 def lose_neighbours_tap(host: SimulatedHost) -> None:
@@ -70,8 +94,10 @@ def connect_network(host: SimulatedHost) -> None:
 def disconnect_network(host: SimulatedHost) -> None:
     """Remove the interface that docker network connect added, and its tap with it."""
     host.docker.pop("eth8", None)
-    host.interfaces.pop("eth8", None)
-    if host.taps.pop("eth8", None):
+    for gone in (host.interfaces.pop("eth8", None), tap := host.taps.pop("eth8", None)):
+        if gone is not None:
+            _forget_hooks(host, gone.index)
+    if tap is not None:
         host.disturbed = True
 
 
@@ -117,6 +143,9 @@ DISTURBANCES: Mapping[str, Callable[[SimulatedHost], None]] = {
         lose_node,
         lose_link,
         delete_tap,
+        lose_hooks,
+        lose_link_address,
+        lose_guest_ways,
         lose_neighbours_tap,
         connect_network,
         disconnect_network,

@@ -1,11 +1,14 @@
 """The invariants of plan.py's docstring, checked in a simulated host after every single change."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from supervisor.core.attach.entries import tap_name
-from supervisor.core.attach.lifetimes import is_due
+from supervisor.core.attach.lifetimes import is_due, static_addresses
+from supervisor.core.attach.private_link import expected_hooks, expected_ways
 from supervisor.core.attach.state import Desired
 from supervisor.core.links import Address, DeviceNumber, Interface, Route
+from supervisor.core.record import TapRecord
 
 from .simulated_host import FOREIGN_DEVICE, FOREIGN_SLOT, SimulatedHost
 
@@ -43,6 +46,7 @@ def _check_recorded(host: SimulatedHost) -> None:
     assert own_rules(host) <= {entry.device for entry in entries}, "a rule that is not in the record"
     nodes = {entry.slot: entry.device for entry in entries}
     assert own_nodes(host).items() <= nodes.items(), "a node that is not in the record"
+    _check_links(host, entries)
     originals = {entry.interface: entry.original for entry in entries}
     macs = {entry.interface for entry in entries if entry.only_mac}
     for name, interface in host.interfaces.items():
@@ -58,6 +62,18 @@ def _check_recorded(host: SimulatedHost) -> None:
 def _taken(interface: Interface, *, only_mac: bool) -> Interface:
     """Return what is taken from an interface."""
     return replace(interface, addresses=(), routes=()) if only_mac else interface
+
+
+def _check_links(host: SimulatedHost, entries: Collection[TapRecord]) -> None:
+    """Assert that each part of a private link is recorded before it is made, and forgotten only after it is removed."""
+    links = {entry.interface: entry.link for entry in entries if entry.link}
+    for name, interface in host.interfaces.items():
+        tap = host.taps.get(name)
+        ends = {interface.index} | ({tap.index} if tap else set())
+        if interface.guests or ends & (host.clsact | host.filters.keys() | host.guards.keys()):
+            assert name in links, f"{name} has a private link that is not in the record"
+    addresses = {link.address for link in links.values()}
+    assert host.loopback - {"127.0.0.1"} <= addresses, "an address on the loopback that is not in the record"
 
 
 def _check_lifetimes(now: Interface, docker: Interface) -> None:
@@ -140,14 +156,18 @@ def check_reached(host: SimulatedHost, desired: Desired) -> None:
     assert own_rules(host) == devices
     assert own_nodes(host) == {int(name.removeprefix("eth")): tap.device for name, tap in host.taps.items()}
     nics = {nic.original.name: nic for nic in host.guest.nics.values()} if host.guest else {}
+    linked = False
     for name, interface in host.docker.items():
         if name in taps and desired.takeover and (host.guest is None or name in nics):
             assert is_taken_over(host, interface)
+            linked = _check_link(host, interface, desired.link_address) or linked
         elif name in nics and interface.mac == desired.mac:
             assert is_taken_over(host, _taken(interface, only_mac=True))
             assert is_same(host, replace(host.interfaces[name], mac=interface.mac), interface)
         else:
             assert is_same(host, host.interfaces[name], interface), f"{name} was not left as it was"
+            assert not host.interfaces[name].guests, f"{name} has a route or a neighbour entry left"
+    assert host.loopback == ({"127.0.0.1", str(desired.link_address)} if linked else {"127.0.0.1"})
     assert (host.guest is not None) == (desired.guest and taps != {})
     assert host.ready == (desired.ready and taps != {})
     for name, nic in nics.items():
@@ -160,6 +180,19 @@ def check_reached(host: SimulatedHost, desired: Desired) -> None:
         assert nics.keys() == taps.keys(), "an interface without a card"
 
 
+def _check_link(host: SimulatedHost, docker: Interface, address: str | None) -> bool:
+    """Assert that an interface that is taken over has its private link, if it can have one; return whether it has."""
+    interface, tap = host.interfaces[docker.name], host.taps[docker.name]
+    hooks = {host.filters.get(interface.index), host.filters.get(tap.index)}
+    if address is None or not any(static_addresses(docker, (4,))):
+        assert not interface.guests
+        assert hooks == {None}
+        return False
+    assert interface.guests == expected_ways(docker, address)
+    assert hooks == {expected_hooks(interface, tap, address).interface}
+    return True
+
+
 def _check_nothing_left(host: SimulatedHost) -> None:
     assert host.record is None
     assert host.netns_link is None
@@ -169,7 +202,12 @@ def _check_nothing_left(host: SimulatedHost) -> None:
     assert own_nodes(host) == {}
     assert host.guest is None
     assert not host.ready
+    assert host.loopback == {"127.0.0.1"}
+    assert host.clsact == set()
+    assert host.filters == {}
+    assert host.guards == {}
     if host.incarnation is not None:
         assert host.interfaces.keys() == host.docker.keys()
     for name, interface in host.interfaces.items():
         assert is_same(host, interface, host.docker[name]), f"{name} is not as it was"
+        assert not interface.guests, f"{name} has a route or a neighbour entry left"

@@ -16,13 +16,14 @@ from supervisor.core.attach.gateways import is_dockers_default
 from supervisor.core.attach.lifetimes import lifetime_left
 from supervisor.core.attach.ownership import find_recorded
 from supervisor.core.attach.plan import next_step
+from supervisor.core.attach.private_link import expected_hooks, expected_ways
 from supervisor.core.attach.state import Desired, Resting, Seen, SeenInterface
 from supervisor.core.attach.troubles import may_rest
 from supervisor.core.container import Incarnation, Pid
-from supervisor.core.links import Address, DeviceNumber, IfIndex, Interface, Link, Route, Tap
+from supervisor.core.links import Address, DeviceNumber, Hooks, IfIndex, Interface, Link, Route, Tap
 from supervisor.core.record import Record
 
-from .examples import ID, INCARNATION, NAME
+from .examples import ETH1, ID, INCARNATION, NAME
 
 MAJOR = 246
 FOREIGN_DEVICE = DeviceNumber(MAJOR, 200)
@@ -81,6 +82,15 @@ class SimulatedHost:
     """Attempts that fail, each after this number of single changes."""
     resting: Resting = frozenset()
     """What has failed since the present daemon was started."""
+    foreign_clsact: frozenset[IfIndex] = frozenset({ETH1.index})
+    """The interfaces on whose hooks another program has a filter."""
+    clsact: set[IfIndex] = field(default_factory=set)
+    """The interfaces and taps that have hooks which vtapd gave them."""
+    filters: dict[IfIndex, str] = field(default_factory=dict)
+    """The names of vtapd's filters on the hooks of interfaces and taps."""
+    guards: dict[IfIndex, str] = field(default_factory=dict)
+    """The names of those on ingress hooks."""
+    loopback: set[str] = field(default_factory=lambda: {"127.0.0.1"})
     disturbed: bool = False
     """Something else broke the set-up; until it is repaired, not every invariant holds."""
 
@@ -105,6 +115,7 @@ class SimulatedHost:
                     tap := own.get(each.index),
                     tap is not None and tap.index in self.fresh,
                     wanted=name not in self.unwanted,
+                    hooks=self._hooks(each.index, tap),
                 )
                 for name, each in sorted(self.interfaces.items())
                 if (each.addresses and name not in self.unwanted) or each.index in own or {name, each.index} & recorded
@@ -118,7 +129,14 @@ class SimulatedHost:
             self.now_s,
             frozenset(tap.device for tap in self.taps.values() if tap.device.minor in self.stale_elsewhere),
             strays=strays,
+            other_ipv4=frozenset(self.loopback),
         )
+
+    def _hooks(self, index: IfIndex, tap: Tap | None) -> Hooks:
+        has_clsact = index in self.clsact or index in self.foreign_clsact
+        of_tap = tap.index if tap else IfIndex(0)
+        on_tap = of_tap in self.clsact, self.filters.get(of_tap, "")
+        return Hooks(has_clsact, self.filters.get(index, ""), self.guards.get(index, ""), *on_tap)
 
     def _own_taps(self) -> tuple[dict[IfIndex, Tap], tuple[tuple[int, Tap], ...]]:
         """Return the taps that are vtapd's by the record, as the daemon finds them among all links."""
@@ -208,6 +226,10 @@ class SimulatedHost:
                 yield from self._take_over(original, tap, reach)
             case actions.GiveBack(original, its_tap):
                 yield from self._give_back(original, its_tap)
+            case actions.OpenPrivateLink():
+                yield from self._open_private_link(action)
+            case actions.ClosePrivateLink():
+                yield from self._close_private_link(action)
             case _:
                 assert_never(action)
         yield
@@ -238,6 +260,8 @@ class SimulatedHost:
             case actions.DeleteTap(tap):
                 self.taps = {name: each for name, each in self.taps.items() if each != tap}
                 self.left = [each for each in self.left if each != tap]
+                self.clsact.discard(tap.index)
+                self.filters.pop(tap.index, None)
             case actions.RevokeDevice(device):
                 assert device.minor in self.stale_elsewhere, "revoked a device that no other container has on record"
                 self.fresh -= {tap.index for tap in self.taps.values() if tap.device == device}
@@ -319,6 +343,41 @@ class SimulatedHost:
                 self._add_route(name, route)
                 yield
 
+    def _open_private_link(self, step: actions.OpenPrivateLink) -> Iterator[None]:
+        self.clsact.add(step.tap.index)
+        yield
+        self.clsact |= {step.interface.index} - self.foreign_clsact
+        yield
+        self.loopback.add(step.address)
+        hooks = expected_hooks(step.interface, step.tap, step.address)
+        self.guards[step.interface.index] = hooks.guard
+        self.filters |= {step.interface.index: hooks.interface, step.tap.index: hooks.tap}
+        now = self.interfaces[step.original.name]
+        ways = expected_ways(step.original, step.address)
+        self.interfaces[step.original.name] = replace(now, guests=ways)
+
+    def _close_private_link(self, step: actions.ClosePrivateLink) -> Iterator[None]:
+        if step.tap is not None:
+            self.filters.pop(step.tap.index, None)
+            self.clsact.discard(step.tap.index)
+            yield  # a part may fail
+        if step.address is not None:
+            self.remove_from_loopback(step.address)
+        if step.interface is not None:
+            self.filters.pop(step.interface.index, None)
+            self.guards.pop(step.interface.index, None)
+            now = self.interfaces[step.interface.name]
+            self.interfaces[step.interface.name] = replace(now, guests=())
+        if step.interface is not None and step.own_clsact:
+            self.clsact.discard(step.interface.index)
+
+    def remove_from_loopback(self, address: str) -> None:
+        """An address takes the routes with it that have it as their source."""
+        self.loopback.discard(address)
+        for name, each in self.interfaces.items():
+            ways = (replace(way, source=None) if way.source == address else way for way in each.guests)
+            self.interfaces[name] = replace(each, guests=tuple(way for way in ways if way.source or way.mac))
+
     def _remove_defaults(self, original: Interface) -> None:
         now = self.interfaces[original.name]
         gone = {route for route in original.routes if route.family == 4 and is_dockers_default(route)}
@@ -327,7 +386,10 @@ class SimulatedHost:
     def _set_mac(self, name: str, mac: str) -> None:
         if name in self.taps and self.taps[name].mac == mac:
             raise KernelRefusesError(f"EADDRINUSE: {mac} is the tap's")
-        self.interfaces[name] = replace(self.interfaces[name], mac=mac)
+        now = self.interfaces[name]
+        # It takes the neighbour entries with it.
+        guests = tuple(replace(way, mac=None) for way in now.guests if way.source) if now.mac != mac else now.guests
+        self.interfaces[name] = replace(now, mac=mac, guests=guests)
 
     def _set_tap_mac(self, name: str, mac: str) -> None:
         if self.interfaces[name].mac == mac:

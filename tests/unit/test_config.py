@@ -74,6 +74,9 @@ class TestReading:
         config = load(tmp_path, '[attach]\nrun_dir = "/run/other"\n')
         assert config.control_socket == Path("/run/other/control.sock")
 
+    def test_private_link_can_be_turned_off(self, tmp_path: Path) -> None:
+        assert load(tmp_path, '[guest]\nlink_address = ""\n').guest.link_address == ""
+
     def test_metrics_can_be_turned_off(self, tmp_path: Path) -> None:
         assert load(tmp_path, '[metrics]\nlisten = ""\n').metrics_address is None
         assert Config().metrics_address == ("127.0.0.1", 9817)
@@ -110,6 +113,10 @@ WRONG = [
     ('[limits]\ncpus = "4"\n', "limits.cpus"),
     ('[guest]\nmemory = "0M"\n', "guest.memory"),
     ('[limits]\nmemory = "32M"\n', "guest.memory"),
+    ('[guest]\nlink_address = "here"\n', "guest.link_address"),
+    ('[guest]\nlink_address = "127.0.0.2"\n', "guest.link_address"),
+    ('[guest]\nlink_address = "224.0.0.1"\n', "guest.link_address"),
+    ('[guest]\nlink_address = "fe80::1"\n', "guest.link_address"),
     ('[metrics]\nlisten = "9817"\n', "metrics.listen"),
     ('[metrics]\nshow = ["labels"]\n', "metrics.show"),
     ('[log]\nlevel = "loud"\n', "log.level"),

@@ -23,13 +23,14 @@ from .simulated_host import SimulatedHost
 NOTHING = Desired(False)
 TAP = Desired(True)
 BACKOFF = Desired(True, takeover=True, cards=MANY)
-SERVED = Desired(True, takeover=True, cards=MANY, guest=True)
+SERVED = Desired(True, takeover=True, cards=MANY, guest=True, link_address="169.254.118.1")
 HOTPLUG = Desired(True, takeover=True, cards=MANY, guest=True, hotplug=True)
+OTHER_LINK = replace(SERVED, link_address="169.254.118.2")
 OWN_ADDRESS = Desired(True, guest=True, cards=MANY)
 OWN_MAC = Desired(True, guest=True, cards=MANY, mac=ETH0.mac)
 READY = replace(SERVED, ready=True)
 DONE = replace(TAP, exit_status=7)
-GOALS = (NOTHING, TAP, BACKOFF, SERVED, HOTPLUG, OWN_ADDRESS, OWN_MAC, READY, DONE)
+GOALS = (NOTHING, TAP, BACKOFF, SERVED, OTHER_LINK, HOTPLUG, OWN_ADDRESS, OWN_MAC, READY, DONE)
 
 RICH = replace(
     ETH0,
@@ -84,6 +85,7 @@ WAYS = pytest.mark.parametrize(
     ("start", "goal"),
     [
         (NOTHING, SERVED),
+        (SERVED, OTHER_LINK),
         (SERVED, NOTHING),
         (SERVED, TAP),
         (SERVED, BACKOFF),

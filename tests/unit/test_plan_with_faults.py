@@ -33,6 +33,7 @@ FAULTS = [
     *((kind, 0) for kind in ATTACHING),
     *((actions.TakeOver, changes) for changes in (0, 1, 4, 6)),
     *((actions.GiveBack, changes) for changes in (0, 1, 5, 8)),
+    *((kind, changes) for kind in (actions.OpenPrivateLink, actions.ClosePrivateLink) for changes in (0, 1)),
     *((kind, 0) for kind in (actions.RemoveNode, actions.DenyDevice, actions.DeleteTap, actions.PlugNic)),
 ]
 NAMES = pytest.mark.parametrize("name", ["eth0", "eth1"])
@@ -68,7 +69,8 @@ def check_other(host: SimulatedHost, desired: Desired, other: str, failing: str)
     assert host.ready == desired.ready
     if desired.takeover and (host.guest is None or other in nics):
         assert is_taken_over(host, host.docker[other])
-    if host.guest is not None and failing not in nics and not _is_faulty(host, actions.GiveBack, failing):
+    is_left = any(_is_faulty(host, kind, failing) for kind in (actions.GiveBack, actions.ClosePrivateLink))
+    if host.guest is not None and failing not in nics and not is_left:
         assert is_same(host, host.interfaces[failing], host.docker[failing]), "the container lost its network"
 
 
@@ -156,6 +158,20 @@ def test_running_guest_is_not_stopped_for_a_network_that_cannot_be_attached(
     host.faults.clear()
     arrive(host, replace(desired, guest=False))
     arrive(host, desired)
+
+
+@pytest.mark.parametrize("changes", [0, 1])
+@NAMES
+def test_guest_has_its_card_without_its_private_link(name: str, changes: int) -> None:
+    host = SimulatedHost(dict(DOCKER))
+    host.faults = {Attempt(actions.OpenPrivateLink, name): changes}
+    host.converge(SERVED)
+    assert host.guest is not None
+    assert len(host.guest.nics) == 2
+    assert all(is_taken_over(host, each) for each in DOCKER.values())
+    assert is_attached(host.seen(), host.record, host.resting)
+    host.faults.clear()
+    arrive(host, SERVED)
 
 
 def test_container_of_which_nothing_can_be_attached_is_left_as_it_was() -> None:

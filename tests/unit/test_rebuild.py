@@ -15,7 +15,7 @@ from supervisor.core.record import TapRecord
 from .examples import ETH0, ETH1, ID, INCARNATION, NAME, TAP0, container
 from .simulated_host import SimulatedHost
 
-SERVED = Desired(attached=True, takeover=True, guest=True)
+SERVED = Desired(attached=True, takeover=True, guest=True, cards=2, link_address="169.254.118.1")
 OWN_MAC = Desired(attached=True, mac=ETH0.mac, guest=True)
 ATTACHED = Desired(attached=True)
 NOTHING = Desired(attached=False)
@@ -52,6 +52,8 @@ def test_record_lost_after_any_change_is_rebuilt(goal: Desired) -> None:
         assert {name: each.mac for name, each in host.interfaces.items()} == {"eth0": ETH0.mac, "eth1": ETH1.mac}
         assert host.interfaces["eth0"].addresses == ETH0.addresses
         assert set(ETH0.routes) <= set(host.interfaces["eth0"].routes)
+        assert (host.loopback, host.clsact, host.filters, host.guards) == ({"127.0.0.1"}, set(), {}, {})
+        assert [each.guests for each in host.interfaces.values()] == [(), ()]
         if goal is NOTHING:
             assert (host.taps, host.netns_link, host.record) == ({}, None, None)
             assert len(host.rules) == len(host.nodes) == 1, "only the foreign rule and node are left"

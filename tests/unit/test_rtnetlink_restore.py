@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from supervisor.core.attach.lifetimes import Lifetime
 from supervisor.core.formats.netlink import Request, each_attribute, unpack_attributes, without_attributes
-from supervisor.core.formats.rtnetlink import Kind, dump
+from supervisor.core.formats.rtnetlink import NDMSG, Kind, dump
 from supervisor.core.formats.rtnetlink_addresses import add_address, parse_address, remove_address
-from supervisor.core.formats.rtnetlink_neighbours import add_neighbour, parse_neighbour
+from supervisor.core.formats.rtnetlink_neighbours import add_neighbour, parse_neighbour, remove_neighbour, set_permanent
 from supervisor.core.formats.rtnetlink_routes import add_route, parse_route, remove_route, replace_route, routes_of
 from supervisor.core.links import Address, Hop, IfIndex, Neighbour, Route
 
@@ -191,6 +191,16 @@ def test_permanent_neighbour_is_sent_back() -> None:
     added = add_neighbour(NOW, found[1])
     assert (added.kind, added.flags) == (28, CREATE_REPLACE)
     assert added.body == struct.pack("=BxxxiHBB", INET, NOW, 0x80, 0x80, 1) + wanted
+
+
+def test_neighbour_keeps_who_made_it() -> None:
+    made = set_permanent(NOW, "10.0.0.7", "02:00:00:00:07:01", 119)
+    assert (made.kind, made.flags) == (28, CREATE_REPLACE)
+    found = parse_neighbour(made.body)
+    assert found == (NOW, Neighbour(4, "10.0.0.7", "02:00:00:00:07:01", 0x80))
+    assert found[1].protocol == 119
+    removed = remove_neighbour(NOW, "10.0.0.7")
+    assert (removed.kind, removed.body[: NDMSG.size]) == (29, made.body[: NDMSG.size])
 
 
 def test_proxy_and_unicast_without_arp_are_found() -> None:

@@ -67,7 +67,20 @@ def test_trouble_is_brief_at_first_if_it_may_end_by_itself() -> None:
     assert trouble.due_at(5.0).retry_at_s == 5.0
 
 
+def test_missing_link_is_not_waited_for() -> None:
+    trouble = trouble_of(actions.OpenPrivateLink, error=BRIEF)
+    assert trouble.is_of_link
+    assert not trouble.is_brief
+    assert trouble_of(actions.ClosePrivateLink).is_undo
+
+
 class TestIsOver:
+    @pytest.mark.parametrize("kind", [actions.OpenPrivateLink, actions.ClosePrivateLink])
+    def test_step_of_a_link(self, kind: type[Action]) -> None:
+        linked = replace(SERVED, link_address="169.254.118.1")
+        assert over(trouble_of(kind), SERVED, host_at(SERVED))
+        assert not over(trouble_of(kind), linked, host_at(linked, eth1=actions.OpenPrivateLink))
+
     @pytest.mark.parametrize("kind", [actions.CreateTap, actions.MakeNode, actions.AllowDevice, actions.RemoveNode])
     def test_step_of_an_interface_that_is_attached(self, kind: type[Action]) -> None:
         assert over(trouble_of(kind), TAP, host_at(TAP))

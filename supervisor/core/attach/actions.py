@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from supervisor.core.links import DeviceNumber, Interface, Route, Tap
+from supervisor.core.links import DeviceNumber, Hooks, Interface, Route, Tap
 from supervisor.core.record import Record
 
 
@@ -110,6 +110,34 @@ class GiveBack:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenPrivateLink:
+    """Connect the guest on this tap and the container by a private link, or complete it.
+
+    The container has the address on it, and the guest has the addresses of the original.
+    """
+
+    original: Interface
+    interface: Interface
+    tap: Tap
+    hooks: Hooks
+    """What is on their hooks now."""
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClosePrivateLink:
+    """Remove what is there of the private link on this interface and tap."""
+
+    interface: Interface | None
+    """None if it is gone, and what was on it."""
+    tap: Tap | None
+    address: str | None
+    """The container's address on it; None if it stays for the link on another interface."""
+    own_clsact: bool
+    """The interface got its hooks from vtapd. They go, unless another program uses them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Uplink:
     """What a network card of a guest is connected to: the interface as Docker made it, and its tap."""
 
@@ -188,6 +216,8 @@ Action = (
     | RemoveNode
     | TakeOver
     | GiveBack
+    | OpenPrivateLink
+    | ClosePrivateLink
     | StartGuest
     | PlugNic
     | UnplugNic

@@ -20,6 +20,7 @@ from supervisor.core.attach.actions import (
 )
 from supervisor.core.attach.entries import free_tap_name, with_entry, with_interfaces
 from supervisor.core.attach.ownership import own_mac
+from supervisor.core.attach.private_link import closing_step
 from supervisor.core.attach.state import Seen, SeenInterface
 from supervisor.core.attach.withdrawal import close_device_actions, remove_card_action, withdraw_actions
 from supervisor.core.links import Tap
@@ -57,6 +58,8 @@ def _attach(
         yield remove_card_action(seen, entry)
     elif exchanged:
         # Another interface has this name now. What was taken from the first one is gone with it.
+        if entry.link:
+            yield closing_step(seen, record, entry)
         yield WriteRecord(with_entry(record, replace(entry, original=None, only_mac=False)))
     elif entry.device is not None and entry.device != device:
         # Something else deleted the tap. Linux gives its number to the next tap that is created.

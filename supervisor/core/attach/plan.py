@@ -11,6 +11,7 @@ Terms
     takeover    an interface's MAC, addresses and routes are taken away, because the guest has them on its network card;
                 the entry keeps them as `original`. For a guest with an address of its own it is the MAC alone, and
                 only if Docker was asked for that MAC
+    link        the private link between the guest and its container, on an interface that is taken over
     withdrawal  the reverse of all that was done to one interface
     attempt     a kind of action on one interface, or on the container as a whole
     resting     attempts that failed, and that are not to be tried again yet
@@ -35,7 +36,8 @@ action and check them, and tests/integration/faults kill the daemon there.
 6. What fails on one interface holds up nothing of another one, nor a guest that has a card on another one. An interface
    that is not wholly attached and taken over is the container's own: the guest has no card on it, and what was taken
    from it is given back. A guest is not stopped because something rests.
-7. An undo is a set of steps. If one of them rests, those that do not need it are taken: only a tap stays whose rule or
+7. The private link holds nothing up. If a step for it rests, everything else is as it would be without a link.
+8. An undo is a set of steps. If one of them rests, those that do not need it are taken: only a tap stays whose rule or
    node stays, and the entry of an interface of which something is left. The record is deleted last.
 """
 

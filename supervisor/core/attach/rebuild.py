@@ -21,7 +21,7 @@ from supervisor.core.attach.gateways import gateway_endpoints
 from supervisor.core.attach.state import Seen, SeenInterface
 from supervisor.core.container import Container, Endpoint, Incarnation
 from supervisor.core.links import Address, Interface, Route, Tap
-from supervisor.core.record import Record, TapRecord
+from supervisor.core.record import PrivateLink, Record, TapRecord
 
 _PROTO_BOOT, _IPV6_METRIC = 3, 1024
 """The protocol of libnetwork's default routes (linux/rtnetlink.h), and the metric of those of IPv6."""
@@ -36,8 +36,17 @@ def rebuild(container: Container, incarnation: Incarnation, seen: Seen) -> Recor
             device = each.tap.device if _is_known(each.tap, seen) else None
             on = each.interface.index
             original = _original(container, each)
-            only_mac = original is not None and not original.addresses
-            entry = TapRecord(slot, each.interface.name, each.tap.name, device, original, each.tap.index, on, only_mac)
+            entry = TapRecord(
+                slot,
+                each.interface.name,
+                each.tap.name,
+                device,
+                original,
+                each.tap.index,
+                on,
+                only_mac=original is not None and not original.addresses,
+                link=_link(each),
+            )
             record = replace(record, taps=(*record.taps, entry))
     for slot, tap in seen.strays:
         # The entry has the tap's own name in place of the interface's, which is not known: the plan undoes it.
@@ -49,6 +58,17 @@ def rebuild(container: Container, incarnation: Incarnation, seen: Seen) -> Recor
 
 def _is_known(tap: Tap, seen: Seen) -> bool:
     return (tap.up or tap.device in seen.rules) and tap.device not in seen.claimed
+
+
+def _link(each: SeenInterface) -> PrivateLink | None:
+    """Return the private link of which a part is there, or None.
+
+    The interface's hooks are taken for vtapd's own: they are removed only if no program uses them.
+    """
+    ways, hooks = each.interface.guests, each.hooks
+    if not (ways or hooks.interface or hooks.guard or hooks.tap or hooks.tap_clsact):
+        return None
+    return PrivateLink(next((way.source for way in ways if way.source), ""), own_clsact=True)
 
 
 def _original(container: Container, each: SeenInterface) -> Interface | None:

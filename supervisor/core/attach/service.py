@@ -9,9 +9,11 @@ from enum import Enum, auto
 
 from supervisor.core.attach.actions import (
     Action,
+    ClosePrivateLink,
     GiveBack,
     MarkExit,
     MarkReady,
+    OpenPrivateLink,
     Planned,
     PlugNic,
     StartGuest,
@@ -25,10 +27,14 @@ from supervisor.core.attach.actions import (
 from supervisor.core.attach.entries import is_taken, with_entry
 from supervisor.core.attach.gateways import gateways_to_reach, has_only_routes_to
 from supervisor.core.attach.lifetimes import static_addresses
+from supervisor.core.attach.private_link import closing_step, opening_steps
 from supervisor.core.attach.state import Desired, Resting, Seen
 from supervisor.core.attach.withdrawal import give_back_action
 from supervisor.core.links import Interface
 from supervisor.core.record import Record, TapRecord
+
+_COSTS_NO_CARD = (GiveBack, OpenPrivateLink, ClosePrivateLink)
+"""The guest has a card on an interface though one of these rests."""
 
 
 def guest_steps(desired: Desired, seen: Seen, record: Record, resting: Resting) -> Iterator[Planned]:
@@ -56,9 +62,14 @@ def _address_steps(desired: Desired, seen: Seen, record: Record, theirs: list[Ta
     for entry in record.taps:
         share = _desired_share(desired, seen, entry) if entry in theirs else _Share.NOTHING
         taken = share is not _Share.NOTHING and _present_share(entry) in (_Share.NOTHING, share)
+        if entry.link and not (taken and entry.original):
+            yield Planned(closing_step(seen, record, entry), entry.interface)
         action = _take_over(desired, seen, record, entry) if taken else _give_back(seen, record, entry)
         if action:
             yield Planned(action, entry.interface)
+        elif taken:
+            steps = opening_steps(seen, record, entry, desired.link_address)
+            yield from (Planned(step, entry.interface) for step in steps)
 
 
 def _card_steps(
@@ -88,7 +99,7 @@ def with_cards(desired: Desired, seen: Seen, record: Record, resting: Resting = 
 
 def _failed(resting: Resting) -> frozenset[str | None]:
     """Return the interfaces that a guest cannot be started on, because they are not wholly attached or taken over."""
-    return frozenset(attempt.interface for attempt in resting if attempt.kind is not GiveBack)
+    return frozenset(attempt.interface for attempt in resting if attempt.kind not in _COSTS_NO_CARD)
 
 
 def _can_have_card(desired: Desired, seen: Seen, entry: TapRecord) -> bool:
@@ -145,6 +156,7 @@ def _take_over(desired: Desired, seen: Seen, record: Record, entry: TapRecord) -
     assert each.tap is not None, "an interface without its tap was attached before"
     if entry.original is None:
         original = each.interface if desired.takeover else _without_addresses(each.interface)
+        original = replace(original, guests=())
         return WriteRecord(with_entry(record, replace(entry, original=original, only_mac=not desired.takeover)))
     reach = () if entry.only_mac else gateways_to_reach(entry.original, desired.endpoints)
     if is_taken(entry, each) and (entry.only_mac or has_only_routes_to(reach, each.interface)):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from supervisor.core.attach.actions import Attempt
 from supervisor.core.container import Endpoint, Incarnation, Pid
-from supervisor.core.links import DeviceNumber, Interface, Tap
+from supervisor.core.links import NO_HOOKS, DeviceNumber, Hooks, Interface, Tap
 
 Resting = frozenset[Attempt]
 """What failed and is not to be tried yet."""
@@ -33,6 +33,8 @@ class Desired:
     """That of a guest that is done; None as long as it runs, or may run again."""
     endpoints: tuple[Endpoint, ...] = ()
     """The networks that Docker has connected the container to; empty if that is not known."""
+    link_address: str | None = None
+    """The container's address on the private link to its guest; None: there is to be no such link."""
     resumes_at_s: float | None = None
     """When a guest that is stopped now starts again, in seconds since boot; None if it does not."""
 
@@ -49,6 +51,7 @@ class SeenInterface:
     """Vtapd concerns itself with it: Docker made it, or the configuration says so."""
     obstacle: str = ""
     """Why the kernel would refuse a tap on it; empty if it would not."""
+    hooks: Hooks = NO_HOOKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,8 @@ class Seen:
 
     strays: tuple[tuple[int, Tap], ...] = ()
     """The taps on record whose interfaces are gone, with their slots. On a macvlan network a tap outlives those."""
+    other_ipv4: frozenset[str] = frozenset()
+    """The IPv4 addresses in the container's network namespace that are on other links, such as its loopback."""
 
     def stray(self, slot: int) -> Tap | None:
         """Return the tap of this slot, if its interface is gone."""

@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 
 from supervisor.core.attach.actions import (
     Attempt,
+    ClosePrivateLink,
     DeleteTap,
     DenyDevice,
     GiveBack,
     LinkNetns,
     MarkExit,
     MarkReady,
+    OpenPrivateLink,
     PlugNic,
     RemoveNode,
     StartGuest,
@@ -26,7 +28,7 @@ from supervisor.core.links import IfIndex
 from supervisor.core.record import Record
 from supervisor.errors import Permanent, VtapdError
 
-_UNDO = (GiveBack, RemoveNode, DenyDevice, DeleteTap, UnlinkNetns)
+_UNDO = (ClosePrivateLink, GiveBack, RemoveNode, DenyDevice, DeleteTap, UnlinkNetns)
 _OF_CONTAINER = (LinkNetns, UnlinkNetns, MarkReady, MarkExit)
 _NEVER_RESTS = (WriteRecord, StartGuest, StopGuest)
 _SOON = 3
@@ -56,9 +58,15 @@ class Trouble:
         return self.attempt.kind in _UNDO
 
     @property
+    def is_of_link(self) -> bool:
+        """Whether only the private link between the guest and its container is missing: all else is in order."""
+        return self.attempt.kind is OpenPrivateLink
+
+    @property
     def is_brief(self) -> bool:
         """Whether it may be over in a moment, so that a guest that starts should wait for the interface."""
-        return self.attempt.interface is not None and not self.is_permanent and self.failures < _SOON
+        lasts = self.is_permanent or self.is_of_link or self.failures >= _SOON
+        return self.attempt.interface is not None and not lasts
 
     def due_at(self, at_s: float) -> "Trouble":
         """Return it with another time of the next try."""
@@ -91,6 +99,8 @@ def is_over(trouble: Trouble, desired: Desired, seen: Seen, record: Record | Non
             return entry.original is None
         case _ if kind is TakeOver:
             return not desired.takeover and not desired.mac
+        case _ if kind in (OpenPrivateLink, ClosePrivateLink):
+            return entry.link is None
         case _ if kind is PlugNic:
             return entry.slot in seen.nics or not desired.guest
         case _:

@@ -23,6 +23,7 @@ from supervisor.core.attach.actions import (
 )
 from supervisor.core.attach.entries import with_entry
 from supervisor.core.attach.lifetimes import is_due
+from supervisor.core.attach.private_link import closing_step
 from supervisor.core.attach.state import Seen
 from supervisor.core.links import Interface, Route
 from supervisor.core.record import Record, TapRecord
@@ -61,6 +62,8 @@ def withdraw_actions(seen: Seen, record: Record, entry: TapRecord) -> Iterator[A
 
 
 def _undo_actions(seen: Seen, record: Record, entry: TapRecord) -> Iterator[Action]:
+    if entry.link:
+        yield closing_step(seen, record, entry)
     if entry.original:
         yield give_back_action(seen, record, entry)
     closing = tuple(close_device_actions(seen, entry))

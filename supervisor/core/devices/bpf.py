@@ -1,12 +1,13 @@
-"""The BPF instructions that device programs consist of (linux/bpf.h, Documentation/bpf/standardization)."""
+"""The BPF instructions that programs consist of (linux/bpf.h, Documentation/bpf/standardization)."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 
 INSTRUCTION = struct.Struct("<BBhi")
 """struct bpf_insn: operation, source << 4 | target, offset, immediate."""
-R0, R1, R2, R3, R4, R5 = range(6)
+R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10 = range(11)
 LAST_REGISTER = 10
 """Programs use R0 to R10; one that shows R11 had its constants blinded by the kernel (bpf_jit_harden)."""
 
@@ -15,6 +16,9 @@ class Op(IntEnum):
     """Operation codes: linux/bpf_common.h and linux/bpf.h."""
 
     LDX_WORD = 0x61  # dst = *(u32 *)(src + off)
+    ST_WORD = 0x62  # *(u32 *)(dst + off) = imm
+    STX_WORD = 0x63  # *(u32 *)(dst + off) = src
+    ADD64 = 0x07  # dst += imm
     AND32 = 0x54  # dst &= imm
     RSH32 = 0x74  # dst >>= imm
     MOV32 = 0xB4  # dst = imm
@@ -25,6 +29,8 @@ class Op(IntEnum):
     JNE = 0x55
     JEQ_REG = 0x1D  # if dst == src skip off
     JNE_REG = 0x5D
+    JEQ32 = 0x16  # the same for the lower 32 bits alone; a 64-bit comparison extends the sign of imm
+    JNE32 = 0x56
     JA = 0x05  # skip off
     CALL = 0x85
     LD_IMM64 = 0x18
@@ -34,6 +40,41 @@ class Op(IntEnum):
 def instruction(op: Op, target: int = 0, source: int = 0, *, offset: int = 0, immediate: int = 0) -> bytes:
     """One instruction, encoded."""
     return INSTRUCTION.pack(op, source << 4 | target, offset, immediate)
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A jump to a label, which is a text between the instructions."""
+
+    op: Op
+    to: str
+    target: int = 0
+    immediate: int = 0
+
+
+def assemble(*parts: bytes | Jump | str) -> bytes:
+    """Return the program of these instructions. Jumps go forward only, so every run ends."""
+    at: dict[str, int] = {}
+    position = 0
+    for part in parts:
+        if isinstance(part, str):
+            at[part] = position
+        else:
+            position += 1
+    return b"".join(_assemble(parts, at))
+
+
+def _assemble(parts: Sequence[bytes | Jump | str], at: Mapping[str, int]) -> Iterator[bytes]:
+    position = 0
+    for part in parts:
+        if isinstance(part, str):
+            continue
+        position += 1
+        if isinstance(part, Jump):
+            offset = at[part.to] - position
+            yield instruction(part.op, part.target, offset=offset, immediate=part.immediate)
+        else:
+            yield part
 
 
 def run(program: bytes, context: Mapping[int, int]) -> int | None:

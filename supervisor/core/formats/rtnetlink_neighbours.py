@@ -11,14 +11,15 @@ from supervisor.core.formats.netlink import (
     NLM_F_CREATE,
     NLM_F_REPLACE,
     Request,
+    pack_attribute,
     unpack_attributes,
     without_attributes,
 )
-from supervisor.core.formats.rtnetlink import IP_VERSIONS, NDMSG, NTF_PROXY, REMEMBERED, ip_of
+from supervisor.core.formats.rtnetlink import ADDRESS_FAMILIES, IP_VERSIONS, NDMSG, NTF_PROXY, REMEMBERED, ip_of
 from supervisor.core.links import IfIndex, Neighbour
 
-_RTM_NEWNEIGH = 28
-_DST, _LLADDR, _CACHEINFO, _PROBES = 1, 2, 3, 4  # NDA_…
+_RTM_NEWNEIGH, _RTM_DELNEIGH = 28, 29
+_DST, _LLADDR, _CACHEINFO, _PROBES, _PROTOCOL = 1, 2, 3, 4, 12  # NDA_…
 _NOARP, _PERMANENT = 0x40, 0x80  # NUD_…
 _BROADCAST = b"\xff" * 6
 
@@ -37,7 +38,8 @@ def parse_neighbour(payload: bytes) -> tuple[IfIndex, Neighbour] | None:
         return None  # the kernel makes these when it sends to a group or to all
     header = NDMSG.pack(family, index, state, flags, kind)
     raw = header + without_attributes(attributes, _CACHEINFO, _PROBES)
-    return IfIndex(index), Neighbour(IP_VERSIONS[family], ip, mac.hex(":"), state, raw)
+    protocol = (found.get(_PROTOCOL) or b"\0")[0]
+    return IfIndex(index), Neighbour(IP_VERSIONS[family], ip, mac.hex(":"), state, protocol, raw)
 
 
 def add_neighbour(index: IfIndex, neighbour: Neighbour) -> Request:
@@ -45,3 +47,21 @@ def add_neighbour(index: IfIndex, neighbour: Neighbour) -> Request:
     family, _, state, flags, kind = NDMSG.unpack_from(neighbour.raw)
     body = NDMSG.pack(family, index, state, flags, kind) + neighbour.raw[NDMSG.size :]
     return Request(_RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, body)
+
+
+def set_permanent(index: IfIndex, ip: str, mac: str, protocol: int) -> Request:
+    """Add an entry that stays, or put it in place of what is there for this address."""
+    attributes = pack_attribute(_LLADDR, bytes.fromhex(mac.replace(":", "")))
+    body = _entry(index, ip) + attributes + pack_attribute(_PROTOCOL, bytes([protocol]))
+    return Request(_RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, body)
+
+
+def remove_neighbour(index: IfIndex, ip: str) -> Request:
+    """Remove the entry for this address."""
+    return Request(_RTM_DELNEIGH, NLM_F_ACK, _entry(index, ip))
+
+
+def _entry(index: IfIndex, ip: str) -> bytes:
+    address = ipaddress.ip_address(ip)
+    header = NDMSG.pack(ADDRESS_FAMILIES[address.version], index, _PERMANENT, 0, 0)
+    return header + pack_attribute(_DST, address.packed)

@@ -15,7 +15,7 @@ def state_of_interface(status: ContainerStatus, seen: Seen, each: SeenInterface)
     entry = record.tap_of(name) if record else None
     if record is None or entry is None:
         return "detached", each.obstacle or None
-    troubles = [trouble for trouble in status.troubles if trouble.attempt.interface == name]
+    troubles = [each for each in status.troubles if each.attempt.interface == name and not each.is_of_link]
     if troubles:
         worst = max(troubles, key=lambda trouble: trouble.is_permanent)
         state = "detaching" if worst.is_undo else "failed" if worst.is_permanent else "attaching"

@@ -79,6 +79,8 @@ class ContainerStatus:
     seen: Seen | None = None
     cgroup: str | None = None
     device_rule_note: str | None = None
+    link_address: str | None = None
+    """The container's address on the private link that its guest should have; None if there should be none."""
     guest: GuestStatus | None = None
     """None if it asks for no guest, or that is not decided yet."""
     end: ContainerEnd | None = None
@@ -162,7 +164,8 @@ def reason_of(status: ContainerStatus) -> str | None:
     if state == _PAUSED:
         return "Docker paused the container; continue it: docker unpause"
     of_guest = _reason_of_guest(status, status.guest_record, state)
-    return of_guest or status.ignored_reason or next((str(trouble.error) for trouble in status.troubles), None)
+    troubles = (str(each.error) for each in status.troubles if not each.is_of_link)
+    return of_guest or status.ignored_reason or next(troubles, None)
 
 
 def _reason_of_guest(status: ContainerStatus, record: GuestRecord, state: str) -> str | None:

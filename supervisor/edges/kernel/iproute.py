@@ -4,18 +4,20 @@ Each is restored by the message in which the kernel showed it, so that nothing i
 """
 
 import errno
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from supervisor.core.attach.gateways import REACH_PROTOCOL, route_to
 from supervisor.core.attach.lifetimes import Lifetime, lifetime_left
+from supervisor.core.attach.private_link import LINK_PROTOCOL
 from supervisor.core.formats.rtnetlink import Kind, ip_version
 from supervisor.core.formats.rtnetlink_addresses import add_address, oldest_first, parse_address
 from supervisor.core.formats.rtnetlink_neighbours import add_neighbour, parse_neighbour
 from supervisor.core.formats.rtnetlink_routes import add_route, parse_route, remove_route, replace_route, routes_of
-from supervisor.core.links import Address, IfIndex, Interface, Link, Route
+from supervisor.core.links import Address, GuestWay, IfIndex, Interface, Link, Neighbour, Route
 from supervisor.edges.kernel.netlink_socket import NetlinkSocket, translated
 from supervisor.errors import Step
 
+_OWN_PROTOCOLS = (REACH_PROTOCOL, LINK_PROTOCOL)
 _NOT_YET = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.ENODEV, errno.ENETDOWN)
 """What the kernel answers if another link lacks the address or the route that this route needs."""
 
@@ -47,10 +49,30 @@ def observe_interfaces(
         own = tuple(address for index, address in addresses if index == link.index)
         neighbours = tuple(neighbour for index, neighbour in entries if index == link.index)
         theirs = list(routes_of(link.index, own, routes))
-        kept = tuple(route for route in theirs if route.protocol != REACH_PROTOCOL)
         reached = tuple(route.destination for route in theirs if route.protocol == REACH_PROTOCOL)
-        interfaces.append(Interface(link.name, link.index, link.mac, link.mtu, own, kept, neighbours, reached))
+        guests = tuple(_guest_ways(theirs, neighbours))
+        interfaces.append(
+            Interface(
+                link.name,
+                link.index,
+                link.mac,
+                link.mtu,
+                own,
+                tuple(route for route in theirs if route.protocol not in _OWN_PROTOCOLS),
+                tuple(neighbour for neighbour in neighbours if neighbour.protocol != LINK_PROTOCOL),
+                reached,
+                guests,
+            )
+        )
     return interfaces
+
+
+def _guest_ways(routes: Iterable[Route], neighbours: Iterable[Neighbour]) -> Iterator[GuestWay]:
+    """Yield the parts of a private link, in the order of their addresses."""
+    sources = {route.destination: route.source for route in routes if route.protocol == LINK_PROTOCOL}
+    macs = {neighbour.ip: neighbour.mac for neighbour in neighbours if neighbour.protocol == LINK_PROTOCOL}
+    for ip in sorted(sources.keys() | macs.keys()):
+        yield GuestWay(ip, sources.get(ip), macs.get(ip))
 
 
 def _dump(netlink: NetlinkSocket, kind: Kind, versions: Iterable[int]) -> list[bytes]:
@@ -61,13 +83,13 @@ def _dump(netlink: NetlinkSocket, kind: Kind, versions: Iterable[int]) -> list[b
 
 def reach(netlink: NetlinkSocket, index: IfIndex, gateway: str) -> None:
     """Add a route to a gateway on a link without an address."""
-    netlink.request(add_route(index, index, route_to(gateway), Lifetime()), forgiven=errno.EEXIST)
+    netlink.request(add_route(index, index, route_to(gateway), Lifetime()), forgiven=(errno.EEXIST,))
 
 
 def remove_routes(netlink: NetlinkSocket, index: IfIndex, routes: Iterable[Route]) -> None:
     """Remove the routes of a link; do nothing for those that are gone."""
     for route in routes:
-        netlink.request(remove_route(index, index, route), forgiven=errno.ESRCH)
+        netlink.request(remove_route(index, index, route), forgiven=(errno.ESRCH,))
 
 
 def observe_reached(netlink: NetlinkSocket, index: IfIndex) -> list[Route]:
@@ -85,7 +107,7 @@ def restore_addresses(netlink: NetlinkSocket, index: IfIndex, original: Interfac
     for address in oldest_first(original.addresses):
         if lifetime := lifetime_left(address, now_s):
             try:
-                netlink.request(*add_address(index, address, lifetime), forgiven=errno.EEXIST)
+                netlink.request(*add_address(index, address, lifetime), forgiven=(errno.EEXIST,))
             except OSError as error:
                 failures[address] = error
     for address, failure in failures.items():

@@ -5,14 +5,16 @@ import random
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import NamedTuple
 
+from supervisor.core.attach.actions import ClosePrivateLink, OpenPrivateLink
 from supervisor.core.formats import rtnetlink_requests
 from supervisor.core.formats.macvlan import IN_BRIDGE, PASSTHRU, name_of
 from supervisor.core.formats.netlink import Request
 from supervisor.core.formats.rtnetlink import Kind, parse_link
 from supervisor.core.formats.rtnetlink_addresses import remove_address
-from supervisor.core.links import Address, IfIndex, Interface, Link, MacvlanMode, Route
-from supervisor.edges.kernel import iproute
+from supervisor.core.links import Address, Hooks, IfIndex, Interface, Link, MacvlanMode, Route
+from supervisor.edges.kernel import iproute, private_link
 from supervisor.edges.kernel.iproute import BOTH, EACH
 from supervisor.edges.kernel.netlink_socket import NetlinkSocket, translated
 from supervisor.errors import ContainerGone, Permanent, Step, Transient
@@ -20,6 +22,15 @@ from supervisor.errors import ContainerGone, Permanent, Step, Transient
 SIBLING = "vtapask"
 """A macvlan that health probes are sent from. It exists for the time of one probe."""
 _HIGH_IFINDEX = range(1 << 20, 1 << 30)
+
+
+class Network(NamedTuple):
+    """What a namespace has."""
+
+    interfaces: list[Interface]
+    links: list[Link]
+    other_ipv4: frozenset[str]
+    """The IPv4 addresses that are on no such interface."""
 
 
 class Links:
@@ -39,7 +50,7 @@ class Links:
     def close(self) -> None:
         self._netlink.close()
 
-    def observe(self, with_routes: bool, now_s: float) -> tuple[list[Interface], list[Link]]:
+    def observe(self, with_routes: bool, now_s: float) -> Network:
         """Return the Ethernet interfaces that are no macvtap, eth0 first, and all links.
 
         Lifetimes count from `now_s`, in seconds since boot. Links other than Ethernet, such as a VPN's tunnel, cannot
@@ -47,11 +58,9 @@ class Links:
         """
         links = [parse_link(payload) for payload in self._netlink.dump(Kind.LINKS)]
         addresses = iproute.observe_addresses(self._netlink, BOTH, now_s)
-        return self._interfaces(links, addresses, BOTH if with_routes else (), now_s), links
+        return self._network(links, addresses, BOTH if with_routes else (), now_s)
 
-    def observe_new(
-        self, with_routes: bool, show: Callable[[int, IfIndex], Link | None], now_s: float
-    ) -> tuple[list[Interface], list[Link]]:
+    def observe_new(self, with_routes: bool, show: Callable[[int, IfIndex], Link | None], now_s: float) -> Network:
         """Return the Ethernet interfaces that have addresses, without waiting for RTNL. There must be no macvtap yet.
 
         Their links are returned, too, as `show` has them: it returns a link by an ioctl on the socket that it is given.
@@ -59,14 +68,28 @@ class Links:
         addresses = iproute.observe_addresses(self._netlink, EACH, now_s)
         shown = [show(self.fileno(), index) for index in {index for index, _ in addresses}]
         links = [link for link in shown if link]
-        return self._interfaces(links, addresses, EACH if with_routes else (), now_s), links
+        return self._network(links, addresses, EACH if with_routes else (), now_s)
 
-    def _interfaces(
+    def _network(
         self, links: list[Link], addresses: list[tuple[IfIndex, Address]], versions: Sequence[int], now_s: float
-    ) -> list[Interface]:
+    ) -> Network:
         own = [link for link in links if link.ethernet and link.kind != "macvtap" and link.name != SIBLING]
         found = iproute.observe_interfaces(self._netlink, own, addresses, versions, now_s)
-        return sorted(found, key=_name_order)
+        indexes = {each.index for each in found}
+        others = frozenset(each.ip for index, each in addresses if index not in indexes and each.family == 4)
+        return Network(sorted(found, key=_name_order), links, others)
+
+    def observe_hooks(self, index: IfIndex, tap: IfIndex | None) -> Hooks:
+        """Return what is on the hooks of an interface and its tap."""
+        return private_link.observe_hooks(self._netlink, index, tap)
+
+    def open_private_link(self, step: OpenPrivateLink) -> Hooks:
+        """Make all parts of a private link that are missing, and return what is on the hooks afterwards."""
+        return private_link.open_private_link(self._netlink, step)
+
+    def close_private_link(self, step: ClosePrivateLink) -> None:
+        """Remove all parts of a private link that are there."""
+        private_link.close_private_link(self._netlink, step)
 
     def create_macvtap(self, name: str, parent: Interface, mac: str) -> None:
         """Create a macvtap with the parent's MTU. It is down, so it receives no packets yet.
@@ -96,7 +119,7 @@ class Links:
         try:
             self._netlink.request(rtnetlink_requests.set_mode(name, mode))
         except OSError:
-            self._netlink.request(rtnetlink_requests.delete_link(name), forgiven=errno.ENODEV)
+            self._netlink.request(rtnetlink_requests.delete_link(name), forgiven=(errno.ENODEV,))
             raise
 
     def _refuse_passthru(self, name: str, parent: Interface, error: OSError) -> None:
@@ -148,7 +171,7 @@ class Links:
         """Bring a link up without an IPv6 address, send `more` with it, and return the link that this shows."""
         raised = rtnetlink_requests.forgo_ipv6(link), rtnetlink_requests.raise_link(link, mtu)
         # EAFNOSUPPORT is what a kernel or a link without IPv6 answers.
-        return self._netlink.request(*raised, *more, forgiven=errno.EAFNOSUPPORT)
+        return self._netlink.request(*raised, *more, forgiven=(errno.EAFNOSUPPORT,))
 
     def reach(self, index: IfIndex, gateways: Iterable[str]) -> None:
         """Add a route to each of these gateways on a link without an address, if the kernel takes it."""

@@ -6,7 +6,7 @@ The kernel carries a request out while it is sent, so nothing is waited for and 
 import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from supervisor.core.formats.netlink import (
@@ -40,10 +40,10 @@ class NetlinkSocket:
     def close(self) -> None:
         self._socket.close()
 
-    def request(self, *requests: Request, forgiven: int = 0) -> bytes | None:
+    def request(self, *requests: Request, forgiven: Collection[int] = ()) -> bytes | None:
         """Send the requests as one piece, and return the link that the kernel shows, if one was asked for.
 
-        Raises the OSError of the first that failed. `forgiven` is an error that counts as success.
+        Raises the OSError of the first that failed. The `forgiven` errors count as success.
         """
         awaited = range(self._sequence + 1, self._sequence + 1 + len(requests))
         self._sequence += len(requests)
@@ -57,28 +57,49 @@ class NetlinkSocket:
                 answered.add(sequence)
                 if kind != NLMSG_ERROR:
                     shown = payload
-                elif (code := parse_error(payload)) not in (0, forgiven):
+                elif (code := parse_error(payload)) not in (0, *forgiven):
                     failures.append(code)
         if failures:
             raise OSError(failures[0], os.strerror(failures[0]))
         return shown
 
+    def ask(self, *requests: Request) -> list[bytes | None]:
+        """Send these questions, each with NLM_F_ACK, as one piece. Return the answers, None for what is not there."""
+        first = self._sequence + 1
+        self._sequence += len(requests)
+        answers: list[bytes | None] = [None] * len(requests)
+        awaited = set(range(first, first + len(requests)))
+        try:
+            self._socket.send(pack(requests, first))
+            while awaited:
+                for kind, _, sequence, payload in unpack(self._socket.recv(_DUMP_BYTES)):
+                    if sequence in awaited and kind == NLMSG_ERROR:
+                        awaited.remove(sequence)
+                    elif sequence in awaited:
+                        answers[sequence - first] = payload
+        except OSError as error:
+            raise Transient(f"the kernel does not answer: {error.strerror or error}", step=Step.OBSERVE) from error
+        return answers
+
     def dump(self, kind: Kind, version: int = 0) -> list[bytes]:
         """Return everything of a kind, of one version of IP or with 0 of both, as it was at one moment."""
+        return self.dump_by(dump(kind, version), kind.name.lower())
+
+    def dump_by(self, request: Request, what: str) -> list[bytes]:
+        """Return everything that the request asks for, as it was at one moment. `what` is its name in errors."""
         for _ in range(_DUMP_TRIES):
             try:
-                consistent, payloads = self._dump_once(kind, version)
+                consistent, payloads = self._dump_once(request)
             except OSError as error:
-                said = f"cannot read the {kind.name.lower()}: {error.strerror or error}"
-                raise Transient(said, step=Step.OBSERVE) from error
+                raise Transient(f"cannot read the {what}: {error.strerror or error}", step=Step.OBSERVE) from error
             if consistent:
                 return payloads
-        raise Transient(f"the {kind.name.lower()} change faster than they can be read", step=Step.OBSERVE)
+        raise Transient(f"the {what} change faster than they can be read", step=Step.OBSERVE)
 
-    def _dump_once(self, kind: Kind, version: int) -> tuple[bool, list[bytes]]:
+    def _dump_once(self, request: Request) -> tuple[bool, list[bytes]]:
         """Return whether the tables did not change during the dump, and its messages."""
         self._sequence += 1
-        self._socket.send(pack([dump(kind, version)], self._sequence))
+        self._socket.send(pack([request], self._sequence))
         consistent = True
         payloads: list[bytes] = []
         while True:

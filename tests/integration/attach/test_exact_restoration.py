@@ -179,7 +179,7 @@ class Scene:
         return subprocess.run(argv, capture_output=True, text=True, pass_fds=(self._namespace.fd,), check=True).stdout
 
     def observe(self) -> dict[str, Interface]:
-        found, _ = self._links.observe(with_routes=True, now_s=NOW_S)
+        found = self._links.observe(with_routes=True, now_s=NOW_S).interfaces
         return {each.name: each for each in found if each.name in NAMES}
 
     def take(self, interface: Interface) -> None:

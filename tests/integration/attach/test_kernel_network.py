@@ -45,7 +45,7 @@ def open_rtnetlink() -> int:
 
 
 def interface(links: Links, name: str) -> Interface:
-    found, _ = links.observe(with_routes=True, now_s=0.0)
+    found = links.observe(with_routes=True, now_s=0.0).interfaces
     return next(each for each in found if each.name == name)
 
 

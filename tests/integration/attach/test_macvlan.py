@@ -12,6 +12,7 @@ import pytest
 
 from tests.harness.containers import Container, Containers
 from tests.harness.daemon import Daemon
+from tests.harness.lan import lan as between
 from tests.harness.machine import Machine
 from tests.harness.observe import links, macvtaps, network, node
 from tests.harness.waiting import eventually, holds_for
@@ -26,16 +27,10 @@ ICMPV6_RA = 134
 @pytest.fixture
 def lan(machine: Machine, containers: Containers) -> Iterator[str]:
     """A macvlan network that the host cannot reach yet."""
-    machine.run("ip", "link", "add", "lan0", "type", "veth", "peer", "name", "lan1")
-    for end in ("lan0", "lan1"):
-        machine.run("ip", "link", "set", end, "up")
-    try:
+    with between(machine, containers, "lan0", "lan1"):
         yield containers.network(
             *("-d", "macvlan", "-o", "parent=lan0", "--subnet", "192.168.90.0/24", "--gateway", HOST)
         )
-        containers.remove_all()
-    finally:
-        machine.run("ip", "link", "del", "lan0")
 
 
 @pytest.fixture
@@ -165,15 +160,9 @@ def announcer(over: threading.Event) -> Callable[[], None]:
 @pytest.fixture
 def second_lan(machine: Machine, containers: Containers) -> Iterator[str]:
     """The parent of another macvlan network, for any mode."""
-    machine.run("ip", "link", "add", "lan2", "type", "veth", "peer", "name", "lan3")
-    for end in ("lan2", "lan3"):
-        machine.run("ip", "link", "set", end, "up")
-    machine.run("ip", "address", "add", "192.168.91.1/24", "dev", "lan3")
-    try:
+    with between(machine, containers, "lan2", "lan3"):
+        machine.run("ip", "address", "add", "192.168.91.1/24", "dev", "lan3")
         yield "lan2"
-        containers.remove_all()
-    finally:
-        machine.run("ip", "link", "del", "lan2")
 
 
 def macvlan_network(containers: Containers, parent: str, mode: str) -> str:

@@ -1,0 +1,171 @@
+"""The programs of the private link between a guest and its container, as data.
+
+A macvtap cannot talk to the interface that it is on. A program makes a way between the two. It is of type SCHED_CLS, in
+direct-action mode, on the egress hooks of both (linux/bpf.h: struct __sk_buff; linux/pkt_cls.h):
+
+- What the guest sends to the link's address goes to the interface, as if it had arrived there. The program writes the
+  interface's MAC into it, and marks it. What the guest sends from that address is dropped: it is the container's.
+- What the container sends from the link's address goes to the tap, as if it had arrived there: to the guest.
+- Everything else goes on as if the program were not there.
+
+Only these two are to use the address. So a second program, the guard, is on the interface's ingress hook. It drops what
+comes from the network with this address as its source or its destination, and lets pass what has the mark.
+
+This holds for IPv4 and for ARP: the container's kernel answers the guest's questions about the address.
+"""
+
+import hashlib
+import ipaddress
+import struct
+from dataclasses import dataclass
+from functools import lru_cache
+
+from supervisor.core.devices.bpf import R0, R1, R2, R3, R4, R5, R6, R7, R8, R10, Jump, Op, assemble, instruction
+from supervisor.core.links import IfIndex
+
+_MARK, _PROTOCOL, _VLAN_PRESENT, _IFINDEX = 8, 16, 20, 40  # offsets in struct __sk_buff
+_ETH_P_IP, _ETH_P_ARP = 0x0800, 0x0806  # linux/if_ether.h
+_SOURCES = {_ETH_P_IP: (26, 30), _ETH_P_ARP: (28, 38)}
+"""Where a frame has its source's IP address, and its destination's (RFC 791, RFC 826)."""
+_SKB_STORE_BYTES, _REDIRECT, _SKB_LOAD_BYTES = 9, 23, 26  # enum bpf_func_id
+_F_INGRESS = 1  # BPF_F_INGRESS
+_UNSPEC, _SHOT = -1, 2  # TC_ACT_…: the next filter decides; drop it
+_FROM_GUEST = 0x76746170
+"""The mark of what a guest has sent to the address: from a network, nothing comes with a mark."""
+_REMEMBERED = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LinkEnds:
+    """What the program of one private link depends on."""
+
+    address: str
+    """The IPv4 address by which the guest reaches its container."""
+    interface: IfIndex
+    interface_mac: str
+    tap: IfIndex
+
+
+@lru_cache(_REMEMBERED)
+def build_link_program(ends: LinkEnds) -> bytes:
+    """Return the program for the egress hooks of both ends."""
+    address = _word(ipaddress.IPv4Address(ends.address).packed)
+    mac = bytes.fromhex(ends.interface_mac.replace(":", ""))
+    return assemble(
+        *_read_addresses(),
+        instruction(Op.LDX_WORD, R2, R6, offset=_IFINDEX),
+        Jump(Op.JEQ, "from guest", R2, ends.tap),
+        Jump(Op.JNE32, "pass", R7, address),
+        *_redirect(ends.tap),
+        "from guest",
+        Jump(Op.JEQ32, "drop", R7, address),
+        Jump(Op.JNE32, "pass", R8, address),
+        *_set_mark(_FROM_GUEST),
+        instruction(Op.ST_WORD, R10, offset=-16, immediate=_word(mac[:4])),
+        instruction(Op.ST_WORD, R10, offset=-12, immediate=_word(mac[4:] + b"\0\0")),
+        instruction(Op.MOV64_REG, R1, R6),
+        instruction(Op.MOV64, R2, immediate=0),
+        instruction(Op.MOV64_REG, R3, R10),
+        instruction(Op.ADD64, R3, immediate=-16),
+        instruction(Op.MOV64, R4, immediate=len(mac)),
+        instruction(Op.MOV64, R5, immediate=0),
+        instruction(Op.CALL, immediate=_SKB_STORE_BYTES),
+        Jump(Op.JNE, "drop", R0, 0),
+        *_redirect(ends.interface),
+        *_verdicts(),
+    )
+
+
+@lru_cache(_REMEMBERED)
+def build_guard_program(address: str) -> bytes:
+    """Return the program for the ingress hook of the interface."""
+    own = _word(ipaddress.IPv4Address(address).packed)
+    return assemble(
+        *_read_addresses(),
+        Jump(Op.JEQ32, "drop", R7, own),
+        Jump(Op.JNE32, "pass", R8, own),
+        instruction(Op.LDX_WORD, R2, R6, offset=_MARK),
+        Jump(Op.JNE32, "drop", R2, _FROM_GUEST),
+        *_set_mark(0),
+        *_verdicts(),
+    )
+
+
+@lru_cache(_REMEMBERED)
+def label_of(program: bytes) -> str:
+    """Return the name of a filter with this program. Another program has another name."""
+    return f"vtapd-{hashlib.sha256(program).hexdigest()[:16]}"
+
+
+def _read_addresses() -> tuple[bytes | Jump | str, ...]:
+    """R6 = the context, R7 and R8 = the frame's source and destination; "pass" for a frame that has none."""
+    return (
+        instruction(Op.MOV64_REG, R6, R1),
+        instruction(Op.LDX_WORD, R2, R6, offset=_VLAN_PRESENT),
+        Jump(Op.JNE, "pass", R2, 0),  # it belongs to a network of its own
+        instruction(Op.LDX_WORD, R2, R6, offset=_PROTOCOL),
+        *_offsets(_ETH_P_IP),
+        Jump(Op.JEQ, "read", R2, _in_network_order(_ETH_P_IP)),
+        *_offsets(_ETH_P_ARP),
+        Jump(Op.JNE, "pass", R2, _in_network_order(_ETH_P_ARP)),
+        "read",
+        *_load(R7, -8),
+        Jump(Op.JNE, "pass", R0, 0),  # it ends before that
+        *_load(R8, -4),
+        Jump(Op.JNE, "pass", R0, 0),
+        instruction(Op.LDX_WORD, R7, R10, offset=-8),
+        instruction(Op.LDX_WORD, R8, R10, offset=-4),
+    )
+
+
+def _verdicts() -> tuple[bytes | str, ...]:
+    return (
+        "pass",
+        instruction(Op.MOV32, R0, immediate=_UNSPEC),
+        instruction(Op.EXIT),
+        "drop",
+        instruction(Op.MOV32, R0, immediate=_SHOT),
+        instruction(Op.EXIT),
+    )
+
+
+def _set_mark(mark: int) -> tuple[bytes, bytes]:
+    return instruction(Op.MOV32, R2, immediate=mark), instruction(Op.STX_WORD, R6, R2, offset=_MARK)
+
+
+def _offsets(protocol: int) -> tuple[bytes, bytes]:
+    """R7 and R8 = where the addresses are."""
+    source, destination = _SOURCES[protocol]
+    return instruction(Op.MOV64, R7, immediate=source), instruction(Op.MOV64, R8, immediate=destination)
+
+
+def _load(at: int, slot: int) -> tuple[bytes, ...]:
+    """Load four bytes of the frame onto the stack. R0 is 0 afterwards, unless the frame is too short."""
+    return (
+        instruction(Op.MOV64_REG, R1, R6),
+        instruction(Op.MOV64_REG, R2, at),
+        instruction(Op.MOV64_REG, R3, R10),
+        instruction(Op.ADD64, R3, immediate=slot),
+        instruction(Op.MOV64, R4, immediate=4),
+        instruction(Op.CALL, immediate=_SKB_LOAD_BYTES),
+    )
+
+
+def _redirect(index: IfIndex) -> tuple[bytes, ...]:
+    return (
+        instruction(Op.MOV64, R1, immediate=index),
+        instruction(Op.MOV64, R2, immediate=_F_INGRESS),
+        instruction(Op.CALL, immediate=_REDIRECT),
+        instruction(Op.EXIT),
+    )
+
+
+def _word(octets: bytes) -> int:
+    """Return the number that the processor reads from these four octets, as the immediate of an instruction."""
+    number: int = struct.unpack("=i", octets)[0]
+    return number
+
+
+def _in_network_order(number: int) -> int:
+    swapped: int = struct.unpack("=H", struct.pack("!H", number))[0]
+    return swapped
