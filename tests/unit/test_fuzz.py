@@ -13,6 +13,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from supervisor.core.formats import dhcp, dns, udp
+from supervisor.core.formats.hosts import parse_hosts
 from supervisor.core.guest.console_scanner import MAX_LINE_BYTES, ConsoleScanner
 from supervisor.core.guest.labels import parse_labels
 from supervisor.core.guest.qemu_argv import Card, Descriptors, build_arguments
@@ -132,6 +134,71 @@ def test_random_console_output_gives_at_most_one_end(output: bytes, chunk_bytes:
     assert ends <= 1, "the end is reported once"
     assert len(scanner.last_line) <= MAX_LINE_BYTES
     assert scanner.verdict is None or scanner.verdict.reason.startswith("guest-")
+
+
+# Names and addresses
+
+
+QUERY = bytes.fromhex("123401000001000000000001 03777777 07657861 6d706c65 0000010001 00002904d0000000000000")
+QUERIES = st.binary(max_size=100) | _spoiled(QUERY) | st.binary(max_size=40).map(lambda rest: QUERY[:12] + rest)
+
+
+@given(QUERIES, st.binary(max_size=80) | _spoiled(QUERY))
+@example(QUERY[:12] + b"\x01x" * 2000 + QUERY[24:], b"")
+@example(QUERY[:12] + b"\xff" * 4000, b"")
+def test_random_queries_are_read_or_refused(message: bytes, other: bytes) -> None:
+    query = dns.parse_query(message)
+    if query is None:
+        refusal = dns.format_error(message)
+        assert refusal is None or (dns.id_of(refusal) == dns.id_of(message) and len(refusal) == dns.HEADER_BYTES)
+        return
+    address = dns.address_of(query.name)
+    made = [dns.failure(query, dns.SERVFAIL), dns.answer_addresses(query, [bytes(4), bytes(16)] * 300)]
+    made += [dns.answer_name(query, query.name)] if address else []
+    assert all(dns.is_answer(each, query.id, query.question) for each in made)
+    assert all(len(dns.shorten(each, query)) <= query.room_bytes for each in made)
+    if dns.is_answer(other, query.id, query.question):
+        assert dns.rcode_of(other) in range(16)
+        assert dns.has_records(other) in (True, False)
+
+
+HOSTS_WORDS = st.lists(st.sampled_from(["10.0.0.1", "::1", "db", "a.b", "#", "\n", "\t", "."]))
+
+
+@given(st.text(max_size=200) | HOSTS_WORDS.map(" ".join))
+@example("10.0.0.1 " + "a " * 32000)
+@example("10.0.0.1 a\n" * 5000)
+def test_random_hosts_files_are_read(text: str) -> None:
+    hosts = parse_hosts(text)
+    assert all(len(address) in (4, 16) for found in hosts.addresses.values() for address in found)
+    assert all(name in hosts.addresses for name in hosts.names.values())
+
+
+LEASE = dhcp.Lease("172.18.0.2", 16, "169.254.77.1", 1500, "172.18.0.1", (), ("169.254.77.1",), "example.com", "web")
+DISCOVER = (
+    bytes.fromhex("01010600 deadbeef 0000 8000" + "00" * 16 + "0242ac120002" + "00" * 202 + "63825363")
+    + bytes.fromhex("350101 3204ac120002 3604a9fe4d01 390205dc 3d0701 0242ac120002 ff")
+)  # fmt: skip
+REQUESTS = st.binary(max_size=400) | _spoiled(DISCOVER) | st.binary(max_size=80).map(lambda rest: DISCOVER[:240] + rest)
+
+
+@given(REQUESTS)
+@example(DISCOVER[:240] + bytes(60000))
+@example(DISCOVER[:240] + b"\x3d\xff" + b"\1" * 255 + DISCOVER[240:])
+def test_random_dhcp_messages_are_answered_or_ignored(message: bytes) -> None:
+    request = dhcp.parse_request(message)
+    answer = dhcp.reply(request, LEASE) if request else None
+    if answer is None:
+        return
+    packet = udp.format_packet(udp.Datagram(LEASE.server, 67, answer.to, 68, answer.message))
+    assert len(packet) <= 1500
+    assert dhcp.parse_request(answer.message) is None, "a server's message is not answered"
+
+
+@given(st.binary(max_size=80) | _spoiled(udp.format_packet(udp.Datagram("10.0.0.2", 68, "10.0.0.1", 67, b"hello"))))
+def test_random_packets_are_read_or_ignored(packet: bytes) -> None:
+    datagram = udp.parse_packet(packet)
+    assert datagram is None or len(datagram.payload) <= len(packet) - 28
 
 
 # Records
