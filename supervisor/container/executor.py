@@ -12,6 +12,7 @@ import structlog
 from supervisor.container.attachment import Attachment, KernelStep
 from supervisor.container.context import Context
 from supervisor.container.description import Description
+from supervisor.container.link_services import LinkServices
 from supervisor.container.record import ContainerRecord
 from supervisor.container.revocation import revoke_device
 from supervisor.container.troubles import Troubles, error_of_machine
@@ -57,6 +58,7 @@ class PlanExecutor:
         context: Context,
         record: ContainerRecord,
         guest: GuestController,
+        services: LinkServices,
         description: Description,
         incarnation: Incarnation,
         on_attached: Callable[[bool], None],
@@ -74,6 +76,7 @@ class PlanExecutor:
         self._context = context
         self._record = record
         self._guest = guest
+        self._services = services
         self._description = description
         self._incarnation = incarnation
         self._on_attached = on_attached
@@ -271,8 +274,9 @@ class PlanExecutor:
         container = self._description.container
         assert container is not None, "a container that runs was described"
         self.guest_error = None
+        self._services.keep_up(self.attachment())  # the guest may ask as soon as it starts
         try:
-            await self._guest.start(container, self.attachment().handles, action)
+            await self._guest.start(container, self.attachment().handles, action, self._services.resolver)
         except (Transient, Permanent) as error:
             if error.interface or isinstance(error, ContainerGone):
                 raise

@@ -14,6 +14,7 @@ from supervisor.container.description import Description
 from supervisor.container.ending import ContainerEnding
 from supervisor.container.executor import PlanExecutor
 from supervisor.container.intent import Intent
+from supervisor.container.link_services import LinkServices
 from supervisor.container.port_watch import PortWatch
 from supervisor.container.record import ContainerRecord
 from supervisor.container.recovery import recover_guest, recover_record
@@ -53,7 +54,8 @@ class LiveContainer:
         self.incarnation = incarnation
         paths = SocketPaths(context.config.run_dir, record.id)
         self.guest = GuestController(context, tasks, record, incarnation, paths, mark)
-        self.executor = PlanExecutor(context, record, self.guest, description, incarnation, on_attached)
+        self._services = LinkServices(context, tasks, record, description, incarnation, self.guest)
+        self.executor = PlanExecutor(context, record, self.guest, self._services, description, incarnation, on_attached)
         self.intent = Intent(context, record, description, incarnation, self.executor, self.guest)
         self._context = context
         self._record = record
@@ -113,6 +115,7 @@ class LiveContainer:
             booted=session is not None and session.running_at_s is not None,
             answers=session.answers if session else None,
             console_dropped_bytes=self.guest.console_dropped_bytes,
+            dns_queries=dict(self._services.query_counts),
         )
 
     def pending(self) -> tuple[Pending, ...] | None:
@@ -154,6 +157,7 @@ class LiveContainer:
         self._watch_ports()
         if self.executor.opened is not None:
             self._watch.start(self._tasks, self.executor.opened)
+            self._services.keep_up(self.executor.opened)
         if self.intent.ignored_reason is not None and self.guest.session is None:
             self.guest.plan = None
         self._check_network()
@@ -188,6 +192,7 @@ class LiveContainer:
         """Close all descriptors; everything in the container stays as it is."""
         self._ports.close()
         self._watch.close()
+        self._services.close()
         self._ending.close()
         self.guest.close(reason)
         self.executor.close()

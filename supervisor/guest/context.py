@@ -2,12 +2,14 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from supervisor.config import Config
+from supervisor.core.guest.name_lookup import Places
 from supervisor.edges.docker import Docker
 from supervisor.guest.accelerator import Accelerator
 from supervisor.guest.confinement import Confinement
+from supervisor.guest.name_server import MOST_IN_FLIGHT
 from supervisor.guest.reaper import Reaper
 from supervisor.guest.settings import Settings
 from supervisor.guest.trials import Trials
@@ -25,6 +27,8 @@ class GuestContext:
     counters: Counters
     chance: Callable[[], float] = random.random
     """Spreads restart delays; in [0, 1)."""
+    query_places: Places = field(default_factory=lambda: Places(MOST_IN_FLIGHT))
+    """Those of all guests' DNS queries."""
 
     @property
     def config(self) -> Config:

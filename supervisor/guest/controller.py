@@ -121,16 +121,19 @@ class GuestController:
         self._follow(container, handles, qemu, past)
         self._write(replace(guest, process=recorded))
 
-    async def start(self, container: Container, handles: ContainerHandles, step: StartGuest) -> None:
+    async def start(
+        self, container: Container, handles: ContainerHandles, step: StartGuest, resolver: str | None
+    ) -> None:
         """Start QEMU. Raises Transient if another try may help, or Permanent, with which the caller calls `fail`.
 
-        An error that concerns one of the cards has its interface: a start without it may succeed.
+        An error that concerns one of the cards has its interface: a start without it may succeed. `resolver`: the
+        address on which vtapd answers the guest's DNS queries, if it does.
         """
         assert self.plan is not None, "a guest is started only after its image was examined"
         self._note_terminal(container)
         queues = self.plan.kind.queues(self.plan.spec.cpus)
         cards = tuple(self._card(handles, uplink, queues) for uplink in step.uplinks)
-        qemu = await launch(self._context, Launch(container, handles, self.plan, step, cards, self._paths))
+        qemu = await launch(self._context, Launch(container, handles, self.plan, step, cards, self._paths, resolver))
         self._start_counted = False
         self.takes_cards = True
         self._follow(container, handles, qemu)

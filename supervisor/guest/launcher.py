@@ -51,6 +51,8 @@ class Launch:
     step: StartGuest
     cards: tuple[qemu_argv.Card, ...]
     paths: SocketPaths
+    resolver: str | None
+    """The address on which vtapd answers its DNS queries; None if it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ async def _prepare(context: GuestContext, start: Launch, accel: str, opened: Exi
     """Gather what QEMU is started with. `undo` closes what outlives the spawn, `opened` the rest."""
     plan, root, paths = start.plan, start.handles.root, start.paths
     on = [(uplink.original, uplink.tap.mac) for uplink in start.step.uplinks]
-    network = observe_network(root, start.container, plan.spec.address, plan.kind, on)
+    network = observe_network(root, start.container, plan.spec.address, plan.kind, on, start.resolver)
     folder = BootFolder()
     undo.callback(folder.close)
     disks = await open_disks(opened, root, plan.spec)

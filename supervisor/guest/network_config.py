@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from supervisor.core.attach.lifetimes import static_addresses
 from supervisor.core.container import Container
-from supervisor.core.guest.addressing import interfaces_of, network_of
+from supervisor.core.guest.addressing import interfaces_of, network_of, with_resolver
 from supervisor.core.guest.spec import AddressPlan
 from supervisor.core.kinds.dns import Names, names_of, parse_resolv
 from supervisor.core.kinds.kind import GuestKind
@@ -17,11 +17,17 @@ _RESOLV_CONF = "/etc/resolv.conf"
 
 
 def observe_network(
-    root: int, container: Container, address: AddressPlan, kind: GuestKind, cards: Sequence[tuple[Interface, str]]
+    root: int,
+    container: Container,
+    address: AddressPlan,
+    kind: GuestKind,
+    cards: Sequence[tuple[Interface, str]],
+    resolver: str | None = None,
 ) -> GuestNetwork | None:
     """Return the network of a guest with these cards, or None if the guest configures its addresses itself.
 
-    `cards`: for each card its interface, as Docker made it, and its MAC.
+    `cards`: for each card its interface, as Docker made it, and its MAC. `resolver`: the container's address at which
+    vtapd answers the guest's DNS queries; None if it does not.
     """
     if address.mode == "none" or (address.mode == "dhcp" and not kind.takes_dhcp):
         return None
@@ -30,7 +36,8 @@ def observe_network(
     interfaces = interfaces_of(cards, address)
     if address.address is not None:
         interfaces = interfaces[:1]
-    return network_of(interfaces, container, _names(root, container), dhcp=address.mode == "dhcp")
+    network = network_of(interfaces, container, _names(root, container), dhcp=address.mode == "dhcp")
+    return with_resolver(network, resolver) if resolver else network
 
 
 def expect_network(

@@ -50,6 +50,8 @@ class GuestSample:
     exits: dict[str, int]
     backoff_s: float
     console_dropped_bytes: int
+    dns_queries: Mapping[str, int]
+    """By result."""
     observe_usage: Callable[[], Usage]
     """Asks the kernel; from any thread."""
 
@@ -147,6 +149,11 @@ def _lives(samples: Sequence[GuestSample]) -> Iterator[Metric]:
         "Console output that the container's log did not take in time.",
         labels=["container"],
     )
+    queries = CounterMetricFamily(
+        "vtapd_dns_queries",
+        "DNS queries of the guest on its private link, by result: answered, hosts, failed, dropped or malformed.",
+        labels=["container", "result"],
+    )
     for sample in samples:
         up.add_metric([sample.container, sample.guest], sample.up)
         restarts.add_metric([sample.container], sample.restarts)
@@ -154,7 +161,9 @@ def _lives(samples: Sequence[GuestSample]) -> Iterator[Metric]:
         dropped.add_metric([sample.container], sample.console_dropped_bytes)
         for reason, count in sample.exits.items():
             exits.add_metric([sample.container, reason], count)
-    yield from (up, restarts, exits, backoff, dropped)
+        for result, count in sample.dns_queries.items():
+            queries.add_metric([sample.container, result], count)
+    yield from (up, restarts, exits, backoff, dropped, queries)
 
 
 def _processes(usages: Usages) -> Iterator[Metric]:

@@ -50,6 +50,7 @@ SENTENCES = {
     "guest_started": "QEMU was started.",
     "guest_stop_ordered": "An operator stopped the guest.",
     "health_probe_failed": "A health check could not be made. This does not count against the guest.",
+    "link_service_failed": "DNS or DHCP cannot be served on a guest's private link; *service* says which.",
     "log_lines_lost": "The daemon's own log, standard error, was not read: `count` lines are missing in it.",
     "log_not_read": "The container's log is not read. Output of its guest is dropped instead of stopping the guest.",
     "log_read_again": "The container's log is read again. `dropped_bytes` are missing in it.",

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.container import Endpoint
-from supervisor.core.guest.addressing import interfaces_of, network_of, notes_on_others, whereabouts_of
+from supervisor.core.guest.addressing import interfaces_of, network_of, notes_on_others, whereabouts_of, with_resolver
 from supervisor.core.guest.spec import AddressPlan
 from supervisor.core.kinds.dns import Names
-from supervisor.core.kinds.network import Nic, Room, left_out
+from supervisor.core.kinds.network import GuestNetwork, Nic, Room, left_out
 from supervisor.core.links import Address, Interface, Route
 from supervisor.core.record import Whereabouts
 
@@ -24,6 +24,9 @@ BARE = (
     replace(ETH0, mac=TAP0.mac, addresses=(), routes=()),
     replace(ETH1, mac=TAP1.mac, addresses=(), routes=()),
 )
+
+
+V4, V6 = Address(4, "10.0.0.2", 24), Address(6, "fd00::2", 64)
 
 
 def test_takeover_gives_the_guest_the_containers_addresses() -> None:
@@ -246,3 +249,20 @@ def test_guest_has_one_gateway_of_each_version() -> None:
     assert [nic.gateway6 for nic in network.nics] == [None, "fd00::1", None]
     assert network.nics[0].withheld == ("gateway 172.17.0.1 of eth0: the guest is given 172.18.0.1 of eth1",)
     assert network.nics[2].withheld == ("gateway fd01::1 of eth2: the guest is given fd00::1 of eth1",)
+
+
+def test_resolver_is_the_only_dns_server_and_knows_the_added_hosts() -> None:
+    network = GuestNetwork((Nic(0, "", 1500, (V4,), "10.0.0.1"),), dns=("192.0.2.53",), hosts=("db:192.0.2.9",))
+    found = with_resolver(network, "169.254.118.1")
+    assert found == replace(network, dns=("169.254.118.1",), hosts=())
+
+
+def test_guest_without_a_gateway_gets_a_route_to_its_resolver() -> None:
+    six, four = Nic(0, "", 1500, (V6,)), Nic(1, "", 1500, (V4,))
+    found = with_resolver(GuestNetwork((six, four)), "169.254.118.1")
+    assert found.nics == (six, replace(four, routes=(Route(4, "169.254.118.1", 32, "0.0.0.0"),)))  # noqa: S104  # no gateway
+
+
+def test_guest_without_an_ipv4_address_has_no_resolver() -> None:
+    network = GuestNetwork((Nic(0, "", 1500, (V6,)),), dns=("fd00::53",))
+    assert with_resolver(network, "169.254.118.1") is network

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.kinds.dns import Names, Resolv, names_of, parse_resolv
+from supervisor.core.kinds.dns import Names, Resolv, named_servers, names_of, parse_resolv
 
 EMPTY = parse_resolv("")
 HOST = parse_resolv("nameserver 192.0.2.53\nsearch example.com corp.example.com\n")
@@ -50,6 +50,12 @@ def test_invalid_line_is_skipped(line: str) -> None:
 
 def test_last_domain_or_search_line_counts() -> None:
     assert parse_resolv("domain a.example\nsearch b.example").search == "b.example"
+
+
+def test_processes_ask_servers_on_loopback_too() -> None:
+    text = "nameserver 127.0.0.11\nnameserver\nnameserver 0.0.0.0\nnameserver x\nnameserver fe80::1\noptions ndots:0\n"
+    assert named_servers(text) == ("127.0.0.11", "fe80::1")
+    assert named_servers("nameserver 192.0.2.1\n" * 9) == ("192.0.2.1",) * 3
 
 
 @given(st.text())

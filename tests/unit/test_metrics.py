@@ -15,7 +15,8 @@ from supervisor.observability.metrics import GUEST_STATES, Counters, GuestSample
 
 KEK = GuestSample(
     container="kek", guest="rumprun", state="running", up=True, restarts=3, exits={"guest-panic": 2, "guest-exit": 1},
-    backoff_s=0.0, console_dropped_bytes=7, observe_usage=lambda: Usage(1.5, 1 << 20, {"eth0": Traffic(10, 1, 20, 2)}),
+    backoff_s=0.0, console_dropped_bytes=7, dns_queries={"answered": 5, "dropped": 1},
+    observe_usage=lambda: Usage(1.5, 1 << 20, {"eth0": Traffic(10, 1, 20, 2)}),
 )  # fmt: skip
 
 # CONTRACT.md, "Metrics", for what exists: (name, type, labels)
@@ -27,6 +28,7 @@ OF_STATE = {
     ("vtapd_guest_exits_total", "counter", ("container", "reason")),
     ("vtapd_guest_backoff_seconds", "gauge", ("container",)),
     ("vtapd_guest_console_dropped_bytes_total", "counter", ("container",)),
+    ("vtapd_dns_queries_total", "counter", ("container", "result")),
     ("vtapd_guest_cpu_seconds_total", "counter", ("container",)),
     ("vtapd_guest_resident_memory_bytes", "gauge", ("container",)),
     ("vtapd_guest_network_receive_bytes_total", "counter", ("container", "interface")),

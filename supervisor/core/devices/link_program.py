@@ -5,7 +5,10 @@ direct-action mode, on the egress hooks of both (linux/bpf.h: struct __sk_buff; 
 
 - What the guest sends to the link's address goes to the interface, as if it had arrived there. The program writes the
   interface's MAC into it, and marks it. What the guest sends from that address is dropped: it is the container's.
-- What the container sends from the link's address goes to the tap, as if it had arrived there: to the guest.
+- What the guest broadcasts to DHCP servers goes there too, for vtapd, and not to the network.
+- What the container sends from the link's address goes to the tap, as if it had arrived there: to the guest. Dropped
+  is the kernel's message that nothing listens on the port of DNS: while vtapd is being restarted, the guest's resolver
+  is to ask again, as after a packet that was lost.
 - Everything else goes on as if the program were not there.
 
 Only these two are to use the address. So a second program, the guard, is on the interface's ingress hook. It drops what
@@ -27,6 +30,13 @@ _MARK, _PROTOCOL, _VLAN_PRESENT, _IFINDEX = 8, 16, 20, 40  # offsets in struct _
 _ETH_P_IP, _ETH_P_ARP = 0x0800, 0x0806  # linux/if_ether.h
 _SOURCES = {_ETH_P_IP: (26, 30), _ETH_P_ARP: (28, 38)}
 """Where a frame has its source's IP address, and its destination's (RFC 791, RFC 826)."""
+_BROADCAST = b"\xff" * 4
+# Where these octets are in a frame without IP options, a mask, and what they are then (RFC 791, RFC 768).
+_FRAGMENT_TO_PROTOCOL, _UDP_IN_ONE_PIECE = 20, (b"\x3f\xff\0\xff", b"\0\0\0\x11")
+_PORTS, _TO_DHCP_SERVER = 34, (b"\0\0\xff\xff", b"\0\0\0\x43")
+# A message of ICMP has the packet that it is about behind its own header (RFC 792).
+_ICMP, _ICMP_TYPE, _PORT_UNREACHABLE = (b"\0\0\0\xff", b"\0\0\0\x01"), 34, (b"\xff\xff\0\0", b"\3\3\0\0")
+_PORTS_INSIDE, _TO_DNS_SERVER = 62, (b"\0\0\xff\xff", b"\0\0\0\x35")
 _SKB_STORE_BYTES, _REDIRECT, _SKB_LOAD_BYTES = 9, 23, 26  # enum bpf_func_id
 _F_INGRESS = 1  # BPF_F_INGRESS
 _UNSPEC, _SHOT = -1, 2  # TC_ACT_…: the next filter decides; drop it
@@ -56,11 +66,22 @@ def build_link_program(ends: LinkEnds) -> bytes:
         instruction(Op.LDX_WORD, R2, R6, offset=_IFINDEX),
         Jump(Op.JEQ, "from guest", R2, ends.tap),
         Jump(Op.JNE32, "pass", R7, address),
+        *_expect(_FRAGMENT_TO_PROTOCOL, _ICMP, "to guest"),
+        *_expect(_ICMP_TYPE, _PORT_UNREACHABLE, "to guest"),
+        *_expect(_PORTS_INSIDE, _TO_DNS_SERVER, "to guest"),
+        Jump(Op.JA, "drop"),
+        "to guest",
         *_redirect(ends.tap),
         "from guest",
         Jump(Op.JEQ32, "drop", R7, address),
-        Jump(Op.JNE32, "pass", R8, address),
+        Jump(Op.JEQ32, "marked", R8, address),
+        Jump(Op.JNE32, "pass", R8, _word(_BROADCAST)),
+        *_expect(_FRAGMENT_TO_PROTOCOL, _UDP_IN_ONE_PIECE, "pass"),
+        *_expect(_PORTS, _TO_DHCP_SERVER, "pass"),
+        Jump(Op.JA, "to container"),
+        "marked",
         *_set_mark(_FROM_GUEST),
+        "to container",
         instruction(Op.ST_WORD, R10, offset=-16, immediate=_word(mac[:4])),
         instruction(Op.ST_WORD, R10, offset=-12, immediate=_word(mac[4:] + b"\0\0")),
         instruction(Op.MOV64_REG, R1, R6),
@@ -148,6 +169,19 @@ def _load(at: int, slot: int) -> tuple[bytes, ...]:
         instruction(Op.ADD64, R3, immediate=slot),
         instruction(Op.MOV64, R4, immediate=4),
         instruction(Op.CALL, immediate=_SKB_LOAD_BYTES),
+    )
+
+
+def _expect(at: int, bits: tuple[bytes, bytes], otherwise: str) -> tuple[bytes | Jump, ...]:
+    """Jump to `otherwise`, unless the four octets there have these bits, in what the mask selects."""
+    mask, value = bits
+    return (
+        instruction(Op.MOV64, R7, immediate=at),
+        *_load(R7, -8),
+        Jump(Op.JNE, otherwise, R0, 0),
+        instruction(Op.LDX_WORD, R7, R10, offset=-8),
+        instruction(Op.AND32, R7, immediate=_word(mask)),
+        Jump(Op.JNE32, otherwise, R7, _word(value)),
     )
 
 

@@ -18,6 +18,8 @@ from supervisor.core.record import Whereabouts
 
 _MAIN_TABLE, _BY_KERNEL, _UNICAST = 254, 2, 1  # linux/rtnetlink.h: RT_TABLE_MAIN, RTPROT_KERNEL, RTN_UNICAST
 _GLOBAL = 0  # linux/rtnetlink.h: RT_SCOPE_UNIVERSE
+_ON_LINK = str(ipaddress.IPv4Address(0))
+"""As a gateway it means that there is none, to Linux, ip(8), dracut and DHCP clients."""
 
 
 def interfaces_of(cards: Sequence[tuple[Interface, str]], plan: AddressPlan) -> tuple[Interface, ...]:
@@ -55,6 +57,22 @@ def network_of(
         domain=container.domainname,
         hosts=container.extra_hosts,
     )
+
+
+def with_resolver(network: GuestNetwork, resolver: str) -> GuestNetwork:
+    """Return the network of a guest whose DNS queries are answered at this address of its container.
+
+    It is the only server: resolvers that ask several at once, such as musl's, would take the answer of one that does
+    not know the names of the container's network. A guest without a gateway needs a route to it, which has no gateway.
+    """
+    chosen = next((nic for nic in network.nics if nic.ipv4), None)
+    if chosen is None:
+        return network
+    nics = network.nics
+    if not any(nic.gateway4 for nic in nics):
+        reaching = replace(chosen, routes=(*chosen.routes, Route(4, resolver, 32, _ON_LINK)))
+        nics = tuple(reaching if nic is chosen else nic for nic in nics)
+    return replace(network, nics=nics, dns=(resolver,), hosts=())
 
 
 def _with_one_gateway(nics: Sequence[Nic], interfaces: Sequence[Interface], family: int) -> list[Nic]:

@@ -48,6 +48,13 @@ def parse_resolv(text: str) -> Resolv:
     return Resolv(_reachable(servers), _reachable(upstream), search)
 
 
+def named_servers(text: str) -> tuple[str, ...]:
+    """Return all servers that a resolv.conf names, those on loopback addresses too: what a process there asks."""
+    lines = (line.split() for line in text.splitlines())
+    found = (_address(words[1]) for words in lines if words[:1] == ["nameserver"] and len(words) > 1)
+    return tuple(str(address) for address in found if address is not None and not address.is_unspecified)[:_MAX_SERVERS]
+
+
 def names_of(asked: Names, container: Resolv, hosts: Sequence[Resolv]) -> Names:
     """Return the guest's servers and domain. `asked`: `docker run --dns`. `hosts`: the host's, the preferred first."""
     choices = (asked.servers, container.servers, container.upstream, *(host.servers for host in hosts))
@@ -58,11 +65,16 @@ def names_of(asked: Names, container: Resolv, hosts: Sequence[Resolv]) -> Names:
 def _reachable(servers: Sequence[str]) -> tuple[str, ...]:
     """Return the addresses that a guest can reach as well: no loopback and no link-local addresses."""
     found = []
-    for server in servers:
-        try:
-            address = ipaddress.ip_address(server)
-        except ValueError:
+    for address in map(_address, servers):
+        if address is None or address.is_loopback or address.is_unspecified:
             continue
-        if not (address.is_loopback or address.is_unspecified or address.is_link_local or address.is_multicast):
+        if not (address.is_link_local or address.is_multicast):
             found.append(str(address))
     return tuple(found[:_MAX_SERVERS])
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None

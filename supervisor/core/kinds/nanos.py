@@ -74,7 +74,7 @@ NANOS_DISK = GuestKind(
     verdict_of_status=_verdict_of_status,
     doc=KindDoc(
         recognised="a disk with Nanos's file system, or its ELF kernel",
-        network="its own means: what is written into the disk, or DHCP; QEMU cannot pass options to its kernel",
+        network="what is written into the disk, or DHCP, which its container answers",
         ends="the exit device, which has its code, and the console (`signal N received`)",
     ),
 )

@@ -43,7 +43,7 @@ RAW = GuestKind(
     takes_cards=True,
     doc=KindDoc(
         recognised="none of the signs above; any kernel or disk that QEMU boots can be `raw`",
-        network="its own means, such as DHCP or IPv6 autoconfiguration",
+        network="its own means, such as DHCP, which its container answers, or IPv6 autoconfiguration",
         ends="QMP and QEMU's exit status",
     ),
 )

@@ -3,7 +3,8 @@
 It holds no descriptor and asks nothing of the kernel or of Docker, so any thread may read it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from supervisor.core.attach.state import Seen
 from supervisor.core.attach.troubles import Trouble
@@ -30,6 +31,8 @@ class GuestStatus:
     """Whether the guest answers `vtapd.alive`; None before its first answer, or if no check was asked for."""
     console_dropped_bytes: int = 0
     """Console output that the container's log did not take in time, in this run of the container."""
+    dns_queries: Mapping[str, int] = field(default_factory=dict)
+    """How many of its DNS queries had each result, since the daemon follows it."""
 
     @property
     def is_up(self) -> bool:

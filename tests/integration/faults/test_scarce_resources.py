@@ -39,7 +39,7 @@ def await_all_attached(containers: list[Container]) -> None:
 
 # Descriptors
 
-FEW, MANY = 40, 4096
+FEW, MANY = 46, 4096
 
 
 @pytest.fixture

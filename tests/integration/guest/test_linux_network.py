@@ -83,7 +83,7 @@ def test_both_families_on_two_networks(machine: Machine, vtapd: Daemon, containe
 
     info = json.loads(get(machine, guest.address, "/cgi-bin/info"))
     assert (info["hostname"], info["mtu"], info["mac"]) == ("kek-host", mtu, guest.endpoint.mac)
-    assert info["resolv"] == "nameserver 192.0.2.53 "
+    assert info["resolv"] == "nameserver 169.254.118.1 "
     notes = vtapd.inspect(guest.name).only_guest.notes
     assert notes == [], "it was info of everything"
 

@@ -22,6 +22,7 @@ TYPES = {
     "vtapd_guest_exits": "counter",
     "vtapd_guest_backoff_seconds": "gauge",
     "vtapd_guest_console_dropped_bytes": "counter",
+    "vtapd_dns_queries": "counter",
     "vtapd_guest_cpu_seconds": "counter",
     "vtapd_guest_resident_memory_bytes": "gauge",
     "vtapd_guest_network_receive_bytes": "counter",
