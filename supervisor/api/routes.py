@@ -16,6 +16,8 @@ from aiohttp.typedefs import Handler
 from supervisor.api.console_socket import MAX_MESSAGE_BYTES, console_of, serve_console
 from supervisor.api.console_stream import stream_console
 from supervisor.api.http import end_connection
+from supervisor.api.live_screen import MAX_MESSAGE_BYTES as MAX_KEYS_BYTES
+from supervisor.api.live_screen import LiveScreens
 from supervisor.api.representation import details, summary
 from supervisor.api.screen import capture_screen
 from supervisor.api.usage import UsageReport
@@ -55,6 +57,7 @@ class ControlRoutes:
         self._reconciler = reconciler
         self._followers: set[anyio.CancelScope] = set()
         self._usage = UsageReport()
+        self._screens = LiveScreens()
 
     def routes(self) -> list[web.RouteDef]:
         """Return them for an aiohttp application."""
@@ -65,6 +68,7 @@ class ControlRoutes:
             web.get("/containers", self._list),
             web.get("/containers/{name}", self._inspect),
             web.get("/containers/{name}/screen", self._screen),
+            web.get("/containers/{name}/screen/live", self._live_screen),
             web.get("/containers/{name}/console", self._console),
             web.get("/containers/{name}/console/live", self._live_console),
             web.get("/containers/{name}/logs", self._logs),
@@ -157,12 +161,19 @@ class ControlRoutes:
     async def _live_console(self, request: web.Request) -> web.StreamResponse:
         """Serve a WebSocket: output and input in binary messages, notices for people in text messages."""
         console = console_of(self._worker(request))
-        messages = web.WebSocketResponse(
-            heartbeat=_SILENCE_S, timeout=_CLOSE_S, max_msg_size=MAX_MESSAGE_BYTES, compress=False
-        )
+        messages = _web_socket(MAX_MESSAGE_BYTES)
         with self._following(request):
             await messages.prepare(request)
             await serve_console(messages, console, who=_peer(request), writes="view" not in request.query)
+        return messages
+
+    async def _live_screen(self, request: web.Request) -> web.StreamResponse:
+        """Serve a WebSocket: pictures in binary messages; in text messages JSON, among it the font and keys."""
+        worker = self._worker(request)
+        messages = _web_socket(MAX_KEYS_BYTES)
+        with self._following(request):
+            await messages.prepare(request)
+            await self._screens.serve(messages, worker)
         return messages
 
     def _is_about(self, container_id: ContainerId) -> Wanted:
@@ -180,7 +191,7 @@ class ControlRoutes:
     def _following(self, request: web.Request) -> Iterator[None]:
         """Count the request as a follower. Raises HTTPServiceUnavailable if there are too many."""
         if len(self._followers) >= MAX_FOLLOWERS:
-            message = f"{MAX_FOLLOWERS} consoles and followers of events are open already; close some"
+            message = f"{MAX_FOLLOWERS} consoles, screens and followers of events are open already; close some"
             raise web.HTTPServiceUnavailable(text=json.dumps({"error": message}), content_type="application/json")
         with anyio.CancelScope() as scope:
             self._followers.add(scope)
@@ -202,6 +213,10 @@ class ControlRoutes:
             return self._reconciler.find_id(asked)
         except Permanent as error:
             raise web.HTTPNotFound(text=json.dumps(_error_shape(error)), content_type="application/json") from None
+
+
+def _web_socket(max_message_bytes: int) -> web.WebSocketResponse:
+    return web.WebSocketResponse(heartbeat=_SILENCE_S, timeout=_CLOSE_S, max_msg_size=max_message_bytes, compress=False)
 
 
 def _peer(request: web.Request) -> str:

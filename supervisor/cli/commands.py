@@ -1,4 +1,4 @@
-"""The commands that show what the daemon knows: inspect, events, console, screen."""
+"""The commands that show what the daemon knows: inspect, events, console."""
 
 import json
 import re
@@ -7,15 +7,14 @@ from contextlib import suppress
 
 import click
 
-from supervisor.cli.client import ask, ask_each, fail, fetch, follow, url_of
+from supervisor.cli.client import ask, ask_each, fail, follow, url_of
 from supervisor.cli.completion import complete_container
-from supervisor.cli.options import json_option, name_argument, names_argument, path_type
+from supervisor.cli.options import json_option, name_argument, names_argument
 from supervisor.cli.output import print_details, print_event
 from supervisor.cli.template import Template, format_option
 from supervisor.protocol import EVENTS_SILENCE_S
 from supervisor.text import escape_controls
 
-_SCREEN_S = 60.0
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -142,38 +141,3 @@ def console(socket_path: str, name: str, view: bool, log: bool, as_json: bool, l
 
         live = url_of(name, "console", "live")
         sys.exit(attach_console(socket_path, live, ConsoleClient(answer["name"], view, linger)))
-
-
-@click.command()
-@name_argument
-@click.option("-o", "--output", required=True, type=path_type, metavar="FILE.png",
-              help="PNG file to write; - is standard output.")  # fmt: skip
-@json_option
-@click.pass_obj
-def screen(socket_path: str, name: str, output: str, as_json: bool) -> None:
-    """Save a screenshot of a guest.
-
-    The guest has a screen if its container was started with label vtapd.screen=true, on machine pc or q35.
-
-    \b
-    Exit codes:
-      0  done
-      1  no guest runs, it has no screen, or the file cannot be written
-
-    \b
-    Examples:
-      # vtapd screen web -o web.png
-      # vtapd screen web -o - | display
-    """
-    picture = fetch(socket_path, url_of(name, "screen"), _SCREEN_S)
-    if output == "-":
-        sys.stdout.buffer.write(picture)
-        return
-    try:
-        with open(output, "wb") as file:
-            file.write(picture)
-    except OSError as error:
-        fail(f"cannot write {output}: {error.strerror}")
-    width, height = (int.from_bytes(picture[at : at + 4]) for at in (16, 20))  # PNG, third edition: IHDR comes first
-    shown = {"name": name, "file": output, "width": width, "height": height}  # ScreenShape of core/report/schema.py
-    click.echo(json.dumps(shown, indent=2) if as_json else escape_controls(f"{output}: {width}x{height}"))

@@ -26,10 +26,10 @@ from supervisor.text import escape_controls
 
 ESCAPE_KEY = b"\x1d"
 """Ctrl-]"""
-_HEARTBEAT_S = 60.0
+HEARTBEAT_S = 60.0
 _READ_BYTES = 32768
 _STDIN, _STDOUT = 0, 1
-_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 
 
 @dataclass
@@ -60,14 +60,14 @@ class ConsoleClient:
         query = "?view" if self.view else ""
         async with (
             ClientSession(connector=UnixConnector(socket_path)) as session,
-            session.ws_connect(f"http://localhost{url}{query}", heartbeat=_HEARTBEAT_S, max_msg_size=0) as messages,
+            session.ws_connect(f"http://localhost{url}{query}", heartbeat=HEARTBEAT_S, max_msg_size=0) as messages,
         ):
-            joined = await messages.receive_json(timeout=_HEARTBEAT_S)
+            joined = await messages.receive_json(timeout=HEARTBEAT_S)
             if not (joined["writes"] or self.view or self.terminal):
                 self.status = 1
                 self.notify("nothing was sent: another console writes; use --view to watch only")
                 return
-            with anyio.open_signal_receiver(*_SIGNALS) as signals, _raw_terminal(self.terminal):
+            with anyio.open_signal_receiver(*SIGNALS) as signals, raw_terminal(self.terminal):
                 if self.terminal:
                     self.notify(f"console of {self.name}; Ctrl-] leaves")
                 async with anyio.create_task_group() as tasks:
@@ -134,7 +134,7 @@ def attach_console(socket_path: str, url: str, client: ConsoleClient) -> int:
 
 
 @contextmanager
-def _raw_terminal(terminal: bool) -> Iterator[None]:
+def raw_terminal(terminal: bool) -> Iterator[None]:
     """Send each key as it is typed, and print output unchanged (man 3 cfmakeraw)."""
     if not terminal:
         yield

@@ -16,6 +16,7 @@ from supervisor.cli.listing import ps
 from supervisor.cli.logs import logs
 from supervisor.cli.operations import OPERATIONS, command_of
 from supervisor.cli.options import config_option, json_option, path_type
+from supervisor.cli.screen import screen
 from supervisor.cli.top import top
 from supervisor.cli.version import version
 from supervisor.protocol import CONFIG_PATH
@@ -191,5 +192,5 @@ def completion(shell: str) -> None:
 
 for command in (ps, top, commands.inspect, *map(command_of, OPERATIONS)):
     main.add_command(command)
-for command in (logs, commands.console, commands.screen, commands.events, build, version):
+for command in (logs, commands.console, screen, commands.events, build, version):
     main.add_command(command)

@@ -31,6 +31,7 @@ from supervisor.errors import Step, Transient, VtapdError
 from supervisor.guest.console_hub import CloseReason, ConsoleHub
 from supervisor.guest.controller import GuestController
 from supervisor.guest.qemu_process import SocketPaths
+from supervisor.guest.screen import GuestScreen
 
 _ENDS_WITH_CONTAINER_S = 5.0
 
@@ -132,14 +133,11 @@ class LiveContainer:
         if self.guest.session is not None:
             self.guest.session.kill()
 
-    async def draw_screen(self, descriptor: int) -> None:
-        """Write what is on its guest's screen, as PPM, to a file that is open for writing alone.
-
-        Raises Transient if no guest runs, or if QEMU does not draw it.
-        """
+    def guest_screen(self) -> GuestScreen:
+        """Return the screen of its guest. Raises Transient if no guest runs."""
         if self.guest.session is None:
             raise Transient("its guest does not run any more", step=Step.SCREEN)
-        await self.guest.session.draw(descriptor)
+        return self.guest.session.screen
 
     async def converge(self, *, wanted: bool) -> None:
         """Take actions until everything is as it should be. Without `wanted`, undo everything.

@@ -25,6 +25,7 @@ from supervisor.guest.health import Health
 from supervisor.guest.nics import Nics
 from supervisor.guest.qemu_process import RunningQemu
 from supervisor.guest.qmp_monitor import QmpMonitor
+from supervisor.guest.screen import GuestScreen
 
 if TYPE_CHECKING:
     from supervisor.core.guest.restart import Evidence
@@ -142,9 +143,10 @@ class GuestSession:
         remedy = "if the container is paused: docker unpause"
         raise Transient(f"QEMU (pid {self.pid}) does not end though killed", step=Step.STOP, remedy=remedy)
 
-    async def draw(self, descriptor: int) -> None:
-        """Write the guest's screen as PPM to this file, which must be open for writing only. Raises Transient."""
-        await self._monitor.screendump(descriptor)
+    @property
+    def screen(self) -> GuestScreen:
+        """Its VGA card and its keyboard, if it has them."""
+        return GuestScreen(self._monitor)
 
     async def plug(self, card: Card) -> None:
         """Add a card with one queue. Raises Transient if the machine refuses it."""

@@ -66,6 +66,23 @@ static void lines_on_console(struct conn *c, struct text query)
     http_reply_text(c, "200 OK", "written\n");
 }
 
+/* By QEMU's registers for VESA modes, at their ports (docs/specs/standard-vga): 640x480, 32 bits, with the first lines
+   in many colours. */
+static void graphics(struct conn *c, struct text query)
+{
+    enum { INDEX = 0x1ce, DATA = 0x1cf, WINDOW_PIXELS = 0x4000 };
+    volatile uint32_t *const window = (volatile uint32_t *)0xa0000;
+    static const uint16_t values[][2] = { { 4, 0 }, { 1, 640 }, { 2, 480 }, { 3, 32 }, { 4, 0x41 } };
+    (void)query;
+    for (unsigned i = 0; i < sizeof values / sizeof *values; i++) {
+        outw(INDEX, values[i][0]);
+        outw(DATA, values[i][1]);
+    }
+    for (uint32_t i = 0; i < WINDOW_PIXELS; i++)
+        window[i] = i * 0x010305;
+    http_reply_text(c, "200 OK", "drawn\n");
+}
+
 static void end_after_reply(struct conn *c, const char *word, void (*run)(uint32_t), uint32_t code)
 {
     http_reply_text(c, "200 OK", "%s\n", word);
@@ -92,7 +109,7 @@ static void exit_(struct conn *c, struct text query)
 static const struct { const char *method, *path; void (*answer)(struct conn *, struct text); } routes[] = {
     { "GET", "/", show_page }, { "GET", "/info", show_info }, { "GET", "/bytes", send_bytes },
     { "POST", "/sum", sum_body }, { "GET", "/echo-console", echo_on_console },
-    { "GET", "/lines", lines_on_console }, { "GET", "/crash", crash },
+    { "GET", "/lines", lines_on_console }, { "GET", "/graphics", graphics }, { "GET", "/crash", crash },
     { "GET", "/panic", panic }, { "GET", "/hang", hang }, { "GET", "/exit", exit_ }, { "GET", "/abort", abort_ },
     { "GET", "/trap", trap }, { "GET", "/poweroff", poweroff },
 };

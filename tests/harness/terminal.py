@@ -20,9 +20,9 @@ class Terminal:
     """Use as a context manager; a command that still runs at its end is killed."""
 
     @classmethod
-    def of(cls, daemon: Daemon, *args: str) -> "Terminal":
+    def of(cls, daemon: Daemon, *args: str, **env: str) -> "Terminal":
         """A command of the daemon's."""
-        return cls([*COMMAND, "--socket", str(daemon.control_socket), *args])
+        return cls([*COMMAND, "--socket", str(daemon.control_socket), *args], environment(**env))
 
     def __init__(self, argv: list[str], env: dict[str, str] | None = None) -> None:
         self._near, self._far = pty.openpty()
