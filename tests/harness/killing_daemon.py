@@ -187,8 +187,12 @@ def main() -> None:
     count(counter, os, "open", opening)
     count(counter, os, "write", writing)
     count(
-        counter, socket.socket, "bind", lambda _, path: "bind" if path else None
-    )  # without a path it ends with the process
+        # What is no path ends with the process.
+        counter,
+        socket.socket,
+        "bind",
+        lambda _, address: "bind" if address and isinstance(address, str) else None,
+    )
     count(counter, device_rules_v2, "_bpf", lambda command, *_: BPF_CHANGES.get(command))
     for module in (executor, tracked_container):
         trace_actions(counter, module)

@@ -22,6 +22,8 @@ class LastChange(Enum):
 
     ACTED = auto()
     REACHED = auto()
+    FORGOTTEN = auto()
+    """When the daemon has forgotten the run of a container that Docker keeps."""
     GONE = auto()
     """When nothing is left of the container."""
 
@@ -161,6 +163,14 @@ def ended(_bench: DaemonTestbed, subject: Subject) -> None:
     eventually(lambda: not subject.container.is_running(), "the container has ended")
 
 
+def ended_before(testbed: DaemonTestbed) -> Subject:
+    """Return a container that has ended. The daemon keeps how, and has undone the rest."""
+    subject = testbed.attached()
+    subject.container.stop()
+    testbed.await_forgotten(subject)
+    return subject
+
+
 def removed(_bench: DaemonTestbed, subject: Subject) -> None:
     assert subject.asked is not None
     subject.asked.join()
@@ -197,9 +207,10 @@ PROCEDURES = {
     "detach": Procedure(DaemonTestbed.serving, requests("detach"), DaemonTestbed.prove_detached, LastChange.ACTED),
     "attach again": Procedure(detached, requests("attach"), attached_again, LastChange.ACTED, exact=True),
     "mtu": Procedure(DaemonTestbed.attached, change_mtu, mtu_follows, LastChange.REACHED),
-    "stop": Procedure(DaemonTestbed.serving, stop, ended, LastChange.GONE),
+    "stop": Procedure(DaemonTestbed.serving, stop, ended, LastChange.FORGOTTEN),
     "removal": Procedure(DaemonTestbed.serving, remove, removed, LastChange.GONE),
-    "done": Procedure(lambda testbed: testbed.serving(restart="no"), crash, ended, LastChange.GONE),
+    "removal after the end": Procedure(ended_before, remove, removed, LastChange.GONE),
+    "done": Procedure(lambda testbed: testbed.serving(restart="no"), crash, ended, LastChange.FORGOTTEN),
     "shutdown": Procedure(DaemonTestbed.serving, shut_down, adopted, LastChange.ACTED),
 }
 CARDS = {

@@ -18,6 +18,7 @@ GUEST = {"kernel": "/hello.bin", "memory": "16M"}
 # Docker disables IPv6 in a container on a network without it; then no link of vtapd could ever get an address.
 WITH_IPV6 = [f"--sysctl=net.ipv6.conf.{which}.disable_ipv6=0" for which in ("all", "default")]
 PREFIX = "fd00:77::"
+FORGOTTEN_S = 20.0
 
 
 @dataclass
@@ -157,6 +158,11 @@ class DaemonTestbed:
         self.daemon.await_state(container.name, "detached")
         eventually(lambda: _is_as_before(subject), "the container is as before")
         assert not qemus_of(container.id)
+
+    def await_forgotten(self, subject: Subject) -> None:
+        """Wait until the daemon has no record of the container's run, which has ended."""
+        record = self.daemon.run_dir / f"{subject.container.id}.json"
+        eventually(lambda: not record.exists(), "the run is forgotten", FORGOTTEN_S)
 
     def prove_nothing_left(self, subject: Subject) -> None:
         """Remove the container, and assert that nothing of it is left in the daemon or on the machine."""

@@ -60,7 +60,11 @@ def test_stopped_container_is_undone(vtapd: Daemon, containers: Containers) -> N
     assert any(container.id12 in path.name for path in vtapd.run_dir.iterdir())
     container.stop()
     eventually(lambda: container.id12 not in netns_links(), "the symlink is gone")
-    eventually(lambda: not any(container.id12 in path.name for path in vtapd.run_dir.iterdir()), "the record is gone")
+    ended = {f"{container.id}.ended"}  # what `vtapd ps -a` shows
+    eventually(
+        lambda: {path.name for path in vtapd.run_dir.iterdir() if container.id12 in path.name} == ended,
+        "its files are gone",
+    )
     assert_attached(container.start().await_attached())
 
 

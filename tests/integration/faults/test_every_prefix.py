@@ -24,8 +24,8 @@ Result = TypeVar("Result")
 ONCE = (
     "kernel.process.send_signal pidfd_send_signal",  # an init that was killed but has not ended yet is killed again
     # Until it is renamed, a new record is a file that no daemon reads: one kill there stands for all of them.
-    "records.Records.write open",
-    "records.Records.write write",
+    "records.Records._replace open",
+    "records.Records._replace write",
 )
 """Changes after which the daemon is killed once in a procedure, however often they come."""
 
@@ -60,11 +60,13 @@ def changes_of(testbed: DaemonTestbed, procedure: Procedure) -> list[str]:
         procedure.act(testbed, subject)
         acted = testbed.daemon.changes()
         procedure.reached(testbed, subject)
-        reached = testbed.daemon.changes()
+        changes = {LastChange.ACTED: acted, LastChange.REACHED: testbed.daemon.changes()}
+        if procedure.last_change is LastChange.FORGOTTEN:
+            testbed.await_forgotten(subject)
+            changes[LastChange.FORGOTTEN] = testbed.daemon.changes()
         testbed.prove_nothing_left(subject)
-        return {LastChange.ACTED: acted, LastChange.REACHED: reached, LastChange.GONE: testbed.daemon.changes()}[
-            procedure.last_change
-        ]
+        changes[LastChange.GONE] = testbed.daemon.changes()
+        return changes[procedure.last_change]
 
     return undisturbed(testbed, procedure, reach)
 
