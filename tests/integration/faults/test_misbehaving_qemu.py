@@ -97,9 +97,10 @@ class TestSignals:
         guest.exec("sh", "-c", "head -c 128m /dev/zero | tail >/dev/null", check=False)
         eventually(lambda: vtapd.metrics().exits(guest.name) >= 1, f"{guest.name} has ended", PATIENCE_S)
         guest.await_page(PATIENCE_S)
-        # The other process may still run when the next QEMU starts, and have that one killed, too.
-        ends = vtapd.inspect(guest.name).only_guest.history
-        assert {end.reason for end in ends} == {"oom-kill"}, ends
+        # The other process may still run when the next QEMU starts, and have that one killed or waiting for memory.
+        first, *others = (end.reason for end in vtapd.inspect(guest.name).only_guest.history)
+        assert first == "oom-kill"
+        assert set(others) <= {"oom-kill", "hang"}
 
     def test_kill_after_another_process_lacked_memory_is_none_for_lack_of_memory(
         self, vtapd: Daemon, containers: Containers

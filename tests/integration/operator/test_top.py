@@ -165,7 +165,7 @@ def test_keys_sort_and_filter(vtapd: Daemon, containers: Containers, guest: Cont
 
 
 def test_smaller_terminal_gets_fewer_columns(top: Terminal) -> None:
-    assert "PIDS" in frame(top)[2]
+    eventually(lambda: "PIDS" in frame(top)[2], "there is room for all columns")
     top.resize(10, 60)
     eventually(lambda: "PIDS" not in frame(top)[2] and "CPU" in frame(top)[2], "a column is left out")
     assert max(map(len, frame(top))) <= 60
