@@ -107,6 +107,15 @@ class TestFailingRequests:
         with pytest.raises(kind, match=r"Docker refused \(list\): list fails"):
             await docker.list_running()
 
+    async def test_docker_that_does_not_run_is_named_without_the_librarys_words(self, tmp_path: Path) -> None:
+        docker = Docker(f"unix://{tmp_path}/nothing.sock", 5.0)
+        try:
+            with pytest.raises(Transient) as raised:
+                await docker.engine()
+        finally:
+            await docker.close()
+        assert raised.value.message == "cannot ask Docker (info): No such file or directory"
+
     async def test_incomplete_container_is_transient(self, engine: FakeDocker, docker: Docker) -> None:
         engine.answers["inspect"] = b'{"Id": "a", "State": {}}'
         with pytest.raises(Transient, match="is not understood"):
