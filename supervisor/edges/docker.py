@@ -175,7 +175,7 @@ class Docker:
         except DockerError as error:
             if isinstance(error.__context__, aiohttp.ClientConnectorError):
                 # Without what aiodocker and aiohttp say of themselves.
-                said = error.__context__.os_error.strerror
-                raise Transient(f"cannot ask Docker ({what}): {said}", step=Step.DOCKER, remedy=remedy) from error
+                why = error.__context__.os_error.strerror
+                raise Transient(f"cannot ask Docker ({what}): {why}", step=Step.DOCKER, remedy=remedy) from error
             kind = Permanent if error.status in (401, 403) else Transient
             raise kind(f"Docker refused ({what}): {error.message}", step=Step.DOCKER, remedy=remedy) from error

@@ -82,8 +82,8 @@ async def build(host: str, context: IO[bytes], tag: str, on_progress: Callable[[
             image = str(step.get("aux", {}).get("ID", image))
     except DockerError as error:
         if isinstance(error.__context__, aiohttp.ClientConnectorError):
-            said = error.__context__.os_error.strerror
-            raise Transient(f"cannot ask Docker (build): {said}", step=Step.DOCKER, remedy=remedy) from error
+            why = error.__context__.os_error.strerror
+            raise Transient(f"cannot ask Docker (build): {why}", step=Step.DOCKER, remedy=remedy) from error
         raise Permanent(f"Docker refused to build {tag}: {error.message}", step=Step.DOCKER) from error
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         said = str(error) or f"no answer within {_SILENCE_S:g} s"
