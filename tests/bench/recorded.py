@@ -1,7 +1,7 @@
 """The recorded ratios: `make bench-check` fails if a change makes one worse by a third.
 
-Only ratios within one run are compared, and only those that hold on a busy machine; a worse one is measured again
-before it counts.
+Only ratios of the least disturbed values within one run are compared, and only those that hold on a busy machine; a
+worse one is measured again before it counts.
 """
 
 import json
@@ -21,7 +21,7 @@ LEAST = 0.05
 
 def record(figures: Mapping[str, Sequence[Figure]]) -> None:
     ratios = {
-        figure.name: round(figure.ratio.median, 3)
+        figure.name: round(figure.least_disturbed, 3)
         for row in figures.values()
         for figure in row
         if figure.holds_under_load
@@ -34,7 +34,7 @@ def worse(figures: Mapping[str, Sequence[Figure]]) -> list[tuple[str, str]]:
     """Return the row and a message for each figure whose ratio is worse by a third than the recorded one."""
     ratios: dict[str, float] = json.loads(FILE.read_text())["ratios"]
     return [
-        (row, f"{figure.name}: {figure.ratio.median:.2f} {figure.direction}, recorded are {ratios[figure.name]:.2f}")
+        (row, f"{figure.name}: {figure.least_disturbed:.2f} {figure.direction}, recorded are {ratios[figure.name]:.2f}")
         for row, measured in figures.items()
         for figure in measured
         if figure.name in ratios and _is_worse(figure, ratios[figure.name])
@@ -42,5 +42,5 @@ def worse(figures: Mapping[str, Sequence[Figure]]) -> list[tuple[str, str]]:
 
 
 def _is_worse(figure: Figure, before: float) -> bool:
-    now = figure.ratio.median
+    now = figure.least_disturbed
     return now * WORSE < before if figure.direction == "times faster" else now > max(before, LEAST) * WORSE

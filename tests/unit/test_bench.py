@@ -38,7 +38,7 @@ def _file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_ratio_is_worse_if_it_grew_by_a_third(before: float, now: float, direction: Direction, is_worse: bool) -> None:
     recorded.record({"row": [figure([before] * 3, direction)]})
-    result = recorded.worse({"row": [figure([now, 100 * now, 0.01 * now], direction)]})
+    result = recorded.worse({"row": [figure([100 * now, now, 3 * now], direction)]})
     assert [row for row, _ in result] == ["row"] * is_worse
 
 
