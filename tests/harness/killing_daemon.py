@@ -46,8 +46,6 @@ ASYNCHRONOUS: tuple[tuple[Any, str], ...] = (
     (QmpSession, "execute"),
     (reaper_socket, "spawn"),
 )
-LOGS = ("observability.log_stream.", "container_log.files.ContainerLog.write")
-"""A line in the daemon's or a container's log is no change of the machine: it may be lost or doubled by a kill."""
 BPF_CHANGES = {8: "attach"}  # linux/bpf.h: BPF_PROG_ATTACH
 
 LOGS = ("observability.log_stream.", "container_log.")

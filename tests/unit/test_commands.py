@@ -181,10 +181,10 @@ def test_ps_prints_ids_for_other_commands(socket_path: str) -> None:
 
 
 def test_ps_reports_names_that_no_container_has(socket_path: str) -> None:
-    shown = run(socket_path, "ps", "-q", "web", "nobody", "\x1b[2J", "")
+    shown = run(socket_path, "ps", "-q", "web", "missing", "\x1b[2J", "")
     assert shown.exit_code == 1
     assert shown.stdout == "0123456789ab\n"
-    assert "no container is called 'nobody' or '\\x1b[2J' or ''" in shown.stderr
+    assert "no container is called 'missing' or '\\x1b[2J' or ''" in shown.stderr
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_inspect_prints_a_value_a_line(socket_path: str) -> None:
 
 
 def test_several_containers_are_inspected(socket_path: str) -> None:
-    shown = run(socket_path, "inspect", "web", "nobody", "web")
+    shown = run(socket_path, "inspect", "web", "missing", "web")
     assert shown.exit_code == 1
     assert shown.stdout.count("name: web\n") == 2
     assert "\n\nid: " in shown.stdout

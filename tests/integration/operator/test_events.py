@@ -141,6 +141,6 @@ def test_number_of_followers_is_limited(vtapd: Daemon) -> None:
 
 
 def test_unknown_container_is_refused(vtapd: Daemon) -> None:
-    answer = vtapd.command("events", "nobody", check=False)
+    answer = vtapd.command("events", "missing", check=False)
     assert answer.returncode == 1
     assert "vtapd ps" in answer.stderr

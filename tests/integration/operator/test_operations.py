@@ -228,10 +228,10 @@ def test_operations_take_several_names_and_do_what_can_be_done(vtapd: Daemon, co
     for guest in guests:
         vtapd.await_state(guest.name, "running")
     names = [guest.name for guest in guests]
-    answer = vtapd.command("stop", names[0], "nobody", *names[1:], check=False)
+    answer = vtapd.command("stop", names[0], "missing", *names[1:], check=False)
     assert answer.returncode == 1
     assert answer.stdout.splitlines() == [f"{name} is exited" for name in names]
-    assert "no container is called 'nobody'" in answer.stderr
+    assert "no container is called 'missing'" in answer.stderr
     ends = [vtapd.inspect(name).only_guest.history[-1].at for name in names]
     first, *_, last = sorted(map(datetime.fromisoformat, ends))
     assert (last - first).total_seconds() < 3, "they were stopped one after the other"

@@ -3,7 +3,7 @@
 import shutil
 import time
 
-from tests.harness.containers import Containers
+from tests.harness.containers import Container, Containers
 from tests.harness.daemon import Daemon
 from tests.harness.machine import Machine
 from tests.harness.observe import tap_name
@@ -16,17 +16,22 @@ NETWORK = ("--subnet", "192.168.74.0/24", "--ipv6", "--subnet", "fd00:74::/64")
 USER = "1234:1234"
 
 
-def test_init_that_forwards_signals(vtapd: Daemon, containers: Containers) -> None:
-    """With vtapd-init below it, docker stop is as graceful, and the exit status is the guest's."""
-    guest = containers.guest_behind_init("--init", restart="no")
-    guest.await_page()
-    assert guest.exec("cat", "/proc/1/comm") == "docker-init"
+def assert_ends_of_a_process(guest: Container) -> None:
+    """Assert that the guest's exit code is the container's, and that docker stop is graceful."""
     guest.trigger("/exit?code=7")
     assert await_status(guest) == 7
     again = guest.start()
     again.await_page()
     again.stop(60)
     assert again.docker_state()["ExitCode"] == TERMINATED
+
+
+def test_init_that_forwards_signals(vtapd: Daemon, containers: Containers) -> None:
+    """With vtapd-init below it, docker stop is as graceful, and the exit status is the guest's."""
+    guest = containers.guest_behind_init("--init", restart="no")
+    guest.await_page()
+    assert guest.exec("cat", "/proc/1/comm") == "docker-init"
+    assert_ends_of_a_process(guest)
 
 
 def test_init_whose_command_ends_at_once_takes_its_guest_along(vtapd: Daemon, containers: Containers) -> None:
@@ -53,12 +58,7 @@ def test_user_is_that_of_the_first_process_alone(vtapd: Daemon, containers: Cont
     guest = containers.guest_behind_init("--user", USER, restart="no")
     guest.await_page()
     assert guest.exec("id", "-u") == USER.split(":", maxsplit=1)[0]
-    guest.trigger("/exit?code=7")
-    assert await_status(guest) == 7
-    again = guest.start()
-    again.await_page()
-    again.stop(60)
-    assert again.docker_state()["ExitCode"] == TERMINATED
+    assert_ends_of_a_process(guest)
 
 
 def test_read_only_container_has_a_guest(vtapd: Daemon, containers: Containers) -> None:
