@@ -11,7 +11,7 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 # linux/sched.h
@@ -35,7 +35,6 @@ IFREQ = struct.Struct("=16s24s")  # linux/if.h: struct ifreq on 64-bit machines,
 _IS_X86 = os.uname().machine == "x86_64"
 _SYS_BPF = 321 if _IS_X86 else 280
 _SYS_PIVOT_ROOT = 155 if _IS_X86 else 41
-_SYS_SETGROUPS, _SYS_SETRESGID, _SYS_SETRESUID = (116, 119, 117) if _IS_X86 else (159, 149, 147)
 RT_SIGTIMEDWAIT = 128 if _IS_X86 else 137
 # the same numbers on both
 _SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 430, 431, 432
@@ -188,18 +187,6 @@ def above_zero(descriptor: int) -> int:
     moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
     os.close(descriptor)
     return moved
-
-
-def set_thread_ids(uid: int, gid: int, groups: Collection[int]) -> None:
-    """Set the real, effective and saved user and groups of this thread alone.
-
-    Credentials belong to a thread as far as the kernel is concerned; libc's functions change them for every thread of
-    the process (man 7 credentials), so the system calls are made directly.
-    """
-    listed = (ctypes.c_uint32 * len(groups))(*groups)
-    _call(_libc.syscall, _SYS_SETGROUPS, len(groups), listed)
-    _call(_libc.syscall, _SYS_SETRESGID, gid, gid, gid)
-    _call(_libc.syscall, _SYS_SETRESUID, uid, uid, uid)
 
 
 def forbid_new_privileges() -> None:
