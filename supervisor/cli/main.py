@@ -1,28 +1,35 @@
 """The `vtapd` command. Exit codes: 0 done, 1 failed, 2 misuse.
 
-Commands that ask the daemon import neither the configuration nor the core, so that they answer at once; what only one
-command needs is imported in that command.
+Commands that ask the daemon import neither the configuration nor the core, so that they answer at once. Each is
+imported when it is asked for, and what only one command here needs is imported in that command.
 """
 
 import sys
 
 import click
 
-from supervisor.cli import commands
-from supervisor.cli.build import build
 from supervisor.cli.client import fail, find_socket, first_of
 from supervisor.cli.completion import SHELLS, script_of
-from supervisor.cli.listing import ps
-from supervisor.cli.logs import logs
-from supervisor.cli.operations import OPERATIONS, command_of
+from supervisor.cli.lazy_group import LazyGroup
 from supervisor.cli.options import config_option, json_option, path_type
-from supervisor.cli.screen import screen
-from supervisor.cli.top import top
-from supervisor.cli.version import version
 from supervisor.protocol import CONFIG_PATH
 
+_MODULES = {
+    "ps": "supervisor.cli.listing",
+    "top": "supervisor.cli.top",
+    "inspect": "supervisor.cli.commands",
+    **dict.fromkeys(("attach", "detach", "stop", "start", "kill", "restart"), "supervisor.cli.operations"),
+    "logs": "supervisor.cli.logs",
+    "console": "supervisor.cli.commands",
+    "screen": "supervisor.cli.screen",
+    "events": "supervisor.cli.commands",
+    "build": "supervisor.cli.build",
+    "version": "supervisor.cli.version",
+}
+"""Where each command is that asks the daemon or works on images; the others are below."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(cls=LazyGroup, modules=_MODULES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--socket",
     "socket_path",
@@ -188,9 +195,3 @@ def completion(shell: str) -> None:
       $ vtapd completion fish > ~/.config/fish/completions/vtapd.fish
     """
     click.echo(script_of(shell, main))
-
-
-for command in (ps, top, commands.inspect, *map(command_of, OPERATIONS)):
-    main.add_command(command)
-for command in (logs, commands.console, screen, commands.events, build, version):
-    main.add_command(command)

@@ -146,3 +146,6 @@ def _progress(doing: str) -> Iterator[None]:
         done = True
     finally:
         click.echo(f"done after {time.monotonic() - began:.1f} s" if done else "failed", err=True)
+
+
+attach, detach, stop, start, kill, restart = map(command_of, OPERATIONS)

@@ -23,7 +23,7 @@ def options() -> str:
 
 def commands() -> str:
     """Return a subsection for each command."""
-    return parts(*(_command(name, command) for name, command in program.commands.items() if not command.hidden))
+    return parts(*(_command(name, command) for name, command in program.all_commands().items() if not command.hidden))
 
 
 def section(name: str) -> str:

@@ -112,8 +112,16 @@ def not_needed(modules: set[str]) -> set[str]:
 @pytest.mark.parametrize("words", COMMANDS)
 def test_command_loads_neither_configuration_nor_core(socket_path: str, words: str) -> None:
     loaded = imported_by("--socket", socket_path, *words.split())
-    assert "supervisor.cli.commands" in loaded
+    assert "supervisor.cli.options" in loaded
     assert not_needed(loaded) == set()
+
+
+def test_command_loads_no_other_command(socket_path: str) -> None:
+    loaded = imported_by("--socket", socket_path, "ps")
+    assert "supervisor.cli.listing" in loaded
+    assert not loaded & {
+        f"supervisor.cli.{each}" for each in ("build", "commands", "logs", "operations", "screen", "top")
+    }
 
 
 def test_completion_loads_neither_configuration_nor_core(socket_path: str) -> None:

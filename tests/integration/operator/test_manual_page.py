@@ -11,7 +11,7 @@ from tests.harness.daemon import COMMAND, environment
 from tests.harness.machine import REPOSITORY
 from tests.harness.processes import run
 
-COMMANDS = sorted(name for name, command in main.commands.items() if not command.hidden)
+COMMANDS = sorted(name for name, command in main.all_commands().items() if not command.hidden)
 PAGES = sorted((REPOSITORY / "supervisor" / "man").glob("*.md"))
 of_each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
