@@ -16,6 +16,7 @@ from tests.harness.machine import REPOSITORY, Machine
 from .attach import measure_attach
 from .bulk import measure_bulk
 from .burst import measure_burst
+from .command import measure_command
 from .environment import bench_machine
 from .figures import Figure
 from .guest_cost import measure_guest_cost
@@ -36,6 +37,7 @@ ROWS: dict[str, tuple[Callable[[Machine], list[Figure]], str]] = {
     "idle": (partial(measure_idle, repetitions=4), "watching a daemon that has nothing to do"),
     "resync": (partial(measure_resync, repetitions=6), "watching it look"),
     "scrape": (partial(measure_scrape, repetitions=10), "200 guests"),
+    "command": (partial(measure_command, repetitions=30), "30 times"),
     "bulk": (partial(measure_bulk, repetitions=9), "9 downloads from a guest, on three ways"),
     "burst": (partial(measure_burst, pairs=2), "a hundred containers at once, five times"),
     "hundreds": (measure_hundreds, "guests, until there are 250"),
