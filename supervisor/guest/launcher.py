@@ -19,6 +19,7 @@ from supervisor.core.kinds.dns import Names
 from supervisor.core.kinds.kind import Boot
 from supervisor.core.kinds.network import GuestNetwork, names_left_out
 from supervisor.core.record import ProcessRecord
+from supervisor.core.units import MIB
 from supervisor.edges import threads, unix_sockets
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import cgroups, netns, process, vhost
@@ -53,6 +54,7 @@ class Launch:
     paths: SocketPaths
     resolver: str | None
     """The address on which vtapd answers its DNS queries; None if it does not."""
+    state: qemu_argv.GuestState = qemu_argv.COLD_BOOT
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,8 @@ async def _prepare(context: GuestContext, start: Launch, accel: str, opened: Exi
     boot = plan.kind.boot(plan.boot_request(network, disks))
     limit = context.config.limits.kernel
     boot_disk, modules = await gather_boot_files(opened, folder, root, plan.spec, plan.kind, boot, limit)
+    if start.state.memory_file is not None:
+        folder.reserve(start.state.memory_file, plan.spec.memory_mib * MIB)
     log = open_log(start.container.pid)
     if log is not None:
         own(opened, log)
@@ -117,7 +121,9 @@ async def _prepare(context: GuestContext, start: Launch, accel: str, opened: Exi
         log=log,
     )
     binary, machine = context.config.guest.qemu, plan.kind.machine
-    arguments = qemu_argv.build_arguments(binary, start.container.id, plan.spec, accel, machine, boot, descriptors)
+    arguments = qemu_argv.build_arguments(
+        binary, start.container.id, plan.spec, accel, machine, boot, descriptors, start.state
+    )
     console = serial.connect(paths.console)
     if console is None:  # QEMU would wait for a connection, and never boot
         raise Transient(f"cannot connect to {paths.console}, which was just made", step=Step.SPAWN)

@@ -10,6 +10,7 @@ from supervisor.core.guest.qemu_argv import (
     Card,
     Descriptors,
     DiskFile,
+    GuestState,
     accelerator_of,
     build_arguments,
     guest_name,
@@ -105,6 +106,25 @@ def qemu_argv(
 
 def test_rumprun_with_tcg() -> None:
     assert lines(qemu_argv(fds=replace(FDS, modules=(module_name(0),)))) == RUMPRUN_BY_TCG
+
+
+def build_with_state(state: GuestState) -> list[str]:
+    return build_arguments("qemu", ID, SPEC, "tcg", PC, NO_BOOT, FDS, state)
+
+
+def test_memory_is_in_a_file_that_the_guest_writes() -> None:
+    arguments = build_with_state(GuestState(memory_file="memory"))
+    assert "pc,memory-backend=ram" in arguments
+    assert "memory-backend-file,id=ram,mem-path=memory,size=64M,share=on" in arguments
+    assert "-incoming" not in arguments
+
+
+def test_qemu_that_waits_for_a_state_differs_in_nothing_of_the_machine() -> None:
+    writing, reading = (
+        build_with_state(GuestState("memory", shared=share, incoming=not share)) for share in (True, False)
+    )
+    assert reading[-2:] == ["-incoming", "defer"]
+    assert [word.replace("share=off", "share=on") for word in reading[:-2]] == writing
 
 
 def test_linux_with_kvm_without_a_log() -> None:

@@ -91,6 +91,22 @@ class Descriptors:
         return (*disks, *cards, self.qmp, self.console, self.events, *optional)
 
 
+@dataclass(frozen=True, slots=True)
+class GuestState:
+    """Where the guest's memory is, and whether QEMU boots it."""
+
+    memory_file: str | None = None
+    """The file in QEMU's working directory that holds the memory; None if it is QEMU's own."""
+    shared: bool = True
+    """Whether the guest writes into that file. If not, QEMU has a copy of each page that the guest writes."""
+    incoming: bool = False
+    """Whether QEMU waits until a saved state is loaded over QMP, and boots nothing."""
+
+
+COLD_BOOT = GuestState()
+_RAM = "ram"
+"""QEMU's name for the memory that is in a file. It is part of a saved state."""
+
 SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 VGA_MIB = 4
 """Enough for 1024x768 in true colour. The part that a guest uses is part of `[guest] overhead`."""
@@ -133,6 +149,7 @@ def build_arguments(
     machine: Machine,
     boot: Boot,
     fds: Descriptors,
+    state: GuestState = COLD_BOOT,
 ) -> list[str]:
     """Return the whole argument vector. `accel` is kvm or tcg.
 
@@ -141,7 +158,7 @@ def build_arguments(
     return [
         binary,
         *("-name", guest_name(container_id)),
-        *_machine(spec, accel, machine),
+        *_machine(spec, accel, machine, state),
         *(_kernel(boot, fds) if fds.boot_disk is None else _boot_disk(fds.boot_disk)),
         *(argument for disk in fds.disks for argument in _further_disk(disk)),
         *(argument for card in fds.cards for argument in _card(machine, card)),
@@ -152,6 +169,7 @@ def build_arguments(
         *("-mon", "chardev=events,mode=control"),
         *_devices(spec, machine),
         *SANDBOX,
+        *(("-incoming", "defer") if state.incoming else ()),
     ]
 
 
@@ -174,15 +192,29 @@ def trial_arguments(binary: str, spec: GuestSpec, accel: str, machine: Machine) 
     ]
 
 
-def _machine(spec: GuestSpec, accel: str, machine: Machine) -> list[str]:
+def _machine(spec: GuestSpec, accel: str, machine: Machine, state: GuestState = COLD_BOOT) -> list[str]:
+    options = (
+        spec.machine or machine.type,
+        *(("graphics=off",) if machine.firmware_on_serial else ()),
+        *((f"memory-backend={_RAM}",) if state.memory_file else ()),
+    )
     return [
         *("-nodefaults", "-no-user-config"),
         *("-display", "none"),
-        *("-machine", (spec.machine or machine.type) + (",graphics=off" if machine.firmware_on_serial else "")),
+        *("-machine", ",".join(options)),
         *_accelerator(accel),
         *("-m", f"{spec.memory_mib}M"),
+        *_memory(spec, state),
         *("-smp", str(spec.cpus)),
     ]
+
+
+def _memory(spec: GuestSpec, state: GuestState) -> list[str]:
+    if state.memory_file is None:
+        return []
+    share = "on" if state.shared else "off"
+    file = f"mem-path={state.memory_file},size={spec.memory_mib}M,share={share}"
+    return ["-object", f"memory-backend-file,id={_RAM},{file}"]
 
 
 def _devices(spec: GuestSpec, machine: Machine) -> list[str]:

@@ -49,6 +49,16 @@ class BootFolder:
         finally:
             os.close(target)
 
+    def reserve(self, name: str, size_bytes: int) -> None:
+        """Add a file of this size that QEMU may write, without content: it takes memory as it is written."""
+        descriptor = self._create(name, mode=0o666)
+        try:
+            os.ftruncate(descriptor, size_bytes)
+        except OSError as error:
+            raise Transient(f"cannot make the {name}: {error.strerror}", step=Step.KERNEL) from error
+        finally:
+            os.close(descriptor)
+
     def empty(self) -> None:
         """Remove the files. QEMU has read them once it answers on QMP, and keeps open what it still needs."""
         while self._names:
@@ -57,14 +67,14 @@ class BootFolder:
     def close(self) -> None:
         os.close(self.descriptor)
 
-    def _create(self, name: str) -> int:
+    def _create(self, name: str, mode: int = 0o444) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
-            descriptor = os.open(name, flags, 0o444, dir_fd=self.descriptor)
+            descriptor = os.open(name, flags, mode, dir_fd=self.descriptor)
         except OSError as error:
             raise Transient(f"cannot copy the {name}: {error.strerror}", step=Step.KERNEL) from error
         self._names.append(name)
-        os.fchmod(descriptor, 0o444)  # independent of the umask
+        os.fchmod(descriptor, mode)  # independent of the umask
         return descriptor
 
 
