@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from supervisor.protocol import LOCKS_DIR
 from tests.harness.dockerd import clean_up
 from tests.harness.processes import is_alive
 
@@ -106,6 +107,7 @@ class Leftovers:
             if self.home:
                 shutil.rmtree(self.home, ignore_errors=True)
             shutil.rmtree(FOLDER, ignore_errors=True)
+            _remove_if_empty(Path(LOCKS_DIR))  # the demo's daemon made it, if no other one runs
         return problems
 
     def _docker_is_there(self) -> bool:
@@ -138,11 +140,19 @@ def only_demo() -> Iterator[None]:
     lock = os.open(FOLDER, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        try:
+            yield
+        finally:
+            _remove_if_empty(FOLDER)
     except BlockingIOError as error:
         raise DemoError("another demo runs just now") from error
     finally:
         os.close(lock)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _start_ticks(pid: int) -> int:
