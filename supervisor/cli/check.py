@@ -6,6 +6,7 @@ A probe that fails, crashes or hangs is a finding too, and the others still run.
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from supervisor.cli import check_probes
+from supervisor.cli.output import terminal_width
 from supervisor.config import DEFAULT_PATH, Config, load_config
 from supervisor.core.report.findings import Finding, Level, can_attach
 from supervisor.errors import ConfigError, VtapdError
@@ -22,6 +24,10 @@ from supervisor.observability.log_setup import silence_logs
 from supervisor.text import escape_controls
 
 _DEADLINE_S = 30.0
+_LEVEL, _INDENT = 5, 22
+"""The columns of a line: the level, what was probed, and from the indent on the text."""
+_NARROWEST = 20
+"""With less room for the text, the terminal wraps it."""
 _STYLES: dict[Level, str] = {"ok": "green", "warn": "yellow", "FAIL": "bold red"}
 
 
@@ -73,15 +79,27 @@ def check(config: Path | None, *, as_json: bool) -> bool:
 
 def print_finding(console: Console, finding: Finding) -> None:
     """Print a finding and, below it, its remedy. Colours only on a terminal and without NO_COLOR."""
-    for line in _lines(finding):
+    for line in lines_of(finding, terminal_width()):
         console.print(line)
 
 
-def _lines(finding: Finding) -> Iterator[Text]:
-    level = Text(f"{finding.level:<5}", style=_STYLES[finding.level])
-    yield level + Text(f"{finding.what:<16} {escape_controls(finding.detail)}")
+def lines_of(finding: Finding, width: int | None) -> Iterator[Text]:
+    """Yield its lines. They are wrapped at the width of the terminal; None if there is none."""
+    first, *rest = _wrapped(finding.detail, width)
+    yield Text.assemble(
+        (f"{finding.level:<{_LEVEL}}", _STYLES[finding.level]), f"{finding.what:<{_INDENT - _LEVEL - 1}} {first}"
+    )
+    yield from (Text(" " * _INDENT + line) for line in rest)
     if finding.remedy:
-        yield Text(f"{'':<22}{escape_controls(finding.remedy)}", style="dim")
+        yield from (Text(" " * _INDENT + line, style="dim") for line in _wrapped(finding.remedy, width))
+
+
+def _wrapped(text: str, width: int | None) -> list[str]:
+    """Return its lines without their indent. A word that is too long stays whole, so that it can be copied."""
+    shown = escape_controls(text)
+    if width is None or width - _INDENT < _NARROWEST:
+        return [shown]
+    return textwrap.wrap(shown, width - _INDENT, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 async def _check_all(path: Path | None, show: Callable[[Finding], None]) -> list[Finding]:

@@ -86,7 +86,7 @@ def events(socket_path: str, name: str | None, since: float | None, as_json: boo
     Examples:
       # vtapd events web
       # vtapd events --since 10m
-      # vtapd events --json | jq -r 'select(.event == "guest_exited") | .container'
+      # vtapd events --json | jq -r 'select(.event == "guest_exited").container'
     """
     from urllib.parse import urlencode
 

@@ -64,10 +64,11 @@ def ps(
 
     \b
     States:
-      attaching, attached (asks for no guest), detached (by an operator, or left alone),
+      attaching, attached (asks for no guest)
+      booting, running, ready, exited, failed
+      backoff (crashed; is restarted later), paused (docker pause)
       rejected (its labels or files are wrong)
-      booting, running, ready, backoff (crashed; is restarted later), exited, failed
-      paused (docker pause)
+      detached (by an operator), skipped (left alone; vtapd inspect says why)
 
     \b
     Exit codes:
@@ -81,7 +82,7 @@ def ps(
       # vtapd ps -a --filter state=failed --filter state=rejected
       # vtapd ps --format '{{.name}} {{.last_exit.reason}}'
       # vtapd stop $(vtapd ps -q --filter kind=unikraft)
-      # vtapd ps --json | jq -r '.[] | select(.state == "rejected") | .name + ": " + .reason'
+      # vtapd ps --json | jq -r '.[] | select(.reason) | .name + ": " + .reason'
     """
     if quiet + as_json + (template is not None) > 1:
         raise click.UsageError("--quiet, --json and --format exclude each other")

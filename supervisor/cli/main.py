@@ -72,8 +72,8 @@ def main(context: click.Context, socket_path: str | None) -> None:
 
     \b
     Signals:
-      SIGTERM, SIGINT  end the daemon; guests keep running, and the next daemon adopts them
-      SIGHUP           read the configuration again; running guests are not changed
+      SIGTERM, SIGINT  end the daemon; guests run on, and the next one adopts them
+      SIGHUP           read the configuration again; running guests keep theirs
     """
     context.obj = socket_path or find_socket()
 
@@ -89,7 +89,7 @@ def run(config: str | None) -> None:
     \b
     Exit codes:
       0  ended by a signal
-      1  cannot start: no Docker, a wrong configuration, another vtapd on the same Docker or run-time folder
+      1  cannot start: no Docker, a wrong configuration, or another vtapd runs
 
     \b
     Examples:
@@ -138,7 +138,7 @@ def check(config: str | None, as_json: bool) -> None:
     \b
     Examples:
       # vtapd check
-      # vtapd check --json | jq -r '.findings[] | select(.level != "ok") | .remedy'
+      # vtapd check --json | jq -r '.findings[] | select(.level != "ok").remedy'
     """
     from pathlib import Path
 

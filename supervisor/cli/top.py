@@ -36,7 +36,7 @@ def top(socket_path: str, order: str, text: str, interval: float, once: bool, as
 
     \b
     Keys:
-      c m n r a     sort by CPU, memory, network, restarts, name; the same key again reverses the order
+      c m n r a     sort by CPU, memory, network, restarts, name; again: reverse
       /             filter; Enter ends the text
       Esc           show all
       arrows, Page  scroll

@@ -101,7 +101,8 @@ async def _wait_converged(worker: Worker, *, detached: bool) -> None:
     if status.error is not None:
         raise Transient(str(status.error), step=step)
     if not converged or status.attached == detached:
-        raise Transient(f"container {worker.name} is not {step}ed", step=step)
+        why = f": {status.ignored_reason}" if status.ignored_reason is not None and not detached else ""
+        raise Transient(f"container {worker.name} is not {step}ed{why}", step=step)
 
 
 def _guest_of(status: ContainerStatus, verb: str) -> GuestStatus:
@@ -111,7 +112,8 @@ def _guest_of(status: ContainerStatus, verb: str) -> GuestStatus:
     if isinstance(status.error, Permanent) and status.guest is None:
         raise Permanent(str(status.error), step=Step(verb))
     if status.ignored_reason is not None:
-        raise _cannot(status, verb, status.ignored_reason, "attach it: vtapd attach")
+        remedy = "attach it: vtapd attach" if status.detached_by_operator else "see vtapd-labels(7): vtapd.enable"
+        raise _cannot(status, verb, status.ignored_reason, remedy)
     if status.guest is None:
         raise _cannot(status, verb, "it asks for no guest", "run it with the label vtapd.kernel")
     if status.paused:

@@ -124,6 +124,14 @@ def test_command_loads_no_other_command(socket_path: str) -> None:
     }
 
 
+@pytest.mark.parametrize("command", ["", *main.list_commands(click.Context(main))])
+def test_help_fits_a_terminal(command: str) -> None:
+    shown = CliRunner().invoke(main, [*command.split(), "--help"], terminal_width=80, prog_name="vtapd")
+    lines = shown.stdout.splitlines()
+    assert not [line for line in lines if len(line) > 80]
+    assert not [line for line in lines[1:] if line.endswith(("...", "…"))], "a description is cut"
+
+
 def test_completion_loads_neither_configuration_nor_core(socket_path: str) -> None:
     asked = {"COMP_WORDS": "vtapd inspect w", "COMP_CWORD": "2"}
     loaded = imported_by(VTAPD_SOCKET=socket_path, _VTAPD_COMPLETE="bash_complete", **asked)

@@ -266,7 +266,8 @@ def test_end_is_described() -> None:
         describe_end(Exit("guest-exit", 7, delay_s=0.1))
         == "the guest ended (guest-exit 7); the next one starts in 0.1 s"
     )
-    assert describe_end(Exit("stopped")) == "the guest ended (stopped); none follows"
+    assert describe_end(Exit("guest-exit", 7)) == "the guest ended (guest-exit 7); none follows"
+    assert describe_end(Exit("stopped")) == "the guest ended (stopped)"
 
 
 @pytest.mark.parametrize(

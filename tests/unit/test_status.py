@@ -20,6 +20,7 @@ GUEST = GuestStatus(spec=GuestSpec(kernel="/k", memory_mib=64), kind="rumprun", 
 SERVES = replace(ATTACHED, guest=GUEST)
 STARTED = replace(GUEST, qemu=PROCESS)
 BOOTED = replace(STARTED, booted=True)
+DETACHED = replace(SERVES, record=Record(ID, NAME, INCARNATION, detached=True))
 READY = replace(BOOTED, qemu=replace(PROCESS, ready_at_s=101.0))
 
 
@@ -36,8 +37,8 @@ def recorded(status: ContainerStatus, guest: GuestRecord, *, held: bool = False)
         (replace(ATTACHED, error=Transient("the disk is full")), "attached"),
         (replace(ATTACHED, error=Permanent("no macvtap")), "failed"),
         (replace(SERVES, error=Rejected("no such kernel")), "rejected"),
-        (replace(RUNS, ignored_reason="it uses the host's network"), "detached"),
-        (replace(SERVES, ignored_reason="an operator detached it"), "detached"),
+        (replace(RUNS, ignored_reason="it uses the host's network"), "skipped"),
+        (replace(DETACHED, ignored_reason="an operator detached it"), "detached"),
         (SERVES, "booting"),
         (replace(SERVES, attached=False), "attaching"),
         (recorded(SERVES, GuestRecord(exits=(CRASH,))), "backoff"),
@@ -54,7 +55,7 @@ def recorded(status: ContainerStatus, guest: GuestRecord, *, held: bool = False)
         (replace(ATTACHED, paused=True), "paused"),
         (recorded(replace(SERVES, paused=True), GuestRecord(exits=(CRASH,))), "paused"),
         (recorded(replace(SERVES, paused=True), GuestRecord(done="exited", exits=(CRASH,))), "exited"),
-        (replace(RUNS, paused=True, ignored_reason="it uses the host's network"), "detached"),
+        (replace(RUNS, paused=True, ignored_reason="it uses the host's network"), "skipped"),
         (recorded(replace(ATTACHED, guest=BOOTED), GuestRecord(), held=True), "running"),
     ],
 )

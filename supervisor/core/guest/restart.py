@@ -115,9 +115,14 @@ def _verdict_of_status(evidence: Evidence, kind: GuestKind) -> Verdict | None:
 
 
 def describe_end(exit: Exit) -> str:
-    """Return a message about the exit, for those who watch the console."""
-    comes = "none follows" if exit.delay_s is None else f"the next one starts in {exit.delay_s:g} s"
-    return f"the guest ended ({summary_of_end(exit)}); {comes}"
+    """Return a message about the exit, for those who watch the console.
+
+    It says what comes next only if the restart policy decided that: after an operator's stop, a start may follow.
+    """
+    ended = f"the guest ended ({summary_of_end(exit)})"
+    if exit.delay_s is not None:
+        return f"{ended}; the next one starts in {exit.delay_s:g} s"
+    return ended if exit.reason in NOT_CRASHES else f"{ended}; none follows"
 
 
 def line_of_end(exit: Exit) -> str:

@@ -104,6 +104,10 @@ class ContainerStatus:
         return self.record is not None and self.record.held
 
     @property
+    def detached_by_operator(self) -> bool:
+        return self.record is not None and self.record.detached
+
+    @property
     def state(self) -> str:
         """One of the documented states."""
         return state_of(self)
@@ -132,7 +136,7 @@ def _state_unless_paused(status: ContainerStatus) -> str:
     if status.incarnation is None:
         return "attaching"
     if status.ignored_reason is not None:
-        return "detached"
+        return "detached" if status.detached_by_operator else "skipped"
     if status.guest is not None and status.guest.qemu is not None:
         return _state_of_running(status.guest)
     if status.guest_record.done is not None:

@@ -14,7 +14,7 @@ from tests.harness.waiting import eventually
 def assert_skipped(daemon: Daemon, container: Container, *words: str) -> None:
     """Assert that the container was left alone with a reason. Call it after a later container was attached."""
     view = eventually(lambda: daemon.inspect(container.name), f"{container.name} is known")
-    assert view.state == "detached", view
+    assert view.state == "skipped", view
     for word in words:
         assert word in view.message, f"the reason names {word}: {view.message!r}"
     assert not [tap for tap in view.interfaces if tap.tap], view.interfaces

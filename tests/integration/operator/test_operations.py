@@ -170,6 +170,10 @@ def test_impossible_operation_is_refused_with_the_reason(vtapd: Daemon, containe
     assert refused(vtapd, "stop", plain.name, "asks for no guest")
     assert refused(vtapd, "start", rejected.name, "vtapd.memory")
     assert refused(vtapd, "start", detached.name, "vtapd attach")
+    skipped = containers.run(labels={"vtapd.enable": "false"})
+    vtapd.await_state(skipped.name, "skipped")
+    assert refused(vtapd, "attach", skipped.name, "label vtapd.enable=false")
+    assert refused(vtapd, "start", skipped.name, "vtapd-labels(7)")
     assert refused(vtapd, "restart", "no-such-container", "vtapd ps")
     assert refused(vtapd, "stop", "x\x1b[2J", r"x\x1b[2J")
 
