@@ -1,6 +1,8 @@
 """Ask DNS servers (RFC 1035): over UDP from a socket that many queries share or from one for a single query, or TCP."""
 
 import asyncio
+import errno
+import ipaddress
 import os
 import socket
 import struct
@@ -24,11 +26,16 @@ class _Flight:
 
 
 def open_connected(server: str) -> socket.socket:
-    """Return a UDP socket of this thread's network namespace. Raises OSError if there is no way to the server."""
+    """Return a UDP socket of this thread's network namespace.
+
+    Raises OSError if there is no way to the server. A route is not enough: there must be a source address for it.
+    """
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         sock.connect((server, PORT))
+        if ipaddress.ip_address(sock.getsockname()[0]).is_unspecified:
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
     except BaseException:
         sock.close()
         raise

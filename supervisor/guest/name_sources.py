@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from supervisor.core.container import Container
+from supervisor.core.formats import dns
 from supervisor.core.formats.hosts import Hosts, parse_hosts
 from supervisor.core.guest.name_lookup import choose_outside
 from supervisor.core.kinds.dns import Names, named_servers, names_of, parse_resolv
@@ -13,6 +14,7 @@ from supervisor.core.kinds.network import GuestNetwork
 from supervisor.edges.kernel import resolv, rootfs
 
 _RESOLV_CONF, _HOSTS = "/etc/resolv.conf", "/etc/hosts"
+_SHORT_ID = 12
 _FRESH_S = 0.05
 """How old what was read may be: a container that writes its files all the time must not keep the daemon busy."""
 
@@ -70,6 +72,11 @@ class NameSources:
     def outside(self) -> tuple[str, ...]:
         """Return the servers that the host may be asked to reach: those that the container cannot have chosen."""
         return self._outside.get()
+
+    def proof(self) -> bytes | None:
+        """Return a query to which Docker's server has the answer, for the container's own id; None if it is unknown."""
+        container = self._describe()
+        return dns.format_query((container.id[:_SHORT_ID].encode(),)) if container else None
 
     def _find_outside(self) -> tuple[str, ...]:
         container, network = self._describe(), self._find_network()

@@ -39,8 +39,12 @@ def late(answer: Answer, delay_s: float) -> Answer:
 class DnsServer:
     """Serves UDP and TCP on port 53 of an address of the namespace; `answers` are by name, others are unknown there."""
 
-    def __init__(self, namespace: NetworkNamespace, address: str, answers: dict[str, Answer]) -> None:
+    def __init__(
+        self, namespace: NetworkNamespace, address: str, answers: dict[str, Answer], *, shortens: bool = False
+    ) -> None:
+        """`shortens`: what is too long for UDP is cut short, as a real server does."""
         self.answers = answers
+        self._shortens = shortens
         self.default: Answer = failing(dns.NXDOMAIN)
         self.asked: list[bytes] = []
         self._datagrams = namespace.inside(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -71,8 +75,9 @@ class DnsServer:
             with suppress(TimeoutError):
                 message, asker = self._datagrams.recvfrom(4096)
                 answer = self._answer(message)
-                if answer is not None:
-                    self._datagrams.sendto(answer[:60000], asker)
+                query = dns.parse_query(message)
+                if answer is not None and query is not None:
+                    self._datagrams.sendto(dns.shorten(answer, query) if self._shortens else answer[:60000], asker)
 
     def _serve_connections(self) -> None:
         while not self._ended.is_set():

@@ -42,6 +42,25 @@ def _in_thread(work: Callable[[], Result]) -> Result:
     return answers[0]
 
 
+def inside(descriptor: int, work: Callable[[], Result]) -> Result:
+    """Call `work` in the network namespace of this descriptor; sockets that it makes stay there."""
+
+    def entered() -> Result:
+        _checked(_libc.setns(descriptor, CLONE_NEWNET), "setns")
+        return work()
+
+    return _in_thread(entered)
+
+
+def inside_of(pid: int, work: Callable[[], Result]) -> Result:
+    """Call `work` in the network namespace of a process."""
+    descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return inside(descriptor, work)
+    finally:
+        os.close(descriptor)
+
+
 class NetworkNamespace:
     """Owns `fd`; children enter by `nsenter --net=/proc/self/fd/N` when the descriptor is passed to them."""
 
@@ -53,13 +72,7 @@ class NetworkNamespace:
         self.fd = _in_thread(unshared)
 
     def inside(self, work: Callable[[], Result]) -> Result:
-        """Calls `work` in the namespace; sockets that it makes stay there."""
-
-        def entered() -> Result:
-            _checked(_libc.setns(self.fd, CLONE_NEWNET), "setns")
-            return work()
-
-        return _in_thread(entered)
+        return inside(self.fd, work)
 
     def close(self) -> None:
         os.close(self.fd)

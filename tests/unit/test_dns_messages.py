@@ -52,6 +52,14 @@ def test_query_is_read() -> None:
     assert query.room_bytes == 512
 
 
+def test_query_of_ones_own_is_a_query() -> None:
+    built = dns.format_query((b"db", b"example"))
+    query = dns.parse_query(built)
+    assert query is not None
+    assert (query.name, query.type, query.is_internet) == ((b"db", b"example"), dns.A, True)
+    assert dns.question_of(built) == query.question == question("db.example")
+
+
 def test_query_for_the_root_is_read() -> None:
     assert parsed("").name == ()
 

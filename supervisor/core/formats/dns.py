@@ -94,6 +94,16 @@ def _skip_name(message: bytes, at: int) -> int:
     return at + (2 if at < len(message) and message[at] >= _POINTER else 1)
 
 
+def format_query(name: Name) -> bytes:
+    """Return a query for the IPv4 addresses of a name, under the id 0."""
+    return _HEADER.pack(0, _RD, 1, 0, 0, 0) + _packed_name(name) + _QUESTION.pack(A, IN)
+
+
+def question_of(query: bytes) -> bytes:
+    """Return the question of a message that has nothing behind it."""
+    return query[HEADER_BYTES:]
+
+
 def with_id(message: bytes, id: int) -> bytes:
     """Return the message with another id."""
     return struct.pack("!H", id) + message[2:]
@@ -157,7 +167,11 @@ def answer_addresses(query: Query, addresses: Iterable[bytes]) -> bytes:
 
 def answer_name(query: Query, name: Name) -> bytes:
     """Return the answer to a query for the name of an address."""
-    return _answer(query, [b"".join(bytes((len(label),)) + label for label in name) + b"\0"])
+    return _answer(query, [_packed_name(name)])
+
+
+def _packed_name(name: Name) -> bytes:
+    return b"".join(bytes((len(label),)) + label for label in name) + b"\0"
 
 
 def _answer(query: Query, values: Sequence[bytes]) -> bytes:

@@ -36,7 +36,7 @@ ANSWER_S = 10.0
 
 def namespace(owned: ExitStack, address: str) -> NetworkNamespace:
     made = owned.enter_context(closing(NetworkNamespace()))
-    for words in (["link", "set", "lo", "up"], ["address", "add", f"{address}/32", "dev", "lo"]):
+    for words in (["link", "set", "lo", "up"], ["address", "add", f"{address}/32", "dev", "lo", "scope", "host"]):
         run(["nsenter", f"--net=/proc/self/fd/{made.fd}", "ip", *words], pass_fds=(made.fd,))
     return made
 
@@ -116,6 +116,13 @@ def found(answer: bytes) -> list[str]:
     return [socket.inet_ntoa(answer[len(answer) - 16 * (n + 1) + 12 :][:4]) for n in reversed(range(count))]
 
 
+def over(connection: socket.socket, asked: bytes) -> bytes:
+    """Ask over TCP, and return the answer."""
+    connection.sendall(struct.pack("!H", len(asked)) + asked)
+    with connection.makefile("rb") as stream:
+        return stream.read(struct.unpack("!H", stream.read(2))[0])
+
+
 def test_query_is_passed_on_unchanged_but_for_its_id(place: Place) -> None:
     option = b"\0" + struct.pack("!HHIH", dns.OPT, 1232, 0x8000, 0)
     asked = query("DB", id=0xABCD, flags=0x0130, rest=option, additional=1)
@@ -161,6 +168,23 @@ def test_slow_answer_of_dockers_server_counts_more_than_an_unknown_name_outside(
     assert len(place.outside.asked) == 1
 
 
+def test_server_that_is_proved_to_be_silent_costs_little_time(place: Place) -> None:
+    """It answers what it knows, and says nothing to what it cannot pass on, as Docker's before version 24."""
+    place.docker.answers["0" * 12] = addresses("10.0.0.9")
+    place.docker.default = silent
+    took_s = []
+    for _ in range(5):
+        before_s = time.monotonic()
+        assert found(place.ask("example.com")) == ["192.0.2.80"]
+        assert dns.rcode_of(place.ask("nothing.example.com")) == dns.NXDOMAIN
+        with place.connect() as connection:
+            assert found(over(connection, query("example.com"))) == ["192.0.2.80"]
+        took_s.append(time.monotonic() - before_s)
+    assert min(took_s) < 0.2
+    assert found(place.ask("db")) == ["10.0.0.2"]
+    assert not any(b"\2db" in each for each in place.outside.asked)
+
+
 def test_failure_of_all_servers_is_the_answer(place: Place) -> None:
     place.docker.default = failing(dns.REFUSED)
     place.outside.default = failing(dns.SERVFAIL)
@@ -187,6 +211,20 @@ def test_dead_server_inside_costs_no_time_and_may_come_back(place: Place) -> Non
         assert found(place.ask("db")) == ["10.0.0.3"]
 
 
+def test_server_to_which_a_route_leads_but_no_address_is_as_dead(place: Place, tmp_path: Path) -> None:
+    """As the container's gateway, to which vtapd keeps a route for Docker."""
+    for words in ("link add veth0 type veth peer name veth1", "link set veth0 up", "route add 192.0.2.99 dev veth0"):
+        run(["nsenter", f"--net=/proc/self/fd/{place.inner.fd}", "ip", *words.split()], pass_fds=(place.inner.fd,))
+    (tmp_path / "etc" / "resolv.conf").write_text("nameserver 192.0.2.99\n")
+    with place.inner.inside(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+        sock.connect(("192.0.2.99", 53))
+        assert sock.getsockname()[0] == "0.0.0.0"  # noqa: S104  # it is not bound
+    before_s = time.monotonic()
+    for _ in range(3):
+        assert dns.rcode_of(place.ask("nothing.example.com")) == dns.NXDOMAIN
+    assert time.monotonic() - before_s < 2
+
+
 def test_long_answers_are_for_tcp(place: Place) -> None:
     many = [f"10.1.{n // 200}.{n % 200}" for n in range(3000)]
     place.docker.answers["many"] = addresses(*many)
@@ -196,20 +234,15 @@ def test_long_answers_are_for_tcp(place: Place) -> None:
     assert found(answer) == [], "it is cut short"
     with place.connect() as connection:
         for name, expected in (("many", many), ("db", ["10.0.0.2"])):
-            asked = query(name)
-            connection.sendall(struct.pack("!H", len(asked)) + asked)
-            with connection.makefile("rb") as stream:
-                answer = stream.read(struct.unpack("!H", stream.read(2))[0])
+            answer = over(connection, query(name))
             assert found(answer) == expected
             assert dns.id_of(answer) == 0x1234
 
 
 def test_server_outside_is_asked_over_tcp_too(place: Place) -> None:
     place.docker.default = failing(dns.SERVFAIL)
-    with place.connect() as connection, connection.makefile("rb") as stream:
-        asked = query("example.com")
-        connection.sendall(struct.pack("!H", len(asked)) + asked)
-        assert found(stream.read(struct.unpack("!H", stream.read(2))[0])) == ["192.0.2.80"]
+    with place.connect() as connection:
+        assert found(over(connection, query("example.com"))) == ["192.0.2.80"]
 
 
 def test_garbage_is_refused_and_counted(place: Place) -> None:
