@@ -16,6 +16,7 @@ FOLDERS = [REPOSITORY / folder / "README.md" for folder in ("supervisor", "tests
 TEXTS = {"README.md": README, **PAGES} | {str(path.relative_to(REPOSITORY)): path.read_text() for path in FOLDERS}
 TESTS = {path.name for path in (REPOSITORY / "tests").rglob("test_*.py")}
 README_LIMIT_BYTES = 10_000
+CAP = re.compile(r"CAP_[A-Z_]+")
 
 
 def paths_of_tests_in(text: str) -> list[str]:
@@ -135,3 +136,15 @@ def test_readme_examples_are_those_of_the_pages() -> None:
     assert set(blocks_of(README, "dockerfile")) <= set(blocks_of(PAGES["vtapd-tutorial.7"], "dockerfile"))
     service = next(block for block in blocks_of(README, "console") if "service create" in block)
     assert set(service.split()) <= set(blocks_of(PAGES["vtapd-swarm.7"], "console")[0].split())
+
+
+def test_service_has_the_capabilities_that_messages_ask_for() -> None:
+    unit = (REPOSITORY / "systemd" / "vtapd.service").read_text()
+    granted = set(" ".join(re.findall(r"^CapabilityBoundingSet=(.*)$", unit, re.MULTILINE)).split())
+    sources = "\n".join(path.read_text() for path in (REPOSITORY / "supervisor").rglob("*.py"))
+    remedies = re.findall(r"vtapd needs (CAP_[A-Z_, and]*)", sources)
+    asked = {each for remedy in remedies for each in CAP.findall(remedy)}
+    assert asked, "messages ask for some"
+    assert asked <= granted
+    documented = PAGES["vtapd-security.7"].partition("# CAPABILITIES")[2].partition("`vtapd.service`")[0]
+    assert set(CAP.findall(documented)) == granted

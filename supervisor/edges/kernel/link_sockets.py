@@ -16,7 +16,9 @@ from supervisor.errors import Permanent, Step, Transient
 DNS_PORT, DHCP_SERVER_PORT = 53, 67
 _BACKLOG = 8
 _ETH_P_IP = 0x0800  # linux/if_ether.h
-_SO_ATTACH_FILTER = 26  # asm-generic/socket.h
+_SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33  # asm-generic/socket.h
+_QUEUE_BYTES = 1 << 20
+"""The kernel doubles it. It holds more than 2000 queries, so that a busy machine loses none if the daemon is late."""
 # linux/filter.h, linux/bpf_common.h. Offsets count from the IP header (man 7 packet, SOCK_DGRAM).
 _INSTRUCTION = struct.Struct("=HBBI")
 _DHCP_ONLY = (
@@ -57,6 +59,7 @@ def open_names(address: str) -> NameSockets | None:
             if error.errno == errno.EADDRNOTAVAIL:
                 return None
             raise
+        datagrams.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _QUEUE_BYTES)
         listener = owned.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of an earlier daemon may linger
         listener.bind((address, DNS_PORT))

@@ -256,6 +256,18 @@ def test_garbage_is_refused_and_counted(place: Place) -> None:
     assert found(place.ask("db")) == ["10.0.0.2"]
 
 
+def test_queries_are_kept_while_the_daemon_is_late() -> None:
+    with ExitStack() as owned:
+        inner = namespace(owned, RESOLVER)
+        sockets = inner.inside(lambda: open_names(RESOLVER))
+        assert sockets is not None
+        with closing(sockets), inner.inside(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as guest:
+            for _ in range(2000):
+                guest.sendto(query("db"), (RESOLVER, 53))
+            for _ in range(2000):
+                sockets.datagrams.recv(4096)
+
+
 def test_only_the_guest_is_answered(place: Place) -> None:
     with pytest.raises(TimeoutError):
         place.ask("db", source=STRANGER, timeout_s=0.5)
