@@ -17,7 +17,7 @@ from tests.harness.machine import Machine
 from tests.harness.observe import qemus
 from tests.harness.waiting import eventually
 
-from .accounting import cpu_s, memory_available_mib, resident_mib
+from .accounting import cpu_s, memory_available_mib, resident_mib, wakeups
 from .answer import await_answer
 from .environment import running_daemon
 from .figures import Figure, Limit, Unit
@@ -31,6 +31,7 @@ BOOT_S, ADOPT_S = 300.0, 60.0
 SETTLED_S, WINDOW_S, WINDOWS = 3.0, 10.0, 3
 SCRAPES, RESYNCS = 15, 5
 QUIET: Tables = {"attach": {"resync": "10m"}}
+MOST_WAKEUPS_PER_S = 1.0
 MOST_CPU_PERCENT, MOST_MIB, MOST_GUEST_KIB, MOST_ADOPT_S, MOST_SCRAPE_S, MOST_RESYNC_S = (
     0.5,
     100.0,
@@ -47,6 +48,7 @@ class _Measured:
     resident_mib: list[float] = field(default_factory=list)
     machine_used_mib: list[float] = field(default_factory=list)
     idle_percent: list[float] = field(default_factory=list)
+    idle_wakeups: list[float] = field(default_factory=list)
     scrape_s: list[float] = field(default_factory=list)
     answered: int = 0
     adopt_s: float = 0.0
@@ -91,9 +93,10 @@ def _grow(daemon: Daemon, containers: Containers, size: int) -> None:
 
 def _watch_idle(daemon: Daemon, measured: _Measured) -> None:
     for _ in range(WINDOWS):
-        before_s = cpu_s([daemon.pid])
+        before_s, before = cpu_s([daemon.pid]), wakeups([daemon.pid])
         time.sleep(WINDOW_S)
         measured.idle_percent.append((cpu_s([daemon.pid]) - before_s) / WINDOW_S * 100)
+        measured.idle_wakeups.append((wakeups([daemon.pid]) - before) / WINDOW_S)
     for _ in range(SCRAPES):
         began_s = time.perf_counter()
         daemon.machine.http(f"http://{daemon.config['metrics']['listen']}/metrics")
@@ -144,6 +147,7 @@ def _figures(measured: _Measured) -> list[Figure]:
     return [
         _against_limit("guests-idle", f"{count} guests: share of one processor, idle", "%",
                        measured.idle_percent, MOST_CPU_PERCENT),
+        _against_limit("guests-wakeups", "the same: wake-ups", "1/s", measured.idle_wakeups, MOST_WAKEUPS_PER_S),
         _against_limit("guests-memory", "the same: the daemon's resident memory", "MiB",
                        measured.resident_mib[-1:], MOST_MIB, grown),
         _against_limit("guests-memory-each",
