@@ -15,7 +15,7 @@ PY := $(VENV)/bin/python
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env=DOCKER_HOST)
 
 DEMO_NEEDS := dockerd docker qemu-system-x86_64 ip iptables nsenter umount gcc ld apparmor_parser
-TEST_NEEDS := $(DEMO_NEEDS) qemu-img curl docker-compose unshare setpriv mount ps zstd lz4 strace zsh fish mandoc go-md2man
+TEST_NEEDS := $(DEMO_NEEDS) mmdebstrap mke2fs debugfs qemu-img curl docker-compose unshare setpriv mount ps zstd lz4 strace zsh fish mandoc go-md2man
 TESTS := tests/fakes tests/guest tests/integration tests/prometheus tests/security
 SYSTEMD_NEEDS := qemu-system-x86_64 mmdebstrap mke2fs gcc ld dpkg-deb dpkg-shlibdeps lintian readelf go-md2man
 
@@ -53,7 +53,7 @@ test-durations:  ## record how long each group of tests takes, by which `make te
 
 .PHONY: test-images
 test-images: need-test $(VENV)/.dev  # before tests that run side by side would each build them
-	@cd tests && for image in container linux vmlinux linux-generic ipxe prometheus; do $(SUDO) ../$(PY) -m images $$image >/dev/null || exit 1; done
+	@cd tests && for image in container linux linux-installed linux-distribution vmlinux linux-generic ipxe prometheus; do $(SUDO) ../$(PY) -m images $$image >/dev/null || exit 1; done
 
 .PHONY: test-systemd
 test-systemd: need-systemd $(VENV)/.dev  ## test the package, and the service under a real systemd in a machine that is booted

@@ -58,6 +58,7 @@ PROBES = (
     Probe("sandbox", check_probes.probe_sandbox, "warn", needs_root=True),
     Probe("kvm", check_probes.probe_kvm, "warn", needs_root=True),
     Probe("vhost-net", check_probes.probe_vhost, "warn", needs_root=True),
+    Probe("root disks", check_probes.probe_root_disks, "warn"),
     Probe("systemd", check_probes.probe_systemd, "warn"),
     Probe("daemon", check_probes.probe_daemon, "warn"),
     Probe("descriptors", check_probes.probe_descriptors, "warn"),

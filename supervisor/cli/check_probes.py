@@ -23,7 +23,7 @@ from supervisor.core.guest.qemu_argv import SANDBOX
 from supervisor.core.links import Address, DeviceNumber, Hooks, Tap
 from supervisor.core.report import findings
 from supervisor.core.report.findings import Finding
-from supervisor.edges import threads
+from supervisor.edges import ext4_disk, threads
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.docker import Docker
 from supervisor.edges.kernel import cgroups, host, netns, netns_symlinks, tap, veth, vhost
@@ -218,6 +218,11 @@ async def probe_vhost(machine: Machine) -> Finding:
     for descriptor in opened:
         os.close(descriptor)
     return findings.judge_vhost(there=bool(opened), kvm=machine.kvm)
+
+
+async def probe_root_disks(_: Machine) -> Finding:
+    missing = [name for name in ext4_disk.PROGRAMS if ext4_disk.find_program(name) is None]
+    return findings.judge_root_disks(missing, ext4_disk.INSTALL)
 
 
 async def probe_systemd(_: Machine) -> Finding:

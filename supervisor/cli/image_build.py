@@ -3,14 +3,16 @@
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import anyio
 import click
 
 from supervisor.cli.client import fail, first_of
+from supervisor.cli.rootfs_build import RootOptions, make_parts
 from supervisor.config import Config, load_config
 from supervisor.core.guest.image_recipe import INIT, ImageFile, Recipe, recipe_of
 from supervisor.core.guest.labels import parse_labels
@@ -29,31 +31,34 @@ def build_image(
     config_path: str | None,
     tag: str,
     base: str,
-    kernel: str,
+    kernel: str | None,
     initrd: str | None,
     disks: Sequence[str],
     files: Sequence[str],
     labels: Sequence[str],
     ports: Sequence[int],
     init: str | None,
+    root: RootOptions | None,
     *,
     as_json: bool,
 ) -> None:
     """Check what is asked for as the daemon would, build the image, and print its id. Exits with 1 if that fails."""
+    kernel = str(Path(kernel).absolute()) if kernel else None
+    initrd = str(Path(initrd).absolute()) if initrd else None
+    all_disks, all_labels = [_absolute(disk) for disk in disks], _labels(labels)
     try:
-        config = load_config(Path(config_path) if config_path is not None else None)
-        recipe = recipe_of(
-            tag,
-            base,
-            str(Path(kernel).absolute()),
-            str(Path(initrd).absolute()) if initrd else None,
-            [_absolute(disk) for disk in disks],
-            [_file(text) for text in files],
-            _labels(labels),
-            ports,
-        )
-        spec = anyio.run(_check, recipe, config)
-        image = _build(recipe, spec, _find_init(init), config)
+        with ExitStack() as owned:
+            config = load_config(Path(config_path) if config_path is not None else None)
+            program = _find_init(init)
+            if root is not None:
+                folder = Path(owned.enter_context(tempfile.TemporaryDirectory(prefix="vtapd-build-")))
+                parts = make_parts(_docker_of(config), root, kernel, initrd, all_labels, program, folder)
+                kernel, initrd, all_labels = parts.kernel, parts.initrd, dict(parts.labels)
+                all_disks, ports = [parts.disk, *all_disks], [*parts.ports, *ports]
+            assert kernel is not None, "only a root disk comes without a kernel"
+            recipe = recipe_of(tag, base, kernel, initrd, all_disks, map(_file, files), all_labels, ports)
+            spec = anyio.run(_check, recipe, config)
+            image = _build(recipe, spec, program, config)
     except* VtapdError as group:
         fail(str(first_of(group)))
     run = f"docker run -d {' '.join(f'-p {8000 + port % 1000}:{port}' for port in recipe.exposed(spec))} {tag}"
@@ -80,9 +85,12 @@ async def _check(recipe: Recipe, config: Config) -> GuestSpec:
 
 def _build(recipe: Recipe, spec: GuestSpec, init: Path, config: Config) -> str:
     files: Iterable[ImageFile] = (*recipe.files, ImageFile(str(init), INIT))
-    host = config.docker.host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
     with closing(write_context(recipe.dockerfile(spec), files)) as context:
-        return anyio.run(build, host, context, recipe.tag, _show)
+        return anyio.run(build, _docker_of(config), context, recipe.tag, _show)
+
+
+def _docker_of(config: Config) -> str:
+    return config.docker.host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
 
 
 def _show(progress: str) -> None:

@@ -1,5 +1,6 @@
 /*
- * vtapd-init: the first process of a container whose work is done by a guest.
+ * vtapd-init: the first process of a container whose work is done by a guest. In a guest that `vtapd build --rootfs`
+ * made it is the first process of Linux, too: guest.c.
  *
  *   ENTRYPOINT ["/vtapd-init"]
  *       Reap orphans and wait. On SIGTERM, SIGINT, SIGQUIT or SIGRTMIN+3 wait until the guest has ended, then exit with
@@ -14,101 +15,27 @@
  * It needs no libc, so that it is small and runs in an image FROM scratch. Docker's own stop timeout bounds the wait.
  */
 
+#include "guest.h"
+#include "system.h"
+#include "text.h"
+
 #define READY_FILE "/dev/vtapd-ready"
 #define EXIT_FILE "/dev/vtapd-exit"
 
 enum { TICK_MS = 50, ALONE_TICKS = 20 };  /* how long it is alone before it believes that no guest comes back */
 
-/* Signal numbers are the same on all architectures below (man 7 signal). SIGRTMIN+3 is what systemd is stopped by. */
-enum { SIG_INT = 2, SIG_QUIT = 3, SIG_TERM = 15, SIG_CHLD = 17, SIG_RTMIN_3 = 37 };
-enum { AT_CWD = -100, O_READ = 0, NO_HANG = 1, BLOCK = 0, NO_PROCESS = -3 /* -ESRCH */ };
-
 #if defined(__x86_64__)
-enum { NR_READ = 0, NR_CLOSE = 3, NR_SIGPROCMASK = 14, NR_GETPID = 39, NR_WAIT4 = 61, NR_KILL = 62, NR_SIGTIMEDWAIT = 128,
-       NR_EXIT_GROUP = 231, NR_OPENAT = 257 };
-
-static long call(long number, long a, long b, long c, long d)
-{
-    register long r10 __asm__("r10") = d;
-    long result;
-    __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
-    return result;
-}
-
 __asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall start\n");
-
 #elif defined(__aarch64__)
-enum { NR_OPENAT = 56, NR_CLOSE = 57, NR_READ = 63, NR_EXIT_GROUP = 94, NR_KILL = 129, NR_SIGPROCMASK = 135,
-       NR_SIGTIMEDWAIT = 137, NR_GETPID = 172, NR_WAIT4 = 260 };
-
-static long call(long number, long a, long b, long c, long d)
-{
-    register long x8 __asm__("x8") = number;
-    register long x0 __asm__("x0") = a;
-    register long x1 __asm__("x1") = b;
-    register long x2 __asm__("x2") = c;
-    register long x3 __asm__("x3") = d;
-    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
-    return x0;
-}
-
 __asm__(".globl _start\n_start:\n\tmov x29, xzr\n\tmov x0, sp\n\tbl start\n");
-
-#else
-#error "vtapd-init knows the system calls of x86-64 and arm64 only"
 #endif
-
-struct interval {
-    long seconds, nanoseconds;
-};
-
-static _Noreturn void leave(int status)
-{
-    for (;;)
-        call(NR_EXIT_GROUP, status, 0, 0, 0);
-}
-
-static int is_same(const char *left, const char *right)
-{
-    while (*left && *left == *right)
-        left++, right++;
-    return *left == *right;
-}
-
-/* Return the descriptor, or a negative number. */
-static long open_file(const char *path)
-{
-    return call(NR_OPENAT, AT_CWD, (long)path, O_READ, 0);
-}
 
 /* Return the guest's exit code, or -1 if the guest is not done for good. */
 static int read_exit_code(void)
 {
-    char digits[4];
-    long file = open_file(EXIT_FILE);
-    long length = file < 0 ? file : call(NR_READ, file, (long)digits, sizeof digits, 0);
-    int code = 0;
+    char digits[5];
 
-    if (file >= 0)
-        call(NR_CLOSE, file, 0, 0, 0);
-    if (length <= 0)
-        return -1;
-    for (long i = 0; i < length && digits[i] >= '0' && digits[i] <= '9'; i++)
-        code = code * 10 + digits[i] - '0';
-    return code & 255;
-}
-
-static void reap(void)
-{
-    while (call(NR_WAIT4, -1, 0, NO_HANG, 0) > 0)
-        ;
-}
-
-/* Signals are blocked, not handled: the kernel drops what the first process of a namespace neither handles nor blocks. */
-static void block_signals(void)
-{
-    static const unsigned long all = ~0UL;
-    call(NR_SIGPROCMASK, BLOCK, (long)&all, 0, sizeof all);
+    return read_file(EXIT_FILE, digits, sizeof digits) <= 0 ? -1 : (int)(number_in(digits) & 255);
 }
 
 /* Return the next signal, or a negative number after the interval; NULL waits without end. */
@@ -150,8 +77,11 @@ __attribute__((used)) _Noreturn void start(long *stack)
 {
     char **arguments = (char **)(stack + 1);
 
+    if (call(NR_GETPID, 0, 0, 0, 0) == 1 && is_same(arguments[0], "/init") && open_file(GUEST_CONFIG, O_READ) >= 0)
+        run_guest(arguments, arguments + stack[0] + 1);
+
     /* A guest may have the one argument "ready", too; the health check is never the first process. */
     if (call(NR_GETPID, 0, 0, 0, 0) != 1 && stack[0] == 2 && is_same(arguments[1], "ready"))
-        leave(open_file(READY_FILE) < 0);
+        leave(open_file(READY_FILE, O_READ) < 0);
     wait_for_stop();
 }

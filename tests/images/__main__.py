@@ -9,6 +9,8 @@ BUILDERS = {
     "container": container.build,
     "ipxe": ipxe.build,
     "linux": linux_guest.build,
+    "linux-installed": linux_guest.build_installed,
+    "linux-distribution": linux_guest.build_distribution,
     "linux-generic": linux_guest.build_generic,
     "prometheus": prometheus.build,
     "vmlinux": vmlinux.build,

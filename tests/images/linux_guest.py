@@ -11,7 +11,9 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import newc, packages
+from supervisor.core.formats import newc
+
+from . import packages
 from .cache import BUILD, SOURCES, ImageError, cached, sources
 
 # Packages that depend on the newest kernel, the preferred one first: Debian's name, then Ubuntu's, which has the
@@ -23,6 +25,9 @@ CONCRETE = r"linux-(image|modules)-\d.*"
 
 # virtio_net for the network, button and evdev for `docker stop`, pvpanic so that QEMU notices a panic.
 MODULES = ("virtio_pci", "virtio_net", "virtio_blk", "button", "evdev", "pvpanic-mmio")
+
+MAKES_INITRD = "initramfs-tools"
+INSTALL_S = 900
 
 FOLDERS = ("bin", "dev", "etc", "proc", "sys", "tmp", "modules", "www", "www/cgi-bin")
 
@@ -117,6 +122,53 @@ def _build(name: str, meta_packages: Sequence[str]) -> list[Path]:
 def build() -> list[Path]:
     """Build with the smallest kernel that the distribution has for virtual machines."""
     return _build("linux", SMALLEST)
+
+
+def build_installed() -> list[Path]:
+    """Return the smallest kernel in a folder `boot`, with its modules in `lib/modules`, as where it is installed."""
+    folders = _fetch(SMALLEST)
+    source, modules = _one(folders, "**/boot/vmlinuz-*"), _one(folders, "**/lib/modules/*/modules.builtin").parent
+    kernel = BUILD / "installed" / "boot" / source.name
+    place = BUILD / "installed" / "lib" / "modules" / modules.name
+    for folder in (kernel.parent, place.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    if not place.exists():
+        place.symlink_to(modules)
+    if not kernel.exists():
+        shutil.copyfile(source, kernel)
+    return [kernel]
+
+
+def meta_package() -> str:
+    """Return the package of the smallest kernel that the distribution has for virtual machines."""
+    for _ in range(2):
+        for name in SMALLEST:
+            if packages.depends(name, CONCRETE):
+                return name
+        packages.refresh_lists()
+    raise ImageError(f"apt knows none of {', '.join(SMALLEST)}: enable the distribution's main archive")
+
+
+def build_distribution() -> list[Path]:
+    """Return the smallest kernel with the initial RAM disk that the distribution makes for it when it is installed."""
+    home = BUILD / "distribution"
+
+    def write(target: Path) -> None:
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        options = ("--quiet", "--mode=root", "--format=null", "--variant=apt", "--dpkgopt=force-unsafe-io")
+        included = f"--include={meta_package()},{MAKES_INITRD}"
+        done = subprocess.run(
+            ["mmdebstrap", *options, '--aptopt=APT::Install-Recommends "false"', included,
+             f"--customize-hook=copy-out /boot {home}", packages.codename(), "/dev/null"],
+            capture_output=True, text=True, timeout=INSTALL_S, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise ImageError(f"mmdebstrap cannot install {meta_package()}: {done.stderr.strip()}")
+        target.write_text("")
+
+    cached(BUILD / "distribution.made", [Path(__file__)], write)
+    return [next((home / "boot").glob("vmlinuz-*")), next((home / "boot").glob("initrd.img-*"))]
 
 
 def build_generic() -> list[Path]:

@@ -48,6 +48,12 @@ def unpacked(package: str) -> Path:
     return files
 
 
+def codename() -> str:
+    """Return the name of this machine's release, such as bookworm."""
+    release = Path("/etc/os-release").read_text().splitlines()
+    return next(line.partition("=")[2].strip('"') for line in release if line.startswith("VERSION_CODENAME="))
+
+
 def static_busybox() -> Path:
     """Return the installed busybox if it needs no dynamic loader, else the one of busybox-static."""
     for installed in (Path("/bin/busybox"), Path("/usr/bin/busybox")):

@@ -90,6 +90,13 @@ def test_kvm_is_judged_by_what_works(asked: str, there: bool, works: bool, level
     assert words in found.detail
 
 
+def test_root_disks_need_two_programs() -> None:
+    assert findings.judge_root_disks((), "install e2fsprogs").level == "ok"
+    found = findings.judge_root_disks(("mke2fs", "debugfs"), "install e2fsprogs")
+    assert (found.level, found.remedy) == ("warn", "install e2fsprogs")
+    assert "there is no mke2fs and no debugfs" in found.detail
+
+
 def test_vhost_matters_only_with_kvm() -> None:
     assert findings.judge_vhost(there=True, kvm=True).level == "ok"
     assert "used with KVM only" in findings.judge_vhost(there=True, kvm=False).detail

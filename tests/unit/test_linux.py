@@ -209,6 +209,14 @@ def test_panic_is_recognised_but_not_final() -> None:
     assert scanner.verdict == Verdict("guest-panic")
 
 
+def test_exit_code_of_a_container_images_command() -> None:
+    scanner = ConsoleScanner(LINUX.console)
+    scanner.feed(b"GET /vtapd-init: exit 3 HTTP/1.0\r\nunfinished line, vtapd-init: exit 4\r\n")
+    assert scanner.verdict is None
+    scanner.feed(b"vtapd-init: exit 7\r\n[   12.3] reboot: Power down\r\n")
+    assert scanner.verdict == Verdict("guest-exit", 7)
+
+
 def test_guest_is_stopped_by_the_power_button() -> None:
     assert LINUX.stop is Stop.POWERDOWN
 

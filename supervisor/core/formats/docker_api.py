@@ -139,7 +139,7 @@ def _container(data: _Inspect) -> Container:
         labels=data.config.labels or {},
         memory_limit_bytes=data.host_config.memory,
         pids_limit=data.host_config.pids_limit or 0,
-        stop_signal=_signal_number(data.config.stop_signal),
+        stop_signal=signal_number(data.config.stop_signal),
         stop_timeout_s=_STOP_TIMEOUT_S if data.config.stop_timeout is None else float(data.config.stop_timeout),
         privileged=data.host_config.privileged,
         device_rules=tuple(data.host_config.device_cgroup_rules or ()),
@@ -176,7 +176,7 @@ def _nanoseconds(moment: str) -> int:
         return 0
 
 
-def _signal_number(name: str) -> int:
+def signal_number(name: str) -> int:
     """Return a signal's number from any form that Docker accepts: SIGTERM, TERM, 15, SIGRTMIN+3."""
     if name.isdecimal():
         return int(name)

@@ -27,6 +27,7 @@ from supervisor.core.kinds.kind import (
     Image,
     KindDoc,
     Stop,
+    exit_code,
     panic,
 )
 from supervisor.core.kinds.network import GuestNetwork, Nic, Room, left_out, netmask_of, usable_nics
@@ -37,6 +38,7 @@ _MAX_ENV = 30
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
 # `[    0.9] Kernel panic`, also with the caller, if CONFIG_PRINTK_CALLER is set.
 _PANIC = re.compile(rb"^(?:<\d+>)?(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?Kernel panic - not syncing")
+_EXIT = re.compile(rb"^vtapd-init: exit (\d{1,3})$")  # the last line of init/guest.c
 _BANNER = b"Linux version "  # init/version.c: linux_banner
 
 
@@ -129,12 +131,13 @@ LINUX = GuestKind(
     takes_cards=True,
     most_queues=MANY_QUEUES,
     takes_dhcp=True,
-    console=(ConsolePattern(_PANIC, panic),),
+    console=(ConsolePattern(_PANIC, panic), ConsolePattern(_EXIT, exit_code)),
     doc=KindDoc(
         recognised="the version in a bzImage, or a PVH note in a vmlinux",
         network="`ip=`; for further cards, IPv6 and routes the options of dracut and systemd (`rd.route=`)",
         environment="that of init, for names in capitals",
         kernel_args="on the same line as `vtapd.args`",
-        ends="power-off, reset, and the console for a panic; `panic=-1` makes a panic a reset",
+        ends="power-off, reset, and the console: for a panic (`panic=-1` makes it a reset), and for the exit code of a "
+        "container image's command",
     ),
 )

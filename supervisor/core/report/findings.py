@@ -126,6 +126,15 @@ def judge_vhost(*, there: bool, kvm: bool) -> Finding:
     return Finding("vhost-net", "warn", "there is none; guests' network is slower", "modprobe vhost_net")
 
 
+def judge_root_disks(missing: Sequence[str], remedy: str) -> Finding:
+    """`missing` are the programs that make a root disk and are not here."""
+    if not missing:
+        return Finding("root disks", "ok", "vtapd build --rootfs can make them")
+    return Finding(
+        "root disks", "warn", f"vtapd build --rootfs makes none: there is no {' and no '.join(missing)}", remedy
+    )
+
+
 def judge_user(wanted: str, found: str) -> Finding:
     if found == wanted:
         return Finding("guest user", "ok", found)

@@ -65,12 +65,15 @@ class ReaderShell:
         (self.programs / name).chmod(0o755)
 
     def prepare(self, session: Session) -> None:
-        """Write the files that the session names, and copy the test guest and, if named, a distribution's kernel."""
+        """Write the files that the session names, and provide the test guest and, if named, a distribution's kernel."""
         for file, content in session.files.items():
             (self.folder / file).write_text(content)
-            if "vmlinuz" in content:
-                for source, name in zip(built("linux"), ("vmlinuz", "initrd"), strict=True):
-                    shutil.copy(source, self.folder / name)
+        if any("kernel/boot/" in command.line for command in session.commands):
+            (kernel,) = built("linux-installed")
+            (self.folder / "kernel").symlink_to(kernel.parents[1])
+        if any("initrd.img" in command.line for command in session.commands):
+            for source, name in zip(built("linux-distribution"), ("vmlinuz", "initrd.img"), strict=True):
+                shutil.copy(source, self.folder / name)
         shutil.copy(GUEST, self.folder)
 
     def type(self, line: str) -> str:
