@@ -247,13 +247,14 @@ async def probe_daemon(machine: Machine) -> Finding:
 
 async def probe_descriptors(machine: Machine) -> Finding:
     """Check the limit of the running daemon, or else of a daemon that is started from here."""
-    pid = (await _ask_version(machine)).get("pid")
+    pid, systemd = (await _ask_version(machine)).get("pid"), await _SYSTEMD_RUNS.is_dir()
     if isinstance(pid, int):
         try:
-            return findings.judge_descriptors(host.observe_descriptor_limit_of(Pid(pid)), "the daemon")
+            limit = host.observe_descriptor_limit_of(Pid(pid))
+            return findings.judge_descriptors(limit, "the daemon", systemd=systemd)
         except OSError as error:
             raise Transient(f"the daemon's limits cannot be read: {error.strerror}", remedy="run as root") from error
-    return findings.judge_descriptors(host.observe_descriptor_limit(), "a daemon started from here")
+    return findings.judge_descriptors(host.observe_descriptor_limit(), "a daemon started from here", systemd=systemd)
 
 
 async def _ask_version(machine: Machine) -> dict[str, object]:

@@ -7,6 +7,7 @@ starts and stops, replay of past events, filters. Its attributes request what on
 import asyncio
 import itertools
 import json
+import socket
 import struct
 import time
 from collections.abc import Mapping
@@ -122,7 +123,7 @@ class FakeDocker:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
-            self._socket.touch()
+            leave_socket_file(self._socket)
 
     def cut_streams(self) -> None:
         """Cut the event streams in the middle, without the last chunk."""
@@ -257,6 +258,13 @@ class FakeDocker:
             if stream in self._streams:
                 self._streams.remove(stream)
         return stream
+
+
+def leave_socket_file(path: Path) -> None:
+    """Leave what a killed server leaves: a socket on which no one listens. Python 3.13 removes that of a server."""
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
 
 
 def _json(answer: object, status: int = 200) -> web.Response:

@@ -38,6 +38,8 @@ def test_package_has_exactly_its_files(unpacked: Path) -> None:
     assert {path for path, mode in outer.items() if mode == PROGRAM} == scripts
     assert set(found.values()) <= {FILE, PROGRAM, LINK, FOLDER}
     assert found[f"{HOME}/vtapd-init"] == PROGRAM
+    own = {path.removeprefix(f"{HOME}/").split("/")[0] for path in found if path.startswith(f"{HOME}/")}
+    assert own <= {"bin", "include", "lib", "lib64", "pyvenv.cfg", "vtapd-init"}
     for source in (REPOSITORY / "config").glob("*/**/*"):
         if source.is_file():
             assert outer.get(f"/usr/share/vtapd/{source.relative_to(REPOSITORY / 'config')}") == FILE

@@ -1,5 +1,7 @@
 """The findings of `vtapd check` about a machine."""
 
+import re
+
 import pytest
 
 from supervisor.core.formats.proc_cgroup import file_system_of, mount_of, parse_mounts
@@ -126,10 +128,21 @@ def test_run_time_folders_are_judged() -> None:
 
 
 def test_descriptor_limit_is_judged() -> None:
-    assert findings.judge_descriptors(65536, "the daemon").level == "ok"
-    few = findings.judge_descriptors(1024, "the daemon")
+    assert findings.judge_descriptors(65536, "the daemon", systemd=True).level == "ok"
+    few = findings.judge_descriptors(1024, "the daemon", systemd=True)
     assert few.level == "warn"
     assert "about 85 containers" in few.detail
+
+
+def test_remedies_speak_of_systemd_only_if_it_is_the_init() -> None:
+    texts = [
+        findings.judge_descriptors(1024, "a daemon started from here", systemd=False).remedy,
+        findings.judge_user("vtapd-guest", "nobody").remedy,
+        findings.judge_daemon("1.0", None, running=False, systemd=False).remedy,
+        findings.judge_daemon("1.0", None, running=True, systemd=False).remedy,
+        findings.judge_daemon("1.0", "0.9", running=True, systemd=False).remedy,
+    ]
+    assert [text for text in texts if re.search("systemctl|systemd|journalctl|unit", text)] == []
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,8 @@ def judge_root_disks(missing: Sequence[str], remedy: str) -> Finding:
 def judge_user(wanted: str, found: str) -> Finding:
     if found == wanted:
         return Finding("guest user", "ok", found)
-    remedy = "make it: systemd-sysusers (from systemd/sysusers.d), or name another in [guest] user"
+    make_it = f"useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {wanted}"
+    remedy = f"make it: {make_it}; or name another in [guest] user"
     return Finding("guest user", "warn", f"{wanted} does not exist: guests run as {found}", remedy)
 
 
@@ -177,12 +178,14 @@ def judge_netns_dir(path: str, *, writable: bool) -> Finding:
     return Finding("netns folder", "FAIL", f"{path} cannot be written", f"make {path} writable, or run as root")
 
 
-def judge_descriptors(most: int, whose: str) -> Finding:
+def judge_descriptors(most: int, whose: str, *, systemd: bool) -> Finding:
+    """`systemd`: it is the init of this machine."""
     containers = most // _DESCRIPTORS_EACH
     detail = f"{most} for {whose}: enough for about {containers} containers with a guest"
     if containers >= _ENOUGH_CONTAINERS:
         return Finding("descriptors", "ok", detail)
-    return Finding("descriptors", "warn", detail, "raise LimitNOFILE= in the unit, or ulimit -n before vtapd run")
+    remedy = "raise LimitNOFILE= (systemctl edit vtapd)" if systemd else "raise ulimit -n before vtapd run"
+    return Finding("descriptors", "warn", detail, remedy)
 
 
 def judge_daemon(own: str, theirs: str | None, *, running: bool, systemd: bool) -> Finding:
