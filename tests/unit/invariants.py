@@ -119,11 +119,17 @@ def is_taken_over(host: SimulatedHost, original: Interface) -> bool:
 def is_same(host: SimulatedHost, one: Interface, other: Interface) -> bool:
     """Compare what is still valid of two interfaces."""
 
-    def due(interface: Interface) -> tuple[str, int, set[Address], set[Route]]:
-        addresses = {address for address in interface.addresses if is_due(address, host.now_s)}
-        return interface.mac, interface.mtu, addresses, {r for r in interface.routes if is_due(r, host.now_s)}
+    def is_equal(ones: Collection[Address | Route], others: Collection[Address | Route]) -> bool:
+        # Most are the same tuple. To compare that first saves these tests a third of their time.
+        return ones == others or {o for o in ones if is_due(o, host.now_s)} == {
+            o for o in others if is_due(o, host.now_s)
+        }
 
-    return due(one) == due(other)
+    return (
+        (one.mac, one.mtu) == (other.mac, other.mtu)
+        and is_equal(one.addresses, other.addresses)
+        and is_equal(one.routes, other.routes)
+    )
 
 
 def own_rules(host: SimulatedHost) -> set[DeviceNumber]:

@@ -6,6 +6,7 @@ What the real kernel refuses is refused here.
 
 import ipaddress
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from typing import assert_never
@@ -96,6 +97,14 @@ class SimulatedHost:
 
     def __post_init__(self) -> None:
         self.interfaces = self.interfaces or dict(self.docker)
+
+    def copy(self) -> "SimulatedHost":
+        """Return a host in the same state, which then changes by itself."""
+        twin = copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, dict | list | set):
+                setattr(twin, name, value.copy())
+        return twin
 
     def seen(self) -> Seen:
         """Return what the daemon observes."""

@@ -5,7 +5,8 @@ Between two changes the daemon forgets everything but the record and what it obs
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import count, islice
+from functools import cache
+from itertools import islice
 
 import pytest
 from hypothesis import given
@@ -71,14 +72,26 @@ def arrive(host: SimulatedHost, desired: Desired) -> None:
     check_reached(host, desired)
 
 
+def reached(start: Desired) -> SimulatedHost:
+    return _reached(start).copy()
+
+
+@cache
+def _reached(start: Desired) -> SimulatedHost:
+    host = SimulatedHost(dict(DOCKER))
+    arrive(host, start)
+    return host
+
+
 def interrupted_hosts(start: Desired, goal: Desired) -> Iterator[SimulatedHost]:
     """Yield hosts that reached `start`, and whose daemon was killed after 0, 1, 2 … changes on its way to `goal`."""
-    for changes in count():
-        host = SimulatedHost(dict(DOCKER))
-        arrive(host, start)
-        if sum(1 for _ in islice(host.advance(goal), changes)) < changes:
-            return
-        yield host
+    return (host.copy() for host in _interrupted_hosts(start, goal))
+
+
+@cache
+def _interrupted_hosts(start: Desired, goal: Desired) -> list[SimulatedHost]:
+    host = reached(start)
+    return [host.copy(), *(host.copy() for _ in host.advance(goal))]
 
 
 WAYS = pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from .test_plan_everywhere import (
     WAYS,
     arrive,
     interrupted_hosts,
+    reached,
 )
 
 ATTACHING: tuple[type[Action], ...] = (actions.CreateTap, actions.RaiseTap, actions.AllowDevice, actions.MakeNode)
@@ -88,8 +89,7 @@ def faults_of(kind: type[Action], changes: int, name: str) -> dict[Attempt, int]
 def test_fault_of_one_interface_costs_that_interface_only(
     start: Desired, goal: Desired, name: str, kind: type[Action], changes: int
 ) -> None:
-    host = SimulatedHost(dict(DOCKER))
-    arrive(host, start)
+    host = reached(start)
     host.faults = faults_of(kind, changes, name)
     advance(host, goal)
     host.faults.clear()
