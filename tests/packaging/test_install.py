@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from .building import REPOSITORY, VERSION, files, make, manual_pages, outside, run
+from .building import REPOSITORY, VERSION, files, installed_tree, make, manual_pages, outside, run
 
 HOME = "/usr/local/lib/vtapd"
 CONFIG = "etc/vtapd/vtapd.toml"
@@ -13,7 +13,8 @@ FILE, PROGRAM, LINK, FOLDER = "-rw-r--r--", "-rwxr-xr-x", "lrwxrwxrwx", "drwxr-x
 
 def test_install_and_uninstall_leave_nothing(installed: Path) -> None:
     _assert_installed(installed, files(installed))
-    holding = [path for path in installed.rglob("*") if path.is_file() and bytes(installed) in path.read_bytes()]
+    folder = installed_tree()
+    holding = [path for path in folder.rglob("*") if path.is_file() and bytes(folder) in path.read_bytes()]
     assert holding == [], "a file contains the path of the build folder"
     for _ in range(2):
         make("uninstall", DESTDIR=str(installed))

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.images import container
-from tests.packaging.building import build_deb, make, repack
+from tests.packaging.building import build_deb, installed_tree, repack
 
 from .base import BUILD, Base, run_or_fail
 
@@ -39,7 +39,7 @@ def build_disk(base: Base) -> Path:
         _add(build_deb(), tree / DEB)
         with TemporaryDirectory() as folder:
             _add(repack(build_deb(), NEXT_VERSION, Path(folder)), tree / NEXT_DEB)
-        make("install", DESTDIR=str(tree / MADE))
+        shutil.copytree(installed_tree(), tree / MADE, symlinks=True)
         with disk.open("wb") as file:
             file.truncate(DISK_BYTES)
         run_or_fail(DISK_S, "mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=0", "-d", str(tree), str(disk))
