@@ -88,7 +88,8 @@ class Container:
         return "opened" in opened
 
     def logs(self) -> str:
-        return self.machine.docker("logs", self.id)
+        """Return what `docker logs` prints, with plain newlines."""
+        return self.machine.engine.logs(self.id).decode().replace("\r\n", "\n").replace("\r", "\n").strip()
 
     def stop(self, timeout_s: int = 0) -> None:
         self.machine.engine.stop(self.id, timeout_s)
@@ -171,16 +172,22 @@ class Containers:
     def create(
         self, *options: str, labels: Mapping[str, str] | None = None, image: str = "", command: tuple[str, ...] = ()
     ) -> Container:
+        """Create a container. `options` are those of the docker command, which is started for them only."""
+        image = image or self.machine.image
+        if not options:
+            return self._create_by_api(Image=image, Labels=dict(labels or {}), Cmd=command or None)
         name = f"kek{next(self._numbers)}"
         words = [word for key, value in (labels or {}).items() for word in ("--label", f"{key}={value}")]
-        created = self.machine.docker("create", "--name", name, *words, *options, image or self.machine.image, *command)
+        created = self.machine.docker("create", "--name", name, *words, *options, image, *command)
         return self._named(created, name)
 
-    def run_by_api(self, labels: Mapping[str, str], **asked: object) -> Container:
-        """Start a container with what the docker command does not offer. `asked` are members of the request's body."""
+    def _create_by_api(self, **asked: object) -> Container:
         name = f"kek{next(self._numbers)}"
-        body = {"Image": self.machine.image, "Labels": labels, **asked}
-        container = self._named(self.machine.engine.create(name, body), name)
+        return self._named(self.machine.engine.create(name, asked), name)
+
+    def run_by_api(self, labels: Mapping[str, str], **asked: object) -> Container:
+        """Start a container. `asked` are members of the request's body."""
+        container = self._create_by_api(Image=self.machine.image, Labels=labels, **asked)
         self.machine.engine.start(container.id)
         return container
 

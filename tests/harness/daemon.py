@@ -202,6 +202,16 @@ class Daemon:
 
     # Its control socket
 
+    def request(self, verb: str, name: str) -> None:
+        """Request an operation, as `vtapd VERB NAME` does, and return when it is done.
+
+        Raises OSError if the daemon ends first. test_operations.py tests the commands themselves.
+        """
+        url = f"/containers/{quote(name, safe='')}/{verb}"
+        status, body = ask(self.control_socket, "POST", url)
+        if status != HTTP_OK:
+            raise CommandFailed(f"POST {url}: status {status}\n{body}")
+
     def ps(self) -> list[PsView]:
         return parse_ps(self._get("/containers"))
 

@@ -64,14 +64,15 @@ class Engine:
         """Run a command in a container. Return its exit code, its output, and what it wrote to standard error."""
         asked = {"AttachStdout": True, "AttachStderr": True, "Cmd": argv}
         made = self._json("POST", f"/containers/{container}/exec", asked)["Id"]
-        stream = self._ask("POST", f"/exec/{made}/start", {"Detach": False, "Tty": False})
-        output = {1: b"", 2: b""}
-        while stream:
-            number, length = _FRAME.unpack_from(stream)
-            output[number] += stream[_FRAME.size : _FRAME.size + length]
-            stream = stream[_FRAME.size + length :]
+        output, complaint = _unframed(self._ask("POST", f"/exec/{made}/start", {"Detach": False, "Tty": False}))
         code = int(self._json("GET", f"/exec/{made}/json")["ExitCode"])
-        return code, output[1].decode().strip(), output[2].decode().strip()
+        return code, output.decode().strip(), complaint.decode().strip()
+
+    def logs(self, container: str) -> bytes:
+        """Return what the container has written to standard output."""
+        log = self._ask("GET", f"/containers/{container}/logs?stdout=1")
+        has_terminal: bool = self.inspect(container)["Config"]["Tty"]
+        return log if has_terminal else _unframed(log)[0]
 
     def _json(self, method: str, path: str, body: object = None) -> Any:
         return json.loads(self._ask(method, path, body))
@@ -90,3 +91,15 @@ class Engine:
         if answer.status >= ERRORS:
             raise CommandFailed(f"{answer.status} {method} {path}: {content.decode(errors='replace')}")
         return content
+
+
+def _unframed(stream: bytes) -> tuple[bytes, bytes]:
+    """Return standard output and standard error of a stream that has both."""
+    output = {1: [b""], 2: [b""]}
+    at = 0
+    while at < len(stream):
+        number, length = _FRAME.unpack_from(stream, at)
+        at += _FRAME.size
+        output[number].append(stream[at : at + length])
+        at += length
+    return b"".join(output[1]), b"".join(output[2])

@@ -8,7 +8,6 @@ import subprocess
 from dataclasses import dataclass, replace
 
 from .containers import Container
-from .control import ask
 from .daemon import Daemon
 from .device_programs import DevicePrograms
 from .killing_daemon import ACTION, END, deaf_file
@@ -20,6 +19,10 @@ from .waiting import eventually
 CONFIG = {"attach": {"resync": "10m"}}
 """No resync happens during a test, so all changes are those of the one container under test."""
 LINK_LOCAL = r'"dst": "fe80:.*"table": "local"'
+LINK_QUESTIONS = {
+    "ip": ("address show dev lo", "neighbour show nud permanent dev eth0"),
+    "tc": ("qdisc show dev eth0", "filter show dev eth0 ingress", "filter show dev eth0 egress"),
+}
 DIES_S = 20.0
 BUILT_S = 30.0
 
@@ -71,11 +74,6 @@ class KillingDaemon(Daemon):
     def _traced(self, kind: str) -> list[str]:
         return [line.removeprefix(kind) for line in self.trace.read_text().splitlines() if line.startswith(kind)]
 
-    def request(self, verb: str, container: Container) -> None:
-        """Request an operation, as the `vtapd` commands do. Raises OSError if the daemon ends first."""
-        status, body = ask(self.control_socket, "POST", f"/containers/{container.name}/{verb}")
-        assert status == 200, body
-
     def wants_detached(self, container: Container) -> bool:
         """Return whether the container's record says that an operator has detached it."""
         found: bool = json.loads((self.run_dir / f"{container.id}.json").read_text())["detached"]
@@ -125,13 +123,12 @@ class Snapshot:
 
 
 def guest_link(pid: int) -> str:
-    script = """
-        ip -o address show dev lo
-        ip neighbour show nud permanent dev eth0
-        tc qdisc show dev eth0
-        for hook in ingress egress; do tc filter show dev eth0 $hook; done
-    """
-    return run(["nsenter", f"--net=/proc/{pid}/ns/net", "sh", "-ec", script]).stdout
+    entered = ["nsenter", f"--net=/proc/{pid}/ns/net", "--"]
+    printed = [
+        run([*entered, program, "-batch", "-"], stdin="".join(f"{line}\n" for line in lines)).stdout
+        for program, lines in LINK_QUESTIONS.items()
+    ]
+    return "".join(printed)
 
 
 def snapshot_of(container: Container) -> Snapshot:

@@ -1,23 +1,31 @@
 """One scrape of the daemon's metrics, read with Prometheus' own parser."""
 
 from collections.abc import Iterator
+from functools import cached_property
 
+from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 
 class Metrics:
     def __init__(self, text: str) -> None:
         self.text = text
-        self.types: dict[str, str] = {}
-        self._samples: list[tuple[str, dict[str, str], float]] = []
-        for family in text_string_to_metric_families(text):
-            self.types[family.name] = family.type
-            self._samples += [(sample.name, dict(sample.labels), sample.value) for sample in family.samples]
+
+    @cached_property
+    def _families(self) -> list[Metric]:
+        return list(text_string_to_metric_families(self.text))
+
+    @property
+    def types(self) -> dict[str, str]:
+        return {family.name: family.type for family in self._families}
 
     def series(self, name: str, **labels: str) -> Iterator[tuple[dict[str, str], float]]:
-        for sample, found, value in self._samples:
-            if sample == name and labels.items() <= found.items():
-                yield found, value
+        """Yield the labels and values of a metric. Only its lines are parsed; to parse all takes much longer."""
+        lines = "".join(f"{line}\n" for line in self.text.splitlines() if line.startswith(name))
+        for family in text_string_to_metric_families(lines):
+            for sample in family.samples:
+                if sample.name == name and labels.items() <= sample.labels.items():
+                    yield dict(sample.labels), sample.value
 
     def value(self, name: str, **labels: str) -> float:
         """The sum over all series that have these labels; 0 if there are none."""
@@ -25,7 +33,8 @@ class Metrics:
 
     def of_container(self, container: str) -> set[str]:
         """The names of all series about one container."""
-        return {name for name, labels, _ in self._samples if labels.get("container") == container}
+        samples = (sample for family in self._families for sample in family.samples)
+        return {sample.name for sample in samples if sample.labels.get("container") == container}
 
     # The few that tests wait for again and again
 

@@ -63,34 +63,34 @@ def requests(operation: str) -> Callable[[DaemonTestbed, Subject], None]:
 
     def act(testbed: DaemonTestbed, subject: Subject) -> None:
         with suppress(OSError):
-            testbed.daemon.request(operation, subject.container)
+            testbed.daemon.request(operation, subject.container.name)
 
     return act
 
 
 def detached(testbed: DaemonTestbed) -> Subject:
     subject = testbed.attached()
-    testbed.daemon.request("detach", subject.container)
+    testbed.daemon.request("detach", subject.container.name)
     return subject
 
 
 def attached_again(testbed: DaemonTestbed, subject: Subject) -> None:
     """Request the attach again if the first request was not recorded."""
     if testbed.daemon.wants_detached(subject.container):
-        testbed.daemon.request("attach", subject.container)
+        testbed.daemon.request("attach", subject.container.name)
     testbed.prove_attached(subject)
 
 
 def stopped(testbed: DaemonTestbed) -> Subject:
     subject = testbed.serving()
-    testbed.daemon.request("stop", subject.container)
+    testbed.daemon.request("stop", subject.container.name)
     return subject
 
 
 def is_stopped(testbed: DaemonTestbed, subject: Subject) -> None:
     """Request the stop again if the first request was not recorded; the container has its network back."""
     if not testbed.daemon.is_held(subject.container):
-        testbed.daemon.request("stop", subject.container)
+        testbed.daemon.request("stop", subject.container.name)
     testbed.daemon.await_state(subject.container.name, "exited")
     eventually(lambda: snapshot_of(subject.container).eth0 == subject.before.eth0, "the container has its address back")
     assert not qemus_of(subject.container.id)
@@ -98,7 +98,7 @@ def is_stopped(testbed: DaemonTestbed, subject: Subject) -> None:
 
 def is_started(testbed: DaemonTestbed, subject: Subject) -> None:
     if testbed.daemon.is_held(subject.container):
-        testbed.daemon.request("start", subject.container)
+        testbed.daemon.request("start", subject.container.name)
     testbed.prove_serves(subject)
 
 
@@ -113,7 +113,7 @@ def done(testbed: DaemonTestbed) -> Subject:
 def is_started_again(testbed: DaemonTestbed, subject: Subject) -> None:
     """Request the start again if the first request was not recorded."""
     if testbed.daemon.inspect(subject.container.name).state == "failed":
-        testbed.daemon.request("start", subject.container)
+        testbed.daemon.request("start", subject.container.name)
     testbed.prove_serves(subject)
 
 

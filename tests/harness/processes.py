@@ -33,9 +33,11 @@ def run(
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
     check: bool = True,
+    stdin: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
+    """Run a command. Without `stdin` it has the standard input of the tests."""
     done = subprocess.run(
-        argv, capture_output=True, text=True, timeout=timeout_s, env=env, pass_fds=pass_fds, check=False
+        argv, capture_output=True, text=True, timeout=timeout_s, env=env, pass_fds=pass_fds, check=False, input=stdin
     )
     if check and done.returncode:
         raise CommandFailed(f"{' '.join(argv)}: exit {done.returncode}\n{done.stdout}{done.stderr}")

@@ -16,7 +16,7 @@ from .waiting import CommandFailed, eventually
 
 GUEST = {"kernel": "/hello.bin", "memory": "16M"}
 # Docker disables IPv6 in a container on a network without it; then no link of vtapd could ever get an address.
-WITH_IPV6 = [f"--sysctl=net.ipv6.conf.{which}.disable_ipv6=0" for which in ("all", "default")]
+WITH_IPV6 = {"Sysctls": {f"net.ipv6.conf.{which}.disable_ipv6": "0" for which in ("all", "default")}}
 PREFIX = "fd00:77::"
 FORGOTTEN_S = 20.0
 
@@ -53,7 +53,7 @@ class DaemonTestbed:
         """Start a container that the daemon, which is paused, has not seen yet."""
         asked = {f"vtapd.{key.replace('_', '-')}": value for key, value in labels.items()}
         self.daemon.pause()
-        container = self.containers.run(*WITH_IPV6, labels=asked)
+        container = self.containers.run_by_api(asked, HostConfig=WITH_IPV6)
         add_ipv6(container)
         return Subject(container, snapshot_of(container))
 
@@ -70,7 +70,7 @@ class DaemonTestbed:
         """
         self.daemon.set_deaf(True)
         neighbour = self.attached().container
-        self.daemon.request("attach", neighbour)  # returns when the daemon is done with it
+        self.daemon.request("attach", neighbour.name)  # returns when the daemon is done with it
         self.thief = Thief(neighbour, neighbour.tap_device())
         subject = self.started()
         subject.neighbour = neighbour
@@ -154,7 +154,7 @@ class DaemonTestbed:
         """
         container = subject.container
         if not self.daemon.wants_detached(container):
-            self.daemon.request("detach", container)
+            self.daemon.request("detach", container.name)
         self.daemon.await_state(container.name, "detached")
         eventually(lambda: _is_as_before(subject), "the container is as before")
         assert not qemus_of(container.id)

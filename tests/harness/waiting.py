@@ -7,6 +7,10 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 POLL_S = 0.05
+FIRST_POLL_S, LAST_POLL_S = 0.02, 0.1
+POLL_SHARE = 0.1
+"""A poll comes after this share of the time that was waited already. A long wait polls seldom: polls use the processor
+that what is awaited needs."""
 
 
 class CommandFailed(Exception):
@@ -17,9 +21,12 @@ class CommandFailed(Exception):
 NOT_YET = (AssertionError, OSError, LookupError, CommandFailed)
 
 
-def eventually(check: Callable[[], Result], what: str, deadline_s: float = 10.0, every_s: float = POLL_S) -> Result:
+def eventually(
+    check: Callable[[], Result], what: str, deadline_s: float = 10.0, every_s: float | None = None
+) -> Result:
     """Return the first truthy result of `check`; at the deadline fail with what was awaited and what was seen."""
-    until = time.monotonic() + deadline_s
+    began = time.monotonic()
+    until = began + deadline_s
     while True:
         problem: object
         try:
@@ -32,7 +39,11 @@ def eventually(check: Callable[[], Result], what: str, deadline_s: float = 10.0,
             problem = f"last answer: {result!r}"
         if time.monotonic() > until:
             raise AssertionError(f"not within {deadline_s:g} s: {what}\n{problem}")
-        time.sleep(every_s)
+        time.sleep(every_s or _pause_s(time.monotonic() - began))
+
+
+def _pause_s(waited_s: float) -> float:
+    return min(max(FIRST_POLL_S, POLL_SHARE * waited_s), LAST_POLL_S)
 
 
 def holds_for(check: Callable[[], object], what: str, duration_s: float) -> None:

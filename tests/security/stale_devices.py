@@ -37,7 +37,7 @@ def attack(
     """
     for _ in range(TRIES):
         attacker = containers.run("--cap-add", "NET_ADMIN", labels=LATE).await_attached()
-        daemon.command("attach", attacker.name)  # returns when the daemon is done with it
+        daemon.request("attach", attacker.name)  # returns when the daemon is done with it
         number = attacker.tap_device()
         thief = Thief(attacker, number)
         try:

@@ -78,7 +78,7 @@ def test_container_that_cannot_be_denied_a_device_keeps_the_next_tap_down(
     hidden = b"".join(struct.pack("<BBhi", *instruction) for instruction in (ktime_get_ns, *allow))
     for _ in range(TRIES):
         attacker = containers.run("--cap-add", "NET_ADMIN").await_attached()
-        vtapd.command("attach", attacker.name)  # returns when the daemon is done with it
+        vtapd.request("attach", attacker.name)  # returns when the daemon is done with it
         number = attacker.tap_device()
         DevicePrograms(attacker.pid).attach_beside(hidden, b"vtapd")
         take_lower_numbers(attacker, number)

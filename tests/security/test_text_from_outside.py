@@ -36,8 +36,8 @@ def test_log_has_no_forged_lines_or_escape_sequences(
     rejected = containers.run(labels=evil_labels())
     daemon.await_state(rejected.name, "rejected")
     oddly_named = renamed(containers)
-    daemon.command("detach", oddly_named.name)
-    daemon.command("attach", oddly_named.name)
+    daemon.request("detach", oddly_named.name)
+    daemon.request("attach", oddly_named.name)
     text = daemon.log_file.read_text(errors="replace")
     assert "container_rejected" in text or rejected.name in text
     assert "\x1b]" not in text
@@ -93,7 +93,7 @@ def test_secrets_never_reach_the_log(vtapd: Daemon, containers: Containers) -> N
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted")
     guest.await_page()
     vtapd.command("inspect", guest.name)
-    vtapd.command("detach", guest.name)
+    vtapd.request("detach", guest.name)
     refused = containers.guest("--env", f"PASSWORD={SECRET}", "--label", f"token={SECRET}", memory="lots")
     vtapd.await_state(refused.name, "rejected")
     broken = containers.guest("--env", f'PASSWORD={SECRET}"\\', "--label", "vtapd.env=PASSWORD")

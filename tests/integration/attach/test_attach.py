@@ -71,14 +71,14 @@ def test_stopped_container_is_undone(vtapd: Daemon, containers: Containers) -> N
 def test_detach_undoes_and_attach_redoes(vtapd: Daemon, containers: Containers) -> None:
     container = containers.run().await_attached()
     major, minor = container.tap_device()
-    vtapd.command("detach", container.name)
+    vtapd.request("detach", container.name)
     eventually(container.is_untouched, "nothing of the attachment is left")
     assert vtapd.inspect(container.name).state == "detached"
     rules = device_rules(container.pid)
     assert rules is None or f"c {major}:{minor} rwm" not in rules
     container.exec("mknod", "/tmp/mine", "c", str(major), str(minor))
     assert not container.opens("/tmp/mine")
-    vtapd.command("attach", container.name)
+    vtapd.request("attach", container.name)
     assert_attached(container.await_attached())
 
 

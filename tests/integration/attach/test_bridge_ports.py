@@ -90,7 +90,7 @@ def test_interface_with_a_tap_can_be_no_port_and_the_kernel_reports_no_try(
         assert monitor.stdout is not None
         assert monitor.stdout.read() == ""
     before = network(container.pid)
-    vtapd.command("detach", container.name)
+    vtapd.request("detach", container.name)
     assert network(container.pid) == before
     enslave(container)
     vtapd.command("attach", container.name, check=False)

@@ -36,7 +36,7 @@ def test_detach_restores_the_program_exactly(vtapd: Daemon, containers: Containe
     major, minor = container.tap_device()
     programs = DevicePrograms(container.pid)
     extended = programs.all()
-    vtapd.command("detach", container.name)
+    vtapd.request("detach", container.name)
     (plain,) = programs.all()
     assert [plain == each for each in extended] == [False]
     assert extended[0].endswith(plain)
@@ -49,16 +49,16 @@ def test_rules_lost_by_daemon_reload_are_repaired(vtapd: Daemon, containers: Con
     container = containers.run().await_attached()
     programs = DevicePrograms(container.pid)
     repairs = vtapd.metrics().value("vtapd_device_rule_repairs_total")
-    vtapd.command("detach", container.name)
+    vtapd.request("detach", container.name)
     (plain,) = programs.all()
-    vtapd.command("attach", container.name)
+    vtapd.request("attach", container.name)
     assert container.opens("/dev/tap0")
     programs.attach_beside(plain)
     assert not container.opens("/dev/tap0"), "all programs must allow a device, so the added one denies it"
     eventually(lambda: container.opens("/dev/tap0"), "the rule is repaired at the next resync", deadline_s=10)
     assert len(programs.ids()) == 2
     assert vtapd.metrics().value("vtapd_device_rule_repairs_total") == repairs + 1
-    vtapd.command("detach", container.name)
+    vtapd.request("detach", container.name)
     assert programs.all() == [plain, plain], "a program was not restored"
 
 
@@ -66,7 +66,7 @@ def test_program_that_opens_everything_is_unchanged(vtapd: Daemon, containers: C
     """Such a program needs no rule, and gets none."""
     container = containers.run("--device-cgroup-rule", "c *:* rwm").await_attached()
     (program,) = DevicePrograms(container.pid).all()
-    vtapd.command("detach", container.name)
+    vtapd.request("detach", container.name)
     assert DevicePrograms(container.pid).all() == [program]
 
 

@@ -74,11 +74,11 @@ def test_default_gateway_follows_docker(vtapd: Daemon, twins: Twins) -> None:
     twins.each("connect", twins.names[0])
     assert set(twins.expected()) == {"eth2"}
     eventually(lambda: twins.gateway(vtapd) == twins.expected(), "the default route is on eth2", PATIENCE_S)
-    vtapd.command("restart", guest.name)
+    vtapd.request("restart", guest.name)
     command = " ".join(vtapd.inspect(guest.name).only_guest.command)
     assert re.findall(r"--defaultgw=(\S+)", command) == list(twins.expected().values())
 
-    vtapd.command("detach", guest.name)
+    vtapd.request("detach", guest.name)
     for family in ("-4", "-6"):
         assert defaults(guest, family) == defaults(twins.plain, family)
     assert own_routes(guest) == []
@@ -90,7 +90,7 @@ def test_default_gateway_follows_docker_without_a_daemon(vtapd: Daemon, twins: T
     twins.each("disconnect", twins.names[1])
     vtapd.start()
     eventually(lambda: twins.gateway(vtapd) == twins.expected(), "the default route is on eth1", PATIENCE_S)
-    vtapd.command("detach", twins.guest.name)
+    vtapd.request("detach", twins.guest.name)
     for family in ("-4", "-6"):
         assert defaults(twins.guest, family) == defaults(twins.plain, family)
 
@@ -105,6 +105,6 @@ def test_default_gateway_that_docker_could_not_set_is_chosen_by_its_rule(vtapd: 
     assert defaults(twins.guest, "-4") == []
     vtapd.start()
     eventually(lambda: twins.gateway(vtapd) == twins.expected(), "the default route is on eth1", PATIENCE_S)
-    vtapd.command("detach", twins.guest.name)
+    vtapd.request("detach", twins.guest.name)
     for family in ("-4", "-6"):
         assert defaults(twins.guest, family) == defaults(twins.plain, family)

@@ -92,7 +92,7 @@ def test_addresses_with_a_lifetime_are_withheld_and_restored_with_the_rest_of_it
     stopped_daemon.start()
     stopped_daemon.await_state(guest.name, "running")
     time.sleep(max(0.0, SHORT_S + 1 - (time.monotonic() - begin_s)))
-    stopped_daemon.command("detach", guest.name)
+    stopped_daemon.request("detach", guest.name)
     left = lifetimes(guest.pid)
     most_s = LONG_S - int(time.monotonic() - begin_s) + 1
     for what in (fading, fading4, "2001:db8:77::/48"):
@@ -119,7 +119,7 @@ def test_address_renewed_by_a_router_does_not_restart_the_takeover(
     assert (guest.qemu(), network(guest.pid).mac) == (qemu, before.mac)
     ip(guest, "address", "delete", fading, "dev", "eth0")
     holds_for(lambda: guest.qemu() == qemu, "its end changes nothing", 1.0)
-    stopped_daemon.command("detach", guest.name)
+    stopped_daemon.request("detach", guest.name)
     assert (lifetimes(guest.pid)[fading] or 0) <= LONG_S
     assert network(guest.pid).mac == guest.endpoint.mac
 
@@ -134,7 +134,7 @@ def test_permanent_address_keeps_its_flags(stopped_daemon: Daemon, containers: C
     stopped_daemon.start()
     guest.await_page()
     assert f"address {PREFIX}::95/64 of eth0: it is deprecated" in notes(stopped_daemon, guest)
-    stopped_daemon.command("detach", guest.name)
+    stopped_daemon.request("detach", guest.name)
     assert network(guest.pid) == before
     assert shown(guest) == before_shown
 
@@ -152,7 +152,7 @@ def test_ipv6_alone_suffices_for_a_kind_with_ipv6(stopped_daemon: Daemon, contai
     (row,) = (row for row in stopped_daemon.ps() if row.name == guest.name)
     assert row.address == f"{DOCKERS}/64"
     assert network(guest.pid).addresses == ()
-    stopped_daemon.command("detach", guest.name)
+    stopped_daemon.request("detach", guest.name)
     assert network(guest.pid) == before
 
 
@@ -219,5 +219,5 @@ def test_gateway_is_on_the_link_of_the_address(stopped_daemon: Daemon, container
     assert f"gateway fe80::1 of eth0: the guest is given {GATEWAY}" in noted, (
         "a link-local gateway counted as off the link"
     )
-    stopped_daemon.command("detach", guest.name)
+    stopped_daemon.request("detach", guest.name)
     assert network(guest.pid) == before

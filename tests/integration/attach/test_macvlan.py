@@ -52,7 +52,7 @@ def test_guest_on_a_macvlan_serves_restarts_and_is_undone(
     guest.trigger("/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted", PATIENCE_S)
     guest.await_page()
-    vtapd.command("detach", guest.name)
+    vtapd.request("detach", guest.name)
     assert network(guest.pid) == before
 
 
@@ -75,7 +75,7 @@ def test_guest_unreachable_from_the_host_is_probed_by_macvlan(
     neighbour.fetch("/hang")
     eventually(lambda: vtapd.metrics().exits(guest.name, "hang") == 1, "the hang is noticed", PATIENCE_S)
     vtapd.await_state(guest.name, "ready", deadline_s=PATIENCE_S)
-    vtapd.command("detach", guest.name)
+    vtapd.request("detach", guest.name)
     assert "vtapask" not in links(guest.pid)
 
 

@@ -43,7 +43,7 @@ def test_guest_takes_over_every_interface_and_each_is_restored(vtapd: Daemon, co
         device = vtapd.inspect(guest.name).interfaces[int(name[-1])].tap
         assert device is not None
         assert len(descriptors_of_device(guest.qemu(), device.device)) == 1, f"{name} does not have exactly one queue"
-    vtapd.command("detach", guest.name)
+    vtapd.request("detach", guest.name)
     assert [network(guest.pid, name) for name in ("eth0", "eth1")] == before
 
 

@@ -51,7 +51,7 @@ def test_empty_file_of_a_shell_is_replaced(vtapd: Daemon, containers: Containers
     opened = Path(f"/proc/{waiting.pid}/fd/3")
     eventually(lambda: opened.exists() and stat.S_ISCHR(opened.stat().st_mode), "the command has its tap open")
     for container in (early, waiting):
-        vtapd.command("detach", container.name)
+        vtapd.request("detach", container.name)
         assert container.is_untouched()
         assert not [name for name in names(container) if "tap" in name]
 
@@ -104,7 +104,7 @@ def test_node_belongs_to_the_user_of_the_init(vtapd: Daemon, containers: Contain
     eventually(lambda: mark.exists() and mark.stat().st_uid == USER, "the ready mark is the user's")
     assert opens_as(giving, user)
     for container in (fixed, dropping, giving, guest):
-        vtapd.command("detach", container.name)
+        vtapd.request("detach", container.name)
         assert container.is_untouched()
         assert node(container.pid) is None
 

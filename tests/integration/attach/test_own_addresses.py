@@ -47,7 +47,7 @@ def test_guest_with_its_own_address_needs_none_on_the_interface(
     vtapd.start()
     for container, was in zip(made, before, strict=True):
         vtapd.await_state(container.name, "running")
-        vtapd.command("detach", container.name)
+        vtapd.request("detach", container.name)
         assert network(container.pid) == was
 
 
@@ -58,8 +58,8 @@ def test_guest_with_its_own_address_keeps_its_mac(vtapd: Daemon, containers: Con
     guest.machine.docker("restart", "-t", "0", guest.id)
     guest = guest.restarted()
     eventually(lambda: card(vtapd, guest) == mac, "it has the same MAC after a restart", PATIENCE_S)
-    vtapd.command("detach", guest.name)
-    vtapd.command("attach", guest.name)
+    vtapd.request("detach", guest.name)
+    vtapd.request("attach", guest.name)
     assert card(vtapd, guest) == mac
     assert card(vtapd, containers.guest(address="none", guest="raw")) != mac
 
@@ -89,5 +89,5 @@ def test_guest_with_its_own_address_has_the_mac_that_docker_was_asked_for(
     os.kill(guest.qemu(), signal.SIGKILL)
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it was restarted", PATIENCE_S)
     assert card(vtapd, guest) == MAC
-    vtapd.command("detach", guest.name)
+    vtapd.request("detach", guest.name)
     assert network(guest.pid) == was

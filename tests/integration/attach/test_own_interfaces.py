@@ -61,10 +61,10 @@ def test_interfaces_that_are_not_dockers_get_nothing(machine: Machine, vtapd: Da
     guest.trigger("/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "the guest was restarted", PATIENCE_S)
     guest.await_page()
-    vtapd.command("attach", disguised.name)
+    vtapd.request("attach", disguised.name)
     assert taps(vtapd, disguised) == {"eth0": True}, "its MAC was changed in the container"
     for container in (early, guest, later):
-        vtapd.command("attach", container.name)
+        vtapd.request("attach", container.name)
         assert taps(vtapd, container) == {"eth0": True}
         assert [tap.name for tap in macvtaps(container.pid)] == [container.tap_name]
         assert network(container.pid, "br0").addresses != ()
@@ -93,7 +93,7 @@ def test_overlay_network_and_its_way_out_are_dockers(
     vtapd.await_state(guest.name, "ready", deadline_s=PATIENCE_S)
     plain.await_attached()
     for container in (guest, plain):
-        vtapd.command("attach", container.name)
+        vtapd.request("attach", container.name)
         assert taps(vtapd, container) == {"eth0": True, "eth1": True}
         assert len(macvtaps(container.pid)) == 2
     assert [each.in_guest for each in vtapd.inspect(guest.name).interfaces] == [True, True]

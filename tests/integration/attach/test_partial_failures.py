@@ -73,7 +73,7 @@ def test_guest_has_the_interfaces_that_are_in_order(vtapd: Daemon, containers: C
     guest.machine.docker("network", "connect", passthru, guest.id)
     add_fixed_mac(guest)
     fixed = network(guest.pid, FIXED_MAC).addresses
-    vtapd.command("attach", guest.name)
+    vtapd.request("attach", guest.name)
     eventually(lambda: {"eth1", "eth2"} <= failed(vtapd, guest).keys(), "the two are reported", PATIENCE_S)
     assert "/dev/tap1" in failed(vtapd, guest)["eth1"]
     assert guest.qemu() == qemu, "the guest was stopped for a network that was connected"
@@ -94,10 +94,10 @@ def test_guest_has_the_interfaces_that_are_in_order(vtapd: Daemon, containers: C
     assert guest.qemu() == qemu
 
     in_container(guest, "dev/tap1").rmdir()
-    vtapd.command("restart", guest.name)
+    vtapd.request("restart", guest.name)
     guest.await_page()
     assert in_guest(vtapd, guest) == {"eth0", "eth1"}
-    vtapd.command("detach", guest.name)
+    vtapd.request("detach", guest.name)
     assert own_addresses(guest) == {each.address for each in guest.endpoints().values()}
     assert network(guest.pid, FIXED_MAC).addresses == fixed
 
@@ -120,7 +120,7 @@ def test_container_of_which_nothing_can_be_attached_is_left_as_it_was(vtapd: Dae
         "eth1": "attached",
     }
     in_container(guest, "dev/tap0").unlink()
-    vtapd.command("attach", guest.name)
+    vtapd.request("attach", guest.name)
     guest.await_page()
     assert in_container(plain, "dev/tap0").read_text() == "mine"
 

@@ -67,7 +67,7 @@ def test_guest_with_a_lost_record_runs_on(
     eventually(lambda: daemon.metrics().restarts(guest.name) == 1, "its crash is noticed and it is restarted")
     guest.await_page()
     for container in (guest, plain):
-        daemon.command("detach", container.name)
+        daemon.request("detach", container.name)
     assert network(plain.pid) == before
     assert network(guest.pid).mac == guest.endpoint.mac
     assert any(guest.address in address for address in network(guest.pid).addresses)
@@ -87,7 +87,7 @@ def test_guest_without_a_record_is_given_back_dockers_network(
     _record(daemon, guest).unlink()
     daemon.start()
     daemon.await_state(guest.name, "running")
-    daemon.command("detach", guest.name)
+    daemon.request("detach", guest.name)
     assert network(guest.pid) == before
 
 
@@ -114,7 +114,7 @@ def test_record_without_lifetimes_is_read(
     daemon.start()
     daemon.await_state(guest.name, "running")
     assert guest.qemu() == qemu
-    daemon.command("detach", guest.name)
+    daemon.request("detach", guest.name)
     assert network(guest.pid) == before
 
 
@@ -265,7 +265,7 @@ def test_docker_device_rules_stay_when_the_record_is_lost(
     _record(daemon, container).unlink()
     daemon.start()
     daemon.await_state(container.name, "attached")
-    daemon.command("detach", container.name)
+    daemon.request("detach", container.name)
     after = snapshot_of(container)
     assert (sorted(after.rules), after.programs) == (sorted(before.rules), before.programs)
 
@@ -284,7 +284,7 @@ def test_number_of_an_ended_container_is_free_before_docker_answers(
     monkeypatch.setattr(daemon, "program", PATIENT)
     for _ in range(TRIES):
         ended = containers.run(labels=LATE).await_attached(PATIENCE_S)
-        daemon.command("attach", ended.name)  # returns when the daemon is done with it
+        daemon.request("attach", ended.name)  # returns when the daemon is done with it
         device = ended.tap_device()
         daemon.kill()
         other = containers.run()
@@ -309,7 +309,7 @@ def test_device_number_on_two_records_is_given_to_neither(
     daemon = current_daemon.get(RARE_RESYNC)
     one, two = containers.run().await_attached(), containers.run().await_attached()
     for container in (one, two):
-        daemon.command("attach", container.name)
+        daemon.request("attach", container.name)
     before = two.macvtap()
     daemon.kill()
     delete_tap(one)

@@ -38,8 +38,8 @@ def test_tunnel_interface_is_ignored(vtapd: Daemon, containers: Containers) -> N
     container.machine.run(
         "nsenter", f"--net=/proc/{container.pid}/ns/net", "ip", "addr", "add", "10.9.0.1/24", "dev", "wg0"
     )
-    vtapd.command("detach", container.name)
-    vtapd.command("attach", container.name)
+    vtapd.request("detach", container.name)
+    vtapd.request("attach", container.name)
     vtapd.await_state(container.name, "attached")
     assert [each.name for each in vtapd.inspect(container.name).interfaces] == ["eth0"]
 
@@ -54,7 +54,7 @@ def test_attach_of_a_running_guest_changes_nothing(
 ) -> None:
     guest = containers.serving_guest()
     pid = only_qemu(guest)
-    vtapd.command("attach", guest.name)
+    vtapd.request("attach", guest.name)
     vtapd.stop()
     restarted = current_daemon.get({})
     restarted.await_state(guest.name, "running")

@@ -50,7 +50,7 @@ def test_tap_that_vanishes_is_closed_at_once(machine: Machine, vtapd: Daemon, co
     container, other = containers.run().await_attached(), containers.run().await_attached()
     for _ in range(TRIES):
         for each in (container, other):
-            vtapd.command("attach", each.name)  # returns when the daemon is done with it
+            vtapd.request("attach", each.name)  # returns when the daemon is done with it
         device = container.tap_device()
         os.kill(vtapd.pid, signal.SIGSTOP)  # the other program is faster
         try:
@@ -120,13 +120,13 @@ def test_macvtap_of_the_container_is_not_taken_for_vtapds(vtapd: Daemon, contain
     Path(vtapd.run_dir / f"{container.id}.json").unlink()
     vtapd.start()
     eventually(is_reported, "it is reported without a record, too", PATIENCE_S)
-    vtapd.command("detach", container.name)
+    vtapd.request("detach", container.name)
     assert own_macvtap(container) == mine
     assert network(container.pid) == before
     ip(container, "link", "set", container.tap_name, "name", "mine")
-    vtapd.command("attach", container.name)
+    vtapd.request("attach", container.name)
     eventually(lambda: container.await_page(PATIENCE_S) if kernel else is_whole(container), "it is served", PATIENCE_S)
-    vtapd.command("detach", container.name)
+    vtapd.request("detach", container.name)
     assert [link.name for link in macvtaps(container.pid)] == ["mine"]
     ip(container, "link", "delete", "mine")
 
@@ -154,7 +154,7 @@ def test_renamed_tap_stays_vtapds(vtapd: Daemon, containers: Containers) -> None
     guest.trigger("/crash")
     eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted", PATIENCE_S)
     guest.await_page(PATIENCE_S)
-    vtapd.command("detach", guest.name)
+    vtapd.request("detach", guest.name)
     assert macvtaps(guest.pid) == [mine]
     assert network(guest.pid).mac == guest.endpoint.mac
     ip(guest, "link", "delete", guest.tap_name)

@@ -130,7 +130,7 @@ def test_file_in_the_symlinks_place_is_kept_and_reported(vtapd: Daemon, containe
         containers.run().await_attached()
     finally:
         path.unlink()
-    vtapd.command("attach", container.name)
+    vtapd.request("attach", container.name)
     eventually(lambda: is_whole(container), "it is attached", PATIENCE_S)
 
 
@@ -159,7 +159,7 @@ def test_detach_waits_for_a_read_only_dev(vtapd: Daemon, containers: Containers)
 
 def test_link_with_the_taps_name_is_reported(vtapd: Daemon, containers: Containers) -> None:
     container = containers.run().await_attached()
-    vtapd.command("detach", container.name)
+    vtapd.request("detach", container.name)
     ip(container, "link", "add", container.tap_name, "type", "bridge")
     vtapd.command("attach", container.name, check=False)
 
@@ -175,10 +175,10 @@ def test_link_with_the_taps_name_is_reported(vtapd: Daemon, containers: Containe
 
 def test_two_similar_macs_give_two_tap_names(vtapd: Daemon, containers: Containers) -> None:
     container, network_name = containers.run().await_attached(), containers.network()
-    vtapd.command("detach", container.name)
+    vtapd.request("detach", container.name)
     container.machine.docker("network", "connect", network_name, container.id)
     ip(container, "link", "set", "eth1", "address", "02:99" + container.endpoint.mac[5:])
-    vtapd.command("attach", container.name)
+    vtapd.request("attach", container.name)
     names = {link.name for link in container.links().values() if link.macvtap_mode}
     assert names == {container.tap_name, "vtap" + ("0299" + container.endpoint.mac[5:].replace(":", ""))[-10:]}
     assert node(container.pid, "tap0") != node(container.pid, "tap1")
@@ -210,7 +210,7 @@ def test_detach_returns_when_it_is_done(vtapd: Daemon, containers: Containers, m
     monkeypatch.setattr(vtapd, "program", (sys.executable, "-c", FAILING_ONCE))
     vtapd.start()
     container = containers.run().await_attached()
-    vtapd.command("detach", container.name)
+    vtapd.request("detach", container.name)
     assert container.is_untouched()
 
 
@@ -260,7 +260,7 @@ def test_renamed_interface_keeps_its_tap(vtapd: Daemon, containers: Containers, 
     assert qemus_of(container.id) == before
     if with_guest:
         container.await_page(PATIENCE_S)
-    vtapd.command("detach", container.name)
+    vtapd.request("detach", container.name)
     after = network(container.pid, "wan0")
     assert after.mac == mac
     assert any(address.startswith(container.address) for address in after.addresses)

@@ -173,7 +173,7 @@ def test_detach_of_a_guest_restores_the_network(
     guest, before = before_takeover(containers)
     daemon = current_daemon.get({})
     guest.await_page()
-    daemon.command("detach", guest.name)
+    daemon.request("detach", guest.name)
     eventually(guest.is_untouched, "nothing of the attachment is left")
     assert network(guest.pid) == before
     assert qemus_of(guest.id) == []

@@ -134,7 +134,7 @@ def test_guest_without_a_ready_label_is_ready_when_it_runs(vtapd: Daemon, contai
     guest = containers.guest()
     mark = Path(f"/proc/{guest.pid}/root/dev/vtapd-ready")
     eventually(mark.exists, "the guest is marked ready", PATIENCE_S)
-    vtapd.command("detach", guest.name)
+    vtapd.request("detach", guest.name)
     assert not mark.exists()
 
 

@@ -145,7 +145,7 @@ def test_guest_of_a_container_that_serves_dns_itself_asks_that_containers_server
 def test_nothing_is_served_after_a_detach(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest()
     assert ":0035" in guest.exec("cat", "/proc/net/udp")
-    vtapd.command("detach", guest.name)
+    vtapd.request("detach", guest.name)
     for table in ("udp", "tcp", "packet"):
         lines = guest.exec("cat", f"/proc/net/{table}").splitlines()[1:]
         assert not [line for line in lines if ":0035" in line or table == "packet"], lines

@@ -100,7 +100,7 @@ def test_routes_of_the_container_are_the_guests(machine: Machine, vtapd: Daemon,
     before = network(guest.pid)
     vtapd.start()
     prints(guest, f"route 198.51.100.0/24 via {guest.endpoint.gateway} dev eth0")
-    vtapd.command("detach", guest.name)
+    vtapd.request("detach", guest.name)
     assert network(guest.pid) == before
 
 

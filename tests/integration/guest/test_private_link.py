@@ -155,7 +155,7 @@ def test_what_the_container_removes_is_made_again(
     assert reaches(guest)
     change(guest)
     eventually(lambda: reaches(guest), f"the container reaches its guest after {change.__name__}", PATIENCE_S)
-    vtapd.command("detach", guest.name)
+    vtapd.request("detach", guest.name)
     assert (network(guest.pid), guest_link(guest.pid)) == before
 
 
@@ -182,7 +182,7 @@ def test_what_another_program_has_on_the_hooks_stays(vtapd: Daemon, containers: 
     guest.await_page()
     assert reaches(guest)
     assert guest.get().status == 200
-    vtapd.command("detach", guest.name)
+    vtapd.request("detach", guest.name)
     assert (network(guest.pid), guest_link(guest.pid)) == before
 
 
@@ -190,7 +190,7 @@ def test_hooks_that_another_program_uses_meanwhile_stay(vtapd: Daemon, container
     guest = containers.serving_guest()
     bytecode = "1,6 0 0 4294967295"
     inside(guest, *("tc", "filter", "add", "dev", "eth0", "ingress", "prio", "7", "bpf", "bytecode", bytecode))
-    vtapd.command("detach", guest.name)
+    vtapd.request("detach", guest.name)
     shown = guest_link(guest.pid)
     assert "clsact" in shown
     assert "vtapd-" not in shown
@@ -221,7 +221,7 @@ def test_lost_record_of_a_link_is_rebuilt(vtapd: Daemon, containers: Containers)
     vtapd.start()
     vtapd.await_state(guest.name, "running")
     assert reaches(guest)
-    vtapd.command("detach", guest.name)
+    vtapd.request("detach", guest.name)
     assert (network(guest.pid), guest_link(guest.pid)) == before
 
 
@@ -238,7 +238,7 @@ class TestMissing:
         (note,) = vtapd.inspect(guest.name).only_guest.notes
         assert note.endswith(f"on eth0: the container has the address {LINK_ADDRESS} itself.")
         assert "clsact" not in guest_link(guest.pid)
-        vtapd.command("detach", guest.name)
+        vtapd.request("detach", guest.name)
         assert (network(guest.pid), guest_link(guest.pid)) == before
 
     def test_network_of_the_container(self, vtapd: Daemon, containers: Containers) -> None:
@@ -262,7 +262,7 @@ class TestMissing:
         assert shown.reason is None
         inside(guest, "tc", "qdisc", "del", "dev", "eth0", "ingress")
         eventually(lambda: reaches(guest), "the link is made when it can be", 40.0)
-        vtapd.command("detach", guest.name)
+        vtapd.request("detach", guest.name)
         assert network(guest.pid) == before
         assert "clsact" not in guest_link(guest.pid)
 

@@ -79,7 +79,7 @@ def test_disk_that_qemu_refuses(machine: Machine, vtapd: Daemon, containers: Con
     assert [line["event"] for line in lines].count("guest_failed") == 1, "one order, one line"
 
     machine.put(qcow2(machine, feature=False), container.id, "/disk")
-    vtapd.command("start", container.name)
+    vtapd.request("start", container.name)
     container.await_page()
 
 

@@ -98,9 +98,9 @@ def test_terminal_is_restored_when_the_guest_ends(vtapd: Daemon, containers: Con
             vtapd.start()
         vtapd.await_state(guest.name, "exited", "failed")
         assert settings(guest) == before
-        assert vtapd.command("start", guest.name).returncode == 0
+        vtapd.request("start", guest.name)
         eventually(lambda: is_raw(guest), "the next guest has the terminal")
-        assert vtapd.command("stop", guest.name).returncode == 0
+        vtapd.request("stop", guest.name)
         assert settings(guest) == before
         terminal.type("\x03")
         assert terminal.wait() == 130
@@ -109,7 +109,7 @@ def test_terminal_is_restored_when_the_guest_ends(vtapd: Daemon, containers: Con
 def test_detached_container_has_its_terminal_back(vtapd: Daemon, containers: Containers) -> None:
     guest = guest_with(containers, "-it")
     with on_terminal(guest) as (_, guest):
-        vtapd.command("detach", guest.name)
+        vtapd.request("detach", guest.name)
         assert not is_raw(guest)
 
 

@@ -29,7 +29,7 @@ def test_copied_kernel_is_used_at_the_next_start(vtapd: Daemon, containers: Cont
     machine.docker("cp", str(GUEST.with_name("hello-unikraft.bin")), f"{guest.id}:/hello.bin")
     assert guest.get().status == 200
     assert guest.qemu() == qemu
-    vtapd.command("restart", guest.name)
+    vtapd.request("restart", guest.name)
     guest.await_page()
     assert vtapd.inspect(guest.name).only_guest.kind == "unikraft"
 
