@@ -7,7 +7,7 @@ KEEP ?=
 MINUTES ?= 15
 SEED ?=
 # More than cores: tests wait for Docker and for guests half of the time.
-WORKERS ?= $(shell echo $$(($$(nproc) * 3 / 2)))
+WORKERS ?= $(shell echo $$(($$(nproc) * 2)))
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -40,8 +40,10 @@ test: need-test $(VENV)/.dev  ## run all tests, in Dockers of their own
 	@.ci/beside "$(MAKE) test-integration" "$(MAKE) lint" "$(MAKE) test-unit"
 
 .PHONY: test-integration
+# Where this is set, each worker of pytest would compile all tests again, which takes it 4 s.
+test-integration: export PYTHONDONTWRITEBYTECODE :=
 test-integration: need-test test-images  ## run the tests that need root, a Docker and QEMU
-	@$(PY) -m compileall -q supervisor tests  # or each start of a daemon compiles where Python may write no bytecode
+	@$(PY) -m compileall -q supervisor tests  # before many processes would each do it
 	# Tests may disturb each other; what failed among other tests must pass by itself.
 	$(SUDO) $(PY) -m pytest -n $(WORKERS) --dist loadgroup --durations=30 $(PYTEST) -m "not alone" $(TESTS) || \
 		$(SUDO) $(PY) -m pytest --last-failed --last-failed-no-failures none -m "not alone" $(TESTS)
