@@ -3,6 +3,7 @@
 Nothing is kept for the page's curves: the browser remembers what it saw. So a page that no browser shows costs nothing.
 """
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -47,8 +48,8 @@ class StatusPage:
         self._one = anyio.Lock()
         self._drawing = anyio.Lock()
         """One screen at a time, however many browsers show some."""
-        self._last: tuple[float, Sequence[str], PageShape] | None = None
-        """The last answer, when it was made, and what it was allowed to show."""
+        self._last: dict[bool, tuple[float, Sequence[str], PageShape]] = {}
+        """The last answer without and with ended containers, when it was made, and what it was allowed to show."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,15 +59,21 @@ class StatusPage:
 
     async def html(self) -> str:
         """Return the page, with a table for browsers that run no script. Raises Transient when no thread can start."""
-        return PAGE.replace(_TABLE, format_table(await self._collect()))
+        return PAGE.replace(_TABLE, format_table(await self._collect(also_ended=False)))
 
-    async def json(self) -> bytes:
+    async def json(self, *, also_ended: bool) -> bytes:
         """Return the data that the page's script shows. Raises Transient when no thread can be started."""
-        return msgspec.json.encode(await self._collect())
+        return msgspec.json.encode(await self._collect(also_ended=also_ended))
 
-    def console(self, asked: str) -> str:
-        """Return the last lines of a container's console. Raises Permanent if there is none, or it is not shown."""
+    async def console(self, asked: str) -> str:
+        """Return the last lines of a guest's console; of a container that has ended, those of its log.
+
+        Raises Permanent if there is no guest, or if consoles are not shown.
+        """
         self._require(CONSOLES)
+        ended = self._reconciler.ended.of(self._reconciler.find_id(asked))
+        if ended is not None and ended.guest is not None:
+            return last_lines("\n".join(await self._reconciler.ended.last_output(ended.id) or []))
         return last_lines(console_of(self._reconciler.find(asked)).recent_output)
 
     async def screen(self, asked: str) -> bytes:
@@ -85,14 +92,17 @@ class StatusPage:
             remedy = f'add "{what}" to [metrics] show in vtapd.toml, and reload'
             raise Permanent(f"the status page shows no {what}", step=step, remedy=remedy)
 
-    async def _collect(self) -> PageShape:
+    async def _collect(self, *, also_ended: bool) -> PageShape:
         async with self._one:
             show = self._show
-            if self._last is not None and self._last[1] == show and time.monotonic() - self._last[0] < _FRESH_S:
-                return self._last[2]
-            daemon = await self._daemon()
-            page = await run_in_thread(partial(_page, daemon, self._reconciler.statuses(), show))
-            self._last = time.monotonic(), show, page
+            made_s, shown, page = self._last.get(also_ended, (-math.inf, (), None))
+            if page is not None and shown == show and time.monotonic() - made_s < _FRESH_S:
+                return page
+            daemon, statuses = await self._daemon(), self._reconciler.statuses()
+            ended = self._reconciler.ended.statuses()
+            listed = [*statuses, *(reversed(ended) if also_ended else ())]
+            page = await run_in_thread(partial(_page, daemon, listed, len(ended), show))
+            self._last[also_ended] = time.monotonic(), show, page
             return page
 
     async def _daemon(self) -> PageDaemonShape:
@@ -109,11 +119,12 @@ class StatusPage:
         }
 
 
-def _page(daemon: PageDaemonShape, statuses: Sequence[ContainerStatus], show: Sequence[str]) -> PageShape:
+def _page(daemon: PageDaemonShape, statuses: Sequence[ContainerStatus], ended: int, show: Sequence[str]) -> PageShape:
     return {
         "time": utc_of(boottime_s()),
         "daemon": daemon,
         "containers": [page_container(status, show) for status in statuses],
+        "ended": ended,
     }
 
 
@@ -128,6 +139,7 @@ def page_container(status: ContainerStatus, show: Sequence[str]) -> PageContaine
         "last_exit": shown_exit(line["last_exit"], show),
         "console": CONSOLES in show and status.guest is not None,
         "screen": SCREENS in show and _has_screen(status),
+        "ended_at": line["ended_at"],
     }
 
 

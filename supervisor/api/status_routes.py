@@ -87,11 +87,12 @@ class StatusRoutes:
     async def _html(self, _request: web.Request) -> web.Response:
         return web.Response(text=await self._page.html(), content_type="text/html")
 
-    async def _json(self, _request: web.Request) -> web.Response:
-        return web.Response(body=await self._page.json(), content_type="application/json")
+    async def _json(self, request: web.Request) -> web.Response:
+        page = await self._page.json(also_ended="all" in request.query)
+        return web.Response(body=page, content_type="application/json")
 
     async def _console(self, request: web.Request) -> web.Response:
-        return web.Response(text=self._page.console(request.match_info["name"]))
+        return web.Response(text=await self._page.console(request.match_info["name"]))
 
     async def _screen(self, request: web.Request) -> web.Response:
         return web.Response(body=await self._page.screen(request.match_info["name"]), content_type="image/png")

@@ -16,7 +16,8 @@ from supervisor.api.metrics_page import Page, sample_all
 from supervisor.api.metrics_server import serve_metrics
 from supervisor.api.status_page import StatusPage
 from supervisor.config import Config, MetricsTable
-from supervisor.core.container import Pid, User
+from supervisor.core.container import ContainerId, Pid, User
+from supervisor.core.report.ended import EndedContainer
 from supervisor.core.report.status import ContainerStatus
 from supervisor.edges.kernel.process import start_ticks
 from supervisor.errors import Permanent
@@ -33,6 +34,8 @@ class Host:
 
     statuses: Sequence[ContainerStatus] = ()
     show: tuple[str, ...] = ()
+    ended: Sequence[EndedContainer] = ()
+    """In the order of their ends."""
     connected: bool = True
     consoles: dict[str, ConsoleHub] = field(default_factory=dict)
     """By container id."""
@@ -80,8 +83,16 @@ class _Reconciler:
     def connected(self) -> bool:
         return self._host.connected
 
+    @property
+    def ended(self) -> "_Ended":
+        return _Ended(self._host.ended)
+
     def statuses(self) -> Sequence[ContainerStatus]:
         return self._host.statuses
+
+    def find_id(self, asked: str) -> ContainerId:
+        ended = next((each.id for each in self._host.ended if asked in (each.id, each.name)), None)
+        return ended or ContainerId(self.find(asked).status().id)
 
     def find(self, asked: str) -> SimpleNamespace:
         for status in self._host.statuses:
@@ -91,6 +102,20 @@ class _Reconciler:
                 container = SimpleNamespace(live=live)
                 return SimpleNamespace(name=status.name, status=lambda found=status: found, container=container)
         raise Permanent(f"there is no container {asked!a}")
+
+
+class _Ended:
+    def __init__(self, ended: Sequence[EndedContainer]) -> None:
+        self._ended = {each.id: each for each in ended}
+
+    def of(self, container_id: ContainerId) -> EndedContainer | None:
+        return self._ended.get(container_id)
+
+    def statuses(self) -> list[ContainerStatus]:
+        return [each.status for each in self._ended.values()]
+
+    async def last_output(self, container_id: ContainerId) -> list[str]:
+        return [f"\x1b[1mlast words of {self._ended[container_id].name}"]
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from supervisor.core.container import ContainerId, Incarnation
 from supervisor.core.guest.spec import GuestSpec
 from supervisor.core.kinds.refusal import refused
 from supervisor.core.record import Exit, GuestRecord, ProcessRecord, Record, TapRecord
+from supervisor.core.report.ended import EndedContainer, ended_container
 from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.edges.clock import boottime_s
 from supervisor.errors import Permanent, Step
@@ -48,6 +49,13 @@ def guest(number: int, name: str, *, screen: bool = False, ready: bool = False, 
 def rejected(number: int, name: str) -> ContainerStatus:
     error = refused("vtapd.args", f"{SECRET}\x01{HOSTILE}", "text without control characters")
     return container(number, name, error=error, attached=False)
+
+
+def ended(status: ContainerStatus, at: str) -> EndedContainer:
+    """Return what is kept of a container after its end at this time, ISO 8601."""
+    kept = ended_container(status, Incarnation(ME, TICKS), at)
+    assert kept is not None
+    return kept
 
 
 def every_state() -> list[ContainerStatus]:

@@ -2,17 +2,21 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from html import escape
 from pathlib import Path
 
 import pytest
 
+from supervisor.core.record import GuestRecord, Record
 from supervisor.core.report.status import ContainerStatus
 from supervisor.guest.console_hub import ConsoleHub
 from tests.harness.waiting import eventually
 from tests.page.chromium import Tab
 from tests.page.server import Host, serving
-from tests.page.states import HOSTILE, SECRET, container, every_state, guest
+from tests.page.states import ENDS, HOSTILE, SECRET, container, ended, every_state, guest
+from tests.unit.examples import ID, INCARNATION
 
 MANY = 250
 ROWS = "document.querySelectorAll('tr.one:not([hidden])').length"
@@ -110,6 +114,33 @@ def test_page_is_refreshed_without_a_reload(tab: Tab, host: Host) -> None:
     assert "plain" not in tab.text("#rows")
     assert "ready" in tab.text("#rows")
     assert tab.value(FOCUS) == "web", "the keyboard lost its place"
+
+
+def test_ended_containers_are_shown_if_asked_for(tab: Tab, host: Host) -> None:
+    show(tab, host, [guest(1, "web", ready=True)])
+    assert tab.value("document.querySelector('#ended-shown').hidden"), "nothing has ended"
+    minutes_ago = (datetime.now(UTC) - timedelta(minutes=3)).isoformat()
+    done = GuestRecord(done="failed", exits=ENDS, restarts=2)
+    host.ended = [
+        ended(container(2, "plain"), "2026-01-02T03:04:05.678+00:00"),
+        ended(replace(guest(3, "batch", runs=False), record=Record(ID, "batch", INCARNATION, guest=done)), minutes_ago),
+    ]
+    tab.await_true("!document.querySelector('#ended-shown').hidden", "the page offers them")
+    assert tab.text("#ended-shown").strip() == "show 2 ended"
+    assert tab.value(ROWS) == 1
+    tab.value("document.querySelector('#ended').click()")
+    tab.await_true(f"{ROWS} === 3", "they are listed")
+    names = "[...document.querySelectorAll('tr.one .name')].map((name) => name.textContent).join()"
+    assert tab.value(names) == "web,batch,plain", "the last one that ended is the first of them"
+    row = "document.querySelectorAll('tr.one')[1].innerText"
+    tab.resize(1280, 800)
+    shown = tab.value(row)
+    assert all(words in shown for words in ("failed", "ended 3 min ago", "guest-panic 7", "\t2")), shown
+    tab.value("document.querySelectorAll('.name')[1].click()")
+    tab.await_true("document.querySelector('pre')?.innerText === 'last words of batch'", "the end of its log is shown")
+    keep(tab, "ended")
+    tab.value("document.querySelector('#ended').click()")
+    tab.await_true(f"{ROWS} === 1", "only those that run are listed")
 
 
 def test_daemon_that_is_gone_and_comes_back(tab: Tab) -> None:

@@ -18,7 +18,7 @@ from supervisor.core.report.disclosure import last_lines, shown_exit, shown_note
 from supervisor.core.report.schema import PageContainerShape
 from supervisor.core.report.status import ContainerStatus
 from supervisor.errors import Permanent, Step, Transient
-from tests.page.states import SECRET, container, every_state, guest, rejected
+from tests.page.states import SECRET, container, ended, every_state, guest, rejected
 
 ALL = ("reasons", "consoles", "screens")
 
@@ -86,6 +86,16 @@ def test_end_of_the_guest_is_shown() -> None:
     assert "guest-panic 7" in (shown_reason(status, ()) or "")
     done = replace(status.record, guest=replace(status.record.guest, done="failed"))
     assert "allows no further start" in (shown_reason(replace(status, record=done), ()) or "")
+
+
+def test_reason_of_a_failure_that_has_ended_is_left_out() -> None:
+    at = "2026-01-02T03:04:05.678+00:00"
+    failed = ended(rejected(1, "web"), at).status
+    assert SECRET in (shown_reason(failed, ALL) or "")
+    assert shown_reason(failed, ()) == "for the reason see: vtapd inspect"
+    exited = ended(container(2, "plain"), at).status
+    assert shown_reason(exited, ()) == "the container has ended; start it again: docker start"
+    assert page_container(exited, ())["ended_at"] == at
 
 
 def test_reason_in_the_words_of_vtapd_is_shown() -> None:

@@ -44,7 +44,7 @@ def page_of(*containers: str) -> PageShape:
     statuses = [container(number, name, ignored_reason=f"{HOSTILE}\x1b") for number, name in enumerate(containers)]
     return {
         "time": "now", "daemon": DAEMON,
-        "containers": [page_container(status, ()) for status in statuses],
+        "containers": [page_container(status, ()) for status in statuses], "ended": 0,
     }  # fmt: skip
 
 
@@ -62,6 +62,13 @@ def test_every_container_has_a_row() -> None:
     assert [row[:2] for row in rows[1:]] == [[status.name, status.state] for status in states]
     assert {len(row) for row in rows} == {8}
     assert rows[2][4:7] == ["100 s", "3", "guest-panic"]
+
+
+def test_ended_containers_are_counted() -> None:
+    page = page_of("web")
+    assert "ended" not in format_table(page)
+    page["ended"] = 3
+    assert "3 ended: vtapd ps -a</p>" in format_table(page)
 
 
 def test_lost_docker_is_said() -> None:

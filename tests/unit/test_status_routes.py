@@ -8,14 +8,17 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any  # the page's JSON; it does not leave this file
 
 import anyio
 import pytest
 
 from supervisor.core.report.schema import PageContainerShape, PageDaemonShape, PageShape
 from supervisor.guest.console_hub import ConsoleHub
+from tests.harness.waiting import eventually
 from tests.page.server import Host, serving
-from tests.page.states import HOSTILE, every_state, guest
+from tests.page.states import HOSTILE, ended, every_state, guest
 
 PATHS = ("/", "/status.json", "/containers/web/console.txt", "/containers/web/screen.png")
 GUESTS = 50
@@ -40,9 +43,9 @@ def served() -> Iterator[Host]:
 
 @pytest.fixture
 def host(served: Host) -> Iterator[Host]:
-    served.show = ()
+    served.show, served.ended = (), ()
     yield served
-    served.show = ()
+    served.show, served.ended = (), ()
 
 
 def ask(host: Host, path: str = "/", method: str = "GET", **headers: str) -> Answer:
@@ -61,6 +64,24 @@ def test_json_has_the_documented_keys(host: Host) -> None:
     assert set(page["daemon"]) == set(PageDaemonShape.__annotations__)
     assert all(set(each) == set(PageContainerShape.__annotations__) for each in page["containers"])
     assert [each["state"] for each in page["containers"]] == [status.state for status in host.statuses]
+
+
+def test_ended_containers_are_listed_if_asked_for(host: Host) -> None:
+    at = "2026-01-02T03:04:0{}.678+00:00"
+    host.ended = [ended(guest(50, "first"), at.format(1)), ended(guest(51, "second"), at.format(2))]
+
+    def answer(query: str) -> dict[str, Any]:
+        page: dict[str, Any] = json.loads(ask(host, f"/status.json{query}").text)
+        assert page["ended"] == 2, "an answer holds for a second"
+        return page
+
+    page, everything = (eventually(partial(answer, query), "both are counted") for query in ("", "?all"))
+    assert [each["name"] for each in page["containers"]] == [status.name for status in host.statuses]
+    *running, last, before = everything["containers"]
+    assert (last["name"], last["ended_at"], before["name"]) == ("second", at.format(2), "first")
+    assert [each["ended_at"] for each in running] == [None] * len(host.statuses)
+    host.show = ("consoles",)
+    assert ask(host, "/containers/first/console.txt").text == "last words of first"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
@@ -155,7 +176,7 @@ def test_refresh_does_not_block_the_event_loop() -> None:
 
     async def refresh() -> tuple[float, float]:
         await page.html()  # which asks for QEMU's version
-        page._last = None  # as if a second had passed
+        page._last.clear()  # as if a second had passed
         loop_s, all_s = time.thread_time(), time.process_time()
         await page.html()
         return time.thread_time() - loop_s, time.process_time() - all_s
@@ -173,7 +194,7 @@ def test_many_browsers_cost_no_more_than_one() -> None:
         found: set[bytes] = set()
 
         async def refresh() -> None:
-            found.add(await page.json())
+            found.add(await page.json(also_ended=False))
 
         async with anyio.create_task_group() as tasks:
             for _ in range(20):

@@ -28,6 +28,8 @@ def shown_reason(status: ContainerStatus, show: Collection[str]) -> str | None:
     """
     if REASONS in show:
         return escape_controls(status.reason) if status.reason else None
+    if status.end is not None and status.state != "exited":
+        return "for the reason see: vtapd inspect"
     errors = (status.error, status.guest_error, *(trouble.error for trouble in status.troubles))
     error = next((each for each in errors if each is not None), None)
     if error is not None:

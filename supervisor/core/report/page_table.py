@@ -13,7 +13,8 @@ def format_table(page: PageShape) -> str:
     """Return a sentence on the daemon and a table with one row for each container. All values are escaped."""
     daemon = page["daemon"]
     docker = "connected" if daemon["docker_connected"] else "not connected"
-    sentence = f"vtapd {daemon['version']} on {daemon['host']}, Docker {docker}, {page['time']}"
+    ended = f", {page['ended']} ended: vtapd ps -a" if page["ended"] else ""
+    sentence = f"vtapd {daemon['version']} on {daemon['host']}, Docker {docker}, {page['time']}{ended}"
     rows = "\n".join(_row("td", _cells(each)) for each in page["containers"])
     return f"<p>{_text(sentence)}</p>\n<table>\n{_row('th', _COLUMNS)}\n{rows}\n</table>"
 

@@ -326,17 +326,22 @@ class PageContainerShape(Usage):
     """Whether `GET /containers/ID/console.txt` answers."""
     screen: bool
     """Whether `GET /containers/ID/screen.png` answers."""
+    ended_at: str | None
+    """When the container ended, ISO 8601 in UTC. `null`: it runs."""
 
 
 class PageShape(TypedDict):
-    """The status page reads one of these from `GET /status.json`, on the address of the metrics."""
+    """The status page reads one of these from `GET /status.json`, on the address of the metrics. With
+    `/status.json?all` it has also the containers that have ended."""
 
     time: str
     """The time, ISO 8601 in UTC."""
     daemon: PageDaemonShape
     """The daemon and its machine."""
     containers: list[PageContainerShape]
-    """All containers, by name."""
+    """The containers that run, by name; then, if they are asked for, those that have ended, the last one first."""
+    ended: int
+    """How many containers have ended that Docker still knows."""
 
 
 class EventShape(TypedDict):

@@ -136,6 +136,21 @@ def test_hostile_labels_are_text_on_the_page(page: PageOf, containers: Container
     assert "\x1b" not in html + page.get("/status.json")[1]
 
 
+@ALL
+def test_container_that_has_ended_is_shown_if_asked_for(page: PageOf, containers: Containers) -> None:
+    guest = containers.serving_guest()
+    guest.stop()
+
+    def ended() -> dict[str, Any]:
+        found = json.loads(page.get("/status.json?all")[1])["containers"]
+        return next((each for each in found if each["name"] == guest.name and each["ended_at"]), {})
+
+    shown = eventually(ended, "it is listed with its end")
+    assert (shown["state"], shown["last_exit"]["reason"], shown["uptime_s"]) == ("exited", "stopped", None)
+    assert "hello: serving on" in page.get(f"/containers/{guest.id}/console.txt")[1]
+    assert guest.name not in {each["name"] for each in page.status()["containers"]}
+
+
 def test_page_is_for_browsers_that_name_the_machine(page: PageOf) -> None:
     name = os.uname().nodename
     assert page.get("/", Host=f"{name}:9817")[0] == 200
