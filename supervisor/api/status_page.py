@@ -3,7 +3,6 @@
 Nothing is kept for the page's curves: the browser remembers what it saw. So a page that no browser shows costs nothing.
 """
 
-import math
 import os
 import time
 from collections.abc import Sequence
@@ -94,10 +93,9 @@ class StatusPage:
 
     async def _collect(self, *, also_ended: bool) -> PageShape:
         async with self._one:
-            show = self._show
-            made_s, shown, page = self._last.get(also_ended, (-math.inf, (), None))
-            if page is not None and shown == show and time.monotonic() - made_s < _FRESH_S:
-                return page
+            show, last = self._show, self._last.get(also_ended)
+            if last is not None and last[1] == show and time.monotonic() - last[0] < _FRESH_S:
+                return last[2]
             daemon, statuses = await self._daemon(), self._reconciler.statuses()
             ended = self._reconciler.ended.statuses()
             listed = [*statuses, *(reversed(ended) if also_ended else ())]
