@@ -59,6 +59,13 @@ def _assert_installed(tree: Path, found: dict[str, str]) -> None:
     ]
 
 
+def test_package_readme_has_no_link_into_the_repository(installed: Path) -> None:
+    (metadata,) = (installed / HOME[1:]).glob("lib/python*/site-packages/vtapd-*.dist-info/METADATA")
+    readme = metadata.read_text()
+    assert "## Quick start" in readme
+    assert re.findall(r"\]\((?!https?:|#)[^)]*\)", readme) == []
+
+
 def test_edited_configuration_is_kept(installed: Path) -> None:
     first, mine = files(installed), (installed / CONFIG).read_text() + "# mine\n"
     (installed / CONFIG).write_text(mine)

@@ -185,6 +185,15 @@ def test_phone_and_colour_schemes(tab: Tab, host: Host, scheme: str) -> None:
     keep(tab, f"phone-{scheme}")
 
 
+@pytest.mark.parametrize("width", [800, 980, 1120, 1280, 1920])
+def test_no_width_needs_scrolling_sideways(tab: Tab, host: Host, width: int) -> None:
+    tab.open("about:blank")
+    tab.resize(width, 800)
+    tab.go(host.url)
+    tab.await_true(f"{ROWS} === {len(host.statuses)}", "every container has a row")
+    assert tab.value("document.documentElement.scrollWidth") <= width
+
+
 def test_screen_is_asked_for_only_while_it_is_shown(tab: Tab, host: Host) -> None:
     """These made-up guests have no QEMU to draw it, so the picture stays hidden."""
     host.show = ()
