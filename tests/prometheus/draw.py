@@ -25,7 +25,7 @@ from .panel_drawing import page
 from .panels import Asked
 
 BEGIN_S = 1_750_000_000 // 7200 * 7200
-WIDTH, HEIGHT = 1500, 2050
+WIDTH, HEIGHT = 1450, 2400
 
 
 @contextmanager

@@ -92,5 +92,7 @@ def _guests(at: int, number: int) -> Iterator[tuple[str, Mapping[str, str], floa
             bytes_ = 2e5 * factor * busy * STEP_S * up
             yield f"vtapd_guest_network_{way}_bytes_total", card, bytes_
             yield f"vtapd_guest_network_{way}_packets_total", card, bytes_ / 800
+        for result, every in (("answered", 1), ("failed", 40), ("dropped", 240)):
+            yield "vtapd_dns_queries_total", {**labels, "result": result}, float((at + place) % every == 0)
     for state, count in states.items():
         yield "vtapd_guests", {"state": state}, count

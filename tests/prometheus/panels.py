@@ -14,6 +14,7 @@ UNITS: dict[str, tuple[float, tuple[str, ...]]] = {
     "bytes": (1024.0, ("B", "KiB", "MiB", "GiB")),
     "bps": (1000.0, ("b/s", "kb/s", "Mb/s", "Gb/s")),
     "pps": (1000.0, ("p/s", "kp/s", "Mp/s")),
+    "reqps": (1000.0, ("req/s", "kreq/s")),
     "cps": (1000.0, ("c/s", "kc/s")),
     "ops": (1000.0, ("ops/s", "kops/s")),
     "short": (1000.0, ("", "K", "Mil")),
