@@ -4,8 +4,9 @@ from supervisor.core.attach.state import Seen, SeenInterface
 from supervisor.core.container import short_id
 from supervisor.core.guest.pending import Pending
 from supervisor.core.guest.qemu_argv import accelerator_of
+from supervisor.core.links import Interface
 from supervisor.core.record import Exit, TapRecord
-from supervisor.core.report.interfaces import state_of_interface
+from supervisor.core.report.interfaces import known_interfaces, state_of_interface
 from supervisor.core.report.link_notes import notes_on_links
 from supervisor.core.report.schema import (
     Details,
@@ -76,14 +77,15 @@ def _address(status: ContainerStatus) -> str | None:
 
 def _interfaces(status: ContainerStatus) -> list[InterfaceShape]:
     seen = status.seen
-    return [_interface(status, seen, each) for each in seen.interfaces] if seen is not None else []
+    if seen is None:
+        return []
+    known = zip(seen.interfaces, known_interfaces(status), strict=True)
+    return [_interface(status, seen, each, interface) for each, interface in known]
 
 
-def _interface(status: ContainerStatus, seen: Seen, each: SeenInterface) -> InterfaceShape:
+def _interface(status: ContainerStatus, seen: Seen, each: SeenInterface, interface: Interface) -> InterfaceShape:
     entry = status.record.tap_of(each.interface.name) if status.record else None
     state, reason = state_of_interface(status, seen, each)
-    # While a guest has it, the interface as it was is what people know the container by.
-    interface = entry.original if entry and entry.original else each.interface
     return {
         "name": interface.name,
         "state": state,

@@ -4,6 +4,7 @@ An action that fails on one interface rests, and the plan goes on with the other
 """
 
 from collections.abc import Callable
+from contextlib import closing, nullcontext
 from dataclasses import replace
 
 import anyio
@@ -35,6 +36,7 @@ from supervisor.core.attach.actions import (
 from supervisor.core.attach.losses import Losses
 from supervisor.core.attach.plan import is_attached, next_step
 from supervisor.core.attach.scope import Scope
+from supervisor.core.attach.selection import why_no_network
 from supervisor.core.attach.state import Desired, Resting, Seen
 from supervisor.core.attach.troubles import may_rest
 from supervisor.core.container import Incarnation, short_id
@@ -104,10 +106,12 @@ class PlanExecutor:
     def attachment(self) -> Attachment:
         """Return the descriptors into the container. Raises ContainerGone if it has ended."""
         if self._attachment is None:
-            owner = str(self._context.config.run_dir)
-            self._attachment = Attachment.open(self._incarnation, self._own_rules, owner)
+            self._attachment = self._open()
             self._context.early_attach.note_cgroup(self._id, self._attachment.cgroup.path)
         return self._attachment
+
+    def _open(self) -> Attachment:
+        return Attachment.open(self._incarnation, self._own_rules, str(self._context.config.run_dir))
 
     def close(self) -> None:
         if self._attachment is not None:
@@ -177,12 +181,17 @@ class PlanExecutor:
         return tuple(entry.original if entry and entry.original else interface for interface, entry in entries)
 
     def look(self) -> Seen | None:
-        """Return what is there now, routes included, or what was seen last if it cannot be observed now."""
-        if self._attachment is None:
+        """Return what is there now, routes included, or what was seen last if it cannot be observed now.
+
+        Of a container that is not attached, descriptors are opened only for this.
+        """
+        container = self._description.container
+        if self._attachment is None and (container is None or why_no_network(container) is not None):
             return self.seen
         try:
-            record = self._record.of(self._incarnation)
-            return self._with_guest(self._look(record, self.scope(), with_routes=True))
+            with nullcontext(self._attachment) if self._attachment else closing(self._open()) as attachment:
+                record = self._record.of(self._incarnation)
+                return self._with_guest(self._look_through(attachment, record, self.scope(), with_routes=True))
         except (Transient, Permanent, OSError) as error:
             log.debug("not_observed", error=str(error))
             return self.seen
@@ -209,9 +218,12 @@ class PlanExecutor:
         return self._with_guest(self._with_claims(seen))
 
     def _look(self, record: Record | None, scope: Scope, *, with_routes: bool) -> Seen:
+        return self._look_through(self.attachment(), record, scope, with_routes=with_routes)
+
+    def _look_through(self, attachment: Attachment, record: Record | None, scope: Scope, *, with_routes: bool) -> Seen:
         linked = record is not None and any(entry.link for entry in record.taps)
         with_hooks = linked or self.link_address is not None
-        return self.attachment().observe(self._link, record, scope, with_routes=with_routes, with_hooks=with_hooks)
+        return attachment.observe(self._link, record, scope, with_routes=with_routes, with_hooks=with_hooks)
 
     def _with_claims(self, seen: Seen) -> Seen:
         claimed = self._record.claimed(each.tap.device for each in seen.interfaces if each.tap)

@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from supervisor.api.representation import details
+from supervisor.core.attach.state import Seen, SeenInterface
 from supervisor.core.guest.spec import Environment, GuestSpec
-from supervisor.core.record import Exit, GuestRecord, Record
+from supervisor.core.record import Exit, GuestRecord, Record, TapRecord
 from supervisor.core.report.ended import EndedContainer, ended_container
 from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.errors import Rejected
-from tests.unit.examples import ID, INCARNATION, NAME
+from tests.unit.examples import ETH0, ETH1, ID, INCARNATION, NAME
 
 AT = "2026-01-02T03:04:05.678+00:00"
 SPEC = GuestSpec(kernel="/k", memory_mib=64, env=Environment((("PASSWORD", "secret"),)))
@@ -41,6 +43,18 @@ def test_guest_is_kept_with_its_history_and_without_its_environment() -> None:
     assert status.guest_record == record
     assert status.guest == replace(GUEST, spec=replace(SPEC, env=Environment()))
     assert status.state == "exited"
+
+
+def test_interfaces_are_kept_as_they_were_before_a_guest_had_their_addresses() -> None:
+    taken = replace(ETH0, mac="7e:00:00:00:00:01", addresses=(), routes=())
+    record = Record(ID, NAME, INCARNATION, (TapRecord(0, "eth0", "vtap110002", original=ETH0),))
+    seen = Seen(INCARNATION, interfaces=(SeenInterface(taken), SeenInterface(ETH1)))
+    for status in (replace(PLAIN, record=record, seen=seen), replace(PLAIN, record=record)):
+        shown = details(kept(status).status)["interfaces"][0]
+        assert (shown["mac"], shown["addresses"], shown["gateway"]) == (ETH0.mac, ["172.17.0.2/16"], "172.17.0.1")
+        assert (shown["state"], shown["taken_over"], shown["tap"]) == ("detached", False, None)
+    assert [each["name"] for each in details(kept(replace(PLAIN, seen=seen)).status)["interfaces"]] == ["eth0", "eth1"]
+    assert details(kept(PLAIN).status)["interfaces"] == []
 
 
 @pytest.mark.parametrize(

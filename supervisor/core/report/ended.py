@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass, replace
 
+from supervisor.core.attach.state import Seen, SeenInterface
 from supervisor.core.container import ContainerId, Incarnation
 from supervisor.core.guest.spec import Environment, GuestSpec
+from supervisor.core.links import Interface
 from supervisor.core.record import GuestRecord, Record
+from supervisor.core.report.interfaces import known_interfaces
 from supervisor.core.report.status import ContainerEnd, ContainerStatus, GuestStatus
 
 MOST_ENDED = 256
@@ -34,6 +37,8 @@ class EndedContainer:
     end: ContainerEnd
     record: GuestRecord
     guest: EndedGuest | None = None
+    interfaces: tuple[Interface, ...] = ()
+    """As they were known last, with their default routes."""
     version: int = 1
 
     @property
@@ -41,7 +46,8 @@ class EndedContainer:
         """What views read."""
         record = Record(self.id, self.name, self.incarnation, guest=self.record)
         guest = _status_of(self.guest, self.record) if self.guest else None
-        return ContainerStatus(id=self.id, name=self.name, end=self.end, record=record, guest=guest)
+        seen = Seen(None, interfaces=tuple(SeenInterface(each) for each in self.interfaces))
+        return ContainerStatus(id=self.id, name=self.name, end=self.end, record=record, guest=guest, seen=seen)
 
 
 def _status_of(guest: EndedGuest, record: GuestRecord) -> GuestStatus:
@@ -60,8 +66,19 @@ def ended_container(status: ContainerStatus, incarnation: Incarnation, at: str) 
     end = ContainerEnd(at, state, reason) if state in _KEPT_STATES else ContainerEnd(at, "exited", _EXITED)
     guest = _guest_of(status.guest) if status.guest else None
     return EndedContainer(
-        id=status.id, name=status.name, incarnation=incarnation, end=end, record=status.guest_record, guest=guest
+        id=status.id,
+        name=status.name,
+        incarnation=incarnation,
+        end=end,
+        record=status.guest_record,
+        guest=guest,
+        interfaces=tuple(_brief(each) for each in known_interfaces(status)),
     )
+
+
+def _brief(interface: Interface) -> Interface:
+    routes = tuple(route for route in interface.routes if route.prefix == 0)
+    return Interface(interface.name, interface.index, interface.mac, interface.mtu, interface.addresses, routes)
 
 
 def _guest_of(status: GuestStatus) -> EndedGuest:

@@ -5,8 +5,18 @@ from supervisor.core.attach.lifetimes import static_addresses
 from supervisor.core.attach.state import Seen, SeenInterface
 from supervisor.core.kinds import KINDS
 from supervisor.core.kinds.network import why_no_address
+from supervisor.core.links import Interface
 from supervisor.core.record import Record, TapRecord
 from supervisor.core.report.status import ContainerStatus, GuestStatus
+
+
+def known_interfaces(status: ContainerStatus) -> tuple[Interface, ...]:
+    """Return the container's interfaces as people know them: while a guest has one's addresses, as it was before."""
+    taps = status.record.taps if status.record else ()
+    originals = {entry.interface: entry.original for entry in taps if entry.original is not None}
+    if status.seen is None:
+        return tuple(originals.values())
+    return tuple(originals.get(each.interface.name, each.interface) for each in status.seen.interfaces)
 
 
 def state_of_interface(status: ContainerStatus, seen: Seen, each: SeenInterface) -> tuple[str, str | None]:

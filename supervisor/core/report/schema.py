@@ -236,7 +236,7 @@ class Details(TypedDict):
     device_rule_note: str | None
     """Why its device rules had to be built again, if they had."""
     interfaces: list[InterfaceShape]
-    """Its interfaces that have an address."""
+    """Its interfaces that have an address. If the container has ended: as they were then."""
     guest: GuestShape | None
     """Its guest."""
     ended_at: str | None

@@ -40,6 +40,7 @@ def await_ended(vtapd: Daemon, container: Container) -> PsView:
 
 def test_how_a_guest_ended_is_known_afterwards(vtapd: Daemon, containers: Containers) -> None:
     guest = guest_behind_init(containers)
+    endpoint = guest.endpoint
     guest.trigger("/exit?code=7")
     row = await_ended(vtapd, guest)
     assert (row.state, row.guest, row.address, row.uptime_s) == ("failed", "rumprun", None, None)
@@ -48,7 +49,10 @@ def test_how_a_guest_ended_is_known_afterwards(vtapd: Daemon, containers: Contai
     assert guest.name not in listed(vtapd)
     view = shown(vtapd, guest.name)
     assert view == shown(vtapd, guest.id12)
-    assert (view.pid, view.netns, view.interfaces, view.only_guest.kernel) == (None, None, [], "/hello.bin")
+    assert (view.pid, view.netns, view.only_guest.kernel) == (None, None, "/hello.bin")
+    (eth0,) = view.interfaces
+    assert (eth0.name, eth0.mac, eth0.addresses) == ("eth0", endpoint.mac, [f"{endpoint.address}/{endpoint.prefix}"])
+    assert (eth0.gateway, eth0.tap) == (endpoint.gateway, None)
     assert view.reason is not None
     assert "vtapd.restart=no" in view.reason
     assert view.last_output is not None

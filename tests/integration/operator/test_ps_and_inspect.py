@@ -65,6 +65,16 @@ def test_inspect_of_a_guest(vtapd: Daemon, containers: Containers) -> None:
     assert eth0.tap.mac == guest.endpoint.mac
 
 
+def test_inspect_of_a_rejected_container_shows_its_interface(vtapd: Daemon, containers: Containers) -> None:
+    rejected = containers.guest(memory="lots")
+    vtapd.await_state(rejected.name, "rejected")
+    endpoint = rejected.endpoint
+    (eth0,) = shown(vtapd, rejected.name).interfaces
+    assert (eth0.name, eth0.mac, eth0.tap) == ("eth0", endpoint.mac, None)
+    assert eth0.addresses == [f"{endpoint.address}/{endpoint.prefix}"]
+    assert rejected.is_untouched()
+
+
 @pytest.mark.parametrize("by", ["name", "id", "short id"])
 def test_container_is_found_by_name_and_id(vtapd: Daemon, containers: Containers, by: str) -> None:
     container = containers.run().await_attached()
