@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO, NoReturn  # Any: the daemon's JSON, as core/report/schema.py describes it
 
@@ -90,11 +90,15 @@ def ask(path: str, url: str, method: str = "GET", timeout_s: float = _TIMEOUT_S)
 
 
 def ask_each(
-    path: str, urls: Sequence[str], method: str = "GET", timeout_s: float = _TIMEOUT_S
+    path: str,
+    urls: Sequence[str],
+    method: str = "GET",
+    timeout_s: float = _TIMEOUT_S,
+    on_refusal: Callable[[str], None] | None = None,
 ) -> Iterator[Any | None]:
     """Send all requests at once, so that the daemon works on them together, and yield the JSON of each answer.
 
-    A refusal is reported, and None.
+    A refusal is None. `on_refusal` takes its message, which otherwise is printed.
     """
     for first in range(0, len(urls), _AT_ONCE):
         try:
@@ -106,7 +110,7 @@ def ask_each(
                     response = _Response(stream)
                     answer = json.loads(response.read())
                     if response.status != 200:
-                        report(_refusal(answer))
+                        (on_refusal or report)(_refusal(answer))
                     yield answer if response.status == 200 else None
         except (OSError, ValueError) as error:
             fail(unreachable(path, error))

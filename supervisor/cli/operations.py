@@ -3,13 +3,13 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import click
 
-from supervisor.cli.client import ask_each, get, url_of
+from supervisor.cli.client import ask_each, get, report, url_of
 from supervisor.cli.options import json_option, names_argument
 from supervisor.protocol import ANSWER_MARGIN_S, CONVERGE_S, START_S, STOP_S
 from supervisor.text import escape_controls
@@ -106,14 +106,16 @@ def command_of(operation: Operation) -> click.Command:
     @json_option
     @click.pass_obj
     def command(socket_path: str, names: tuple[str, ...], as_json: bool) -> None:
-        with _progress(f"{operation.progress} {escape_controls(', '.join(names))}"):
+        refusals: list[str] = []
+        with _progress(f"{operation.progress} {escape_controls(', '.join(names))}") as succeeds:
             deadline_s = operation.daemon_s + ANSWER_MARGIN_S
             if operation.ends_guest:
                 deadline_s += max(_stop_timeout_s(socket_path, name) for name in names)
             urls = [url_of(name, operation.verb) for name in dict.fromkeys(names)]
-            answers = list(ask_each(socket_path, urls, "POST", deadline_s))
-            if not any(answers):
-                sys.exit(1)
+            answers = list(ask_each(socket_path, urls, "POST", deadline_s, refusals.append))
+            succeeds(any(answers))
+        for refusal in refusals:
+            report(refusal)
         for answer in filter(None, answers):
             summary = escape_controls(f"{answer['name']} is {answer['state']}")
             click.echo(json.dumps(answer, indent=2) if as_json else summary)
@@ -134,18 +136,25 @@ def _unindent(text: str) -> str:
 
 
 @contextmanager
-def _progress(doing: str) -> Iterator[None]:
-    """On a terminal, print what is being done and how long it took."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    click.echo(f"{doing} … ", err=True, nl=False)
+def _progress(doing: str) -> Iterator[Callable[[bool], None]]:
+    """On a terminal, print what is being done and how long it took.
+
+    Yields a function that is called with whether it was done. Without that call it has failed.
+    """
     began, done = time.monotonic(), False
+
+    def succeeds(has_succeeded: bool) -> None:
+        nonlocal done
+        done = has_succeeded
+
+    shown = sys.stderr.isatty()
+    if shown:
+        click.echo(f"{doing} … ", err=True, nl=False)
     try:
-        yield
-        done = True
+        yield succeeds
     finally:
-        click.echo(f"done after {time.monotonic() - began:.1f} s" if done else "failed", err=True)
+        if shown:
+            click.echo(f"done after {time.monotonic() - began:.1f} s" if done else "failed", err=True)
 
 
 attach, detach, stop, start, kill, restart = map(command_of, OPERATIONS)

@@ -1,6 +1,7 @@
 """The table of `vtapd ps`. It is drawn here and not with rich: importing rich takes longer than all that `ps` does."""
 
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 from typing import Any  # the daemon's JSON, as core/report/schema.py describes it
 
 import click
@@ -30,8 +31,9 @@ def table_of(rows: list[dict[str, Any]], width: int | None) -> Iterator[str]:
         yield line
         if exit != "-":
             yield f"{_GAP}last exit: {exit}"
-        if reason:
-            yield f"{_GAP}{reason}"
+        yield from wrap(
+            reason, width, initial_indent=_GAP, subsequent_indent=_GAP, break_long_words=False, break_on_hyphens=False
+        )
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -47,8 +49,9 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _last_cells(row: dict[str, Any]) -> tuple[str, str]:
-    reason = row["reason"] if row["state"] in _WITH_REASON else None
-    return shown_value(describe_end(row["last_exit"])), shown_value(reason) if reason else ""
+    reason = (row["reason"] or "") if row["state"] in _WITH_REASON else ""
+    named = reason.removeprefix(f"container {row['name']}: ")
+    return shown_value(describe_end(row["last_exit"])), shown_value(named)
 
 
 def _columns(header: Sequence[str], cells: list[tuple[str, ...]]) -> list[tuple[str, ...]]:

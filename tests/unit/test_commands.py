@@ -3,6 +3,7 @@
 import grp
 import json
 import os
+import re
 import socket
 import socketserver
 import subprocess
@@ -71,7 +72,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_POST(self) -> None:
-        self.do_GET()
+        if "refused" in self.path:
+            self.send_response(409)
+            self.end_headers()
+            self.wfile.write(json.dumps({"error": "it has no guest"}).encode())
+        else:
+            self.do_GET()
 
     def address_string(self) -> str:
         return "a Unix socket has no peer address"
@@ -169,6 +175,10 @@ def test_table_on_a_narrow_terminal_has_the_last_columns_below_each_container() 
         "  last exit: guest-exit (3)",
         "  no such kernel",
     ]
+    long = BAD | {"reason": "container bad: label vtapd.memory='32' is refused; " + "why " * 20}
+    *_, first, second = table_of([long], 80)
+    assert first.startswith("  label vtapd.memory='32' is refused; why"), "the container's name is above it"
+    assert (len(first) <= 80, second.startswith("  why")) == (True, True)
     assert len(list(table_of([ROW, DB, BAD], 100))) == 4, "it has room"
     assert [click.unstyle(line) for line in table_of([], 20)] == ["ID  NAME  STATE  GUEST  ADDRESS  UPTIME  RESTARTS"]
 
@@ -266,6 +276,27 @@ def test_versions_of_command_and_daemon_are_printed(socket_path: str) -> None:
     assert json.loads(run(socket_path, "version", "--json").output)["daemon"] == {"version": "0.1.0", "pid": 7}
     without = run("/nowhere/control.sock", "version")
     assert (without.exit_code, without.stdout) == (1, f"vtapd {own}\n")
+
+
+@pytest.mark.parametrize(
+    ("names", "printed"),
+    [
+        (("refused",), r"killing refused … failed\nvtapd: it has no guest\n"),
+        (("web", "refused"), r"killing web, refused … done after [0-9.]+ s\nvtapd: it has no guest\n"),
+    ],
+)
+def test_progress_is_a_line_of_its_own(
+    socket_path: str,
+    names: tuple[str, ...],
+    printed: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with pytest.raises(SystemExit) as ended:
+        main(["--socket", socket_path, "kill", *names])
+    assert ended.value.code == 1
+    assert re.fullmatch(printed, click.unstyle(capsys.readouterr().err))
 
 
 def test_many_containers_are_operated_on_in_groups(socket_path: str) -> None:
