@@ -7,7 +7,7 @@ from supervisor.core.guest.qemu_argv import accelerator_of
 from supervisor.core.links import Interface
 from supervisor.core.record import Exit, TapRecord
 from supervisor.core.report.interfaces import known_interfaces, state_of_interface
-from supervisor.core.report.link_notes import notes_on_links
+from supervisor.core.report.link_notes import notes_on_links, notes_on_macs
 from supervisor.core.report.schema import (
     Details,
     ExitShape,
@@ -149,7 +149,7 @@ def notes(status: ContainerStatus) -> list[str]:
     """Return the remarks on the container's guest, a sentence each."""
     process = status.guest_record.process
     recorded = process.notes if process else ()
-    return [*recorded, *_notes_on_console(status.guest), *notes_on_links(status)]
+    return [*recorded, *_notes_on_console(status.guest), *notes_on_macs(status), *notes_on_links(status)]
 
 
 def _notes_on_console(guest: GuestStatus | None) -> list[str]:

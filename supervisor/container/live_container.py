@@ -117,6 +117,7 @@ class LiveContainer:
             answers=session.answers if session else None,
             console_dropped_bytes=self.guest.console_dropped_bytes,
             dns_queries=dict(self._services.query_counts),
+            changed_macs=session.changed_macs if session else {},
         )
 
     def pending(self) -> tuple[Pending, ...] | None:

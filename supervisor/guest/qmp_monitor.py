@@ -33,6 +33,8 @@ class QmpMonitor:
         """The reason in QEMU's first SHUTDOWN event."""
         self.panicked = False
         """Whether QEMU reported that the guest panicked."""
+        self.filter_changed = anyio.Event()
+        """Set when a guest has changed which frames one of its cards takes. Who waits for it replaces it."""
         self._path = path
         self._cgroup = cgroup
         self._patience_s = patience_s
@@ -115,6 +117,8 @@ class QmpMonitor:
             self.shutdown_reason = str(data.get("reason", ""))
         elif name == "GUEST_PANICKED":
             self.panicked = True
+        elif name == "NIC_RX_FILTER_CHANGED":
+            self.filter_changed.set()
 
     async def _answers(self, question: Callable[[], Awaitable[None]]) -> bool:
         """Ask, and return whether the answer comes before QEMU exits and before the patience ends."""

@@ -4,8 +4,9 @@ It decides nothing about restarts. When QEMU has exited it leaves the evidence a
 """
 
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -22,6 +23,7 @@ from supervisor.errors import ContainerGone, Permanent, Step, Transient
 from supervisor.guest.console_feed import ConsoleFeed
 from supervisor.guest.exit_evidence import ExitObserver
 from supervisor.guest.health import Health
+from supervisor.guest.mac_watch import MacWatch
 from supervisor.guest.nics import Nics
 from supervisor.guest.qemu_process import RunningQemu
 from supervisor.guest.qmp_monitor import QmpMonitor
@@ -70,6 +72,8 @@ class GuestSession:
         self._read_report = read_report
         self._on_change = on_change
         self._nics = Nics(monitor, kind.machine)
+        self._macs = MacWatch(monitor, qemu.record.command, on_change)
+        self._adopted = qemu.folder is None
         self._exit = ExitObserver(handles, qemu.record.oom_kills)
         self._asked: str | None = None
         """Why this daemon ended it, if it did: `stopped` or `hang`."""
@@ -84,6 +88,11 @@ class GuestSession:
         """Whether the guest answers `vtapd.alive`, if its labels have that; None before its first answer."""
         return self._health is None or self._health.answers
 
+    @property
+    def changed_macs(self) -> Mapping[int, str]:
+        """The MACs that the guest has set itself, by slot."""
+        return self._macs.changed
+
     async def run(self) -> None:
         """Return when QEMU has exited. If this is cancelled, QEMU runs on and a later daemon adopts it."""
         try:
@@ -92,6 +101,7 @@ class GuestSession:
                 tasks.start_soon(self._watch_health)
                 tasks.start_soon(self._console.run)
                 tasks.start_soon(self._join_cgroup)
+                tasks.start_soon(partial(self._macs.run, ask_first=self._adopted))
                 await anyio.wait_readable(self._process.pidfd)
                 self.ended_at_s = boottime_s()
                 report = await self._read_report()

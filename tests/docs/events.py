@@ -42,6 +42,7 @@ SENTENCES = {
     "guest_hangs": "The guest, or its QEMU, does not answer and is ended.",
     "guest_kill_ordered": "An operator killed the guest.",
     "guest_not_confined": "QEMU could not be moved into the container's cgroup.",
+    "guest_mac_changed": "The guest gave a card another MAC (`mac`). What is sent to that does not reach it.",
     "guest_note": "A remark on this start, such as a setting that the guest's kind cannot carry.",
     "guest_ready": "The guest met `vtapd.ready`.",
     "guest_recovered": "A guest without a usable record was found and is supervised again.",

@@ -34,6 +34,8 @@ class FakeQmp:
     """The connection is closed after the answer to this command."""
     takes: tuple[str, ...] = ()
     """Further commands that get an empty answer."""
+    answers: dict[str, object] = field(default_factory=dict)
+    """Further commands, and what they return."""
     commands: list[str] = field(default_factory=list)
     """What was asked, of all connections."""
     arguments: list[dict[str, Any]] = field(default_factory=list)
@@ -85,6 +87,8 @@ class FakeQmp:
         answer: dict[str, object] = {"return": {}}
         if command == "query-status":
             answer = {"return": {"status": "prelaunch", "running": False}}
+        elif command in self.answers:
+            answer = {"return": self.answers[command]}
         elif command not in ("qmp_capabilities", "system_powerdown", "quit", *self.takes):
             answer = {"error": {"class": "CommandNotFound", "desc": f"The command {command} has not been found"}}
         await self._send(stream, json.dumps(answer | {"id": message.get("id")}).encode() + b"\r\n")

@@ -1,4 +1,4 @@
-"""Describe why a guest and its container do not reach each other by a private link."""
+"""Describe what keeps a guest from being reached: there is no private link, or it changed its MAC."""
 
 from collections.abc import Iterator
 
@@ -12,6 +12,14 @@ def notes_on_links(status: ContainerStatus) -> Iterator[str]:
     for entry in status.record.taps if status.record else ():
         if entry.original is not None and (why := _why_no_link(status, entry)):
             yield f"The guest and its container do not reach each other on {entry.interface}: {why}."
+
+
+def notes_on_macs(status: ContainerStatus) -> Iterator[str]:
+    """Yield a sentence for each card whose MAC the guest has changed."""
+    changed = status.guest.changed_macs if status.guest else {}
+    for entry in status.record.taps if status.record else ():
+        if mac := changed.get(entry.slot):
+            yield f"The guest changed its MAC on {entry.interface} to {mac}: what is sent to that does not reach it."
 
 
 def _why_no_link(status: ContainerStatus, entry: TapRecord) -> str:

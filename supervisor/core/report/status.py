@@ -34,6 +34,9 @@ class GuestStatus:
     dns_queries: Mapping[str, int] = field(default_factory=dict)
     """How many of its DNS queries had each result, since the daemon follows it."""
 
+    changed_macs: Mapping[int, str] = field(default_factory=dict)
+    """The MACs that it has set itself, by slot."""
+
     @property
     def is_up(self) -> bool:
         """Whether it runs, ready or not."""
