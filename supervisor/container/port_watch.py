@@ -12,7 +12,7 @@ import structlog
 
 from supervisor.core.container import Pid
 from supervisor.edges.kernel import netns
-from supervisor.edges.kernel.link_changes import LinkChanges
+from supervisor.edges.kernel.link_events import LinkChanges
 from supervisor.errors import VtapdError
 
 _PAUSE_S = 0.5

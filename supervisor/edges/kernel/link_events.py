@@ -1,10 +1,11 @@
-"""Notice when a link of one network namespace is gone: deleted, or moved to another namespace (man 7 rtnetlink)."""
+"""Notice that a link of one network namespace changes, or is gone: deleted, or moved elsewhere (man 7 rtnetlink)."""
 
 import ctypes
 import errno
 import socket
 import struct
 import sys
+from contextlib import suppress
 
 from supervisor.core.formats.netlink import HEADER_KIND_OFFSET, unpack
 from supervisor.core.formats.rtnetlink import IFINFOMSG
@@ -29,13 +30,14 @@ _instructions = ctypes.create_string_buffer(_ONLY_DELETED, len(_ONLY_DELETED))
 _FILTER = struct.pack("@HP", len(_ONLY_DELETED) // 8, ctypes.addressof(_instructions))  # struct sock_fprog
 
 
-class LinkEvents:
-    """Owns the rtnetlink socket that it was given. The kernel drops all other messages before they use memory."""
+class _LinkSocket:
+    """Owns the rtnetlink socket that it was given, and gets what the kernel reports of links."""
 
-    def __init__(self, netlink: int) -> None:
+    def __init__(self, netlink: int, socket_filter: bytes = b"") -> None:
         self._socket = socket.socket(fileno=netlink)
         self._socket.setblocking(False)
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, _FILTER)
+        if socket_filter:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, socket_filter)
         self._socket.connect((0, 0))  # gives it an address, without which it would receive nothing
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _RTNLGRP_LINK)
 
@@ -44,6 +46,23 @@ class LinkEvents:
 
     def close(self) -> None:
         self._socket.close()
+
+
+class LinkChanges(_LinkSocket):
+    """All changes of links. Only that there was one is known."""
+
+    def drain(self) -> None:
+        """Discard what was reported: what a link is like now is observed. More than it can hold is lost (ENOBUFS)."""
+        with suppress(OSError):
+            for _ in range(_MOST_AT_ONCE):
+                self._socket.recv(_MESSAGE_BYTES)
+
+
+class LinkEvents(_LinkSocket):
+    """Links that are gone. The kernel drops all other messages before they use memory."""
+
+    def __init__(self, netlink: int) -> None:
+        super().__init__(netlink, _FILTER)
 
     def read(self) -> frozenset[IfIndex] | None:
         """Return the links that are gone since the last call; None if there were too many, so that any may be gone."""
