@@ -28,7 +28,7 @@ help:  ## list what can be made
 	@awk -F ':|## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$3 }' Makefile
 
 .PHONY: demo
-demo: need-demo $(VENV)/.run  ## show the main job from start to end, then clean up; KEEP=1 leaves it running
+demo: need-demo $(VENV)/.run  ## show the main job, then clean up; KEEP=1 lets it run
 	@$(SUDO) $(PY) -m tests.demo $(if $(KEEP),--keep)
 
 .PHONY: demo-stop
@@ -50,7 +50,7 @@ test-integration: need-test test-images  ## run the tests that need root, a Dock
 	$(SUDO) $(PY) -m pytest -m alone tests/integration tests/security
 
 .PHONY: test-durations
-test-durations:  ## record how long each group of tests takes, by which `make test` orders them
+test-durations:  ## record how long tests take, for the order of make test
 	@$(MAKE) test-integration PYTEST=--write-durations
 
 .PHONY: test-images
@@ -58,29 +58,29 @@ test-images: need-test $(VENV)/.dev  # before tests that run side by side would 
 	@cd tests && for image in container linux linux-installed linux-distribution vmlinux linux-generic ipxe prometheus; do $(SUDO) ../$(PY) -m images $$image >/dev/null || exit 1; done
 
 .PHONY: test-systemd
-test-systemd: need-systemd $(VENV)/.dev  ## test the package, and the service under a real systemd in a machine that is booted
+test-systemd: need-systemd $(VENV)/.dev  ## test the package and the service in a booted machine
 	$(SUDO) $(PY) -m pytest -raP tests/packaging tests/systemd
 
 .PHONY: test-swarm
-test-swarm: need-test $(VENV)/.dev test-images  ## test guests as tasks of a Docker Swarm, on three nodes that it makes here
+test-swarm: need-test $(VENV)/.dev test-images  ## test guests as tasks of a Docker Swarm of three nodes
 	$(SUDO) $(PY) -m pytest -rP tests/swarm
 
 .PHONY: test-page
-test-page: need-page $(VENV)/.dev  ## test the status page in a browser, Chromium; no root, a minute
+test-page: need-page $(VENV)/.dev  ## test the status page in Chromium; no root, a minute
 	$(PY) -m pytest -rP tests/page
 
 .PHONY: test-unit
-test-unit: $(VENV)/.dev  ## run the tests of the core, which must cover every branch; no root, seconds
+test-unit: $(VENV)/.dev  ## test the core, with every branch; no root, seconds
 	$(PY) -m coverage run -m pytest tests/unit
 	$(PY) -m coverage report
 
 FUZZ ?= 100000
 .PHONY: fuzz
-fuzz: $(VENV)/.dev  ## feed FUZZ=100000 random labels, images, consoles, records and QMP peers to what reads them
+fuzz: $(VENV)/.dev  ## feed FUZZ=100000 random inputs to all that reads any
 	HYPOTHESIS_PROFILE=fuzz HYPOTHESIS_EXAMPLES=$(FUZZ) $(PY) -m pytest --timeout 3600 tests/unit/test_fuzz.py
 
 .PHONY: lint
-lint: $(VENV)/.dev  ## check style, types, and that packages know only those below them
+lint: $(VENV)/.dev  ## check style, types and which package imports which
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	git ls-files -z | grep -zv '^LICENSE$$' | xargs -0 $(VENV)/bin/codespell
@@ -89,19 +89,19 @@ lint: $(VENV)/.dev  ## check style, types, and that packages know only those bel
 	@for script in $$(find .ci -type f) systemd/setup systemd/manpage systemd/pin systemd/deb/build systemd/deb/p*; do sh -n $$script || exit 1; done
 
 .PHONY: docs
-docs: $(VENV)/.dev  ## write the generated parts of the manual pages in supervisor/man
+docs: $(VENV)/.dev  ## write the generated parts of the manual pages
 	$(PY) -m tests.docs
 
 .PHONY: bench
-bench: need-test $(VENV)/.dev  ## measure how fast it is, and write the table of tests/bench/README.md
+bench: need-test $(VENV)/.dev  ## measure how fast it is, for tests/bench/README.md
 	$(SUDO) $(PY) -m tests.bench
 
 .PHONY: bench-check
-bench-check: need-test $(VENV)/.dev  ## measure what is cheap; fails where a ratio got worse by a third
+bench-check: need-test $(VENV)/.dev  ## measure what is cheap; fails if a third slower
 	$(SUDO) $(PY) -m tests.bench --check
 
 .PHONY: soak
-soak: need-test $(VENV)/.dev  ## run random operations on a whole machine for MINUTES; SEED=n repeats a run
+soak: need-test $(VENV)/.dev  ## run random operations for MINUTES; SEED=n repeats a run
 	$(SUDO) $(PY) -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 .PHONY: wheel
@@ -110,11 +110,11 @@ wheel: $(VENV)/.run  ## build dist/vtapd-*.whl
 	@ls dist/*.whl
 
 .PHONY: deb
-deb: need-deb  ## build dist/vtapd_*.deb, for the release that this machine runs
+deb: need-deb  ## build dist/vtapd_*.deb, for this machine's release
 	@systemd/deb/build
 
 .PHONY: constraints
-constraints: $(VENV)/.dev  ## pin the libraries of the service to those in .venv, with hashes
+constraints: $(VENV)/.dev  ## pin the libraries of the service to those in .venv
 	@$(PY) -m pip install -q --disable-pip-version-check 'pip-tools>=7.5'
 	@systemd/pin
 
@@ -128,7 +128,7 @@ hooks:  ## check each commit: lint, and the form of its message
 	@echo "git now runs .ci/hooks; to turn them off: git config --unset core.hooksPath"
 
 .PHONY: install
-install: need-install  ## install the systemd service and start it; PREFIX, DESTDIR
+install: need-install  ## install the service and start it; PREFIX, DESTDIR
 	@$(if $(DESTDIR),,$(SUDO)) env PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) systemd/setup install
 
 .PHONY: uninstall
