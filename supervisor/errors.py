@@ -45,6 +45,8 @@ class Step(StrEnum):
     ROOTFS = "rootfs"
     SANDBOX = "sandbox"
     SCREEN = "screen"
+    SHARE = "share"
+    """A folder of the container that the guest shares."""
     SPAWN = "spawn"
     START = "start"
     STOP = "stop"

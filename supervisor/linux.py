@@ -9,6 +9,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import signal
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -16,17 +17,22 @@ from contextlib import contextmanager
 
 # linux/sched.h
 CLONE_FS, CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x200, 0x20000, 0x04000000, 0x08000000
-CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000
+CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWUSER = 0x20000000, 0x40000000, 0x10000000
+_CLONE_VM, _WALL = 0x100, 0x40000000
 # linux/mount.h
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 0x1, 0x2, 0x4, 0x8, 0x20
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 MNT_DETACH = 0x2
-MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 0x2, 0x4, 0x8
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 0x1, 0x2, 0x4, 0x8
+MOUNT_ATTR_IDMAP, MOUNT_ATTR_NOSYMFOLLOW = 0x100000, 0x200000
+_OPEN_TREE_CLONE, _MOVE_MOUNT_F_EMPTY_PATH = 0x1, 0x4
+_MOUNT_ATTR = struct.Struct("QQQQ")  # attr_set, attr_clr, propagation, userns_fd
 _FSOPEN_CLOEXEC, _FSMOUNT_CLOEXEC, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 1, 1, 1, 6
 # linux/openat2.h
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_IN_ROOT = 0x01, 0x02, 0x10
 _OPEN_HOW = struct.Struct("QQQ")  # flags, mode, resolve
-_PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
+_PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 38, 24  # linux/prctl.h
+_AT_FDCWD, _AT_EMPTY_PATH = -100, 0x1000  # linux/fcntl.h
 _PIDFD_GET_INFO, _PIDFD_INFO_EXIT = 0xC040FF0B, 1 << 3  # linux/pidfd.h: _IOWR(0xFF, 11, struct pidfd_info)
 _PIDFD_INFO = struct.Struct("=Q52xi")  # its first version: the mask, what is not used here, the exit status
 IFREQ = struct.Struct("=16s24s")  # linux/if.h: struct ifreq on 64-bit machines, a name and a union
@@ -37,7 +43,8 @@ _SYS_BPF = 321 if _IS_X86 else 280
 _SYS_PIVOT_ROOT = 155 if _IS_X86 else 41
 RT_SIGTIMEDWAIT = 128 if _IS_X86 else 137
 # the same numbers on both
-_SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 430, 431, 432
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT = 428, 429
+_SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT, _SYS_MOUNT_SETATTR = 430, 431, 432, 442
 _SYS_OPENAT2, _SYS_PIDFD_GETFD = 437, 438
 _RENAME_EXCHANGE = 2  # linux/fs.h
 
@@ -87,25 +94,67 @@ def umount(target: str, flags: int = 0) -> None:
     _call(_libc.umount2, os.fsencode(target), flags, path=target)
 
 
+def clone_asleep(flags: int, microseconds: int, stack: "ctypes.Array[ctypes.c_char]") -> int:
+    """Start a child in new namespaces that only sleeps, and return its pid. `reap_clone` ends it.
+
+    It shares this process's memory, so nothing is copied, and runs one function of the C library on `stack`, which the
+    caller keeps until it has reaped the child. (man 2 clone)
+    """
+    top = ctypes.c_void_p((ctypes.addressof(stack) + len(stack)) & ~0xF)
+    sleep = ctypes.cast(_libc.usleep, ctypes.c_void_p)
+    return _call(_libc.clone, sleep, top, flags | _CLONE_VM, ctypes.c_void_p(microseconds))
+
+
+def reap_clone(pid: int) -> None:
+    """Kill the child and wait until it has ended, which takes it microseconds."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, _WALL)  # it sends no signal at its end (man 2 waitpid: __WALL)
+
+
 def pivot_root(new: str, old: str) -> None:
     """Make `new` the root of this mount namespace, and put the root that it replaces at `old` (man 2 pivot_root)."""
     _call(_libc.syscall, _SYS_PIVOT_ROOT, os.fsencode(new), os.fsencode(old), path=new)
 
 
-def open_unmounted(kind: str, attributes: int = 0, *, mode: str | None = None) -> int:
+def open_unmounted(kind: str, attributes: int = 0, **options: str) -> int:
     """Return a descriptor of a new file system's root directory that is mounted nowhere: only this leads to it.
 
-    A sysfs shows the network namespace of this thread. `attributes` are MOUNT_ATTR_ flags; `mode` is the root
-    directory's, in octal. The caller owns the descriptor. (Documentation/filesystems/mount_api.rst)
+    A sysfs shows the network namespace of this thread, a proc its pid namespace. `attributes` are MOUNT_ATTR_ flags.
+    The caller owns the descriptor. (Documentation/filesystems/mount_api.rst)
     """
     context = _call(_libc.syscall, _SYS_FSOPEN, kind.encode(), _FSOPEN_CLOEXEC, path=kind)
     try:
-        if mode is not None:
-            _call(_libc.syscall, _SYS_FSCONFIG, context, _FSCONFIG_SET_STRING, b"mode", mode.encode(), 0, path=kind)
+        for name, value in options.items():
+            words = (name.encode(), value.encode(), 0)
+            _call(_libc.syscall, _SYS_FSCONFIG, context, _FSCONFIG_SET_STRING, *words, path=kind)
         _call(_libc.syscall, _SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0, path=kind)
         return _call(_libc.syscall, _SYS_FSMOUNT, context, _FSMOUNT_CLOEXEC, attributes, path=kind)
     finally:
         os.close(context)
+
+
+def clone_mount(folder: int) -> int:
+    """Return a mount of this folder alone that is mounted nowhere, without what is mounted in it. The caller owns it.
+
+    The folder must be in this thread's mount namespace. (man 2 open_tree: OPEN_TREE_CLONE)
+    """
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_EMPTY_PATH
+    return _call(_libc.syscall, _SYS_OPEN_TREE, folder, b"", flags)
+
+
+def set_mount_attributes(mount: int, attributes: int, user_namespace: int = 0) -> None:
+    """Set MOUNT_ATTR_ flags of a mount, and let no mounts propagate into it (man 2 mount_setattr).
+
+    The namespace is for MOUNT_ATTR_IDMAP.
+    """
+    attr = _MOUNT_ATTR.pack(attributes, 0, MS_PRIVATE, user_namespace)
+    _call(_libc.syscall, _SYS_MOUNT_SETATTR, mount, b"", _AT_EMPTY_PATH, attr, len(attr))
+
+
+def attach_mount(mount: int, target: str) -> None:
+    """Mount what `clone_mount` returned on a path of this thread's mount namespace (man 2 move_mount)."""
+    arguments = (mount, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+    _call(_libc.syscall, _SYS_MOVE_MOUNT, *arguments, path=target)
 
 
 def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
@@ -192,6 +241,17 @@ def above_zero(descriptor: int) -> int:
 def forbid_new_privileges() -> None:
     """Forbid this thread, and what it starts, to gain rights by an exec (man 2 prctl: PR_SET_NO_NEW_PRIVS)."""
     _call(_libc.prctl, _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def drop_capabilities() -> None:
+    """Let no program that this thread starts have capabilities (man 7 capabilities: the bounding set)."""
+    for capability in range(64):
+        try:
+            _call(_libc.prctl, _PR_CAPBSET_DROP, capability, 0, 0, 0)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # the kernel has no capability of this number, nor of a higher one
+                raise
+            return
 
 
 def bounded_memory(name: str, size: int) -> int:

@@ -17,7 +17,7 @@ from typing import TypeVar
 import anyio
 import structlog
 
-from supervisor.core.container import Pid
+from supervisor.core.container import FileOwner, Pid
 from supervisor.core.guest.exit_report import ExitReport, parse_exit_report
 from supervisor.edges import threads, unix_sockets
 from supervisor.edges.kernel.process import Process
@@ -84,6 +84,21 @@ class Reaper:
         if spawned is None:
             raise ReaperLost("the reaper ended while it started QEMU", step=Step.SPAWN)
         return Process(spawned.pid, spawned.pidfd, spawned.start_ticks)
+
+    async def user_namespace(self, inside: FileOwner, outside: FileOwner) -> int:
+        """Return a namespace in which the host's user `outside` has the number `inside`. The caller owns it.
+
+        Raises Permanent or Transient.
+        """
+        await self._ensure()
+        namespace = None
+        with self._connected(self._path) as connection:
+            if connection is not None:
+                ask = partial(reaper_socket.user_namespace, connection, inside, outside)
+                namespace = await self._or_kill(connection, ask)
+        if namespace is None:
+            raise Transient("the reaper ended while it made a user namespace", step=Step.SHARE)
+        return namespace
 
     async def report_of(self, process: Process, saved: Path | None = None) -> ExitReport:
         """Return the report of a QEMU whose pidfd is readable; what is not known is None in it."""

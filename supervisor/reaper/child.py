@@ -20,6 +20,8 @@ IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """The reaper ignores these: they are meant for the daemon, whose unit it may be in."""
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+_PROCESSES_ONLY = {"subset": "pid"}
+_PROC_WALLS = linux.MOUNT_ATTR_RDONLY | linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV | linux.MOUNT_ATTR_NOEXEC
 
 
 class StepFailed(Exception):
@@ -42,7 +44,7 @@ def become_qemu(order: dict[str, Any], descriptors: list[int], stderr: int, kept
         above = max((number for _, number in order["inherit"]), default=0) + 3
         failure = _copy_above(above, kept)
         _enter(order, descriptors)
-        _become_user(order)
+        _become_user(order, descriptors)
         _replace(order, descriptors, stderr)
     except StepFailed as error:
         os.write(failure, f"{error.step} {error.number}".encode())
@@ -69,18 +71,40 @@ def _enter(order: dict[str, Any], descriptors: list[int]) -> None:
     try:
         for position, kind in order["namespaces"]:
             linux.setns(descriptors[position], kind)
+        if order["mounts"]:
+            shares = [(descriptors[position], path) for position, path in order["mounts"]]
+            _mount_shares(shares, {} if order["has_rights_there"] else _PROCESSES_ONLY)
         os.fchdir(descriptors[order["folder"]])
     except OSError as error:
         raise StepFailed(STEP_NAMESPACE, error.errno or errno.EINVAL) from error
 
 
-def _become_user(order: dict[str, Any]) -> None:
-    """Drop all rights for ever."""
+def _mount_shares(mounts: list[tuple[int, str]], options: dict[str, str]) -> None:
+    """Mount them in a copy of the mount namespace, so that no other QEMU sees them, with the /proc that servers need.
+
+    QEMU and virtiofsd change files by /proc/self/fd. This /proc is read-only, of the container's pid namespace, and
+    shows only processes that its reader may trace (man 5 proc: hidepid). virtiofsd also reads /proc/sys/fs/file-max,
+    and then makes the share its root directory.
+    """
+    linux.unshare(linux.CLONE_NEWNS)
+    for mount, path in mounts:
+        linux.attach_mount(mount, path)
+    proc = linux.open_unmounted("proc", _PROC_WALLS, hidepid="ptraceable", **options)
+    linux.attach_mount(proc, "/proc")
+    os.close(proc)
+
+
+def _become_user(order: dict[str, Any], descriptors: list[int]) -> None:
+    """Drop all rights for ever, also those that the exec would give to root of a user namespace."""
     try:
-        os.setgroups(order["groups"])
+        os.setgroups(order["groups"])  # before the namespace, in which they have no number
+        if order["user_namespace"] is not None:
+            linux.setns(descriptors[order["user_namespace"]], linux.CLONE_NEWUSER)
         os.setresgid(order["gid"], order["gid"], order["gid"])
         os.setresuid(order["uid"], order["uid"], order["uid"])
         linux.forbid_new_privileges()
+        if order["user_namespace"] is not None and not order["has_rights_there"]:
+            linux.drop_capabilities()
     except (OSError, ValueError) as error:  # ValueError: more groups than the kernel allows
         raise StepFailed(STEP_USER, getattr(error, "errno", errno.EINVAL)) from error
 

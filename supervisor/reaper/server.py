@@ -23,6 +23,7 @@ from supervisor.reaper.messages import (
     HELLO,
     MOST_DESCRIPTORS,
     MOST_PACKET_BYTES,
+    NAMESPACE,
     PROTOCOL,
     SPAWN,
     STEP_FORK,
@@ -30,6 +31,7 @@ from supervisor.reaper.messages import (
 )
 from supervisor.reaper.qemu_child import QemuChild
 from supervisor.reaper.unread_logs import UnreadLogs
+from supervisor.reaper.user_namespace import open_user_namespace
 
 LISTENER = 3
 _MOST_NUMBERS = 1 << 20
@@ -137,8 +139,19 @@ class Reaper:
             self._answer_exit(connection, message["pid"], message["start_ticks"])
         elif message["do"] == SPAWN:
             self._spawn(connection, json.loads(_read_whole(descriptors[0])), descriptors)
+        elif message["do"] == NAMESPACE:
+            self._answer_namespace(connection, message["inside"], message["outside"])
         else:
             self._hang_up(connection)
+
+    def _answer_namespace(self, connection: socket.socket, inside: list[int], outside: list[int]) -> None:
+        try:
+            namespace = open_user_namespace(inside, outside)
+        except OSError as error:
+            self._send(connection, {"errno": error.errno})
+            return
+        self._send(connection, {}, [namespace])
+        os.close(namespace)
 
     def _answer_exit(self, connection: socket.socket, pid: int, start_ticks: int) -> None:
         report = self._reports.get((pid, start_ticks))

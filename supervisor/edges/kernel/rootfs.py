@@ -18,6 +18,7 @@ from supervisor.errors import ContainerGone, Permanent, Rejected, Step, Transien
 
 _CHUNK_BYTES = 1 << 20
 _TEXT_BYTES = 1 << 16
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 _OWN_FILE = "name a regular file of the container's own file system"
 _VOLUME = "put it into a volume, or add :ro to its path if it is a disk"
 
@@ -71,7 +72,7 @@ def open_file(root: int, path: str, label: str, limit_bytes: int, *, writable: b
         access = os.O_RDWR if writable else os.O_RDONLY
         descriptor = open_beneath(root, path, access | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
-        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN):
+        if error.errno in _SHORTAGES:
             raise Transient(f"cannot open {path!a}: {error.strerror}", step=Step.KERNEL) from error
         remedy = _VOLUME if error.errno == errno.EROFS else _OWN_FILE
         raise _refused(path, label, os.strerror(error.errno or 0), remedy) from error
@@ -85,6 +86,20 @@ def open_file(root: int, path: str, label: str, limit_bytes: int, *, writable: b
         os.close(descriptor)
         raise _refused(path, label, problem)
     return descriptor
+
+
+def open_folder(root: int, path: str, label: str) -> int:
+    """Return a descriptor of a folder of the container, for its place only. The caller owns it.
+
+    Raises Rejected, with the label, if it is missing or no folder.
+    """
+    try:
+        return open_beneath(root, path, os.O_PATH | os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno in _SHORTAGES:
+            raise Transient(f"cannot open {path!a}: {error.strerror}", step=Step.SHARE) from error
+        remedy = "name a folder of the container, such as that of a volume"
+        raise _refused(path, label, os.strerror(error.errno or 0), remedy) from error
 
 
 def read_text(root: int, path: str) -> str:

@@ -19,13 +19,14 @@ import anyio
 import msgspec
 
 from supervisor import linux, reaper
-from supervisor.core.container import Pid, User
+from supervisor.core.container import FileOwner, Pid, User
 from supervisor.errors import Permanent, Step, Transient
 from supervisor.reaper.messages import (
     EXIT,
     HELLO,
     MOST_DESCRIPTORS,
     MOST_PACKET_BYTES,
+    NAMESPACE,
     PROTOCOL,
     SPAWN,
     STEP_EXEC,
@@ -66,6 +67,12 @@ class SpawnOrder:
     """RLIMIT_ numbers and their values."""
     namespaces: Sequence[tuple[int, int]] = ()
     """Descriptors of the namespaces that it enters, each with its CLONE_ flag."""
+    mounts: Sequence[tuple[int, str]] = ()
+    """Descriptors of mounts, each with its place in the mount namespace; the program gets a copy of that namespace."""
+    user_namespace: int | None = None
+    """A namespace in which the user is root, without any rights: the owner of what is in the mounts."""
+    has_rights_there: bool = False
+    """Whether it has all rights in the user namespace, which are rights over what is in the mounts."""
     events: int | None = None
     """The other end of its QMP connection for events."""
     report: Path | None = None
@@ -189,6 +196,25 @@ async def spawn(connection: socket.socket, order: SpawnOrder) -> Spawned | None:
     return Spawned(Pid(said.pid), said.start_ticks, answer.descriptors[0])
 
 
+async def user_namespace(connection: socket.socket, inside: FileOwner, outside: FileOwner) -> int | None:
+    """Return a namespace in which the host's user `outside` has the number `inside`. The caller owns it.
+
+    None if the reaper ends. Raises Permanent if the kernel refuses it, Transient if another try may help, and
+    TimeoutError.
+    """
+    message = {"do": NAMESPACE, "inside": [inside.uid, inside.gid], "outside": [outside.uid, outside.gid]}
+    answer = await ask(connection, message, patience_s=ANSWERS_S)
+    if answer is None:
+        return None
+    number = msgspec.json.decode(answer.packet, type=_Spawn).errno
+    if not number:
+        return answer.descriptors[0]
+    said = f"cannot make a user namespace: {os.strerror(number)}"
+    if number == EPERM:
+        raise Permanent(said, step=Step.SHARE, remedy="vtapd needs CAP_SYS_ADMIN, CAP_SETUID and CAP_SETGID")
+    raise Transient(said, step=Step.SHARE, remedy="raise user.max_user_namespaces (sysctl)")
+
+
 def _encode(order: SpawnOrder) -> tuple[list[int], bytes]:
     """Return the descriptors to send after the order's own, and the order, which names them by their position."""
     descriptors: list[int] = []
@@ -201,13 +227,16 @@ def _encode(order: SpawnOrder) -> tuple[list[int], bytes]:
     encoded = {
         "program": order.program,
         "arguments": [*order.arguments],
-        "uid": order.user.uid,
-        "gid": order.user.gid,
+        "uid": order.user.uid if order.user_namespace is None else 0,
+        "gid": order.user.gid if order.user_namespace is None else 0,
         "groups": order.user.groups,
         "limits": {str(limit): most for limit, most in (order.limits or {}).items()},
         "folder": position(order.folder),
         "pid_namespace": None if pid_namespace is None else position(pid_namespace),
         "namespaces": [(position(each), kind) for each, kind in order.namespaces if each != pid_namespace],
+        "mounts": [(position(each), path) for each, path in order.mounts],
+        "user_namespace": None if order.user_namespace is None else position(order.user_namespace),
+        "has_rights_there": order.has_rights_there,
         "inherit": [(position(each), each) for each in order.descriptors],
         "events": None if order.events is None else position(order.events),
         "report": None if order.report is None else os.fspath(order.report),
