@@ -74,6 +74,7 @@ class LimitsTable(_Table, frozen=True):
     cpus: Cpus = 64
     kernel: Bytes = Bytes(1 << 30)
     disks: Disks = 8
+    shares: Disks = 8
     accels: Annotated[tuple[Literal["kvm", "tcg"], ...], msgspec.Meta(min_length=1)] = ("kvm", "tcg")
     image_labels: tuple[str, ...] = OF_IMAGES
 
@@ -123,6 +124,7 @@ class Config(_Table, frozen=True):
             max_memory_mib=self.limits.memory // MIB,
             max_cpus=self.limits.cpus,
             max_disks=self.limits.disks,
+            max_shares=self.limits.shares,
             accels=self.limits.accels,
             image_labels=self.limits.image_labels,
         )

@@ -56,6 +56,7 @@ PROBES = (
     Probe("guest uids", check_probes.probe_uids, "warn"),
     Probe("qemu", check_probes.probe_qemu, "warn"),
     Probe("sandbox", check_probes.probe_sandbox, "warn", needs_root=True),
+    Probe("shares", check_probes.probe_shares, "warn", needs_root=True),
     Probe("kvm", check_probes.probe_kvm, "warn", needs_root=True),
     Probe("vhost-net", check_probes.probe_vhost, "warn", needs_root=True),
     Probe("root disks", check_probes.probe_root_disks, "warn"),

@@ -17,9 +17,10 @@ from supervisor.cli import client
 from supervisor.config import Config
 from supervisor.core.attach.actions import OpenPrivateLink
 from supervisor.core.attach.private_link import expected_hooks
-from supervisor.core.container import Pid, User
+from supervisor.core.container import FileOwner, Pid, User
 from supervisor.core.formats.docker_api import Engine
 from supervisor.core.guest.qemu_argv import SANDBOX
+from supervisor.core.guest.spec import SHARE
 from supervisor.core.links import Address, DeviceNumber, Hooks, Tap
 from supervisor.core.report import findings
 from supervisor.core.report.findings import Finding
@@ -29,10 +30,12 @@ from supervisor.edges.docker import Docker
 from supervisor.edges.kernel import cgroups, host, netns, netns_symlinks, tap, veth, vhost
 from supervisor.edges.kernel.device_rules_v1 import CgroupV1Rules
 from supervisor.edges.kernel.device_rules_v2 import CgroupV2Rules
+from supervisor.edges.kernel.idmapped_mount import open_idmapped
 from supervisor.edges.kernel.links import Links
 from supervisor.edges.qemu.kvm_probe import kvm_works
 from supervisor.edges.qemu.spawn import find_user
 from supervisor.edges.qemu.version import ask_version
+from supervisor.edges.qemu.virtiofsd import find_virtiofsd
 from supervisor.errors import Permanent, Step, Transient
 from supervisor.guest.confinement import Confinement
 from supervisor.guest.reaper import Reaper
@@ -204,6 +207,27 @@ async def probe_sandbox(machine: Machine) -> Finding:
         confinement = Confinement(config.guest.qemu, "required", Path(folder), user, reaper)
         await confinement.launch_environment(owned)
     return Finding("sandbox", "ok", "QEMU runs in its own file system")
+
+
+async def probe_shares(machine: Machine) -> Finding:
+    """Make a folder in memory the mount of another user, as the folders that guests share."""
+    user = _guest_user(machine)
+    program = find_virtiofsd()
+    with tempfile.TemporaryDirectory(prefix="vtapd-check-") as folder, ExitStack() as owned:
+        reaper = Reaper(Path(folder))
+        owned.callback(reaper.close)
+        namespace = await reaper.user_namespace(FileOwner(0, 0), FileOwner(user.uid, user.gid))
+        owned.callback(os.close, namespace)
+        await threads.run_in_thread(partial(_try_share, folder, namespace))
+    return findings.judge_virtiofsd(program.path if program else None)
+
+
+def _try_share(path: str, namespace: int) -> None:
+    folder = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.close(open_idmapped(Pid(os.getpid()), folder, f"{SHARE}N", namespace, read_only=True))
+    finally:
+        os.close(folder)
 
 
 async def probe_kvm(machine: Machine) -> Finding:

@@ -53,6 +53,16 @@ class Whereabouts:
 
 
 @dataclass(frozen=True, slots=True)
+class ShareServer:
+    """The virtiofsd that serves one share of a guest."""
+
+    number: int
+    """N of vtapd.share.N."""
+    pid: Pid
+    start_ticks: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessRecord:
     """A guest's QEMU. With the container's id on its command line, this identifies one process for ever."""
 
@@ -74,6 +84,7 @@ class ProcessRecord:
     """What it could not be given, for people."""
     terms: tuple[tuple[str, str], ...] = ()
     """The settings at its start, which may differ by now, by label or configuration key; empty if not known."""
+    servers: tuple[ShareServer, ...] = ()
     oom_kills: int | None = None
     """How many processes of its cgroup the kernel had killed for lack of memory at its start; None if not known."""
 

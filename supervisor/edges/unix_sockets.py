@@ -45,6 +45,20 @@ def listen(
     return listener
 
 
+def listen_for_one(path: Path) -> tuple[socket.socket, socket.socket]:
+    """Return a listening socket, and a connection that waits in it. No other can be made. The caller owns both."""
+    listener = listen(path)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        connection.connect(os.fspath(path))
+        path.unlink()
+    except OSError as error:
+        connection.close()
+        listener.close()
+        raise Transient(f"cannot connect to {path}, which was just made", step=Step.SPAWN) from error
+    return listener, connection
+
+
 def give_to_group(path: Path, group: str) -> None:
     """Let a group's members use the socket, in addition to root; root alone if there is no such group."""
     os.chown(path, -1, _group_id(group))

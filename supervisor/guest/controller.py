@@ -45,6 +45,7 @@ from supervisor.guest.qemu_process import RunningQemu, SocketPaths
 from supervisor.guest.qmp_monitor import QmpMonitor
 from supervisor.guest.record_owner import RecordOwner
 from supervisor.guest.session import GuestSession
+from supervisor.guest.share_servers import find_servers
 from supervisor.guest.tap_queues import TapQueues
 from supervisor.text import escape_controls
 
@@ -116,7 +117,8 @@ class GuestController:
             self._record_exit(replace(guest, process=recorded), evidence, ended_at_s)
             return
         log.info("guest_adopted", pid=found.pid)
-        qemu = RunningQemu(found, recorded, serial.connect(self._paths.console))
+        servers = find_servers(container.id, recorded)
+        qemu = RunningQemu(found, recorded, serial.connect(self._paths.console), servers=servers)
         past = partial(read_past_output, self._context.docker, container.id, recorded)
         self._follow(container, handles, qemu, past)
         self._write(replace(guest, process=recorded))
@@ -216,6 +218,8 @@ class GuestController:
             self._context.counters.guest_ready_seconds.observe(after_s)
             log.info("guest_ready", after_s=round(after_s, 4))
             guest = replace(guest, process=session.record)
+        if guest.process is not None and guest.process.notes != session.record.notes:
+            guest = replace(guest, process=replace(guest.process, notes=session.record.notes))
         if session.evidence is None or session.ended_at_s is None:
             self._write(guest)
             return

@@ -14,6 +14,7 @@ from supervisor.core.kinds import MARKERS, choose_kind, require_bootable
 from supervisor.core.kinds.kind import BootRequest, GuestKind
 from supervisor.core.kinds.network import GuestNetwork
 from supervisor.core.kinds.refusal import refused
+from supervisor.core.kinds.shares import SharedFolder, shared_folders
 from supervisor.core.links import Interface
 from supervisor.edges import threads
 from supervisor.edges.kernel import cgroups, rootfs
@@ -21,6 +22,7 @@ from supervisor.errors import Rejected, Step
 from supervisor.guest.boot_files import Disks, open_disks, open_initrd, open_kernel, own
 from supervisor.guest.context import GuestContext
 from supervisor.guest.network_config import expect_network
+from supervisor.guest.shares import VIRTIOFS, check_shares
 
 _SHOWN_CHARS = 100
 
@@ -48,7 +50,12 @@ class GuestPlan:
     def boot_request(self, network: GuestNetwork | None, disks: Disks) -> BootRequest:
         """Return what the guest is to get at its start."""
         spec = self.spec
-        return BootRequest(spec.args, spec.kernel_args, network, spec.env, disks.mounts, self.room_bytes)
+        return BootRequest(spec.args, spec.kernel_args, network, spec.env, disks.mounts, self.shares, self.room_bytes)
+
+    @property
+    def shares(self) -> tuple[SharedFolder, ...]:
+        """The folders that it shares. Raises Rejected if its kind cannot have one of them."""
+        return shared_folders(self.spec.shares, self.kind.name, self.kind.shares)
 
 
 async def examine(
@@ -68,8 +75,10 @@ async def examine(
     check_memory(container, spec, plan.least_bytes)
     plan = _with_words(plan, container.words)
     plan.kind.boot(plan.boot_request(expect_network(root, container, spec.address, plan.kind, interfaces), disks))
-    has_disks = bool(spec.disks) or plan.kind.machine.boots_disk
-    check_threads(cgroups.observe_pids_limit(handles.cgroup), spec.cpus, has_disks=has_disks)
+    await check_shares(context, handles, plan.shares)
+    has_disks = bool(spec.disks) or any(share.by != VIRTIOFS for share in plan.shares) or plan.kind.machine.boots_disk
+    servers = sum(share.by == VIRTIOFS for share in plan.shares)
+    check_threads(cgroups.observe_pids_limit(handles.cgroup), spec.cpus, has_disks=has_disks, servers=servers)
     if is_unusual(spec):
         accel = await context.accelerator.choose(spec.accel)
         await context.trials.check(container, spec, accel, plan.kind.machine)

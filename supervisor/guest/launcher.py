@@ -18,6 +18,7 @@ from supervisor.core.guest.pending import Terms, terms_of
 from supervisor.core.kinds.dns import Names
 from supervisor.core.kinds.kind import Boot
 from supervisor.core.kinds.network import GuestNetwork, names_left_out
+from supervisor.core.kinds.shares import SharedFolder
 from supervisor.core.record import ProcessRecord
 from supervisor.core.units import MIB
 from supervisor.edges import threads, unix_sockets
@@ -32,10 +33,13 @@ from supervisor.guest.boot_files import gather_boot_files, open_disks, own
 from supervisor.guest.context import GuestContext
 from supervisor.guest.guest_plan import GuestPlan
 from supervisor.guest.network_config import observe_network
-from supervisor.guest.qemu_process import RunningQemu, SocketPaths
+from supervisor.guest.qemu_process import RunningQemu, RunningServer, SocketPaths
 from supervisor.guest.reaper import ReaperLost
+from supervisor.guest.share_servers import Channel, ServerPlace, connect_servers, start_servers
+from supervisor.guest.shares import open_shares
 
 _ENDS_S = 1.0
+_SHARED_MEMORY = "memory"
 _ENABLE_EVENTS = b'{"execute": "qmp_capabilities"}\n'
 NAMESPACES = {"net": linux.CLONE_NEWNET, "pid": linux.CLONE_NEWPID}
 
@@ -72,6 +76,8 @@ class _Prepared:
     network: GuestNetwork | None
     terms: Terms
     """What of the configuration this start follows."""
+    channels: dict[int, Channel]
+    """To the servers of its shares by virtiofs, by number."""
     oom_kills: int
     """How many processes of the container the kernel has killed for lack of memory before."""
 
@@ -85,11 +91,11 @@ async def launch(context: GuestContext, start: Launch) -> RunningQemu:
     with ExitStack() as undo:
         with ExitStack() as opened:  # which QEMU has duplicates of, once it is spawned
             prepared = await _prepare(context, start, accel, opened, undo)
-            child, spawned_at_s = await _spawn(context, start, prepared)
+            child, servers, spawned_at_s = await _spawn(context, start, prepared, undo)
         await _take_charge(context, child, start, accel)
         undo.pop_all()
-    record = _record(start, prepared, child, spawned_at_s)
-    return RunningQemu(child, record, prepared.console, prepared.folder)
+    record = replace(_record(start, prepared, child, spawned_at_s), servers=tuple(server.record for server in servers))
+    return RunningQemu(child, record, prepared.console, prepared.folder, servers)
 
 
 async def _prepare(context: GuestContext, start: Launch, accel: str, opened: ExitStack, undo: ExitStack) -> _Prepared:
@@ -103,8 +109,12 @@ async def _prepare(context: GuestContext, start: Launch, accel: str, opened: Exi
     boot = plan.kind.boot(plan.boot_request(network, disks))
     limit = context.config.limits.kernel
     boot_disk, modules = await gather_boot_files(opened, folder, root, plan.spec, plan.kind, boot, limit)
-    if start.state.memory_file is not None:
-        folder.reserve(start.state.memory_file, plan.spec.memory_mib * MIB)
+    channels = connect_servers(opened, paths, plan.shares)
+    state = start.state
+    if channels and state.memory_file is None:  # virtiofsd reads and writes the guest's memory
+        state = replace(state, memory_file=_SHARED_MEMORY)
+    if state.memory_file is not None:
+        folder.reserve(state.memory_file, plan.spec.memory_mib * MIB)
     log = open_log(start.container.pid)
     if log is not None:
         own(opened, log)
@@ -119,10 +129,11 @@ async def _prepare(context: GuestContext, start: Launch, accel: str, opened: Exi
         console=own(opened, unix_sockets.listen(paths.console).detach()),
         events=qemu_events.fileno(),
         log=log,
+        shares=tuple(_share_device(share, channels.get(share.number)) for share in plan.shares),
     )
     binary, machine = context.config.guest.qemu, plan.kind.machine
     arguments = qemu_argv.build_arguments(
-        binary, start.container.id, plan.spec, accel, machine, boot, descriptors, start.state
+        binary, start.container.id, plan.spec, accel, machine, boot, descriptors, state
     )
     console = serial.connect(paths.console)
     if console is None:  # QEMU would wait for a connection, and never boot
@@ -130,7 +141,7 @@ async def _prepare(context: GuestContext, start: Launch, accel: str, opened: Exi
     undo.callback(console.close)
     terms = terms_of(plan.spec, context.config.keys_of_starts)
     oom_kills = cgroups.observe_oom_kills(start.handles.cgroup)
-    return _Prepared(accel, arguments, descriptors, folder, console, events, boot, network, terms, oom_kills)
+    return _Prepared(accel, arguments, descriptors, folder, console, events, boot, network, terms, channels, oom_kills)
 
 
 def _with_vhost(opened: ExitStack, card: qemu_argv.Card) -> qemu_argv.Card:
@@ -138,11 +149,24 @@ def _with_vhost(opened: ExitStack, card: qemu_argv.Card) -> qemu_argv.Card:
     return replace(card, vhosts=tuple(own(opened, each) for each in vhost.open_vhosts(len(card.queues))))
 
 
-async def _spawn(context: GuestContext, start: Launch, prepared: _Prepared) -> tuple[Process, float]:
-    """Start the process. Return it with the time of its start, in seconds since boot."""
+def _share_device(share: SharedFolder, channel: Channel | None) -> qemu_argv.ShareDevice:
+    return qemu_argv.ShareDevice(share.number, share.tag, share.read_only, channel.connection if channel else None)
+
+
+async def _spawn(
+    context: GuestContext, start: Launch, prepared: _Prepared, undo: ExitStack
+) -> tuple[Process, tuple[RunningServer, ...], float]:
+    """Start QEMU, after the servers of its shares. Return both, and the time of its start, in seconds since boot."""
     user = context.uids.next_user()
     with ExitStack() as opened:
         environment = await context.confinement.launch_environment(opened)
+        namespaces = (*netns.open_namespaces(opened, start.container.pid, NAMESPACES), *environment.namespaces)
+        own_shares = [share for share in start.plan.shares if share.number not in prepared.channels]
+        shares = await open_shares(opened, context.reaper, environment, start.handles, own_shares, user)
+        place = ServerPlace(
+            start.container.id, start.handles, environment, namespaces, user, prepared.folder.descriptor
+        )
+        servers = await start_servers(context, undo, place, start.plan.shares, prepared.channels)
         order = SpawnOrder(
             environment.program,
             prepared.arguments,
@@ -150,9 +174,11 @@ async def _spawn(context: GuestContext, start: Launch, prepared: _Prepared) -> t
             prepared.folder.descriptor,
             prepared.descriptors.all(),
             context.uids.limits(user, start.plan.spec.cpus),
-            (*netns.open_namespaces(opened, start.container.pid, NAMESPACES), *environment.namespaces),
-            prepared.events.fileno(),
-            start.paths.exit,
+            namespaces,
+            shares.mounts,
+            shares.user_namespace,
+            events=prepared.events.fileno(),
+            report=start.paths.exit,
         )
         spawned_at_s = boottime_s()
         with anyio.CancelScope(shield=True):  # a spawned QEMU must reach its record
@@ -161,7 +187,7 @@ async def _spawn(context: GuestContext, start: Launch, prepared: _Prepared) -> t
             except ReaperLost:
                 _end_strays(start)
                 raise
-    return child, spawned_at_s
+    return child, servers, spawned_at_s
 
 
 def _end_strays(start: Launch) -> None:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from supervisor.core.container import ContainerId, short_id
-from supervisor.core.record import ProcessRecord
+from supervisor.core.record import ProcessRecord, ShareServer
 from supervisor.edges.kernel.process import Process
 from supervisor.edges.qemu.boot_folder import BootFolder
+
+_SHARE = ".share"
 
 
 class SocketPaths:
@@ -20,13 +22,38 @@ class SocketPaths:
         self.exit = run_dir / f"{self.name}.exit"
         """The report of the last exit, which the reaper saves. It is removed once the exit is on record."""
 
+    def share(self, number: int) -> Path:
+        """Return the path of the socket of a share's virtiofsd, which exists for a moment only."""
+        return self.qmp.with_suffix(f"{_SHARE}{number}")
+
     def remove(self) -> None:
         self.qmp.unlink(missing_ok=True)
         self.console.unlink(missing_ok=True)
+        for left_by_a_kill in self.qmp.parent.glob(f"{self.name}{_SHARE}*"):
+            left_by_a_kill.unlink(missing_ok=True)
         self.remove_report()
 
     def remove_report(self) -> None:
         self.exit.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """The virtiofsd of one share, and the daemon's descriptor for it. Its owner closes it."""
+
+    record: ShareServer
+    process: Process | None
+    """None if it has ended."""
+
+    def close(self) -> None:
+        """Leave it alone: it ends when its QEMU does."""
+        if self.process is not None:
+            self.process.close()
+
+    def kill(self) -> None:
+        """End it, if it has not ended by itself."""
+        if self.process is not None:
+            self.process.kill()
 
 
 @dataclass(slots=True)
@@ -39,6 +66,8 @@ class RunningQemu:
     """A connection to the guest's console; None if it could not be reached."""
     folder: BootFolder | None = None
     """The files that it boots from; None once it has read them."""
+    servers: tuple[RunningServer, ...] = ()
+    """Those of its shares. They end with it."""
 
     def forget_files(self) -> None:
         """Free the memory of the files that it booted from."""
@@ -52,5 +81,7 @@ class RunningQemu:
         if self.folder is not None:
             self.folder.close()
         self.process.close()
+        for server in self.servers:
+            server.close()
         if self.console is not None:
             self.console.close()

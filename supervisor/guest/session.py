@@ -28,6 +28,7 @@ from supervisor.guest.nics import Nics
 from supervisor.guest.qemu_process import RunningQemu
 from supervisor.guest.qmp_monitor import QmpMonitor
 from supervisor.guest.screen import GuestScreen
+from supervisor.guest.share_watch import watch_servers
 
 if TYPE_CHECKING:
     from supervisor.core.guest.restart import Evidence
@@ -102,6 +103,7 @@ class GuestSession:
                 tasks.start_soon(self._console.run)
                 tasks.start_soon(self._join_cgroup)
                 tasks.start_soon(partial(self._macs.run, ask_first=self._adopted))
+                tasks.start_soon(watch_servers, self._qemu.servers, self._note_share)
                 await anyio.wait_readable(self._process.pidfd)
                 self.ended_at_s = boottime_s()
                 report = await self._read_report()
@@ -113,6 +115,8 @@ class GuestSession:
                 tasks.cancel_scope.cancel()
             scanner = self._console.scanner
             ran = self.running_at_s is not None or self._console.has_printed
+            for server in self._qemu.servers:
+                server.kill()
             self.evidence = await self._exit.gather(report, self._asked, self._monitor, scanner, ran=ran)
         finally:
             self._qemu.close()
@@ -201,6 +205,10 @@ class GuestSession:
 
     def _note_ready(self) -> None:
         self.record = replace(self.record, ready_at_s=boottime_s())
+        self._on_change()
+
+    def _note_share(self, note: str) -> None:
+        self.record = replace(self.record, notes=(*self.record.notes, note))
         self._on_change()
 
     def _note_running(self) -> None:

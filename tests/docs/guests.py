@@ -23,10 +23,18 @@ def _rows(kind: GuestKind) -> dict[str, str]:
         "network cards": f"at most {kind.most_cards}",
         "environment": kind.doc.environment,
         "vtapd.kernel-args": kind.doc.kernel_args,
+        "shares": _shares(kind),
         "ends are noticed by": kind.doc.ends,
         "stop": _STOPS[kind.stop],
     }
     return {term: f"{text[0].upper()}{text[1:]}." for term, text in rows.items()}
+
+
+def _shares(kind: GuestKind) -> str:
+    if not kind.shares:
+        return "none"
+    by = " or ".join(f"`by={protocol}`" for protocol in kind.shares)
+    return f"{by}; to mount one: {kind.doc.share_mount}"
 
 
 def exit_reasons() -> str:

@@ -9,7 +9,7 @@ from .device_numbers import take_lower_numbers
 from .killed_daemon import snapshot_of
 from .observe import qemus_of
 from .processes import run
-from .testbed import GUEST, DaemonTestbed, Subject
+from .testbed import GUEST, SHARING, DaemonTestbed, Subject
 from .waiting import eventually
 
 DOCKERS_PATIENCE_S = 3
@@ -195,6 +195,13 @@ PROCEDURES = {
     ),
     "takeover": Procedure(
         lambda testbed: testbed.started(**GUEST),
+        resume_daemon,
+        DaemonTestbed.prove_serves,
+        LastChange.REACHED,
+        exact=True,
+    ),
+    "takeover with shares": Procedure(
+        lambda testbed: testbed.started(**SHARING),
         resume_daemon,
         DaemonTestbed.prove_serves,
         LastChange.REACHED,

@@ -15,6 +15,7 @@ from .tap_thief import Thief
 from .waiting import CommandFailed, eventually
 
 GUEST = {"kernel": "/hello.bin", "memory": "16M"}
+SHARING = {"kernel": "/hello-osv.bin", "memory": "16M", "share.0": "/dev:ro"}
 # Docker disables IPv6 in a container on a network without it; then no link of vtapd could ever get an address.
 WITH_IPV6 = {"Sysctls": {f"net.ipv6.conf.{which}.disable_ipv6": "0" for which in ("all", "default")}}
 PREFIX = "fd00:77::"

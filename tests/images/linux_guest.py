@@ -24,7 +24,9 @@ SMALLEST = (*FOR_CLOUDS, *GENERIC)
 CONCRETE = r"linux-(image|modules)-\d.*"
 
 # virtio_net for the network, button and evdev for `docker stop`, pvpanic so that QEMU notices a panic.
-MODULES = ("virtio_pci", "virtio_net", "virtio_blk", "button", "evdev", "pvpanic-mmio")
+MODULES = ("virtio_pci", "virtio_net", "virtio_blk", "button", "evdev", "pvpanic-mmio", "virtiofs")
+P9_MODULES = ("9pnet_virtio", "9p")
+"""Kernels for clouds lack these."""
 
 MAKES_INITRD = "initramfs-tools"
 INSTALL_S = 900
@@ -66,7 +68,7 @@ def _module_bytes(path: Path) -> bytes:
             return path.read_bytes()
 
 
-def _in_load_order(folders: list[Path]) -> dict[str, bytes]:
+def _in_load_order(folders: list[Path], wanted: Sequence[str]) -> dict[str, bytes]:
     """Return the modules by name, each after its dependencies; modules that are built into the kernel are left out."""
     files = {
         path.name.split(".ko")[0].replace("-", "_"): path
@@ -76,8 +78,8 @@ def _in_load_order(folders: list[Path]) -> dict[str, bytes]:
     builtin = _one(folders, "**/lib/modules/*/modules.builtin").read_text()
     ordered: dict[str, bytes] = {}
 
-    def add(wanted: str) -> None:
-        name = wanted.replace("-", "_")
+    def add(module: str) -> None:
+        name = module.replace("-", "_")
         if name in ordered or re.search(rf"/{name.replace('_', '[-_]')}\.ko", builtin):
             return
         if name not in files:
@@ -88,8 +90,8 @@ def _in_load_order(folders: list[Path]) -> dict[str, bytes]:
             add(need)
         ordered[name] = data
 
-    for module in MODULES:
-        add(module)
+    for each in wanted:
+        add(each)
     return ordered
 
 
@@ -105,7 +107,7 @@ def _initramfs(busybox: Path, modules: dict[str, bytes]) -> bytes:
     return newc.archive(nodes)
 
 
-def _build(name: str, meta_packages: Sequence[str]) -> list[Path]:
+def _build(name: str, meta_packages: Sequence[str], modules: Sequence[str] = MODULES) -> list[Path]:
     """Build kernel and initramfs. The kernel stays the one that was first fetched, until build/ is removed."""
     busybox, made_by = packages.static_busybox(), [*sources()]
     kernel, initrd = BUILD / name / "vmlinuz", BUILD / name / "initrd"
@@ -114,7 +116,7 @@ def _build(name: str, meta_packages: Sequence[str]) -> list[Path]:
         shutil.copyfile(_one(_fetch(meta_packages), "**/boot/vmlinuz-*"), target)
 
     def write_initrd(target: Path) -> None:
-        target.write_bytes(_initramfs(busybox, _in_load_order(_fetch(meta_packages))))
+        target.write_bytes(_initramfs(busybox, _in_load_order(_fetch(meta_packages), modules)))
 
     return [cached(kernel, made_by, write_kernel), cached(initrd, [busybox, *made_by], write_initrd)]
 
@@ -173,4 +175,4 @@ def build_distribution() -> list[Path]:
 
 def build_generic() -> list[Path]:
     """Build with the distribution's standard kernel; what the small one has built in is a module here."""
-    return _build("linux-generic", GENERIC)
+    return _build("linux-generic", GENERIC, (*MODULES, *P9_MODULES))

@@ -14,7 +14,7 @@ from tests.harness.processes import open_files, status_of
 from .attacker import SECRET, attack, secret_of_the_host
 
 EVERYTHING = ("--cap-add", "SYS_PTRACE", "--cap-add", "KILL", "--security-opt", "seccomp=unconfined")
-SHOWN = {"dev", "lib", "lib64", "usr", "bin", "sbin", "etc"}
+SHOWN = {"dev", "lib", "lib64", "usr", "bin", "sbin", "etc", "proc", "share"}
 DEVICES = {"null", "urandom", "kvm"}
 
 
@@ -31,7 +31,9 @@ def mounts_of(qemu: int) -> list[tuple[str, set[str]]]:
 def test_qemu_sees_no_files_of_the_host(vtapd: Daemon, containers: Containers, machine: Machine) -> None:
     root = root_of(containers.serving_guest().qemu())
     assert {path.name for path in root.iterdir()} <= SHOWN
-    for secret in ("etc/shadow", "etc/passwd", "root", "home", "proc", "sys", "run", "var", "tmp",
+    assert list((root / "proc").iterdir()) == []
+    assert not any(any(place.iterdir()) for place in (root / "share").iterdir()), "a folder is shared"
+    for secret in ("etc/shadow", "etc/passwd", "root", "home", "sys", "run", "var", "tmp",
                    str(machine.dockerd.socket).lstrip("/"), str(vtapd.run_dir).lstrip("/")):  # fmt: skip
         assert not os.path.lexists(root / secret), secret
     assert {path.name for path in (root / "dev").iterdir()} <= DEVICES

@@ -58,7 +58,7 @@ def test_required_starts_guests_in_the_sandbox(
     no_vtapd: None, current_daemon: CurrentDaemon, containers: Containers
 ) -> None:
     current_daemon.get({"guest": {"sandbox": "required"}})
-    assert not (root_of(containers.serving_guest().qemu()) / "proc").exists()
+    assert not (root_of(containers.serving_guest().qemu()) / "proc/self").exists()
 
 
 def capabilities_of_the_unit() -> list[str]:
@@ -76,7 +76,7 @@ def test_required_works_with_the_capabilities_of_the_unit(
     privileges = ("setpriv", f"--bounding-set=-all,{','.join('+' + name for name in names)}", "--no-new-privs")
     current_daemon.daemon = Daemon(machine, {"guest": {"sandbox": "required"}}, privileges).start()
     qemu = containers.serving_guest().qemu()
-    assert not (root_of(qemu) / "proc").exists()
+    assert not (root_of(qemu) / "proc/self").exists()
     assert limits_of(qemu)["Max open files"] == "1024 1024"
 
 
@@ -88,7 +88,7 @@ def test_required_works_with_any_umask(
     tables: Tables = {"guest": {"sandbox": "required"}, "attach": {"run_dir": str(run_dir)}}
     daemon = Daemon(machine, tables, ("sh", "-c", 'umask 077; exec "$@"', "sh"))
     current_daemon.daemon = daemon.start()
-    assert not (root_of(containers.serving_guest().qemu()) / "proc").exists()
+    assert not (root_of(containers.serving_guest().qemu()) / "proc/self").exists()
     modes = {path: stat.filemode(path.stat().st_mode) for path in (run_dir.parent, run_dir, daemon.control_socket)}
     assert list(modes.values()) == ["drwxr-xr-x", "drwxr-xr-x", "srw-rw----"]
     others = {path.name for path in run_dir.iterdir() if path.stat().st_mode & 0o077}
@@ -109,7 +109,7 @@ def test_reinstalled_qemu_gets_a_new_file_system(
         daemon = current_daemon.get({"guest": {"qemu": str(program), "sandbox": "required"}})
         guest = containers.serving_guest()
         assert Path(f"/proc/{guest.qemu()}/exe").samefile(program), "the guest does not run the new program"
-        assert not (root_of(guest.qemu()) / "proc").exists()
+        assert not (root_of(guest.qemu()) / "proc/self").exists()
     assert daemon.is_running()
 
 

@@ -4,7 +4,7 @@ import re
 
 from .service import UNIT, Inside, Service
 
-REACHED = 4.8  # the unit says why the remaining settings are left out
+REACHED = 5.1  # the unit says why the remaining settings are left out
 
 
 def test_security_score(vtapd: Service) -> None:
@@ -35,4 +35,17 @@ def test_guest_that_breaks_out_sees_no_other_processes(vtapd: Service, guest: In
     root = f"/proc/{guest.qemu()}/root"
     seen = vtapd.machine.run("ls", root).lines
     assert "usr" in seen, "QEMU's file system has no /usr"
-    assert not {"proc", "sys", "run", "home", "root", "var"} & set(seen)
+    assert not {"sys", "run", "home", "root", "var"} & set(seen)
+    assert vtapd.machine.run("ls", f"{root}/proc").lines == []
+
+
+def test_unit_lets_guests_share_folders(vtapd: Service) -> None:
+    """Its filter of system calls also holds for the mounts of shares, and for virtiofsd."""
+    there = vtapd.machine.run("ls", "/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd", check=False).lines
+    kernels = {"by-9p": "/hello-unikraft.bin"} | ({"by-virtiofs": "/hello-osv.bin"} if there else {})
+    for name, kernel in kernels.items():
+        labels = (f"vtapd.kernel={kernel}", "vtapd.accel=tcg", "vtapd.share.0=/data")
+        asked = (word for label in labels for word in ("--label", label))
+        container = Inside.run(vtapd.machine, name, "-v", "/data", *asked)
+        container.await_page()
+        container.remove()

@@ -175,3 +175,9 @@ def test_cgroup_mounts_are_found() -> None:
     assert mount_of(parse_mounts(MOUNTS), "devices") == "/sys/fs/cgroup/devices"
     assert mount_of(parse_mounts(MOUNTS), "") == "/sys/fs/cgroup/unified"
     assert mount_of(parse_mounts(MOUNTS), "memory") is None
+
+
+def test_virtiofsd_is_needed_for_shares_by_virtiofs_only() -> None:
+    assert "/usr/libexec/virtiofsd" in findings.judge_virtiofsd("/usr/libexec/virtiofsd").detail
+    without = findings.judge_virtiofsd(None)
+    assert (without.level, "install virtiofsd" in without.remedy) == ("warn", True)

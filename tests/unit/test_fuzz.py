@@ -17,10 +17,11 @@ from supervisor.core.formats import dhcp, dns, udp
 from supervisor.core.formats.hosts import parse_hosts
 from supervisor.core.guest.console_scanner import MAX_LINE_BYTES, ConsoleScanner
 from supervisor.core.guest.labels import parse_labels
-from supervisor.core.guest.qemu_argv import Card, Descriptors, build_arguments
+from supervisor.core.guest.qemu_argv import Card, Descriptors, ShareDevice, build_arguments
 from supervisor.core.guest.spec import GuestPolicy
 from supervisor.core.kinds import FORMS, KINDS, MARKERS, choose_kind, require_bootable
 from supervisor.core.kinds.kind import BootRequest, GuestKind, Mount
+from supervisor.core.kinds.shares import shared_folders
 from supervisor.core.record import GuestRecord, Record
 from supervisor.edges.qemu.qmp import QmpSession
 from supervisor.edges.records import Records
@@ -41,12 +42,12 @@ JSON = st.recursive(
 
 NAMES = st.sampled_from(
     ["kernel", "guest", "initrd", "args", "memory", "cpus", "address", "restart", "on-exit", "stop-timeout", "accel",
-     "machine", "env", "enable", "kernel-args", "disk.0", "screen"],
+     "machine", "env", "enable", "kernel-args", "disk.0", "share.0", "screen"],
 ) | st.text(max_size=12)  # fmt: skip
 VALUES = st.text(max_size=60) | st.sampled_from(
     ["/k", "auto", *KINDS, "64M", "999999999999999G", "2", "10.0.0.2/24", "10.0.0.2/24,10.0.0.1", "on-failure:3",
      "true", "keep", "1e309s", "5s", "pc", "kvm", "/../../etc/shadow", "/k,readonly=on", "/d,mount=/x",
-     "/d:ro,format=qcow2", '"a": 1', "--x", "K", "²", "0x10", "٣"]
+     "/d:ro,format=qcow2", "/d:ro,tag=t,mount=/m", "/,by=9p", '"a": 1', "--x", "K", "²", "0x10", "٣"]
 )  # fmt: skip
 ENV = st.lists(st.tuples(st.text(max_size=8), st.text(max_size=12)), max_size=3)
 
@@ -67,8 +68,10 @@ def test_random_labels_give_a_command_line_or_a_refusal(
         if spec is None:
             return
         mounts = tuple(Mount(n, d.mount, "vtapd.disk", str(d), "ext") for n, d in enumerate(spec.disks) if d.mount)
-        boot = kind.boot(BootRequest(spec.args, spec.kernel_args, NETWORK, spec.env, mounts, room_bytes=2047))
-        words = build_arguments("qemu", ID, spec, "tcg", kind.machine, boot, FDS)
+        shares = shared_folders(spec.shares, kind.name, kind.shares)
+        boot = kind.boot(BootRequest(spec.args, spec.kernel_args, NETWORK, spec.env, mounts, shares, room_bytes=2047))
+        devices = tuple(ShareDevice(share.number, share.tag, share.read_only) for share in shares)
+        words = build_arguments("qemu", ID, spec, "tcg", kind.machine, boot, replace(FDS, shares=devices))
     except Rejected as refusal:
         message = str(refusal)
         words = []
@@ -82,7 +85,7 @@ def test_random_labels_give_a_command_line_or_a_refusal(
 OPTIONS = {
     "-name", "-nodefaults", "-no-user-config", "-display", "-machine", "-accel", "-cpu", "-m", "-smp", "-kernel",
     "-initrd", "-append", "-netdev", "-device", "-add-fd", "-chardev", "-serial", "-mon", "-action", "-sandbox",
-    "-drive",
+    "-drive", "-fsdev",
 }  # fmt: skip
 
 

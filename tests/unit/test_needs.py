@@ -31,6 +31,12 @@ def test_threads_that_are_enough(limit: int | None, cpus: int, has_disks: bool) 
     check_threads(limit, cpus, has_disks=has_disks)
 
 
+def test_servers_of_shares_have_threads_too() -> None:
+    check_threads(13, 1, has_disks=False, servers=2)
+    with pytest.raises(Rejected, match="--pids-limit 13"):
+        check_threads(12, 1, has_disks=False, servers=2)
+
+
 @pytest.mark.parametrize(
     ("limit", "cpus", "has_disks", "remedy"), [(4, 1, False, "--pids-limit 5"), (6, 2, True, "--pids-limit 71")]
 )

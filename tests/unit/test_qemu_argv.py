@@ -11,12 +11,15 @@ from supervisor.core.guest.qemu_argv import (
     Descriptors,
     DiskFile,
     GuestState,
+    ShareDevice,
     accelerator_of,
     build_arguments,
     guest_name,
     has_screen,
     has_vga,
     module_name,
+    server_arguments,
+    server_name,
     slots_of,
 )
 from supervisor.core.guest.spec import GuestSpec
@@ -237,6 +240,36 @@ def test_disks_are_locked_and_passed_by_descriptor_in_their_format() -> None:
         in arguments
     )
     assert {20, 21} <= set(replace(FDS, disks=disks).all())
+
+
+def test_share_is_a_folder_of_qemus_own_file_system() -> None:
+    shares = (ShareDevice(0, "data", read_only=False), ShareDevice(7, "etc", read_only=True))
+    arguments = lines(qemu_argv(fds=replace(FDS, shares=shares)))
+    assert (
+        """\
+-fsdev local,id=share0,path=/share/0,security_model=none,multidevs=remap
+-device virtio-9p-pci,fsdev=share0,mount_tag=data
+-fsdev local,id=share7,path=/share/7,security_model=none,multidevs=remap,readonly=on
+-device virtio-9p-pci,fsdev=share7,mount_tag=etc
+"""
+        in arguments
+    )
+
+
+def test_share_by_virtiofs_is_a_connection_to_its_server() -> None:
+    fds = replace(FDS, shares=(ShareDevice(3, "data", read_only=True, server=21),))
+    arguments = lines(qemu_argv(fds=fds))
+    assert "-chardev socket,id=share3,fd=21\n-device vhost-user-fs-pci,chardev=share3,tag=data\n" in arguments
+    assert 21 in fds.all()
+
+
+def test_server_of_a_share_is_recognised_by_its_name() -> None:
+    name = server_name(ID, 3)
+    assert ID in name
+    arguments = server_arguments(name, 3, 21, caches_metadata=False)
+    assert arguments[:6] == [name, "-f", "--fd=21", "--rlimit-nofile=0", "-o", "source=/share/3"]
+    assert arguments[-1] == "timeout=0"
+    assert "timeout=0" not in server_arguments(name, 3, 21, caches_metadata=True)
 
 
 @pytest.mark.parametrize("option", ["-sandbox", "-no-user-config", "-nodefaults"])

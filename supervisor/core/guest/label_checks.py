@@ -3,7 +3,7 @@
 from supervisor.core.container import Container
 from supervisor.core.guest import label_table as table
 from supervisor.core.guest.qemu_argv import has_vga
-from supervisor.core.guest.spec import DISK, Disk, Environment, GuestPolicy, GuestSpec
+from supervisor.core.guest.spec import DISK, Disk, Environment, GuestPolicy, GuestSpec, Share
 from supervisor.core.kinds.refusal import refused
 from supervisor.core.units import MIB
 from supervisor.errors import Rejected, Step
@@ -80,6 +80,19 @@ def check_disks(container: Container, policy: GuestPolicy, disks: tuple[Disk, ..
         if disk.format != "raw" and label in container.image_labels:
             allowed = "format=raw from an image; format=qcow2 must come from docker run --label"
             raise refuse(container, label, container.labels[label], allowed)
+
+
+def check_shares(container: Container, policy: GuestPolicy, shares: tuple[Share, ...]) -> None:
+    """Refuse too many shares, and two with the same tag."""
+    if len(shares) > policy.max_shares:
+        label = shares[-1].label
+        raise refuse(container, label, container.labels[label], f"up to {policy.max_shares} shares ([limits] shares)")
+    tags: set[str] = set()
+    for share in shares:
+        if share.tag in tags:
+            value = container.labels[share.label]
+            raise refuse(container, share.label, value, f"a tag that no other share has; {share.tag} is taken")
+        tags.add(share.tag)
 
 
 def check_screen(container: Container, spec: GuestSpec) -> None:

@@ -14,10 +14,17 @@ _MAX_TEXT = 4096
 _RESTART = re.compile(r"(no|always|unless-stopped|on-failure)(?::(\d{1,6}))?")
 _OWN_ADDRESS = re.compile(r"(?P<own>[0-9.]{7,15}/[0-9]{1,2})(?:,(?P<gateway>[0-9.]{7,15}))?")
 _DISK_FORM = "/path[:ro][,mount=/where][,format=raw|qcow2]"
+_SHARE_FORM = "/path[:ro][,tag=NAME][,mount=/where][,by=virtiofs|9p]"
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,30}")
+"""9p has 31 bytes for it (QEMU: MAX_TAG_LEN), virtiofs 36."""
+PROTOCOLS = ("virtiofs", "9p")
 _MACHINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 DiskFile = tuple[str, bool, str | None, str]
 """Path, read-only, mount point and format: what `vtapd.disk.N` says of a disk."""
+
+Folder = tuple[str, bool, str | None, str | None, str | None]
+"""Path, read-only, tag, mount point and protocol: what `vtapd.share.N` says of a folder."""
 
 
 def one_of(*allowed: str) -> Callable[[str], str]:
@@ -64,15 +71,38 @@ def parse_names(text: str) -> bool | tuple[str, ...]:
 
 def parse_disk(text: str) -> DiskFile:
     """Parse the file of a disk and its options."""
-    file, *words = text.split(",")
-    options = dict(word.partition("=")[::2] for word in words)
-    if len(options) < len(words) or not options.keys() <= {"mount", "format"}:
-        raise ValueError(_DISK_FORM)
+    file, options = _split_options(text, {"mount", "format"}, _DISK_FORM)
     path = file.removesuffix(":ro")
     mount, disk_format = options.get("mount"), options.get("format", "raw")
     if disk_format not in ("raw", "qcow2"):
         raise ValueError(_DISK_FORM)
     return parse_path(path), path != file, None if mount is None else parse_path(mount), disk_format
+
+
+def parse_share(text: str) -> Folder:
+    """Parse the folder of a share and its options. The folder may be the root."""
+    folder, options = _split_options(text, {"tag", "mount", "by"}, _SHARE_FORM)
+    path = folder.removesuffix(":ro")
+    tag, mount, by = options.get("tag"), options.get("mount"), options.get("by")
+    if tag is not None and not _TAG.fullmatch(tag):
+        raise ValueError("a tag of up to 31 letters, digits and _.-, that begins with a letter or a digit")
+    if by not in (None, *PROTOCOLS):
+        raise ValueError(_SHARE_FORM)
+    where = None if mount is None else _parse_folder(mount)
+    return _parse_folder(path), path != folder, tag, where, by
+
+
+def _parse_folder(text: str) -> str:
+    return text if text == "/" else parse_path(text)
+
+
+def _split_options(text: str, known: set[str], form: str) -> tuple[str, dict[str, str]]:
+    """Return what comes before the first comma, and the options after it, each once."""
+    file, *words = text.split(",")
+    options = dict(word.partition("=")[::2] for word in words)
+    if len(options) < len(words) or not options.keys() <= known:
+        raise ValueError(form)
+    return file, options
 
 
 def parse_restart(text: str) -> RestartPolicy:

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from supervisor.core.attach.selection import PREFIX
 from supervisor.core.guest import label_parsers as parsers
 from supervisor.core.guest.health_spec import Aliveness, Readiness, parse_alive, parse_ready
-from supervisor.core.guest.spec import DISK, AddressPlan, RestartPolicy
+from supervisor.core.guest.spec import DISK, SHARE, AddressPlan, RestartPolicy
 from supervisor.core.kinds import KINDS
 from supervisor.core.units import parse_duration, parse_size
 
@@ -65,6 +65,18 @@ DISKS = Label[parsers.DiskFile | None](
     " `[limits] disks` says how many it may have."
     " `:ro` makes the disk read-only. `mount=` makes the guest mount it, if its kind can do so."
     " An image may not set `format=qcow2`.",
+    is_numbered=True,
+)  # fmt: skip
+SHARES = Label[parsers.Folder | None](
+    "share", "*path*[`:ro`][`,tag=`*name*][`,mount=`*where*][`,by=virtiofs` | `,by=9p`]", parsers.parse_share, None,
+    "none",
+    "A folder of the container that the guest shares, such as a volume: each sees at once what the other one writes."
+    " *N* is 0 to 99; `[limits] shares` says how many there may be. The guest finds it by its tag, which is `share`*N*"
+    " if the label has none. `:ro` makes it read-only. `mount=` makes the guest mount it, if its kind can do so."
+    " `by=` chooses the protocol among those of the guest's kind, see vtapd-guests(7)."
+    " What the container's root owns, the guest reads and writes, and what the guest creates belongs to the container's"
+    " root. Of files of other users it has the rights that all users have. What is mounted inside the folder, such as"
+    " a volume, is not in the share; give it a share of its own. The path `/` is the container's root folder.",
     is_numbered=True,
 )  # fmt: skip
 ARGS = Label(
@@ -156,23 +168,23 @@ ENABLE = Label(
 )  # fmt: skip
 
 LABELS: tuple[Label[object], ...] = (
-    KERNEL, GUEST, INITRD, DISKS, ARGS, KERNEL_ARGS, MACHINE, SCREEN, MEMORY, CPUS, RESTART, ON_EXIT, STOP_TIMEOUT,
-    READY, ALIVE, ENABLE, ADDRESS, ACCEL, ENV,
+    KERNEL, GUEST, INITRD, DISKS, SHARES, ARGS, KERNEL_ARGS, MACHINE, SCREEN, MEMORY, CPUS, RESTART, ON_EXIT,
+    STOP_TIMEOUT, READY, ALIVE, ENABLE, ADDRESS, ACCEL, ENV,
 )  # fmt: skip
 
 OF_IMAGES = tuple(label.name for label in LABELS if label.image_may_set)
 """The labels that an image may set by default."""
 
-_DISK = re.compile(re.escape(DISK) + r"(0|[1-9][0-9]?)")
+_NUMBERED = re.compile(rf"({re.escape(DISK)}|{re.escape(SHARE)})(0|[1-9][0-9]?)")
 _PLAIN = frozenset(label.key for label in LABELS if not label.is_numbered)
 
 
-def disk_number(label: str) -> int | None:
-    """Return N of `vtapd.disk.N`, or None for any other label."""
-    match = _DISK.fullmatch(label)
-    return int(match[1]) if match else None
+def number_of(label: str, family: str) -> int | None:
+    """Return N of a label such as `vtapd.disk.N` of the family `vtapd.disk.`, or None for any other label."""
+    match = _NUMBERED.fullmatch(label)
+    return int(match[2]) if match and match[1] == family else None
 
 
 def is_known(label: str) -> bool:
     """Return whether a label that begins with `vtapd.` is one of the table's."""
-    return label in _PLAIN or disk_number(label) is not None
+    return label in _PLAIN or _NUMBERED.fullmatch(label) is not None

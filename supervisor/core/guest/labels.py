@@ -11,7 +11,7 @@ from supervisor.core.container import Container
 from supervisor.core.guest import label_checks as checks
 from supervisor.core.guest import label_table as table
 from supervisor.core.guest.label_table import Label
-from supervisor.core.guest.spec import DISK, Disk, GuestPolicy, GuestSpec
+from supervisor.core.guest.spec import DISK, SHARE, Disk, GuestPolicy, GuestSpec, Share
 from supervisor.errors import Rejected, Step
 
 T = TypeVar("T")
@@ -34,6 +34,7 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
         kind=read(table.GUEST),
         initrd=read(table.INITRD),
         disks=read.disks(),
+        shares=read.shares(),
         args=read(table.ARGS),
         kernel_args=read(table.KERNEL_ARGS),
         screen=read(table.SCREEN),
@@ -54,6 +55,7 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
         return None
     checks.check_cpus(container, policy, spec.cpus)
     checks.check_disks(container, policy, spec.disks)
+    checks.check_shares(container, policy, spec.shares)
     checks.check_screen(container, spec)
     checks.check_questions(container, spec)
     return replace(spec, memory_mib=checks.memory_mib(container, policy, memory_bytes))
@@ -70,9 +72,19 @@ class _Reader:
         return self._value(label, label.key)
 
     def disks(self) -> tuple[Disk, ...]:
-        numbers = sorted(number for label in self._container.labels if (number := table.disk_number(label)) is not None)
-        found = ((number, self._value(table.DISKS, f"{DISK}{number}")) for number in numbers)
+        found = ((number, self._value(table.DISKS, f"{DISK}{number}")) for number in self._numbers(DISK))
         return tuple(Disk(number, *file) for number, file in found if file is not None)
+
+    def shares(self) -> tuple[Share, ...]:
+        found = ((number, self._value(table.SHARES, f"{SHARE}{number}")) for number in self._numbers(SHARE))
+        return tuple(
+            Share(number, path, read_only, tag or f"share{number}", mount, by)
+            for number, (path, read_only, tag, mount, by) in ((number, each) for number, each in found if each)
+        )
+
+    def _numbers(self, family: str) -> list[int]:
+        labels = self._container.labels
+        return sorted(number for label in labels if (number := table.number_of(label, family)) is not None)
 
     def _value(self, label: Label[T], key: str) -> T:
         if key not in self._container.labels:

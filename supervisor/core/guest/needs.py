@@ -12,6 +12,8 @@ _OWN_THREADS = 3
 when QEMU opens them."""
 _WORKERS = 64
 """The most threads that QEMU makes for disks."""
+_SERVER_THREADS = 4
+"""virtiofsd has a main loop, a waiting thread, and one for each of its two queues."""
 _INIT = 1
 """The container's own first process counts, too."""
 
@@ -31,9 +33,12 @@ def check_memory(container: Container, spec: GuestSpec, least_bytes: int) -> Non
     )
 
 
-def check_threads(limit: int | None, cpus: int, *, has_disks: bool) -> None:
-    """Refuse a limit of processes that QEMU's threads do not fit into. `limit`: of the container's cgroup, if any."""
-    needed = _INIT + _OWN_THREADS + cpus + has_disks
+def check_threads(limit: int | None, cpus: int, *, has_disks: bool, servers: int = 0) -> None:
+    """Refuse a limit of processes that QEMU's threads do not fit into. `limit`: of the container's cgroup, if any.
+
+    `servers`: how many shares have a virtiofsd of their own.
+    """
+    needed = _INIT + _OWN_THREADS + cpus + has_disks + servers * _SERVER_THREADS
     if limit is not None and limit < needed:
         raise Rejected(
             f"it may have {limit} processes (pids.max of its cgroup), and with QEMU's threads it has {needed} or more",

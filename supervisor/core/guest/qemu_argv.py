@@ -65,6 +65,18 @@ class DiskFile:
 
 
 @dataclass(frozen=True, slots=True)
+class ShareDevice:
+    """One folder that the guest shares. QEMU finds it in its own file system, at `share_folder`."""
+
+    number: int
+    """N of vtapd.share.N."""
+    tag: str
+    read_only: bool
+    server: int | None = None
+    """A connection to the virtiofsd that serves it; None if QEMU itself serves it, by 9p."""
+
+
+@dataclass(frozen=True, slots=True)
 class Descriptors:
     """The descriptors that QEMU inherits. Its other files are in its working directory."""
 
@@ -82,13 +94,15 @@ class Descriptors:
     """A connected Unix socket, whose other end the reaper has."""
     log: int | None
     """The container's standard output; None if it cannot be written to."""
+    shares: tuple[ShareDevice, ...] = ()
 
     def all(self) -> tuple[int, ...]:
         """Return all descriptors that the process may inherit."""
         optional = tuple(each for each in (self.boot_disk, self.log) if each is not None)
         disks = (disk.file for disk in self.disks)
         cards = (descriptor for card in self.cards for descriptor in (*card.queues, *card.vhosts))
-        return (*disks, *cards, self.qmp, self.console, self.events, *optional)
+        servers = (share.server for share in self.shares if share.server is not None)
+        return (*disks, *cards, *servers, self.qmp, self.console, self.events, *optional)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +126,35 @@ VGA_MIB = 4
 """Enough for 1024x768 in true colour. The part that a guest uses is part of `[guest] overhead`."""
 _WITH_VGA = re.compile(r"q35|pc(-.*)?")
 NAME_PREFIX = "vtapd-"
+SHARES, MOST_SHARES = "/share", 100
+"""The folder of shares in QEMU's file system, and how many there can be: N of `vtapd.share.N` is 0 to 99."""
 _NETDEV = re.compile(r"tap,id=net(\d{1,4}),.*")
 
 
 def module_name(number: int) -> str:
     """Return the name of the kernel's module with this number, in QEMU's working directory."""
     return f"module{number}"
+
+
+def share_folder(number: int) -> str:
+    """Return where in QEMU's own file system the share with this number is mounted."""
+    return f"{SHARES}/{number}"
+
+
+def server_name(container_id: ContainerId, number: int) -> str:
+    """Return the first argument of the virtiofsd that serves this share, by which it is recognised."""
+    return f"virtiofsd-{NAME_PREFIX}{container_id}-{number}"
+
+
+def server_arguments(name: str, number: int, listener: int, *, caches_metadata: bool) -> list[str]:
+    """Return the arguments of a virtiofsd that serves one connection. `listener` is a listening Unix socket.
+
+    With `caches_metadata` the guest may see for a second what the folder was before. Version 1 of virtiofsd, which is
+    written in Rust, has no option against that. It understands the options of the older one, which came with QEMU.
+    """
+    options = ["sandbox=chroot", "cache=auto", *(() if caches_metadata else ("timeout=0",))]
+    words = ["-o", f"source={share_folder(number)}", *(word for option in options for word in ("-o", option))]
+    return [name, "-f", f"--fd={listener}", "--rlimit-nofile=0", *words]  # it keeps the limit that it has
 
 
 def guest_name(container_id: ContainerId) -> str:
@@ -161,6 +198,7 @@ def build_arguments(
         *_machine(spec, accel, machine, state),
         *(_kernel(boot, fds) if fds.boot_disk is None else _boot_disk(fds.boot_disk)),
         *(argument for disk in fds.disks for argument in _further_disk(disk)),
+        *(argument for share in fds.shares for argument in _share(share)),
         *(argument for card in fds.cards for argument in _card(machine, card)),
         *_console(fds),
         *("-chardev", f"socket,id=qmp,fd={fds.qmp},server=on,wait=off"),
@@ -274,6 +312,18 @@ def _further_disk(disk: DiskFile) -> list[str]:
         *("-blockdev", json.dumps(node)),
         *("-device", f"virtio-blk-pci,drive={name}"),
     ]
+
+
+def _share(share: ShareDevice) -> list[str]:
+    """Return a share. By 9p and without a security model no new file needs an owner, which QEMU may not set."""
+    name = f"share{share.number}"
+    if share.server is not None:
+        chardev = f"socket,id={name},fd={share.server}"
+        return ["-chardev", chardev, "-device", f"vhost-user-fs-pci,chardev={name},tag={share.tag}"]
+    backend = f"local,id={name},path={share_folder(share.number)},security_model=none,multidevs=remap"
+    if share.read_only:
+        backend += ",readonly=on"
+    return ["-fsdev", backend, "-device", f"virtio-9p-pci,fsdev={name},mount_tag={share.tag}"]
 
 
 def _card(machine: Machine, card: Card) -> list[str]:

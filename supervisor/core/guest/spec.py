@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from supervisor.core.guest.health_spec import Aliveness, Readiness
 from supervisor.core.links import Address
 
-DISK = "vtapd.disk."
+DISK, SHARE = "vtapd.disk.", "vtapd.share."
 """The label of disk N is this and N."""
 
 
@@ -53,6 +53,31 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """`vtapd.share.N`: a folder of the container that the guest shares."""
+
+    number: int
+    path: str
+    read_only: bool = False
+    tag: str = ""
+    """The name by which the guest finds it."""
+    mount: str | None = None
+    """Where the guest mounts it, if its kind has an option for that."""
+    by: str | None = None
+    """`9p` or `virtiofs`; None for what the guest's kind prefers."""
+
+    @property
+    def label(self) -> str:
+        return f"{SHARE}{self.number}"
+
+    def __str__(self) -> str:
+        """Return the value of its label."""
+        options = (("tag", self.tag), ("mount", self.mount), ("by", self.by))
+        words = [f"{name}={value}" for name, value in options if value]
+        return ",".join([f"{self.path}{':ro' if self.read_only else ''}", *words])
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """The variables that a guest has to get."""
 
@@ -76,6 +101,8 @@ class GuestSpec:
     kind: str = "auto"
     initrd: str | None = None
     disks: tuple[Disk, ...] = ()
+    """By number."""
+    shares: tuple[Share, ...] = ()
     """By number."""
     args: str = ""
     """For the guest's program."""
@@ -108,10 +135,11 @@ class GuestPolicy:
     max_memory_mib: int = 65536
     max_cpus: int = 64
     max_disks: int = 8
+    max_shares: int = 8
     accels: tuple[str, ...] = ("kvm", "tcg")
     image_labels: tuple[str, ...] | None = None
     """Which labels an image may set, without their prefix and number; None for all."""
 
 
-UNLIMITED = GuestPolicy(max_memory_mib=1 << 40, max_cpus=1 << 20, max_disks=100)
+UNLIMITED = GuestPolicy(max_memory_mib=1 << 40, max_cpus=1 << 20, max_disks=100, max_shares=100)
 """For a guest that runs already: it keeps what it was allowed at its start."""

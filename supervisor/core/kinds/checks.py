@@ -2,6 +2,7 @@
 
 from supervisor.core.kinds.kind import BootRequest, Mount
 from supervisor.core.kinds.refusal import character_names, has_unprintable, refused
+from supervisor.core.kinds.shares import SharedFolder
 from supervisor.errors import Rejected, Step
 
 ARGS, KERNEL_ARGS = "vtapd.args", "vtapd.kernel-args"
@@ -37,7 +38,8 @@ def too_long(request: BootRequest, most: str, found: int) -> Rejected:
     """Return the error to raise for a command line of more than `most`. It names the longest label."""
     allowed = f"less: the command line would have {found}, and the image takes at most {most}"
     mounts = ((mount.label, mount.value) for mount in request.mounts)
-    candidates = ((ARGS, request.args), (KERNEL_ARGS, request.kernel_args), *mounts)
+    shares = ((share.label, share.value) for share in request.shares)
+    candidates = ((ARGS, request.args), (KERNEL_ARGS, request.kernel_args), *mounts, *shares)
     label, value = max(candidates, key=lambda each: len(each[1]))
     if value:
         return refused(label, value, allowed)
@@ -45,9 +47,24 @@ def too_long(request: BootRequest, most: str, found: int) -> Rejected:
     return Rejected("the arguments for the guest's network are too long", step=Step.KERNEL, remedy=remedy)
 
 
-def check_mount(mount: Mount, without: str) -> None:
+def check_mount(mount: Mount | SharedFolder, without: str) -> None:
     """Raise Rejected that names the label if a mount point has control characters or characters of `without`."""
-    if has_unprintable(mount.where) or any(char in without for char in mount.where):
+    where = mount.where or ""
+    if has_unprintable(where) or any(char in without for char in where):
         raise refused(
             mount.label, mount.value, f"a mount point without {character_names(without)} or control characters"
         )
+
+
+def mounted_shares(request: BootRequest, without: str) -> list[SharedFolder]:
+    """Return the shares that the guest has to mount. Raises Rejected as `check_mount` does."""
+    found = [share for share in request.shares if share.where is not None]
+    for share in found:
+        check_mount(share, without)
+    return found
+
+
+def refuse_mounted_shares(request: BootRequest, why: str) -> None:
+    """Raise Rejected if a share is to be mounted and the kind has no option for that."""
+    for share in mounted_shares(request, ""):
+        raise refused(share.label, share.value, f"a share without mount=: {why}")

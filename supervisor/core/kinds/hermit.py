@@ -8,7 +8,7 @@ src/arch/x86_64/kernel/processor.rs, src/executor/device.rs; loader's README.)
 import re
 import shlex
 
-from supervisor.core.kinds.checks import refuse_kernel_args, refuse_mounts, room_left
+from supervisor.core.kinds.checks import refuse_kernel_args, refuse_mounted_shares, refuse_mounts, room_left
 from supervisor.core.kinds.entry import Entry
 from supervisor.core.kinds.environment import format_environment
 from supervisor.core.kinds.kind import (
@@ -44,6 +44,7 @@ def _boot(request: BootRequest) -> Boot:
     check_text("vtapd.args", request.args)
     refuse_kernel_args(request, "hermit")
     refuse_mounts(request, "a hermit guest has no option for a mount")
+    refuse_mounted_shares(request, "a hermit guest mounts each share at a folder that has the name of its tag")
     network = request.network
     words = [*_network_words(network), *_dns_words(request)] if network else []
     program = ["--", request.args] if request.args else []
@@ -83,6 +84,7 @@ HERMIT = GuestKind(
     boot=_boot,
     stop=Stop.QUIT,
     format_words=shlex.join,
+    shares=("virtiofs",),
     machine=Machine(devices=("pvpanic", "isa-debug-exit,iobase=0xf4,iosize=0x4")),
     console=(
         ConsolePattern(re.compile(rb"^(?:\[[^\]]*\]){1,2}\[(?:!!!)?PANIC(?:!!!)?\]"), panic),
@@ -94,6 +96,7 @@ HERMIT = GuestKind(
         recognised="Hermit's loader (its program is `vtapd.initrd` then), or its ELF note",
         network="`-ip`, `-mask`, `-gateway`, and the variables `HERMIT_DNS1` and `HERMIT_DNS2`",
         environment="`env=K=V`",
+        share_mount="the guest does it, at a folder that has the name of the tag",
         ends="the exit device, which says success or failure, and the console (`PANIC`)",
     ),
 )

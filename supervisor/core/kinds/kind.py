@@ -11,6 +11,7 @@ from supervisor.core.kinds.bzimage import command_line_bytes
 from supervisor.core.kinds.elf import Note
 from supervisor.core.kinds.entry import Entry
 from supervisor.core.kinds.network import GuestNetwork
+from supervisor.core.kinds.shares import SharedFolder
 
 
 class Stop(Enum):
@@ -88,6 +89,7 @@ class BootRequest:
     """None if the guest configures its network itself, or if nothing is known of it yet."""
     env: Environment = field(default_factory=Environment)
     mounts: tuple[Mount, ...] = ()
+    shares: tuple[SharedFolder, ...] = ()
     room_bytes: int | None = None
     """How long the command line may be; None if the kind has no limit."""
 
@@ -158,6 +160,7 @@ class KindDoc:
     network: str = ""
     environment: str = "none"
     kernel_args: str = "refused"
+    share_mount: str = "the guest's own programs do it"
     ends: str = ""
 
 
@@ -194,6 +197,8 @@ class GuestKind:
     """How long a command line or configuration the guest itself accepts; None for no limit."""
     uses_screen: bool = False
     """Whether with a VGA card its console is on the screen only."""
+    shares: tuple[str, ...] = ()
+    """The protocols by which it can share a folder, the preferred one first."""
     takes_dhcp: bool = False
     """Whether it can be configured to use DHCP. A kind that cannot uses DHCP by itself, or has no addresses."""
     markers: tuple[bytes, ...] = ()

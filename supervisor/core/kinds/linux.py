@@ -5,6 +5,8 @@ CONFIG_IP_PNP is a module, the initramfs reads the option instead. What one such
 of dracut and systemd (man 7 dracut.cmdline, man 8 systemd-network-generator): an `ip=` for each card, with IPv6 in
 brackets, and `rd.route=`. A kernel that reads `ip=` itself uses the last one, so the first card's IPv4 is last.
 `panic=-1` makes a panic a reset.
+Which shares are mounted where is passed to its init by `vtapd.share=TAG:WHERE`. The kernel ignores an option with a dot
+in its name whose first part is no module (admin-guide/kernel-parameters.rst).
 Options with `=` that the kernel does not know become variables of its init (admin-guide/kernel-parameters.rst).
 """
 
@@ -13,7 +15,7 @@ from dataclasses import replace
 
 from supervisor.core.kinds import quoting
 from supervisor.core.kinds.bzimage import kernel_version
-from supervisor.core.kinds.checks import refuse_mounts, room_left
+from supervisor.core.kinds.checks import mounted_shares, refuse_mounts, room_left
 from supervisor.core.kinds.entry import PVH_NOTE, Entry
 from supervisor.core.kinds.environment import check_value, format_environment
 from supervisor.core.kinds.kind import (
@@ -59,6 +61,7 @@ def _boot(request: BootRequest) -> Boot:
     refuse_mounts(request, "the init of a linux guest decides what it mounts")
     network = request.network
     words = ["console=ttyS0", "panic=-1", *(_ip(network) if network else ())]
+    words += [f"vtapd.share={share.tag}:{share.where}" for share in mounted_shares(request, ' "')]
     behind = [each for each in (request.kernel_args, request.args) if each]
     left = room_left(request, " ".join([*words, *behind]))
     env = format_environment(request.env, _format_variable, left, _MAX_ENV)
@@ -131,11 +134,13 @@ LINUX = GuestKind(
     takes_cards=True,
     most_queues=MANY_QUEUES,
     takes_dhcp=True,
+    shares=("virtiofs", "9p"),
     console=(ConsolePattern(_PANIC, panic), ConsolePattern(_EXIT, exit_code)),
     doc=KindDoc(
         recognised="the version in a bzImage, or a PVH note in a vmlinux",
         network="`ip=`; for further cards, IPv6 and routes the options of dracut and systemd (`rd.route=`)",
         environment="that of init, for names in capitals",
+        share_mount="`vtapd.share=`*tag*`:`*where*, for a program of the initramfs",
         kernel_args="on the same line as `vtapd.args`",
         ends="power-off, reset, and the console: for a panic (`panic=-1` makes it a reset), and for the exit code of a "
         "container image's command",

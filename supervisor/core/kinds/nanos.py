@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 
 from supervisor.core.kinds import quoting
-from supervisor.core.kinds.checks import refuse_kernel_args, refuse_mounts
+from supervisor.core.kinds.checks import refuse_kernel_args, refuse_mounted_shares, refuse_mounts
 from supervisor.core.kinds.entry import Entry
 from supervisor.core.kinds.environment import refuse_environment
 from supervisor.core.kinds.kind import (
@@ -52,6 +52,7 @@ def _refuse_baked(request: BootRequest) -> None:
     refuse_environment(request.env, "nanos")
     refuse_kernel_args(request, "nanos")
     refuse_mounts(request, "what a nanos guest mounts is baked into its image")
+    refuse_mounted_shares(request, "what a nanos guest mounts is baked into its image, as mounts of %TAG")
     if request.args:
         raise refused("vtapd.args", request.args, "nothing: a nanos guest's arguments are baked into its image")
 
@@ -72,9 +73,11 @@ NANOS_DISK = GuestKind(
     machine=Machine(devices=_DEVICES, boots_disk=True),
     console=(ConsolePattern(_SIGNAL, panic),),
     verdict_of_status=_verdict_of_status,
+    shares=("9p",),
     doc=KindDoc(
         recognised="a disk with Nanos's file system, or its ELF kernel",
         network="what is written into the disk, or DHCP, which its container answers",
+        share_mount="what is written into the disk (`mounts`, with `%` before the tag)",
         ends="the exit device, which has its code, and the console (`signal N received`)",
     ),
 )

@@ -9,7 +9,7 @@ button shuts it down.
 import re
 
 from supervisor.core.kinds import quoting
-from supervisor.core.kinds.checks import KERNEL_ARGS, check_mount, room_left
+from supervisor.core.kinds.checks import KERNEL_ARGS, check_mount, mounted_shares, room_left
 from supervisor.core.kinds.entry import Entry
 from supervisor.core.kinds.environment import check_value, format_environment
 from supervisor.core.kinds.kind import (
@@ -48,6 +48,10 @@ def _boot(request: BootRequest) -> Boot:
     network = request.network
     words = _network_words(network, _ROOM) if network else []
     words += [f"--mount-fs={_mount(mount)}" for mount in request.mounts]
+    words += [
+        f"--mount-fs=virtiofs,/dev/virtiofs{share.position},{share.where}"
+        for share in mounted_shares(request, " ,\"'\\")
+    ]
     words += _options(request.kernel_args)
     program = [request.args] if request.args else []
     env = format_environment(request.env, _format_variable, room_left(request, " ".join([*words, *program])))
@@ -98,6 +102,7 @@ OSV = GuestKind(
     stop=Stop.POWERDOWN,
     format_words=quoting.for_osv,
     most_cards=MANY_CARDS,
+    shares=("virtiofs",),
     console=(
         ConsolePattern(re.compile(rb"^program .* returned (-?\d{1,9})$"), exit_code),  # printed only with --verbose
         ConsolePattern(re.compile(_WRONG_OPTION), lambda _match: Verdict("guest-exit", 1)),
@@ -107,6 +112,7 @@ OSV = GuestKind(
         recognised="OSv's options or symbol names",
         network="`--ip=`, `--defaultgw=`, `--nameserver=`",
         environment="`--env=`",
+        share_mount="`--mount-fs=virtiofs,…`",
         kernel_args="its options; with `--verbose` it reports its program's exit code",
         ends="power-off, pvpanic, and the console (`[backtrace]`)",
     ),

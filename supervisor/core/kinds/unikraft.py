@@ -10,7 +10,14 @@ import re
 from dataclasses import replace
 
 from supervisor.core.kinds import quoting
-from supervisor.core.kinds.checks import KERNEL_ARGS, refuse_mounts, room_left, too_long
+from supervisor.core.kinds.checks import (
+    KERNEL_ARGS,
+    mounted_shares,
+    refuse_mounted_shares,
+    refuse_mounts,
+    room_left,
+    too_long,
+)
 from supervisor.core.kinds.entry import Entry
 from supervisor.core.kinds.environment import check_value, format_environment, refuse_environment
 from supervisor.core.kinds.kind import (
@@ -43,6 +50,8 @@ _USUAL_VARIABLES = 8
 _USUAL_CARDS = 4
 """CONFIG_LIBUKNETDEV_EINFO_LIBPARAM_MAXCOUNT; a further card uses DHCP."""
 _OWN_WORDS = ("netdev.ip", "env.vars=")
+_MOUNTS = "vfs.fstab="
+_READ_ONLY = "0x1"  # UK_FS_RDONLY, as MS_RDONLY
 _FIELD = re.compile(r"[A-Za-z0-9.-]+")
 # `[    0.195844] CRIT: [libkvmplat] <traps.c @   83> …`, where time and place depend on the build.
 _FRONT = rb"^(?:\[ *\d+\.\d+\] )?%s: +(?:<[^>]*> )?\[\w+\] (?:<[^>]*> )?"
@@ -72,6 +81,7 @@ def _boot(request: BootRequest) -> Boot:
         words.append("netdev.ip=" + (cards[0] if len(cards) == 1 else f"[ {' '.join(cards)} ]"))
         notes = left_out(network, room)
     further = _system_words(request)
+    words += _mount_words(request)
     frame = [_env_word(())] if request.env.variables else []
     line = _with_arguments([*words, *frame, *further], request.args)
     env = format_environment(request.env, _format_variable, room_left(request, line), _words_left(request, line))
@@ -79,6 +89,21 @@ def _boot(request: BootRequest) -> Boot:
     if len(env.words) > _USUAL_VARIABLES:
         notes = (*notes, f"A Unikraft image takes {_USUAL_VARIABLES} variables, unless it was built for more.")
     return Boot(_with_arguments([*words, *further], request.args), notes=(*notes, *env.notes))
+
+
+def _mount_words(request: BootRequest) -> list[str]:
+    """Format `vfs.fstab=[ "DEVICE:WHERE:DRIVER:FLAGS:OPTIONS:OWN-OPTIONS" ]`: `mkmp` makes the mount point.
+
+    (unikraft: lib/vfscore/automount.c)
+    """
+    shares = mounted_shares(request, " :\"'\\,")
+    if not shares:
+        return []
+    if _MOUNTS in request.kernel_args:
+        allowed = f"parameters other than {_MOUNTS}, which vtapd writes for mount= in {shares[0].label}"
+        raise refused(KERNEL_ARGS, request.kernel_args, allowed)
+    entries = (f'"{share.tag}:{share.where}:9pfs:{_READ_ONLY * share.read_only}::mkmp"' for share in shares)
+    return [f"{_MOUNTS}[ {' '.join(entries)} ]"]
 
 
 def _words_left(request: BootRequest, line: str) -> int:
@@ -111,6 +136,7 @@ def _card(nic: Nic, network: GuestNetwork, room: Room) -> str:
 
 def _boot_old(request: BootRequest) -> Boot:
     refuse_environment(request.env, "unikraft (older than 0.16)")
+    refuse_mounted_shares(request, "Unikraft before 0.16 has no option for it that vtapd knows")
     words = [_NAME]
     network = request.network
     if network is not None:
@@ -158,6 +184,7 @@ UNIKRAFT = GuestKind(
     format_words=quoting.in_double_quotes,
     most_cards=_USUAL_CARDS,
     most_bytes=_ROOM_BYTES,
+    shares=("9p",),
     console=(
         # Every critical message in its sources comes at or before the end: a trap, an assertion, an abort.
         ConsolePattern(re.compile(_FRONT % b"CRIT"), panic),
@@ -168,6 +195,7 @@ UNIKRAFT = GuestKind(
         recognised="a multiboot header and Unikraft's parameter names",
         network="`netdev.ip=` with DNS, host and domain; before 0.16 `netdev.ipv4_addr=` and others, for one card",
         environment="`env.vars=`; none before 0.16",
+        share_mount="`vfs.fstab=`; not before 0.16",
         kernel_args="before ` -- ` on its command line",
         ends="power-off, and the console (`CRIT: …`) for a crash",
     ),

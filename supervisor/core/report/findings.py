@@ -105,6 +105,14 @@ def judge_qemu(path: str, said: str, machine: str, *, seccomp: bool) -> Finding:
     return Finding("qemu", "ok", f"{detail}; seccomp")
 
 
+def judge_virtiofsd(program: str | None) -> Finding:
+    """`program` is the path of the machine's virtiofsd."""
+    if program is not None:
+        return Finding("shares", "ok", f"guests can share folders, by 9p and by {program}")
+    remedy = "install virtiofsd, a package of this name; before Debian 13 and Ubuntu 24.04 it comes with QEMU"
+    return Finding("shares", "warn", "guests can share folders by 9p only: there is no virtiofsd", remedy)
+
+
 def judge_kvm(asked: str, *, there: bool, works: bool) -> Finding:
     """`asked` is [guest] accel."""
     if works:

@@ -58,18 +58,23 @@ class Process:
 
 def find(record: ProcessRecord, name: str) -> Process | None:
     """Return the process of this record, if it still runs: same pid, same start, and this name among its arguments."""
+    return find_process(record.pid, record.start_ticks, name)
+
+
+def find_process(pid: Pid, ticks: int, name: str) -> Process | None:
+    """Return the process with this pid, if it started then, in clock ticks, and has this name among its arguments."""
     try:
-        pidfd = os.pidfd_open(record.pid)
+        pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
         return None
     try:
-        same = start_ticks(record.pid) == record.start_ticks and name in command_line(record.pid)
+        same = start_ticks(pid) == ticks and name in command_line(pid)
     except ContainerGone:
         same = False
     if not same:
         os.close(pidfd)
         return None
-    return Process(record.pid, pidfd, record.start_ticks)
+    return Process(pid, pidfd, ticks)
 
 
 def find_named(prefix: str) -> dict[str, list[Pid]]:

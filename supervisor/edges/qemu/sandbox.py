@@ -3,8 +3,9 @@
 It is built once, by a thread that enters a new mount namespace and then ends. Descriptors keep the namespaces; each
 QEMU is started in them, which costs it nothing more than to enter them.
 
-It has no /proc. A process of the container that may trace its QEMU (CAP_SYS_PTRACE, or the same user) can read
-/proc/<QEMU>/root. A /proc of the host's processes in there would lead it on to the host's files.
+Its /proc is empty. A process of the container that may trace its QEMU (CAP_SYS_PTRACE, or the same user) can read
+/proc/<QEMU>/root. A /proc of the host's processes in there would lead it on to the host's files. A QEMU with shares is
+started in a copy of this file system, with the shares and a /proc of the container's processes (`reaper/child.py`).
 """
 
 import os
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+from supervisor.core.guest.qemu_argv import MOST_SHARES, share_folder
 from supervisor.errors import Permanent, Step
 from supervisor.linux import (
     CLONE_FS,
@@ -38,6 +40,8 @@ _LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache", "/
 _FIRMWARE = ("/usr/share/qemu", "/usr/share/seabios", "/usr/share/OVMF", "/usr/share/AAVMF")
 _UNDER_PREFIX = ("lib", "lib64", "share/qemu", "share/seabios")
 """Folders of the prefix that a QEMU was installed in, if that is not /usr."""
+_FILE_SERVERS = ("/usr/libexec/virtiofsd",)
+"""What is not among the libraries."""
 _DEVICES = ("/dev/null", "/dev/urandom", "/dev/kvm")
 _NAMESPACES = {"mnt": CLONE_NEWNS, "ipc": CLONE_NEWIPC, "uts": CLONE_NEWUTS}
 
@@ -95,6 +99,8 @@ def _mount_all(program: Path, base: Path) -> None:
     mount("vtapd", str(base), "tmpfs", MS_NOSUID | MS_NOEXEC, b"mode=0755,size=1m")
     for source in _shown(program):
         _show(source, base)
+    for place in ("/proc", *map(share_folder, range(MOST_SHARES))):
+        (base / place.lstrip("/")).mkdir(parents=True)
     mount(None, str(base), None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC | MS_NODEV)
     os.chdir(base)
     pivot_root(".", ".")  # onto itself, and then from under it (man 2 pivot_root)
@@ -105,7 +111,7 @@ def _mount_all(program: Path, base: Path) -> None:
 def _shown(program: Path) -> Iterator[Path]:
     prefix = program.parent.parent
     under_prefix = [] if prefix in (Path("/"), Path("/usr")) else [prefix / name for name in _UNDER_PREFIX]
-    yield from (*map(Path, (*_LIBRARIES, *_FIRMWARE, *_DEVICES)), *under_prefix)
+    yield from (*map(Path, (*_LIBRARIES, *_FIRMWARE, *_FILE_SERVERS, *_DEVICES)), *under_prefix)
     yield program  # last: one of the folders may show it
 
 

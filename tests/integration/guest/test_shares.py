@@ -1,0 +1,162 @@
+"""Folders that a guest shares with its container: volumes, bind mounts, and the container's own files."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.harness.containers import Container, Containers
+from tests.harness.daemon import Daemon
+from tests.harness.machine import Machine
+from tests.harness.observe import cgroup_lines
+from tests.harness.processes import is_alive
+from tests.harness.shares import BOOT_S, booted, folder_of_root, in_guest, servers_of
+from tests.harness.waiting import eventually
+
+PROTOCOLS = ("9p", "virtiofs")
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture
+def volume(machine: Machine) -> Path:
+    return folder_of_root(machine)
+
+
+@pytest.mark.parametrize("by", PROTOCOLS)
+def test_volume_is_read_and_written_by_guest_and_container(
+    machine: Machine, vtapd: Daemon, containers: Containers, volume: Path, by: str
+) -> None:
+    guest = booted(machine, containers, "-v", f"{volume}:/data", share_0=f"/data,tag=data,mount=/mnt/data,by={by}")
+    assert "share data on /mnt/data: 1" in guest.logs()
+    assert in_guest(machine, guest, "cat /mnt/data/of-root; stat -c '%u %a' /mnt/data/of-root") == (
+        "read by the guest's root\n0 600"
+    )
+    made = "cd /mnt/data && echo from the guest >new && mv new renamed && ln renamed hard && chmod 640 renamed"
+    linked = "mkdir -p a/b && ln -s ../../renamed a/b/link && cat a/b/link"
+    assert in_guest(machine, guest, f"{made} && {linked}") == "from the guest"
+    status = (volume / "renamed").stat()
+    assert (status.st_uid, status.st_gid, oct(status.st_mode & 0o7777), status.st_nlink) == (0, 0, "0o640", 2)
+    assert guest.exec("cat", "/data/a/b/link") == "from the guest"
+    guest.exec("sh", "-c", "echo from the container >/data/answer")
+    assert in_guest(machine, guest, "cat /mnt/data/answer") == "from the container"
+    machine.put(b"copied", guest.id, "/data/copied")
+    assert in_guest(machine, guest, "cat /mnt/data/copied") == "copied"
+
+
+def test_folder_in_memory_is_shared(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+    """It is a mount of the container alone. What is mounted inside it is not part of the share."""
+    guest = booted(machine, containers, "--tmpfs", "/run", "--tmpfs", "/run/inner", share_3="/run,mount=/mnt,by=9p")
+    guest.exec("touch", "/run/inner/hidden")
+    assert in_guest(machine, guest, "echo hello >/mnt/from-guest; ls /mnt/inner; cat /mnt/from-guest") == "hello"
+    assert guest.exec("cat", "/run/from-guest") == "hello"
+    assert guest.exec("stat", "-c", "%u %g", "/run/from-guest") == "0 0"
+    assert "share share3 on /mnt: 1" in guest.logs()
+
+
+@pytest.mark.parametrize("by", PROTOCOLS)
+def test_read_only_share_cannot_be_written(
+    machine: Machine, vtapd: Daemon, containers: Containers, volume: Path, by: str
+) -> None:
+    guest = booted(machine, containers, "-v", f"{volume}:/data", share_0=f"/data:ro,mount=/mnt/data,by={by}")
+    tried = "cd /mnt/data; cat of-root; echo x >new; rm of-root; chmod 777 of-root; mkdir d; ln of-root l"
+    printed = in_guest(machine, guest, tried)
+    assert printed.count("Read-only file system") == 5, printed
+    assert [path.name for path in volume.iterdir()] == ["of-root"]
+
+
+@pytest.mark.parametrize("by", PROTOCOLS)
+def test_shares_outlive_a_crash_and_the_daemon(
+    machine: Machine, vtapd: Daemon, containers: Containers, volume: Path, by: str
+) -> None:
+    guest = booted(machine, containers, "-v", f"{volume}:/data", share_0=f"/data,mount=/mnt/data,by={by}")
+    vtapd.kill()
+    assert in_guest(machine, guest, "echo without a daemon >/mnt/data/first; cat /mnt/data/first") == "without a daemon"
+    vtapd.start()
+    guest.trigger("/cgi-bin/crash")
+    eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted after the panic", BOOT_S)
+    guest.await_page(BOOT_S)
+    assert in_guest(machine, guest, "cat /mnt/data/first") == "without a daemon"
+
+
+def test_two_guests_share_one_volume(machine: Machine, vtapd: Daemon, containers: Containers, volume: Path) -> None:
+    """Each has a user of its own, and both are root to the files."""
+    labels = {"share_0": "/data,mount=/mnt/data"}
+    first = booted(machine, containers, "-v", f"{volume}:/data", **labels)
+    second = booted(machine, containers, "-v", f"{volume}:/data", **labels)
+    assert in_guest(machine, first, "umask 077; echo of the first >/mnt/data/one; cat /mnt/data/one") == "of the first"
+    assert in_guest(machine, second, "cat /mnt/data/one && echo changed >>/mnt/data/one") == "of the first"
+    assert in_guest(machine, first, "cat /mnt/data/one") == "of the first\nchanged"
+
+
+def test_what_was_synced_survives_the_death_of_qemu(
+    machine: Machine, vtapd: Daemon, containers: Containers, volume: Path
+) -> None:
+    """A file that has its last name was synced before it got it: none of these is cut short."""
+    guest = booted(machine, containers, "-v", f"{volume}:/data", share_0="/data,mount=/mnt/data,by=9p")
+    write = "head -c 5000 /dev/zero >new$1; sync new$1; mv new$1 $1"
+    loop = f"cd /mnt/data; (i=1000; while :; do set -- $i; {write}; i=$((i + 1)); done) >/dev/null 2>&1 &"
+    in_guest(machine, guest, loop)
+    eventually((volume / "1050").exists, "the guest writes", BOOT_S)
+    os.kill(guest.qemu(), signal.SIGKILL)
+    eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted", BOOT_S)
+    sizes = {path.stat().st_size for path in volume.iterdir() if path.name.isdigit()}
+    assert sizes == {5000}
+    guest.await_page(BOOT_S)
+    assert in_guest(machine, guest, "wc -c </mnt/data/1050") == "5000"
+
+
+@pytest.mark.both_cgroups
+def test_guest_lives_on_when_the_server_of_a_share_dies(vtapd: Daemon, containers: Containers) -> None:
+    """Also while no daemon runs. The guest has its share again after its next start, and no server is left over."""
+    labels = {"vtapd.kernel": "/hello-osv.bin", "vtapd.share.0": "/data", "vtapd.share.2": "/data:ro"}
+    guest = containers.run("-v", "/data", labels=labels)
+    guest.await_page()
+    qemu, servers = guest.qemu(), servers_of(guest)
+    assert [cgroup_lines(server) for server in servers] == [cgroup_lines(qemu)] * 2
+    vtapd.kill()
+    os.kill(servers[0], signal.SIGKILL)
+    vtapd.start()
+    eventually(lambda: len(failed_shares(vtapd, guest)) == 1, "inspect names it")
+    assert (guest.qemu(), guest.get().status) == (qemu, 200)
+    os.kill(servers[1], signal.SIGKILL)
+    eventually(lambda: len(failed_shares(vtapd, guest)) == 2, "inspect names both")
+    vtapd.command("restart", guest.name)
+    guest.await_page()
+    assert failed_shares(vtapd, guest) == []
+    servers = servers_of(guest)
+    assert len(servers) == 2
+    os.kill(guest.qemu(), signal.SIGKILL)
+    eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted")
+    guest.await_page()
+    assert not any(map(is_alive, servers)), "a server has outlived its guest"
+    servers = servers_of(guest)
+    guest.remove()
+    eventually(lambda: not any(map(is_alive, servers)), "the servers have ended with their container")
+
+
+def failed_shares(vtapd: Daemon, guest: Container) -> list[str]:
+    return [note for note in vtapd.inspect(guest.name).only_guest.notes if "has failed" in note]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("/nowhere", "No such file"),
+        ("/hello.bin", "Not a directory"),
+        ("/proc", "ext4, xfs, btrfs or tmpfs"),
+        ("/", "No Linux can do it on overlayfs"),
+        ("/wrong/host-link", "No such file"),
+    ],
+)
+def test_folder_that_cannot_be_shared_is_refused(
+    vtapd: Daemon, containers: Containers, value: str, message: str
+) -> None:
+    labels = {"vtapd.kernel": "/hello-unikraft.bin", "vtapd.guest": "unikraft", "vtapd.share.7": value}
+    container = containers.run(labels=labels)
+    view = vtapd.await_state(container.name, "rejected")
+    assert view.reason is not None
+    assert "vtapd.share.7" in view.reason
+    assert message in view.reason
+    assert container.is_untouched()

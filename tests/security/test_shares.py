@@ -1,0 +1,150 @@
+"""What a guest and a container can do with a folder that they share, and what they cannot."""
+
+import os
+import stat
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from supervisor import linux
+from supervisor.core.container import FileOwner, Pid
+from supervisor.edges.kernel import idmapped_mount, rootfs
+from supervisor.errors import Rejected
+from supervisor.reaper.user_namespace import open_user_namespace
+from tests.harness.containers import Containers
+from tests.harness.daemon import Daemon
+from tests.harness.machine import Machine
+from tests.harness.processes import status_of
+from tests.harness.shares import booted, folder_of_root, in_guest, servers_of
+
+from .attacker import SECRET, attack, secret_of_the_host
+from .test_qemu_files import EVERYTHING, WAYS, mounts_of, root_of
+
+MS_SHARED = 1 << 20  # linux/mount.h
+GUEST = FileOwner(1879048192, 1879048193)
+OWN = Pid(os.getpid())
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def opened(owned: ExitStack, folder: Path, *, read_only: bool = False) -> int:
+    """Return the folder as a guest's mount."""
+    namespace = open_user_namespace([0, 0], [GUEST.uid, GUEST.gid])
+    owned.callback(os.close, namespace)
+    place = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    owned.callback(os.close, place)
+    mount = idmapped_mount.open_idmapped(OWN, place, "vtapd.share.0", namespace, read_only=read_only)
+    owned.callback(os.close, mount)
+    return mount
+
+
+def test_mount_leads_nowhere_else(tmp_path: Path) -> None:
+    """Not by a symlink, a device, the folder above it, nor to what is mounted inside."""
+    share = tmp_path / "share"
+    share.mkdir()
+    (tmp_path / "beside").touch()
+    (share / "link").symlink_to("/etc/passwd")
+    (share / "up").symlink_to("../beside")
+    os.mknod(share / "null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    with ExitStack() as owned:
+        mount = opened(owned, share)
+        for name in ("link", "up"):
+            with pytest.raises(OSError, match="Too many levels of symbolic links"):
+                os.open(name, os.O_RDONLY, dir_fd=mount)
+        with pytest.raises(PermissionError):
+            os.open("null", os.O_RDONLY, dir_fd=mount)
+        above = os.open("..", os.O_RDONLY | os.O_DIRECTORY, dir_fd=mount)
+        owned.callback(os.close, above)
+        assert sorted(os.listdir(above)) == ["link", "null", "up"]  # noqa: PTH208  # a descriptor is no path
+
+
+def test_later_mounts_of_the_container_do_not_appear_in_the_share(tmp_path: Path) -> None:
+    """A volume may be shared with the host, so that what is mounted in one of them appears in the other."""
+    shown, place = tmp_path / "volume", tmp_path / "share"
+    shown.mkdir()
+    place.mkdir()
+    with ExitStack() as owned:
+        linux.mount("share-test", str(shown), "tmpfs", 0)
+        owned.callback(linux.umount, str(shown), linux.MNT_DETACH)
+        linux.mount(None, str(shown), None, MS_SHARED)
+        (shown / "inner").mkdir()
+        linux.attach_mount(opened(owned, shown), str(place))
+        owned.callback(linux.umount, str(place), linux.MNT_DETACH)
+        linux.mount("share-test", str(shown / "inner"), "tmpfs", 0)
+        (shown / "inner" / "secret").touch()
+        assert list((place / "inner").iterdir()) == []
+
+
+def test_files_have_the_guests_user_in_the_mount_and_root_on_disk(tmp_path: Path) -> None:
+    (tmp_path / "of-root").touch(0o600)
+    (tmp_path / "of-another").touch()
+    os.chown(tmp_path / "of-another", 1000, 1000)
+    with ExitStack() as owned:
+        mount = opened(owned, tmp_path)
+        seen = os.stat("of-root", dir_fd=mount)
+        assert (seen.st_uid, seen.st_gid) == (GUEST.uid, GUEST.gid)
+        assert os.stat("of-another", dir_fd=mount).st_uid == 65534
+
+
+def test_read_only_mount_is_read_only(tmp_path: Path) -> None:
+    with ExitStack() as owned:
+        mount = opened(owned, tmp_path, read_only=True)
+        with pytest.raises(OSError, match="Read-only file system"):
+            os.open("new", os.O_WRONLY | os.O_CREAT, dir_fd=mount)
+
+
+def test_link_in_the_place_of_the_folder_stays_in_the_container(tmp_path: Path) -> None:
+    """`..` and absolute links resolve in the container's root, also if they were put there a moment ago."""
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "absolute").symlink_to("/inside")
+    (tmp_path / "out").symlink_to("../../../../../../etc")
+    (tmp_path / "magic").symlink_to("/proc/1/root")
+    root = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+    try:
+        found = rootfs.open_folder(root, "/absolute", "vtapd.share.0")
+        assert os.path.samestat(os.fstat(found), (tmp_path / "inside").stat())
+        os.close(found)
+        for name in ("/out", "/magic", "/inside/../../../etc"):
+            with pytest.raises(Rejected, match=r"vtapd.share.0: cannot use .* of the container: No such file"):
+                rootfs.open_folder(root, name, "vtapd.share.0")
+    finally:
+        os.close(root)
+
+
+def test_container_finds_no_files_of_the_host_through_a_guest_with_shares(
+    machine: Machine, vtapd: Daemon, containers: Containers
+) -> None:
+    """Its QEMU has a /proc, that of the container's own processes."""
+    volume = folder_of_root(machine)
+    guest = booted(machine, containers, *EVERYTHING, "-v", f"{volume}:/data", share_0="/data,mount=/mnt,by=9p")
+    root = root_of(guest.qemu())
+    assert [path.name for path in (root / "share/0").iterdir()] == ["of-root"]
+    assert not any(any((root / "share" / str(number)).iterdir()) for number in range(1, 100))
+    with secret_of_the_host() as secret:
+        ways = (*WAYS, "root/share/0/..", "root/share/0/../..", "root/proc/self/cwd", "root/proc/$QEMU/root")
+        printed = attack(guest, "\n".join(f"cat /proc/$QEMU/{way}{SECRET} 2>/dev/null" for way in ways))
+        assert secret not in printed
+        assert attack(guest, "cat /proc/$QEMU/root/share/0/of-root").startswith("read by"), "it could not look there"
+
+
+def test_virtiofsd_sees_its_share_alone(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+    """It is no user of the host but the guest's, and has rights over that user's files only."""
+    volume = folder_of_root(machine)
+    guest = booted(machine, containers, *EVERYTHING, "-v", f"{volume}:/data", share_0="/data,mount=/mnt")
+    (server,) = servers_of(guest)
+    assert sorted(path.name for path in root_of(server).iterdir()) == ["of-root"]
+    assert [where for where, _ in mounts_of(server)] == ["/"]
+    status = status_of(server)
+    assert (status["CapBnd"], status["NoNewPrivs"], status["Seccomp"]) == ("0" * 16, "1", "2")
+    uid = int(status["Uid"].split()[0])
+    assert uid == int(status_of(guest.qemu())["Uid"].split()[0]) > 0
+    assert Path(f"/proc/{server}/uid_map").read_text().split() == ["0", str(uid), "1"]
+    assert not any(any(place.iterdir()) for place in (root_of(guest.qemu()) / "share").iterdir())
+    assert in_guest(machine, guest, "cd /mnt; mknod disk b 8 0; mknod null c 1 3").count("not permitted") == 2
+    with secret_of_the_host() as secret:
+        script = "\n".join(f"for each in /proc/[0-9]*; do cat $each/{way}{SECRET}; done 2>/dev/null" for way in WAYS)
+        assert secret not in attack(guest, script)
+    (volume / "of-root").unlink()
+    (volume / "of-root").symlink_to("/etc/passwd")
+    assert in_guest(machine, guest, "readlink /mnt/of-root; cat /mnt/of-root").startswith("/etc/passwd")
