@@ -11,7 +11,7 @@ import pytest
 from tests.harness.containers import Container, Containers
 from tests.harness.daemon import Daemon
 from tests.harness.dns_server import DnsServer, addresses
-from tests.harness.machine import Machine
+from tests.harness.machine import Machine, built
 from tests.harness.waiting import eventually, holds_for
 
 RESOLVER = "169.254.118.1"
@@ -113,6 +113,31 @@ def test_dhcp_of_linux_gets_everything(machine: Machine, vtapd: Daemon, containe
     assert (info["hostname"], info["mtu"]) == ("gump", 1400)
     assert info["resolv"] == f"nameserver {RESOLVER} "
     assert finds(guest, neighbour.name) == [neighbour.address]
+
+
+IPXE_SCRIPT = """#!ipxe
+dhcp net0
+echo ipxe has ${net0/ip} ${net0/netmask} ${net0/gateway} ${net0/dns} ${net0/hostname}
+imgfetch http://db/ && echo ipxe has fetched the page of db
+:again
+sleep 1
+goto again
+"""
+
+
+def test_dhcp_of_ipxe_gets_an_address_and_finds_a_name(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+    network = containers.network("--subnet", "192.168.84.0/24")
+    containers.run("--network", network, "--network-alias", "db", command=("httpd", "-f", "-p", "80", "-h", "/www"))
+    labels = {"vtapd.kernel": "/ipxe.lkrn", "vtapd.initrd": "/script", "vtapd.memory": "80M"}
+    ipxe = containers.create("--network", network, "--hostname", "gump", labels=labels)
+    for path, content in (("/ipxe.lkrn", built("ipxe")[0].read_bytes()), ("/script", IPXE_SCRIPT.encode())):
+        machine.put(content, ipxe.id, path)
+    guest = ipxe.start()
+    for line in (
+        f"ipxe has {guest.address} 255.255.255.0 192.168.84.1 {RESOLVER} gump",
+        "ipxe has fetched the page of db",
+    ):
+        eventually(lambda line=line: line in guest.logs(), f"the console has: {line}", BOOT_S)  # type: ignore[misc]
 
 
 def test_dhcp_broadcasts_do_not_reach_the_network(machine: Machine, vtapd: Daemon, containers: Containers) -> None:

@@ -108,6 +108,19 @@ def test_linux_guest_and_its_container_exchange_10_mb_each_way(
     assert vtapd.inspect(container.name).only_guest.notes == []
 
 
+def test_health_check_of_a_container_asks_its_guest(vtapd: Daemon, containers: Containers) -> None:
+    asked = r"printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 5 $(hostname) 80 | grep -q Gump"
+    options = ("--health-cmd", asked, "--health-interval", "500ms", "--health-retries", "1")
+    guest = containers.guest(*options, on_exit="keep")
+
+    def health() -> object:
+        return guest.docker_state()["Health"]["Status"]
+
+    eventually(lambda: health() == "healthy", "the guest is asked", PATIENCE_S)
+    vtapd.command("stop", guest.name)
+    eventually(lambda: health() == "unhealthy", "a guest that has ended is noticed", PATIENCE_S)
+
+
 def remove_hooks(container: Container) -> None:
     inside(container, "tc", "qdisc", "del", "dev", "eth0", "clsact")
 
