@@ -23,6 +23,7 @@ from supervisor.core.attach.actions import (
     Attempt,
     CreateTap,
     DeleteRecord,
+    DeleteTap,
     DenyDevice,
     Planned,
     PlugNic,
@@ -71,11 +72,10 @@ class PlanExecutor:
         self.attached = False
         """Whether its interfaces were seen attached, as far as they can be."""
         self.troubles = Troubles(context.counters, description.name)
-        self.losses = Losses()
-        """Taps that something else deleted."""
         self.guest_error: Transient | Permanent | None = None
         """Why its guest could not be started."""
         self._context = context
+        self._losses = Losses()
         self._record = record
         self._guest = guest
         self._services = services
@@ -243,10 +243,13 @@ class PlanExecutor:
             case StartGuest() | StopGuest() | PlugNic() | UnplugNic():
                 await self._apply_to_guest(action)
                 return self._with_guest(seen)
-            case CreateTap():
-                self._check_losses()
-                await self._context.leftovers.wait_recovered()
-                return self._with_claims(self._apply_to_kernel(action, seen))
+            case CreateTap() | DeleteTap():
+                if isinstance(action, CreateTap):
+                    self._check_losses(action)
+                    await self._context.leftovers.wait_recovered()
+                after = self._with_claims(self._apply_to_kernel(action, seen))
+                self._losses.note(action, seen)
+                return after
             case RevokeDevice(device):
                 await revoke_device(self._context, device, self._id, self._description.name)
                 # Until now another container could open the tap, and may have done so.
@@ -257,9 +260,9 @@ class PlanExecutor:
             case _:
                 return self._apply_to_kernel(action, seen)
 
-    def _check_losses(self) -> None:
-        """Raises Transient if no tap may be made yet, because taps were deleted again and again."""
-        if wait_s := self.losses.wait_s(anyio.current_time()):
+    def _check_losses(self, action: CreateTap) -> None:
+        """Raises Transient if this tap may not be made yet, because taps were deleted again and again."""
+        if wait_s := self._losses.wait_s(action, anyio.current_time()):
             raise Transient(
                 f"something in the container deletes its tap again and again; the next one is made in {wait_s:.0f} s",
                 step=Step.MACVTAP,

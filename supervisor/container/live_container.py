@@ -64,7 +64,7 @@ class LiveContainer:
         self._ending = ContainerEnding(incarnation, self.intent, self.guest, tasks)
         self._was_paused = False
         self._ports = PortWatch(mark, tasks)
-        self._watch = TapWatch(context, record, incarnation, self.executor.losses, mark)
+        self._watch = TapWatch(context, record, incarnation, mark)
         self._recovered = not context.leftovers.may_concern(incarnation)
         if self._recovered:
             context.leftovers.note_recovered(record.id)

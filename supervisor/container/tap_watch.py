@@ -16,7 +16,6 @@ from supervisor.container.attachment import Attachment
 from supervisor.container.context import Context
 from supervisor.container.record import ContainerRecord
 from supervisor.container.revocation import close_lost_device
-from supervisor.core.attach.losses import Losses
 from supervisor.core.container import Incarnation
 from supervisor.core.links import IfIndex
 from supervisor.core.record import TapRecord
@@ -35,14 +34,12 @@ class TapWatch:
         context: Context,
         record: ContainerRecord,
         incarnation: Incarnation,
-        losses: Losses,
         mark: Callable[[], None],
     ) -> None:
         """`mark` is called if the container needs another pass."""
         self._context = context
         self._record = record
         self._incarnation = incarnation
-        self._losses = losses
         self._mark = mark
         self._scope = anyio.CancelScope()
         self._runs = False
@@ -84,8 +81,6 @@ class TapWatch:
         for entry in data.taps:
             parent_gone = gone is not None and entry.parent in gone
             if self._is_lost(attachment, entry, gone):
-                if not parent_gone:
-                    self._losses.note(anyio.current_time())
                 await self._close(entry, by_itself=not parent_gone)
             if parent_gone:
                 self._mark()

@@ -1,5 +1,7 @@
 """Device rules under cgroup v2: exact, kept, and undone exactly, whatever else is in the container's program."""
 
+import os
+import signal
 import struct
 
 import pytest
@@ -53,8 +55,10 @@ def test_rules_lost_by_daemon_reload_are_repaired(vtapd: Daemon, containers: Con
     (plain,) = programs.all()
     vtapd.request("attach", container.name)
     assert container.opens("/dev/tap0")
+    os.kill(vtapd.pid, signal.SIGSTOP)  # or it may repair the rule at once
     programs.attach_beside(plain)
     assert not container.opens("/dev/tap0"), "all programs must allow a device, so the added one denies it"
+    os.kill(vtapd.pid, signal.SIGCONT)
     eventually(lambda: container.opens("/dev/tap0"), "the rule is repaired at the next resync", deadline_s=10)
     assert len(programs.ids()) == 2
     assert vtapd.metrics().value("vtapd_device_rule_repairs_total") == repairs + 1
