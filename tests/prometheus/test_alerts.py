@@ -13,6 +13,7 @@ from tests.harness.machine import Machine
 from tests.harness.observe import NETNS_FOLDER
 from tests.harness.waiting import eventually
 from tests.integration.faults.test_interference import deny_device
+from tests.integration.guest.test_unread_log import parent_of, print_lines, stopped
 
 from .conftest import Promtool
 from .server import CONFIG, Prometheus
@@ -75,6 +76,13 @@ def test_attach_failing_fires(vtapd: Daemon, prometheus: Prometheus, containers:
 def test_device_rule_fought_over_fires(vtapd: Daemon, prometheus: Prometheus, containers: Containers) -> None:
     container = containers.run().await_attached()
     await_alert(prometheus, "VtapdDeviceRuleFoughtOver", lambda: deny_device(container))
+
+
+def test_console_dropped_fires(vtapd: Daemon, prometheus: Prometheus, containers: Containers) -> None:
+    guest = containers.serving_guest()
+    with stopped(parent_of(guest.pid)):
+        print_lines(guest)
+    await_alert(prometheus, "VtapdConsoleDropped", container=guest.name)
 
 
 @contextmanager
