@@ -48,8 +48,8 @@ def become_qemu(order: dict[str, Any], descriptors: list[int], stderr: int, kept
         _replace(order, descriptors, stderr)
     except StepFailed as error:
         os.write(failure, f"{error.step} {error.number}".encode())
-    except Exception:
-        os.write(failure, f"{STEP_EXEC} {errno.EINVAL}".encode())  # an order that this version does not understand
+    except Exception:  # an order that this version does not understand
+        os.write(failure, f"{STEP_EXEC} {errno.EINVAL}".encode())
     finally:
         os._exit(127)
 
