@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 import aiohttp
 import anyio
 import msgspec
-from aiodocker import Docker as Client
 from aiodocker.exceptions import DockerError
 from aiodocker.networks import DockerNetwork
 
@@ -24,7 +23,8 @@ from supervisor.core.container import Container, ContainerId
 from supervisor.core.formats.docker_api import LISTED, Engine, digest, parse_container, parse_engine, parse_image_labels
 from supervisor.core.formats.docker_event import Event, parse_event
 from supervisor.core.formats.docker_network import GATEWAY_NETWORK, may_have_way_out, parse_way_out
-from supervisor.errors import ConfigError, Permanent, Step, Transient
+from supervisor.edges.docker_client import connection_failure, open_client, remedy_of
+from supervisor.errors import Permanent, Step, Transient
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 
@@ -46,11 +46,7 @@ class Docker:
         self._labels_of_images: dict[str, dict[str, str]] = {}
         """By image id, which identifies the image's whole content."""
         self._image_lock = anyio.Lock()
-        try:
-            self._client = Client(url=self.host)
-        except (ValueError, DockerError, AssertionError) as error:
-            remedy = "write it as unix:///path or tcp://host:port in [docker] host or DOCKER_HOST"
-            raise ConfigError(f"Docker's address {self.host!a} is not understood", remedy=remedy) from error
+        self._client = open_client(self.host)
 
     async def close(self) -> None:
         await self._client.close()
@@ -165,7 +161,7 @@ class Docker:
 
     @asynccontextmanager
     async def _translated(self, what: str) -> AsyncIterator[None]:
-        remedy = f"is Docker running? its address is {self.host}, set by [docker] host or DOCKER_HOST"
+        remedy = remedy_of(self.host)
         try:
             with anyio.fail_after(self.timeout_s):
                 yield
@@ -173,9 +169,7 @@ class Docker:
             said = str(error) or f"no answer within {self.timeout_s:g} s"
             raise Transient(f"cannot ask Docker ({what}): {said}", step=Step.DOCKER, remedy=remedy) from error
         except DockerError as error:
-            if isinstance(error.__context__, aiohttp.ClientConnectorError):
-                # Without what aiodocker and aiohttp say of themselves.
-                why = error.__context__.os_error.strerror
-                raise Transient(f"cannot ask Docker ({what}): {why}", step=Step.DOCKER, remedy=remedy) from error
+            if (failure := connection_failure(self.host, what, error)) is not None:
+                raise failure from error
             kind = Permanent if error.status in (401, 403) else Transient
             raise kind(f"Docker refused ({what}): {error.message}", step=Step.DOCKER, remedy=remedy) from error

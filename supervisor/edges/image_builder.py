@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import IO
 
 import aiohttp
-from aiodocker import Docker as Client
 from aiodocker.exceptions import DockerError
 
 from supervisor.core.guest.image_recipe import FILES, ImageFile
-from supervisor.errors import ConfigError, Permanent, Step, Transient
+from supervisor.edges.docker_client import connection_failure, open_client, remedy_of
+from supervisor.errors import Permanent, Step, Transient
 
 _SILENCE_S = 600.0
 """How long Docker may say nothing. It says nothing while it copies a file, however large."""
@@ -65,15 +65,8 @@ async def build(host: str, context: IO[bytes], tag: str, on_progress: Callable[[
 
     Raises Transient if Docker cannot be reached, Permanent if it refuses, ConfigError for an address of no known form.
     """
-    remedy = f"is Docker running? its address is {host}, set by [docker] host or DOCKER_HOST"
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_SILENCE_S)
-    try:
-        client = Client(url=host)
-    except (ValueError, DockerError, AssertionError) as error:
-        raise ConfigError(
-            f"Docker's address {host!a} is not understood",
-            remedy="write it as unix:///path or tcp://host:port in [docker] host or DOCKER_HOST",
-        ) from error
+    client = open_client(host)
     image = ""
     try:
         steps = client.images.build(fileobj=context, encoding="identity", tag=tag, timeout=timeout, stream=True)
@@ -81,13 +74,12 @@ async def build(host: str, context: IO[bytes], tag: str, on_progress: Callable[[
             on_progress(str(step.get("stream", step.get("status", ""))))
             image = str(step.get("aux", {}).get("ID", image))
     except DockerError as error:
-        if isinstance(error.__context__, aiohttp.ClientConnectorError):
-            why = error.__context__.os_error.strerror
-            raise Transient(f"cannot ask Docker (build): {why}", step=Step.DOCKER, remedy=remedy) from error
+        if (failure := connection_failure(host, "build", error)) is not None:
+            raise failure from error
         raise Permanent(f"Docker refused to build {tag}: {error.message}", step=Step.DOCKER) from error
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         said = str(error) or f"no answer within {_SILENCE_S:g} s"
-        raise Transient(f"cannot ask Docker (build): {said}", step=Step.DOCKER, remedy=remedy) from error
+        raise Transient(f"cannot ask Docker (build): {said}", step=Step.DOCKER, remedy=remedy_of(host)) from error
     finally:
         await client.close()
     if not image:

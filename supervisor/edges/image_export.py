@@ -14,7 +14,8 @@ from aiodocker import Docker as Client
 from aiodocker.exceptions import DockerError
 
 from supervisor.core.formats.docker_image import ImageProgram, parse_image_program
-from supervisor.errors import ConfigError, Permanent, Step, Transient
+from supervisor.edges.docker_client import connection_failure, open_client
+from supervisor.errors import Permanent, Step, Transient
 
 _SILENCE_S = 600.0
 """How long Docker may say nothing."""
@@ -54,20 +55,12 @@ async def export_image(host: str, image: str, archive: IO[bytes]) -> ImageProgra
 @asynccontextmanager
 async def _client(host: str, image: str) -> AsyncIterator[Client]:
     """Yield a client, and translate the errors of what is done with it."""
-    try:
-        client = Client(url=host)
-    except (ValueError, DockerError, AssertionError) as error:
-        raise ConfigError(
-            f"Docker's address {host!a} is not understood",
-            remedy="write it as unix:///path or tcp://host:port in [docker] host or DOCKER_HOST",
-        ) from error
+    client = open_client(host)
     try:
         yield client
     except DockerError as error:
-        if isinstance(error.__context__, aiohttp.ClientConnectorError):
-            remedy = f"is Docker running? its address is {host}, set by [docker] host or DOCKER_HOST"
-            why = error.__context__.os_error.strerror
-            raise Transient(f"cannot ask Docker (export): {why}", step=Step.DOCKER, remedy=remedy) from error
+        if (failure := connection_failure(host, "export", error)) is not None:
+            raise failure from error
         remedy = f"get it first: docker pull {image}" if error.status == 404 else ""
         raise Permanent(
             f"Docker cannot export image {image}: {error.message}", step=Step.DOCKER, remedy=remedy
