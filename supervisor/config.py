@@ -59,6 +59,7 @@ class GuestTable(_Table, frozen=True):
     hang_after: Seconds = Seconds(30)
     log_end: bool = True
     link_address: str = "169.254.118.1"
+    sleep_dir: str = "/var/lib/vtapd"
 
 
 class RestartTable(_Table, frozen=True):
@@ -214,6 +215,8 @@ def _check(config: Config) -> None:
         raise ValueError(f"Expected names out of {', '.join(names)}, got {unknown[0]!a} - at `limits.image_labels`")
     if not config.run_dir.is_absolute():
         raise ValueError("Expected an absolute path - at `attach.run_dir`")
+    if not Path(config.guest.sleep_dir).is_absolute():
+        raise ValueError("Expected an absolute path - at `guest.sleep_dir`")
     if not 0 < config.restart.first <= config.restart.max:
         raise ValueError("Expected 0 < first <= max - at `restart.first`")
     if not MIB <= config.guest.memory <= config.limits.memory:

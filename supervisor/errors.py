@@ -47,6 +47,8 @@ class Step(StrEnum):
     SCREEN = "screen"
     SHARE = "share"
     """A folder of the container that the guest shares."""
+    SLEEP = "sleep"
+    """Putting a guest to sleep, and waking it."""
     SPAWN = "spawn"
     START = "start"
     STOP = "stop"

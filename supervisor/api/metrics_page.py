@@ -72,6 +72,8 @@ def sample(status: ContainerStatus, init: Pid, guest: GuestStatus) -> GuestSampl
         restarts=record.restarts,
         exits=record.exit_counts,
         backoff_s=max(0.0, record.not_before_s - boottime_s()) if waiting else 0.0,
+        sleeps=record.sleeps,
+        wakes=record.wakes,
         console_dropped_bytes=guest.console_dropped_bytes,
         dns_queries=guest.dns_queries,
         observe_usage=partial(observe_usage, init, process, _interfaces(status)),

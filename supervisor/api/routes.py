@@ -5,8 +5,8 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 
 import anyio
 import structlog
@@ -21,7 +21,7 @@ from supervisor.api.live_screen import LiveScreens
 from supervisor.api.representation import details, summary
 from supervisor.api.screen import capture_screen
 from supervisor.api.usage import UsageReport
-from supervisor.container.operations import OPERATIONS
+from supervisor.container.operations import OPERATIONS, wake_if_asleep
 from supervisor.container.reconciler import Reconciler
 from supervisor.container.worker import Worker
 from supervisor.core.container import ContainerId
@@ -160,11 +160,13 @@ class ControlRoutes:
 
     async def _live_console(self, request: web.Request) -> web.StreamResponse:
         """Serve a WebSocket: output and input in binary messages, notices for people in text messages."""
-        console = console_of(self._worker(request))
+        worker = self._worker(request)
+        console = console_of(worker)
         messages = _web_socket(MAX_MESSAGE_BYTES)
         with self._following(request):
-            await messages.prepare(request)
-            await serve_console(messages, console, who=_peer(request), writes="view" not in request.query)
+            async with _kept_awake(worker, "a console"):
+                await messages.prepare(request)
+                await serve_console(messages, console, who=_peer(request), writes="view" not in request.query)
         return messages
 
     async def _live_screen(self, request: web.Request) -> web.StreamResponse:
@@ -172,8 +174,9 @@ class ControlRoutes:
         worker = self._worker(request)
         messages = _web_socket(MAX_KEYS_BYTES)
         with self._following(request):
-            await messages.prepare(request)
-            await self._screens.serve(messages, worker)
+            async with _kept_awake(worker, "a screen"):
+                await messages.prepare(request)
+                await self._screens.serve(messages, worker)
         return messages
 
     def _is_about(self, container_id: ContainerId) -> Wanted:
@@ -213,6 +216,15 @@ class ControlRoutes:
             return self._reconciler.find_id(asked)
         except Permanent as error:
             raise web.HTTPNotFound(text=json.dumps(_error_shape(error)), content_type="application/json") from None
+
+
+@asynccontextmanager
+async def _kept_awake(worker: Worker, because: str) -> AsyncIterator[None]:
+    """Wake the container's guest, if it sleeps, and keep it awake while the context lasts."""
+    live = worker.container.live
+    with live.guest.console_hub.keeping_awake() if live is not None else nullcontext():
+        await wake_if_asleep(worker, because)
+        yield
 
 
 def _web_socket(max_message_bytes: int) -> web.WebSocketResponse:

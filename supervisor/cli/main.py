@@ -14,11 +14,12 @@ from supervisor.cli.lazy_group import LazyGroup
 from supervisor.cli.options import config_option, json_option, path_type
 from supervisor.protocol import CONFIG_PATH
 
+_OF_GUESTS = ("attach", "detach", "stop", "start", "kill", "suspend", "wake", "restart")
 _MODULES = {
     "ps": "supervisor.cli.listing",
     "top": "supervisor.cli.top",
     "inspect": "supervisor.cli.commands",
-    **dict.fromkeys(("attach", "detach", "stop", "start", "kill", "restart"), "supervisor.cli.operations"),
+    **dict.fromkeys(_OF_GUESTS, "supervisor.cli.operations"),
     "logs": "supervisor.cli.logs",
     "console": "supervisor.cli.commands",
     "screen": "supervisor.cli.screen",
@@ -61,6 +62,7 @@ def main(context: click.Context, socket_path: str | None) -> None:
       /run/vtapd/*.exit        how guests ended that no daemon has recorded yet
       /run/vtapd/*.json        records of what was done to each container
       /run/vtapd/*.ended       how containers ended that Docker still knows
+      /var/lib/vtapd/*.state   the states of guests that sleep, for root
       /run/vtapd-locks         which daemon watches which Docker
       /var/run/netns/ID        a symlink to a container's network namespace
 

@@ -1,4 +1,4 @@
-"""The commands that make the daemon change something: attach, detach, stop, start, kill, restart."""
+"""The commands that make the daemon change something: attach, detach, stop, start, kill, restart, suspend, wake."""
 
 import json
 import sys
@@ -94,6 +94,25 @@ OPERATIONS = (
         What the guest has not written to its disks is lost. As after `vtapd stop`, it stays stopped until
         `vtapd start`. It also ends a `vtapd stop` that takes too long.""",
     ),
+    Operation(
+        "suspend",
+        "putting to sleep",
+        STOP_S,
+        True,
+        """Put a guest to sleep at once.
+
+        Its state is kept on disk, and it uses neither memory nor processor time. With the label `vtapd.idle=…,stop` it
+        is stopped instead. The first packet for it wakes it. See SLEEP in vtapd-guests(7).""",
+    ),
+    Operation(
+        "wake",
+        "waking",
+        START_S,
+        False,
+        """Wake a guest that sleeps.
+
+        The command returns when the guest runs. It does nothing if the guest is awake.""",
+    ),
     Operation("restart", "restarting", STOP_S + START_S, True, """Stop a guest and start it again."""),
 )
 
@@ -157,4 +176,4 @@ def _progress(doing: str) -> Iterator[Callable[[bool], None]]:
             click.echo(f"done after {time.monotonic() - began:.1f} s" if done else "failed", err=True)
 
 
-attach, detach, stop, start, kill, restart = map(command_of, OPERATIONS)
+attach, detach, stop, start, kill, suspend, wake, restart = map(command_of, OPERATIONS)

@@ -25,6 +25,8 @@ from supervisor.core.attach.actions import (
     OpenPrivateLink,
     RaiseTap,
     RemoveNode,
+    RemoveWakeFilter,
+    SetWakeFilter,
     TakeOver,
     UnmarkExit,
     UnmarkReady,
@@ -55,6 +57,8 @@ KernelStep = (
     | GiveBack
     | OpenPrivateLink
     | ClosePrivateLink
+    | SetWakeFilter
+    | RemoveWakeFilter
     | MarkReady
     | MarkExit
     | UnmarkExit
@@ -135,7 +139,20 @@ class Attachment:
         network = self._observe(with_routes, bool(recorded), scope, now_s)
         own = find_recorded(record, network.links) if record else ()
         seen = self._seen(link_name, scope, network, own, recorded, now_s)
+        seen = self._with_wake_filters(seen, record) if record else seen
         return self._with_hooks(seen) if with_hooks else seen
+
+    def _with_wake_filters(self, seen: Seen, record: Record) -> Seen:
+        filtered = {entry.interface for entry in record.taps if entry.wake_filter}
+        if not filtered:
+            return seen
+        interfaces = (
+            replace(s, wake_filter=self._links.observe_wake_filter(s.tap.index))
+            if s.tap and s.interface.name in filtered
+            else s
+            for s in seen.interfaces
+        )
+        return replace(seen, interfaces=tuple(interfaces))
 
     def _with_hooks(self, seen: Seen) -> Seen:
         interfaces = (
@@ -250,8 +267,16 @@ class Attachment:
                 return replace(seen, nodes=_other_nodes(seen, slot))
             case MarkReady() | UnmarkReady() | MarkExit() | UnmarkExit():
                 return self._set_mark(step, seen)
+            case SetWakeFilter() | RemoveWakeFilter():
+                return self._filter(step, seen)
             case TakeOver() | GiveBack() | OpenPrivateLink() | ClosePrivateLink():
                 return self._change_network(step, seen)
+
+    def _filter(self, step: SetWakeFilter | RemoveWakeFilter, seen: Seen) -> Seen:
+        if isinstance(step, SetWakeFilter):
+            return _with_wake_filter(seen, step.tap, self._links.set_wake_filter(step))
+        self._links.remove_wake_filter(step)
+        return _with_wake_filter(seen, step.tap, "")
 
     def _change_network(self, step: TakeOver | GiveBack | OpenPrivateLink | ClosePrivateLink, seen: Seen) -> Seen:
         match step:
@@ -267,6 +292,8 @@ class Attachment:
                 self._links.close_private_link(step)
                 seen = replace(seen, other_ipv4=seen.other_ipv4 - {address})
                 left = Hooks(clsact=not own_clsact)
+                # The wake filter of a guest that sleeps may have gone with the tap's hooks.
+                seen = _with_wake_filter(seen, step.tap, "") if step.tap else seen
                 return _with_link(seen, replace(interface, guests=()), left) if interface else seen
 
     def _set_mark(self, step: MarkReady | UnmarkReady | MarkExit | UnmarkExit, seen: Seen) -> Seen:
@@ -310,6 +337,11 @@ def _with_link(seen: Seen, interface: Interface, hooks: Hooks) -> Seen:
         replace(s, interface=interface, hooks=hooks) if s.interface.index == interface.index else s
         for s in seen.interfaces
     )
+    return replace(seen, interfaces=each)
+
+
+def _with_wake_filter(seen: Seen, its_tap: Tap, name: str) -> Seen:
+    each = tuple(replace(s, wake_filter=name) if s.tap == its_tap else s for s in seen.interfaces)
     return replace(seen, interfaces=each)
 
 

@@ -27,7 +27,9 @@ from supervisor.core.attach.actions import (
     DenyDevice,
     Planned,
     PlugNic,
+    ResumeGuest,
     RevokeDevice,
+    SleepGuest,
     StartGuest,
     StopGuest,
     UnlinkNetns,
@@ -239,8 +241,8 @@ class PlanExecutor:
                 self._record.write(record)
                 return seen
             case DeleteRecord() | UnlinkNetns():
-                return forget(action, seen, self._record, SocketPaths(self._context.config.run_dir, self._id))
-            case StartGuest() | StopGuest() | PlugNic() | UnplugNic():
+                return forget(action, seen, self._record, self._context)
+            case StartGuest() | StopGuest() | SleepGuest() | ResumeGuest() | PlugNic() | UnplugNic():
                 await self._apply_to_guest(action)
                 return self._with_guest(seen)
             case CreateTap() | DeleteTap():
@@ -274,12 +276,18 @@ class PlanExecutor:
         log.debug("step_done", step=type(step).__name__)
         return seen
 
-    async def _apply_to_guest(self, action: StartGuest | StopGuest | PlugNic | UnplugNic) -> None:
+    async def _apply_to_guest(
+        self, action: StartGuest | StopGuest | SleepGuest | ResumeGuest | PlugNic | UnplugNic
+    ) -> None:
         match action:
             case StartGuest():
                 await self._start_guest(action)
             case StopGuest(again, not_before_s):
                 await self._guest.stop(again=again, not_before_s=not_before_s)
+            case SleepGuest():
+                await self._guest.fall_asleep(self.attachment().handles)
+            case ResumeGuest():
+                await self._guest.resume()
             case PlugNic(uplink):
                 await self._guest.plug(self.attachment().handles, uplink)
             case UnplugNic(slot):
@@ -334,12 +342,14 @@ class PlanExecutor:
         return (*RUNC_DEFAULTS, *(parse_rule(text) for text in asked))
 
 
-def forget(action: DeleteRecord | UnlinkNetns, seen: Seen, record: ContainerRecord, paths: SocketPaths) -> Seen:
+def forget(action: DeleteRecord | UnlinkNetns, seen: Seen, record: ContainerRecord, context: Context) -> Seen:
     """Take one of the last actions of every undo. They need no container."""
+    paths = SocketPaths(context.config.run_dir, record.id)
     if isinstance(action, UnlinkNetns):
         netns_symlinks.remove_symlink(paths.name)
         return replace(seen, netns_link=None)
     paths.remove()
+    context.state_files.remove(record.id)
     record.delete()  # after that: what a killed daemon left is found by the record
     paths.remove_report()  # the reaper keeps no report without a record, and may have saved one before it was deleted
     return seen

@@ -10,16 +10,19 @@ from supervisor.container.record import ContainerRecord
 from supervisor.core.attach.selection import ENABLE, KERNEL, why_left_alone, why_no_network
 from supervisor.core.attach.state import Desired
 from supervisor.core.container import Container, Incarnation
+from supervisor.core.devices.wake_program import Wakers
 from supervisor.core.formats.docker_event import Event
 from supervisor.core.guest.exit_status import exit_status
+from supervisor.core.guest.idle_spec import SUSPEND
 from supervisor.core.guest.labels import parse_labels
 from supervisor.core.guest.pending import Pending, pending_of, terms_of
 from supervisor.core.guest.restart import keeps_network
 from supervisor.core.guest.stop_signal import asks_to_end, grace_s
+from supervisor.core.record import Exit
 from supervisor.edges.clock import boottime_s
 from supervisor.errors import NoNetwork, Rejected, Step
 from supervisor.guest.controller import GuestController
-from supervisor.guest.guest_plan import examine
+from supervisor.guest.guest_plan import GuestPlan, examine
 
 
 class Decision(Enum):
@@ -156,7 +159,7 @@ class Intent:
         plan, endpoints = self._guest.plan, self.container.endpoints
         if plan is None or not self.serves_guest:
             return Desired(self.attached, exit_status=self.exit_status, endpoints=endpoints)
-        runs_on = self._guest.session is not None and not self.stopping
+        runs_on = self._guest.session is not None and not self.stopping and self._may_run_on()
         due = self._may_start() and boottime_s() >= self._guest.record.not_before_s
         takes_over = plan.spec.address.takes_over and (runs_on or due or not keeps_network(self._guest.record))
         # A guest that learns its addresses at its start could do nothing with those of a later card.
@@ -166,10 +169,11 @@ class Intent:
             takeover=takes_over,
             mac="" if plan.spec.address.takes_over else self.container.mac_address,
             guest=runs_on or due,
+            wakers=self._wakers(plan),
             cards=plan.kind.most_cards,
             ip_versions=plan.needed_versions,
             hotplug=hotplug,
-            ready=self._guest.is_ready,
+            ready=self._guest.is_ready or self._slept_ready(plan),
             exit_status=self.exit_status,
             endpoints=endpoints,
             link_address=self._executor.link_address,
@@ -180,7 +184,11 @@ class Intent:
     def exit_status(self) -> int | None:
         """The exit status of a guest that is done for good, or stopped with its container; None for any other."""
         record = self._guest.record
-        if self._guest.session is not None or self.guest_stopped_by_operator or not record.exits:
+        if self._guest.session is not None or self.guest_stopped_by_operator:
+            return None
+        if record.asleep is not None:
+            return exit_status(Exit("stopped")) if self.stopping else None
+        if not record.exits:
             return None
         is_done = record.done is not None or self.stopping
         return exit_status(record.exits[-1]) if is_done and not record.exits[-1].never_ran else None
@@ -189,13 +197,40 @@ class Intent:
         """Return in how many seconds its guest starts again, if it waits for that."""
         if self._stops_until_s is not None and self.stopping:
             return max(0.0, self._stops_until_s - boottime_s())
-        if self.serves_guest and not self.desired().guest and self._may_start():
+        if self.serves_guest and self._may_start() and not self.desired().guest:
             return max(0.0, self._guest.record.not_before_s - boottime_s())
         return None
 
     def _may_start(self) -> bool:
-        """Whether a guest may be started, once it is due: not in a container that stops or is paused."""
-        return not self.stopping and not self.container.paused
+        """Whether a guest may be started, once it is due: not in a container that stops or is paused.
+
+        One that sleeps is started once something has woken it, and its QEMU has ended.
+        """
+        asleep = self._guest.record.asleep
+        is_up = asleep is None or (asleep.woken_at_s is not None and self._guest.session is None)
+        return is_up and not self.stopping and not self.container.paused
+
+    def _may_run_on(self) -> bool:
+        """Whether the guest that runs is not to fall asleep, or may be called back from that."""
+        asleep = self._guest.record.asleep
+        return asleep is None or (asleep.woken_at_s is not None and not asleep.ends)
+
+    def _wakers(self, plan: GuestPlan) -> Wakers | None:
+        """Return what wakes the guest; None if it is awake, or its QEMU is to be stopped with its container."""
+        asleep, record = self._guest.record.asleep, self._record.of(self._incarnation)
+        if asleep is None or record is None or (self.stopping and self._guest.session is not None):
+            return None
+        own = plan.spec.address.address
+        originals = (entry.original for entry in record.taps if entry.original is not None)
+        taken = (address.ip for original in originals for address in original.addresses)
+        return Wakers(tuple(taken) if own is None else (own.ip,), keeps_state=asleep.mode == SUSPEND)
+
+    def _slept_ready(self, plan: GuestPlan) -> bool:
+        """Whether its guest sleeps, and was ready before."""
+        asleep = self._guest.record.asleep
+        if asleep is None or asleep.process is None or self._guest.session is not None:
+            return False
+        return plan.spec.ready is None or asleep.process.ready_at_s is not None
 
     def pending(self) -> tuple[Pending, ...] | None:
         """Return how its guest differs from one that would be started now; None if none runs, or it is not known."""

@@ -13,6 +13,7 @@ from supervisor.container.context import Context
 from supervisor.container.description import Description
 from supervisor.container.ending import ContainerEnding
 from supervisor.container.executor import PlanExecutor
+from supervisor.container.idle_watch import IdleWatch
 from supervisor.container.intent import Intent
 from supervisor.container.link_services import LinkServices
 from supervisor.container.port_watch import PortWatch
@@ -20,6 +21,8 @@ from supervisor.container.record import ContainerRecord
 from supervisor.container.recovery import recover_guest, recover_record
 from supervisor.container.revocation import deny_unrecorded
 from supervisor.container.tap_watch import TapWatch
+from supervisor.container.wake_watch import WakeWatch
+from supervisor.core.attach.actions import SetWakeFilter
 from supervisor.core.attach.plan import has_card
 from supervisor.core.attach.selection import why_no_network
 from supervisor.core.attach.troubles import container_error
@@ -64,7 +67,10 @@ class LiveContainer:
         self._ending = ContainerEnding(incarnation, self.intent, self.guest, tasks)
         self._was_paused = False
         self._ports = PortWatch(mark, tasks)
-        self._watch = TapWatch(context, record, incarnation, mark)
+        self._idle = IdleWatch(incarnation, self.guest, mark)
+        self._wakes = WakeWatch(self.guest, mark)
+        self._mark = mark
+        self._watch = TapWatch(context, record, incarnation, self.executor.losses, mark)
         self._recovered = not context.leftovers.may_concern(incarnation)
         if self._recovered:
             context.leftovers.note_recovered(record.id)
@@ -129,6 +135,11 @@ class LiveContainer:
         if self.guest.session is not None:
             self.guest.session.ask()
 
+    def wake_guest(self, because: str) -> None:
+        """Wake the guest, if it sleeps. Raises Transient if the disk does not take that."""
+        self.guest.wake(because)
+        self._mark()
+
     def kill_guest(self) -> None:
         """Kill the guest's QEMU, if one runs, for an operator who has stopped the guest."""
         if self.guest.session is not None:
@@ -157,10 +168,30 @@ class LiveContainer:
         if self.executor.opened is not None:
             self._watch.start(self._tasks, self.executor.opened)
             self._services.keep_up(self.executor.opened)
+        self._keep_up_sleep()
         if self.intent.ignored_reason is not None and self.guest.session is None:
             self.guest.plan = None
         self._check_network()
         self._ending.end_if_due()
+
+    def _keep_up_sleep(self) -> None:
+        """Let the guest fall asleep and wake when it should."""
+        asleep = self.guest.record.asleep
+        if asleep is not None and self.guest.session is None and not self.intent.serves_guest:
+            self.guest.forget_sleep()
+        elif asleep is not None and self.guest.session is not None and asleep.woken_at_s is None:
+            self._call_off_sleep()
+        seen = self.executor.seen
+        self._idle.keep_up(self._tasks, seen, paused=self.container.paused)
+        if self.executor.opened is not None:
+            self._wakes.keep_up(self._tasks, self.executor.opened, self._record.of(self.incarnation), seen)
+
+    def _call_off_sleep(self) -> None:
+        """Let a guest go on that was to fall asleep and runs on, if that is because its taps cannot be filtered."""
+        why = next((each.error for each in self.executor.troubles.all() if each.attempt.kind is SetWakeFilter), None)
+        if why is not None:
+            self.guest.note_sleepless(str(why))
+            self._mark()
 
     def _note_pause(self) -> None:
         paused, was_paused = self.container.paused, self._was_paused
@@ -191,6 +222,8 @@ class LiveContainer:
         """Close all descriptors; everything in the container stays as it is."""
         self._ports.close()
         self._watch.close()
+        self._idle.close()
+        self._wakes.close()
         self._services.close()
         self._ending.close()
         self.guest.close(reason)

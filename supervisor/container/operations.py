@@ -1,4 +1,6 @@
-"""The operations of an operator on one container: attach, detach, and stop, kill, start or restart its guest.
+"""The operations of an operator on one container.
+
+They are attach and detach, and stop, kill, start, restart, suspend or wake its guest.
 
 Each is written to the record before anything is done, so that a later daemon follows it too. It returns once it is
 done.
@@ -11,7 +13,9 @@ import structlog
 
 from supervisor.container.worker import Worker
 from supervisor.core.container import Incarnation
+from supervisor.core.guest.idle_spec import SUSPEND
 from supervisor.core.guest.restart import started_by_operator
+from supervisor.core.guest.sleep import falls_asleep
 from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.errors import Permanent, Step, Transient, VtapdError
 from supervisor.protocol import CONVERGE_S, START_S, STOP_S
@@ -67,7 +71,9 @@ async def start(worker: Worker) -> None:
     """
     before = worker.status()
     qemu = _guest_of(before, "start").qemu
-    if qemu is None or before.stopping:
+    if is_asleep(before):
+        await wake(worker)
+    elif qemu is None or before.stopping:
         log.info("guest_start_ordered", container=worker.name)
         worker.forget_stop()
         worker.change(lambda record: replace(record, held=False, guest=started_by_operator(record.guest)))
@@ -85,6 +91,55 @@ async def restart(worker: Worker) -> None:
     await start(worker)
 
 
+async def suspend(worker: Worker) -> None:
+    """Put its guest to sleep at once. Does nothing if it sleeps.
+
+    Raises Permanent if there is no guest that runs, Transient with the reason if it stays awake.
+    """
+    status = worker.status()
+    guest = _guest_of(status, "suspend")
+    if is_asleep(status):
+        return
+    if not guest.is_up:
+        raise _cannot(status, "suspend", f"it is {status.state}", "start it: vtapd start")
+    mode = guest.spec.idle.mode if guest.spec.idle is not None else SUSPEND
+    log.info("guest_sleep_ordered", container=worker.name)
+    sleeps = status.guest_record.sleeps
+    worker.change(lambda record: replace(record, guest=falls_asleep(record.guest, mode, "an operator")))
+    await worker.wait_for(lambda status: _sleep_is_decided(status, sleeps), guest.spec.stop_timeout_s + STOP_S)
+    status = worker.status()
+    if status.guest_record.sleeps == sleeps:
+        why = status.guest_record.sleep_failure or status.reason or "it does not end"
+        raise Transient(f"container {worker.name}: its guest does not fall asleep: {why}", step=Step.SLEEP)
+
+
+async def wake(worker: Worker) -> None:
+    """Wake its guest. Does nothing if it is awake.
+
+    Raises Permanent if there is no guest to wake, Transient if it did not come up.
+    """
+    before = worker.status()
+    _guest_of(before, "wake")
+    if before.guest_record.asleep is not None:
+        log.info("guest_wake_ordered", container=worker.name)
+        await wake_if_asleep(worker, "an operator")
+    status = worker.status()
+    if status.state not in _UP:
+        remedy = "see: vtapd inspect" if status.qemu else "start it: vtapd start"
+        message = f"container {worker.name}: its guest does not sleep and does not run: it is {status.state}"
+        raise Permanent(message, step=Step.SLEEP, remedy=remedy)
+
+
+async def wake_if_asleep(worker: Worker, because: str) -> None:
+    """Wake its guest, if it sleeps, and wait until it runs, or cannot be started."""
+    before = worker.status()
+    if before.guest_record.asleep is None:
+        return
+    worker.wake_guest(because)
+    ended = before.guest_record.exit_count
+    await worker.wait_for(lambda status: _start_is_decided(status, before.incarnation, ended), START_S)
+
+
 OPERATIONS: dict[str, Callable[[Worker], Awaitable[None]]] = {
     "attach": attach,
     "detach": detach,
@@ -92,6 +147,8 @@ OPERATIONS: dict[str, Callable[[Worker], Awaitable[None]]] = {
     "start": start,
     "kill": kill,
     "restart": restart,
+    "suspend": suspend,
+    "wake": wake,
 }
 
 
@@ -103,6 +160,16 @@ async def _wait_converged(worker: Worker, *, detached: bool) -> None:
     if not converged or status.attached == detached:
         why = f": {status.ignored_reason}" if status.ignored_reason is not None and not detached else ""
         raise Transient(f"container {worker.name} is not {step}ed{why}", step=step)
+
+
+def is_asleep(status: ContainerStatus) -> bool:
+    """Return whether its guest sleeps, or is on its way to or from that."""
+    return status.guest_record.asleep is not None
+
+
+def _sleep_is_decided(status: ContainerStatus, sleeps: int) -> bool:
+    """Whether it has fallen asleep, even if something has woken it again, or stays awake."""
+    return status.guest_record.sleeps != sleeps or status.guest_record.asleep is None
 
 
 def _guest_of(status: ContainerStatus, verb: str) -> GuestStatus:

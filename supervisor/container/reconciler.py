@@ -58,6 +58,7 @@ class Reconciler:
             known = {short_id(container_id) for container_id in self.workers}
             netns_symlinks.sweep(str(self._context.config.run_dir), known)
             self._context.records.sweep(self.workers)
+            self._context.state_files.sweep(self.workers)
             self.ended.load()
             self._tasks.start_soon(self._follow_docker)
             self._tasks.start_soon(self._resync)

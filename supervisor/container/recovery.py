@@ -108,7 +108,8 @@ async def recover_guest(
 ) -> None:
     """Record a guest that runs without a record. Kill each further one, and one that has no tap."""
     known = record.guest.process if record else None
-    serves = record is not None and record.taps != ()
+    # One that had just been started for a guest that sleeps may wait for its state: another one is started.
+    serves = record is not None and record.taps != () and record.guest.asleep is None
     for pid in found:
         with contextlib.suppress(ContainerGone):
             ticks = process.start_ticks(pid)

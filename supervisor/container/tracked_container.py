@@ -26,7 +26,6 @@ from supervisor.edges.clock import boottime_s, utc_of
 from supervisor.edges.kernel import netns_symlinks, process
 from supervisor.errors import Permanent, Step, Transient, VtapdError
 from supervisor.guest.console_hub import CloseReason
-from supervisor.guest.qemu_process import SocketPaths
 from supervisor.observability.log_setup import NameInLog
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -222,7 +221,6 @@ class TrackedContainer:
     def _forget(self) -> None:
         """Undo what outlives a container's run: its symlink and its record."""
         seen = Seen(None, netns_symlinks.observe_symlink(short_id(self.id)))
-        paths = SocketPaths(self._context.config.run_dir, self.id)
         while step := next_step(self.id, self.name, Desired(attached=False), seen, self.record.data):
             assert isinstance(step.action, UnlinkNetns | DeleteRecord), "nothing else is left of a container that ended"
-            seen = forget(step.action, seen, self.record, paths)
+            seen = forget(step.action, seen, self.record, self._context)

@@ -84,6 +84,11 @@ class Worker:
         if self.container.live is not None:
             self.container.live.intent.forget_stop()
 
+    def wake_guest(self, because: str) -> None:
+        """Wake its guest, if that sleeps. Raises Transient if the disk does not take that."""
+        if self.container.live is not None:
+            self.container.live.wake_guest(because)
+
     def kill_guest(self) -> None:
         """Kill the QEMU of its guest, if one runs."""
         if self.container.live is not None:

@@ -39,6 +39,8 @@ class TapRecord:
     only_mac: bool = False
     """Only the MAC of the interface is taken over: the container keeps its addresses, which `original` leaves out."""
     link: PrivateLink | None = None
+    wake_filter: bool = False
+    """The tap has, or is about to get, the filter that lets only those packets pass that wake a guest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,32 @@ class Exit:
 
 
 @dataclass(frozen=True, slots=True)
+class Sleep:
+    """A guest that sleeps, is falling asleep, or is being woken."""
+
+    mode: str
+    """`suspend`: its state is kept; `stop`: it is not."""
+    because: str
+    """Why it fell asleep; once it is woken, by what."""
+    ends: bool = False
+    """What is to be kept of it is kept: its QEMU is ended, or has been."""
+    process: ProcessRecord | None = None
+    """The QEMU that it ran in; None until that has ended."""
+    state_bytes: int = 0
+    """How long the file with its state is."""
+    disks: tuple[str, ...] = ()
+    """A stamp of each disk that it had, which changes when something writes to the disk."""
+    lost: str = ""
+    """Why it cannot go on where it was; empty if it can, or if its state was not to be kept."""
+    since_s: float = 0.0
+    """When that was, in seconds since boot."""
+    at: str = ""
+    """The same as wall-clock time, ISO 8601."""
+    woken_at_s: float | None = None
+    """When something came that wakes it, in seconds since boot; None while it is to sleep."""
+
+
+@dataclass(frozen=True, slots=True)
 class GuestRecord:
     """What is recorded about a container's guest, so that it outlives the daemon."""
 
@@ -132,6 +160,14 @@ class GuestRecord:
     """Console output that the container's log did not take in time."""
     terminal: str = ""
     """The settings of the container's terminal before the guest got it, in hexadecimal; empty if it has not got it."""
+    asleep: Sleep | None = None
+    """None for a guest that is awake."""
+    sleep_failure: str = ""
+    """Why it could not be put to sleep when that was tried last; empty if it could."""
+    sleeps: int = 0
+    """How often it fell asleep in this incarnation."""
+    wakes: int = 0
+    """How often it was woken."""
 
     @property
     def exit_count(self) -> int:

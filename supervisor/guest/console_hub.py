@@ -72,6 +72,7 @@ class ConsoleHub:
         self._typing = anyio.Lock()
         self._writer_left = anyio.Event()
         self._closed: CloseReason | None = None
+        self._keeping_awake = 0
 
     @property
     def recent_output(self) -> str:
@@ -87,6 +88,20 @@ class ConsoleHub:
     def writer(self) -> Viewer | None:
         """The viewer whose input reaches the guest, if there is one."""
         return next((each for each in self._viewers if each.writes), None)
+
+    @property
+    def keeps_awake(self) -> bool:
+        """Whether someone uses the console or the screen, so that the guest is not to fall asleep."""
+        return self._keeping_awake > 0
+
+    @contextmanager
+    def keeping_awake(self) -> Iterator[None]:
+        """Keep the guest awake while the context lasts."""
+        self._keeping_awake += 1
+        try:
+            yield
+        finally:
+            self._keeping_awake -= 1
 
     @contextmanager
     def connect(self, who: str, *, writes: bool) -> Iterator[Viewer]:

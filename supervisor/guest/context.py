@@ -3,10 +3,14 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
 
 from supervisor.config import Config
 from supervisor.core.guest.name_lookup import Places
 from supervisor.edges.docker import Docker
+from supervisor.edges.qemu.state_files import StateFiles
 from supervisor.guest.accelerator import Accelerator
 from supervisor.guest.confinement import Confinement
 from supervisor.guest.name_server import MOST_IN_FLIGHT
@@ -15,6 +19,9 @@ from supervisor.guest.settings import Settings
 from supervisor.guest.trials import Trials
 from supervisor.guest.uids import UidPool
 from supervisor.observability.metrics import Counters
+
+MOST_WAKING, MOST_FALLING_ASLEEP = 8, 2
+"""A storm of packets for many guests that sleep must not slow down each of them until none answers in time."""
 
 
 @dataclass(kw_only=True)
@@ -29,10 +36,19 @@ class GuestContext:
     """Spreads restart delays; in [0, 1)."""
     query_places: Places = field(default_factory=lambda: Places(MOST_IN_FLIGHT))
     """Those of all guests' DNS queries."""
+    wake_places: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(MOST_WAKING))
+    """Those of all guests that are woken at the same time."""
+    sleep_places: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(MOST_FALLING_ASLEEP))
+    """Those of all guests whose states are saved at the same time."""
 
     @property
     def config(self) -> Config:
         return self.settings.config
+
+    @property
+    def state_files(self) -> StateFiles:
+        """Where the states of guests that sleep are kept."""
+        return StateFiles(Path(self.config.guest.sleep_dir))
 
     @property
     def confinement(self) -> Confinement:

@@ -5,6 +5,7 @@ stay open until its guest is done for good, since a guest that starts again need
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -15,7 +16,9 @@ import structlog
 from supervisor.container_log.files import write_line
 from supervisor.core.attach.actions import StartGuest, Uplink
 from supervisor.core.container import Container, ContainerHandles, Incarnation, short_id
-from supervisor.core.guest.qemu_argv import Card, guest_name, slots_of
+from supervisor.core.guest import sleep
+from supervisor.core.guest.idle_spec import SUSPEND
+from supervisor.core.guest.qemu_argv import Card, GuestState, guest_name, slots_of
 from supervisor.core.guest.restart import (
     Evidence,
     after_end,
@@ -26,11 +29,13 @@ from supervisor.core.guest.restart import (
     is_crash,
     line_of_end,
 )
-from supervisor.core.record import GuestRecord, ProcessRecord
+from supervisor.core.record import GuestRecord, ProcessRecord, Sleep
+from supervisor.core.units import MIB
 from supervisor.edges.clock import boottime_s, utc_of
 from supervisor.edges.kernel import process
-from supervisor.edges.qemu import serial
+from supervisor.edges.qemu import migration, serial
 from supervisor.errors import Permanent, Step, Transient, VtapdError
+from supervisor.guest.activity import Activity
 from supervisor.guest.console_feed import ConsoleFeed
 from supervisor.guest.console_hub import CloseReason, ConsoleHub
 from supervisor.guest.console_log import ConsoleLog
@@ -39,6 +44,7 @@ from supervisor.guest.context import GuestContext
 from supervisor.guest.docker_log import read_past_output
 from supervisor.guest.guest_plan import GuestPlan
 from supervisor.guest.health import Health
+from supervisor.guest.kept_state import check_same_start, load_state, save_state, stamps_of_disks
 from supervisor.guest.launcher import Launch, launch
 from supervisor.guest.missed_exit import gather_missed
 from supervisor.guest.qemu_process import RunningQemu, SocketPaths
@@ -80,6 +86,9 @@ class GuestController:
         self._paths = paths
         self._mark = mark
         self._taps = TapQueues()
+        self.activity = Activity()
+        self._woken_at_s: float | None = None
+        """When the guest that starts was woken; None for one that did not sleep, or once it runs."""
         self.takes_cards = True
         """Whether cards may be added to the guest that runs. False after it refused one."""
         self._start_counted = True
@@ -107,6 +116,7 @@ class GuestController:
         found = process.find(recorded, guest_name(container.id))
         if found is None:
             asked = "stopped" if stopping else None
+            asked = "asleep" if sleep.is_asleep_after_end(guest) else asked
             evidence, ended_at_s = await gather_missed(
                 self._context, container.id, handles, plan, recorded, self._paths, asked=asked
             )
@@ -114,13 +124,15 @@ class GuestController:
                 # When it exited is unknown, so it does not count as healthy for a time.
                 ended_at_s = boottime_s()
                 recorded = replace(recorded, spawned_at_s=ended_at_s)
-            self._record_exit(replace(guest, process=recorded), evidence, ended_at_s)
+            self._record_end(replace(guest, process=recorded), evidence, ended_at_s)
             return
         log.info("guest_adopted", pid=found.pid)
         servers = find_servers(container.id, recorded)
         qemu = RunningQemu(found, recorded, serial.connect(self._paths.console), servers=servers)
         past = partial(read_past_output, self._context.docker, container.id, recorded)
         self._follow(container, handles, qemu, past)
+        if self.session is not None and sleep.is_asleep_after_end(guest):
+            self.session.note_asked("asleep")
         self._write(replace(guest, process=recorded))
 
     async def start(
@@ -133,9 +145,18 @@ class GuestController:
         """
         assert self.plan is not None, "a guest is started only after its image was examined"
         self._note_terminal(container)
-        queues = self.plan.kind.queues(self.plan.spec.cpus)
-        cards = tuple(self._card(handles, uplink, queues) for uplink in step.uplinks)
-        qemu = await launch(self._context, Launch(container, handles, self.plan, step, cards, self._paths, resolver))
+        asleep = self.record.asleep
+        cards = tuple(self._card(handles, uplink, drained=asleep is None) for uplink in step.uplinks)
+        start = Launch(container, handles, self.plan, step, cards, self._paths, resolver)
+        self._woken_at_s = asleep.woken_at_s if asleep is not None else None
+        async with self._context.wake_places if asleep is not None else nullcontext():
+            if sleep.is_kept(self.record) and await self._go_on(start):
+                return
+            qemu = await launch(self._context, start)
+        slept = self.record.asleep
+        if slept is not None and slept.lost:
+            note = f"It was booted when it was woken, and did not go on where it was: {slept.lost}"
+            qemu.record = replace(qemu.record, notes=(*qemu.record.notes, note))
         self._start_counted = False
         self.takes_cards = True
         self._follow(container, handles, qemu)
@@ -146,9 +167,46 @@ class GuestController:
             log.info("guest_note", note=note)
         self._write(started)
 
-    def _card(self, handles: ContainerHandles, uplink: Uplink, queues: int) -> Card:
+    async def _go_on(self, start: Launch) -> bool:
+        """Start a QEMU that takes the state of the guest. Return whether it could: if not, the guest has to boot.
+
+        Raises as `start` does.
+        """
+        asleep, plan, files = self.record.asleep, start.plan, self._context.state_files
+        assert asleep is not None, "only a guest that sleeps has a state that is kept"
+        assert asleep.process is not None, "a guest that sleeps has slept in some QEMU"
+        qemu = await launch(self._context, replace(start, state=GuestState(incoming=True)))
+        qemu.record = replace(qemu.record, ready_at_s=asleep.process.ready_at_s)
+        self._start_counted = True  # it is no start of the guest, which answers as before
+        self.takes_cards = True
+        self._follow(start.container, start.handles, qemu)
+        session = self.session
+        assert session is not None, "a QEMU that was started is followed"
         try:
-            return self._taps.card(handles.nodes, uplink, queues)
+            disks = stamps_of_disks(start.handles, plan.spec, boots_disk=plan.kind.machine.boots_disk)
+            check_same_start(asleep, qemu.record.command, disks)
+            await load_state(files, start.container.id, session.execute, asleep)
+        except VtapdError as error:
+            log.warning("guest_state_lost", error=str(error))
+            await session.stop(0.0, "asleep", paused=True)
+            self.session = None
+            self._paths.exit.unlink(missing_ok=True)
+            self._write(sleep.lost(self.record, str(error)))
+            files.remove(start.container.id)
+            return False
+        session.note_goes_on()
+        self._count_wake(boottime_s())
+        self._write(after_start(self.record, session.record))
+        files.remove(start.container.id)
+        self.console_hub.announce("the guest goes on")
+        log.info("guest_goes_on", pid=qemu.process.pid)
+        return True
+
+    def _card(self, handles: ContainerHandles, uplink: Uplink, *, drained: bool = True) -> Card:
+        assert self.plan is not None
+        try:
+            queues = self.plan.kind.queues(self.plan.spec.cpus)
+            return self._taps.card(handles.nodes, uplink, queues, drained=drained)
         except VtapdError as error:
             error.interface = uplink.original.name
             raise
@@ -203,6 +261,65 @@ class GuestController:
         if again:
             self._write(replace(self.record, done=None, not_before_s=not_before_s))
 
+    def order_sleep(self, mode: str, because: str) -> None:
+        """Record that the guest is to fall asleep. Raises Transient if the disk refuses it."""
+        self._write(sleep.falls_asleep(self.record, mode, because))
+
+    def wake(self, because: str) -> None:
+        """Record that something woke the guest, if it sleeps. Raises Transient if the disk refuses it."""
+        self._write(sleep.waking(self.record, boottime_s(), because))
+
+    async def fall_asleep(self, handles: ContainerHandles) -> None:
+        """Keep what is to be kept of the guest, and end its QEMU. If its state cannot be kept, it is to go on."""
+        session, asleep = self.session, self.record.asleep
+        assert session is not None, "only a guest that runs falls asleep"
+        assert self.plan is not None
+        assert asleep is not None, "only a guest that is to sleep falls asleep"
+        if not asleep.ends:
+            log.info("guest_falls_asleep", mode=asleep.mode, because=asleep.because)
+            try:
+                await self._keep(session, asleep, handles)
+            except VtapdError as error:
+                self.note_sleepless(str(error))
+                return
+        await session.stop(self.plan.spec.stop_timeout_s, "asleep", paused=asleep.mode == SUSPEND)
+        self.settle()
+
+    async def _keep(self, session: GuestSession, asleep: Sleep, handles: ContainerHandles) -> None:
+        """Keep what is to be kept of the guest, and record that. Raises a VtapdError if that fails."""
+        assert self.plan is not None
+        if asleep.mode != SUSPEND:
+            self._write(sleep.ends(self.record))
+            return
+        spec, container = self.plan.spec, self._owner.id
+        async with self._context.sleep_places:
+            size = await save_state(self._context.state_files, container, session.execute, spec.memory_mib * MIB)
+        disks = stamps_of_disks(handles, spec, boots_disk=self.plan.kind.machine.boots_disk)
+        self._write(sleep.ends(self.record, size, disks))
+
+    async def resume(self) -> None:
+        """Let the guest go on that was about to fall asleep. Raises Transient if it cannot be reached."""
+        assert self.session is not None, "only a guest that runs goes on"
+        asleep = self.record.asleep
+        if asleep is not None and asleep.mode == SUSPEND:
+            await migration.resume(self.session.execute)
+            self._context.state_files.remove(self._owner.id)
+        self._write(sleep.stays_awake(self.record))
+
+    def note_sleepless(self, why: str) -> None:
+        """Record why the guest, which runs, cannot be put to sleep. It is to go on."""
+        log.warning("guest_stays_awake", error=why)
+        self._write(sleep.cannot_sleep(self.record, boottime_s(), why))
+
+    def forget_sleep(self) -> None:
+        """Record that a guest that sleeps will not be woken, and remove its state."""
+        self._context.state_files.remove(self._owner.id)
+        self._write(sleep.forgotten(self.record))
+
+    def queues(self, handles: ContainerHandles, uplink: Uplink) -> tuple[int, ...]:
+        """Return the descriptors of a tap in which what wakes a guest waits. They stay the controller's."""
+        return self._card(handles, uplink, drained=False).queues
+
     def settle(self) -> None:
         """Record that the guest has exited or is ready, and count its start once it runs, if that is new."""
         session = self.session
@@ -213,6 +330,7 @@ class GuestController:
             self._start_counted = True
             self._context.counters.guest_start_seconds.observe(session.running_at_s - session.record.spawned_at_s)
             log.info("guest_running", after_s=round(session.running_at_s - session.record.spawned_at_s, 4))
+            self._count_wake(session.running_at_s)
         if guest.process is not None and guest.process.ready_at_s is None and session.record.ready_at_s is not None:
             after_s = session.record.ready_at_s - session.record.spawned_at_s
             self._context.counters.guest_ready_seconds.observe(after_s)
@@ -224,7 +342,15 @@ class GuestController:
             self._write(guest)
             return
         self.session = None
-        self._record_exit(guest, session.evidence, session.ended_at_s)
+        self._record_end(guest, session.evidence, session.ended_at_s)
+
+    def _count_wake(self, running_at_s: float) -> None:
+        if self._woken_at_s is None:
+            return
+        after_s = running_at_s - self._woken_at_s
+        self._woken_at_s = None
+        self._context.counters.guest_wake_seconds.observe(after_s)
+        log.info("guest_woken", after_s=round(after_s, 4))
 
     def postpone(self) -> None:
         """Record that no QEMU could be started, and when that is tried again."""
@@ -234,12 +360,23 @@ class GuestController:
     def fail(self, error: Permanent) -> None:
         """Record that the guest cannot be started until an operator acts."""
         log.error("guest_failed", step=error.step, error=str(error))
-        self._write(replace(self.record, process=None, done="failed", failure=str(error)))
+        self._write(replace(sleep.forgotten(self.record), process=None, done="failed", failure=str(error)))
 
     def close(self, reason: CloseReason) -> None:
         """Close the taps' descriptors and disconnect all who watch the console."""
         self._taps.close()
+        self.activity.close()
         self.console_hub.close(reason)
+
+    def _record_end(self, guest: GuestRecord, evidence: Evidence, ended_at_s: float) -> None:
+        """Record that the guest sleeps now, or how it exited."""
+        if evidence.asked != "asleep" or not sleep.is_asleep_after_end(guest):
+            self._record_exit(guest, evidence, ended_at_s)
+            return
+        self.console_hub.announce("the guest sleeps")
+        log.info("guest_asleep")
+        self._write(sleep.asleep(guest, ended_at_s, utc_of(ended_at_s)))
+        self._paths.exit.unlink(missing_ok=True)
 
     def _record_exit(self, guest: GuestRecord, evidence: Evidence, ended_at_s: float) -> None:
         assert self.plan is not None
@@ -292,8 +429,9 @@ class GuestController:
         if spec.ready is None and spec.alive is None:
             return None
         patience_s = self._context.config.guest.hang_after - (boottime_s() - record.spawned_at_s)
+        where, adopted = record.whereabouts, self._start_counted
         return Health(
-            handles, record.whereabouts, spec.ready, spec.alive, patience_s, adopted=self._start_counted
+            handles, where, spec.ready, spec.alive, patience_s, adopted=adopted, activity=self.activity
         )  # fmt: skip
 
     def _follow(

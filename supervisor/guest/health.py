@@ -28,11 +28,14 @@ from supervisor.edges.kernel.cgroup_activity import is_frozen, observe_activity
 from supervisor.edges.kernel.links import SIBLING, Links
 from supervisor.edges.probes import direct, macvlan
 from supervisor.errors import Permanent, Step, Transient
+from supervisor.guest.activity import Activity
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _READY_POLL = Backoff(first_s=0.02, last_s=1.0, growth=1.5)
 _LONGEST_ANSWER_S = 5.0
+_SETTLE_S = 0.25
+"""How long after a probe the packets by which its connection ends may come."""
 _LOOK_S = 0.1
 """How often it is looked for a pause while a probe waits for its answer."""
 
@@ -52,13 +55,16 @@ class Health:
         patience_s: float,
         *,
         adopted: bool,
+        activity: Activity,
     ) -> None:
         """`patience_s`: how long a guest without `ready` may take for its first answer.
 
-        `adopted`: an earlier daemon has watched it, and it is taken to answer until it does not.
+        `adopted`: an earlier daemon has watched it, and it is taken to answer until it does not. `activity`: the
+        guest's, in which the packets of a probe do not count.
         """
         self.answers: bool | None = True if alive is None or adopted else None
         """Whether it answers `vtapd.alive`; None before it has answered for the first time, or is ready."""
+        self._activity = activity
         self._init = handles.pid
         self._cgroup = handles.cgroup
         self._where = where
@@ -107,7 +113,7 @@ class Health:
         fails, silent_s, has_answered, early = 0.0, 0.0, False, _READY_POLL.delays_s()
         while fails < alive.fails or (not has_answered and silent_s < first_patience_s):
             before, answered = observe_activity(self._cgroup), self.answers
-            await anyio.sleep(alive.every_s if answered is not None else min(next(early), alive.every_s))
+            await self._rest(alive.every_s if answered is not None else min(next(early), alive.every_s))
             answers, held = await self._answers_if_let_run(alive.probe, min(alive.every_s, _LONGEST_ANSWER_S))
             if answers:
                 fails, has_answered, self.answers = 0.0, True, True
@@ -121,6 +127,14 @@ class Health:
                     self.answers = False
             if self.answers != answered:
                 on_change()
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait until the next probe. The last packets of the one before come within a moment."""
+        settle_s = min(_SETTLE_S, seconds / 2)
+        await anyio.sleep(settle_s)
+        self._activity.end_check()
+        await anyio.sleep(seconds - settle_s)
+        self._activity.begin_check()
 
     async def _answers_if_let_run(self, probe: Probe, timeout_s: float) -> tuple[bool | None, bool]:
         """Return as `_answers`, and whether it did not run for a part of that time, so that no answer says nothing."""

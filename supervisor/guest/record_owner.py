@@ -2,12 +2,14 @@
 
 from typing import Protocol
 
-from supervisor.core.container import Incarnation
+from supervisor.core.container import ContainerId, Incarnation
 from supervisor.core.record import GuestRecord
 
 
 class RecordOwner(Protocol):
     """Keeps the record of one container in memory and on disk."""
+
+    id: ContainerId
 
     def guest_of(self, incarnation: Incarnation) -> GuestRecord:
         """Return what is on record of the guest of this run of the container."""

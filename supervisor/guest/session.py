@@ -77,7 +77,7 @@ class GuestSession:
         self._adopted = qemu.folder is None
         self._exit = ExitObserver(handles, qemu.record.oom_kills)
         self._asked: str | None = None
-        """Why this daemon ended it, if it did: `stopped` or `hang`."""
+        """Why this daemon ended it, if it did: `stopped`, `hang` or `asleep`."""
         self._ended = anyio.Event()
 
     @property
@@ -123,19 +123,32 @@ class GuestSession:
         self._ended.set()
         self._on_change()
 
-    async def stop(self, timeout_s: float) -> None:
-        """Stop it gracefully if its kind can, and kill it at the deadline. Return when it has exited."""
-        self._asked = self._asked or "stopped"
+    async def execute(
+        self, command: str, arguments: Mapping[str, object], descriptors: Mapping[str, int] | None = None
+    ) -> object:
+        """Run a QMP command, after the descriptors that it names were sent. Raises Transient."""
+        return await self._monitor.execute(command, arguments, descriptors)
+
+    async def stop(self, timeout_s: float, because: str = "stopped", *, paused: bool = False) -> None:
+        """Stop it gracefully if its kind can, and kill it at the deadline. Return when it has exited.
+
+        A guest that is paused cannot end by itself.
+        """
+        self.note_asked(because)
         if self._ended.is_set():
             return
         with anyio.move_on_after(timeout_s):
-            if self._stop_by is Stop.POWERDOWN:
+            if self._stop_by is Stop.POWERDOWN and not paused:
                 await self._monitor.powerdown()
             else:
                 self._process.kill(signal.SIGTERM)  # QEMU closes its disks
             await self._ended.wait()
             return
         await self._kill()
+
+    def note_asked(self, because: str) -> None:
+        """Note why its exit, which is about to come, was asked for. The first reason holds."""
+        self._asked = self._asked or because
 
     def kill(self) -> None:
         """Kill it at once, for an operator. A stop that waits for it returns then."""
@@ -202,6 +215,11 @@ class GuestSession:
         log.warning("guest_hangs", pid=self.pid, because=because)
         self._asked = self._asked or "hang"
         self._process.kill()
+
+    def note_goes_on(self) -> None:
+        """Note that the guest goes on in this QEMU, which has loaded its state."""
+        self.running_at_s = boottime_s()
+        self._on_change()
 
     def _note_ready(self) -> None:
         self.record = replace(self.record, ready_at_s=boottime_s())

@@ -14,8 +14,11 @@ class TapQueues:
         self._queues: dict[int, tuple[int, ...]] = {}
         """By the tap's slot, one descriptor for each queue."""
 
-    def card(self, nodes: int, uplink: Uplink, queues: int = 1) -> Card:
-        """Return a card on this tap, whose queues are open, attached and empty. `nodes` is the folder with its node."""
+    def card(self, nodes: int, uplink: Uplink, queues: int = 1, *, drained: bool = True) -> Card:
+        """Return a card on this tap, whose queues are open and attached. `nodes` is the folder with its node.
+
+        `drained`: they are also empty. The queues of a guest that sleeps have what wakes it in them.
+        """
         slot, its_tap = uplink.slot, uplink.tap
         opened = self._queues.get(slot, ())
         if len(opened) != queues or not all(map(tap.is_connected, opened)):
@@ -24,7 +27,8 @@ class TapQueues:
             self._queues[slot] = opened
         for queue in opened:
             tap.attach_queue(queue)
-            tap.drain(queue)  # packets for an earlier guest
+            if drained:
+                tap.drain(queue)  # packets for an earlier guest
         return Card(slot, opened, its_tap.mac, its_tap.mtu)
 
     def close_slot(self, slot: int) -> None:

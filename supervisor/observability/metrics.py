@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from supervisor.core.formats.net_dev import Traffic
 from supervisor.version import program_version
 
-GUEST_STATES = ("booting", "running", "ready", "paused", "backoff", "exited", "failed")
+GUEST_STATES = ("booting", "running", "ready", "asleep", "paused", "backoff", "exited", "failed")
 _FAST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _BOOT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -49,6 +49,8 @@ class GuestSample:
     restarts: int
     exits: dict[str, int]
     backoff_s: float
+    sleeps: int
+    wakes: int
     console_dropped_bytes: int
     dns_queries: Mapping[str, int]
     """By result."""
@@ -105,6 +107,12 @@ class Counters:
             buckets=_BOOT_BUCKETS,
             registry=self.registry,
         )
+        self.guest_wake_seconds = Histogram(
+            "vtapd_guest_wake_seconds",
+            "Time from the packet, or whatever else wakes a guest that sleeps, until it runs.",
+            buckets=_BOOT_BUCKETS,
+            registry=self.registry,
+        )
 
 
 class StateCollector(Collector):
@@ -144,6 +152,12 @@ def _lives(samples: Sequence[GuestSample]) -> Iterator[Metric]:
         "Time until the guest is started again; 0 if no start is due.",
         labels=["container"],
     )
+    sleeps = CounterMetricFamily(
+        "vtapd_guest_sleeps", "How often the guest fell asleep, in this run of the container.", labels=["container"]
+    )
+    wakes = CounterMetricFamily(
+        "vtapd_guest_wakes", "How often the guest was woken, in this run of the container.", labels=["container"]
+    )
     dropped = CounterMetricFamily(
         "vtapd_guest_console_dropped_bytes",
         "Console output that the container's log did not take in time.",
@@ -158,12 +172,14 @@ def _lives(samples: Sequence[GuestSample]) -> Iterator[Metric]:
         up.add_metric([sample.container, sample.guest], sample.up)
         restarts.add_metric([sample.container], sample.restarts)
         backoff.add_metric([sample.container], sample.backoff_s)
+        sleeps.add_metric([sample.container], sample.sleeps)
+        wakes.add_metric([sample.container], sample.wakes)
         dropped.add_metric([sample.container], sample.console_dropped_bytes)
         for reason, count in sample.exits.items():
             exits.add_metric([sample.container, reason], count)
         for result, count in sample.dns_queries.items():
             queries.add_metric([sample.container, result], count)
-    yield from (up, restarts, exits, backoff, dropped, queries)
+    yield from (up, restarts, exits, backoff, sleeps, wakes, dropped, queries)
 
 
 def _processes(usages: Usages) -> Iterator[Metric]:

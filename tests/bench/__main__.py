@@ -29,11 +29,16 @@ from .restart import measure_restart
 from .resync import measure_resync
 from .scrape import measure_scrape
 from .service import measure_service
+from .wake import measure_wake
 
 ROWS: dict[str, tuple[Callable[[Machine], list[Figure]], str]] = {
     "attach": (partial(measure_attach, repetitions=15), "one container at a time, 15 times"),
     "restart": (partial(measure_restart, repetitions=15), "15 crashes"),
     "service": (partial(measure_service, repetitions=9), "9 starts and 9 crashes, to the guest's first answer"),
+    "wake": (
+        partial(measure_wake, repetitions=9),
+        "9 wakes of a guest that was stopped, and 9 of one that was suspended",
+    ),
     "guest-cost": (partial(measure_guest_cost, repetitions=4), "10 guests at a time, 4 times"),
     "idle": (partial(measure_idle, repetitions=4), "watching a daemon that has nothing to do"),
     "resync": (partial(measure_resync, repetitions=6), "watching it look"),

@@ -1,5 +1,6 @@
 """A QEMU without a daemon: the arguments of a running guest, with the rival's descriptors instead of the daemon's."""
 
+import json
 import os
 import re
 import shutil
@@ -28,6 +29,34 @@ def share_cgroup(container: Container, pid: int) -> None:
     """Join the container's cgroup: on a busy machine its processes get another share of the processors than others."""
     directories = cgroups.observe_cgroup(Pid(container.pid)).directories_of_qemu("tcg", started=False)
     cgroups.join_cgroup(directories, Pid(pid))
+
+
+def _command(client: socket.socket, command: dict[str, object], *descriptors: int) -> object:
+    """Send a QMP command, with descriptors, and return its answer. The greeting and events are left out."""
+    socket.send_fds(client, [json.dumps(command).encode() + b"\n"], list(descriptors))
+    received = b""
+    while True:
+        received += client.recv(1 << 16)
+        *lines, _ = received.split(b"\n")
+        for answer in map(json.loads, lines):
+            if "return" in answer or "error" in answer:
+                assert "return" in answer, answer
+                return answer["return"]
+
+
+def _migrate(client: socket.socket, command: str, descriptor: int) -> None:
+    """Save or load a state, and wait until that is done."""
+    parameters = {"max-bandwidth": 1 << 40}
+    _command(client, {"execute": "migrate-set-parameters", "arguments": parameters})
+    _command(client, {"execute": "getfd", "arguments": {"fdname": "state"}}, descriptor)
+    _command(client, {"execute": command, "arguments": {"uri": "fd:state"}})
+    while True:
+        match _command(client, {"execute": "query-migrate"}):
+            case {"status": "completed"}:
+                return
+            case {"status": "failed"}:
+                raise AssertionError(f"{command} failed")
+        time.sleep(0.001)
 
 
 class BareQemu:
@@ -81,9 +110,38 @@ class BareQemu:
                 qemu.kill()
                 qemu.communicate(timeout=ANSWER_S)
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def save(self) -> Path:
+        """Start it, let its guest answer, and return a file with its state."""
+        state = self._folder / "state"
+        with self._connect("console"), self._connect("qmp") as client:
+            qemu = self._spawn()
+            try:
+                await_answer(self._bystander.machine, self._bystander.address)
+                with state.open("wb") as file:
+                    _command(client, {"execute": "qmp_capabilities"})
+                    _command(client, {"execute": "stop"})
+                    _migrate(client, "migrate", file.fileno())
+            finally:
+                qemu.kill()
+                qemu.communicate(timeout=ANSWER_S)
+        return state
+
+    def load_to_answer(self, state: Path) -> float:
+        """Start it, load the state and kill it; return the seconds from before its exec to its guest's first answer."""
+        with self._connect("console"), self._connect("qmp") as client, state.open("rb") as file:
+            began_s, qemu = time.perf_counter(), self._spawn("-incoming", "defer")
+            try:
+                _command(client, {"execute": "qmp_capabilities"})
+                _migrate(client, "migrate-incoming", file.fileno())
+                _command(client, {"execute": "cont"})
+                return await_answer(self._bystander.machine, self._bystander.address) - began_s
+            finally:
+                qemu.kill()
+                qemu.communicate(timeout=ANSWER_S)
+
+    def _spawn(self, *more: str) -> subprocess.Popen[bytes]:
         qemu = subprocess.Popen(
-            self._argv,
+            [*self._argv, *more],
             pass_fds=self._descriptors,
             cwd=self._folder,
             stdin=subprocess.DEVNULL,

@@ -11,7 +11,9 @@ from tests.docs.markdown import items
 
 RULES = Path(__file__).parents[2] / "config" / "prometheus" / "alerts.yml"
 _USAGE = Usage(1.0, 1, {"eth0": Traffic(1, 1, 1, 1)})
-_GUEST = GuestSample("web", "rumprun", "running", True, 1, {"guest-exit": 1}, 0.0, 0, {"answered": 1}, lambda: _USAGE)
+_GUEST = GuestSample(
+    "web", "rumprun", "running", True, 1, {"guest-exit": 1}, 0.0, 0, 0, 0, {"answered": 1}, lambda: _USAGE
+)
 _MINUTES = re.compile(r"for: (\d+)m")
 
 

@@ -39,6 +39,7 @@ def default_config(machine: Machine) -> dict[str, dict[str, Value]]:
             "qemu": "qemu-system-x86_64",
             "overhead": "48M",
             "stop_timeout": "10s",
+            "sleep_dir": str(machine.run_dir / "asleep"),
         },
         "restart": {"first": "100ms", "max": "60s", "steps": 8, "jitter": 0.1, "reset_after": "60s"},
         "metrics": {"listen": METRICS},

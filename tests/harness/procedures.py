@@ -102,6 +102,34 @@ def is_started(testbed: DaemonTestbed, subject: Subject) -> None:
     testbed.prove_serves(subject)
 
 
+def about_to_sleep(testbed: DaemonTestbed) -> Subject:
+    """Make the folder for states first: the daemon makes it once, whatever happens to guests."""
+    (testbed.daemon.run_dir / "asleep").mkdir(exist_ok=True)
+    return testbed.serving()
+
+
+def suspended(testbed: DaemonTestbed) -> Subject:
+    subject = about_to_sleep(testbed)
+    testbed.daemon.request("suspend", subject.container.name)
+    return subject
+
+
+def sleeps(testbed: DaemonTestbed, subject: Subject) -> None:
+    """Request the sleep again if the first request was not recorded, or something has woken the guest meanwhile."""
+    if testbed.daemon.inspect(subject.container.name).state != "asleep":
+        testbed.daemon.request("suspend", subject.container.name)
+    testbed.daemon.await_state(subject.container.name, "asleep")
+    assert not qemus_of(subject.container.id)
+    is_woken(testbed, subject)
+
+
+def is_woken(testbed: DaemonTestbed, subject: Subject) -> None:
+    """Assert that the guest serves: it wakes by the request for its page, if it still sleeps."""
+    subject.container.await_page()
+    testbed.prove_serves(subject)
+    assert testbed.daemon.metrics().exits(subject.container.name) == 0
+
+
 def done(testbed: DaemonTestbed) -> Subject:
     """Return a container whose guest crashed for good, with its exit status in a file."""
     subject = testbed.serving(restart="no", on_exit="keep")
@@ -232,6 +260,8 @@ CARDS = {
 OPERATIONS = {
     "stop a guest": Procedure(DaemonTestbed.serving, requests("stop"), is_stopped, LastChange.ACTED, exact=True),
     "start a guest that is done": Procedure(done, requests("start"), is_started_again, LastChange.REACHED, exact=True),
+    "suspend a guest": Procedure(about_to_sleep, requests("suspend"), sleeps, LastChange.ACTED, exact=True),
+    "wake a guest": Procedure(suspended, requests("wake"), is_woken, LastChange.REACHED, exact=True),
     "start a guest": Procedure(stopped, requests("start"), is_started, LastChange.REACHED, exact=True),
 }
 """These and CARDS do not depend on cgroups."""

@@ -16,6 +16,7 @@ def end_container(host: SimulatedHost) -> None:
     host.incarnation, host.guest, host.ready = None, None, False
     host.interfaces, host.taps = {}, {}
     host.clsact, host.filters, host.guards, host.loopback = set(), {}, {}, {"127.0.0.1"}
+    host.wake_filters = {}
     host.rules, host.nodes = {FOREIGN_DEVICE}, {FOREIGN_SLOT: FOREIGN_DEVICE}
 
 
@@ -59,6 +60,7 @@ def _forget_hooks(host: SimulatedHost, index: IfIndex) -> None:
     host.clsact.discard(index)
     host.filters.pop(index, None)
     host.guards.pop(index, None)
+    host.wake_filters.pop(index, None)
 
 
 def lose_hooks(host: SimulatedHost) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from supervisor.core.attach.entries import tap_name
 from supervisor.core.attach.lifetimes import is_due, static_addresses
 from supervisor.core.attach.private_link import expected_hooks, expected_ways
+from supervisor.core.attach.sleeping import filter_name
 from supervisor.core.attach.state import Desired
 from supervisor.core.links import Address, DeviceNumber, Interface, Route
 from supervisor.core.record import TapRecord
@@ -23,7 +24,7 @@ def check(host: SimulatedHost) -> None:
     devices = {tap.device for tap in host.taps.values()}
     assert own_rules(host) <= devices, "a rule without its tap"
     assert set(own_nodes(host).values()) <= devices, "a node without its tap"
-    assert host.guest is not None or not host.ready, "marked ready without a guest"
+    assert host.guest is not None or host.sleeps or not host.ready, "marked ready without a guest"
     assert host.guest is None or host.exit_status is None, "marked as done with a guest that runs"
     if host.guest is not None:
         _check_guest(host)
@@ -67,9 +68,11 @@ def _taken(interface: Interface, *, only_mac: bool) -> Interface:
 def _check_links(host: SimulatedHost, entries: Collection[TapRecord]) -> None:
     """Assert that each part of a private link is recorded before it is made, and forgotten only after it is removed."""
     links = {entry.interface: entry.link for entry in entries if entry.link}
+    filtered = {entry.interface for entry in entries if entry.wake_filter}
     for name, interface in host.interfaces.items():
         tap = host.taps.get(name)
-        ends = {interface.index} | ({tap.index} if tap else set())
+        assert tap is None or tap.index not in host.wake_filters or name in filtered, "a filter that is not recorded"
+        ends = {interface.index} | ({tap.index} if tap and name not in filtered else set())
         if interface.guests or ends & (host.clsact | host.filters.keys() | host.guards.keys()):
             assert name in links, f"{name} has a private link that is not in the record"
     addresses = {link.address for link in links.values()}
@@ -176,6 +179,12 @@ def check_reached(host: SimulatedHost, desired: Desired) -> None:
     assert host.loopback == ({"127.0.0.1", str(desired.link_address)} if linked else {"127.0.0.1"})
     assert (host.guest is not None) == (desired.guest and taps != {})
     assert host.ready == (desired.ready and taps != {})
+    assert host.wake_filters.keys() == ({tap.index for tap in host.taps.values()} if desired.asleep else set())
+    if desired.wakers is not None and desired.asleep:
+        assert set(host.wake_filters.values()) <= {filter_name(desired.wakers)}
+    assert {entry.interface for entry in host.record.taps if entry.wake_filter} == (
+        taps.keys() if desired.asleep else set()
+    )
     for name, nic in nics.items():
         assert nic.tap.device == host.taps[name].device, "a card is on another interface's tap"
         only_mac = nic.original.mac == desired.mac and not desired.takeover
@@ -212,6 +221,7 @@ def _check_nothing_left(host: SimulatedHost) -> None:
     assert host.clsact == set()
     assert host.filters == {}
     assert host.guards == {}
+    assert host.wake_filters == {}
     if host.incarnation is not None:
         assert host.interfaces.keys() == host.docker.keys()
     for name, interface in host.interfaces.items():

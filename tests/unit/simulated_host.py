@@ -18,6 +18,7 @@ from supervisor.core.attach.lifetimes import lifetime_left
 from supervisor.core.attach.ownership import find_recorded
 from supervisor.core.attach.plan import next_step
 from supervisor.core.attach.private_link import expected_hooks, expected_ways
+from supervisor.core.attach.sleeping import filter_name
 from supervisor.core.attach.state import Desired, Resting, Seen, SeenInterface
 from supervisor.core.attach.troubles import may_rest
 from supervisor.core.container import Incarnation, Pid
@@ -91,6 +92,12 @@ class SimulatedHost:
     """The names of vtapd's filters on the hooks of interfaces and taps."""
     guards: dict[IfIndex, str] = field(default_factory=dict)
     """The names of those on ingress hooks."""
+    wake_filters: dict[IfIndex, str] = field(default_factory=dict)
+    """The names of the filters on taps whose guest sleeps."""
+    awake: bool = False
+    """A guest that was woken, or was not put to sleep, runs: it is not woken again."""
+    sleeps: bool = False
+    """A guest sleeps, or is on its way to or from that, so that it may be marked as ready though none runs."""
     loopback: set[str] = field(default_factory=lambda: {"127.0.0.1"})
     disturbed: bool = False
     """Something else broke the set-up; until it is repaired, not every invariant holds."""
@@ -125,6 +132,7 @@ class SimulatedHost:
                     tap is not None and tap.index in self.fresh,
                     wanted=name not in self.unwanted,
                     hooks=self._hooks(each.index, tap),
+                    wake_filter=self._wake_filter(name, tap),
                 )
                 for name, each in sorted(self.interfaces.items())
                 if (each.addresses and name not in self.unwanted) or each.index in own or {name, each.index} & recorded
@@ -146,6 +154,11 @@ class SimulatedHost:
         of_tap = tap.index if tap else IfIndex(0)
         on_tap = of_tap in self.clsact, self.filters.get(of_tap, "")
         return Hooks(has_clsact, self.filters.get(index, ""), self.guards.get(index, ""), *on_tap)
+
+    def _wake_filter(self, interface: str, tap: Tap | None) -> str:
+        """Return what the daemon observes: it asks only for filters that are on record."""
+        entry = self.record.tap_of(interface) if self.record else None
+        return self.wake_filters.get(tap.index, "") if entry and entry.wake_filter and tap else ""
 
     def _own_taps(self) -> tuple[dict[IfIndex, Tap], tuple[tuple[int, Tap], ...]]:
         """Return the taps that are vtapd's by the record, as the daemon finds them among all links."""
@@ -173,6 +186,10 @@ class SimulatedHost:
         return step.action if step else None
 
     def _next_step(self, desired: Desired) -> Planned | None:
+        self.awake = self.awake and not desired.asleep
+        if self.awake:
+            desired = replace(desired, wakers=None)
+        self.sleeps = self.sleeps or desired.wakers is not None
         return next_step(ID, NAME, desired, self.seen(), self.record, self.resting)
 
     def advance(self, desired: Desired) -> Iterator[Action]:
@@ -215,13 +232,22 @@ class SimulatedHost:
                 | actions.StopGuest()
                 | actions.PlugNic()
                 | actions.UnplugNic()
+                | actions.SleepGuest()
+                | actions.ResumeGuest()
                 | actions.MarkReady()
                 | actions.UnmarkReady()
                 | actions.MarkExit()
                 | actions.UnmarkExit()
             ):
                 self._take_guest(action)
-            case actions.CreateTap() | actions.RaiseTap() | actions.DeleteTap() | actions.RevokeDevice():
+            case (
+                actions.CreateTap()
+                | actions.RaiseTap()
+                | actions.DeleteTap()
+                | actions.RevokeDevice()
+                | actions.SetWakeFilter()
+                | actions.RemoveWakeFilter()
+            ):
                 self._take_tap(action)
             case actions.AllowDevice(device):
                 self.rules.add(device)
@@ -258,9 +284,17 @@ class SimulatedHost:
                 self.netns_link = None
 
     def _take_tap(
-        self, action: actions.CreateTap | actions.RaiseTap | actions.DeleteTap | actions.RevokeDevice
+        self,
+        action: actions.CreateTap
+        | actions.RaiseTap
+        | actions.DeleteTap
+        | actions.RevokeDevice
+        | actions.SetWakeFilter
+        | actions.RemoveWakeFilter,
     ) -> None:
         match action:
+            case actions.SetWakeFilter() | actions.RemoveWakeFilter():
+                self._filter(action)
             case actions.CreateTap(interface, name, mac):
                 self._create_tap(interface, name, mac)
             case actions.RaiseTap(tap, mtu):
@@ -271,15 +305,28 @@ class SimulatedHost:
                 self.left = [each for each in self.left if each != tap]
                 self.clsact.discard(tap.index)
                 self.filters.pop(tap.index, None)
+                self.wake_filters.pop(tap.index, None)
             case actions.RevokeDevice(device):
                 assert device.minor in self.stale_elsewhere, "revoked a device that no other container has on record"
                 self.fresh -= {tap.index for tap in self.taps.values() if tap.device == device}
                 self.stale_elsewhere.remove(device.minor)
 
+    def _filter(self, action: actions.SetWakeFilter | actions.RemoveWakeFilter) -> None:
+        tap = action.tap.index
+        if isinstance(action, actions.SetWakeFilter):
+            self.clsact.add(tap)
+            self.wake_filters[tap] = filter_name(action.wakers)
+        else:
+            del self.wake_filters[tap]
+            if not action.linked:
+                self.clsact.discard(tap)
+
     def _take_guest(
         self,
         action: actions.StartGuest
         | actions.StopGuest
+        | actions.SleepGuest
+        | actions.ResumeGuest
         | actions.PlugNic
         | actions.UnplugNic
         | actions.MarkReady
@@ -291,9 +338,20 @@ class SimulatedHost:
         match action:
             case actions.StartGuest(started_with):
                 assert self.guest is None, "a second QEMU on one tap"
+                assert not self.wake_filters, "a guest that does not get all packets"
+                self.awake, self.sleeps = True, False
                 self.guest = Guest({nic.slot: nic for nic in started_with})
             case actions.StopGuest():
                 self.guest = None
+            case actions.SleepGuest():
+                assert self.guest is not None, "a guest that does not run was put to sleep"
+                filtered = {nic.tap.index for nic in self.guest.nics.values()} <= self.wake_filters.keys()
+                assert filtered or self.disturbed, "a guest was put to sleep that any packet wakes"
+                self.guest = None
+            case actions.ResumeGuest():
+                assert self.guest is not None, "a guest that does not run was resumed"
+                assert not self.wake_filters, "a guest that does not get all packets"
+                self.awake, self.sleeps = True, False
             case actions.PlugNic(nic):
                 assert nics, "a card for a guest that does not run"
                 assert nic.slot not in nics, "two cards on one tap"
@@ -304,6 +362,7 @@ class SimulatedHost:
             case actions.MarkReady() | actions.UnmarkReady():
                 assert self.ready != isinstance(action, actions.MarkReady), "an action that changes nothing"
                 self.ready = isinstance(action, actions.MarkReady)
+                self.sleeps = self.sleeps and self.ready
             case actions.MarkExit(status):
                 assert self.exit_status != status, "an action that changes nothing"
                 self.exit_status = status
@@ -368,6 +427,7 @@ class SimulatedHost:
     def _close_private_link(self, step: actions.ClosePrivateLink) -> Iterator[None]:
         if step.tap is not None:
             self.filters.pop(step.tap.index, None)
+            self.wake_filters.pop(step.tap.index, None)
             self.clsact.discard(step.tap.index)
             yield  # a part may fail
         if step.address is not None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.container import Container
+from supervisor.core.guest.idle_spec import Idle
 from supervisor.core.guest.label_table import LABELS, Label
 from supervisor.core.guest.labels import parse_labels
 from supervisor.core.guest.spec import AddressPlan, Disk, Environment, GuestPolicy, GuestSpec, RestartPolicy
@@ -102,6 +103,15 @@ def test_guest_without_known_address_cannot_be_probed(label: str, value: str) ->
     with pytest.raises(Rejected, match=f"label vtapd.{label}='{value}' is refused.*does not know where to ask"):
         parse_labels(labelled(**asked, address="dhcp"), POLICY)
     assert parse_labels(labelled(kernel=KERNEL, address="dhcp", ready="console:up"), POLICY)
+
+
+def test_idle_guest_sleeps_only_if_it_is_known_what_is_for_it() -> None:
+    assert spec_of(labelled(kernel=KERNEL, idle="off")).idle is None
+    idle = spec_of(labelled(kernel=KERNEL, idle="5m,stop", address="172.17.0.9/16")).idle
+    assert (idle, str(idle)) == (Idle(300.0, "stop"), "300s,stop")
+    assert spec_of(labelled(kernel=KERNEL, idle="90s")).idle == Idle(90.0, "suspend")
+    with pytest.raises(Rejected, match=r"label vtapd.idle='5m,stop' is refused.*which packets are for the guest"):
+        parse_labels(labelled(kernel=KERNEL, idle="5m,stop", address="dhcp"), POLICY)
 
 
 def test_disks_are_sorted_by_number() -> None:
@@ -217,6 +227,10 @@ WRONG = [
     ("ready", "udp:53", "tcp:PORT"),
     ("ready", "console:(", "regular expression"),
     ("alive", "ping,fails=0", "1 to 999 fails"),
+    ("idle", "5m,", ",suspend or ,stop"),
+    ("idle", "0.5s,stop", "at least 1s"),
+    ("idle", "5m,hibernate", ",suspend or ,stop"),
+    ("idle", "soon,stop", "such as 5m"),
     ("address", "dhcp!", "takeover"),
     ("address", "172.17.0.9", "A.B.C.D/P"),
     ("address", "172.17.0.9/33", "A.B.C.D/P"),

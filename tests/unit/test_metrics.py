@@ -15,7 +15,7 @@ from supervisor.observability.metrics import GUEST_STATES, Counters, GuestSample
 
 KEK = GuestSample(
     container="kek", guest="rumprun", state="running", up=True, restarts=3, exits={"guest-panic": 2, "guest-exit": 1},
-    backoff_s=0.0, console_dropped_bytes=7, dns_queries={"answered": 5, "dropped": 1},
+    backoff_s=0.0, sleeps=4, wakes=2, console_dropped_bytes=7, dns_queries={"answered": 5, "dropped": 1},
     observe_usage=lambda: Usage(1.5, 1 << 20, {"eth0": Traffic(10, 1, 20, 2)}),
 )  # fmt: skip
 
@@ -27,6 +27,8 @@ OF_STATE = {
     ("vtapd_guest_restarts_total", "counter", ("container",)),
     ("vtapd_guest_exits_total", "counter", ("container", "reason")),
     ("vtapd_guest_backoff_seconds", "gauge", ("container",)),
+    ("vtapd_guest_sleeps_total", "counter", ("container",)),
+    ("vtapd_guest_wakes_total", "counter", ("container",)),
     ("vtapd_guest_console_dropped_bytes_total", "counter", ("container",)),
     ("vtapd_dns_queries_total", "counter", ("container", "result")),
     ("vtapd_guest_cpu_seconds_total", "counter", ("container",)),
@@ -45,6 +47,7 @@ AS_IT_HAPPENS = {
     ("vtapd_device_rule_repairs_total", "counter", ()),
     ("vtapd_guest_start_seconds", "histogram", ()),
     ("vtapd_guest_ready_seconds", "histogram", ()),
+    ("vtapd_guest_wake_seconds", "histogram", ()),
 }
 
 

@@ -21,7 +21,7 @@ def guest(number: int) -> GuestSample:
     def observe() -> Usage:
         return observe_usage(ME, Incarnation(ME, start_ticks(ME)), {"lo": "eth0"})
 
-    return GuestSample(f"kek{number}", "rumprun", "running", True, 3, {"guest-reset": 3}, 0.0, 0, {}, observe)
+    return GuestSample(f"kek{number}", "rumprun", "running", True, 3, {"guest-reset": 3}, 0.0, 0, 0, 0, {}, observe)
 
 
 class Loop:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.attach.state import Desired
+from supervisor.core.devices.wake_program import Wakers
 from supervisor.core.kinds.kind import MANY_CARDS as MANY
 from supervisor.core.links import Address, IfIndex, Interface, Route
 
@@ -31,7 +32,13 @@ OWN_ADDRESS = Desired(True, guest=True, cards=MANY)
 OWN_MAC = Desired(True, guest=True, cards=MANY, mac=ETH0.mac)
 READY = replace(SERVED, ready=True)
 DONE = replace(TAP, exit_status=7)
-GOALS = (NOTHING, TAP, BACKOFF, SERVED, OTHER_LINK, HOTPLUG, OWN_ADDRESS, OWN_MAC, READY, DONE)
+WAKERS = Wakers(("172.17.0.2",), keeps_state=False)
+ASLEEP = replace(READY, guest=False, wakers=WAKERS)
+WOKEN = replace(READY, wakers=WAKERS)
+GOALS = (
+    *(NOTHING, TAP, BACKOFF, SERVED, OTHER_LINK, HOTPLUG, OWN_ADDRESS, OWN_MAC, READY, DONE),
+    ASLEEP,
+)
 
 RICH = replace(
     ETH0,
@@ -111,6 +118,9 @@ WAYS = pytest.mark.parametrize(
         (READY, DONE),
         (DONE, READY),
         (DONE, NOTHING),
+        (READY, ASLEEP),
+        (ASLEEP, WOKEN),
+        (ASLEEP, NOTHING),
     ],
 )
 
@@ -121,6 +131,13 @@ def test_next_daemon_reaches_any_goal_and_undoes_all_after_a_kill(start: Desired
     for host in interrupted_hosts(start, goal):
         check(host)
         arrive(host, then)
+        arrive(host, NOTHING)
+
+
+def test_guest_may_be_woken_after_any_change_by_which_it_falls_asleep() -> None:
+    for host in interrupted_hosts(READY, ASLEEP):
+        arrive(host, WOKEN)
+        assert host.guest is not None
         arrive(host, NOTHING)
 
 

@@ -7,7 +7,7 @@ import pytest
 from supervisor.core.container import Incarnation, Pid
 from supervisor.core.guest.health_spec import parse_alive
 from supervisor.core.guest.spec import GuestSpec
-from supervisor.core.record import Exit, GuestRecord, Record
+from supervisor.core.record import Exit, GuestRecord, Record, Sleep
 from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.errors import Permanent, Rejected, Transient
 from tests.unit.examples import ID, INCARNATION, NAME, PROCESS
@@ -22,6 +22,7 @@ STARTED = replace(GUEST, qemu=PROCESS)
 BOOTED = replace(STARTED, booted=True)
 DETACHED = replace(SERVES, record=Record(ID, NAME, INCARNATION, detached=True))
 READY = replace(BOOTED, qemu=replace(PROCESS, ready_at_s=101.0))
+ASLEEP = GuestRecord(exits=(CRASH,), asleep=Sleep("stop", "no packets for 5 s", at="2026-01-01T00:00:00Z"))
 
 
 def recorded(status: ContainerStatus, guest: GuestRecord, *, held: bool = False) -> ContainerStatus:
@@ -43,6 +44,10 @@ def recorded(status: ContainerStatus, guest: GuestRecord, *, held: bool = False)
         (replace(SERVES, attached=False), "attaching"),
         (recorded(SERVES, GuestRecord(exits=(CRASH,))), "backoff"),
         (recorded(SERVES, GuestRecord(done="failed", exits=(CRASH,))), "failed"),
+        (recorded(SERVES, ASLEEP), "asleep"),
+        (recorded(replace(SERVES, paused=True), ASLEEP), "paused"),
+        (recorded(replace(SERVES, stopping=True), ASLEEP), "exited"),
+        (recorded(replace(ATTACHED, guest=BOOTED), ASLEEP), "running"),
         (recorded(SERVES, GuestRecord(done="exited", exits=(CRASH,))), "exited"),
         (recorded(SERVES, GuestRecord(), held=True), "exited"),
         (replace(SERVES, stopping=True), "exited"),
@@ -92,6 +97,14 @@ OPERATOR = "an operator stopped its guest; start it again: vtapd start"
         (
             replace(SERVES, guest=replace(READY, spec=replace(READY.spec, alive=parse_alive("tcp:80")), answers=False)),
             "its guest does not answer vtapd.alive=tcp:80,every=5s,fails=3",
+        ),
+        (
+            recorded(SERVES, ASLEEP),
+            "its guest sleeps since 2026-01-01T00:00:00Z; a packet for it wakes it; at once: vtapd wake",
+        ),
+        (
+            recorded(replace(ATTACHED, guest=BOOTED), GuestRecord(sleep_failure="no room")),
+            "its guest could not be put to sleep: no room",
         ),
         (
             recorded(SERVES, GuestRecord(done="failed", exits=(CRASH,))),

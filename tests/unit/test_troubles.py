@@ -9,6 +9,7 @@ from supervisor.core.attach import actions
 from supervisor.core.attach.actions import Action, Attempt
 from supervisor.core.attach.state import Desired, Seen
 from supervisor.core.attach.troubles import Trouble, container_error, is_over, may_rest
+from supervisor.core.devices.wake_program import Wakers
 from supervisor.core.links import IfIndex
 from supervisor.errors import Permanent, Transient
 
@@ -109,6 +110,14 @@ class TestIsOver:
         assert over(trouble_of(actions.PlugNic), SERVED, host)
         assert over(trouble_of(actions.PlugNic), replace(SERVED, guest=False), host_at(TAP))
         assert not over(trouble_of(actions.PlugNic), SERVED, host_at(TAP))
+
+    def test_filter_lasts_while_the_guest_sleeps(self) -> None:
+        asleep = replace(SERVED, guest=False, wakers=Wakers(("172.17.0.2",), keeps_state=False))
+        host = host_at(SERVED, asleep)
+        assert not over(trouble_of(actions.SetWakeFilter), asleep, host)
+        assert over(trouble_of(actions.SetWakeFilter), SERVED, host)
+        assert not over(trouble_of(actions.RemoveWakeFilter), SERVED, host)
+        assert over(trouble_of(actions.RemoveWakeFilter), SERVED, host_at(SERVED))
 
     def test_interface_was_exchanged_or_is_gone(self) -> None:
         host = host_at(TAP, eth1=actions.CreateTap)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from supervisor.core.devices.wake_program import Wakers
 from supervisor.core.links import DeviceNumber, Hooks, Interface, Route, Tap
 from supervisor.core.record import Record
 
@@ -138,6 +139,23 @@ class ClosePrivateLink:
 
 
 @dataclass(frozen=True, slots=True)
+class SetWakeFilter:
+    """Let only those packets reach the tap that wake its guest."""
+
+    tap: Tap
+    wakers: Wakers
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveWakeFilter:
+    """Let all packets reach the tap again."""
+
+    tap: Tap
+    linked: bool
+    """A private link uses the tap's hooks, too: they stay."""
+
+
+@dataclass(frozen=True, slots=True)
 class Uplink:
     """What a network card of a guest is connected to: the interface as Docker made it, and its tap."""
 
@@ -177,6 +195,16 @@ class StopGuest:
     """It is started again, and this does not count as a crash: it lost its network, or its container was signalled."""
     not_before_s: float = 0.0
     """The earliest time of that start, in seconds since boot."""
+
+
+@dataclass(frozen=True, slots=True)
+class SleepGuest:
+    """Keep what is to be kept of the guest, and end its QEMU."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeGuest:
+    """Let the guest go on that was about to fall asleep: its QEMU still runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +250,10 @@ Action = (
     | PlugNic
     | UnplugNic
     | StopGuest
+    | SetWakeFilter
+    | RemoveWakeFilter
+    | SleepGuest
+    | ResumeGuest
     | MarkReady
     | MarkExit
     | UnmarkExit

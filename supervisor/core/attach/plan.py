@@ -39,6 +39,7 @@ action and check them, and tests/integration/faults kill the daemon there.
 7. The private link holds nothing up. If a step for it rests, everything else is as it would be without a link.
 8. An undo is a set of steps. If one of them rests, those that do not need it are taken: only a tap stays whose rule or
    node stays, and the entry of an interface of which something is left. The record is deleted last.
+9. The taps of a guest are filtered before it falls asleep, and not any more when it starts or goes on.
 """
 
 from collections.abc import Iterator

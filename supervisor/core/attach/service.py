@@ -1,5 +1,7 @@
 """Give the guest its addresses and network cards, and start it; or the reverse.
 
+`sleeping` has the steps for a guest that sleeps.
+
 An interface on which a step failed has no part in this until the step is tried again: the guest gets the other ones.
 """
 
@@ -16,6 +18,9 @@ from supervisor.core.attach.actions import (
     OpenPrivateLink,
     Planned,
     PlugNic,
+    RemoveWakeFilter,
+    ResumeGuest,
+    SetWakeFilter,
     StartGuest,
     StopGuest,
     TakeOver,
@@ -28,32 +33,40 @@ from supervisor.core.attach.entries import is_taken, with_entry
 from supervisor.core.attach.gateways import gateways_to_reach, has_only_routes_to
 from supervisor.core.attach.lifetimes import static_addresses
 from supervisor.core.attach.private_link import closing_step, opening_steps
+from supervisor.core.attach.sleeping import sleeping_steps, waking_steps
 from supervisor.core.attach.state import Desired, Resting, Seen
 from supervisor.core.attach.withdrawal import give_back_action
 from supervisor.core.links import Interface
 from supervisor.core.record import Record, TapRecord
 
-_COSTS_NO_CARD = (GiveBack, OpenPrivateLink, ClosePrivateLink)
+_COSTS_NO_CARD = (GiveBack, OpenPrivateLink, ClosePrivateLink, SetWakeFilter, RemoveWakeFilter)
 """The guest has a card on an interface though one of these rests."""
 
 
 def guest_steps(desired: Desired, seen: Seen, record: Record, resting: Resting) -> Iterator[Planned]:
     """Yield the next steps for the guest: take over addresses and start it, or stop it and give them back."""
-    if seen.ready and not (seen.guest and desired.ready):
+    theirs = with_cards(desired, seen, record, resting)
+    if seen.ready and not ((seen.guest or desired.wakers) and desired.ready):
         yield Planned(UnmarkReady())
     if seen.exit_status is not None and desired.exit_status is None:
         yield Planned(UnmarkExit())
-    if seen.guest and not desired.guest:
+    yield from waking_steps(seen, record, theirs if desired.asleep else ())
+    if seen.guest and desired.asleep:
+        yield from sleeping_steps(desired, seen, record, theirs)
+    elif seen.guest and not desired.guest:
         resumes_at_s = desired.resumes_at_s
         yield Planned(StopGuest() if resumes_at_s is None else StopGuest(again=True, not_before_s=resumes_at_s))
     elif any(t.slot in seen.nics and _present_share(t) is not _desired_share(desired, seen, t) for t in record.taps):
         yield Planned(StopGuest(again=True))  # it was started with other addresses than it should have
     else:
-        theirs = with_cards(desired, seen, record, resting)
         yield from _address_steps(desired, seen, record, theirs)
         if desired.guest and theirs:
             others = [entry for entry in record.taps if entry not in theirs and entry.interface not in _failed(resting)]
             yield from _card_steps(desired, seen, theirs, others)
+        if desired.asleep:
+            if desired.ready and theirs and not seen.ready:
+                yield Planned(MarkReady())
+            yield from sleeping_steps(desired, seen, record, theirs)
         if desired.exit_status not in (None, seen.exit_status) and not seen.guest:
             yield Planned(MarkExit(desired.exit_status))
 
@@ -79,6 +92,8 @@ def _card_steps(
     if not seen.guest:
         kept = (seen.of(entry.interface) for entry in others)
         yield Planned(StartGuest(uplinks, tuple(each.interface for each in kept if each)))
+    elif desired.wakers:
+        yield Planned(ResumeGuest())
     else:
         yield from (Planned(PlugNic(each), each.original.name) for each in uplinks if each.slot not in seen.nics)
         if desired.ready and not seen.ready:

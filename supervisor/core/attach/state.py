@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from supervisor.core.attach.actions import Attempt
 from supervisor.core.container import Endpoint, Incarnation, Pid
+from supervisor.core.devices.wake_program import Wakers
 from supervisor.core.links import NO_HOOKS, DeviceNumber, Hooks, Interface, Tap
 
 Resting = frozenset[Attempt]
@@ -21,6 +22,8 @@ class Desired:
     """Without `takeover`: the guest has the MAC of the interface whose MAC this is."""
     guest: bool = False
     """A QEMU should run."""
+    wakers: Wakers | None = None
+    """What wakes the guest, if it sleeps, is to fall asleep, or is being woken; None if it is awake."""
     cards: int = 1
     """The most network cards that the guest can have. The container keeps the addresses of further interfaces."""
     ip_versions: tuple[int, ...] = ()
@@ -28,7 +31,7 @@ class Desired:
     hotplug: bool = False
     """Cards can be added to a guest while it runs."""
     ready: bool = False
-    """The running guest was found ready."""
+    """The guest that runs was found ready, or that sleeps was when it fell asleep."""
     exit_status: int | None = None
     """That of a guest that is done; None as long as it runs, or may run again."""
     endpoints: tuple[Endpoint, ...] = ()
@@ -37,6 +40,11 @@ class Desired:
     """The container's address on the private link to its guest; None: there is to be no such link."""
     resumes_at_s: float | None = None
     """When a guest that is stopped now starts again, in seconds since boot; None if it does not."""
+
+    @property
+    def asleep(self) -> bool:
+        """Whether the guest is to sleep. One that is being woken is not."""
+        return self.wakers is not None and not self.guest
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,8 @@ class SeenInterface:
     obstacle: str = ""
     """Why the kernel would refuse a tap on it; empty if it would not."""
     hooks: Hooks = NO_HOOKS
+    wake_filter: str = ""
+    """The name of vtapd's filter on the tap's ingress hook; empty without one, or if none is on record."""
 
 
 @dataclass(frozen=True, slots=True)

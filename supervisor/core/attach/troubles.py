@@ -15,6 +15,10 @@ from supervisor.core.attach.actions import (
     OpenPrivateLink,
     PlugNic,
     RemoveNode,
+    RemoveWakeFilter,
+    ResumeGuest,
+    SetWakeFilter,
+    SleepGuest,
     StartGuest,
     StopGuest,
     TakeOver,
@@ -30,7 +34,7 @@ from supervisor.errors import Permanent, VtapdError
 
 _UNDO = (ClosePrivateLink, GiveBack, RemoveNode, DenyDevice, DeleteTap, UnlinkNetns)
 _OF_CONTAINER = (LinkNetns, UnlinkNetns, MarkReady, MarkExit)
-_NEVER_RESTS = (WriteRecord, StartGuest, StopGuest)
+_NEVER_RESTS = (WriteRecord, StartGuest, StopGuest, SleepGuest, ResumeGuest)
 _SOON = 3
 """So many failures of a step may pass within a moment, and mean nothing."""
 
@@ -101,6 +105,10 @@ def is_over(trouble: Trouble, desired: Desired, seen: Seen, record: Record | Non
             return not desired.takeover and not desired.mac
         case _ if kind in (OpenPrivateLink, ClosePrivateLink):
             return entry.link is None
+        case _ if kind is SetWakeFilter:
+            return not desired.asleep
+        case _ if kind is RemoveWakeFilter:
+            return not entry.wake_filter
         case _ if kind is PlugNic:
             return entry.slot in seen.nics or not desired.guest
         case _:

@@ -16,9 +16,11 @@ class Op(IntEnum):
     """Operation codes: linux/bpf_common.h and linux/bpf.h."""
 
     LDX_WORD = 0x61  # dst = *(u32 *)(src + off)
+    LDX_BYTE = 0x71  # dst = *(u8 *)(src + off)
     ST_WORD = 0x62  # *(u32 *)(dst + off) = imm
     STX_WORD = 0x63  # *(u32 *)(dst + off) = src
     ADD64 = 0x07  # dst += imm
+    LSH32 = 0x64  # dst <<= imm
     AND32 = 0x54  # dst &= imm
     RSH32 = 0x74  # dst >>= imm
     MOV32 = 0xB4  # dst = imm

@@ -19,16 +19,25 @@ This holds for IPv4 and for ARP: the container's kernel answers the guest's ques
 
 import hashlib
 import ipaddress
-import struct
 from dataclasses import dataclass
 from functools import lru_cache
 
 from supervisor.core.devices.bpf import R0, R1, R2, R3, R4, R5, R6, R7, R8, R10, Jump, Op, assemble, instruction
+from supervisor.core.devices.frame_bpf import (
+    ETH_P_ARP,
+    ETH_P_IP,
+    IFINDEX,
+    MARK,
+    PROTOCOL,
+    VLAN_PRESENT,
+    in_network_order,
+    load,
+    verdicts,
+    word,
+)
 from supervisor.core.links import IfIndex
 
-_MARK, _PROTOCOL, _VLAN_PRESENT, _IFINDEX = 8, 16, 20, 40  # offsets in struct __sk_buff
-_ETH_P_IP, _ETH_P_ARP = 0x0800, 0x0806  # linux/if_ether.h
-_SOURCES = {_ETH_P_IP: (26, 30), _ETH_P_ARP: (28, 38)}
+_SOURCES = {ETH_P_IP: (26, 30), ETH_P_ARP: (28, 38)}
 """Where a frame has its source's IP address, and its destination's (RFC 791, RFC 826)."""
 _BROADCAST = b"\xff" * 4
 # Where these octets are in a frame without IP options, a mask, and what they are then (RFC 791, RFC 768).
@@ -37,9 +46,8 @@ _PORTS, _TO_DHCP_SERVER = 34, (b"\0\0\xff\xff", b"\0\0\0\x43")
 # A message of ICMP has the packet that it is about behind its own header (RFC 792).
 _ICMP, _ICMP_TYPE, _PORT_UNREACHABLE = (b"\0\0\0\xff", b"\0\0\0\x01"), 34, (b"\xff\xff\0\0", b"\3\3\0\0")
 _PORTS_INSIDE, _TO_DNS_SERVER = 62, (b"\0\0\xff\xff", b"\0\0\0\x35")
-_SKB_STORE_BYTES, _REDIRECT, _SKB_LOAD_BYTES = 9, 23, 26  # enum bpf_func_id
+_SKB_STORE_BYTES, _REDIRECT = 9, 23  # enum bpf_func_id
 _F_INGRESS = 1  # BPF_F_INGRESS
-_UNSPEC, _SHOT = -1, 2  # TC_ACT_…: the next filter decides; drop it
 _FROM_GUEST = 0x76746170
 """The mark of what a guest has sent to the address: from a network, nothing comes with a mark."""
 _REMEMBERED = 1024
@@ -59,11 +67,11 @@ class LinkEnds:
 @lru_cache(_REMEMBERED)
 def build_link_program(ends: LinkEnds) -> bytes:
     """Return the program for the egress hooks of both ends."""
-    address = _word(ipaddress.IPv4Address(ends.address).packed)
+    address = word(ipaddress.IPv4Address(ends.address).packed)
     mac = bytes.fromhex(ends.interface_mac.replace(":", ""))
     return assemble(
         *_read_addresses(),
-        instruction(Op.LDX_WORD, R2, R6, offset=_IFINDEX),
+        instruction(Op.LDX_WORD, R2, R6, offset=IFINDEX),
         Jump(Op.JEQ, "from guest", R2, ends.tap),
         Jump(Op.JNE32, "pass", R7, address),
         *_expect(_FRAGMENT_TO_PROTOCOL, _ICMP, "to guest"),
@@ -75,15 +83,15 @@ def build_link_program(ends: LinkEnds) -> bytes:
         "from guest",
         Jump(Op.JEQ32, "drop", R7, address),
         Jump(Op.JEQ32, "marked", R8, address),
-        Jump(Op.JNE32, "pass", R8, _word(_BROADCAST)),
+        Jump(Op.JNE32, "pass", R8, word(_BROADCAST)),
         *_expect(_FRAGMENT_TO_PROTOCOL, _UDP_IN_ONE_PIECE, "pass"),
         *_expect(_PORTS, _TO_DHCP_SERVER, "pass"),
         Jump(Op.JA, "to container"),
         "marked",
         *_set_mark(_FROM_GUEST),
         "to container",
-        instruction(Op.ST_WORD, R10, offset=-16, immediate=_word(mac[:4])),
-        instruction(Op.ST_WORD, R10, offset=-12, immediate=_word(mac[4:] + b"\0\0")),
+        instruction(Op.ST_WORD, R10, offset=-16, immediate=word(mac[:4])),
+        instruction(Op.ST_WORD, R10, offset=-12, immediate=word(mac[4:] + b"\0\0")),
         instruction(Op.MOV64_REG, R1, R6),
         instruction(Op.MOV64, R2, immediate=0),
         instruction(Op.MOV64_REG, R3, R10),
@@ -93,22 +101,22 @@ def build_link_program(ends: LinkEnds) -> bytes:
         instruction(Op.CALL, immediate=_SKB_STORE_BYTES),
         Jump(Op.JNE, "drop", R0, 0),
         *_redirect(ends.interface),
-        *_verdicts(),
+        *verdicts(),
     )
 
 
 @lru_cache(_REMEMBERED)
 def build_guard_program(address: str) -> bytes:
     """Return the program for the ingress hook of the interface."""
-    own = _word(ipaddress.IPv4Address(address).packed)
+    own = word(ipaddress.IPv4Address(address).packed)
     return assemble(
         *_read_addresses(),
         Jump(Op.JEQ32, "drop", R7, own),
         Jump(Op.JNE32, "pass", R8, own),
-        instruction(Op.LDX_WORD, R2, R6, offset=_MARK),
+        instruction(Op.LDX_WORD, R2, R6, offset=MARK),
         Jump(Op.JNE32, "drop", R2, _FROM_GUEST),
         *_set_mark(0),
-        *_verdicts(),
+        *verdicts(),
     )
 
 
@@ -122,36 +130,25 @@ def _read_addresses() -> tuple[bytes | Jump | str, ...]:
     """R6 = the context, R7 and R8 = the frame's source and destination; "pass" for a frame that has none."""
     return (
         instruction(Op.MOV64_REG, R6, R1),
-        instruction(Op.LDX_WORD, R2, R6, offset=_VLAN_PRESENT),
+        instruction(Op.LDX_WORD, R2, R6, offset=VLAN_PRESENT),
         Jump(Op.JNE, "pass", R2, 0),  # it belongs to a network of its own
-        instruction(Op.LDX_WORD, R2, R6, offset=_PROTOCOL),
-        *_offsets(_ETH_P_IP),
-        Jump(Op.JEQ, "read", R2, _in_network_order(_ETH_P_IP)),
-        *_offsets(_ETH_P_ARP),
-        Jump(Op.JNE, "pass", R2, _in_network_order(_ETH_P_ARP)),
+        instruction(Op.LDX_WORD, R2, R6, offset=PROTOCOL),
+        *_offsets(ETH_P_IP),
+        Jump(Op.JEQ, "read", R2, in_network_order(ETH_P_IP)),
+        *_offsets(ETH_P_ARP),
+        Jump(Op.JNE, "pass", R2, in_network_order(ETH_P_ARP)),
         "read",
-        *_load(R7, -8),
+        *load(R7, -8),
         Jump(Op.JNE, "pass", R0, 0),  # it ends before that
-        *_load(R8, -4),
+        *load(R8, -4),
         Jump(Op.JNE, "pass", R0, 0),
         instruction(Op.LDX_WORD, R7, R10, offset=-8),
         instruction(Op.LDX_WORD, R8, R10, offset=-4),
     )
 
 
-def _verdicts() -> tuple[bytes | str, ...]:
-    return (
-        "pass",
-        instruction(Op.MOV32, R0, immediate=_UNSPEC),
-        instruction(Op.EXIT),
-        "drop",
-        instruction(Op.MOV32, R0, immediate=_SHOT),
-        instruction(Op.EXIT),
-    )
-
-
 def _set_mark(mark: int) -> tuple[bytes, bytes]:
-    return instruction(Op.MOV32, R2, immediate=mark), instruction(Op.STX_WORD, R6, R2, offset=_MARK)
+    return instruction(Op.MOV32, R2, immediate=mark), instruction(Op.STX_WORD, R6, R2, offset=MARK)
 
 
 def _offsets(protocol: int) -> tuple[bytes, bytes]:
@@ -160,28 +157,16 @@ def _offsets(protocol: int) -> tuple[bytes, bytes]:
     return instruction(Op.MOV64, R7, immediate=source), instruction(Op.MOV64, R8, immediate=destination)
 
 
-def _load(at: int, slot: int) -> tuple[bytes, ...]:
-    """Load four bytes of the frame onto the stack. R0 is 0 afterwards, unless the frame is too short."""
-    return (
-        instruction(Op.MOV64_REG, R1, R6),
-        instruction(Op.MOV64_REG, R2, at),
-        instruction(Op.MOV64_REG, R3, R10),
-        instruction(Op.ADD64, R3, immediate=slot),
-        instruction(Op.MOV64, R4, immediate=4),
-        instruction(Op.CALL, immediate=_SKB_LOAD_BYTES),
-    )
-
-
 def _expect(at: int, bits: tuple[bytes, bytes], otherwise: str) -> tuple[bytes | Jump, ...]:
     """Jump to `otherwise`, unless the four octets there have these bits, in what the mask selects."""
     mask, value = bits
     return (
         instruction(Op.MOV64, R7, immediate=at),
-        *_load(R7, -8),
+        *load(R7, -8),
         Jump(Op.JNE, otherwise, R0, 0),
         instruction(Op.LDX_WORD, R7, R10, offset=-8),
-        instruction(Op.AND32, R7, immediate=_word(mask)),
-        Jump(Op.JNE32, otherwise, R7, _word(value)),
+        instruction(Op.AND32, R7, immediate=word(mask)),
+        Jump(Op.JNE32, otherwise, R7, word(value)),
     )
 
 
@@ -192,14 +177,3 @@ def _redirect(index: IfIndex) -> tuple[bytes, ...]:
         instruction(Op.CALL, immediate=_REDIRECT),
         instruction(Op.EXIT),
     )
-
-
-def _word(octets: bytes) -> int:
-    """Return the number that the processor reads from these four octets, as the immediate of an instruction."""
-    number: int = struct.unpack("=i", octets)[0]
-    return number
-
-
-def _in_network_order(number: int) -> int:
-    swapped: int = struct.unpack("=H", struct.pack("!H", number))[0]
-    return swapped

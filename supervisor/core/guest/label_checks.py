@@ -110,6 +110,9 @@ def check_questions(container: Container, spec: GuestSpec) -> None:
         (table.READY.key, spec.ready is not None and spec.ready.probe is not None),
         (table.ALIVE.key, spec.alive is not None),
     )
+    if spec.idle is not None:
+        allowed = f"off with vtapd.address={spec.address.mode}: vtapd does not know which packets are for the guest"
+        raise refuse(container, table.IDLE.key, container.labels[table.IDLE.key], allowed)
     for label in (label for label, is_asked in over_network if is_asked):
         allowed = f"console:REGEX or none for vtapd.ready, and no vtapd.alive, with vtapd.address={spec.address.mode}"
         raise refuse(container, label, container.labels[label], f"{allowed}: vtapd does not know where to ask")

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 from supervisor.core.attach.selection import PREFIX
 from supervisor.core.guest import label_parsers as parsers
 from supervisor.core.guest.health_spec import Aliveness, Readiness, parse_alive, parse_ready
+from supervisor.core.guest.idle_spec import Idle, parse_idle
 from supervisor.core.guest.spec import DISK, SHARE, AddressPlan, RestartPolicy
 from supervisor.core.kinds import KINDS
 from supervisor.core.units import parse_duration, parse_size
@@ -147,6 +148,13 @@ ALIVE = Label[Aliveness | None](
     " ready. The check begins when the guest is ready. Without `vtapd.ready` a guest may take `[guest] hang_after` for"
     " its first answer. Not possible with `vtapd.address=dhcp` or `none`.",
 )  # fmt: skip
+IDLE = Label[Idle | None](
+    "idle", "`off` | *duration*[`,suspend` | `,stop`]", parse_idle, None, "`off`",
+    "The guest falls asleep after so long without packets, such as `5m`, and the first packet for it wakes it. With"
+    " `suspend`, the default, its state is kept on disk, and it goes on where it was, with its connections. With `stop`"
+    " it is stopped, and boots when it is woken. See SLEEP in vtapd-guests(7). Not possible with"
+    " `vtapd.address=dhcp` or `none`.",
+)  # fmt: skip
 STOP_TIMEOUT = Label[float | None](
     "stop-timeout", "*duration*, such as `10s` or `1m`", parse_duration, None, "`[guest] stop_timeout`",
     "How long the guest may take to shut down before it is killed.",
@@ -169,7 +177,7 @@ ENABLE = Label(
 
 LABELS: tuple[Label[object], ...] = (
     KERNEL, GUEST, INITRD, DISKS, SHARES, ARGS, KERNEL_ARGS, MACHINE, SCREEN, MEMORY, CPUS, RESTART, ON_EXIT,
-    STOP_TIMEOUT, READY, ALIVE, ENABLE, ADDRESS, ACCEL, ENV,
+    STOP_TIMEOUT, READY, ALIVE, IDLE, ENABLE, ADDRESS, ACCEL, ENV,
 )  # fmt: skip
 
 OF_IMAGES = tuple(label.name for label in LABELS if label.image_may_set)

@@ -47,6 +47,7 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
         machine=read(table.MACHINE),
         ready=read(table.READY),
         alive=read(table.ALIVE),
+        idle=read(table.IDLE),
         env=checks.environment(container, read(table.ENV)),
     )
     read(table.ENABLE)

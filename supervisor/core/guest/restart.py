@@ -68,7 +68,7 @@ class Evidence:
     verdict: Verdict | None = None
     """The verdict of the console's lines."""
     asked: str | None = None
-    """`stopped` or `hang`, if the daemon ended it for that reason."""
+    """`stopped`, `hang` or `asleep`, if the daemon ended it for that reason."""
     oom: bool = False
     container_gone: bool = False
     complaint: str = ""
@@ -147,7 +147,7 @@ def is_crash(exit: Exit) -> bool:
 
 def started_by_operator(guest: GuestRecord) -> GuestRecord:
     """Return the record for a start by an operator: it is due at once, and the restart curve begins again."""
-    return replace(guest, done=None, failure="", crashes=0, failed_starts=0, not_before_s=0.0)
+    return replace(guest, done=None, failure="", crashes=0, failed_starts=0, not_before_s=0.0, asleep=None)
 
 
 def after_failed_start(guest: GuestRecord, curve: RestartCurve, now_s: float, chance: float) -> GuestRecord:
@@ -163,7 +163,9 @@ def keeps_network(guest: GuestRecord) -> bool:
 
 def after_start(guest: GuestRecord, process: ProcessRecord) -> GuestRecord:
     """Return the record after a start of QEMU."""
-    fresh = replace(guest, process=process, failed_starts=0, not_before_s=0.0, done=None, failure="")
+    fresh = replace(guest, process=process, failed_starts=0, not_before_s=0.0, done=None, failure="", asleep=None)
+    if guest.asleep is not None:
+        return replace(fresh, wakes=guest.wakes + 1)
     if not guest.exits:
         return fresh
     if guest.exits[-1].delay_s is not None:
@@ -191,6 +193,7 @@ def after_end(
     return replace(
         guest,
         process=None,
+        asleep=None,
         crashes=crashes,
         not_before_s=0.0 if delay_s is None else now_s + delay_s,
         done=None if starts_again else ("failed" if crashed else "exited"),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from supervisor.core.guest.health_spec import Aliveness, Readiness
+from supervisor.core.guest.idle_spec import Idle
 from supervisor.core.links import Address
 
 DISK, SHARE = "vtapd.disk.", "vtapd.share."
@@ -120,6 +121,8 @@ class GuestSpec:
     ready: Readiness | None = None
     """None: it is never more than running."""
     alive: Aliveness | None = None
+    idle: Idle | None = None
+    """None: it never falls asleep by itself."""
     env: Environment = Environment()
 
 

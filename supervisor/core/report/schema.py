@@ -194,6 +194,10 @@ class GuestShape(TypedDict):
     """As `vtapd.ready` has it."""
     alive: str
     """As `vtapd.alive` has it."""
+    idle: str
+    """As `vtapd.idle` has it."""
+    asleep_since: str | None
+    """When it fell asleep, ISO 8601 in UTC. `null`: it is awake."""
     state: str
     """The same as the container's state."""
     pid: int | None

@@ -121,7 +121,7 @@ class ContainerStatus:
         return reason_of(self)
 
 
-_PAUSABLE = ("attached", "booting", "running", "ready", "backoff")
+_PAUSABLE = ("attached", "booting", "running", "ready", "asleep", "backoff")
 _PAUSED = "paused"
 
 
@@ -148,6 +148,8 @@ def _state_unless_paused(status: ContainerStatus) -> str:
         return "exited"
     if not status.attached:
         return "attaching"
+    if status.guest_record.asleep is not None:
+        return "asleep"
     if status.guest is None:
         return "attached"
     return "backoff" if status.guest_record.exits else "booting"
@@ -187,6 +189,10 @@ def _reason_of_guest(status: ContainerStatus, record: GuestRecord, state: str) -
     if record.done == "failed" and last is not None and guest is not None:
         end = summary_of_end(last)
         return f"its guest ended ({end}), and vtapd.restart={guest.spec.restart} allows no further start"
+    if record.asleep is not None and state == "asleep":
+        return f"its guest sleeps since {record.asleep.at}; a packet for it wakes it; at once: vtapd wake"
+    if guest is not None and guest.is_up and record.sleep_failure:
+        return f"its guest could not be put to sleep: {record.sleep_failure}"
     if guest is not None and guest.is_up and guest.answers is False:
         return f"its guest does not answer vtapd.alive={guest.spec.alive}"
     if state == "backoff" and last is not None:

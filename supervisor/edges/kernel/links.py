@@ -7,14 +7,14 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-from supervisor.core.attach.actions import ClosePrivateLink, OpenPrivateLink
+from supervisor.core.attach.actions import ClosePrivateLink, OpenPrivateLink, RemoveWakeFilter, SetWakeFilter
 from supervisor.core.formats import rtnetlink_requests
 from supervisor.core.formats.macvlan import IN_BRIDGE, PASSTHRU, name_of
 from supervisor.core.formats.netlink import Request
 from supervisor.core.formats.rtnetlink import Kind, parse_link
 from supervisor.core.formats.rtnetlink_addresses import remove_address
 from supervisor.core.links import Address, Hooks, IfIndex, Interface, Link, MacvlanMode, Route
-from supervisor.edges.kernel import iproute, private_link
+from supervisor.edges.kernel import iproute, private_link, wake_filter
 from supervisor.edges.kernel.iproute import BOTH, EACH
 from supervisor.edges.kernel.netlink_socket import NetlinkSocket, translated
 from supervisor.errors import ContainerGone, Permanent, Step, Transient
@@ -82,6 +82,18 @@ class Links:
     def observe_hooks(self, index: IfIndex, tap: IfIndex | None) -> Hooks:
         """Return what is on the hooks of an interface and its tap."""
         return private_link.observe_hooks(self._netlink, index, tap)
+
+    def observe_wake_filter(self, tap: IfIndex) -> str:
+        """Return the name of vtapd's filter on the tap's ingress hook; empty without one."""
+        return wake_filter.observe_wake_filter(self._netlink, tap)
+
+    def set_wake_filter(self, step: SetWakeFilter) -> str:
+        """Let only those packets reach a tap that wake its guest. Return the filter's name."""
+        return wake_filter.set_wake_filter(self._netlink, step)
+
+    def remove_wake_filter(self, step: RemoveWakeFilter) -> None:
+        """Let all packets reach a tap again."""
+        wake_filter.remove_wake_filter(self._netlink, step)
 
     def open_private_link(self, step: OpenPrivateLink) -> Hooks:
         """Make all parts of a private link that are missing, and return what is on the hooks afterwards."""

@@ -1,0 +1,222 @@
+"""The controller of a guest that falls asleep and is woken, with a QEMU that is none."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any  # the stand-ins for what the controller is given
+
+import anyio
+import pytest
+
+from supervisor.core.attach.actions import StartGuest
+from supervisor.core.container import ContainerHandles, Incarnation
+from supervisor.core.formats.proc_cgroup import Cgroup
+from supervisor.core.guest import sleep
+from supervisor.core.guest.restart import Evidence, RestartCurve
+from supervisor.core.guest.spec import GuestSpec
+from supervisor.core.kinds import KINDS
+from supervisor.core.record import GuestRecord, ProcessRecord
+from supervisor.edges.clock import boottime_s
+from supervisor.edges.qemu.state_files import StateFiles
+from supervisor.errors import Transient
+from supervisor.guest import controller as module
+from supervisor.guest.controller import GuestController
+from supervisor.guest.guest_plan import GuestPlan
+from supervisor.guest.qemu_process import SocketPaths
+from supervisor.observability.metrics import Counters
+
+from .examples import ID, INCARNATION, PROCESS, container
+
+pytestmark = pytest.mark.anyio
+COMMAND = ("qemu", "-netdev", "tap,id=net0,fd=7")
+STATE = b"the state of a guest"
+
+
+@dataclass
+class Owner:
+    """Keeps the record in memory."""
+
+    record: GuestRecord
+    id = ID
+
+    def guest_of(self, _incarnation: Incarnation) -> GuestRecord:
+        return self.record
+
+    def note_guest(self, _incarnation: Incarnation, guest: GuestRecord) -> None:
+        self.record = guest
+
+
+@dataclass
+class Session:
+    """A QEMU that saves and loads a state, or refuses to."""
+
+    record: ProcessRecord
+    fails: str = ""
+    """The command that QEMU refuses."""
+    commands: list[str] = field(default_factory=list)
+    running_at_s: float | None = 1.0
+    ended_at_s: float | None = None
+    evidence: Evidence | None = None
+    answers = True
+
+    async def execute(
+        self, command: str, _arguments: Mapping[str, object], descriptors: Mapping[str, int] | None = None
+    ) -> object:
+        self.commands.append(command)
+        if command == self.fails:
+            raise Transient(f"QMP {command}: no")
+        if command == "migrate":
+            assert descriptors is not None
+            os.write(next(iter(descriptors.values())), STATE)
+        return {"status": "completed"}
+
+    async def stop(self, _timeout_s: float, because: str = "stopped", *, paused: bool = False) -> None:
+        self.commands.append(f"stop {because}{' paused' * paused}")
+        self.ended_at_s, self.evidence = boottime_s(), Evidence(asked=because)
+
+    def note_asked(self, because: str) -> None:
+        self.commands.append(f"asked {because}")
+
+    def note_goes_on(self) -> None:
+        self.running_at_s = boottime_s()
+
+
+@dataclass
+class Trial:
+    """A controller, and all that it does."""
+
+    controller: GuestController
+    owner: Owner
+    files: StateFiles
+    folder: Path
+    sessions: list[Session] = field(default_factory=list)
+    next_fails: str = ""
+
+    @property
+    def session(self) -> Session:
+        return self.sessions[-1]
+
+    def follow(self) -> None:
+        session = Session(replace(PROCESS, command=COMMAND), self.next_fails)
+        self.sessions.append(session)
+        self.controller.session = session  # type: ignore[assignment]  # it stands in for one
+
+    async def fall_asleep(self, mode: str) -> None:
+        self.controller.order_sleep(mode, "no packets")
+        await self.controller.fall_asleep(HANDLES)
+
+    async def start(self) -> None:
+        await self.controller.start(container(), HANDLES, StartGuest(()), None)
+
+
+HANDLES = ContainerHandles(INCARNATION.pid, -1, -1, Cgroup({}, None))
+
+
+@pytest.fixture
+def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
+    files, owner = StateFiles(tmp_path / "asleep"), Owner(GuestRecord(process=replace(PROCESS, command=COMMAND)))
+    config = SimpleNamespace(curve=RestartCurve(), guest=SimpleNamespace(log_end=False))
+    context: Any = SimpleNamespace(
+        state_files=files, sleep_places=anyio.CapacityLimiter(1), wake_places=anyio.CapacityLimiter(1),
+        counters=Counters(), config=config, chance=lambda: 0.5,
+    )  # fmt: skip
+    tasks: Any = None
+    controller = GuestController(context, tasks, owner, INCARNATION, SocketPaths(tmp_path, ID), lambda: None)
+    controller.plan = GuestPlan(GuestSpec(kernel="/k", memory_mib=1), KINDS["raw"])
+    made = Trial(controller, owner, files, tmp_path / "asleep")
+
+    async def launch(_context: object, start: Any) -> Any:
+        waits = ("-incoming", "defer") if start.state.incoming else ()
+        return SimpleNamespace(process=SimpleNamespace(pid=1), record=replace(PROCESS, command=(*COMMAND, *waits)))
+
+    def follow(_container: object, _handles: object, qemu: Any, *_more: object) -> None:
+        made.follow()
+        made.session.record = qemu.record
+
+    monkeypatch.setattr(module, "launch", launch)
+    monkeypatch.setattr(controller, "_follow", follow)
+    made.follow()
+    with ExitStack() as owned:
+        owned.callback(controller.activity.close)
+        yield made
+
+
+async def test_suspended_guest_goes_on(trial: Trial) -> None:
+    await trial.fall_asleep("suspend")
+    assert trial.session.commands[-1] == "stop asleep paused"
+    asleep = trial.owner.record.asleep
+    assert asleep is not None
+    assert (trial.owner.record.process, asleep.state_bytes, trial.controller.session) == (None, len(STATE), None)
+    assert [path.read_bytes() for path in trial.folder.iterdir()] == [STATE]
+    trial.controller.wake("a packet")
+    await trial.start()
+    assert trial.session.commands[-1] == "cont"
+    assert (trial.owner.record.asleep, trial.owner.record.wakes) == (None, 1)
+    assert trial.owner.record.process is not None
+    assert trial.owner.record.process.notes == ()
+    assert list(trial.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("harm", ["truncated", "refused", "another machine"])
+async def test_guest_boots_if_it_cannot_go_on(trial: Trial, harm: str) -> None:
+    await trial.fall_asleep("suspend")
+    (file,) = trial.folder.iterdir()
+    match harm:
+        case "truncated":
+            file.write_bytes(STATE[:3])
+        case "refused":
+            trial.next_fails = "migrate-incoming"
+        case _:
+            asleep = trial.owner.record.asleep
+            assert asleep is not None
+            assert asleep.process is not None
+            process = replace(asleep.process, command=("another", *COMMAND[1:]))
+            trial.owner.record = replace(trial.owner.record, asleep=replace(asleep, process=process))
+    trial.controller.wake("a packet")
+    await trial.start()
+    assert trial.sessions[-2].commands[-1] == "stop asleep paused"
+    assert "cont" not in trial.session.commands
+    process_now = trial.owner.record.process
+    assert process_now is not None
+    assert "booted when it was woken" in process_now.notes[0]
+    assert (trial.owner.record.asleep, trial.owner.record.exit_count) == (None, 0)
+    assert list(trial.folder.iterdir()) == []
+
+
+async def test_guest_that_cannot_be_saved_goes_on_in_its_qemu(trial: Trial) -> None:
+    trial.session.fails = "migrate"
+    await trial.fall_asleep("suspend")
+    assert "no" in trial.owner.record.sleep_failure
+    assert trial.controller.session is not None
+    await trial.controller.resume()
+    assert trial.session.commands[-1] == "cont"
+    assert (trial.owner.record.asleep, trial.owner.record.process) == (None, trial.owner.record.process)
+    assert list(trial.folder.iterdir()) == []
+
+
+async def test_stopped_guest_boots(trial: Trial) -> None:
+    await trial.fall_asleep("stop")
+    assert trial.session.commands == ["stop asleep"]
+    trial.controller.wake("an operator")
+    await trial.start()
+    assert trial.session.commands == []
+    assert trial.owner.record.wakes == 1
+    assert trial.owner.record.restarts == trial.owner.record.ordered_restarts == 0
+
+
+async def test_guest_that_crashes_while_it_is_saved_has_crashed(trial: Trial) -> None:
+    trial.controller.order_sleep("suspend", "no packets")
+    trial.session.evidence, trial.session.ended_at_s = Evidence(panicked=True), boottime_s()
+    trial.controller.settle()
+    record = trial.owner.record
+    assert (record.asleep, record.exits[-1].reason, record.not_before_s > 0) == (None, "guest-panic", True)
+
+
+async def test_sleep_that_is_forgotten_leaves_no_state(trial: Trial) -> None:
+    await trial.fall_asleep("suspend")
+    trial.controller.forget_sleep()
+    assert trial.owner.record == sleep.forgotten(trial.owner.record)
+    assert list(trial.folder.iterdir()) == []
