@@ -114,6 +114,13 @@ def test_idle_guest_sleeps_only_if_it_is_known_what_is_for_it() -> None:
         parse_labels(labelled(kernel=KERNEL, idle="5m,stop", address="dhcp"), POLICY)
 
 
+def test_guest_with_a_share_is_stopped_while_it_sleeps() -> None:
+    shared = {"kernel": KERNEL, "guest": "linux", "share.0": "/data"}
+    assert spec_of(labelled(**shared, idle="5m,stop")).idle == Idle(300.0, "stop")
+    with pytest.raises(Rejected, match=r"vtapd.idle='5m' is refused.*,stop, with vtapd.share.0"):
+        parse_labels(labelled(**shared, idle="5m"), POLICY)
+
+
 def test_disks_are_sorted_by_number() -> None:
     asked = labelled(kernel=KERNEL)
     labels = asked.labels | {"vtapd.disk.10": "/b:ro", "vtapd.disk.2": "/a"}

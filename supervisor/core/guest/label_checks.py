@@ -2,6 +2,7 @@
 
 from supervisor.core.container import Container
 from supervisor.core.guest import label_table as table
+from supervisor.core.guest.idle_spec import SUSPEND
 from supervisor.core.guest.qemu_argv import has_vga
 from supervisor.core.guest.spec import DISK, Disk, Environment, GuestPolicy, GuestSpec, Share
 from supervisor.core.kinds.refusal import refused
@@ -110,9 +111,19 @@ def check_questions(container: Container, spec: GuestSpec) -> None:
         (table.READY.key, spec.ready is not None and spec.ready.probe is not None),
         (table.ALIVE.key, spec.alive is not None),
     )
-    if spec.idle is not None:
-        allowed = f"off with vtapd.address={spec.address.mode}: vtapd does not know which packets are for the guest"
-        raise refuse(container, table.IDLE.key, container.labels[table.IDLE.key], allowed)
     for label in (label for label, is_asked in over_network if is_asked):
         allowed = f"console:REGEX or none for vtapd.ready, and no vtapd.alive, with vtapd.address={spec.address.mode}"
         raise refuse(container, label, container.labels[label], f"{allowed}: vtapd does not know where to ask")
+
+
+def check_idle(container: Container, spec: GuestSpec) -> None:
+    """Refuse sleep that nothing could end, and a state that QEMU does not save."""
+    if spec.idle is None:
+        return
+    if spec.address.mode in ("dhcp", "none"):
+        allowed = f"off with vtapd.address={spec.address.mode}: vtapd does not know which packets are for the guest"
+    elif spec.shares and spec.idle.mode == SUSPEND:
+        allowed = f"off, or a duration with ,stop, with {spec.shares[0].label}: QEMU cannot save the state of a share"
+    else:
+        return
+    raise refuse(container, table.IDLE.key, container.labels[table.IDLE.key], allowed)

@@ -153,7 +153,7 @@ IDLE = Label[Idle | None](
     "The guest falls asleep after so long without packets, such as `5m`, and the first packet for it wakes it. With"
     " `suspend`, the default, its state is kept on disk, and it goes on where it was, with its connections. With `stop`"
     " it is stopped, and boots when it is woken. See SLEEP in vtapd-guests(7). Not possible with"
-    " `vtapd.address=dhcp` or `none`.",
+    " `vtapd.address=dhcp` or `none`; with `vtapd.share.N` only `,stop` is.",
 )  # fmt: skip
 STOP_TIMEOUT = Label[float | None](
     "stop-timeout", "*duration*, such as `10s` or `1m`", parse_duration, None, "`[guest] stop_timeout`",

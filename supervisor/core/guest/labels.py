@@ -59,6 +59,7 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
     checks.check_shares(container, policy, spec.shares)
     checks.check_screen(container, spec)
     checks.check_questions(container, spec)
+    checks.check_idle(container, spec)
     return replace(spec, memory_mib=checks.memory_mib(container, policy, memory_bytes))
 
 
