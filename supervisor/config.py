@@ -17,6 +17,9 @@ from supervisor.protocol import CONFIG_PATH, RUN_DIR, SOCKET_NAME
 DEFAULT_PATH = Path(CONFIG_PATH)
 
 
+IN_MEMORY = "memory"
+
+
 class Seconds(float):
     """A duration; written `100ms`, `10s`, `5m`."""
 
@@ -28,6 +31,7 @@ class Bytes(int):
 Share = Annotated[float, msgspec.Meta(ge=0, le=0.9)]
 Steps = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Cpus = Annotated[int, msgspec.Meta(ge=1, le=1024)]
+Standbys = Annotated[int, msgspec.Meta(ge=0, le=10000)]
 Disks = Annotated[int, msgspec.Meta(ge=0, le=16)]
 
 
@@ -60,6 +64,7 @@ class GuestTable(_Table, frozen=True):
     log_end: bool = True
     link_address: str = "169.254.118.1"
     sleep_dir: str = "/var/lib/vtapd"
+    snapshots: str = IN_MEMORY
 
 
 class RestartTable(_Table, frozen=True):
@@ -76,6 +81,7 @@ class LimitsTable(_Table, frozen=True):
     kernel: Bytes = Bytes(1 << 30)
     disks: Disks = 8
     shares: Disks = 8
+    standbys: Standbys = 16
     accels: Annotated[tuple[Literal["kvm", "tcg"], ...], msgspec.Meta(min_length=1)] = ("kvm", "tcg")
     image_labels: tuple[str, ...] = OF_IMAGES
 
@@ -213,6 +219,8 @@ def _check(config: Config) -> None:
     names = [label.name for label in LABELS]
     if unknown := [name for name in config.limits.image_labels if name not in names]:
         raise ValueError(f"Expected names out of {', '.join(names)}, got {unknown[0]!a} - at `limits.image_labels`")
+    if config.guest.snapshots != IN_MEMORY and not Path(config.guest.snapshots).is_absolute():
+        raise ValueError("Expected memory, or an absolute path - at `guest.snapshots`")
     if not config.run_dir.is_absolute():
         raise ValueError("Expected an absolute path - at `attach.run_dir`")
     if not Path(config.guest.sleep_dir).is_absolute():

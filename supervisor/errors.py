@@ -42,6 +42,7 @@ class Step(StrEnum):
     QMP = "qmp"
     READY = "ready"
     RECORD = "record"
+    REFRESH = "refresh"
     ROOTFS = "rootfs"
     SANDBOX = "sandbox"
     SCREEN = "screen"

@@ -18,6 +18,8 @@ START_S = 60.0
 """How long the daemon waits for a guest that it was asked to start."""
 STOP_S = 30.0
 """How long the daemon waits for a guest to end, in addition to the guest's `vtapd.stop-timeout`."""
+REFRESH_S = 120.0
+"""How long the daemon waits for a guest that is moved to another QEMU."""
 ANSWER_MARGIN_S = 40.0
 """How much longer a command waits than the daemon works, so that the daemon's own message arrives first."""
 

@@ -4,8 +4,9 @@ from supervisor.core.attach.state import Seen, SeenInterface
 from supervisor.core.container import short_id
 from supervisor.core.guest.pending import Pending
 from supervisor.core.guest.qemu_argv import accelerator_of
+from supervisor.core.guest.snapshot import bytes_of
 from supervisor.core.links import Interface
-from supervisor.core.record import Exit, TapRecord
+from supervisor.core.record import Exit, GuestRecord, TapRecord
 from supervisor.core.report.interfaces import known_interfaces, state_of_interface
 from supervisor.core.report.link_notes import notes_on_links, notes_on_macs
 from supervisor.core.report.schema import (
@@ -14,12 +15,16 @@ from supervisor.core.report.schema import (
     GuestShape,
     InterfaceShape,
     PendingShape,
+    SnapshotShape,
     Summary,
     TapShape,
 )
 from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel.netns_symlinks import NETNS_DIR
+from supervisor.edges.qemu.version import stamp_of
+
+_OLD_QEMU = "Its QEMU was replaced since its start. Move it to the QEMU that is installed now: vtapd refresh {name}."
 
 
 def summary(status: ContainerStatus) -> Summary:
@@ -36,6 +41,7 @@ def summary(status: ContainerStatus) -> Summary:
         "last_exit": _exit(record.exits[-1]) if record.exits else None,
         "reason": status.reason,
         "ended_at": status.end.at if status.end else None,
+        "qemu_replaced": _has_old_qemu(status),
     }
 
 
@@ -134,6 +140,10 @@ def _guest(status: ContainerStatus, guest: GuestStatus, pending: tuple[Pending, 
         "alive": str(spec.alive) if spec.alive else "off",
         "idle": str(spec.idle) if spec.idle else "off",
         "asleep_since": (record.asleep.at or None) if record.asleep and status.end is None else None,
+        "snapshot_asked": spec.snapshot_label,
+        "snapshot": _snapshot(record),
+        "qemu_replaced": _has_old_qemu(status),
+        "restores": dict(record.restore_counts),
         "state": status.state,
         "pid": qemu.pid if qemu else None,
         "console_dropped_bytes": guest.console_dropped_bytes,
@@ -147,11 +157,32 @@ def _guest(status: ContainerStatus, guest: GuestStatus, pending: tuple[Pending, 
     }
 
 
+def _snapshot(record: GuestRecord) -> SnapshotShape | None:
+    if record.snapshot is None:
+        return None
+    return {
+        "bytes": bytes_of(record.snapshot),
+        "age_s": round(boottime_s() - record.snapshot.taken_at_s, 1),
+        "standby_pid": record.waiting.pid if record.waiting else None,
+    }
+
+
+def _has_old_qemu(status: ContainerStatus) -> bool:
+    """Return whether the file of the QEMU that runs was replaced since its start."""
+    qemu = status.qemu
+    if qemu is None or not qemu.program or not qemu.command:
+        return False
+    return stamp_of(qemu.command[0]) not in ("", qemu.program)
+
+
 def notes(status: ContainerStatus) -> list[str]:
     """Return the remarks on the container's guest, a sentence each."""
     process = status.guest_record.process
     recorded = process.notes if process else ()
-    return [*recorded, *_notes_on_console(status.guest), *notes_on_macs(status), *notes_on_links(status)]
+    old = [_OLD_QEMU.format(name=status.name)] if process and _has_old_qemu(status) else []
+    snapshot = [status.guest_record.snapshot_note] if status.guest_record.snapshot_note else []
+    on_links = (*notes_on_macs(status), *notes_on_links(status))
+    return [*recorded, *old, *snapshot, *_notes_on_console(status.guest), *on_links]
 
 
 def _notes_on_console(guest: GuestStatus | None) -> list[str]:

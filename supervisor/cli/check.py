@@ -55,6 +55,7 @@ PROBES = (
     Probe("guest user", check_probes.probe_user, "FAIL"),
     Probe("guest uids", check_probes.probe_uids, "warn"),
     Probe("qemu", check_probes.probe_qemu, "warn"),
+    Probe("guests' QEMU", check_probes.probe_old_qemus, "warn"),
     Probe("sandbox", check_probes.probe_sandbox, "warn", needs_root=True),
     Probe("shares", check_probes.probe_shares, "warn", needs_root=True),
     Probe("kvm", check_probes.probe_kvm, "warn", needs_root=True),

@@ -194,6 +194,13 @@ async def probe_qemu(machine: Machine) -> Finding:
     return findings.judge_qemu(path, said, os.uname().machine, seccomp=seccomp)
 
 
+async def probe_old_qemus(machine: Machine) -> Finding:
+    """Ask the daemon for guests whose QEMU was replaced since their start."""
+    path = str(machine.config.control_socket)
+    rows = await threads.run_in_thread(partial(client.get, path, "/containers", _ANSWER_S))
+    return findings.judge_old_qemus([row["name"] for row in rows or () if row.get("qemu_replaced")])
+
+
 async def probe_sandbox(machine: Machine) -> Finding:
     """Build the sandbox around an empty folder, and run QEMU in it for its version."""
     config = machine.config

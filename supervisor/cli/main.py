@@ -14,7 +14,7 @@ from supervisor.cli.lazy_group import LazyGroup
 from supervisor.cli.options import config_option, json_option, path_type
 from supervisor.protocol import CONFIG_PATH
 
-_OF_GUESTS = ("attach", "detach", "stop", "start", "kill", "suspend", "wake", "restart")
+_OF_GUESTS = ("attach", "detach", "stop", "start", "kill", "suspend", "wake", "restart", "refresh")
 _MODULES = {
     "ps": "supervisor.cli.listing",
     "top": "supervisor.cli.top",

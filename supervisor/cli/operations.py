@@ -1,4 +1,4 @@
-"""The commands that make the daemon change something: attach, detach, stop, start, kill, restart, suspend, wake."""
+"""The commands that make the daemon change something: attach, detach, stop, start, kill, suspend, wake and others."""
 
 import json
 import sys
@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import click
 
-from supervisor.cli.client import ask_each, get, report, url_of
-from supervisor.cli.options import json_option, names_argument
-from supervisor.protocol import ANSWER_MARGIN_S, CONVERGE_S, START_S, STOP_S
+from supervisor.cli.client import ask, ask_each, get, report, url_of
+from supervisor.cli.options import json_option, names_argument, names_or_all
+from supervisor.protocol import ANSWER_MARGIN_S, CONVERGE_S, REFRESH_S, START_S, STOP_S
 from supervisor.text import escape_controls
 
 _DETAILS_S = 10.0
@@ -114,6 +114,18 @@ OPERATIONS = (
         The command returns when the guest runs. It does nothing if the guest is awake.""",
     ),
     Operation("restart", "restarting", STOP_S + START_S, True, """Stop a guest and start it again."""),
+    Operation(
+        "refresh",
+        "moving",
+        REFRESH_S,
+        False,
+        """Move a running guest to the QEMU that is installed now.
+
+        After an update of QEMU, guests run on in the QEMU that they were started with; `vtapd check` and
+        `vtapd inspect` say so. The guest is paused while its memory is copied, some tenths of a second, and keeps its
+        connections. If the new QEMU does not take it over, it runs on as it was. A snapshot (`vtapd.snapshot`) ends;
+        the next start takes one again.""",
+    ),
 )
 
 
@@ -121,10 +133,17 @@ def command_of(operation: Operation) -> click.Command:
     """Return the command of an operation. All of them take NAMEs and print each container's new state."""
 
     @click.command(operation.verb, help=_HELP.format(description=_unindent(operation.description), verb=operation.verb))
-    @names_argument
+    @(names_or_all if operation.verb == "refresh" else names_argument)
     @json_option
     @click.pass_obj
-    def command(socket_path: str, names: tuple[str, ...], as_json: bool) -> None:
+    def command(socket_path: str, names: tuple[str, ...], as_json: bool, all_guests: bool = False) -> None:
+        if all_guests:
+            rows = ask(socket_path, "/containers")
+            names = tuple(row["name"] for row in rows if row["qemu_replaced"])
+        elif not names:
+            raise click.UsageError("Missing argument 'NAME...', or --all.")
+        if not names:
+            return
         refusals: list[str] = []
         with _progress(f"{operation.progress} {escape_controls(', '.join(names))}") as succeeds:
             deadline_s = operation.daemon_s + ANSWER_MARGIN_S
@@ -176,4 +195,4 @@ def _progress(doing: str) -> Iterator[Callable[[bool], None]]:
             click.echo(f"done after {time.monotonic() - began:.1f} s" if done else "failed", err=True)
 
 
-attach, detach, stop, start, kill, suspend, wake, restart = map(command_of, OPERATIONS)
+attach, detach, stop, start, kill, suspend, wake, restart, refresh = map(command_of, OPERATIONS)

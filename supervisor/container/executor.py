@@ -6,6 +6,7 @@ An action that fails on one interface rests, and the plan goes on with the other
 from collections.abc import Callable
 from contextlib import closing, nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import anyio
 import structlog
@@ -25,8 +26,10 @@ from supervisor.core.attach.actions import (
     DeleteRecord,
     DeleteTap,
     DenyDevice,
+    KeepSnapshot,
     Planned,
     PlugNic,
+    RefreshGuest,
     ResumeGuest,
     RevokeDevice,
     SleepGuest,
@@ -48,6 +51,7 @@ from supervisor.core.guest.spec import AddressPlan
 from supervisor.core.links import Interface
 from supervisor.core.record import Record
 from supervisor.edges.kernel import device_nodes, netns_symlinks, process
+from supervisor.edges.qemu.boot_folder import BootFolder
 from supervisor.errors import ContainerGone, Permanent, Step, Transient
 from supervisor.guest.controller import GuestController
 from supervisor.guest.qemu_process import SocketPaths
@@ -242,7 +246,16 @@ class PlanExecutor:
                 return seen
             case DeleteRecord() | UnlinkNetns():
                 return forget(action, seen, self._record, self._context)
-            case StartGuest() | StopGuest() | SleepGuest() | ResumeGuest() | PlugNic() | UnplugNic():
+            case (
+                StartGuest()
+                | KeepSnapshot()
+                | RefreshGuest()
+                | StopGuest()
+                | SleepGuest()
+                | ResumeGuest()
+                | PlugNic()
+                | UnplugNic()
+            ):
                 await self._apply_to_guest(action)
                 return self._with_guest(seen)
             case CreateTap() | DeleteTap():
@@ -277,11 +290,18 @@ class PlanExecutor:
         return seen
 
     async def _apply_to_guest(
-        self, action: StartGuest | StopGuest | SleepGuest | ResumeGuest | PlugNic | UnplugNic
+        self,
+        action: StartGuest | KeepSnapshot | RefreshGuest | StopGuest | SleepGuest | ResumeGuest | PlugNic | UnplugNic,
     ) -> None:
         match action:
             case StartGuest():
                 await self._start_guest(action)
+            case KeepSnapshot(uplinks) | RefreshGuest(uplinks):
+                container = self._description.container
+                assert container is not None, "a container that runs was described"
+                self._services.keep_up(self.attachment())  # its resolver is part of what identifies a start
+                move = self._guest.keep_snapshot if isinstance(action, KeepSnapshot) else self._guest.refresh
+                await move(container, self.attachment().handles, StartGuest(uplinks), self._services.resolver)
             case StopGuest(again, not_before_s):
                 await self._guest.stop(again=again, not_before_s=not_before_s)
             case SleepGuest():
@@ -350,6 +370,8 @@ def forget(action: DeleteRecord | UnlinkNetns, seen: Seen, record: ContainerReco
         return replace(seen, netns_link=None)
     paths.remove()
     context.state_files.remove(record.id)
+    for path in record.data.guest.folders if record.data else ():
+        BootFolder.remove(Path(path))
     record.delete()  # after that: what a killed daemon left is found by the record
     paths.remove_report()  # the reaper keeps no report without a record, and may have saved one before it was deleted
     return seen

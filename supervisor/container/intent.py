@@ -174,6 +174,8 @@ class Intent:
             ip_versions=plan.needed_versions,
             hotplug=hotplug,
             ready=self._guest.is_ready or self._slept_ready(plan),
+            refresh=self._guest.wants_refresh and self._may_start(),
+            snapshot=self._guest.wants_snapshot and self._may_start(),
             exit_status=self.exit_status,
             endpoints=endpoints,
             link_address=self._executor.link_address,

@@ -244,6 +244,8 @@ class LiveContainer:
                 await deny_unrecorded(self._context, self.container, self.incarnation, self._record)
             leftovers.note_recovered(self.container.id)
             found = leftovers.guests_of(self.container.id, self.incarnation.pid)
+            if self._record.of(self.incarnation) is not None:
+                await self.guest.settle_handover(self.container)
             await recover_guest(self.container, self._record.of(self.incarnation), attachment, self.guest, found)
         leftovers.forget(self.container.id)
         self._recovered = True

@@ -9,6 +9,7 @@ done.
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+import anyio
 import structlog
 
 from supervisor.container.worker import Worker
@@ -18,7 +19,7 @@ from supervisor.core.guest.restart import started_by_operator
 from supervisor.core.guest.sleep import falls_asleep
 from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.errors import Permanent, Step, Transient, VtapdError
-from supervisor.protocol import CONVERGE_S, START_S, STOP_S
+from supervisor.protocol import CONVERGE_S, REFRESH_S, START_S, STOP_S
 
 _UP = ("running", "ready")
 
@@ -140,6 +141,26 @@ async def wake_if_asleep(worker: Worker, because: str) -> None:
     await worker.wait_for(lambda status: _start_is_decided(status, before.incarnation, ended), START_S)
 
 
+async def refresh(worker: Worker) -> None:
+    """Move its guest to the QEMU that is installed now.
+
+    Raises Permanent if no guest runs, and Transient with the reason if the guest runs on as it was.
+    """
+    guest = _guest_of(worker.status(), "refresh")
+    if guest.qemu is None or not guest.is_up:
+        remedy = f"start it: vtapd start {worker.name}"
+        raise _cannot(worker.status(), "refresh", "it does not run", remedy)
+    log.info("guest_refresh_ordered", container=worker.name)
+    order = worker.refresh_guest()
+    with anyio.move_on_after(REFRESH_S):
+        await order.done.wait()
+    if not order.done.is_set():
+        raise Transient(f"container {worker.name}: its guest was not moved yet", step=Step.REFRESH)
+    if order.error is not None:
+        message = f"container {worker.name}: its guest runs on in the QEMU that it had: {order.error.message}"
+        raise Transient(message, step=Step.REFRESH, remedy=order.error.remedy or f"vtapd restart {worker.name}")
+
+
 OPERATIONS: dict[str, Callable[[Worker], Awaitable[None]]] = {
     "attach": attach,
     "detach": detach,
@@ -149,6 +170,7 @@ OPERATIONS: dict[str, Callable[[Worker], Awaitable[None]]] = {
     "restart": restart,
     "suspend": suspend,
     "wake": wake,
+    "refresh": refresh,
 }
 
 

@@ -6,11 +6,13 @@ Docker's events, the resync and the list after a broken stream all end in the sa
 import math
 import time
 from collections import deque
+from pathlib import Path
 
 import anyio
 import anyio.abc
 import structlog
 
+from supervisor.config import IN_MEMORY
 from supervisor.container.context import Context
 from supervisor.container.revocation import revoke_contested
 from supervisor.container.worker import Worker
@@ -20,6 +22,7 @@ from supervisor.core.formats.docker_event import Event
 from supervisor.core.report.lookup import find_container
 from supervisor.core.report.status import ContainerStatus
 from supervisor.edges.kernel import netns_symlinks
+from supervisor.edges.qemu.boot_folder import BootFolder
 from supervisor.errors import Permanent, Step, Transient
 
 _RECONNECT = Backoff(first_s=0.1, last_s=5.0)
@@ -59,6 +62,8 @@ class Reconciler:
             netns_symlinks.sweep(str(self._context.config.run_dir), known)
             self._context.records.sweep(self.workers)
             self._context.state_files.sweep(self.workers)
+            if self._context.config.guest.snapshots != IN_MEMORY:
+                BootFolder.sweep(Path(self._context.config.guest.snapshots), self.workers)
             self.ended.load()
             self._tasks.start_soon(self._follow_docker)
             self._tasks.start_soon(self._resync)

@@ -115,7 +115,7 @@ async def recover_guest(
             ticks = process.start_ticks(pid)
             command = process.command_line(pid)
             stray = ProcessRecord(pid, ticks, process.started_at_s(ticks), "", command, slots_of(command))
-            if known is None and serves:
+            if known is None and serves and "-incoming" not in command:
                 await _take_in(stray, attachment)
                 known = stray
                 log.warning("guest_recovered", pid=pid)

@@ -43,7 +43,7 @@ async def _after_container(context: Context, record: Record) -> GuestRecord:
     guest, process = record.guest, record.guest.process
     if process is None:
         return guest
-    paths = SocketPaths(context.config.run_dir, record.id)
+    paths = SocketPaths(context.config.run_dir, record.id, process.sockets)
     kind = KINDS.get(process.kind, KINDS["raw"])
     evidence, ended_at_s = await gather_after_container(context, record.id, kind, process, paths)
     asked = "stopped" if record.held else evidence.asked

@@ -16,7 +16,8 @@ from supervisor.core.container import ContainerId
 from supervisor.core.formats.docker_event import Event
 from supervisor.core.record import Record
 from supervisor.core.report.status import ContainerStatus
-from supervisor.errors import ContainerGone, NoNetwork, Permanent, Rejected, Transient, VtapdError
+from supervisor.errors import ContainerGone, NoNetwork, Permanent, Rejected, Step, Transient, VtapdError
+from supervisor.guest.refresh import RefreshOrder
 
 _MOST_LOGGED = 16
 _QUIET_S, _LONGEST_S = 0.5, 5.0
@@ -88,6 +89,14 @@ class Worker:
         """Wake its guest, if that sleeps. Raises Transient if the disk does not take that."""
         if self.container.live is not None:
             self.container.live.wake_guest(because)
+
+    def refresh_guest(self) -> RefreshOrder:
+        """Have its guest moved to the QEMU that is installed now. Raises Transient if the container does not run."""
+        if self.container.live is None:
+            raise Transient(f"container {self.name} does not run", step=Step.REFRESH)
+        order = self.container.live.guest.ask_refresh()
+        self.mark()
+        return order
 
     def kill_guest(self) -> None:
         """Kill the QEMU of its guest, if one runs."""

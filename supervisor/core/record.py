@@ -54,6 +54,27 @@ class Whereabouts:
     gateway: str | None = None
 
 
+Identity = tuple[tuple[str, str], ...]
+"""What a start of a guest consists of: the name of each part, for people, and a stamp of its content."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRecord:
+    """A snapshot of a guest. Its files are in the working directory of the guest's QEMU."""
+
+    taken_at_s: float
+    """In seconds since boot."""
+    identity: Identity
+    """The start that it belongs to."""
+    folder: str
+    """Which folder its files are in: device and inode, as text."""
+    path: str = ""
+    """Where the folder is on disk; empty if it is in memory."""
+    state_bytes: int = 0
+    memory_bytes: int = 0
+    """What the guest had written of its memory then."""
+
+
 @dataclass(frozen=True, slots=True)
 class ShareServer:
     """The virtiofsd that serves one share of a guest."""
@@ -89,6 +110,18 @@ class ProcessRecord:
     servers: tuple[ShareServer, ...] = ()
     oom_kills: int | None = None
     """How many processes of its cgroup the kernel had killed for lack of memory at its start; None if not known."""
+    identity: Identity = ()
+    """What its start consisted of; empty if no snapshot is taken of it."""
+    folder: str = ""
+    """Its working directory, if that is kept for a snapshot: device and inode, as text."""
+    path: str = ""
+    """Where that is on disk; empty if it is in memory."""
+    program: str = ""
+    """The stamp of the program's file at its start; empty if it is not known."""
+    sockets: str = ""
+    """What stands in the names of its sockets between the container's id and their kind."""
+    restored: bool = False
+    """It was not booted: it was restored from the snapshot, after a crash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +191,13 @@ class GuestRecord:
     exit_counts: dict[str, int] = field(default_factory=dict, hash=False)
     console_dropped_bytes: int = 0
     """Console output that the container's log did not take in time."""
+    snapshot: SnapshotRecord | None = None
+    snapshot_note: str = ""
+    """Why it has no snapshot, or why its last start did not restore one, for people; empty if that needs no word."""
+    waiting: ProcessRecord | None = None
+    """The QEMU that waits for the state of the one that runs, or for the snapshot's."""
+    restore_counts: dict[str, int] = field(default_factory=dict, hash=False)
+    """How many restores ended with each result."""
     terminal: str = ""
     """The settings of the container's terminal before the guest got it, in hexadecimal; empty if it has not got it."""
     asleep: Sleep | None = None
@@ -168,6 +208,12 @@ class GuestRecord:
     """How often it fell asleep in this incarnation."""
     wakes: int = 0
     """How often it was woken."""
+
+    @property
+    def folders(self) -> frozenset[str]:
+        """The folders on disk that have files of its QEMUs and of its snapshot."""
+        found = (each.path for each in (self.process, self.waiting, self.snapshot) if each is not None)
+        return frozenset(path for path in found if path)
 
     @property
     def exit_count(self) -> int:

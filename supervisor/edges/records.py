@@ -116,7 +116,7 @@ class Records:
     def sweep(self, known: Collection[ContainerId]) -> None:
         """Remove the files of other containers than these, which a killed daemon left."""
         for path in self._folder.iterdir():
-            owned = re.fullmatch(r"([0-9a-f]{12}|[0-9a-f]{64})\.(new|qmp|console|exit(\.new)?)", path.name)
+            owned = re.fullmatch(r"([0-9a-f]{12}|[0-9a-f]{64})(?:\.[bc])?\.(new|qmp|console|exit(\.new)?)", path.name)
             if owned and not any(container.startswith(owned[1]) for container in known):
                 path.unlink(missing_ok=True)
 

@@ -27,13 +27,36 @@ async def gather_boot_files(
     if kind.machine.boots_disk:
         return own(owned, rootfs.open_file(root, spec.kernel, "vtapd.kernel", limit_bytes, writable=True)), ()
     await _copy(folder, KERNEL, open_kernel(root, spec, limit_bytes), limit_bytes)
-    names = [qemu_argv.module_name(number) for number in range(len(boot.modules) + bool(spec.initrd))]
+    names = boot_module_names(spec, boot)
     for name, content in zip(names, boot.modules, strict=False):
         folder.write(name, content)
     if spec.initrd:
         file = open_initrd(root, spec, spec.initrd, limit_bytes)
         await _copy(folder, names[-1], file, _most_initrd_bytes(spec, limit_bytes))
-    return None, tuple(names)
+    return None, names
+
+
+def boot_module_names(spec: GuestSpec, boot: Boot) -> tuple[str, ...]:
+    """Return the names of the kernel's modules in the folder, in the order in which the kernel gets them."""
+    return tuple(qemu_argv.module_name(number) for number in range(len(boot.modules) + bool(spec.initrd)))
+
+
+def stamp_files(root: int, spec: GuestSpec, disks: "Disks", limit_bytes: int) -> dict[str, str]:
+    """Return a stamp for each file of the container that a start reads. It changes when the file does.
+
+    Raises Rejected if one cannot be used.
+    """
+    with ExitStack() as owned:
+        kernel = own(owned, open_kernel(root, spec, limit_bytes))
+        stamps = {"kernel": _stamp(kernel)}
+        if spec.initrd:
+            stamps["initrd"] = _stamp(own(owned, open_initrd(root, spec, spec.initrd, limit_bytes)))
+    return stamps | {f"{DISK}{disk.number}": _stamp(disk.file) for disk in disks.files}
+
+
+def _stamp(file: int) -> str:
+    status = os.fstat(file)
+    return f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
 
 
 def open_kernel(root: int, spec: GuestSpec, limit_bytes: int) -> int:

@@ -43,6 +43,13 @@ class ConsoleFeed:
         self._container_input = container_input
         self._read_past_output = read_past_output
         self.scanner = ConsoleScanner(self._patterns)
+        self._is_continued = False
+        """Whether the guest goes on in another QEMU."""
+
+    def go_on_from(self, before: "ConsoleFeed") -> None:
+        """Take over what the guest printed in the QEMU that it comes from, such as a line that is not complete yet."""
+        self.has_printed = before.has_printed
+        self.scanner, before._is_continued = before.scanner, True
 
     async def run(self) -> None:
         """Read until QEMU has exited. End the QEMU of a guest that printed its last line: it halts and never exits."""
@@ -63,7 +70,8 @@ class ConsoleFeed:
                         async for output in console.output():
                             self._take(output, tasks)
                         typing.cancel_scope.cancel()
-        self.scanner.close()
+        if not self._is_continued:
+            self.scanner.close()
         self.ended.set()
 
     def _take(self, output: bytes, tasks: anyio.abc.TaskGroup) -> None:

@@ -41,6 +41,13 @@ class GuestContext:
     sleep_places: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(MOST_FALLING_ASLEEP))
     """Those of all guests whose states are saved at the same time."""
 
+    standbys: int = 0
+    """How many QEMUs wait to restore a guest."""
+
+    def has_room_for_standby(self) -> bool:
+        """Whether one more QEMU may wait to restore a guest."""
+        return self.standbys < self.config.limits.standbys
+
     @property
     def config(self) -> Config:
         return self.settings.config

@@ -44,14 +44,17 @@ from supervisor.guest.context import GuestContext
 from supervisor.guest.docker_log import read_past_output
 from supervisor.guest.guest_plan import GuestPlan
 from supervisor.guest.health import Health
+from supervisor.guest.interrupted_handover import find_files, settle_handover
 from supervisor.guest.kept_state import check_same_start, load_state, save_state, stamps_of_disks
 from supervisor.guest.launcher import Launch, launch
 from supervisor.guest.missed_exit import gather_missed
 from supervisor.guest.qemu_process import RunningQemu, SocketPaths
 from supervisor.guest.qmp_monitor import QmpMonitor
 from supervisor.guest.record_owner import RecordOwner
+from supervisor.guest.refresh import RefreshOrder
 from supervisor.guest.session import GuestSession
 from supervisor.guest.share_servers import find_servers
+from supervisor.guest.snapshots import Snapshots
 from supervisor.guest.tap_queues import TapQueues
 from supervisor.text import escape_controls
 
@@ -89,6 +92,10 @@ class GuestController:
         self.activity = Activity()
         self._woken_at_s: float | None = None
         """When the guest that starts was woken; None for one that did not sleep, or once it runs."""
+        self._refresh: RefreshOrder | None = None
+        self._snapshots = Snapshots(
+            context, paths.name, self._taps, lambda: self.record, self._write, self._follow_waiting
+        )
         self.takes_cards = True
         """Whether cards may be added to the guest that runs. False after it refused one."""
         self._start_counted = True
@@ -118,7 +125,7 @@ class GuestController:
             asked = "stopped" if stopping else None
             asked = "asleep" if sleep.is_asleep_after_end(guest) else asked
             evidence, ended_at_s = await gather_missed(
-                self._context, container.id, handles, plan, recorded, self._paths, asked=asked
+                self._context, container.id, handles, plan, recorded, self._paths.of(recorded.sockets), asked=asked
             )
             if ended_at_s is None:
                 # When it exited is unknown, so it does not count as healthy for a time.
@@ -128,7 +135,8 @@ class GuestController:
             return
         log.info("guest_adopted", pid=found.pid)
         servers = find_servers(container.id, recorded)
-        qemu = RunningQemu(found, recorded, serial.connect(self._paths.console), servers=servers)
+        console = serial.connect(self._paths.of(recorded.sockets).console)
+        qemu = RunningQemu(found, recorded, console, servers=servers)
         past = partial(read_past_output, self._context.docker, container.id, recorded)
         self._follow(container, handles, qemu, past)
         if self.session is not None and sleep.is_asleep_after_end(guest):
@@ -146,13 +154,20 @@ class GuestController:
         assert self.plan is not None, "a guest is started only after its image was examined"
         self._note_terminal(container)
         asleep = self.record.asleep
-        cards = tuple(self._card(handles, uplink, drained=asleep is None) for uplink in step.uplinks)
-        start = Launch(container, handles, self.plan, step, cards, self._paths, resolver)
+        start = self._launch(container, handles, step, resolver)
         self._woken_at_s = asleep.woken_at_s if asleep is not None else None
         async with self._context.wake_places if asleep is not None else nullcontext():
             if sleep.is_kept(self.record) and await self._go_on(start):
                 return
-            qemu = await launch(self._context, start)
+            if (session := await self._snapshots.restored(start)) is not None:
+                self.session, self.takes_cards, self._start_counted = session, True, True
+                self.console_hub.announce("the guest is restored")
+                return
+            start = self._launch(container, handles, step, resolver)  # a failed restore may have swapped the queues
+            if self.plan.spec.snapshot:
+                self._snapshots.open_waiting_queues(start)
+            folder, state = self._snapshots.cold(self.plan)
+            qemu = await launch(self._context, replace(start, folder=folder, state=state))
         slept = self.record.asleep
         if slept is not None and slept.lost:
             note = f"It was booted when it was woken, and did not go on where it was: {slept.lost}"
@@ -201,6 +216,76 @@ class GuestController:
         self.console_hub.announce("the guest goes on")
         log.info("guest_goes_on", pid=qemu.process.pid)
         return True
+
+    async def settle_handover(self, container: Container) -> None:
+        """End a hand-over or a restore during which an earlier daemon was killed. Raises Transient."""
+        guest, name = self.record, guest_name(container.id)
+        folder = await find_files(guest, name)
+        self._snapshots.take_in(folder)
+        self._write(await settle_handover(guest, name, self._paths, folder))
+
+    def _launch(
+        self, container: Container, handles: ContainerHandles, step: StartGuest, resolver: str | None
+    ) -> Launch:
+        """Return a start of the guest on the queues that its last QEMU had.
+
+        They are emptied, except those of a guest that sleeps, which have what wakes it in them.
+        """
+        assert self.plan is not None
+        drained = self.record.asleep is None
+        cards = tuple(self._card(handles, uplink, drained=drained) for uplink in step.uplinks)
+        return Launch(container, handles, self.plan, step, cards, self._paths, resolver)
+
+    @property
+    def wants_snapshot(self) -> bool:
+        """Whether the snapshot of the guest, which is ready, is to be taken, or a QEMU is to wait to restore it."""
+        return self.is_ready and self._snapshots.wants(self.plan, self.session)
+
+    async def keep_snapshot(
+        self, container: Container, handles: ContainerHandles, step: StartGuest, resolver: str | None
+    ) -> None:
+        """Take the snapshot, or have a QEMU wait to restore it. If that fails, the guest runs on as it is."""
+        assert self.plan is not None, "a guest that runs has a plan"
+        assert self.session is not None, "only a guest that runs has a snapshot"
+        start = Launch(container, handles, self.plan, step, (), self._paths, resolver)
+        before = self.session
+        self.session = await self._snapshots.keep(start, before)
+        if self.session is not before:
+            await self._snapshots.complete(before, self.session)
+
+    def ask_refresh(self) -> RefreshOrder:
+        """Have the guest moved to the QEMU that is installed now, by the next pass. Return the order."""
+        if self._refresh is None:
+            self._refresh = RefreshOrder()
+        return self._refresh
+
+    @property
+    def wants_refresh(self) -> bool:
+        """Whether an operator has ordered to move the guest to another QEMU."""
+        return self._refresh is not None and self._start_counted
+
+    async def refresh(
+        self, container: Container, handles: ContainerHandles, step: StartGuest, resolver: str | None
+    ) -> None:
+        """Move the guest to another QEMU, and note in the order if it runs on as it was, and why."""
+        assert self.plan is not None, "a guest that runs has a plan"
+        assert self.session is not None, "only a guest that runs is moved"
+        start = Launch(container, handles, self.plan, step, (), self._paths, resolver)
+        before = self.session
+        try:
+            self.session = await self._snapshots.refresh(start, before)
+        except (Transient, Permanent) as error:
+            log.warning("guest_not_refreshed", error=str(error), pid=before.pid)
+            self._end_refresh(error)
+            return
+        await self._snapshots.complete(before, self.session)
+        log.info("guest_refreshed", pid=self.session.pid, before=before.pid)
+        self._end_refresh()
+
+    def _end_refresh(self, error: VtapdError | None = None) -> None:
+        if self._refresh is not None:
+            self._refresh.finish(error)
+            self._refresh = None
 
     def _card(self, handles: ContainerHandles, uplink: Uplink, *, drained: bool = True) -> Card:
         assert self.plan is not None
@@ -363,7 +448,9 @@ class GuestController:
         self._write(replace(sleep.forgotten(self.record), process=None, done="failed", failure=str(error)))
 
     def close(self, reason: CloseReason) -> None:
-        """Close the taps' descriptors and disconnect all who watch the console."""
+        """Close the taps' descriptors and the snapshot's files, and disconnect all who watch the console."""
+        self._end_refresh(Transient("vtapd ends", step=Step.REFRESH))
+        self._snapshots.close()
         self._taps.close()
         self.activity.close()
         self.console_hub.close(reason)
@@ -380,6 +467,7 @@ class GuestController:
 
     def _record_exit(self, guest: GuestRecord, evidence: Evidence, ended_at_s: float) -> None:
         assert self.plan is not None
+        self._end_refresh(Transient("its guest has ended", step=Step.REFRESH))
         exit = replace(classify(evidence, self.plan.kind), at=utc_of(ended_at_s))
         ended = after_end(
             guest, exit, self.plan.spec.restart, self._context.config.curve, ended_at_s, self._context.chance()
@@ -402,8 +490,11 @@ class GuestController:
             write_line(self._incarnation.pid, between + escape_controls(line_of_end(last)))
         if ended.done is not None:
             self._taps.close()
+        if ended.snapshot is None:
+            self._snapshots.release()
+            ended = replace(ended, waiting=None)
         self._write(replace(ended, terminal=""))
-        self._paths.exit.unlink(missing_ok=True)
+        self._paths.of(guest.process.sockets if guest.process else "").exit.unlink(missing_ok=True)
 
     @property
     def console_dropped_bytes(self) -> int:
@@ -441,17 +532,36 @@ class GuestController:
         qemu: RunningQemu,
         read_past_output: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
+        self.session = self._session(container, handles, qemu, read_past_output)
+
+    def _follow_waiting(self, start: Launch, qemu: RunningQemu) -> GuestSession:
+        return self._session(start.container, start.handles, qemu, waits=True)
+
+    def _session(
+        self,
+        container: Container,
+        handles: ContainerHandles,
+        qemu: RunningQemu,
+        read_past_output: Callable[[], Awaitable[bytes]] | None = None,
+        *,
+        waits: bool = False,
+    ) -> GuestSession:
+        """Follow a QEMU, and return its session. `waits`: it has no guest yet."""
         assert self.plan is not None
         self._context.uids.note_running(qemu.process.pid)
+        paths = self._paths.of(qemu.record.sockets)
         kind, hang_after_s = self.plan.kind, self._context.config.guest.hang_after
         health = self._health(qemu.record, handles)
-        monitor = QmpMonitor(short_id(container.id), self._paths.qmp, handles.cgroup, hang_after_s)
+        monitor = QmpMonitor(short_id(container.id), paths.qmp, handles.cgroup, hang_after_s)
         console_log = ConsoleLog(qemu.process.pid, hang_after_s, self._note_dropped, heard=qemu.console is not None)
         self._input.make_raw(self.record.terminal)
         container_input = self._input if container.has_vtapd_init else None
         console = ConsoleFeed(
             qemu, kind.console, self.console_hub, console_log, health, container_input, read_past_output
         )
-        read_report = partial(self._context.reaper.report_of, qemu.process, self._paths.exit)
-        self.session = GuestSession(handles, kind, qemu, monitor, console, health, read_report, self._mark)
-        self._tasks.start_soon(self.session.run)
+        read_report = partial(self._context.reaper.report_of, qemu.process, paths.exit)
+        session = GuestSession(
+            handles, kind, qemu, monitor, console, health, read_report, self._mark, waits=waits
+        )  # fmt: skip
+        self._tasks.start_soon(session.run)
+        return session

@@ -117,5 +117,7 @@ async def examine_files(root: int, spec: GuestSpec, limit_bytes: int) -> tuple[G
     kind, because = choose_kind(spec.kind, image, spec.kernel)
     if spec.initrd and kind.machine.boots_disk:
         raise refused("vtapd.initrd", spec.initrd, "nothing: the image is a disk, which is booted without modules")
+    if spec.snapshot and kind.machine.boots_disk:
+        raise refused("vtapd.snapshot", spec.snapshot_label, "off: the image is a disk, which the guest writes to")
     least_bytes = image.end + initrd_bytes
     return GuestPlan(spec, kind, because, kind.room_bytes(image), least_bytes=least_bytes), disks

@@ -15,11 +15,12 @@ from supervisor.core.container import Container, ContainerHandles
 from supervisor.core.guest import qemu_argv
 from supervisor.core.guest.addressing import network_of, notes_on_others, whereabouts_of
 from supervisor.core.guest.pending import Terms, terms_of
+from supervisor.core.guest.snapshot import MEMORY, identity_of, outdated_because
 from supervisor.core.kinds.dns import Names
 from supervisor.core.kinds.kind import Boot
 from supervisor.core.kinds.network import GuestNetwork, names_left_out
 from supervisor.core.kinds.shares import SharedFolder
-from supervisor.core.record import ProcessRecord
+from supervisor.core.record import Identity, ProcessRecord
 from supervisor.core.units import MIB
 from supervisor.edges import threads, unix_sockets
 from supervisor.edges.clock import boottime_s
@@ -28,8 +29,9 @@ from supervisor.edges.kernel.process import Process
 from supervisor.edges.qemu import serial
 from supervisor.edges.qemu.boot_folder import BootFolder
 from supervisor.edges.qemu.reaper_socket import SpawnOrder
-from supervisor.errors import ContainerGone, Step, Transient
-from supervisor.guest.boot_files import gather_boot_files, open_disks, own
+from supervisor.edges.qemu.version import stamp_of
+from supervisor.errors import ContainerGone, Permanent, Step, Transient
+from supervisor.guest.boot_files import Disks, boot_module_names, gather_boot_files, open_disks, own, stamp_files
 from supervisor.guest.context import GuestContext
 from supervisor.guest.guest_plan import GuestPlan
 from supervisor.guest.network_config import observe_network
@@ -39,7 +41,6 @@ from supervisor.guest.share_servers import Channel, ServerPlace, connect_servers
 from supervisor.guest.shares import open_shares
 
 _ENDS_S = 1.0
-_SHARED_MEMORY = "memory"
 _ENABLE_EVENTS = b'{"execute": "qmp_capabilities"}\n'
 NAMESPACES = {"net": linux.CLONE_NEWNET, "pid": linux.CLONE_NEWPID}
 
@@ -59,6 +60,11 @@ class Launch:
     resolver: str | None
     """The address on which vtapd answers its DNS queries; None if it does not."""
     state: qemu_argv.GuestState = qemu_argv.COLD_BOOT
+    folder: BootFolder | None = None
+    """QEMU's working directory, which stays the caller's. A QEMU with a copy of another one's memory finds there what
+    that one booted from. None: it gets one of its own."""
+    identity: Identity | None = None
+    """The start that this one must be like; None if it may be like any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +82,23 @@ class _Prepared:
     network: GuestNetwork | None
     terms: Terms
     """What of the configuration this start follows."""
+    identity: Identity
+    program: str
+    """The stamp of QEMU's file."""
     channels: dict[int, Channel]
     """To the servers of its shares by virtiofs, by number."""
     oom_kills: int
     """How many processes of the container the kernel has killed for lack of memory before."""
 
 
+class Outdated(Permanent):
+    """A start of now would be another one than that which a state belongs to."""
+
+
 async def launch(context: GuestContext, start: Launch) -> RunningQemu:
     """Start QEMU in the container's namespaces and cgroup. The caller owns it.
 
-    If any part fails, no descriptor, socket or process is left.
+    If any part fails, no descriptor, socket or process is left. Raises Outdated if it is another start than asked for.
     """
     accel = await context.accelerator.choose(start.plan.spec.accel)
     with ExitStack() as undo:
@@ -95,26 +108,73 @@ async def launch(context: GuestContext, start: Launch) -> RunningQemu:
         await _take_charge(context, child, start, accel)
         undo.pop_all()
     record = replace(_record(start, prepared, child, spawned_at_s), servers=tuple(server.record for server in servers))
-    return RunningQemu(child, record, prepared.console, prepared.folder, servers)
+    folder = prepared.folder if start.folder is None else None
+    return RunningQemu(child, record, prepared.console, folder, servers)
+
+
+async def identify(context: GuestContext, start: Launch) -> Identity:
+    """Return what a start of now would consist of."""
+    accel = await context.accelerator.choose(start.plan.spec.accel)
+    with ExitStack() as opened:
+        inputs = await _observe_inputs(start, accel, opened)
+        modules = boot_module_names(start.plan.spec, inputs.boot)
+        return _identity(context, start, inputs, _descriptors_of_machine(inputs, modules))
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What a start depends on, in addition to its plan."""
+
+    accel: str
+    network: GuestNetwork | None
+    disks: Disks
+    boot: Boot
+    cards: tuple[qemu_argv.Card, ...]
+
+
+async def _observe_inputs(start: Launch, accel: str, opened: ExitStack) -> _Inputs:
+    plan, root = start.plan, start.handles.root
+    on = [(uplink.original, uplink.tap.mac) for uplink in start.step.uplinks]
+    network = observe_network(root, start.container, plan.spec.address, plan.kind, on, start.resolver)
+    disks = await open_disks(opened, root, plan.spec)
+    boot = plan.kind.boot(plan.boot_request(network, disks))
+    cards = tuple(_with_vhost(opened, card) for card in start.cards) if accel == "kvm" else start.cards
+    return _Inputs(accel, network, disks, boot, cards)
+
+
+def _descriptors_of_machine(inputs: _Inputs, modules: tuple[str, ...]) -> qemu_argv.Descriptors:
+    fds = qemu_argv.Descriptors(None, modules, inputs.disks.files, inputs.cards, qmp=0, console=0, events=0, log=None)
+    return qemu_argv.without_numbers(fds)
+
+
+def _identity(context: GuestContext, start: Launch, inputs: _Inputs, fds: qemu_argv.Descriptors) -> Identity:
+    plan = start.plan
+    program = context.config.guest.qemu
+    arguments = qemu_argv.build_arguments(
+        program, start.container.id, plan.spec, inputs.accel, plan.kind.machine, inputs.boot, fds
+    )
+    files = stamp_files(start.handles.root, plan.spec, inputs.disks, context.config.limits.kernel)
+    return identity_of(arguments, inputs.boot.modules, {**files, "QEMU": stamp_of(program)})
 
 
 async def _prepare(context: GuestContext, start: Launch, accel: str, opened: ExitStack, undo: ExitStack) -> _Prepared:
     """Gather what QEMU is started with. `undo` closes what outlives the spawn, `opened` the rest."""
-    plan, root, paths = start.plan, start.handles.root, start.paths
-    on = [(uplink.original, uplink.tap.mac) for uplink in start.step.uplinks]
-    network = observe_network(root, start.container, plan.spec.address, plan.kind, on, start.resolver)
-    folder = BootFolder()
-    undo.callback(folder.close)
-    disks = await open_disks(opened, root, plan.spec)
-    boot = plan.kind.boot(plan.boot_request(network, disks))
-    limit = context.config.limits.kernel
-    boot_disk, modules = await gather_boot_files(opened, folder, root, plan.spec, plan.kind, boot, limit)
+    plan, paths = start.plan, start.paths
+    inputs = await _observe_inputs(start, accel, opened)
+    network, boot = inputs.network, inputs.boot
+    folder = start.folder
+    if folder is None:
+        folder = BootFolder()
+        undo.callback(folder.close)
     channels = connect_servers(opened, paths, plan.shares)
-    state = start.state
-    if channels and state.memory_file is None:  # virtiofsd reads and writes the guest's memory
-        state = replace(state, memory_file=_SHARED_MEMORY)
-    if state.memory_file is not None:
-        folder.reserve(state.memory_file, plan.spec.memory_mib * MIB)
+    if channels and start.state.memory_file is None:  # virtiofsd reads and writes the guest's memory
+        start = replace(start, state=replace(start.state, memory_file=MEMORY))
+    boot_disk, modules = await _gather_files(context, start, boot, folder, opened)
+    identity: Identity = ()
+    if plan.spec.snapshot:
+        identity = _identity(context, start, inputs, _descriptors_of_machine(inputs, modules))
+        if start.identity is not None and (why := outdated_because(start.identity, identity)):
+            raise Outdated(why, step=Step.START)
     log = open_log(start.container.pid)
     if log is not None:
         own(opened, log)
@@ -123,8 +183,8 @@ async def _prepare(context: GuestContext, start: Launch, accel: str, opened: Exi
     descriptors = qemu_argv.Descriptors(
         boot_disk=boot_disk,
         modules=modules,
-        disks=disks.files,
-        cards=tuple(_with_vhost(opened, card) for card in start.cards) if accel == "kvm" else start.cards,
+        disks=inputs.disks.files,
+        cards=inputs.cards,
         qmp=own(opened, unix_sockets.listen(paths.qmp).detach()),
         console=own(opened, unix_sockets.listen(paths.console).detach()),
         events=qemu_events.fileno(),
@@ -133,7 +193,7 @@ async def _prepare(context: GuestContext, start: Launch, accel: str, opened: Exi
     )
     binary, machine = context.config.guest.qemu, plan.kind.machine
     arguments = qemu_argv.build_arguments(
-        binary, start.container.id, plan.spec, accel, machine, boot, descriptors, state
+        binary, start.container.id, plan.spec, accel, machine, boot, descriptors, start.state
     )
     console = serial.connect(paths.console)
     if console is None:  # QEMU would wait for a connection, and never boot
@@ -141,7 +201,34 @@ async def _prepare(context: GuestContext, start: Launch, accel: str, opened: Exi
     undo.callback(console.close)
     terms = terms_of(plan.spec, context.config.keys_of_starts)
     oom_kills = cgroups.observe_oom_kills(start.handles.cgroup)
-    return _Prepared(accel, arguments, descriptors, folder, console, events, boot, network, terms, channels, oom_kills)
+    return _Prepared(
+        accel,
+        arguments,
+        descriptors,
+        folder,
+        console,
+        events,
+        boot,
+        network,
+        terms,
+        identity,
+        stamp_of(binary),
+        channels,
+        oom_kills,
+    )
+
+
+async def _gather_files(
+    context: GuestContext, start: Launch, boot: Boot, folder: BootFolder, opened: ExitStack
+) -> tuple[int | None, tuple[str, ...]]:
+    """Return the boot disk and the modules' names, once the folder has all that QEMU boots from, and its memory."""
+    plan, state, limit = start.plan, start.state, context.config.limits.kernel
+    if not state.shared:
+        return None, boot_module_names(plan.spec, boot)
+    gathered = await gather_boot_files(opened, folder, start.handles.root, plan.spec, plan.kind, boot, limit)
+    if state.memory_file is not None:
+        folder.reserve(state.memory_file, plan.spec.memory_mib * MIB)
+    return gathered
 
 
 def _with_vhost(opened: ExitStack, card: qemu_argv.Card) -> qemu_argv.Card:
@@ -231,6 +318,11 @@ def _record(start: Launch, prepared: _Prepared, child: Process, spawned_at_s: fl
         notes=(*_notes(start, prepared), *notes_on_others(start.step.others, plan.needed_versions)),
         terms=prepared.terms,
         oom_kills=prepared.oom_kills,
+        identity=prepared.identity,
+        folder=prepared.folder.identity if start.folder is not None else "",
+        path=prepared.folder.path if start.folder is not None else "",
+        program=prepared.program,
+        sockets=start.paths.variant,
     )
 
 

@@ -10,31 +10,46 @@ from supervisor.edges.kernel.process import Process
 from supervisor.edges.qemu.boot_folder import BootFolder
 
 _SHARE = ".share"
+VARIANTS = ("", ".b", ".c")
+"""At most one QEMU of a container runs, one takes over from it, and one is still to end."""
 
 
 class SocketPaths:
     """The paths of a guest's sockets and report, which a later daemon finds again."""
 
-    def __init__(self, run_dir: Path, container_id: ContainerId) -> None:
+    def __init__(self, run_dir: Path, container_id: ContainerId, variant: str = "") -> None:
+        """`variant` distinguishes the QEMUs of one container, of which one runs the guest and others wait."""
         self.name = short_id(container_id)
-        self.qmp = run_dir / f"{self.name}.qmp"
-        self.console = run_dir / f"{self.name}.console"
-        self.exit = run_dir / f"{self.name}.exit"
+        self.variant = variant
+        self._run_dir = run_dir
+        self._container_id = container_id
+        stem = f"{self.name}{variant}"
+        self.qmp = run_dir / f"{stem}.qmp"
+        self.console = run_dir / f"{stem}.console"
+        self.exit = run_dir / f"{stem}.exit"
         """The report of the last exit, which the reaper saves. It is removed once the exit is on record."""
 
     def share(self, number: int) -> Path:
         """Return the path of the socket of a share's virtiofsd, which exists for a moment only."""
         return self.qmp.with_suffix(f"{_SHARE}{number}")
 
+    def of(self, variant: str) -> "SocketPaths":
+        """Return the paths of another QEMU of this container."""
+        return SocketPaths(self._run_dir, self._container_id, variant)
+
     def remove(self) -> None:
-        self.qmp.unlink(missing_ok=True)
-        self.console.unlink(missing_ok=True)
-        for left_by_a_kill in self.qmp.parent.glob(f"{self.name}{_SHARE}*"):
+        """Remove what all QEMUs of the container have left."""
+        for each in map(self.of, VARIANTS):
+            each.qmp.unlink(missing_ok=True)
+            each.console.unlink(missing_ok=True)
+            each.exit.unlink(missing_ok=True)
+        for left_by_a_kill in self._run_dir.glob(f"{self.name}*{_SHARE}*"):
             left_by_a_kill.unlink(missing_ok=True)
-        self.remove_report()
 
     def remove_report(self) -> None:
-        self.exit.unlink(missing_ok=True)
+        """Remove the reports of exits, which may have been saved a moment ago."""
+        for each in map(self.of, VARIANTS):
+            each.exit.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

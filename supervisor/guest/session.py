@@ -6,7 +6,6 @@ It decides nothing about restarts. When QEMU has exited it leaves the evidence a
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -16,9 +15,11 @@ from supervisor.core.container import ContainerHandles, Pid
 from supervisor.core.guest.exit_report import ExitReport
 from supervisor.core.guest.qemu_argv import Card, accelerator_of
 from supervisor.core.kinds.kind import GuestKind, Stop
+from supervisor.core.record import ProcessRecord
 from supervisor.edges import threads
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import cgroups
+from supervisor.edges.kernel.process import Process
 from supervisor.errors import ContainerGone, Permanent, Step, Transient
 from supervisor.guest.console_feed import ConsoleFeed
 from supervisor.guest.exit_evidence import ExitObserver
@@ -52,11 +53,13 @@ class GuestSession:
         health: Health | None,
         read_report: Callable[[], Awaitable[ExitReport]],
         on_change: Callable[[], None],
+        *,
+        waits: bool = False,
     ) -> None:
         """`read_report` returns the report of QEMU's exit, once it has exited.
 
         `on_change` is called when QEMU answers, when the guest is ready, when it stops answering its health check or
-        answers again, and when QEMU has exited.
+        answers again, and when QEMU has exited. `waits`: QEMU has no guest until `serve` is called.
         """
         self.record = qemu.record
         self.running_at_s: float | None = None
@@ -74,15 +77,59 @@ class GuestSession:
         self._on_change = on_change
         self._nics = Nics(monitor, kind.machine)
         self._macs = MacWatch(monitor, qemu.record.command, on_change)
-        self._adopted = qemu.folder is None
+        self._may_have_missed = waits or qemu.folder is None
+        """Whether the guest may have done something before this daemon heard of it: it is adopted, or was saved."""
         self._exit = ExitObserver(handles, qemu.record.oom_kills)
         self._asked: str | None = None
         """Why this daemon ended it, if it did: `stopped`, `hang` or `asleep`."""
         self._ended = anyio.Event()
+        self._serves = anyio.Event()
+        """Set once there is a guest in this QEMU."""
+        if not waits:
+            self._serves.set()
 
     @property
     def pid(self) -> Pid:
         return self._process.pid
+
+    @property
+    def process(self) -> Process:
+        """Its QEMU, which stays the session's."""
+        return self._process
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether QEMU has exited."""
+        return self._process.has_ended()
+
+    async def wait_answering(self) -> None:
+        """Wait until QEMU answers, or never will."""
+        await self._monitor.answered.wait()
+
+    def go_on_from(self, before: "GuestSession") -> None:
+        """Take over what the guest printed in the QEMU that it comes from. Call `serve` once that has ended."""
+        self._console.go_on_from(before._console)
+
+    def serve(self, record: ProcessRecord) -> None:
+        """Note that a guest runs in this QEMU from now on: one that was saved."""
+        self.record = record
+        self.running_at_s = boottime_s()
+        self._qemu.forget_files()
+        self._serves.set()
+        self._on_change()
+
+    @property
+    def complaint(self) -> str:
+        """What a QEMU that has exited said on its standard error; empty if it said nothing."""
+        return self.evidence.complaint if self.evidence is not None else ""
+
+    async def retire(self) -> None:
+        """Kill a QEMU that has no guest any more. Return once all its output is read, or after a deadline."""
+        self._process.kill()
+        with anyio.move_on_after(_KILLED_S):
+            await self._ended.wait()
+            return
+        log.warning("qemu_lingers", pid=self.pid, until="it ends, though it is killed")
 
     @property
     def answers(self) -> bool | None:
@@ -100,9 +147,9 @@ class GuestSession:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._watch_qmp)
                 tasks.start_soon(self._watch_health)
-                tasks.start_soon(self._console.run)
+                tasks.start_soon(self._follow_console)
                 tasks.start_soon(self._join_cgroup)
-                tasks.start_soon(partial(self._macs.run, ask_first=self._adopted))
+                tasks.start_soon(self._watch_macs)
                 tasks.start_soon(watch_servers, self._qemu.servers, self._note_share)
                 await anyio.wait_readable(self._process.pidfd)
                 self.ended_at_s = boottime_s()
@@ -111,7 +158,8 @@ class GuestSession:
                     # Both return by themselves, since QEMU has exited; a busy machine may take its time.
                     async with anyio.create_task_group() as last:
                         last.start_soon(self._monitor.finish)
-                        last.start_soon(self._console.ended.wait)
+                        if self._serves.is_set():
+                            last.start_soon(self._console.ended.wait)
                 tasks.cancel_scope.cancel()
             scanner = self._console.scanner
             ran = self.running_at_s is not None or self._console.has_printed
@@ -199,6 +247,7 @@ class GuestSession:
         if self._health is None:
             return
         await self._monitor.answered.wait()
+        await self._serves.wait()
         try:
             while True:
                 is_ready = self.record.ready_at_s is not None
@@ -230,9 +279,19 @@ class GuestSession:
         self._on_change()
 
     def _note_running(self) -> None:
+        if not self._serves.is_set():
+            return
         self.running_at_s = boottime_s()
         self._qemu.forget_files()
         self._on_change()
+
+    async def _watch_macs(self) -> None:
+        await self._serves.wait()
+        await self._macs.run(ask_first=self._may_have_missed)
+
+    async def _follow_console(self) -> None:
+        await self._serves.wait()
+        await self._console.run()
 
     async def _join_cgroup(self) -> None:
         """Move QEMU into the cgroup directories that it could not be in before it had opened its accelerator."""

@@ -56,6 +56,10 @@ class GuestSample:
     """By result."""
     observe_usage: Callable[[], Usage]
     """Asks the kernel; from any thread."""
+    restores: Mapping[str, int] = field(default_factory=dict)
+    """By result."""
+    snapshot_bytes: int = 0
+    """0 without a snapshot."""
 
 
 Usages = Sequence[tuple[str, Usage]]
@@ -113,6 +117,12 @@ class Counters:
             buckets=_BOOT_BUCKETS,
             registry=self.registry,
         )
+        self.guest_restore_seconds = Histogram(
+            "vtapd_guest_restore_seconds",
+            "Time from the beginning of a restore from a snapshot until the guest runs.",
+            buckets=_FAST_BUCKETS,
+            registry=self.registry,
+        )
 
 
 class StateCollector(Collector):
@@ -168,7 +178,19 @@ def _lives(samples: Sequence[GuestSample]) -> Iterator[Metric]:
         "DNS queries of the guest on its private link, by result: answered, hosts, failed, dropped or malformed.",
         labels=["container", "result"],
     )
+    restores = CounterMetricFamily(
+        "vtapd_guest_restores",
+        "Restores of the guest from its snapshot after a crash, by result: restored, failed or outdated.",
+        labels=["container", "result"],
+    )
+    snapshot = GaugeMetricFamily(
+        "vtapd_snapshot_bytes", "Memory that the guest's snapshot takes, if it has one.", labels=["container"]
+    )
     for sample in samples:
+        if sample.snapshot_bytes:
+            snapshot.add_metric([sample.container], sample.snapshot_bytes)
+        for result, count in sample.restores.items():
+            restores.add_metric([sample.container, result], count)
         up.add_metric([sample.container, sample.guest], sample.up)
         restarts.add_metric([sample.container], sample.restarts)
         backoff.add_metric([sample.container], sample.backoff_s)
@@ -179,7 +201,7 @@ def _lives(samples: Sequence[GuestSample]) -> Iterator[Metric]:
             exits.add_metric([sample.container, reason], count)
         for result, count in sample.dns_queries.items():
             queries.add_metric([sample.container, result], count)
-    yield from (up, restarts, exits, backoff, sleeps, wakes, dropped, queries)
+    yield from (up, restarts, exits, backoff, sleeps, wakes, dropped, queries, restores, snapshot)
 
 
 def _processes(usages: Usages) -> Iterator[Metric]:

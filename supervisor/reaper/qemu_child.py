@@ -100,7 +100,7 @@ class QemuChild:
 def _is_recorded(report_path: str) -> bool:
     """Return whether the daemon still has a record of the container."""
     folder, name = os.path.split(report_path)
-    container = name.removesuffix(".exit")
+    container = name.split(".")[0]
     return any(each.startswith(container) and each.endswith(".json") for each in os.listdir(folder))  # noqa: PTH208  # as above
 
 

@@ -29,6 +29,7 @@ from .restart import measure_restart
 from .resync import measure_resync
 from .scrape import measure_scrape
 from .service import measure_service
+from .snapshots import measure_snapshots
 from .wake import measure_wake
 
 ROWS: dict[str, tuple[Callable[[Machine], list[Figure]], str]] = {
@@ -39,6 +40,7 @@ ROWS: dict[str, tuple[Callable[[Machine], list[Figure]], str]] = {
         partial(measure_wake, repetitions=9),
         "9 wakes of a guest that was stopped, and 9 of one that was suspended",
     ),
+    "snapshots": (partial(measure_snapshots, repetitions=5), "crashes of guests that have a snapshot, 5 times each"),
     "guest-cost": (partial(measure_guest_cost, repetitions=4), "10 guests at a time, 4 times"),
     "idle": (partial(measure_idle, repetitions=4), "watching a daemon that has nothing to do"),
     "resync": (partial(measure_resync, repetitions=6), "watching it look"),

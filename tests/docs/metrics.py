@@ -12,7 +12,20 @@ from tests.docs.markdown import items
 RULES = Path(__file__).parents[2] / "config" / "prometheus" / "alerts.yml"
 _USAGE = Usage(1.0, 1, {"eth0": Traffic(1, 1, 1, 1)})
 _GUEST = GuestSample(
-    "web", "rumprun", "running", True, 1, {"guest-exit": 1}, 0.0, 0, 0, 0, {"answered": 1}, lambda: _USAGE
+    "web",
+    "rumprun",
+    "running",
+    True,
+    1,
+    {"guest-exit": 1},
+    0.0,
+    0,
+    0,
+    0,
+    {"answered": 1},
+    lambda: _USAGE,
+    {"restored": 1},
+    1,
 )
 _MINUTES = re.compile(r"for: (\d+)m")
 

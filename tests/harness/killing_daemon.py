@@ -9,6 +9,7 @@ before the first. While PLAN is empty nothing is traced. test_every_change.py pr
 counted.
 """
 
+import fcntl
 import functools
 import os
 import signal
@@ -46,6 +47,7 @@ ASYNCHRONOUS: tuple[tuple[Any, str], ...] = (
     (QmpSession, "execute"),
     (reaper_socket, "spawn"),
 )
+TUNSETQUEUE = 0x400454D9  # linux/if_tun.h
 BPF_CHANGES = {8: "attach"}  # linux/bpf.h: BPF_PROG_ATTACH
 
 LOGS = ("observability.log_stream.", "container_log.")
@@ -145,6 +147,11 @@ def opening(path: Any, flags: int, *_: Any, **__: Any) -> str | None:
     return "open" if tap or flags & os.O_CREAT else None
 
 
+def switching(_: int, request: int, *__: Any) -> str | None:
+    """Return "ioctl" for one that attaches or detaches a queue of a tap."""
+    return "ioctl" if request == TUNSETQUEUE else None
+
+
 def writing(descriptor: int, _: bytes) -> str | None:
     """Return "write" for a write into a file but the log. What is in a pipe ends with its processes."""
     return "write" if descriptor > 2 and stat.S_ISREG(os.fstat(descriptor).st_mode) else None
@@ -184,6 +191,7 @@ def main() -> None:
         count_awaited(counter, owner, call)
     count(counter, os, "open", opening)
     count(counter, os, "write", writing)
+    count(counter, fcntl, "ioctl", switching)
     count(
         # What is no path ends with the process.
         counter,

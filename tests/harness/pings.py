@@ -4,6 +4,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from types import TracebackType
 
 from .machine import Machine
@@ -15,16 +16,24 @@ HEADER = struct.Struct("!BBHHH")
 
 
 class Pings:
-    """Use as a context manager: sends until its end, then waits for the late ones. `lost` are those without a reply."""
+    """Use as a context manager: sends until its end, then waits for the late ones.
 
-    def __init__(self, machine: Machine, address: str) -> None:
+    `lost` are those without a reply, `doubled` those with several.
+    """
+
+    def __init__(self, machine: Machine, address: str, every_s: float = EVERY_S) -> None:
         self._address = address
+        self._every_s = every_s
         self._socket = machine.namespace.inside(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))
         self._identity = os.getpid() & 0xFFFF
         self._over = threading.Event()
         self._threads = [threading.Thread(target=work) for work in (self._send, self._receive)]
         self.sent = 0
         self.answered: set[int] = set()
+        self.doubled: set[int] = set()
+        self._sent_at_s: dict[int, float] = {}
+        self.slowest_s = 0.0
+        """The longest time from a request to its reply."""
 
     @property
     def lost(self) -> set[int]:
@@ -44,7 +53,8 @@ class Pings:
         self._socket.close()
 
     def _send(self) -> None:
-        while not self._over.wait(EVERY_S):
+        while not self._over.wait(self._every_s):
+            self._sent_at_s[self.sent] = time.monotonic()
             self._socket.sendto(_echo_request(self._identity, self.sent), (self._address, 0))
             self.sent += 1
 
@@ -59,6 +69,9 @@ class Pings:
             header_bytes = (packet[0] & 0xF) * 4
             kind, _, _, identity, number = HEADER.unpack_from(packet, header_bytes)
             if (kind, identity) == (ECHO_REPLY, self._identity):
+                if number in self.answered:
+                    self.doubled.add(number)
+                self.slowest_s = max(self.slowest_s, time.monotonic() - self._sent_at_s[number])
                 self.answered.add(number)
 
 

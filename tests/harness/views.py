@@ -17,6 +17,12 @@ class Pending(msgspec.Struct, frozen=True):
     next: str
 
 
+class SnapshotView(msgspec.Struct, frozen=True):
+    bytes: int
+    age_s: float
+    standby_pid: int | None
+
+
 class GuestView(msgspec.Struct, frozen=True):
     kind: str
     kind_because: str
@@ -32,6 +38,9 @@ class GuestView(msgspec.Struct, frozen=True):
     history: list[Ending]
     pending_changes: list[Pending] | None = msgspec.field(name="pending")
     ordered_restarts: int = 0
+    snapshot: SnapshotView | None = None
+    restores: dict[str, int] = {}
+    qemu_replaced: bool = False
 
     @property
     def pending(self) -> dict[str, tuple[str, str]] | None:

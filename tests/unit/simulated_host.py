@@ -66,6 +66,10 @@ class SimulatedHost:
     guest: Guest | None = None
     ready: bool = False
     """The container has the mark that its guest is ready."""
+    saved: bool = False
+    """Whether the guest's snapshot was taken."""
+    refreshed: bool = False
+    """Whether the guest was moved to another QEMU."""
     exit_status: int | None = None
     """The number in the container's mark that its guest is done."""
     minors_elsewhere: set[int] = field(default_factory=set)
@@ -190,6 +194,10 @@ class SimulatedHost:
         if self.awake:
             desired = replace(desired, wakers=None)
         self.sleeps = self.sleeps or desired.wakers is not None
+        if self.saved:
+            desired = replace(desired, snapshot=False)
+        if self.refreshed:
+            desired = replace(desired, refresh=False)
         return next_step(ID, NAME, desired, self.seen(), self.record, self.resting)
 
     def advance(self, desired: Desired) -> Iterator[Action]:
@@ -229,6 +237,8 @@ class SimulatedHost:
                 self._take_on_host(action)
             case (
                 actions.StartGuest()
+                | actions.KeepSnapshot()
+                | actions.RefreshGuest()
                 | actions.StopGuest()
                 | actions.PlugNic()
                 | actions.UnplugNic()
@@ -324,6 +334,8 @@ class SimulatedHost:
     def _take_guest(
         self,
         action: actions.StartGuest
+        | actions.KeepSnapshot
+        | actions.RefreshGuest
         | actions.StopGuest
         | actions.SleepGuest
         | actions.ResumeGuest
@@ -341,6 +353,9 @@ class SimulatedHost:
                 assert not self.wake_filters, "a guest that does not get all packets"
                 self.awake, self.sleeps = True, False
                 self.guest = Guest({nic.slot: nic for nic in started_with})
+            case actions.KeepSnapshot(waits_with) | actions.RefreshGuest(waits_with):
+                assert {nic.slot for nic in waits_with} == nics.keys(), "other cards than the guest's"
+                self.saved, self.refreshed = isinstance(action, actions.KeepSnapshot), True
             case actions.StopGuest():
                 self.guest = None
             case actions.SleepGuest():

@@ -28,8 +28,9 @@ SLOW_LIBRARIES = {
     "rich", "structlog",
 }  # fmt: skip
 COMMANDS = (
-    "ps", "inspect web", "attach web", "detach web", "stop web", "start web", "restart web", "kill web",
-    "logs web", "logs -f web", "events --since 1h1m", "stop web db", "inspect --format {{.name}} web", "events",
+    "ps", "inspect web", "attach web", "detach web", "stop web", "start web", "restart web", "kill web", "refresh web",
+    "refresh --all", "logs web", "logs -f web", "events --since 1h1m", "stop web db",
+    "inspect --format {{.name}} web", "events",
     "console --log web", "screen -o - web", "ps --json", "ps -a", "ps -q", "ps --format {{.name}}", "--help",
 )  # fmt: skip
 REPORT_IMPORTS = """
@@ -43,7 +44,7 @@ finally:
 ROW = {
     "id": "0123456789abcdef", "name": "web", "state": "running", "address": "172.17.0.2", "guest": "rumprun",
     "uptime_s": 90061.0, "restarts": 2, "last_exit": {"reason": "guest-exit", "code": 3}, "reason": None,
-    "ended_at": None,
+    "ended_at": None, "qemu_replaced": False,
 }  # fmt: skip
 DB = ROW | {"id": "abcdef0123456789", "name": "db", "state": "\x1b[2J", "guest": None, "uptime_s": None,
             "last_exit": None}  # fmt: skip

@@ -181,3 +181,10 @@ def test_virtiofsd_is_needed_for_shares_by_virtiofs_only() -> None:
     assert "/usr/libexec/virtiofsd" in findings.judge_virtiofsd("/usr/libexec/virtiofsd").detail
     without = findings.judge_virtiofsd(None)
     assert (without.level, "install virtiofsd" in without.remedy) == ("warn", True)
+
+
+def test_guests_with_an_old_qemu_are_named() -> None:
+    assert findings.judge_old_qemus([]).level == "ok"
+    found = findings.judge_old_qemus([f"id{number}" for number in range(7)])
+    assert (found.level, found.detail) == ("warn", "replaced since the start of id0, id1, id2, id3, id4 and 2 more")
+    assert findings.judge_old_qemus(["b", "a"]).detail == "replaced since the start of a, b"

@@ -262,6 +262,8 @@ WRONG = [
     ("machine", "-help", "q35"),
     ("machine", "", "q35"),
     ("enable", "yes", "true or false"),
+    ("snapshot", "standby", "off or ready or ready,standby"),
+    ("snapshot", "ready", "off without vtapd.ready"),
 ]
 
 
@@ -325,6 +327,37 @@ class TestMemory:
         labels = {"vtapd.kernel": KERNEL, "vtapd.memory": "53M"}
         with pytest.raises(Rejected, match=f"vtapd.memory='53M' is refused; allowed is at most {room}M"):
             parse_labels(container(labels=labels, memory_limit_bytes=limit_mib * MIB), POLICY)
+
+
+SAVED = {"vtapd.kernel": KERNEL, "vtapd.ready": "tcp:80"}
+
+
+class TestSnapshot:
+    """A snapshot needs a readiness check, disks that do not change, and memory for a copy of the guest's."""
+
+    @pytest.mark.parametrize(
+        ("value", "flags"), [("off", (False, False)), ("ready", (True, False)), ("ready,standby", (True, True))]
+    )
+    def test_values(self, value: str, flags: tuple[bool, bool]) -> None:
+        spec = spec_of(container(labels=SAVED | {"vtapd.snapshot": value}))
+        assert (spec.snapshot, spec.standby) == flags
+        assert spec.snapshot_label == value
+
+    def test_disk_that_is_written_to_is_refused(self) -> None:
+        labels = SAVED | {"vtapd.snapshot": "ready", "vtapd.disk.0": "/a:ro", "vtapd.disk.1": "/b"}
+        with pytest.raises(Rejected, match=r"vtapd.snapshot='ready' is refused; allowed is off with vtapd.disk.1"):
+            parse_labels(container(labels=labels), POLICY)
+        assert spec_of(container(labels=labels | {"vtapd.disk.1": "/b:ro"})).snapshot
+
+    @pytest.mark.parametrize(("value", "memory_mib"), [("off", 252), ("ready", 102), ("ready,standby", 78)])
+    def test_memory_limit_is_shared_with_the_snapshot(self, value: str, memory_mib: int) -> None:
+        asked = container(labels=SAVED | {"vtapd.snapshot": value}, memory_limit_bytes=300 * MIB)
+        assert spec_of(asked).memory_mib == memory_mib
+
+    def test_memory_above_its_share_is_refused(self) -> None:
+        labels = SAVED | {"vtapd.snapshot": "ready", "vtapd.memory": "103M"}
+        with pytest.raises(Rejected, match=r"at most 102M: the container's limit of 300M less 96M .*halved"):
+            parse_labels(container(labels=labels, memory_limit_bytes=300 * MIB), POLICY)
 
 
 NAMES = st.sampled_from(

@@ -17,6 +17,7 @@ KEK = GuestSample(
     container="kek", guest="rumprun", state="running", up=True, restarts=3, exits={"guest-panic": 2, "guest-exit": 1},
     backoff_s=0.0, sleeps=4, wakes=2, console_dropped_bytes=7, dns_queries={"answered": 5, "dropped": 1},
     observe_usage=lambda: Usage(1.5, 1 << 20, {"eth0": Traffic(10, 1, 20, 2)}),
+    restores={"restored": 2, "failed": 1}, snapshot_bytes=4096,
 )  # fmt: skip
 
 # CONTRACT.md, "Metrics", for what exists: (name, type, labels)
@@ -31,6 +32,8 @@ OF_STATE = {
     ("vtapd_guest_wakes_total", "counter", ("container",)),
     ("vtapd_guest_console_dropped_bytes_total", "counter", ("container",)),
     ("vtapd_dns_queries_total", "counter", ("container", "result")),
+    ("vtapd_guest_restores_total", "counter", ("container", "result")),
+    ("vtapd_snapshot_bytes", "gauge", ("container",)),
     ("vtapd_guest_cpu_seconds_total", "counter", ("container",)),
     ("vtapd_guest_resident_memory_bytes", "gauge", ("container",)),
     ("vtapd_guest_network_receive_bytes_total", "counter", ("container", "interface")),
@@ -48,6 +51,7 @@ AS_IT_HAPPENS = {
     ("vtapd_guest_start_seconds", "histogram", ()),
     ("vtapd_guest_ready_seconds", "histogram", ()),
     ("vtapd_guest_wake_seconds", "histogram", ()),
+    ("vtapd_guest_restore_seconds", "histogram", ()),
 }
 
 
@@ -113,6 +117,8 @@ def test_guest_values_are_exported() -> None:
     assert daemon.value("vtapd_guest_restarts_total", container="kek") == 3
     assert daemon.value("vtapd_guest_exits_total", container="kek", reason="guest-panic") == 2
     assert daemon.value("vtapd_guest_exits_total", container="kek", reason="guest-exit") == 1
+    assert daemon.value("vtapd_guest_restores_total", container="kek", result="failed") == 1
+    assert daemon.value("vtapd_snapshot_bytes", container="kek") == 4096
     assert daemon.value("vtapd_guest_cpu_seconds_total", container="kek") == 1.5
     assert daemon.value("vtapd_guest_resident_memory_bytes", container="kek") == 1 << 20
 

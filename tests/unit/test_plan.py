@@ -46,6 +46,17 @@ def simulated(*interfaces: Interface, at: Desired = NOTHING) -> SimulatedHost:
     return made
 
 
+class TestSnapshot:
+    def test_snapshot_is_taken_once_the_guest_is_marked_ready(self) -> None:
+        host = simulated(at=SERVED)
+        steps = host.converge(replace(READY, snapshot=True))
+        assert names(steps) == [actions.MarkReady, actions.KeepSnapshot]
+
+    def test_guest_is_moved_before_its_snapshot_is_taken(self) -> None:
+        steps = simulated(at=SERVED).converge(replace(SERVED, snapshot=True, refresh=True))
+        assert names(steps) == [actions.RefreshGuest, actions.KeepSnapshot]
+
+
 class TestFromStartToEnd:
     def test_attach(self) -> None:
         assert names(simulated().converge(TAP)) == [actions.WriteRecord, actions.LinkNetns, *ATTACH_ONE]

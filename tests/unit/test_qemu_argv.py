@@ -15,12 +15,16 @@ from supervisor.core.guest.qemu_argv import (
     accelerator_of,
     build_arguments,
     guest_name,
+    has_memory_file,
     has_screen,
     has_vga,
+    memory_mib_of,
     module_name,
+    queues_of,
     server_arguments,
     server_name,
     slots_of,
+    without_numbers,
 )
 from supervisor.core.guest.spec import GuestSpec
 from supervisor.core.kinds import FORMS
@@ -120,6 +124,38 @@ def test_memory_is_in_a_file_that_the_guest_writes() -> None:
     assert "pc,memory-backend=ram" in arguments
     assert "memory-backend-file,id=ram,mem-path=memory,size=64M,share=on" in arguments
     assert "-incoming" not in arguments
+
+
+def test_guest_with_a_snapshot_learns_that_it_was_restored() -> None:
+    assert "vmgenid,guid=auto" in qemu_argv(replace(SPEC, snapshot=True))
+    assert "vmgenid,guid=auto" not in qemu_argv(replace(SPEC, snapshot=True, machine="microvm"))
+    assert "vmgenid,guid=auto" not in qemu_argv()
+
+
+def test_queues_are_read_off_the_arguments() -> None:
+    card = replace(CARD, queues=(11, 12), vhosts=(13, 14))
+    arguments = qemu_argv(fds=replace(FDS, cards=(card, OTHER_CARD)))
+    assert queues_of(arguments) == {0: (11, 12), 64: (17,)}
+    assert queues_of(["qemu", "-netdev", "user,id=net0"]) == {}
+
+
+def test_memory_is_read_off_the_arguments() -> None:
+    assert memory_mib_of(qemu_argv()) == 64
+    assert memory_mib_of(["qemu", "-m", "1G"]) is None
+    assert has_memory_file(build_with_state(GuestState("memory")))
+    assert not has_memory_file(qemu_argv())
+
+
+def test_descriptors_have_no_part_in_what_a_start_is() -> None:
+    cards = (replace(CARD, queues=(11, 12), vhosts=(13, 14)),)
+    disks = (DiskFile(0, 21, read_only=True),)
+    one = replace(FDS, cards=cards, disks=disks, modules=("module0",))
+    other = replace(
+        one, cards=(replace(CARD, queues=(31, 32), vhosts=(33, 34)),), disks=(DiskFile(0, 41, read_only=True),), qmp=42,
+        console=43, events=44, log=None,
+    )  # fmt: skip
+    assert without_numbers(one) == without_numbers(other)
+    assert qemu_argv(fds=without_numbers(one)) != qemu_argv(fds=without_numbers(replace(one, modules=())))
 
 
 def test_qemu_that_waits_for_a_state_differs_in_nothing_of_the_machine() -> None:

@@ -174,6 +174,20 @@ class StartGuest:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepSnapshot:
+    """Take the snapshot of a guest that is ready, or have a QEMU wait to restore it, with cards on these taps."""
+
+    uplinks: tuple[Uplink, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshGuest:
+    """Move the guest that runs to another QEMU, with cards on these taps."""
+
+    uplinks: tuple[Uplink, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PlugNic:
     """Add a network card to the running guest."""
 
@@ -247,6 +261,8 @@ Action = (
     | OpenPrivateLink
     | ClosePrivateLink
     | StartGuest
+    | KeepSnapshot
+    | RefreshGuest
     | PlugNic
     | UnplugNic
     | StopGuest

@@ -13,11 +13,13 @@ from supervisor.core.attach.actions import (
     Action,
     ClosePrivateLink,
     GiveBack,
+    KeepSnapshot,
     MarkExit,
     MarkReady,
     OpenPrivateLink,
     Planned,
     PlugNic,
+    RefreshGuest,
     RemoveWakeFilter,
     ResumeGuest,
     SetWakeFilter,
@@ -98,6 +100,10 @@ def _card_steps(
         yield from (Planned(PlugNic(each), each.original.name) for each in uplinks if each.slot not in seen.nics)
         if desired.ready and not seen.ready:
             yield Planned(MarkReady())
+        if desired.refresh:
+            yield Planned(RefreshGuest(uplinks))
+        if desired.snapshot:
+            yield Planned(KeepSnapshot(uplinks))
 
 
 def with_cards(desired: Desired, seen: Seen, record: Record, resting: Resting = frozenset()) -> list[TapRecord]:

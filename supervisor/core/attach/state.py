@@ -32,6 +32,10 @@ class Desired:
     """Cards can be added to a guest while it runs."""
     ready: bool = False
     """The guest that runs was found ready, or that sleeps was when it fell asleep."""
+    refresh: bool = False
+    """The guest is to be moved to another QEMU."""
+    snapshot: bool = False
+    """The guest's snapshot is to be taken, or a QEMU is to wait to restore it."""
     exit_status: int | None = None
     """That of a guest that is done; None as long as it runs, or may run again."""
     endpoints: tuple[Endpoint, ...] = ()

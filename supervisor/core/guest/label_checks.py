@@ -17,11 +17,16 @@ def refuse(container: Container, label: str, value: str, allowed: str) -> Reject
     return error
 
 
-def memory_mib(container: Container, policy: GuestPolicy, asked_bytes: int | None) -> int:
-    """Return the guest's memory: the label's, else what the container's limit leaves, else the configuration's."""
+def memory_mib(container: Container, policy: GuestPolicy, asked_bytes: int | None, spec: GuestSpec) -> int:
+    """Return the guest's memory: the label's, else what the container's limit leaves, else the configuration's.
+
+    A snapshot has a copy of the memory, and is taken by another QEMU.
+    """
     limit_mib = container.memory_limit_bytes // MIB
-    room_mib = limit_mib - policy.overhead_mib
-    why = f"the container's limit of {limit_mib}M less {policy.overhead_mib}M for QEMU itself"
+    overhead_mib = policy.overhead_mib * (1 + spec.snapshot + spec.standby)
+    room_mib = (limit_mib - overhead_mib) // (1 + spec.snapshot)
+    halved = ", halved for the snapshot" if spec.snapshot else ""
+    why = f"the container's limit of {limit_mib}M less {overhead_mib}M for QEMU itself{halved}"
     if asked_bytes is None:
         if not limit_mib:
             return policy.memory_mib
@@ -29,7 +34,7 @@ def memory_mib(container: Container, policy: GuestPolicy, asked_bytes: int | Non
             raise Rejected(
                 f"container {container.name}: no memory is left for a guest: {why}",
                 step=Step.LABELS,
-                remedy=f"start it with --memory {policy.overhead_mib + policy.memory_mib}m or more",
+                remedy=f"start it with --memory {overhead_mib + policy.memory_mib * (1 + spec.snapshot)}m or more",
             )
         return min(room_mib, policy.max_memory_mib)
     asked_mib = asked_bytes // MIB
@@ -101,6 +106,19 @@ def check_screen(container: Container, spec: GuestSpec) -> None:
     if spec.screen and spec.machine is not None and not has_vga(spec.machine):
         allowed = f"false with vtapd.machine={spec.machine}, which has no VGA"
         raise refuse(container, table.SCREEN.key, "true", allowed)
+
+
+def check_snapshot(container: Container, spec: GuestSpec) -> None:
+    """Refuse a snapshot of a guest that is never ready, and of one whose disks change after the snapshot."""
+    if not spec.snapshot:
+        return
+    written = [f"{DISK}{disk.number}" for disk in spec.disks if not disk.read_only]
+    for is_so, allowed in (
+        (spec.ready is None, "off without vtapd.ready, which says when the snapshot is taken"),
+        (written, f"off with {', '.join(written)}: the disk would not be restored; add :ro to it"),
+    ):
+        if is_so:
+            raise refuse(container, table.SNAPSHOT.key, container.labels[table.SNAPSHOT.key], allowed)
 
 
 def check_questions(container: Container, spec: GuestSpec) -> None:

@@ -43,6 +43,12 @@ def parse_flag(text: str) -> bool:
     return one_of("true", "false")(text) == "true"
 
 
+def parse_snapshot(text: str) -> tuple[bool, bool]:
+    """Parse `off`, `ready` or `ready,standby`. Return whether a snapshot is taken, and whether a QEMU waits for it."""
+    one_of("off", "ready", "ready,standby")(text)
+    return text != "off", text == "ready,standby"
+
+
 def parse_path(text: str) -> str:
     """Parse an absolute path, which may not be the root."""
     if not text.startswith("/") or text == "/" or not _is_printable(text):

@@ -148,6 +148,13 @@ ALIVE = Label[Aliveness | None](
     " ready. The check begins when the guest is ready. Without `vtapd.ready` a guest may take `[guest] hang_after` for"
     " its first answer. Not possible with `vtapd.address=dhcp` or `none`.",
 )  # fmt: skip
+SNAPSHOT = Label[tuple[bool, bool]](
+    "snapshot", "`off` | `ready`[`,standby`]", parsers.parse_snapshot, (False, False), "`off`",
+    "With `ready` a crash does not boot the guest again, but restores the state in which it was when it was ready."
+    " `standby` has another QEMU wait for that, which takes its memory and no processor time. `vtapd.ready` must be"
+    " set, and no disk may be written to. The guest's memory counts twice towards the container's limit, and the share"
+    " of QEMU twice, or three times with `standby`. See vtapd-guests(7).",
+)  # fmt: skip
 IDLE = Label[Idle | None](
     "idle", "`off` | *duration*[`,suspend` | `,stop`]", parse_idle, None, "`off`",
     "The guest falls asleep after so long without packets, such as `5m`, and the first packet for it wakes it. With"
@@ -177,7 +184,7 @@ ENABLE = Label(
 
 LABELS: tuple[Label[object], ...] = (
     KERNEL, GUEST, INITRD, DISKS, SHARES, ARGS, KERNEL_ARGS, MACHINE, SCREEN, MEMORY, CPUS, RESTART, ON_EXIT,
-    STOP_TIMEOUT, READY, ALIVE, IDLE, ENABLE, ADDRESS, ACCEL, ENV,
+    STOP_TIMEOUT, READY, ALIVE, SNAPSHOT, IDLE, ENABLE, ADDRESS, ACCEL, ENV,
 )  # fmt: skip
 
 OF_IMAGES = tuple(label.name for label in LABELS if label.image_may_set)

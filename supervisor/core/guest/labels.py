@@ -28,6 +28,7 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
     kernel = read(table.KERNEL)
     memory_bytes = read(table.MEMORY)
     stop_timeout_s = read(table.STOP_TIMEOUT)
+    snapshot, standby = read(table.SNAPSHOT)
     spec = GuestSpec(
         kernel=kernel or "",
         memory_mib=policy.memory_mib,
@@ -47,6 +48,8 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
         machine=read(table.MACHINE),
         ready=read(table.READY),
         alive=read(table.ALIVE),
+        snapshot=snapshot,
+        standby=standby,
         idle=read(table.IDLE),
         env=checks.environment(container, read(table.ENV)),
     )
@@ -59,8 +62,9 @@ def parse_labels(container: Container, policy: GuestPolicy) -> GuestSpec | None:
     checks.check_shares(container, policy, spec.shares)
     checks.check_screen(container, spec)
     checks.check_questions(container, spec)
+    checks.check_snapshot(container, spec)
     checks.check_idle(container, spec)
-    return replace(spec, memory_mib=checks.memory_mib(container, policy, memory_bytes))
+    return replace(spec, memory_mib=checks.memory_mib(container, policy, memory_bytes, spec))
 
 
 class _Reader:

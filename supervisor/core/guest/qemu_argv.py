@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from supervisor.core.container import ContainerId
@@ -105,6 +105,13 @@ class Descriptors:
         return (*disks, *cards, *servers, self.qmp, self.console, self.events, *optional)
 
 
+def without_numbers(fds: Descriptors) -> Descriptors:
+    """Return descriptors with which every start of the same machine has the same arguments."""
+    cards = (replace(card, queues=(0,) * len(card.queues), vhosts=(0,) * len(card.vhosts)) for card in fds.cards)
+    disks = (replace(disk, file=0) for disk in fds.disks)
+    return Descriptors(fds.boot_disk, fds.modules, tuple(disks), tuple(cards), qmp=0, console=0, events=0, log=None)
+
+
 @dataclass(frozen=True, slots=True)
 class GuestState:
     """Where the guest's memory is, and whether QEMU boots it."""
@@ -128,6 +135,7 @@ _WITH_VGA = re.compile(r"q35|pc(-.*)?")
 NAME_PREFIX = "vtapd-"
 SHARES, MOST_SHARES = "/share", 100
 """The folder of shares in QEMU's file system, and how many there can be: N of `vtapd.share.N` is 0 to 99."""
+_QUEUES = re.compile(r"tap,id=net(\d{1,4}),fds?=([\d:]+).*")
 _NETDEV = re.compile(r"tap,id=net(\d{1,4}),.*")
 
 
@@ -160,6 +168,24 @@ def server_arguments(name: str, number: int, listener: int, *, caches_metadata: 
 def guest_name(container_id: ContainerId) -> str:
     """Return the value of `-name`, by which a guest of this container is recognised."""
     return NAME_PREFIX + container_id
+
+
+def queues_of(command: Sequence[str]) -> dict[int, tuple[int, ...]]:
+    """Return QEMU's descriptors of each card's queues, by slot, from an argument vector that `build_arguments` made."""
+    netdevs = (value for option, value in pairwise(command) if option == "-netdev")
+    found = (match for match in map(_QUEUES.fullmatch, netdevs) if match)
+    return {int(match[1]): tuple(map(int, match[2].split(":"))) for match in found}
+
+
+def memory_mib_of(command: Sequence[str]) -> int | None:
+    """Return the guest's memory, from an argument vector that `build_arguments` made; None for another one."""
+    sizes = (value for option, value in pairwise(command) if option == "-m")
+    return next((int(size[:-1]) for size in sizes if size[:-1].isdecimal() and size.endswith("M")), None)
+
+
+def has_memory_file(command: Sequence[str]) -> bool:
+    """Return whether the guest's memory is in a file, from an argument vector that `build_arguments` made."""
+    return any(option == "-object" and f"id={_RAM}," in value for option, value in pairwise(command))
 
 
 def accelerator_of(command: Sequence[str]) -> str:
@@ -259,6 +285,7 @@ def _devices(spec: GuestSpec, machine: Machine) -> list[str]:
     """Return the devices without a descriptor, and what the guest's own end does to QEMU."""
     return [
         *(word for device in machine.devices for word in ("-device", device)),
+        *(("-device", "vmgenid,guid=auto") if spec.snapshot and has_vga(spec.machine or machine.type) else ()),
         *(_screen() if spec.screen else ()),
         *("-action", "reboot=shutdown,shutdown=poweroff,panic=shutdown"),
     ]

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 from supervisor.core.backoff import Backoff
 from supervisor.core.guest.failed_starts import TRIES, cannot_succeed, is_of_a_start, why_failed
+from supervisor.core.guest.snapshot import why_not_kept
 from supervisor.core.guest.spec import RestartPolicy
 from supervisor.core.kinds.kind import GuestKind, Verdict
-from supervisor.core.record import Exit, GuestRecord, ProcessRecord
+from supervisor.core.record import Exit, GuestRecord, ProcessRecord, SnapshotRecord
 
 MAX_EXITS = 20
 """How many exits a record keeps."""
@@ -173,12 +174,39 @@ def after_start(guest: GuestRecord, process: ProcessRecord) -> GuestRecord:
     return replace(fresh, ordered_restarts=guest.ordered_restarts + 1)
 
 
+def after_hand_over(guest: GuestRecord, snapshot: SnapshotRecord) -> GuestRecord:
+    """Return the record after the guest went on in the QEMU that waited, and left its snapshot."""
+    assert guest.waiting is not None, "a guest is handed over to a QEMU that waits"
+    return replace(guest, process=guest.waiting, waiting=None, snapshot=snapshot, snapshot_note="")
+
+
+def after_refresh(guest: GuestRecord) -> GuestRecord:
+    """Return the record after the guest went on in another QEMU, which its snapshot does not belong to."""
+    note = "It has no snapshot: it was moved to another QEMU. Its next start takes one." if guest.snapshot else ""
+    assert guest.waiting is not None, "a guest is handed over to a QEMU that waits"
+    return replace(guest, process=guest.waiting, waiting=None, snapshot=None, snapshot_note=note)
+
+
+def after_restore(guest: GuestRecord, now_s: float) -> GuestRecord:
+    """Return the record after the snapshot was restored in the QEMU that waited. `now_s`: seconds since boot."""
+    assert guest.waiting is not None, "a snapshot is restored in a QEMU that waits"
+    process = replace(guest.waiting, spawned_at_s=now_s, restored=True)
+    return after_start(with_restore(replace(guest, waiting=None), "restored"), process)
+
+
+def with_restore(guest: GuestRecord, result: str) -> GuestRecord:
+    """Return the record with one restore more that ended like this: `restored`, `failed` or `outdated`."""
+    counts = guest.restore_counts | {result: guest.restore_counts.get(result, 0) + 1}
+    return replace(guest, restore_counts=counts)
+
+
 def after_end(
     guest: GuestRecord, exit: Exit, policy: RestartPolicy, curve: RestartCurve, now_s: float, chance: float
 ) -> GuestRecord:
     """Return the record after QEMU exited: with the time of the next start, or `done`.
 
-    `now_s` is in seconds since boot, `chance` in [0, 1).
+    The first start after a crash is due at once if it restores a snapshot. `now_s` is in seconds since boot, `chance`
+    in [0, 1).
     """
     uptime_s = now_s - guest.process.spawned_at_s if guest.process else 0.0
     crashed = is_crash(exit)
@@ -187,7 +215,10 @@ def after_end(
     starts_again = _starts_again(policy, exit, before, crashed) and not hopeless
     # Under `always` a clean exit has the delay of a crash: a guest that exits at once must not restart in a busy loop.
     crashes = before + 1 if crashed or starts_again else 0
+    snapshot, note = _kept_snapshot(guest, uptime_s, curve, crashed=crashed and starts_again)
     delay_s = curve.delay_s(crashes, chance) if starts_again else None
+    if snapshot is not None and before == 0:
+        delay_s = 0.0
     ended = replace(exit, uptime_s=round(uptime_s, 3), delay_s=None if delay_s is None else round(delay_s, 3))
     counts = guest.exit_counts | {exit.reason: guest.exit_counts.get(exit.reason, 0) + 1}
     return replace(
@@ -198,9 +229,23 @@ def after_end(
         not_before_s=0.0 if delay_s is None else now_s + delay_s,
         done=None if starts_again else ("failed" if crashed else "exited"),
         failure=why_failed(exit) if hopeless else "",
+        snapshot=snapshot,
+        snapshot_note=note,
         exits=(*guest.exits, ended)[-MAX_EXITS:],
         exit_counts=counts,
     )
+
+
+def _kept_snapshot(
+    guest: GuestRecord, uptime_s: float, curve: RestartCurve, *, crashed: bool
+) -> tuple[SnapshotRecord | None, str]:
+    """Return the snapshot that the next start restores, and otherwise why it boots, if that needs an explanation."""
+    if guest.snapshot is None:
+        return None, guest.snapshot_note
+    why = why_not_kept(guest.process, crashed=crashed, uptime_s=uptime_s, reset_after_s=curve.reset_after_s)
+    if not why:
+        return guest.snapshot, ""
+    return None, f"Its last start booted it: {why}." if crashed else ""
 
 
 def _starts_again(policy: RestartPolicy, exit: Exit, crashes_before: int, crashed: bool) -> bool:

@@ -124,6 +124,15 @@ class GuestSpec:
     idle: Idle | None = None
     """None: it never falls asleep by itself."""
     env: Environment = Environment()
+    snapshot: bool = False
+    """Whether a crash restores the state at which the guest was ready."""
+    standby: bool = False
+    """Whether a QEMU waits for that."""
+
+    @property
+    def snapshot_label(self) -> str:
+        """The value of `vtapd.snapshot`."""
+        return ("ready,standby" if self.standby else "ready") if self.snapshot else "off"
 
 
 @dataclass(frozen=True, slots=True)

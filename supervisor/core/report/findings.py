@@ -214,6 +214,19 @@ def judge_daemon(own: str, theirs: str | None, *, running: bool, systemd: bool) 
     return Finding("daemon", "warn", "none runs", f"start it: {'systemctl start vtapd' if systemd else 'vtapd run'}")
 
 
+_MOST_NAMED = 5
+
+
+def judge_old_qemus(names: Sequence[str]) -> Finding:
+    """`names`: those of the guests whose QEMU was replaced since their start."""
+    if not names:
+        return Finding("guests' QEMU", "ok", "every guest runs the QEMU that is installed")
+    few = ", ".join(sorted(names)[:_MOST_NAMED])
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    remedy = "move them, with their connections: vtapd refresh --all"
+    return Finding("guests' QEMU", "warn", f"replaced since the start of {few}{more}", remedy)
+
+
 def _version(text: str) -> tuple[int, ...]:
     """Return the first number with a dot in it, as a tuple. It is empty if there is none."""
     match = re.search(r"(\d{1,9})\.(\d{1,9})", text)

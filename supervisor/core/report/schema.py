@@ -48,6 +48,8 @@ class Summary(TypedDict):
     """Why the container is in this state."""
     ended_at: str | None
     """When the container ended, ISO 8601 in UTC. `null`: it runs."""
+    qemu_replaced: bool
+    """Whether the program of its guest's QEMU was replaced since the guest's start, see `vtapd refresh`."""
 
 
 class Usage(TypedDict):
@@ -159,6 +161,17 @@ class PendingShape(TypedDict):
     """The value that its next start will use."""
 
 
+class SnapshotShape(TypedDict):
+    """The snapshot from which a crash restores a guest."""
+
+    bytes: int
+    """How much memory it takes."""
+    age_s: float
+    """How long ago it was taken, in seconds."""
+    standby_pid: int | None
+    """The QEMU that waits to restore it; `null` if none does."""
+
+
 class GuestShape(TypedDict):
     """The guest of a container."""
 
@@ -194,6 +207,14 @@ class GuestShape(TypedDict):
     """As `vtapd.ready` has it."""
     alive: str
     """As `vtapd.alive` has it."""
+    snapshot_asked: str
+    """As `vtapd.snapshot` has it."""
+    snapshot: SnapshotShape | None
+    """Its snapshot, once that is taken."""
+    qemu_replaced: bool
+    """Whether the program of the QEMU that runs was replaced since: `vtapd refresh` moves the guest."""
+    restores: dict[str, int]
+    """How many restores ended with each result: `restored`, `failed` or `outdated`."""
     idle: str
     """As `vtapd.idle` has it."""
     asleep_since: str | None

@@ -9,6 +9,8 @@ import contextlib
 import errno
 import fcntl
 import os
+import select
+import stat
 import struct
 from collections.abc import Collection
 from contextlib import ExitStack
@@ -21,7 +23,7 @@ from supervisor.errors import ContainerGone, Permanent, Step, Transient
 from supervisor.linux import IFREQ, read_record
 
 _TUNGETIFF, _TUNSETQUEUE = 0x800454D2, 0x400454D9  # linux/if_tun.h
-_ATTACH_QUEUE = struct.pack("=H", 0x0200)  # the flag IFF_ATTACH_QUEUE
+_ATTACH_QUEUE, _DETACH_QUEUE = struct.pack("=H", 0x0200), struct.pack("=H", 0x0400)  # flags IFF_…_QUEUE
 _MAX_FRAME_BYTES = 65536 + 64
 _LINES_BYTES, _MOST_READS = 16384, 64
 
@@ -138,14 +140,33 @@ def open_tap(directory: int, node: str, device: DeviceNumber, name: str) -> int:
     finally:
         os.close(pinned)
     try:
-        answer = fcntl.ioctl(tap, _TUNGETIFF, IFREQ.pack(b"", b""))
+        found_name = _name_of(tap)
     except OSError as error:
         os.close(tap)
         raise _translate(error, f"device {device} is no tap") from error
-    if IFREQ.unpack(answer)[0].rstrip(b"\0").decode("ascii", "replace") != name:
+    if found_name != name:
         os.close(tap)
         raise Transient(f"device {device} is another tap than {name}", step=Step.TAP)
     return tap
+
+
+def is_tap(descriptor: int, device: DeviceNumber, name: str) -> bool:
+    """Return whether an open descriptor is a queue of the tap with this number and name."""
+    status = os.fstat(descriptor)
+    same = stat.S_ISCHR(status.st_mode) and (os.major(status.st_rdev), os.minor(status.st_rdev)) == (
+        device.major,
+        device.minor,
+    )
+    try:
+        return same and _name_of(descriptor) == name
+    except OSError:
+        return False
+
+
+def _name_of(tap: int) -> str:
+    answer = fcntl.ioctl(tap, _TUNGETIFF, IFREQ.pack(b"", b""))
+    name: bytes = IFREQ.unpack(answer)[0]
+    return name.rstrip(b"\0").decode("ascii", "replace")
 
 
 def open_queues(directory: int, node: str, device: DeviceNumber, name: str, count: int) -> tuple[int, ...]:
@@ -163,6 +184,26 @@ def attach_queue(tap: int) -> None:
     """Let the queue receive packets again, if an earlier guest has turned that off."""
     with contextlib.suppress(OSError):
         fcntl.ioctl(tap, _TUNSETQUEUE, IFREQ.pack(b"", _ATTACH_QUEUE))
+
+
+def detach_queue(tap: int) -> None:
+    """Let the queue receive no more packets: the others get them. What it has received stays in it.
+
+    Raises Transient if the macvtap is gone.
+    """
+    try:
+        fcntl.ioctl(tap, _TUNSETQUEUE, IFREQ.pack(b"", _DETACH_QUEUE))
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # it is detached already
+            raise _translate(error, "cannot detach a queue of the tap") from error
+
+
+def has_packets(taps: Collection[int]) -> bool:
+    """Return whether a packet waits in one of these queues."""
+    poll = select.poll()
+    for tap in taps:
+        poll.register(tap, select.POLLIN)
+    return any(event & select.POLLIN for _, event in poll.poll(0))
 
 
 def is_connected(tap: int) -> bool:

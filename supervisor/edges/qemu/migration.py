@@ -70,9 +70,28 @@ async def load(execute: Execute, source: int, *, with_memory: bool, deadline_s: 
     `source` stays the caller's; it is read from its present offset. A QEMU that failed is of no use any more: kill it.
     Raises Permanent if it does not accept this state, Transient if it does not finish in time or has ended.
     """
+    await begin_load(execute, source, with_memory=with_memory)
+    await await_loaded(execute, deadline_s=deadline_s)
+
+
+async def begin_load(execute: Execute, source: int, *, with_memory: bool) -> None:
+    """Begin `load`, for a source that another QEMU still has to write to."""
     await _prepare(execute, with_memory=with_memory)
     await execute("migrate-incoming", {"uri": f"fd:{_FDNAME}"}, {_FDNAME: source})
+
+
+async def await_loaded(execute: Execute, *, deadline_s: float) -> None:
+    """Wait until the load that was begun is complete. Raises as `load`."""
     await _await_migration(execute, "load", deadline_s)
+
+
+async def machine_type(execute: Execute) -> str:
+    """Return the machine type that QEMU emulates, with its version, such as `pc-i440fx-7.2`: never an alias."""
+    match await execute("qom-get", {"path": "/machine", "property": "type"}):
+        case str(text):
+            return text.removesuffix("-machine")
+        case answer:
+            raise Transient(f"QMP qom-get: QEMU answered {answer!r}", step=Step.QMP)
 
 
 async def _prepare(execute: Execute, *, with_memory: bool) -> None:

@@ -25,6 +25,12 @@ def locate(program: str) -> tuple[Path, Identity | None]:
     return path, (status.st_dev, status.st_ino, status.st_mtime_ns)
 
 
+def stamp_of(program: str) -> str:
+    """Return a stamp of the program's file, which changes when a package replaces it; empty if it is not installed."""
+    path, identity = locate(program)
+    return "" if identity is None else ":".join((str(path), *map(str, identity)))
+
+
 async def ask_version(program: str, user: User | None, options: tuple[str, ...] = ()) -> tuple[bool, str]:
     """Return whether QEMU accepts these options, and what it printed. It checks options before it obeys -version.
 

@@ -1,0 +1,63 @@
+"""Move a running guest to the QEMU that is installed now, such as after a security update. Its connections live on."""
+
+from dataclasses import dataclass, field, replace
+
+import anyio
+import structlog
+
+from supervisor.core.guest.qemu_argv import GuestState, accelerator_of, has_memory_file, memory_mib_of, slots_of
+from supervisor.core.guest.snapshot import MEMORY
+from supervisor.core.record import ProcessRecord
+from supervisor.edges.qemu import migration
+from supervisor.errors import Permanent, Step, VtapdError
+from supervisor.guest.launcher import Launch
+from supervisor.guest.session import GuestSession
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class RefreshOrder:
+    """An operator's order to move one guest, and how it ended."""
+
+    done: anyio.Event = field(default_factory=anyio.Event)
+    error: VtapdError | None = None
+    """Why the guest runs on as it was; None if it was moved."""
+
+    def finish(self, error: VtapdError | None = None) -> None:
+        """Note the end. Only the first one counts."""
+        if not self.done.is_set():
+            self.error = error
+            self.done.set()
+
+
+async def same_machine(start: Launch, session: GuestSession) -> Launch:
+    """Return a start of a QEMU that can take over the guest of this session: with the machine that it has.
+
+    Labels and configuration may ask for another one by now. Raises Permanent if that is not possible.
+    """
+    record = session.record
+    cards = {*slots_of(record.command)}
+    if cards != {*record.slots} or cards != {uplink.slot for uplink in start.step.uplinks}:
+        raise Permanent("its network cards have changed since its start", step=Step.QEMU, remedy="restart the guest")
+    spec = replace(
+        start.plan.spec,
+        machine=await migration.machine_type(session.execute),
+        memory_mib=memory_mib_of(record.command) or start.plan.spec.memory_mib,
+        accel=accelerator_of(record.command),
+    )
+    memory_file = MEMORY if has_memory_file(record.command) else None
+    return replace(start, plan=replace(start.plan, spec=spec), state=GuestState(memory_file, incoming=True))
+
+
+def as_before(waiting: ProcessRecord, before: ProcessRecord) -> ProcessRecord:
+    """Return the record of a QEMU whose guest goes on, not as one that has just started."""
+    return replace(
+        waiting,
+        spawned_at_s=before.spawned_at_s,
+        ready_at_s=before.ready_at_s,
+        notes=before.notes,
+        whereabouts=before.whereabouts,
+        restored=before.restored,
+        terms=before.terms,
+    )
