@@ -123,8 +123,9 @@ OPERATIONS = (
 
         After an update of QEMU, guests run on in the QEMU that they were started with; `vtapd check` and
         `vtapd inspect` say so. The guest is paused while its memory is copied, some tenths of a second, and keeps its
-        connections. If the new QEMU does not take it over, it runs on as it was. A snapshot (`vtapd.snapshot`) ends;
-        the next start takes one again.""",
+        connections. If the new QEMU does not take it over, it runs on as it was. So does a guest with a share
+        (`vtapd.share.N`), whose state QEMU cannot save. A snapshot (`vtapd.snapshot`) ends; the next start takes one
+        again.""",
     ),
 )
 

@@ -37,6 +37,9 @@ async def same_machine(start: Launch, session: GuestSession) -> Launch:
     Labels and configuration may ask for another one by now. Raises Permanent if that is not possible.
     """
     record = session.record
+    if shares := start.plan.spec.shares:
+        why = f"QEMU cannot save the state of its {shares[0].label}"
+        raise Permanent(why, step=Step.QEMU, remedy="restart the guest")
     cards = {*slots_of(record.command)}
     if cards != {*record.slots} or cards != {uplink.slot for uplink in start.step.uplinks}:
         raise Permanent("its network cards have changed since its start", step=Step.QEMU, remedy="restart the guest")

@@ -349,6 +349,12 @@ class TestSnapshot:
             parse_labels(container(labels=labels), POLICY)
         assert spec_of(container(labels=labels | {"vtapd.disk.1": "/b:ro"})).snapshot
 
+    def test_shares_are_refused(self) -> None:
+        labels = SAVED | {"vtapd.snapshot": "ready", "vtapd.share.3": "/srv"}
+        with pytest.raises(Rejected, match=r"vtapd.snapshot='ready' is refused; allowed is off with vtapd.share.3: "):
+            parse_labels(container(labels=labels), POLICY)
+        assert spec_of(container(labels=labels | {"vtapd.snapshot": "off"})).shares
+
     @pytest.mark.parametrize(("value", "memory_mib"), [("off", 252), ("ready", 102), ("ready,standby", 78)])
     def test_memory_limit_is_shared_with_the_snapshot(self, value: str, memory_mib: int) -> None:
         asked = container(labels=SAVED | {"vtapd.snapshot": value}, memory_limit_bytes=300 * MIB)

@@ -9,6 +9,8 @@ from supervisor.core.kinds.refusal import refused
 from supervisor.core.units import MIB
 from supervisor.errors import Rejected, Step
 
+_STATE_OF_SHARES = "QEMU cannot save the state of a share"
+
 
 def refuse(container: Container, label: str, value: str, allowed: str) -> Rejected:
     """Return the error to raise. Its message names the container, the label, the value and what is allowed."""
@@ -109,13 +111,15 @@ def check_screen(container: Container, spec: GuestSpec) -> None:
 
 
 def check_snapshot(container: Container, spec: GuestSpec) -> None:
-    """Refuse a snapshot of a guest that is never ready, and of one whose disks change after the snapshot."""
+    """Refuse a snapshot of a guest that is never ready, and one that would leave out a part of the guest's state."""
     if not spec.snapshot:
         return
+    shares = [share.label for share in spec.shares]
     written = [f"{DISK}{disk.number}" for disk in spec.disks if not disk.read_only]
     for is_so, allowed in (
         (spec.ready is None, "off without vtapd.ready, which says when the snapshot is taken"),
         (written, f"off with {', '.join(written)}: the disk would not be restored; add :ro to it"),
+        (shares, f"off with {', '.join(shares)}: {_STATE_OF_SHARES}"),
     ):
         if is_so:
             raise refuse(container, table.SNAPSHOT.key, container.labels[table.SNAPSHOT.key], allowed)
@@ -141,7 +145,7 @@ def check_idle(container: Container, spec: GuestSpec) -> None:
     if spec.address.mode in ("dhcp", "none"):
         allowed = f"off with vtapd.address={spec.address.mode}: vtapd does not know which packets are for the guest"
     elif spec.shares and spec.idle.mode == SUSPEND:
-        allowed = f"off, or a duration with ,stop, with {spec.shares[0].label}: QEMU cannot save the state of a share"
+        allowed = f"off, or a duration with ,stop, with {spec.shares[0].label}: {_STATE_OF_SHARES}"
     else:
         return
     raise refuse(container, table.IDLE.key, container.labels[table.IDLE.key], allowed)

@@ -152,8 +152,8 @@ SNAPSHOT = Label[tuple[bool, bool]](
     "snapshot", "`off` | `ready`[`,standby`]", parsers.parse_snapshot, (False, False), "`off`",
     "With `ready` a crash does not boot the guest again, but restores the state in which it was when it was ready."
     " `standby` has another QEMU wait for that, which takes its memory and no processor time. `vtapd.ready` must be"
-    " set, and no disk may be written to. The guest's memory counts twice towards the container's limit, and the share"
-    " of QEMU twice, or three times with `standby`. See vtapd-guests(7).",
+    " set, and no disk may be written to; it is not possible with `vtapd.share.N`. The guest's memory counts twice"
+    " towards the container's limit, and the share of QEMU twice, or three times with `standby`. See vtapd-guests(7).",
 )  # fmt: skip
 IDLE = Label[Idle | None](
     "idle", "`off` | *duration*[`,suspend` | `,stop`]", parse_idle, None, "`off`",
