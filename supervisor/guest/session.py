@@ -100,7 +100,7 @@ class GuestSession:
     @property
     def has_ended(self) -> bool:
         """Whether QEMU has exited."""
-        return self._process.has_ended()
+        return self._ended.is_set() or self._process.has_ended()
 
     async def wait_answering(self) -> None:
         """Wait until QEMU answers, or never will."""
@@ -125,7 +125,7 @@ class GuestSession:
 
     async def retire(self) -> None:
         """Kill a QEMU that has no guest any more. Return once all its output is read, or after a deadline."""
-        self._process.kill()
+        self.kill()
         with anyio.move_on_after(_KILLED_S):
             await self._ended.wait()
             return
@@ -199,9 +199,10 @@ class GuestSession:
         self._asked = self._asked or because
 
     def kill(self) -> None:
-        """Kill it at once, for an operator. A stop that waits for it returns then."""
-        self._asked = self._asked or "stopped"
-        self._process.kill()
+        """Kill it at once, unless it has exited. A stop that waits for it returns then."""
+        self.note_asked("stopped")
+        if not self._ended.is_set():  # after that, its pidfd is closed
+            self._process.kill()
 
     async def wait_ended(self, timeout_s: float) -> None:
         """Wait for an exit that is certain, such as that of a container that has gone."""

@@ -74,7 +74,7 @@ class Snapshots:
     def release(self) -> None:
         """Free what the snapshot takes. The guest's QEMU, if it runs, keeps its own part."""
         if self._standby is not None:
-            self._standby.process.kill()
+            self._standby.kill()
         if self._folder is not None and self._folder.path:
             BootFolder.remove(Path(self._folder.path))
         self.close()
