@@ -125,7 +125,7 @@ OPERATIONS = (
         `vtapd inspect` say so. The guest is paused while its memory is copied, some tenths of a second, and keeps its
         connections. If the new QEMU does not take it over, it runs on as it was. So does a guest with a share
         (`vtapd.share.N`), whose state QEMU cannot save. A snapshot (`vtapd.snapshot`) ends; the next start takes one
-        again.""",
+        again. A guest that sleeps is left asleep: it boots in the new QEMU when it is woken.""",
     ),
 )
 

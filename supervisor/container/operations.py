@@ -142,11 +142,13 @@ async def wake_if_asleep(worker: Worker, because: str) -> None:
 
 
 async def refresh(worker: Worker) -> None:
-    """Move its guest to the QEMU that is installed now.
+    """Move its guest to the QEMU that is installed now. Does nothing if it sleeps: it is woken in that one.
 
     Raises Permanent if no guest runs, and Transient with the reason if the guest runs on as it was.
     """
     guest = _guest_of(worker.status(), "refresh")
+    if is_asleep(worker.status()):
+        return
     if guest.qemu is None or not guest.is_up:
         remedy = f"start it: vtapd start {worker.name}"
         raise _cannot(worker.status(), "refresh", "it does not run", remedy)

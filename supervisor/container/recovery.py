@@ -108,13 +108,13 @@ async def recover_guest(
 ) -> None:
     """Record a guest that runs without a record. Kill each further one, and one that has no tap."""
     known = record.guest.process if record else None
-    # One that had just been started for a guest that sleeps may wait for its state: another one is started.
-    serves = record is not None and record.taps != () and record.guest.asleep is None
+    serves = record is not None and record.taps != ()
     for pid in found:
         with contextlib.suppress(ContainerGone):
             ticks = process.start_ticks(pid)
             command = process.command_line(pid)
             stray = ProcessRecord(pid, ticks, process.started_at_s(ticks), "", command, slots_of(command))
+            # One that waits for a state has no guest yet: another one is started.
             if known is None and serves and "-incoming" not in command:
                 await _take_in(stray, attachment)
                 known = stray

@@ -5,7 +5,7 @@ stay open until its guest is done for good, since a guest that starts again need
 """
 
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -18,12 +18,13 @@ from supervisor.core.attach.actions import StartGuest, Uplink
 from supervisor.core.container import Container, ContainerHandles, Incarnation, short_id
 from supervisor.core.guest import sleep
 from supervisor.core.guest.idle_spec import SUSPEND
-from supervisor.core.guest.qemu_argv import Card, GuestState, guest_name, slots_of
+from supervisor.core.guest.qemu_argv import Card, guest_name, machine_of, slots_of
 from supervisor.core.guest.restart import (
     Evidence,
     after_end,
     after_failed_start,
     after_start,
+    after_wake,
     classify,
     describe_end,
     is_crash,
@@ -56,6 +57,7 @@ from supervisor.guest.session import GuestSession
 from supervisor.guest.share_servers import find_servers
 from supervisor.guest.snapshots import Snapshots
 from supervisor.guest.tap_queues import TapQueues
+from supervisor.guest.waiting_qemu import WaitingQemus, as_woken, await_answering
 from supervisor.text import escape_controls
 
 _DROPPED_NOTE_S = 5.0
@@ -93,9 +95,8 @@ class GuestController:
         self._woken_at_s: float | None = None
         """When the guest that starts was woken; None for one that did not sleep, or once it runs."""
         self._refresh: RefreshOrder | None = None
-        self._snapshots = Snapshots(
-            context, paths.name, self._taps, lambda: self.record, self._write, self._follow_waiting
-        )
+        self._waiting = WaitingQemus(context, lambda: self.record, self._write, self._follow_waiting)
+        self._snapshots = Snapshots(context, paths.name, self._taps, lambda: self.record, self._write, self._waiting)
         self.takes_cards = True
         """Whether cards may be added to the guest that runs. False after it refused one."""
         self._start_counted = True
@@ -154,75 +155,83 @@ class GuestController:
         assert self.plan is not None, "a guest is started only after its image was examined"
         self._note_terminal(container)
         asleep = self.record.asleep
-        start = self._launch(container, handles, step, resolver)
         self._woken_at_s = asleep.woken_at_s if asleep is not None else None
         async with self._context.wake_places if asleep is not None else nullcontext():
-            if sleep.is_kept(self.record) and await self._go_on(start):
-                return
-            if (session := await self._snapshots.restored(start)) is not None:
-                self.session, self.takes_cards, self._start_counted = session, True, True
-                self.console_hub.announce("the guest is restored")
-                return
-            start = self._launch(container, handles, step, resolver)  # a failed restore may have swapped the queues
-            if self.plan.spec.snapshot:
-                self._snapshots.open_waiting_queues(start)
-            folder, state = self._snapshots.cold(self.plan)
-            qemu = await launch(self._context, replace(start, folder=folder, state=state))
-        slept = self.record.asleep
-        if slept is not None and slept.lost:
-            note = f"It was booted when it was woken, and did not go on where it was: {slept.lost}"
+            if not await self._go_on(self._launch(container, handles, step, resolver)):
+                await self._boot(self._launch(container, handles, step, resolver))  # queues may have been swapped
+
+    async def _boot(self, start: Launch) -> None:
+        plan, asleep = start.plan, self.record.asleep
+        if plan.spec.snapshot and asleep is None:
+            self._snapshots.open_waiting_queues(start)
+        folder, state = self._snapshots.cold(plan)
+        qemu = await launch(self._context, replace(start, folder=folder, state=state))
+        if asleep is not None and asleep.lost:
+            note = f"It was booted when it was woken, and did not go on where it was: {asleep.lost}"
             qemu.record = replace(qemu.record, notes=(*qemu.record.notes, note))
         self._start_counted = False
         self.takes_cards = True
-        self._follow(container, handles, qemu)
+        self._follow(start.container, start.handles, qemu)
         started = after_start(self.record, qemu.record)
         self.console_hub.announce("the guest starts")
-        log.info("guest_started", pid=qemu.process.pid, kind=self.plan.kind.name, restarts=started.restarts)
+        log.info("guest_started", pid=qemu.process.pid, kind=plan.kind.name, restarts=started.restarts)
         for note in qemu.record.notes:
             log.info("guest_note", note=note)
         self._write(started)
 
     async def _go_on(self, start: Launch) -> bool:
-        """Start a QEMU that takes the state of the guest. Return whether it could: if not, the guest has to boot.
+        """Let the guest go on from a state that is kept, if there is one. Return False if it has to boot."""
+        if sleep.is_kept(self.record):
+            session, what = await self._woken(start), "the guest goes on"
+        else:
+            session, what = await self._snapshots.restored(start), "the guest is restored"
+        if session is None:
+            return False
+        self.session, self.takes_cards, self._start_counted = session, True, True
+        self.console_hub.announce(what)
+        return True
+
+    async def _woken(self, start: Launch) -> GuestSession | None:
+        """Start a QEMU that takes the state of the guest. Return its session; None if it cannot take that.
 
         Raises as `start` does.
         """
-        asleep, plan, files = self.record.asleep, start.plan, self._context.state_files
+        asleep, files = self.record.asleep, self._context.state_files
         assert asleep is not None, "only a guest that sleeps has a state that is kept"
         assert asleep.process is not None, "a guest that sleeps has slept in some QEMU"
-        qemu = await launch(self._context, replace(start, state=GuestState(incoming=True)))
-        qemu.record = replace(qemu.record, ready_at_s=asleep.process.ready_at_s)
-        self._start_counted = True  # it is no start of the guest, which answers as before
-        self.takes_cards = True
-        self._follow(start.container, start.handles, qemu)
-        session = self.session
-        assert session is not None, "a QEMU that was started is followed"
+        folder, state = self._snapshots.cold(start.plan)
+        spec = replace(start.plan.spec, machine=machine_of(asleep.process.command))  # which may be older than a default
+        plan = replace(start.plan, spec=spec)
+        order = replace(start, plan=plan, folder=folder, state=replace(state, incoming=True))
+        session = await self._waiting.start(order, partial(as_woken, before=asleep.process))
         try:
-            disks = stamps_of_disks(start.handles, plan.spec, boots_disk=plan.kind.machine.boots_disk)
-            check_same_start(asleep, qemu.record.command, disks)
+            await await_answering(session)
+            disks = stamps_of_disks(start.handles, spec, boots_disk=plan.kind.machine.boots_disk)
+            check_same_start(asleep, session.record, disks)
             await load_state(files, start.container.id, session.execute, asleep)
         except VtapdError as error:
             log.warning("guest_state_lost", error=str(error))
-            await session.stop(0.0, "asleep", paused=True)
-            self.session = None
-            self._paths.exit.unlink(missing_ok=True)
+            await session.retire()
             self._write(sleep.lost(self.record, str(error)))
             files.remove(start.container.id)
-            return False
-        session.note_goes_on()
+            return None
+        session.serve(session.record)
         self._count_wake(boottime_s())
-        self._write(after_start(self.record, session.record))
+        with suppress(Transient):  # the memory has it, and the next pass writes it
+            self._write(after_wake(self.record))
         files.remove(start.container.id)
-        self.console_hub.announce("the guest goes on")
-        log.info("guest_goes_on", pid=qemu.process.pid)
-        return True
+        log.info("guest_goes_on", pid=session.pid)
+        return session
 
     async def settle_handover(self, container: Container) -> None:
-        """End a hand-over or a restore during which an earlier daemon was killed. Raises Transient."""
+        """End a hand-over, a restore or a wake during which an earlier daemon was killed. Raises Transient."""
         guest, name = self.record, guest_name(container.id)
         folder = await find_files(guest, name)
         self._snapshots.take_in(folder)
-        self._write(await settle_handover(guest, name, self._paths, folder))
+        settled = await settle_handover(guest, name, self._paths, folder)
+        self._write(settled)
+        if guest.asleep is not None and settled.asleep is None:
+            self._context.state_files.remove(container.id)
 
     def _launch(
         self, container: Container, handles: ContainerHandles, step: StartGuest, resolver: str | None
@@ -363,6 +372,7 @@ class GuestController:
         if not asleep.ends:
             log.info("guest_falls_asleep", mode=asleep.mode, because=asleep.because)
             try:
+                await self._snapshots.end_standby()
                 await self._keep(session, asleep, handles)
             except VtapdError as error:
                 self.note_sleepless(str(error))
@@ -462,8 +472,10 @@ class GuestController:
             return
         self.console_hub.announce("the guest sleeps")
         log.info("guest_asleep")
+        self._snapshots.release()
         self._write(sleep.asleep(guest, ended_at_s, utc_of(ended_at_s)))
-        self._paths.exit.unlink(missing_ok=True)
+        self._remove_report(guest)
+        self._end_refresh()  # it is woken in the QEMU that is installed then
 
     def _record_exit(self, guest: GuestRecord, evidence: Evidence, ended_at_s: float) -> None:
         assert self.plan is not None
@@ -494,7 +506,10 @@ class GuestController:
             self._snapshots.release()
             ended = replace(ended, waiting=None)
         self._write(replace(ended, terminal=""))
-        self._paths.of(guest.process.sockets if guest.process else "").exit.unlink(missing_ok=True)
+        self._remove_report(guest)
+
+    def _remove_report(self, ended: GuestRecord) -> None:
+        self._paths.of(ended.process.sockets if ended.process else "").exit.unlink(missing_ok=True)
 
     @property
     def console_dropped_bytes(self) -> int:

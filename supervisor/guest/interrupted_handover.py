@@ -1,6 +1,7 @@
 """Find out in which of two QEMUs a guest is, after a daemon was killed while it moved the guest between them.
 
 The guest is in the one that was let run last. The daemon recorded the QEMU that waits before it touched the other one.
+If the guest crashed or slept, that other one has ended.
 """
 
 import os
@@ -12,7 +13,7 @@ import structlog
 
 from supervisor import linux
 from supervisor.core.guest.qemu_argv import queues_of
-from supervisor.core.guest.restart import after_hand_over, after_refresh, after_restore
+from supervisor.core.guest.restart import after_hand_over, after_refresh, after_restore, after_wake
 from supervisor.core.guest.snapshot import MEMORY, STATE
 from supervisor.core.record import GuestRecord, ProcessRecord, SnapshotRecord
 from supervisor.edges.clock import boottime_s
@@ -66,6 +67,8 @@ async def settle_handover(guest: GuestRecord, name: str, paths: SocketPaths, fol
 def _with_running(guest: GuestRecord, waiting: ProcessRecord, folder: BootFolder | None) -> GuestRecord:
     log.warning("handover_completed", pid=waiting.pid)
     now_s = boottime_s()
+    if guest.asleep is not None and guest.process is None:
+        return after_wake(guest)
     if guest.process is None:
         return after_restore(guest, now_s)
     if not waiting.folder:

@@ -14,7 +14,7 @@ import anyio
 
 from supervisor.core.container import ContainerHandles, ContainerId
 from supervisor.core.guest.spec import GuestSpec
-from supervisor.core.record import Sleep
+from supervisor.core.record import ProcessRecord, Sleep
 from supervisor.core.units import MIB
 from supervisor.edges import threads
 from supervisor.edges.kernel import rootfs
@@ -27,7 +27,8 @@ SAVE_S, LOAD_S = 60.0, 60.0
 """How long each may take, at most."""
 _DEVICES_BYTES = 64 * MIB
 """What the state of a guest's devices takes at most, beyond its memory and what is sent with each page of that."""
-_DESCRIPTORS = re.compile(r"(fds?=)[\d:]+")
+_PASSING = re.compile(r"(fds?=)[\d:]+|(,share=)(?:on|off)")
+"""What may differ between two starts of the same machine: descriptors, and who else has its memory."""
 _WAITING = ["-incoming", "defer"]
 _NO_LIMIT = 1 << 62
 
@@ -115,18 +116,19 @@ def stamps_of_disks(handles: ContainerHandles, spec: GuestSpec, *, boots_disk: b
     return tuple(stamps)
 
 
-def check_same_start(sleep: Sleep, command: Sequence[str], disks: tuple[str, ...]) -> None:
-    """Raise Permanent if a QEMU with this command line cannot take the state, or a disk was written to since."""
+def check_same_start(sleep: Sleep, qemu: ProcessRecord, disks: tuple[str, ...]) -> None:
+    """Raise Permanent if this QEMU cannot take the state, or a disk was written to since."""
     assert sleep.process is not None, "a guest that sleeps has slept in some QEMU"
+    if qemu.program != sleep.process.program:
+        raise Permanent("another QEMU was installed since its start", step=Step.SLEEP)
     if disks != sleep.disks:
         raise Permanent("a disk of the guest was written to while it slept", step=Step.SLEEP)
-    before, now = _comparable(sleep.process.command), _comparable(command)
+    before, now = _comparable(sleep.process.command), _comparable(qemu.command)
     if before != now:
         differing = next((f"{a} instead of {b}" for a, b in zip(now, before, strict=False) if a != b), "more or less")
         raise Permanent(f"its machine would be another one now: {differing}", step=Step.SLEEP)
 
 
 def _comparable(command: Sequence[str]) -> list[str]:
-    """Return a command line without the numbers of descriptors, which differ at each start."""
-    words = [_DESCRIPTORS.sub(r"\1N", word) for word in command]
+    words = [_PASSING.sub(r"\1\2N", word) for word in command]
     return words[: -len(_WAITING)] if words[-len(_WAITING) :] == _WAITING else words

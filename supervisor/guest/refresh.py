@@ -7,7 +7,6 @@ import structlog
 
 from supervisor.core.guest.qemu_argv import GuestState, accelerator_of, has_memory_file, memory_mib_of, slots_of
 from supervisor.core.guest.snapshot import MEMORY
-from supervisor.core.record import ProcessRecord
 from supervisor.edges.qemu import migration
 from supervisor.errors import Permanent, Step, VtapdError
 from supervisor.guest.launcher import Launch
@@ -51,16 +50,3 @@ async def same_machine(start: Launch, session: GuestSession) -> Launch:
     )
     memory_file = MEMORY if has_memory_file(record.command) else None
     return replace(start, plan=replace(start.plan, spec=spec), state=GuestState(memory_file, incoming=True))
-
-
-def as_before(waiting: ProcessRecord, before: ProcessRecord) -> ProcessRecord:
-    """Return the record of a QEMU whose guest goes on, not as one that has just started."""
-    return replace(
-        waiting,
-        spawned_at_s=before.spawned_at_s,
-        ready_at_s=before.ready_at_s,
-        notes=before.notes,
-        whereabouts=before.whereabouts,
-        restored=before.restored,
-        terms=before.terms,
-    )

@@ -266,11 +266,6 @@ class GuestSession:
         self._asked = self._asked or "hang"
         self._process.kill()
 
-    def note_goes_on(self) -> None:
-        """Note that the guest goes on in this QEMU, which has loaded its state."""
-        self.running_at_s = boottime_s()
-        self._on_change()
-
     def _note_ready(self) -> None:
         self.record = replace(self.record, ready_at_s=boottime_s())
         self._on_change()

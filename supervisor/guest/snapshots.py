@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import anyio
 import structlog
 
 from supervisor.config import IN_MEMORY
@@ -25,13 +24,12 @@ from supervisor.errors import Permanent, Step, Transient
 from supervisor.guest.context import GuestContext
 from supervisor.guest.guest_plan import GuestPlan
 from supervisor.guest.handover import hand_over, restore, stream
-from supervisor.guest.launcher import Launch, Outdated, identify, launch
-from supervisor.guest.qemu_process import VARIANTS, RunningQemu
-from supervisor.guest.refresh import as_before, same_machine
+from supervisor.guest.launcher import Launch, Outdated, identify
+from supervisor.guest.refresh import same_machine
 from supervisor.guest.session import GuestSession
 from supervisor.guest.tap_queues import TapQueues
+from supervisor.guest.waiting_qemu import WaitingQemus, as_before, await_answering
 
-_ANSWERS_S = 10.0
 _WRITING = GuestState(MEMORY)
 _WAITING = GuestState(MEMORY, shared=False, incoming=True)
 
@@ -48,18 +46,15 @@ class Snapshots:
         taps: TapQueues,
         read: Callable[[], GuestRecord],
         write: Callable[[GuestRecord], None],
-        follow: Callable[[Launch, RunningQemu], GuestSession],
+        waiting: WaitingQemus,
     ) -> None:
-        """`name` is that of its folder, if it is kept on disk. `read` and `write` are for the guest's record.
-
-        `follow` returns the session of a QEMU that waits.
-        """
+        """`name` is that of its folder, if it is kept on disk. `read` and `write` are for the guest's record."""
         self._context = context
         self._name = name
         self._taps = taps
         self._read = read
         self._write = write
-        self._follow = follow
+        self._waiting = waiting
         self._folder: BootFolder | None = None
         """The working directory of the guest's QEMU; None if no snapshot is wanted."""
         self._standby: GuestSession | None = None
@@ -166,7 +161,7 @@ class Snapshots:
 
         Its snapshot ends: it belongs to the QEMU before. Raises Transient or Permanent, and then the guest runs on.
         """
-        await self._end_standby()
+        await self.end_standby()
         self._adopt_queues(start, source)
         order = await same_machine(self._with_waiting_cards(start), source)
         try:
@@ -196,28 +191,15 @@ class Snapshots:
         return await self._launch_waiting(order, source)
 
     async def _launch_waiting(self, start: Launch, source: ProcessRecord | None = None) -> GuestSession:
-        guest = self._read()
-        used = {each.sockets for each in (guest.process, guest.waiting) if each is not None}
-        order = replace(start, paths=start.paths.of(next(each for each in VARIANTS if each not in used)))
-        qemu = await launch(self._context, order)
-        if source is not None:
-            qemu.record = as_before(qemu.record, source)
-        elif start.plan.spec.ready is not None and start.plan.spec.ready.pattern:
-            qemu.record = replace(qemu.record, ready_at_s=boottime_s())  # it has printed that line already
-        session = self._follow(order, qemu)
-        try:
-            self._write(replace(self._read(), waiting=qemu.record))
-            with anyio.fail_after(_ANSWERS_S):
-                await session.wait_answering()
-            if session.has_ended:
-                raise Transient("the QEMU that waits for the guest's state has ended", step=Step.QEMU)
-        except BaseException as error:
-            with anyio.CancelScope(shield=True):
-                await session.retire()
-            if isinstance(error, TimeoutError):
-                message = f"QEMU does not answer within {_ANSWERS_S:g} s"
-                raise Transient(message, step=Step.QEMU, remedy="is the machine overloaded?") from error
-            raise
+        def describe(waiting: ProcessRecord) -> ProcessRecord:
+            if source is not None:
+                return as_before(waiting, source)
+            if start.plan.spec.ready is not None and start.plan.spec.ready.pattern:
+                return replace(waiting, ready_at_s=boottime_s())  # it has printed that line already
+            return waiting
+
+        session = await self._waiting.start(start, describe)
+        await await_answering(session)
         return session
 
     async def restored(self, start: Launch) -> GuestSession | None:
@@ -238,7 +220,7 @@ class Snapshots:
                 self._taps.swap()
                 self._taps.discard_waiting()
             else:
-                await self._end_standby()
+                await self.end_standby()
                 target = await self._wait(start, snapshot.identity)
             await restore(target, self._folder)
         except (Transient, Permanent) as error:
@@ -268,7 +250,8 @@ class Snapshots:
         guest = with_restore(self._read(), "outdated" if isinstance(error, Outdated) else "failed")
         self._write(replace(guest, snapshot=None, waiting=None, snapshot_note=f"Its last start booted it: {error}."))
 
-    async def _end_standby(self) -> None:
+    async def end_standby(self) -> None:
+        """End the QEMU that waits to restore the guest, if one does. Raises Transient if the disk refuses that."""
         if self._standby is not None:
             await self._standby.retire()
             self._forget_standby()

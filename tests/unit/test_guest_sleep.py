@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,13 +18,15 @@ from supervisor.core.guest import sleep
 from supervisor.core.guest.restart import Evidence, RestartCurve
 from supervisor.core.guest.spec import GuestSpec
 from supervisor.core.kinds import KINDS
-from supervisor.core.record import GuestRecord, ProcessRecord
+from supervisor.core.record import GuestRecord, ProcessRecord, Sleep
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.qemu.state_files import StateFiles
-from supervisor.errors import Transient
+from supervisor.errors import Permanent, Transient
 from supervisor.guest import controller as module
+from supervisor.guest import waiting_qemu
 from supervisor.guest.controller import GuestController
 from supervisor.guest.guest_plan import GuestPlan
+from supervisor.guest.kept_state import check_same_start
 from supervisor.guest.qemu_process import SocketPaths
 from supervisor.observability.metrics import Counters
 
@@ -80,8 +82,16 @@ class Session:
     def note_asked(self, because: str) -> None:
         self.commands.append(f"asked {because}")
 
-    def note_goes_on(self) -> None:
-        self.running_at_s = boottime_s()
+    pid, has_ended = PROCESS.pid, False
+
+    async def wait_answering(self) -> None:
+        self.commands.append("answers")
+
+    async def retire(self) -> None:
+        self.commands.append("retired")
+
+    def serve(self, record: ProcessRecord) -> None:
+        self.record, self.running_at_s = record, boottime_s()
 
 
 @dataclass
@@ -94,15 +104,17 @@ class Trial:
     folder: Path
     sessions: list[Session] = field(default_factory=list)
     next_fails: str = ""
+    program: str = ""
+    """The stamp of the QEMU that is installed."""
 
     @property
     def session(self) -> Session:
         return self.sessions[-1]
 
-    def follow(self) -> None:
-        session = Session(replace(PROCESS, command=COMMAND), self.next_fails)
+    def follow(self, record: ProcessRecord) -> Session:
+        session = Session(record, self.next_fails)
         self.sessions.append(session)
-        self.controller.session = session  # type: ignore[assignment]  # it stands in for one
+        return session
 
     async def fall_asleep(self, mode: str) -> None:
         self.controller.order_sleep(mode, "no packets")
@@ -130,15 +142,16 @@ def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
 
     async def launch(_context: object, start: Any) -> Any:
         waits = ("-incoming", "defer") if start.state.incoming else ()
-        return SimpleNamespace(process=SimpleNamespace(pid=1), record=replace(PROCESS, command=(*COMMAND, *waits)))
+        record = replace(PROCESS, command=(*COMMAND, *waits), program=made.program, sockets=start.paths.variant)
+        return SimpleNamespace(process=SimpleNamespace(pid=1), record=record)
 
-    def follow(_container: object, _handles: object, qemu: Any, *_more: object) -> None:
-        made.follow()
-        made.session.record = qemu.record
+    def follow(_container: object, _handles: object, qemu: Any, *_more: object, **_waits: bool) -> Session:
+        return made.follow(qemu.record)
 
     monkeypatch.setattr(module, "launch", launch)
-    monkeypatch.setattr(controller, "_follow", follow)
-    made.follow()
+    monkeypatch.setattr(waiting_qemu, "launch", launch)
+    monkeypatch.setattr(controller, "_session", follow)
+    controller.session = made.follow(replace(PROCESS, command=COMMAND))  # type: ignore[assignment]  # it stands in
     with ExitStack() as owned:
         owned.callback(controller.activity.close)
         yield made
@@ -155,12 +168,14 @@ async def test_suspended_guest_goes_on(trial: Trial) -> None:
     await trial.start()
     assert trial.session.commands[-1] == "cont"
     assert (trial.owner.record.asleep, trial.owner.record.wakes) == (None, 1)
-    assert trial.owner.record.process is not None
-    assert trial.owner.record.process.notes == ()
+    process, before = trial.owner.record.process, asleep.process
+    assert process is not None
+    assert before is not None
+    assert (process.notes, process.terms, process.ready_at_s) == (before.notes, before.terms, before.ready_at_s)
     assert list(trial.folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("harm", ["truncated", "refused", "another machine"])
+@pytest.mark.parametrize("harm", ["truncated", "refused", "another machine", "another QEMU"])
 async def test_guest_boots_if_it_cannot_go_on(trial: Trial, harm: str) -> None:
     await trial.fall_asleep("suspend")
     (file,) = trial.folder.iterdir()
@@ -169,6 +184,8 @@ async def test_guest_boots_if_it_cannot_go_on(trial: Trial, harm: str) -> None:
             file.write_bytes(STATE[:3])
         case "refused":
             trial.next_fails = "migrate-incoming"
+        case "another QEMU":
+            trial.program = "of another inode"
         case _:
             asleep = trial.owner.record.asleep
             assert asleep is not None
@@ -177,13 +194,36 @@ async def test_guest_boots_if_it_cannot_go_on(trial: Trial, harm: str) -> None:
             trial.owner.record = replace(trial.owner.record, asleep=replace(asleep, process=process))
     trial.controller.wake("a packet")
     await trial.start()
-    assert trial.sessions[-2].commands[-1] == "stop asleep paused"
+    assert trial.sessions[-2].commands[-1] == "retired"
     assert "cont" not in trial.session.commands
     process_now = trial.owner.record.process
     assert process_now is not None
     assert "booted when it was woken" in process_now.notes[0]
-    assert (trial.owner.record.asleep, trial.owner.record.exit_count) == (None, 0)
+    assert (trial.owner.record.asleep, trial.owner.record.waiting, trial.owner.record.exit_count) == (None, None, 0)
     assert list(trial.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "is_same"),
+    [
+        ("qemu -m 64M -netdev tap,fds=7:8,vhostfds=9:10", True),
+        ("qemu -m 64M -netdev tap,fds=17:18,vhostfds=19:20 -incoming defer", True),
+        ("qemu -m 64M -netdev tap,fds=7:8", False),
+        ("qemu -m 65M -netdev tap,fds=7:8,vhostfds=9:10", False),
+    ],
+)
+async def test_state_is_for_the_same_machine(command: str, is_same: bool) -> None:
+    slept = replace(PROCESS, command=("qemu", "-m", "64M", "-netdev", "tap,fds=1:2,vhostfds=3:4"))
+    with nullcontext() if is_same else pytest.raises(Permanent, match="its machine would be another one now"):
+        check_same_start(Sleep("suspend", "", process=slept), replace(PROCESS, command=tuple(command.split())), ())
+
+
+async def test_state_of_a_guest_with_a_snapshot_is_for_a_qemu_that_has_the_memory_alone() -> None:
+    moved, alone = (
+        ("qemu", "-object", "x,size=1M,share=off", "-incoming", "defer"),
+        ("qemu", "-object", "x,size=1M,share=on"),
+    )
+    check_same_start(Sleep("suspend", "", process=replace(PROCESS, command=moved)), replace(PROCESS, command=alone), ())
 
 
 async def test_guest_that_cannot_be_saved_goes_on_in_its_qemu(trial: Trial) -> None:

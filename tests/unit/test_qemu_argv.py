@@ -18,6 +18,7 @@ from supervisor.core.guest.qemu_argv import (
     has_memory_file,
     has_screen,
     has_vga,
+    machine_of,
     memory_mib_of,
     module_name,
     queues_of,
@@ -144,6 +145,11 @@ def test_memory_is_read_off_the_arguments() -> None:
     assert memory_mib_of(["qemu", "-m", "1G"]) is None
     assert has_memory_file(build_with_state(GuestState("memory")))
     assert not has_memory_file(qemu_argv())
+
+
+def test_machine_is_read_off_the_arguments() -> None:
+    assert machine_of(build_with_state(GuestState("memory"))) == machine_of(qemu_argv()) == "pc"
+    assert machine_of(["qemu", "-m", "64M"]) is None
 
 
 def test_descriptors_have_no_part_in_what_a_start_is() -> None:

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from supervisor.core.guest import sleep
-from supervisor.core.guest.restart import RestartCurve, after_end, after_start, started_by_operator
+from supervisor.core.guest.restart import RestartCurve, after_end, after_start, after_wake, started_by_operator
 from supervisor.core.guest.spec import RestartPolicy
-from supervisor.core.record import Exit, GuestRecord
+from supervisor.core.record import Exit, GuestRecord, SnapshotRecord
 
 from .examples import PROCESS
 
@@ -26,6 +26,20 @@ def test_guest_sleeps_and_wakes_without_a_restart_or_an_exit() -> None:
     woken = after_start(WAKING, PROCESS)
     assert (woken.asleep, woken.sleeps, woken.wakes) == (None, 1, 1)
     assert (woken.restarts, woken.ordered_restarts, woken.exits) == (1, 0, AWAKE.exits)
+
+
+def test_guest_that_sleeps_has_no_snapshot_and_no_qemu_that_waits() -> None:
+    snapshot = SnapshotRecord(taken_at_s=1.0, identity=(), folder="1:2")
+    slept = sleep.asleep(replace(ENDING, snapshot=snapshot, snapshot_note="x", waiting=PROCESS), 200.0, "")
+    assert (slept.snapshot, slept.snapshot_note, slept.waiting) == (None, "", None)
+
+
+def test_guest_goes_on_in_the_qemu_that_waited_for_its_state() -> None:
+    waiting = replace(PROCESS, spawned_at_s=299.0)
+    woken = after_wake(replace(WAKING, waiting=waiting))
+    assert (woken.process, woken.waiting, woken.asleep, woken.wakes) == (waiting, None, None, 1)
+    lost = sleep.lost(replace(WAKING, waiting=waiting), "it is truncated")
+    assert (lost.process, lost.waiting) == (None, None)
 
 
 def test_guest_whose_state_is_lost_boots() -> None:

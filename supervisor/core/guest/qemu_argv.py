@@ -188,6 +188,12 @@ def has_memory_file(command: Sequence[str]) -> bool:
     return any(option == "-object" and f"id={_RAM}," in value for option, value in pairwise(command))
 
 
+def machine_of(command: Sequence[str]) -> str | None:
+    """Return the machine type, from an argument vector that `build_arguments` made; None for another one."""
+    types = (value.split(",")[0] for option, value in pairwise(command) if option == "-machine")
+    return next(types, None)
+
+
 def accelerator_of(command: Sequence[str]) -> str:
     """Return kvm or tcg, from an argument vector that `build_arguments` made."""
     return command[command.index("-accel") + 1].split(",")[0] if "-accel" in command[:-1] else "tcg"

@@ -194,6 +194,12 @@ def after_restore(guest: GuestRecord, now_s: float) -> GuestRecord:
     return after_start(with_restore(replace(guest, waiting=None), "restored"), process)
 
 
+def after_wake(guest: GuestRecord) -> GuestRecord:
+    """Return the record after a guest that slept went on in the QEMU that waited for its state."""
+    assert guest.waiting is not None, "a guest that slept goes on in a QEMU that waits"
+    return after_start(replace(guest, waiting=None), guest.waiting)
+
+
 def with_restore(guest: GuestRecord, result: str) -> GuestRecord:
     """Return the record with one restore more that ended like this: `restored`, `failed` or `outdated`."""
     counts = guest.restore_counts | {result: guest.restore_counts.get(result, 0) + 1}

@@ -32,9 +32,9 @@ def is_kept(guest: GuestRecord) -> bool:
 
 
 def lost(guest: GuestRecord, why: str) -> GuestRecord:
-    """Return the record of a guest that sleeps and has to boot when it is woken."""
+    """Return the record of a guest that sleeps and has to boot when it is woken: no QEMU waits for its state."""
     assert guest.asleep is not None, "only a guest that sleeps has a state that is kept"
-    return replace(guest, asleep=replace(guest.asleep, lost=why))
+    return replace(guest, waiting=None, asleep=replace(guest.asleep, lost=why))
 
 
 def is_asleep_after_end(guest: GuestRecord) -> bool:
@@ -43,10 +43,14 @@ def is_asleep_after_end(guest: GuestRecord) -> bool:
 
 
 def asleep(guest: GuestRecord, at_s: float, at: str) -> GuestRecord:
-    """Return the record after its QEMU has ended. `at_s` is in seconds since boot, `at` in ISO 8601."""
+    """Return the record after its QEMU has ended. `at_s` is in seconds since boot, `at` in ISO 8601.
+
+    Its snapshot ends: a guest that sleeps takes no memory. One is taken again when it is awake and ready.
+    """
     assert guest.asleep is not None, "only a guest that falls asleep sleeps"
     sleeps = replace(guest.asleep, process=guest.process, since_s=at_s, at=at)
-    return replace(guest, process=None, asleep=sleeps, sleeps=guest.sleeps + 1)
+    awake = replace(guest, process=None, waiting=None, snapshot=None, snapshot_note="")
+    return replace(awake, asleep=sleeps, sleeps=guest.sleeps + 1)
 
 
 def waking(guest: GuestRecord, at_s: float, because: str) -> GuestRecord:

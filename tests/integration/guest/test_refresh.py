@@ -100,3 +100,26 @@ def test_guest_runs_on_if_the_installed_qemu_does_not_take_it(
         guest.await_page()
     finally:
         program.install(RUNS)
+
+
+def test_guest_that_was_moved_goes_on_after_it_slept(daemon: Daemon, containers: Containers, program: Program) -> None:
+    guest = containers.serving_guest()
+    program.install(RUNS)
+    daemon.command("refresh", guest.name)
+    asked = guest.info()["requests"]
+    daemon.command("suspend", guest.name)
+    assert guest.info()["requests"] == asked + 1
+    assert daemon.inspect(guest.name).only_guest.notes == []
+
+
+def test_guest_that_sleeps_boots_in_the_installed_qemu(
+    daemon: Daemon, containers: Containers, program: Program
+) -> None:
+    guest = containers.serving_guest()
+    daemon.command("suspend", guest.name)
+    program.install(RUNS)
+    assert daemon.command("refresh", guest.name).stdout == f"{guest.name} is asleep\n"
+    guest.await_page()
+    (note,) = daemon.inspect(guest.name).only_guest.notes
+    assert "another QEMU was installed" in note
+    assert not daemon.inspect(guest.name).only_guest.qemu_replaced

@@ -258,6 +258,21 @@ def test_adopted_guest_is_handed_over(vtapd: Daemon, containers: Containers, mac
     assert boots(guest) == 1
 
 
+def test_guest_that_slept_has_a_snapshot_of_its_own(vtapd: Daemon, containers: Containers) -> None:
+    guest = with_snapshot(vtapd, containers, snapshot="ready,standby")
+    await_standby(vtapd, guest)
+    vtapd.command("suspend", guest.name)
+    assert qemus_of(guest.id) == []
+    assert snapshot_of(vtapd, guest) is None
+    guest.await_page(PATIENCE_S)
+    assert vtapd.inspect(guest.name).only_guest.notes == []
+    assert boots(guest) == 1, "it goes on where it was"
+    await_standby(vtapd, guest)
+    crash(vtapd, guest)
+    assert boots(guest) == 1
+    assert vtapd.inspect(guest.name).only_guest.restores == {"restored": 1}
+
+
 def test_guest_that_crashes_while_it_is_saved_is_started_again(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest(ready="console:go", snapshot="ready")
     before = guest.qemu()
