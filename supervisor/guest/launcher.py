@@ -1,7 +1,7 @@
 """Start one guest: gather its files, sockets and descriptors, spawn QEMU in the container, move it into the cgroup."""
 
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -272,18 +272,20 @@ async def _spawn(
             try:
                 child = await context.reaper.spawn(order)
             except ReaperLost:
-                _end_strays(start)
+                _end_strays(start, spawned_at_s)
                 raise
     return child, servers, spawned_at_s
 
 
-def _end_strays(start: Launch) -> None:
-    """Kill what a reaper had started when it ended itself. Nothing else of this name runs: the guest is starting."""
+def _end_strays(start: Launch, since_s: float) -> None:
+    """Kill what a reaper had started when it ended itself. Other QEMUs of this name are older, such as the guest's."""
     name = qemu_argv.guest_name(start.container.id)
     for pid in process.find_named(name).get(name, ()):
-        if process.shares_pid_namespace(pid, start.container.pid):
-            log.warning("stray_guest_killed", pid=pid)
-            process.kill(pid)
+        with suppress(ContainerGone):
+            is_new = process.started_at_s(process.start_ticks(pid) + 1) >= since_s  # its ticks are rounded down
+            if is_new and process.shares_pid_namespace(pid, start.container.pid):
+                log.warning("stray_guest_killed", pid=pid)
+                process.kill(pid)
 
 
 async def _take_charge(context: GuestContext, child: Process, start: Launch, accel: str) -> None:
