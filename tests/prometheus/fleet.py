@@ -9,10 +9,19 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
 
+from supervisor.observability.metrics import GUEST_STATES
+
 STEP_S, STEPS = 15, 240
 HOSTS = ("east:9817", "north:9817", "west:9817")
 _GUESTS = {"web": "rumprun", "db": "osv", "cache": "unikraft"}
 _MIB = 1 << 20
+_SECONDS = (
+    ("attach", 0.04),
+    ("guest_start", 0.09),
+    ("guest_ready", 0.3),
+    ("guest_wake", 0.08),
+    ("guest_restore", 0.06),
+)
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0)
 
 Samples = dict[str, dict[tuple[tuple[str, str], ...], list[float | None]]]
@@ -64,7 +73,7 @@ def _sample(at: int, number: int, host: str) -> Iterator[tuple[str, Mapping[str,
 
 
 def _histograms(at: int, number: int) -> Iterator[tuple[str, Mapping[str, str], float]]:
-    for name, seconds in (("attach", 0.04), ("guest_start", 0.09), ("guest_ready", 0.3)):
+    for name, seconds in _SECONDS:
         took_s = seconds * (1 + 0.5 * math.sin(at / 9 + number))
         for limit in (*_BUCKETS, math.inf):
             text = "+Inf" if limit == math.inf else f"{limit:g}"
@@ -73,7 +82,7 @@ def _histograms(at: int, number: int) -> Iterator[tuple[str, Mapping[str, str], 
 
 def _guests(at: int, number: int) -> Iterator[tuple[str, Mapping[str, str], float]]:
     crashing = number == 0 and 100 <= at < 140
-    states = dict.fromkeys(("booting", "running", "ready", "paused", "backoff", "exited", "failed"), 0.0)
+    states = dict.fromkeys(GUEST_STATES, 0.0)
     for place, (container, kind) in enumerate(_GUESTS.items()):
         crashes = crashing and container == "db"
         up = not (crashes and at % 4)
@@ -82,6 +91,10 @@ def _guests(at: int, number: int) -> Iterator[tuple[str, Mapping[str, str], floa
         yield "vtapd_guest_up", {**labels, "guest": kind}, float(up)
         yield "vtapd_guest_restarts_total", labels, float(crashes and at % 4 == 0)
         yield "vtapd_guest_exits_total", {**labels, "reason": "guest-panic"}, float(crashes and at % 4 == 1)
+        yield "vtapd_guest_restores_total", {**labels, "result": "restored"}, float(crashes and at == 100)
+        yield "vtapd_snapshot_bytes", labels, float((20 + 5 * place) * _MIB)
+        yield "vtapd_guest_sleeps_total", labels, float(at % 60 == 10 * place)
+        yield "vtapd_guest_wakes_total", labels, float(at % 60 == 10 * place + 3)
         yield "vtapd_guest_backoff_seconds", labels, 0.0 if up else float(min(60, at - 99))
         yield "vtapd_guest_console_dropped_bytes_total", labels, 40960.0 if at == 180 and place == 0 else 0.0
         yield "vtapd_guest_resident_memory_bytes", labels, float((40 + 25 * place + at % 30 / 4) * _MIB)

@@ -78,7 +78,9 @@ def test_every_query_uses_the_chosen_instances_and_containers() -> None:
         for metric, labels in re.findall(r"\b(up|ALERTS|vtapd_\w+)(\{[^}]*\})?", query):
             assert 'instance=~"$instance"' in labels, query
             # Series of all guests together have no container label.
-            of_one = metric.startswith(("vtapd_guest_", "vtapd_dns_")) and not metric.endswith("_seconds_bucket")
+            of_one = metric.startswith(("vtapd_guest_", "vtapd_dns_", "vtapd_snapshot_")) and not metric.endswith(
+                "_seconds_bucket"
+            )
             assert ('container=~"$container"' in labels) == of_one, query
 
 
@@ -124,13 +126,14 @@ def test_every_query_returns_data(vtapd: Daemon, prometheus: Prometheus, contain
     """Everything happens that the panels show; for all instances together, and for one instance."""
     began_s = time.time()
     eventually(lambda: len(prometheus.query('up{job="vtapd"} == 1')) == 2, "both instances are scraped", DATA_S)
-    guest = containers.serving_guest(ready="ping")
+    guest = containers.serving_guest(ready="ping", snapshot="ready")
     refused = containers.create()
     taken = NETNS_FOLDER / refused.id12
     taken.touch()
     try:
         refused.start()
         ask_for_a_name(guest)
+        eventually(lambda: vtapd.inspect(guest.name).only_guest.snapshot, "the snapshot is taken")
         guest.trigger("/crash")
         eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted")
         eventually(lambda: guest.name in options(prometheus)["container"], "the variable offers the container", DATA_S)
