@@ -43,7 +43,9 @@ class Trial:
 
 def trial_of(its: Container, address: AddressPlan | None = None) -> Trial:
     plan = GuestPlan(GuestSpec(kernel="/k", memory_mib=64, address=address or AddressPlan()), KINDS["rumprun"])
-    guest: Any = SimpleNamespace(record=AWAKE, session=RUNS, plan=plan, is_ready=True, takes_cards=True)
+    guest: Any = SimpleNamespace(
+        record=AWAKE, session=RUNS, plan=plan, is_ready=True, takes_cards=True, wants_refresh=True, wants_snapshot=True
+    )
     entry = TapRecord(0, "eth0", "vtap110002", original=ETH0)
     record: Any = SimpleNamespace(of=lambda _incarnation: Record(ID, NAME, INCARNATION, (entry,), guest.record))
     description: Any = SimpleNamespace(container=its)
@@ -74,6 +76,13 @@ def test_guest_falls_asleep_and_is_woken(trial: Trial) -> None:
 def test_guest_is_called_back_only_before_its_qemu_is_ended(trial: Trial) -> None:
     assert trial.desired(woken(FALLING), RUNS) == (True, False, True)
     assert trial.desired(woken(ENDING), RUNS) == (False, True, True)
+
+
+@pytest.mark.parametrize(("record", "is_moved"), [(AWAKE, True), (FALLING, False), (woken(FALLING), False)])
+def test_guest_that_falls_asleep_is_neither_moved_nor_saved(trial: Trial, record: GuestRecord, is_moved: bool) -> None:
+    trial.guest.record = record
+    desired = trial.intent.desired()
+    assert desired.refresh == desired.snapshot == is_moved
 
 
 def test_nothing_is_due_while_it_sleeps(trial: Trial) -> None:
