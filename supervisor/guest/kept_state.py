@@ -119,7 +119,7 @@ def stamps_of_disks(handles: ContainerHandles, spec: GuestSpec, *, boots_disk: b
 def check_same_start(sleep: Sleep, qemu: ProcessRecord, disks: tuple[str, ...]) -> None:
     """Raise Permanent if this QEMU cannot take the state, or a disk was written to since."""
     assert sleep.process is not None, "a guest that sleeps has slept in some QEMU"
-    if qemu.program != sleep.process.program:
+    if sleep.process.program not in ("", qemu.program):  # not known of one that an earlier version started
         raise Permanent("another QEMU was installed since its start", step=Step.SLEEP)
     if disks != sleep.disks:
         raise Permanent("a disk of the guest was written to while it slept", step=Step.SLEEP)

@@ -23,7 +23,7 @@ from supervisor.edges.clock import boottime_s
 from supervisor.edges.qemu.state_files import StateFiles
 from supervisor.errors import Permanent, Transient
 from supervisor.guest import controller as module
-from supervisor.guest import waiting_qemu
+from supervisor.guest import interrupted_handover, waiting_qemu
 from supervisor.guest.controller import GuestController
 from supervisor.guest.guest_plan import GuestPlan
 from supervisor.guest.kept_state import check_same_start
@@ -35,6 +35,7 @@ from .examples import ID, INCARNATION, PROCESS, container
 pytestmark = pytest.mark.anyio
 COMMAND = ("qemu", "-netdev", "tap,id=net0,fd=7")
 STATE = b"the state of a guest"
+RUNNING = replace(PROCESS, command=COMMAND, program="of this inode")
 
 
 @dataclass
@@ -104,7 +105,7 @@ class Trial:
     folder: Path
     sessions: list[Session] = field(default_factory=list)
     next_fails: str = ""
-    program: str = ""
+    program: str = "of this inode"
     """The stamp of the QEMU that is installed."""
 
     @property
@@ -129,7 +130,7 @@ HANDLES = ContainerHandles(INCARNATION.pid, -1, -1, Cgroup({}, None))
 
 @pytest.fixture
 def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
-    files, owner = StateFiles(tmp_path / "asleep"), Owner(GuestRecord(process=replace(PROCESS, command=COMMAND)))
+    files, owner = StateFiles(tmp_path / "asleep"), Owner(GuestRecord(process=RUNNING))
     config = SimpleNamespace(curve=RestartCurve(), guest=SimpleNamespace(log_end=False))
     context: Any = SimpleNamespace(
         state_files=files, sleep_places=anyio.CapacityLimiter(1), wake_places=anyio.CapacityLimiter(1),
@@ -151,7 +152,7 @@ def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
     monkeypatch.setattr(module, "launch", launch)
     monkeypatch.setattr(waiting_qemu, "launch", launch)
     monkeypatch.setattr(controller, "_session", follow)
-    controller.session = made.follow(replace(PROCESS, command=COMMAND))  # type: ignore[assignment]  # it stands in
+    controller.session = made.follow(RUNNING)  # type: ignore[assignment]  # it stands in
     with ExitStack() as owned:
         owned.callback(controller.activity.close)
         yield made
@@ -173,6 +174,28 @@ async def test_suspended_guest_goes_on(trial: Trial) -> None:
     assert before is not None
     assert (process.notes, process.terms, process.ready_at_s) == (before.notes, before.terms, before.ready_at_s)
     assert list(trial.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("runs", [True, False])
+async def test_wake_that_a_killed_daemon_began_is_completed_or_begun_again(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, runs: bool
+) -> None:
+    async def end_unless_running(_waiting: ProcessRecord, _name: str, _paths: SocketPaths) -> bool:
+        return runs
+
+    monkeypatch.setattr(interrupted_handover, "_end_unless_running", end_unless_running)
+    await trial.fall_asleep("suspend")
+    trial.controller.wake("a packet")
+    waiting = replace(PROCESS, sockets=".b")
+    asleep = trial.owner.record
+    trial.owner.record = replace(asleep, waiting=waiting)
+    await trial.controller.settle_handover(container())
+    if runs:
+        assert (trial.owner.record.process, trial.owner.record.asleep, trial.owner.record.wakes) == (waiting, None, 1)
+        assert list(trial.folder.iterdir()) == []
+    else:
+        assert trial.owner.record == asleep
+        assert [path.read_bytes() for path in trial.folder.iterdir()] == [STATE]
 
 
 @pytest.mark.parametrize("harm", ["truncated", "refused", "another machine", "another QEMU"])
