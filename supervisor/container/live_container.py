@@ -70,7 +70,7 @@ class LiveContainer:
         self._idle = IdleWatch(incarnation, self.guest, mark)
         self._wakes = WakeWatch(self.guest, mark)
         self._mark = mark
-        self._watch = TapWatch(context, record, incarnation, self.executor.losses, mark)
+        self._watch = TapWatch(context, record, incarnation, mark)
         self._recovered = not context.leftovers.may_concern(incarnation)
         if self._recovered:
             context.leftovers.note_recovered(record.id)
