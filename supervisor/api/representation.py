@@ -177,10 +177,11 @@ def _has_old_qemu(status: ContainerStatus) -> bool:
 
 def notes(status: ContainerStatus) -> list[str]:
     """Return the remarks on the container's guest, a sentence each."""
-    process = status.guest_record.process
+    guest = status.guest_record
+    process = guest.process
     recorded = process.notes if process else ()
     old = [_OLD_QEMU.format(name=status.name)] if process and _has_old_qemu(status) else []
-    snapshot = [status.guest_record.snapshot_note] if status.guest_record.snapshot_note else []
+    snapshot = [note for note in (guest.boot_note, guest.snapshot_note) if note]
     on_links = (*notes_on_macs(status), *notes_on_links(status))
     return [*recorded, *old, *snapshot, *_notes_on_console(status.guest), *on_links]
 

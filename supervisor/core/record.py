@@ -193,7 +193,9 @@ class GuestRecord:
     """Console output that the container's log did not take in time."""
     snapshot: SnapshotRecord | None = None
     snapshot_note: str = ""
-    """Why it has no snapshot, or why its last start did not restore one, for people; empty if that needs no word."""
+    """Why it has no snapshot, or no standby, for people; empty if that needs no word."""
+    boot_note: str = ""
+    """Why its last start did not restore its snapshot, for people; empty if that needs no word."""
     waiting: ProcessRecord | None = None
     """The QEMU that waits for the state of the one that runs, or for the snapshot's."""
     restore_counts: dict[str, int] = field(default_factory=dict, hash=False)

@@ -248,7 +248,7 @@ class Snapshots:
             await target.retire()
         self.release()
         guest = with_restore(self._read(), "outdated" if isinstance(error, Outdated) else "failed")
-        self._write(replace(guest, snapshot=None, waiting=None, snapshot_note=f"Its last start booted it: {error}."))
+        self._write(replace(guest, snapshot=None, waiting=None, boot_note=f"Its last start booted it: {error}."))
 
     async def end_standby(self) -> None:
         """End the QEMU that waits to restore the guest, if one does. Raises Transient if the disk refuses that."""

@@ -62,7 +62,12 @@ async def await_answering(session: GuestSession) -> None:
             message = f"QEMU does not answer within {_ANSWERS_S:g} s"
             raise Transient(message, step=Step.QEMU, remedy="is the machine overloaded?") from error
         if session.has_ended:
-            raise Transient("the QEMU that waits for the guest's state has ended", step=Step.QEMU)
+            await session.retire()
+            raise Transient(f"the QEMU that waits for the guest's state has ended{_quoted(session)}", step=Step.QEMU)
+
+
+def _quoted(session: GuestSession) -> str:
+    return f": {session.complaint}" if session.complaint else ""
 
 
 def as_before(waiting: ProcessRecord, before: ProcessRecord) -> ProcessRecord:

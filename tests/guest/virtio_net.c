@@ -114,9 +114,33 @@ bool nic_start(void)
     return true;
 }
 
+static void reap(void)
+{
+    struct queue *q = &queues[TX];
+    while (q->seen != q->used->head) {
+        uint32_t id = q->used->ring[q->seen++ % q->size].id / 2;
+        if (id < q->buffers && free_tx_count < BUFFERS)
+            free_tx[free_tx_count++] = id;
+    }
+}
+
+/* If not, the device interrupts once it has sent a frame. */
+static bool can_send(void)
+{
+    struct queue *q = &queues[TX];
+    reap();
+    q->available->flags = free_tx_count ? NO_INTERRUPT : 0;
+    if (!free_tx_count) {
+        notify(TX);
+        reap();
+    }
+    return free_tx_count;
+}
+
+/* Frames stay in their ring while there is no room for an answer: a burst is answered late, and completely. */
 bool nic_has_work(void)
 {
-    return port && queues[RX].used && queues[RX].used->head != queues[RX].seen;
+    return port && queues[RX].used && queues[TX].used && queues[RX].used->head != queues[RX].seen && can_send();
 }
 
 bool nic_poll(void)
@@ -137,28 +161,10 @@ bool nic_poll(void)
     return got;
 }
 
-static void reap(void)
-{
-    struct queue *q = &queues[TX];
-    while (q->seen != q->used->head) {
-        uint32_t id = q->used->ring[q->seen++ % q->size].id / 2;
-        if (id < q->buffers && free_tx_count < BUFFERS)
-            free_tx[free_tx_count++] = id;
-    }
-}
-
 uint8_t *nic_frame(void)
 {
     struct queue *q = &queues[TX];
-    if (!port || !q->used)
-        return NULL;
-    reap();
-    q->available->flags = free_tx_count ? NO_INTERRUPT : 0;
-    if (!free_tx_count) {
-        notify(TX);
-        reap();
-    }
-    return free_tx_count ? q->frames + free_tx[--free_tx_count] * frame_stride : NULL;
+    return port && q->used && can_send() ? q->frames + free_tx[--free_tx_count] * frame_stride : NULL;
 }
 
 /* Sends what nic_frame gave; a frame with no bytes is only given back. */

@@ -66,7 +66,7 @@ class TestAfterEnd:
         record = ended(replace(SAVED, process=replace(PROCESS, restored=True), crashes=1))
         assert record.snapshot is None
         assert record.exits[-1].delay_s == pytest.approx(CURVE.delay_s(2, 0.5), abs=0.001)
-        assert record.snapshot_note == "Its last start booted it: the guest crashed 1.0 s after it was restored."
+        assert record.boot_note == "Its last start booted it: the guest crashed 1.0 s after it was restored."
 
     def test_crash_long_after_a_restore_restores_at_once(self) -> None:
         restored = replace(SAVED, process=replace(PROCESS, restored=True), crashes=1)
@@ -81,9 +81,8 @@ class TestAfterEnd:
 
     @pytest.mark.parametrize(("exit", "policy"), [(CLEAN, "always"), (STOPPED, "always"), (CRASH, "no")])
     def test_other_ends_keep_no_snapshot(self, exit: Exit, policy: str) -> None:
-        record = ended(exit=exit, policy=policy)
-        assert record.snapshot is None
-        assert record.snapshot_note == ""
+        record = ended(replace(SAVED, boot_note="x"), exit=exit, policy=policy)
+        assert (record.snapshot, record.snapshot_note, record.boot_note) == (None, "", "")
 
     def test_guest_without_a_snapshot_keeps_its_note(self) -> None:
         record = ended(replace(SAVED, snapshot=None, snapshot_note="It has no snapshot: full."))
@@ -92,9 +91,10 @@ class TestAfterEnd:
 
 
 def test_guest_goes_on_in_the_qemu_that_waited() -> None:
-    record = after_hand_over(GuestRecord(process=PROCESS, waiting=WAITING, snapshot_note="x"), SNAPSHOT)
+    guest = GuestRecord(process=PROCESS, waiting=WAITING, snapshot_note="x", boot_note="y")
+    record = after_hand_over(guest, SNAPSHOT)
     assert (record.process, record.waiting, record.snapshot) == (WAITING, None, SNAPSHOT)
-    assert record.snapshot_note == ""
+    assert (record.snapshot_note, record.boot_note) == ("", "y"), "it is still true why it was booted"
 
 
 def test_guest_that_is_moved_to_another_qemu_has_no_snapshot() -> None:

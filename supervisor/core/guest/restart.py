@@ -236,7 +236,8 @@ def after_end(
         done=None if starts_again else ("failed" if crashed else "exited"),
         failure=why_failed(exit) if hopeless else "",
         snapshot=snapshot,
-        snapshot_note=note,
+        snapshot_note=guest.snapshot_note if guest.snapshot is None else "",
+        boot_note=note,
         exits=(*guest.exits, ended)[-MAX_EXITS:],
         exit_counts=counts,
     )
@@ -247,7 +248,7 @@ def _kept_snapshot(
 ) -> tuple[SnapshotRecord | None, str]:
     """Return the snapshot that the next start restores, and otherwise why it boots, if that needs an explanation."""
     if guest.snapshot is None:
-        return None, guest.snapshot_note
+        return None, ""
     why = why_not_kept(guest.process, crashed=crashed, uptime_s=uptime_s, reset_after_s=curve.reset_after_s)
     if not why:
         return guest.snapshot, ""

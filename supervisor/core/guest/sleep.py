@@ -49,7 +49,7 @@ def asleep(guest: GuestRecord, at_s: float, at: str) -> GuestRecord:
     """
     assert guest.asleep is not None, "only a guest that falls asleep sleeps"
     sleeps = replace(guest.asleep, process=guest.process, since_s=at_s, at=at)
-    awake = replace(guest, process=None, waiting=None, snapshot=None, snapshot_note="")
+    awake = replace(guest, process=None, waiting=None, snapshot=None, snapshot_note="", boot_note="")
     return replace(awake, asleep=sleeps, sleeps=guest.sleeps + 1)
 
 

@@ -199,6 +199,8 @@ def test_damaged_snapshot_is_not_restored(vtapd: Daemon, containers: Containers,
 def test_guest_runs_on_without_room_for_the_snapshot(vtapd: Daemon, containers: Containers) -> None:
     guest = containers.serving_guest(ready="console:go", snapshot="ready")
     before = guest.qemu()
+    with (files_of(before) / "memory").open("r+b") as memory:  # a guest without memory would crash
+        os.posix_fallocate(memory.fileno(), 0, os.fstat(memory.fileno()).st_size)
     with (files_of(before) / "filler").open("wb") as file, suppress(OSError):
         while True:
             file.write(bytes(1 << 24))
