@@ -101,7 +101,10 @@ class TapQueues:
             tap.drain(queue)
 
     async def await_delivered(self) -> None:
-        """Wait until the guest has all packets of the queues that wait. Raises Transient if it does not take them."""
+        """Wait until the guest has all packets of the queues that wait. Raises Transient if it does not take them.
+
+        QEMU may still have one that the guest had no buffer for, and drops that when it is paused (net/net.c).
+        """
         with anyio.move_on_after(_DELIVERED_S):
             while True:
                 if not tap.has_packets(_all(self._waiting)):

@@ -70,7 +70,7 @@ def test_guest_moves_to_the_installed_qemu(
     assert daemon.inspect(guest.name).only_guest.qemu_replaced
     assert "vtapd refresh --all" in daemon.command("check", "--config", str(daemon.config_file), check=False).stdout
     asked = guest.info()["requests"]
-    with Pings(machine, guest.address, every_s=0.001) as pings:
+    with Pings(machine, guest.address, every_s=0.005) as pings:  # a tap keeps 500 for a guest that is paused
         daemon.command("refresh", "--all")
     assert not pings.lost
     assert not pings.doubled
