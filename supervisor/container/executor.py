@@ -307,11 +307,11 @@ class PlanExecutor:
             case SleepGuest():
                 await self._guest.fall_asleep(self.attachment().handles)
             case ResumeGuest():
-                await self._guest.resume()
+                await self._guest.sleeper.resume(self._guest.running)
             case PlugNic(uplink):
-                await self._guest.plug(self.attachment().handles, uplink)
+                await self._guest.cards.plug(self._guest.running, self.attachment().handles, uplink)
             case UnplugNic(slot):
-                await self._guest.unplug(slot)
+                await self._guest.cards.unplug(self._guest.running, slot)
 
     async def _start_guest(self, action: StartGuest) -> None:
         container = self._description.container

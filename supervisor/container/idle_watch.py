@@ -63,7 +63,7 @@ class IdleWatch:
             try:
                 self._guest.activity.count_by(self._open(taps))
                 await self._wait_idle(idle)
-                self._guest.order_sleep(idle.mode, f"no packets for {idle.after_s:g} s")
+                self._guest.sleeper.order(idle.mode, f"no packets for {idle.after_s:g} s")
             except (VtapdError, OSError) as error:
                 log.debug("idleness_not_watched", error=str(error))
                 await anyio.sleep(idle.after_s)

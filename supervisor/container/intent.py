@@ -163,7 +163,7 @@ class Intent:
         due = self._may_start() and boottime_s() >= self._guest.record.not_before_s
         takes_over = plan.spec.address.takes_over and (runs_on or due or not keeps_network(self._guest.record))
         # A guest that learns its addresses at its start could do nothing with those of a later card.
-        hotplug = not plan.spec.address.takes_over and plan.kind.takes_cards and self._guest.takes_cards
+        hotplug = not plan.spec.address.takes_over and plan.kind.takes_cards and self._guest.cards.takes_more
         return Desired(
             attached=True,
             takeover=takes_over,

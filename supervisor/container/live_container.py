@@ -137,7 +137,7 @@ class LiveContainer:
 
     def wake_guest(self, because: str) -> None:
         """Wake the guest, if it sleeps. Raises Transient if the disk does not take that."""
-        self.guest.wake(because)
+        self.guest.sleeper.wake(because)
         self._mark()
 
     def kill_guest(self) -> None:
@@ -178,7 +178,7 @@ class LiveContainer:
         """Let the guest fall asleep and wake when it should."""
         asleep = self.guest.record.asleep
         if asleep is not None and self.guest.session is None and not self.intent.serves_guest:
-            self.guest.forget_sleep()
+            self.guest.sleeper.forget()
         elif asleep is not None and self.guest.session is not None and asleep.woken_at_s is None:
             self._call_off_sleep()
         seen = self.executor.seen
@@ -190,7 +190,7 @@ class LiveContainer:
         """Let a guest go on that was to fall asleep and runs on, if that is because its taps cannot be filtered."""
         why = next((each.error for each in self.executor.troubles.all() if each.attempt.kind is SetWakeFilter), None)
         if why is not None:
-            self.guest.note_sleepless(str(why))
+            self.guest.sleeper.note_sleepless(str(why))
             self._mark()
 
     def _note_pause(self) -> None:

@@ -67,7 +67,7 @@ class WakeWatch:
             await anyio.wait_readable(queue)
             scope.cancel()  # the first one is enough
             try:
-                self._guest.wake("a packet")
+                self._guest.sleeper.wake("a packet")
             except VtapdError as error:
                 log.debug("wake_not_recorded", error=str(error))  # it is in memory, and written in the next pass
             self._mark()

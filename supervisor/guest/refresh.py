@@ -30,6 +30,30 @@ class RefreshOrder:
             self.done.set()
 
 
+class Refreshes:
+    """The orders to move one container's guest, of which at most one is open."""
+
+    def __init__(self) -> None:
+        self._order: RefreshOrder | None = None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether an order is open."""
+        return self._order is not None
+
+    def ask(self) -> RefreshOrder:
+        """Return the order that is open, or a new one."""
+        if self._order is None:
+            self._order = RefreshOrder()
+        return self._order
+
+    def finish(self, error: VtapdError | None = None) -> None:
+        """End the order that is open, if one is. `error`: why the guest runs on as it was."""
+        if self._order is not None:
+            self._order.finish(error)
+            self._order = None
+
+
 async def same_machine(start: Launch, session: GuestSession) -> Launch:
     """Return a start of a QEMU that can take over the guest of this session: with the machine that it has.
 

@@ -5,7 +5,6 @@ long as a QEMU that needs it, or this daemon, so nothing has to be removed whene
 removed when the snapshot ends, or with the container's record.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from supervisor.guest.guest_plan import GuestPlan
 from supervisor.guest.handover import hand_over, restore, stream
 from supervisor.guest.launcher import Launch, Outdated, identify
 from supervisor.guest.refresh import same_machine
+from supervisor.guest.run_record import RunRecord
 from supervisor.guest.session import GuestSession
 from supervisor.guest.tap_queues import TapQueues
 from supervisor.guest.waiting_qemu import WaitingQemus, as_before, await_answering
@@ -40,20 +40,13 @@ class Snapshots:
     """The snapshot of one run of a container. `close` it with the daemon, `discard` it with the guest."""
 
     def __init__(
-        self,
-        context: GuestContext,
-        name: str,
-        taps: TapQueues,
-        read: Callable[[], GuestRecord],
-        write: Callable[[GuestRecord], None],
-        waiting: WaitingQemus,
+        self, context: GuestContext, name: str, taps: TapQueues, record: RunRecord, waiting: WaitingQemus
     ) -> None:
-        """`name` is that of its folder, if it is kept on disk. `read` and `write` are for the guest's record."""
+        """`name` is that of its folder, if it is kept on disk."""
         self._context = context
         self._name = name
         self._taps = taps
-        self._read = read
-        self._write = write
+        self._record = record
         self._waiting = waiting
         self._folder: BootFolder | None = None
         """The working directory of the guest's QEMU; None if no snapshot is wanted."""
@@ -90,7 +83,7 @@ class Snapshots:
             return False
         if self._folder is None or session.record.folder != self._folder.identity:
             return False
-        if self._read().snapshot is None:
+        if self._record.guest.snapshot is None:
             return not session.record.restored
         return plan.spec.standby and self._standby is None and self._context.has_room_for_standby()
 
@@ -115,7 +108,7 @@ class Snapshots:
 
         If it is another one, the caller follows that from now on, and has this `complete` the move.
         """
-        snapshot = self._read().snapshot
+        snapshot = self._record.guest.snapshot
         try:
             if snapshot is None:
                 return await self._take(start, session)
@@ -126,7 +119,7 @@ class Snapshots:
             self._failed_for = session
             what = "no snapshot" if snapshot is None else "no standby"
             log.warning("snapshot_failed", error=str(error), until="the guest's next start")
-            self._write(replace(self._read(), waiting=None, snapshot_note=f"It has {what}: {error}."))
+            self._record.write(replace(self._record.guest, waiting=None, snapshot_note=f"It has {what}: {error}."))
         return session
 
     async def _take(self, start: Launch, source: GuestSession) -> GuestSession:
@@ -144,13 +137,13 @@ class Snapshots:
             folder.size_of(STATE),
             folder.size_of(MEMORY),
         )
-        self._note(after_hand_over(self._read(), snapshot))
+        self._note(after_hand_over(self._record.guest, snapshot))
         log.info("snapshot_taken", size_bytes=bytes_of(snapshot), after_s=round(boottime_s() - began_s, 4))
         return target
 
     async def complete(self, source: GuestSession, target: GuestSession) -> None:
         """End the QEMU that the guest was in, and follow the guest in the one where it is by the record."""
-        record = self._read().process
+        record = self._record.guest.process
         assert record is not None, "the guest is in the one that waited"
         target.go_on_from(source)
         await source.retire()
@@ -168,9 +161,9 @@ class Snapshots:
             target = await self._launch_waiting(order, source.record)
             await stream(source, target, self._taps, order.plan.spec.memory_mib)
         except (Transient, Permanent):
-            self._note(replace(self._read(), waiting=None))
+            self._note(replace(self._record.guest, waiting=None))
             raise
-        self._note(after_refresh(self._read()))
+        self._note(after_refresh(self._record.guest))
         self.release()
         return target
 
@@ -207,7 +200,7 @@ class Snapshots:
 
         `start` has the cards of a QEMU that boots.
         """
-        snapshot = self._read().snapshot
+        snapshot = self._record.guest.snapshot
         if snapshot is None:
             return None
         began_s, target = boottime_s(), self._standby
@@ -228,7 +221,7 @@ class Snapshots:
             return None
         self._forget_standby()
         now_s = boottime_s()
-        guest = after_restore(self._read(), now_s)
+        guest = after_restore(self._record.guest, now_s)
         assert guest.process is not None, "the one that waited"
         target.serve(guest.process)
         self._context.counters.guest_restore_seconds.observe(now_s - began_s)
@@ -239,7 +232,7 @@ class Snapshots:
     def _note(self, guest: GuestRecord) -> None:
         """Record what has happened. If the disk refuses it, the memory has it, and the next pass writes it."""
         with suppress(Transient):
-            self._write(guest)
+            self._record.write(guest)
 
     async def _give_up(self, error: Transient | Permanent, target: GuestSession | None) -> None:
         """Boot the guest after all."""
@@ -247,16 +240,16 @@ class Snapshots:
         if target is not None:
             await target.retire()
         self.release()
-        guest = with_restore(self._read(), "outdated" if isinstance(error, Outdated) else "failed")
-        self._write(replace(guest, snapshot=None, waiting=None, boot_note=f"Its last start booted it: {error}."))
+        guest = with_restore(self._record.guest, "outdated" if isinstance(error, Outdated) else "failed")
+        self._record.write(replace(guest, snapshot=None, waiting=None, boot_note=f"Its last start booted it: {error}."))
 
     async def end_standby(self) -> None:
         """End the QEMU that waits to restore the guest, if one does. Raises Transient if the disk refuses that."""
         if self._standby is not None:
             await self._standby.retire()
             self._forget_standby()
-        if self._read().waiting is not None:
-            self._write(replace(self._read(), waiting=None))
+        if self._record.guest.waiting is not None:
+            self._record.write(replace(self._record.guest, waiting=None))
 
     def _forget_standby(self) -> None:
         if self._standby is not None:

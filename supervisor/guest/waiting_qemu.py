@@ -10,12 +10,14 @@ from dataclasses import replace
 
 import anyio
 
-from supervisor.core.record import GuestRecord, ProcessRecord
+from supervisor.core.record import ProcessRecord
 from supervisor.errors import Step, Transient
 from supervisor.guest.context import GuestContext
 from supervisor.guest.launcher import Launch, launch
-from supervisor.guest.qemu_process import VARIANTS, RunningQemu
+from supervisor.guest.qemu_process import VARIANTS
+from supervisor.guest.run_record import RunRecord
 from supervisor.guest.session import GuestSession
+from supervisor.guest.session_starter import SessionStarter
 
 _ANSWERS_S = 10.0
 
@@ -23,32 +25,24 @@ _ANSWERS_S = 10.0
 class WaitingQemus:
     """Those of one container, of which at most one waits."""
 
-    def __init__(
-        self,
-        context: GuestContext,
-        read: Callable[[], GuestRecord],
-        write: Callable[[GuestRecord], None],
-        follow: Callable[[Launch, RunningQemu], GuestSession],
-    ) -> None:
-        """`read` and `write` are for the guest's record. `follow` returns the session of a QEMU that waits."""
+    def __init__(self, context: GuestContext, record: RunRecord, starter: SessionStarter) -> None:
         self._context = context
-        self._read = read
-        self._write = write
-        self._follow = follow
+        self._record = record
+        self._starter = starter
 
     async def start(self, start: Launch, describe: Callable[[ProcessRecord], ProcessRecord]) -> GuestSession:
         """Start a QEMU that waits, on sockets that no other QEMU of the container has.
 
         `describe` returns its record with what is known of the guest that it will get. Raises as `launch` does.
         """
-        guest = self._read()
+        guest = self._record.guest
         used = {each.sockets for each in (guest.process, guest.waiting) if each is not None}
         order = replace(start, paths=start.paths.of(next(each for each in VARIANTS if each not in used)))
         qemu = await launch(self._context, order)
         qemu.record = describe(qemu.record)
-        session = self._follow(order, qemu)
+        session = self._starter.follow(order.container, order.handles, order.plan, qemu, waits=True)
         async with _retired_if_it_fails(session):
-            self._write(replace(self._read(), waiting=qemu.record))
+            self._record.write(replace(self._record.guest, waiting=qemu.record))
         return session
 
 

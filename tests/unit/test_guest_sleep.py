@@ -28,6 +28,7 @@ from supervisor.guest.controller import GuestController
 from supervisor.guest.guest_plan import GuestPlan
 from supervisor.guest.kept_state import check_same_start
 from supervisor.guest.qemu_process import SocketPaths
+from supervisor.guest.session_starter import SessionStarter
 from supervisor.observability.metrics import Counters
 
 from .examples import ID, INCARNATION, PROCESS, container
@@ -118,7 +119,7 @@ class Trial:
         return session
 
     async def fall_asleep(self, mode: str) -> None:
-        self.controller.order_sleep(mode, "no packets")
+        self.controller.sleeper.order(mode, "no packets")
         await self.controller.fall_asleep(HANDLES)
 
     async def start(self) -> None:
@@ -146,12 +147,12 @@ def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
         record = replace(PROCESS, command=(*COMMAND, *waits), program=made.program, sockets=start.paths.variant)
         return SimpleNamespace(process=SimpleNamespace(pid=1), record=record)
 
-    def follow(_container: object, _handles: object, qemu: Any, *_more: object, **_waits: bool) -> Session:
+    def follow(_starter: object, _container: object, _handles: object, _plan: object, qemu: Any, **_: bool) -> Session:
         return made.follow(qemu.record)
 
     monkeypatch.setattr(module, "launch", launch)
     monkeypatch.setattr(waiting_qemu, "launch", launch)
-    monkeypatch.setattr(controller, "_session", follow)
+    monkeypatch.setattr(SessionStarter, "follow", follow)
     controller.session = made.follow(RUNNING)  # type: ignore[assignment]  # it stands in
     with ExitStack() as owned:
         owned.callback(controller.activity.close)
@@ -165,7 +166,7 @@ async def test_suspended_guest_goes_on(trial: Trial) -> None:
     assert asleep is not None
     assert (trial.owner.record.process, asleep.state_bytes, trial.controller.session) == (None, len(STATE), None)
     assert [path.read_bytes() for path in trial.folder.iterdir()] == [STATE]
-    trial.controller.wake("a packet")
+    trial.controller.sleeper.wake("a packet")
     await trial.start()
     assert trial.session.commands[-1] == "cont"
     assert (trial.owner.record.asleep, trial.owner.record.wakes) == (None, 1)
@@ -185,7 +186,7 @@ async def test_wake_that_a_killed_daemon_began_is_completed_or_begun_again(
 
     monkeypatch.setattr(interrupted_handover, "_end_unless_running", end_unless_running)
     await trial.fall_asleep("suspend")
-    trial.controller.wake("a packet")
+    trial.controller.sleeper.wake("a packet")
     waiting = replace(PROCESS, sockets=".b")
     asleep = trial.owner.record
     trial.owner.record = replace(asleep, waiting=waiting)
@@ -215,7 +216,7 @@ async def test_guest_boots_if_it_cannot_go_on(trial: Trial, harm: str) -> None:
             assert asleep.process is not None
             process = replace(asleep.process, command=("another", *COMMAND[1:]))
             trial.owner.record = replace(trial.owner.record, asleep=replace(asleep, process=process))
-    trial.controller.wake("a packet")
+    trial.controller.sleeper.wake("a packet")
     await trial.start()
     assert trial.sessions[-2].commands[-1] == "retired"
     assert "cont" not in trial.session.commands
@@ -254,7 +255,7 @@ async def test_guest_that_cannot_be_saved_goes_on_in_its_qemu(trial: Trial) -> N
     await trial.fall_asleep("suspend")
     assert "no" in trial.owner.record.sleep_failure
     assert trial.controller.session is not None
-    await trial.controller.resume()
+    await trial.controller.sleeper.resume(trial.controller.running)
     assert trial.session.commands[-1] == "cont"
     assert (trial.owner.record.asleep, trial.owner.record.process) == (None, trial.owner.record.process)
     assert list(trial.folder.iterdir()) == []
@@ -263,7 +264,7 @@ async def test_guest_that_cannot_be_saved_goes_on_in_its_qemu(trial: Trial) -> N
 async def test_stopped_guest_boots(trial: Trial) -> None:
     await trial.fall_asleep("stop")
     assert trial.session.commands == ["stop asleep"]
-    trial.controller.wake("an operator")
+    trial.controller.sleeper.wake("an operator")
     await trial.start()
     assert trial.session.commands == []
     assert trial.owner.record.wakes == 1
@@ -271,7 +272,7 @@ async def test_stopped_guest_boots(trial: Trial) -> None:
 
 
 async def test_guest_that_crashes_while_it_is_saved_has_crashed(trial: Trial) -> None:
-    trial.controller.order_sleep("suspend", "no packets")
+    trial.controller.sleeper.order("suspend", "no packets")
     trial.session.evidence, trial.session.ended_at_s = Evidence(panicked=True), boottime_s()
     trial.controller.settle()
     record = trial.owner.record
@@ -280,6 +281,6 @@ async def test_guest_that_crashes_while_it_is_saved_has_crashed(trial: Trial) ->
 
 async def test_sleep_that_is_forgotten_leaves_no_state(trial: Trial) -> None:
     await trial.fall_asleep("suspend")
-    trial.controller.forget_sleep()
+    trial.controller.sleeper.forget()
     assert trial.owner.record == sleep.forgotten(trial.owner.record)
     assert list(trial.folder.iterdir()) == []

@@ -44,7 +44,13 @@ class Trial:
 def trial_of(its: Container, address: AddressPlan | None = None) -> Trial:
     plan = GuestPlan(GuestSpec(kernel="/k", memory_mib=64, address=address or AddressPlan()), KINDS["rumprun"])
     guest: Any = SimpleNamespace(
-        record=AWAKE, session=RUNS, plan=plan, is_ready=True, takes_cards=True, wants_refresh=True, wants_snapshot=True
+        record=AWAKE,
+        session=RUNS,
+        plan=plan,
+        is_ready=True,
+        cards=SimpleNamespace(takes_more=True),
+        wants_refresh=True,
+        wants_snapshot=True,
     )
     entry = TapRecord(0, "eth0", "vtap110002", original=ETH0)
     record: Any = SimpleNamespace(of=lambda _incarnation: Record(ID, NAME, INCARNATION, (entry,), guest.record))
