@@ -151,7 +151,7 @@ async def refresh(worker: Worker) -> None:
         return
     if guest.qemu is None or not guest.is_up:
         remedy = f"start it: vtapd start {worker.name}"
-        raise _cannot(worker.status(), "refresh", "it does not run", remedy)
+        raise _cannot(worker.status(), "refresh", f"it is {worker.status().state}", remedy)
     log.info("guest_refresh_ordered", container=worker.name)
     order = worker.refresh_guest()
     with anyio.move_on_after(REFRESH_S):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
+from pathlib import Path
 
 from .device_numbers import take_lower_numbers
 from .killed_daemon import snapshot_of
@@ -104,8 +105,31 @@ def is_started(testbed: DaemonTestbed, subject: Subject) -> None:
 
 def about_to_sleep(testbed: DaemonTestbed) -> Subject:
     """Make the folder for states first: the daemon makes it once, whatever happens to guests."""
-    (testbed.daemon.run_dir / "asleep").mkdir(exist_ok=True)
+    make_room(testbed).mkdir(exist_ok=True)
     return testbed.serving()
+
+
+def make_room(testbed: DaemonTestbed) -> Path:
+    """Return the folder for states, after it has all the room again that the disk has."""
+    folder = testbed.daemon.run_dir / "asleep"
+    if folder.is_mount():
+        run(["umount", str(folder)])
+    return folder
+
+
+def without_room(testbed: DaemonTestbed) -> Subject:
+    """Return a container with a guest whose state has no room in the folder."""
+    subject = about_to_sleep(testbed)
+    subject.qemu = subject.container.qemu()
+    run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(testbed.daemon.run_dir / "asleep")])
+    return subject
+
+
+def stays_awake(testbed: DaemonTestbed, subject: Subject) -> None:
+    testbed.daemon.await_state(subject.container.name, "running")
+    make_room(testbed)
+    testbed.prove_serves(subject)
+    assert subject.container.qemu() == subject.qemu, "the guest runs on"
 
 
 def suspended(testbed: DaemonTestbed) -> Subject:
@@ -258,6 +282,7 @@ def is_moved(testbed: DaemonTestbed, subject: Subject) -> None:
     container = subject.container
     container.await_page()
     if testbed.daemon.inspect(container.name).only_guest.pid == subject.qemu:
+        testbed.daemon.await_state(container.name, "running")
         testbed.daemon.request("refresh", container.name)
     testbed.prove_serves(subject)
     assert container.qemu() != subject.qemu
@@ -319,6 +344,9 @@ OPERATIONS = {
     "stop a guest": Procedure(DaemonTestbed.serving, requests("stop"), is_stopped, LastChange.ACTED, exact=True),
     "start a guest that is done": Procedure(done, requests("start"), is_started_again, LastChange.REACHED, exact=True),
     "suspend a guest": Procedure(about_to_sleep, requests("suspend"), sleeps, LastChange.ACTED, exact=True),
+    "suspend a guest without room": Procedure(
+        without_room, requests("suspend"), stays_awake, LastChange.ACTED, exact=True
+    ),
     "wake a guest": Procedure(suspended, requests("wake"), is_woken, LastChange.REACHED, exact=True),
     "start a guest": Procedure(stopped, requests("start"), is_started, LastChange.REACHED, exact=True),
 }
