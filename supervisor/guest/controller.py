@@ -314,6 +314,7 @@ class GuestController:
         console = ConsoleFeed(
             qemu, kind.console, self.console_hub, console_log, health, container_input, read_past_output
         )
-        read_report = partial(self._context.reaper.report_of, qemu.process, self._paths.exit)
-        self.session = GuestSession(handles, kind, qemu, monitor, console, health, read_report, self._mark)
+        report_of = self._context.reaper.report_of
+        read_report = partial(report_of, qemu.process, self._paths.exit)
+        self.session = GuestSession(handles, kind, qemu, monitor, console, health, read_report, report_of, self._mark)
         self._tasks.start_soon(self.session.run)

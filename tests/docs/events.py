@@ -67,8 +67,9 @@ SENTENCES = {
     "recovery_not_awaited": "Recovery of some containers takes long. The daemon no longer waits for it.",
     "sandbox_built": "The file system of QEMU was built.",
     "sandbox_unavailable": "The machine cannot give QEMU a file system of its own. Guests start without it.",
-    "share_failed": "The virtiofsd of a share ended while its guest runs. What the guest does on the share waits for "
-    "ever. The guest has the share again after its next start.",
+    "share_failed": "The virtiofsd of a share ended while its guest runs, with this exit code or minus this signal in "
+    "`status` and its last words in `detail`. What the guest does on the share waits for ever. The guest has the share "
+    "again after its next start.",
     "stale_device_denied": "A container lost the right to a device number that it no longer uses.",
     "stale_node_stays": "The device node of an unused device number could not be removed.",
     "stray_guest_killed": "A QEMU of vtapd had no container any more and was killed.",

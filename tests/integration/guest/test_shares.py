@@ -123,6 +123,7 @@ def test_guest_lives_on_when_the_server_of_a_share_dies(vtapd: Daemon, container
     assert (guest.qemu(), guest.get().status) == (qemu, 200)
     os.kill(servers[1], signal.SIGKILL)
     eventually(lambda: len(failed_shares(vtapd, guest)) == 2, "inspect names both")
+    assert "virtiofsd has ended by signal 9" in failed_shares(vtapd, guest)[1]
     vtapd.command("restart", guest.name)
     guest.await_page()
     assert failed_shares(vtapd, guest) == []
