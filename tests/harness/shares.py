@@ -5,7 +5,8 @@ import tempfile
 from pathlib import Path
 
 from .containers import Container, Containers
-from .machine import Machine, built
+from .machine import REPOSITORY, Machine, built
+from .processes import run
 
 BOOT_S = 60.0
 SCRIPT_S = 60.0
@@ -54,6 +55,17 @@ def folder_of_root(machine: Machine) -> Path:
     secret.write_text("read by the guest's root\n")
     secret.chmod(0o600)
     return folder
+
+
+def add_work(folder: Path) -> None:
+    """Put the program `work` into a folder: what programs do with files (share_work.c), for a guest to run."""
+    source = REPOSITORY / "tests" / "harness" / "share_work.c"
+    run(["gcc", "-static", "-O1", "-Wall", "-Wextra", "-Werror", "-o", str(folder / "work"), str(source)])
+
+
+def content_of_work(number: int) -> bytes:
+    """Return what `work load` writes into the file with this number."""
+    return bytes((7 * number + 3 * at) % 256 for at in range(500 + number * 97 % 3000))
 
 
 def servers_of(container: Container) -> list[int]:

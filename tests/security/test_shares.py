@@ -1,7 +1,9 @@
 """What a guest and a container can do with a folder that they share, and what they cannot."""
 
+import math
 import os
 import stat
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from tests.harness.shares import booted, folder_of_root, in_guest, servers_of
 from .attacker import SECRET, attack, secret_of_the_host
 from .test_qemu_files import EVERYTHING, WAYS, mounts_of, root_of
 
+MANY_FILES = 100_000
 MS_SHARED = 1 << 20  # linux/mount.h
 GUEST = FileOwner(1879048192, 1879048193)
 OWN = Pid(os.getpid())
@@ -137,6 +140,26 @@ def test_link_in_the_place_of_the_folder_stays_in_the_container(tmp_path: Path) 
                 rootfs.open_folder(root, name, "vtapd.share.0")
     finally:
         os.close(root)
+
+
+def test_number_of_files_makes_no_difference(tmp_path: Path) -> None:
+    """Nothing that a guest is started with reads the folder."""
+    full, empty = tmp_path / "full", tmp_path / "empty"
+    for folder in (full, empty):
+        folder.mkdir()
+    place = os.open(full, os.O_PATH | os.O_DIRECTORY)
+    try:
+        for number in range(MANY_FILES):
+            os.close(os.open(str(number), os.O_CREAT | os.O_WRONLY, dir_fd=place))
+    finally:
+        os.close(place)
+    fastest_s = dict.fromkeys((full, empty), math.inf)
+    for folder in (full, empty) * 10:
+        with ExitStack() as owned:
+            before_s = time.perf_counter()
+            opened(owned, folder)
+            fastest_s[folder] = min(fastest_s[folder], time.perf_counter() - before_s)
+    assert fastest_s[full] < 2 * fastest_s[empty]
 
 
 def test_guest_makes_no_devices_and_gains_no_rights(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
