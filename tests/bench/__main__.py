@@ -22,6 +22,7 @@ from .figures import Figure
 from .guest_cost import measure_guest_cost
 from .hundreds import measure_hundreds
 from .idle import measure_idle
+from .names import measure_names
 from .private_link import measure_private_link
 from .recorded import CHEAP, record, worse
 from .report import README, print_table, write_readme, write_results
@@ -40,6 +41,7 @@ ROWS: dict[str, tuple[Callable[[Machine], list[Figure]], str]] = {
     "scrape": (partial(measure_scrape, repetitions=10), "200 guests"),
     "command": (partial(measure_command, repetitions=30), "30 times"),
     "link": (partial(measure_private_link, repetitions=40), "a private link, made 40 times"),
+    "names": (measure_names, "DNS queries of a guest, and a minute of 1000 in a second of another one"),
     "bulk": (partial(measure_bulk, repetitions=9), "9 downloads from a guest, on three ways"),
     "burst": (partial(measure_burst, pairs=2), "a hundred containers at once, five times"),
     "hundreds": (measure_hundreds, "guests, until there are 250"),
