@@ -30,6 +30,7 @@ from .restart import measure_restart
 from .resync import measure_resync
 from .scrape import measure_scrape
 from .service import measure_service
+from .share import measure_share
 
 ROWS: dict[str, tuple[Callable[[Machine], list[Figure]], str]] = {
     "attach": (partial(measure_attach, repetitions=15), "one container at a time, 15 times"),
@@ -43,6 +44,7 @@ ROWS: dict[str, tuple[Callable[[Machine], list[Figure]], str]] = {
     "link": (partial(measure_private_link, repetitions=40), "a private link, made 40 times"),
     "names": (measure_names, "DNS queries of a guest, and a minute of 1000 in a second of another one"),
     "bulk": (partial(measure_bulk, repetitions=9), "9 downloads from a guest, on three ways"),
+    "share": (partial(measure_share, repetitions=9), "files of a share, 9 times by 9p and by virtiofs"),
     "burst": (partial(measure_burst, pairs=2), "a hundred containers at once, five times"),
     "hundreds": (measure_hundreds, "guests, until there are 250"),
 }

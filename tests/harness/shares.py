@@ -35,9 +35,14 @@ def booted(machine: Machine, containers: Containers, *options: str, **labels: st
 
 def in_guest(machine: Machine, guest: Container, script: str) -> str:
     """Run a shell script in the guest, and return what it printed."""
+    return in_guest_at(machine, guest.address, script)
+
+
+def in_guest_at(machine: Machine, address: str, script: str) -> str:
+    """Run a shell script in the Linux guest that has this address."""
 
     def post() -> bytes:
-        connection = http.client.HTTPConnection(guest.address, timeout=SCRIPT_S)
+        connection = http.client.HTTPConnection(address, timeout=SCRIPT_S)
         try:
             connection.request("POST", "/cgi-bin/run", script.encode())
             return connection.getresponse().read()
