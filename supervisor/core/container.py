@@ -78,6 +78,8 @@ class Container:
     """`--dns`."""
     dns_search: tuple[str, ...] = ()
     """`--dns-search`."""
+    resolv_conf: str = ""
+    """The file on the host that Docker writes and mounts as the container's /etc/resolv.conf; empty if unknown."""
     has_vtapd_init: bool = False
     """Whether its entrypoint is vtapd-init, which leaves its standard input to the guest."""
     words: tuple[str, ...] = ()

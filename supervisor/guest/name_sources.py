@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from supervisor.core.container import Container
@@ -81,6 +81,18 @@ class NameSources:
     def _find_outside(self) -> tuple[str, ...]:
         container, network = self._describe(), self._find_network()
         asked = names_of(Names(container.dns if container else ()), parse_resolv(""), ()).servers
-        hosts = [parse_resolv(text).servers for text in resolv.read_resolv_confs()] if not asked else []
+        hosts = list(_servers_behind(container.resolv_conf if container else "")) if not asked else []
         has_gateway = network is not None and any(nic.gateway4 or nic.gateway6 for nic in network.nics)
         return choose_outside(asked, hosts, has_gateway=has_gateway)
+
+
+def _servers_behind(written: str) -> Iterator[tuple[str, ...]]:
+    """Yield the servers that Docker found for the container, as in its daemon.json, then those of the host.
+
+    `written`: the resolv.conf that Docker wrote. On a user-defined network, a comment in it names them.
+    """
+    docker = parse_resolv(resolv.read_unchanged(written))
+    yield docker.servers
+    yield docker.upstream
+    for text in resolv.read_resolv_confs():
+        yield parse_resolv(text).servers

@@ -29,7 +29,7 @@ from supervisor.guest.nics import Nics
 from supervisor.guest.qemu_process import RunningQemu
 from supervisor.guest.qmp_monitor import QmpMonitor
 from supervisor.guest.screen import GuestScreen
-from supervisor.guest.share_watch import watch_servers
+from supervisor.guest.share_watch import ReportOf, watch_servers
 
 if TYPE_CHECKING:
     from supervisor.core.guest.restart import Evidence
@@ -52,11 +52,12 @@ class GuestSession:
         console: ConsoleFeed,
         health: Health | None,
         read_report: Callable[[], Awaitable[ExitReport]],
+        report_of_server: ReportOf,
         on_change: Callable[[], None],
         *,
         waits: bool = False,
     ) -> None:
-        """`read_report` returns the report of QEMU's exit, once it has exited.
+        """`read_report` returns the report of QEMU's exit, once it has exited, `report_of_server` that of a virtiofsd.
 
         `on_change` is called when QEMU answers, when the guest is ready, when it stops answering its health check or
         answers again, and when QEMU has exited. `waits`: QEMU has no guest until `serve` is called.
@@ -74,6 +75,7 @@ class GuestSession:
         self._console = console
         self._health = health
         self._read_report = read_report
+        self._report_of_server = report_of_server
         self._on_change = on_change
         self._nics = Nics(monitor, kind.machine)
         self._macs = MacWatch(monitor, qemu.record.command, on_change)
@@ -150,7 +152,7 @@ class GuestSession:
                 tasks.start_soon(self._follow_console)
                 tasks.start_soon(self._join_cgroup)
                 tasks.start_soon(self._watch_macs)
-                tasks.start_soon(watch_servers, self._qemu.servers, self._note_share)
+                tasks.start_soon(watch_servers, self._qemu.servers, self._report_of_server, self._note_share)
                 await anyio.wait_readable(self._process.pidfd)
                 self.ended_at_s = boottime_s()
                 report = await self._read_report()

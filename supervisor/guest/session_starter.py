@@ -71,9 +71,10 @@ class SessionStarter:
         console = ConsoleFeed(
             qemu, plan.kind.console, self.console_hub, log, health, container_input, read_past_output
         )  # fmt: skip
-        read_report = partial(self._context.reaper.report_of, qemu.process, paths.exit)
+        report_of = self._context.reaper.report_of
+        read_report = partial(report_of, qemu.process, paths.exit)
         session = GuestSession(
-            handles, plan.kind, qemu, monitor, console, health, read_report, self._mark, waits=waits
+            handles, plan.kind, qemu, monitor, console, health, read_report, report_of, self._mark, waits=waits
         )  # fmt: skip
         self._tasks.start_soon(session.run)
         return session

@@ -22,6 +22,7 @@ from .figures import Figure
 from .guest_cost import measure_guest_cost
 from .hundreds import measure_hundreds
 from .idle import measure_idle
+from .names import measure_names
 from .private_link import measure_private_link
 from .recorded import CHEAP, record, worse
 from .report import README, print_table, write_readme, write_results
@@ -29,6 +30,7 @@ from .restart import measure_restart
 from .resync import measure_resync
 from .scrape import measure_scrape
 from .service import measure_service
+from .share import measure_share
 from .snapshots import measure_snapshots
 from .wake import measure_wake
 
@@ -47,7 +49,9 @@ ROWS: dict[str, tuple[Callable[[Machine], list[Figure]], str]] = {
     "scrape": (partial(measure_scrape, repetitions=10), "200 guests"),
     "command": (partial(measure_command, repetitions=30), "30 times"),
     "link": (partial(measure_private_link, repetitions=40), "a private link, made 40 times"),
+    "names": (measure_names, "DNS queries of a guest, and a minute of 1000 in a second of another one"),
     "bulk": (partial(measure_bulk, repetitions=9), "9 downloads from a guest, on three ways"),
+    "share": (partial(measure_share, repetitions=9), "files of a share, 9 times by 9p and by virtiofs"),
     "burst": (partial(measure_burst, pairs=2), "a hundred containers at once, five times"),
     "hundreds": (measure_hundreds, "guests, until there are 250"),
 }

@@ -12,17 +12,16 @@ from contextlib import ExitStack, contextmanager
 from tests.harness.chain import guest_network
 from tests.harness.containers import Container, Containers
 from tests.harness.machine import Machine
-from tests.harness.processes import command_line, end
+from tests.harness.processes import end
 from tests.images.packages import static_busybox
 
 from .answer import await_answer
-from .bare_qemu import share_cgroup
 from .environment import running_daemon
 from .figures import Figure, Limit
+from .on_bridge import ADDRESS as ON_BRIDGE
+from .on_bridge import GATEWAY, PREFIX, qemu_on_bridge
 
 BYTES = 16 << 20
-ON_BRIDGE, GATEWAY, PREFIX = "172.17.200.1", "172.17.0.1", 16
-TAP, MAC = "vtapdbench0", "02:00:00:00:c8:01"
 HOST_PORT, CONTAINER_PORT = 9000, 9001
 CHUNK_BYTES, DEADLINE_S = 1 << 16, 60.0
 
@@ -37,7 +36,13 @@ def measure_bulk(machine: Machine, repetitions: int) -> list[Figure]:
             forwarder = containers.run(
                 labels={"vtapd.enable": "false"}, command=_forward(CONTAINER_PORT, ON_BRIDGE, 80)
             )
-            running.enter_context(_on_bridge(machine, guest, forwarder))
+            boot = (
+                "-kernel",
+                f"/proc/{guest.pid}/root/hello.bin",
+                "-append",
+                guest_network(ON_BRIDGE, PREFIX, GATEWAY),
+            )
+            running.enter_context(qemu_on_bridge(machine, guest, boot, forwarder))
             running.enter_context(_forwarding(machine, forwarder))
             await_answer(machine, ON_BRIDGE)
             for _ in range(repetitions):
@@ -79,29 +84,6 @@ def _megabytes_per_s(machine: Machine, address: str, port: int) -> float:
         return count / took_s / 1e6
 
     return machine.namespace.inside(read)
-
-
-@contextmanager
-def _on_bridge(machine: Machine, like: Container, neighbour: Container) -> Iterator[None]:
-    """Run the guest of `like` again, by hand, on a tap of the host, in the cgroup of another container."""
-    machine.run("ip", "tuntap", "add", TAP, "mode", "tap")
-    machine.run("ip", "link", "set", TAP, "master", "docker0", "up")
-    argv = command_line(like.qemu())
-    kept = [
-        word for name in ("-machine", "-accel", "-cpu", "-m", "-smp") for word in (name, argv[argv.index(name) + 1])
-    ]
-    card = next(word for word in argv if word.startswith("virtio-net-pci")).split(",")[0]
-    argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", *kept]
-    argv += ["-kernel", f"/proc/{like.pid}/root/hello.bin", "-append", guest_network(ON_BRIDGE, PREFIX, GATEWAY)]
-    argv += ["-netdev", f"tap,id=net0,ifname={TAP},script=no,downscript=no"]
-    argv += ["-device", f"{card},netdev=net0,mac={MAC},host_mtu=1500,romfile="]
-    qemu = subprocess.Popen([*machine.dockerd.entered(), *argv], pass_fds=(machine.namespace.fd,))
-    share_cgroup(neighbour, qemu.pid)
-    try:
-        yield
-    finally:
-        end(qemu, 5)
-        machine.run("ip", "link", "delete", TAP)
 
 
 def _forward(port: int, address: str, its_port: int, busybox: str = "/bin/busybox") -> tuple[str, ...]:

@@ -83,8 +83,9 @@ SENTENCES = {
     "restore_failed": "The guest's snapshot could not be restored. The guest is booted.",
     "sandbox_built": "The file system of QEMU was built.",
     "sandbox_unavailable": "The machine cannot give QEMU a file system of its own. Guests start without it.",
-    "share_failed": "The virtiofsd of a share ended while its guest runs. What the guest does on the share waits for "
-    "ever. The guest has the share again after its next start.",
+    "share_failed": "The virtiofsd of a share ended while its guest runs, with this exit code or minus this signal in "
+    "`status` and its last words in `detail`. What the guest does on the share waits for ever. The guest has the share "
+    "again after its next start.",
     "snapshot_failed": "The guest's snapshot could not be taken, or no QEMU waits to restore it. The guest runs on.",
     "snapshot_taken": "The guest is ready, and a crash restores this state of it from now on.",
     "stale_device_denied": "A container lost the right to a device number that it no longer uses.",

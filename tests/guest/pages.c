@@ -34,7 +34,7 @@ static void sum_body(struct conn *c, struct text query)
     http_reply_text(c, "200 OK", "%u %X\n", c->http.body_bytes, c->http.body_hash);
 }
 
-static unsigned hex_digit(char ch)
+unsigned hex_digit(char ch)
 {
     return ch >= '0' && ch <= '9' ? ch - '0' : (ch | 32) >= 'a' && (ch | 32) <= 'f' ? (ch | 32) - 'a' + 10 : 16;
 }
@@ -108,7 +108,7 @@ static void exit_(struct conn *c, struct text query)
 
 static const struct { const char *method, *path; void (*answer)(struct conn *, struct text); } routes[] = {
     { "GET", "/", show_page }, { "GET", "/info", show_info }, { "GET", "/bytes", send_bytes },
-    { "POST", "/sum", sum_body }, { "GET", "/echo-console", echo_on_console },
+    { "GET", "/device", speak_to_device }, { "POST", "/sum", sum_body }, { "GET", "/echo-console", echo_on_console },
     { "GET", "/lines", lines_on_console }, { "GET", "/graphics", graphics }, { "GET", "/crash", crash },
     { "GET", "/panic", panic }, { "GET", "/hang", hang }, { "GET", "/exit", exit_ }, { "GET", "/abort", abort_ },
     { "GET", "/trap", trap }, { "GET", "/poweroff", poweroff },

@@ -66,7 +66,7 @@ void tcp_flush(void);
 void tcp_tick(void);
 bool tcp_wants_tick(void);
 
-/* http.c, pages.c, info.c */
+/* http.c, pages.c, info.c, device.c */
 extern uint32_t http_requests;
 void http_input(struct conn *c, const uint8_t *data, unsigned len);
 void http_eof(struct conn *c);
@@ -74,6 +74,8 @@ void http_reply(struct conn *c, const char *status, const char *type, uint32_t b
 void http_reply_text(struct conn *c, const char *status, const char *pattern, ...);
 struct text query_value(struct text query, const char *name);
 void show_info(struct conn *c, struct text query);
+unsigned hex_digit(char ch);                            /* 16 for what is none */
+void speak_to_device(struct conn *c, struct text query);
 void pages_answer(struct conn *c, struct text method, struct text path, struct text query);
 
 #endif

@@ -128,3 +128,24 @@ def test_endings_that_end_qemu(tmp_path: Path, path: str, more: tuple[str, ...])
         assert guest.get(path).endswith(b"\n")
         assert guest.process.wait(DEADLINE_S) == 0
         assert "halted" not in guest.console()
+
+
+def test_messages_reach_a_device_as_they_stand(tmp_path: Path) -> None:
+    """Here QEMU's server of a folder by 9p, which answers Tversion with Rversion."""
+    folder = (
+        "-fsdev",
+        f"local,id=f,path={tmp_path},security_model=none",
+        "-device",
+        "virtio-9p-pci,fsdev=f,mount_tag=t",
+    )
+    with booted(tmp_path, "-append", CONFIG, *folder) as guest:
+        guest.wait_for("serving on")
+        version = "1300000064ffff00200000" + "0800" + b"9P2000.L".hex()
+        asked = f"/device?id={0x1009}&room=4096&say="
+        for _ in range(10):
+            assert (
+                guest.get(asked + version).decode()
+                == f"21 {version.replace('1300', '1500', 1).replace('64', '65', 1)}\n"
+            )
+        assert guest.get(asked + "0102") == b"broken\n"
+        assert guest.request("GET", "/device?id=1")[0] == 404

@@ -5,7 +5,8 @@ import tempfile
 from pathlib import Path
 
 from .containers import Container, Containers
-from .machine import Machine, built
+from .machine import REPOSITORY, Machine, built
+from .processes import run
 
 BOOT_S = 60.0
 SCRIPT_S = 60.0
@@ -34,9 +35,14 @@ def booted(machine: Machine, containers: Containers, *options: str, **labels: st
 
 def in_guest(machine: Machine, guest: Container, script: str) -> str:
     """Run a shell script in the guest, and return what it printed."""
+    return in_guest_at(machine, guest.address, script)
+
+
+def in_guest_at(machine: Machine, address: str, script: str) -> str:
+    """Run a shell script in the Linux guest that has this address."""
 
     def post() -> bytes:
-        connection = http.client.HTTPConnection(guest.address, timeout=SCRIPT_S)
+        connection = http.client.HTTPConnection(address, timeout=SCRIPT_S)
         try:
             connection.request("POST", "/cgi-bin/run", script.encode())
             return connection.getresponse().read()
@@ -54,6 +60,17 @@ def folder_of_root(machine: Machine) -> Path:
     secret.write_text("read by the guest's root\n")
     secret.chmod(0o600)
     return folder
+
+
+def add_work(folder: Path) -> None:
+    """Put the program `work` into a folder: what programs do with files (share_work.c), for a guest to run."""
+    source = REPOSITORY / "tests" / "harness" / "share_work.c"
+    run(["gcc", "-static", "-O1", "-Wall", "-Wextra", "-Werror", "-o", str(folder / "work"), str(source)])
+
+
+def content_of_work(number: int) -> bytes:
+    """Return what `work load` writes into the file with this number."""
+    return bytes((7 * number + 3 * at) % 256 for at in range(500 + number * 97 % 3000))
 
 
 def servers_of(container: Container) -> list[int]:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import time
 from collections.abc import Mapping
 from itertools import combinations
@@ -12,11 +11,10 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from supervisor.core.formats import dns
-from tests.harness.containers import Container, Containers
+from tests.harness.containers import Containers
 from tests.harness.daemon import METRICS, Daemon
+from tests.harness.guest_queries import ask_as_guest
 from tests.harness.machine import REPOSITORY
-from tests.harness.netns import inside_of
 from tests.harness.observe import NETNS_FOLDER
 from tests.harness.waiting import eventually
 
@@ -32,8 +30,6 @@ QUERIES += [each["expr"] for each in DASHBOARD["annotations"]["list"]]
 COLUMNS = 24
 RATE_INTERVAL = "2s"  # four scrapes: https://grafana.com/docs/grafana/latest/datasources/prometheus/template-variables/
 DATA_S = 60.0
-RESOLVER = "169.254.118.1"
-IP_TRANSPARENT = 19  # linux/in.h
 
 
 def lost(before: object, after: object, path: str = "") -> list[str]:
@@ -110,18 +106,6 @@ def all_answer(prometheus: Prometheus, queries: list[str], since_s: float) -> bo
     return True
 
 
-def ask_for_a_name(guest: Container) -> None:
-    """Ask the guest's DNS server from the guest's address, in the container: the test guest itself asks for none."""
-
-    def ask() -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.setsockopt(socket.SOL_IP, IP_TRANSPARENT, 1)
-            sock.bind((guest.address, 0))
-            sock.sendto(dns.format_query((guest.id12.encode(),)), (RESOLVER, 53))
-
-    inside_of(guest.pid, ask)
-
-
 def test_every_query_returns_data(vtapd: Daemon, prometheus: Prometheus, containers: Containers) -> None:
     """Everything happens that the panels show; for all instances together, and for one instance."""
     began_s = time.time()
@@ -132,7 +116,7 @@ def test_every_query_returns_data(vtapd: Daemon, prometheus: Prometheus, contain
     taken.touch()
     try:
         refused.start()
-        ask_for_a_name(guest)
+        ask_as_guest(guest, guest.id12)
         eventually(lambda: vtapd.inspect(guest.name).only_guest.snapshot, "the snapshot is taken")
         guest.trigger("/crash")
         eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted")

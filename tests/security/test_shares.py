@@ -1,7 +1,9 @@
 """What a guest and a container can do with a folder that they share, and what they cannot."""
 
+import math
 import os
 import stat
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from tests.harness.shares import booted, folder_of_root, in_guest, servers_of
 from .attacker import SECRET, attack, secret_of_the_host
 from .test_qemu_files import EVERYTHING, WAYS, mounts_of, root_of
 
+MANY_FILES = 100_000
 MS_SHARED = 1 << 20  # linux/mount.h
 GUEST = FileOwner(1879048192, 1879048193)
 OWN = Pid(os.getpid())
@@ -94,6 +97,33 @@ def test_read_only_mount_is_read_only(tmp_path: Path) -> None:
             os.open("new", os.O_WRONLY | os.O_CREAT, dir_fd=mount)
 
 
+def test_overlayfs_is_refused_and_its_layers_are_no_way_around(tmp_path: Path) -> None:
+    """A second overlay of the same folders, with mapped owners, does not see what the container changes."""
+    with ExitStack() as owned:
+        linux.mount("share-test", str(tmp_path), "tmpfs", 0)
+        owned.callback(linux.umount, str(tmp_path), linux.MNT_DETACH)
+        lower, upper, work, root, mapped, again = made = [tmp_path / f"{number}" for number in range(6)]
+        for folder in made:
+            folder.mkdir()
+        (lower / "of-image").write_text("of the image")
+        linux.mount("share-test", str(root), "overlay", 0, f"lowerdir={lower},upperdir={upper},workdir={work}".encode())
+        owned.callback(linux.umount, str(root), linux.MNT_DETACH)
+        with pytest.raises(Rejected, match=r"vtapd.share.0: the folder is on the file system overlay, .*") as refused:
+            opened(owned, root)
+        assert "vtapd build --rootfs" in (refused.value.remedy or "")
+        linux.attach_mount(opened(owned, tmp_path), str(mapped))
+        owned.callback(linux.umount, str(mapped), linux.MNT_DETACH)
+        layers = f"lowerdir={mapped / '1'}:{mapped / '0'}"
+        linux.mount("share-test", str(again), "overlay", 0, layers.encode())
+        owned.callback(linux.umount, str(again), linux.MNT_DETACH)
+        assert (again / "of-image").stat().st_uid == GUEST.uid
+        assert not (again / "new").exists()
+        (root / "new").touch()
+        (root / "of-image").write_text("changed by the container")
+        assert not (again / "new").exists()
+        assert (again / "of-image").read_text() == "of the image"
+
+
 def test_link_in_the_place_of_the_folder_stays_in_the_container(tmp_path: Path) -> None:
     """`..` and absolute links resolve in the container's root, also if they were put there a moment ago."""
     (tmp_path / "inside").mkdir()
@@ -110,6 +140,55 @@ def test_link_in_the_place_of_the_folder_stays_in_the_container(tmp_path: Path) 
                 rootfs.open_folder(root, name, "vtapd.share.0")
     finally:
         os.close(root)
+
+
+def test_number_of_files_makes_no_difference(tmp_path: Path) -> None:
+    """Nothing that a guest is started with reads the folder."""
+    full, empty = tmp_path / "full", tmp_path / "empty"
+    for folder in (full, empty):
+        folder.mkdir()
+    place = os.open(full, os.O_PATH | os.O_DIRECTORY)
+    try:
+        for number in range(MANY_FILES):
+            os.close(os.open(str(number), os.O_CREAT | os.O_WRONLY, dir_fd=place))
+    finally:
+        os.close(place)
+    fastest_s = dict.fromkeys((full, empty), math.inf)
+    for folder in (full, empty) * 10:
+        with ExitStack() as owned:
+            before_s = time.perf_counter()
+            opened(owned, folder)
+            fastest_s[folder] = min(fastest_s[folder], time.perf_counter() - before_s)
+    assert fastest_s[full] < 2 * fastest_s[empty]
+
+
+def test_guest_makes_no_devices_and_gains_no_rights(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
+    volume = folder_of_root(machine)
+    guest = booted(machine, containers, "-v", f"{volume}:/data", share_0="/data,mount=/mnt,by=9p")
+    qemu = guest.qemu()
+    script = "cd /mnt; mknod disk b 8 0; mknod null c 1 3; mkfifo fifo; touch root; chown 1000 root; chmod 4755 root"
+    printed = in_guest(machine, guest, script)
+    assert printed.count("Operation not permitted") == 2, printed
+    makes_fifos = (
+        "mkfifo: fifo: No such device or address" not in printed
+    )  # QEMU before 9.2 removes what it cannot open
+    files = {"of-root", "root", *(("fifo",) if makes_fifos else ())}
+    assert {path.name for path in volume.iterdir()} == files
+    made = (volume / "root").stat()
+    assert (made.st_uid, made.st_mode & 0o7777) == (0, 0o4755)
+    walls = {"nosuid", "nodev", "noexec"}
+    assert [how >= walls for where, how in mounts_of(qemu) if where == "/share/0"] == [True]
+    status = status_of(qemu)
+    rights = [status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")]
+    assert (set(rights), status["NoNewPrivs"]) == ({"0" * 16}, "1")
+    uid = int(status["Uid"].split()[0])
+    assert uid > 0
+    assert Path(f"/proc/{qemu}/uid_map").read_text().split() == ["0", str(uid), "1"]
+    again = "umount /mnt; mount -t 9p -o trans=virtio,version=9p2000.L,aname=../../etc share0 /mnt; ls /mnt"
+    assert in_guest(machine, guest, again).split() == sorted(files), "the guest chose another folder"
+    guest.exec("sh", "-c", "cd /data && mkfifo another && mknod zero c 1 5")
+    through = "cd /mnt; (echo in the guest >another &); cat another; rm another; cat of-root"
+    assert in_guest(machine, guest, through) == "in the guest\nread by the guest's root", "a FIFO is the guest's own"
 
 
 def test_container_finds_no_files_of_the_host_through_a_guest_with_shares(

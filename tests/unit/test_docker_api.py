@@ -70,6 +70,7 @@ def test_full_container() -> None:
     container, image = parse_container(
         answer(
             Image="sha256:1",
+            ResolvConfPath="/data/resolv.conf",
             State={"Running": True, "Paused": True, "Pid": 42, "StartedAt": "2026-01-02T03:04:05.5Z"},
             Config={
                 "Hostname": "web",
@@ -89,6 +90,7 @@ def test_full_container() -> None:
     )
     assert container.running
     assert container.paused
+    assert container.resolv_conf == "/data/resolv.conf"
     assert (container.pid, image) == (42, "sha256:1")
     assert container.started_ns == 1767323045_500_000_000
     assert container.env == (("A", "1=2"), ("GONE", ""))

@@ -19,6 +19,8 @@ def packet(**fields: object) -> bytes:
 def test_exit_code_and_signal_are_one_status() -> None:
     assert parse_exit_report(packet(code=3, ended_at_s=1.5, stderr="why"), 7, 70) == ExitReport(3, 1.5, "why")
     assert ExitReport(1, stderr="why\n").complaint == "why"
+    assert ExitReport(1, stderr="why\n").words == " with exit code 1, after it wrote 'why'"
+    assert (ExitReport(-6).words, ExitReport().words) == (" by signal 6", "")
     assert parse_exit_report(packet(code=None, signal=9), 7, 70) == ExitReport(-9)
 
 

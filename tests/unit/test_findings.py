@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from supervisor.core.formats.proc_cgroup import file_system_of, mount_of, parse_mounts
+from supervisor.core.formats.proc_cgroup import file_system_of, file_system_with, mount_of, parse_mounts
 from supervisor.core.report import findings
 from supervisor.core.report.findings import Finding, can_attach
 
@@ -169,6 +169,11 @@ def test_running_daemon_is_judged(theirs: str | None, running: bool, level: str,
 )
 def test_file_system_of_a_path_is_found_in_the_mounts(path: str, kind: str) -> None:
     assert file_system_of(MOUNTS, path) == kind
+
+
+def test_file_system_of_a_mount_is_found_by_its_number() -> None:
+    assert file_system_with(MOUNTS, "26") == "xfs"
+    assert file_system_with(MOUNTS, "2") is None
 
 
 def test_cgroup_mounts_are_found() -> None:

@@ -93,6 +93,7 @@ class _Inspect(msgspec.Struct, rename="pascal"):
     config: _Config
     host_config: _HostConfig
     image: str = ""
+    resolv_conf_path: str = ""
     network_settings: _NetworkSettings = msgspec.field(default_factory=_NetworkSettings)
 
 
@@ -149,6 +150,7 @@ def _container(data: _Inspect) -> Container:
         env=tuple(_variable(text) for text in data.config.env or ()),
         dns=tuple(data.host_config.dns or ()),
         dns_search=tuple(data.host_config.dns_search or ()),
+        resolv_conf=data.resolv_conf_path,
         endpoints=tuple(parse_endpoint(n, e) for n, e in sorted((data.network_settings.networks or {}).items())),
     )
 

@@ -71,6 +71,12 @@ def file_system_of(mountinfo: str, path: str) -> str:
     return kind
 
 
+def file_system_with(mountinfo: str, mount_id: str) -> str | None:
+    """Return the type of the file system of the mount with this number; None if it is not mounted there."""
+    lines = (line.split(" ") for line in mountinfo.splitlines())
+    return next((fields[fields.index("-") + 1] for fields in lines if fields[0] == mount_id), None)
+
+
 def mount_of(mounts: Mounts, controller: str) -> str | None:
     """Return where the hierarchy of a v1 controller, or of v2 for "", is mounted."""
     found = mounts.get(controller, [])

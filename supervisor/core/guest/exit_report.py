@@ -27,6 +27,14 @@ class ExitReport:
         """QEMU's last error message, without the hints that may follow it."""
         return last_complaint(self.stderr)
 
+    @property
+    def words(self) -> str:
+        """Its exit code or signal, and its last words, as the end of a sentence that says that it has ended."""
+        said = f", after it wrote {self.complaint!a}" if self.complaint else ""
+        if self.status is None:
+            return said
+        return (f" with exit code {self.status}" if self.status >= 0 else f" by signal {-self.status}") + said
+
 
 class _Report(msgspec.Struct):
     """The reaper's message, or the file that it saved it in."""

@@ -5,7 +5,7 @@ A guest is to hear what its container's own processes would have heard before th
 network namespace, such as Docker's on 127.0.0.11. Since the guest has the container's addresses, that namespace has no
 way to servers elsewhere, and nor has Docker's server, which passes on from there what it does not know itself. Those
 servers are `outside`: they are asked from the host's namespace. The container cannot choose them: they are what
-`docker run --dns` or the host's own configuration says.
+`docker run --dns`, Docker's own configuration or the host's says.
 """
 
 from collections.abc import Sequence
@@ -90,7 +90,7 @@ class Places:
 def choose_outside(asked: Sequence[str], hosts: Sequence[Sequence[str]], *, has_gateway: bool) -> tuple[str, ...]:
     """Return the servers to ask from the host's namespace; none for a guest whose network leads nowhere.
 
-    `asked`: `docker run --dns`. `hosts`: the host's, the preferred first. All of them are reachable from a container.
+    `asked`: `docker run --dns`. `hosts`: Docker's and the host's, the preferred first. A container can reach them all.
     """
     if not has_gateway:
         return ()

@@ -12,15 +12,19 @@ from errno import EINVAL, ENOSYS, EPERM
 
 from supervisor import linux
 from supervisor.core.container import FileOwner, Pid
+from supervisor.core.formats.proc_cgroup import file_system_with
 from supervisor.errors import ContainerGone, Permanent, Rejected, Step, Transient, VtapdError
 
 _WALLS = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV | linux.MOUNT_ATTR_NOEXEC | linux.MOUNT_ATTR_NOSYMFOLLOW
 """For the file server alone: it opens no device and follows no symlink of the share, whatever the guest asks for."""
-_OTHER_FILE_SYSTEM = (
-    "share a folder of a volume or a bind mount on ext4, xfs, btrfs or tmpfs. This Linux cannot show the files of other"
-    " file systems as another user's (ext4 and xfs since 5.12, btrfs since 5.15, tmpfs since 6.3). No Linux can do it"
-    " on overlayfs, on which the container's own files usually are"
+_ON_A_VOLUME = (
+    "share a folder of a volume or a bind mount on ext4 or xfs (since Linux 5.12), btrfs (5.15) or tmpfs (6.3)"
 )
+_NO_LAYERS = (
+    f"no Linux can do it on overlayfs; {_ON_A_VOLUME},"
+    " or give the guest the whole image as its disk: vtapd build --rootfs"
+)
+"""Mapping its layers instead is no way: two overlays with one upper folder do not see each other's changes."""
 
 _NOT_PERMITTED = (
     "vtapd needs CAP_SYS_ADMIN: run it as root; and share no mount that shows its files as another user's already"
@@ -40,6 +44,8 @@ def open_idmapped(pid: Pid, folder: int, label: str, user_namespace: int, *, rea
         try:
             linux.set_mount_attributes(mount, attributes | linux.MOUNT_ATTR_IDMAP, user_namespace)
         except OSError as error:
+            if error.errno == EINVAL:
+                raise _not_on(_observe_file_system(pid, folder), label) from error
             raise _translate(error, label, "map its owner") from error
         owned.pop_all()
         return mount
@@ -98,12 +104,28 @@ def _clone_inside(pid: Pid, folder: int) -> int:
     return linux.clone_mount(folder)
 
 
+def _observe_file_system(pid: Pid, folder: int) -> str | None:
+    """Return the type of the file system of a folder of the container; None if it cannot be found."""
+    try:
+        about = linux.read_file(f"/proc/self/fdinfo/{folder}").decode().split()
+        mounts = linux.read_file(f"/proc/{pid}/mountinfo").decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return file_system_with(mounts, about[about.index("mnt_id:") + 1])
+
+
+def _not_on(file_system: str | None, label: str) -> Rejected:
+    where = f"on the file system {file_system}" if file_system else "on a file system"
+    said = f"label {label}: the folder is {where}, whose files this Linux cannot show as another user's (mount_setattr)"
+    return Rejected(said, step=Step.SHARE, remedy=_NO_LAYERS if file_system == "overlay" else _ON_A_VOLUME)
+
+
 def _translate(error: OSError, label: str, what: str) -> VtapdError:
     said = f"label {label}: cannot {what}: {error.strerror}"
     if error.errno == ENOSYS:
         return Rejected(said, step=Step.SHARE, remedy="shares need Linux 5.14 or newer")
     if error.errno == EINVAL:
-        return Rejected(said, step=Step.SHARE, remedy=_OTHER_FILE_SYSTEM)
+        return Rejected(said, step=Step.SHARE, remedy=_ON_A_VOLUME)
     if error.errno == EPERM:
         return Permanent(said, step=Step.SHARE, remedy=_NOT_PERMITTED)
     return Transient(said, step=Step.SHARE)

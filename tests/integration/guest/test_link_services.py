@@ -11,6 +11,8 @@ import pytest
 from tests.harness.containers import Container, Containers
 from tests.harness.daemon import Daemon
 from tests.harness.dns_server import DnsServer, addresses
+from tests.harness.dockerd import ADDRESS
+from tests.harness.guest_queries import ask_as_guest
 from tests.harness.machine import Machine, built
 from tests.harness.waiting import eventually, holds_for
 
@@ -165,6 +167,35 @@ def test_guest_of_a_container_that_serves_dns_itself_asks_that_containers_server
     (failed,) = [line for line in vtapd.log_lines() if line["event"] == "link_service_failed"]
     assert failed["service"] == "names"
     assert "Address already in use" in str(failed["error"])
+
+
+def test_guest_asks_the_servers_of_dockers_configuration(
+    machine: Machine, vtapd: Daemon, containers: Containers
+) -> None:
+    """On the default bridge, Docker writes them into resolv.conf; a server that the container adds is not asked."""
+    config, gateway = machine.dockerd.home / "daemon.json", ADDRESS.partition("/")[0]
+    before = config.read_text()
+    config.write_text(json.dumps({**json.loads(before), "dns": [gateway]}))
+    machine.restart_docker()
+    try:
+        guest = containers.serving_guest()
+        with closing(DnsServer(machine.namespace, gateway, {})) as outside:
+            ask_as_guest(guest, "www", "example", "com")
+            eventually(lambda: outside.asked, "Docker's server outside is asked", ANSWER_S)
+            guest.exec("sh", "-c", f"echo nameserver {gateway} >>/etc/resolv.conf")
+            outside.asked.clear()
+            failed = failures(vtapd, guest)
+            ask_as_guest(guest, "www", "example", "com")
+            eventually(lambda: failures(vtapd, guest) > failed, "no server answers", ANSWER_S)
+            assert outside.asked == []
+        containers.remove_containers()
+    finally:
+        config.write_text(before)
+        machine.restart_docker()
+
+
+def failures(vtapd: Daemon, guest: Container) -> float:
+    return vtapd.metrics().value("vtapd_dns_queries_total", container=guest.name, result="failed")
 
 
 def test_nothing_is_served_after_a_detach(vtapd: Daemon, containers: Containers) -> None:

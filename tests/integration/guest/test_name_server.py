@@ -4,6 +4,7 @@ One namespace stands for the host's, with a server outside; another one for the 
 """
 
 import asyncio
+import hashlib
 import os
 import socket
 import struct
@@ -22,6 +23,7 @@ from supervisor.core.formats import dns
 from supervisor.core.guest.name_lookup import Places
 from supervisor.core.kinds.network import GuestNetwork, Nic
 from supervisor.edges.kernel.link_sockets import open_names
+from supervisor.edges.kernel.resolv import read_unchanged
 from supervisor.guest.name_resolver import NameResolver
 from supervisor.guest.name_server import NameServer
 from supervisor.guest.name_sources import NameSources
@@ -209,6 +211,18 @@ def test_dead_server_inside_costs_no_time_and_may_come_back(place: Place) -> Non
     assert time.monotonic() - before_s < 4
     with closing(DnsServer(place.inner, DOCKER, {"db": addresses("10.0.0.3")})):
         assert found(place.ask("db")) == ["10.0.0.3"]
+
+
+def test_servers_that_docker_wrote_are_trusted_until_the_container_changes_the_file(tmp_path: Path) -> None:
+    text = "nameserver 192.0.2.53\n"
+    written = tmp_path / "resolv.conf"
+    written.write_text(text)
+    assert read_unchanged(str(written)) == "", "there is no hash"
+    (tmp_path / "resolv.conf.hash").write_text(f"sha256:{hashlib.sha256(text.encode()).hexdigest()}")
+    assert read_unchanged(str(written)) == text
+    written.write_text(f"{text}nameserver 10.0.0.1\n")
+    assert read_unchanged(str(written)) == ""
+    assert read_unchanged("") == ""
 
 
 def test_server_to_which_a_route_leads_but_no_address_is_as_dead(place: Place, tmp_path: Path) -> None:

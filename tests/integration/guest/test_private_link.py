@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.harness.containers import Container, Containers
-from tests.harness.daemon import Daemon
+from tests.harness.daemon import METRICS, Daemon
 from tests.harness.killed_daemon import guest_link
 from tests.harness.lan import lan
 from tests.harness.machine import Machine
-from tests.harness.observe import network
+from tests.harness.observe import network, qemus_of
 from tests.harness.processes import run
 from tests.harness.waiting import eventually
 
@@ -106,6 +106,38 @@ def test_linux_guest_and_its_container_exchange_10_mb_each_way(
     guest.run(f"{BODY} | nc -w 30 {LINK_ADDRESS} 8002")
     eventually(lambda: SUM in shell(sidecar, "cat /tmp/sum"), "the container has received it", PATIENCE_S)
     assert vtapd.inspect(container.name).only_guest.notes == []
+
+
+@pytest.mark.timeout(240)
+def test_guest_reaches_nothing_but_its_container_by_the_address(
+    machine: Machine, vtapd: Daemon, containers: Containers
+) -> None:
+    """Nor does garbage disturb anything, nor the end of the container in the middle of it."""
+    container, neighbour = containers.run(image=machine.linux_image), containers.run()
+    guest = Guest(container, neighbour)
+    eventually(lambda: "Hello from Linux" in neighbour.fetch(container.address), "the guest serves", BOOT_S)
+    metrics = METRICS.rpartition(":")[2]
+    for port in (metrics, "2375", "22"):
+        assert "refused" in guest.run(f"nc -w 3 {LINK_ADDRESS} {port} </dev/null")
+
+    before = echo_requests(neighbour)
+    spoofing = f"ip address add {LINK_ADDRESS}/32 dev eth0; ping -c 2 -W 1 -I {LINK_ADDRESS} {neighbour.address}"
+    assert "100% packet loss" in guest.run(f"{spoofing}; ip address del {LINK_ADDRESS}/32 dev eth0")
+    assert echo_requests(neighbour) == before
+    assert " 0% packet loss" in guest.run(f"ping -c 1 -W 2 {neighbour.address}"), "with its own address it does"
+
+    garbage = r'"$(head -c 300 /dev/urandom | tr -d "\0")"'  # by tftp, since its nc has no UDP
+    datagram = f"timeout 1 tftp -g -l /dev/null -r {garbage} {LINK_ADDRESS}"
+    guest.run(f"for i in 1 2 3; do for port in 53 67 68 9817; do {datagram} $port & done; done; wait")
+    for message in (r'printf "\001\054"; head -c 300 /dev/urandom', "head -c 9000 /dev/urandom"):  # 300 has its length
+        guest.run(f"for i in 1 2 3; do ({message}) | nc -w 1 {LINK_ADDRESS} 53 >/dev/null; done")
+    assert "Address: 127.0.0.1" in guest.run("nslookup localhost"), "names are answered as before"
+    assert vtapd.metrics().value("vtapd_dns_queries_total", container=container.name, result="malformed") >= 6
+    guest.run("for i in 1 2 3 4; do (while :; do nslookup nothing; done) >/dev/null 2>&1 & done")
+    machine.docker("kill", container.id)
+    eventually(lambda: not qemus_of(container.id), "the guest has ended", PATIENCE_S)
+    assert vtapd.is_running()
+    assert not vtapd.bugs()
 
 
 def test_health_check_of_a_container_asks_its_guest(vtapd: Daemon, containers: Containers) -> None:
