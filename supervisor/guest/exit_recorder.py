@@ -76,7 +76,7 @@ class ExitRecorder:
         self._record.write(ended)
 
     def _announce(self, exit: Exit) -> None:
-        """Tell it those who watch the console, and the container's log."""
+        """Announce it on the console, and write it into the container's log."""
         hub = self._starter.console_hub
         hub.announce(describe_end(exit))
         if self._context.config.guest.log_end and process.is_same(self._incarnation):
