@@ -45,6 +45,7 @@ def observe_usage(status: ContainerStatus) -> Usage:
         "guest": guest.kind if guest else None,
         "ready": guest.is_ready if guest and guest.spec.ready else None,
         "restarts": record.restarts if guest else None,
+        "restores": record.restore_counts.get("restored", 0) if guest else None,
         "backoff_s": round(max(0.0, record.not_before_s - at_s), 1) if status.state == "backoff" else None,
         "uptime_s": round(at_s - qemu.spawned_at_s, 1) if qemu else None,
         "at_s": at_s,

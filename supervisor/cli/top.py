@@ -29,7 +29,8 @@ def top(socket_path: str, order: str, text: str, interval: float, once: bool, as
     A container is counted together with its QEMU, as in `docker stats`. CPU: 100 is one processor. MEM is without files
     that the kernel can drop. RX/s and TX/s are the network, READ/s and WRITE/s are block devices, in bytes per second;
     K, M and G are powers of 1024. READY: whether the guest meets its vtapd.ready. STATE of a guest in backoff has the
-    time until its next start. A narrow terminal shows fewer columns.
+    time until its next start. RESTORES counts the restarts that restored a snapshot. A narrow terminal shows fewer
+    columns.
 
     Without a terminal, with --once and with --json it prints one table, of one second. The daemon reads the counters
     only while this command asks. If the daemon ends, the table stays, and continues with the next daemon.

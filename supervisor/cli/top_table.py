@@ -41,6 +41,7 @@ _MEM = Column("MEM", lambda load: format_size(load["memory_bytes"]), Order.MEMOR
 _RX = Column("RX/s", lambda load: format_size(load["receive_bytes_per_s"]), Order.NETWORK)
 _TX = Column("TX/s", lambda load: format_size(load["transmit_bytes_per_s"]), Order.NETWORK)
 _RESTARTS = Column("RESTARTS", lambda load: _shown(load["restarts"]), Order.RESTARTS)
+_RESTORES = Column("RESTORES", lambda load: _shown(load["restores"]))
 _READ = Column("READ/s", lambda load: format_size(load["read_bytes_per_s"]))
 _WRITE = Column("WRITE/s", lambda load: format_size(load["written_bytes_per_s"]))
 _UPTIME = Column("UPTIME", lambda load: format_duration(load["uptime_s"]))
@@ -58,10 +59,11 @@ COLUMNS = (
     _READ,
     _WRITE,
     _RESTARTS,
+    _RESTORES,
     _UPTIME,
     _PIDS,
 )
-_DISPENSABLE = (_PIDS, _WRITE, _READ, _LIMIT, _UPTIME)
+_DISPENSABLE = (_PIDS, _RESTORES, _WRITE, _READ, _LIMIT, _UPTIME)
 """Left out first if the terminal is narrow; then names are cut, then the others are left out."""
 _DISPENSABLE_LAST = (_READY, _GUEST, _RESTARTS, _TX, _RX, _MEM)
 

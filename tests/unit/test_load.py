@@ -10,7 +10,7 @@ from supervisor.core.report.load import Order, compute_loads, filter_loads, page
 from supervisor.core.report.schema import Load, Usage
 
 USAGE: Usage = {
-    "id": "c0ffee", "name": "web", "state": "running", "guest": "rumprun", "ready": True, "restarts": 1,
+    "id": "c0ffee", "name": "web", "state": "running", "guest": "rumprun", "ready": True, "restarts": 1, "restores": 3,
     "backoff_s": None, "uptime_s": 5.0, "at_s": 10.0, "cpu_s": 1.0, "memory_bytes": 1 << 20, "memory_limit_bytes": None,
     "receive_bytes": 1000, "transmit_bytes": 100, "read_bytes": 0, "written_bytes": 0, "processes": 4,
 }  # fmt: skip

@@ -10,7 +10,7 @@ from supervisor.core.report.top_view import View
 from tests.unit.test_load import load
 
 WIDE = 200
-EVERY_TITLE = "NAME STATE GUEST READY CPU % MEM LIMIT RX/s TX/s READ/s WRITE/s RESTARTS UPTIME PIDS"
+EVERY_TITLE = "NAME STATE GUEST READY CPU % MEM LIMIT RX/s TX/s READ/s WRITE/s RESTARTS RESTORES UPTIME PIDS"
 
 
 def drawn(loads: list[Load], view: View | None = None, width: int = WIDE, height: int = 20, trouble: str = "") -> str:
@@ -29,7 +29,24 @@ def test_wide_terminal_shows_every_column() -> None:
     text = drawn([row | {"state": "backoff"}])
     assert header(text) == EVERY_TITLE
     assert text.splitlines()[3].split() == (
-        ["web", "backoff", "3.2s", "rumprun", "yes", "12.3", "1.0M", "64.0M", "2.0K", "-", "-", "-", "1", "5.0s", "4"]
+        [
+            "web",
+            "backoff",
+            "3.2s",
+            "rumprun",
+            "yes",
+            "12.3",
+            "1.0M",
+            "64.0M",
+            "2.0K",
+            "-",
+            "-",
+            "-",
+            "1",
+            "3",
+            "5.0s",
+            "4",
+        ]
     )
 
 

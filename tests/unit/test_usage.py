@@ -69,7 +69,8 @@ def test_missing_controllers_give_none(tmp_path: Path) -> None:
 def test_every_key_is_there_for_a_container_that_does_not_run() -> None:
     (only,) = anyio.run(UsageReport().read, [UNKNOWN])
     assert set(only) == set(Usage.__annotations__)
-    assert (only["guest"], only["ready"], only["restarts"], only["cpu_s"], only["receive_bytes"]) == (None,) * 5
+    assert (only["guest"], only["ready"], only["restarts"], only["restores"]) == (None,) * 4
+    assert (only["cpu_s"], only["receive_bytes"]) == (None, None)
 
 
 def test_container_that_has_just_ended_has_no_counters() -> None:
@@ -87,9 +88,15 @@ def test_guest_that_runs() -> None:
 
 
 def test_guest_in_backoff_has_the_time_that_is_left() -> None:
-    record = Record(ID, NAME, ME, (), GuestRecord(exits=(Exit("guest-panic"),), not_before_s=boottime_s() + 50))
+    record = Record(
+        ID,
+        NAME,
+        ME,
+        (),
+        GuestRecord(exits=(Exit("guest-panic"),), not_before_s=boottime_s() + 50, restore_counts={"restored": 2}),
+    )
     guest = GuestStatus(spec=GuestSpec(kernel="/k", memory_mib=64), kind="rumprun", because="")
     found = observe_usage(replace(UNKNOWN, incarnation=ME, attached=True, record=record, guest=guest))
-    assert found["state"] == "backoff"
+    assert (found["state"], found["restores"]) == ("backoff", 2)
     assert found["backoff_s"] is not None
     assert 40 < found["backoff_s"] <= 50

@@ -68,6 +68,8 @@ class Usage(TypedDict):
     """Whether the guest meets its `vtapd.ready`. `null`: it has none."""
     restarts: int | None
     """As in Summary. `null`: it has no guest."""
+    restores: int | None
+    """How many of these restarts restored the guest's snapshot. `null`: it has no guest."""
     backoff_s: float | None
     """The time until the guest is started again, in seconds. `null`: not in state `backoff`."""
     uptime_s: float | None
