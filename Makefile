@@ -15,7 +15,7 @@ PY := $(VENV)/bin/python
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env=DOCKER_HOST)
 
 DEMO_NEEDS := dockerd docker qemu-system-x86_64 ip iptables nsenter umount gcc ld apparmor_parser
-TEST_NEEDS := $(DEMO_NEEDS) mmdebstrap mke2fs debugfs qemu-img curl docker-compose unshare setpriv mount ps zstd lz4 strace zsh fish mandoc go-md2man
+TEST_NEEDS := $(DEMO_NEEDS) git mmdebstrap mke2fs debugfs qemu-img curl docker-compose unshare setpriv mount ps zstd lz4 strace zsh fish mandoc go-md2man
 TESTS := tests/fakes tests/guest tests/integration tests/prometheus tests/security
 SYSTEMD_NEEDS := qemu-system-x86_64 mmdebstrap mke2fs gcc ld dpkg-deb dpkg-shlibdeps lintian readelf go-md2man
 
