@@ -13,6 +13,7 @@ from rich.console import Console
 
 from tests.harness.machine import REPOSITORY, Machine
 
+from .asleep import measure_asleep
 from .attach import measure_attach
 from .bulk import measure_bulk
 from .burst import measure_burst
@@ -53,6 +54,7 @@ ROWS: dict[str, tuple[Callable[[Machine], list[Figure]], str]] = {
     "bulk": (partial(measure_bulk, repetitions=9), "9 downloads from a guest, on three ways"),
     "share": (partial(measure_share, repetitions=9), "files of a share, 9 times by 9p and by virtiofs"),
     "burst": (partial(measure_burst, pairs=2), "a hundred containers at once, five times"),
+    "asleep": (measure_asleep, "guests, until there are 500, of which 20 are awake"),
     "hundreds": (measure_hundreds, "guests, until there are 250"),
 }
 RESULTS = REPOSITORY / "build" / "bench"

@@ -145,23 +145,23 @@ def _figures(measured: _Measured) -> list[Figure]:
         "answered": measured.answered,
     }
     return [
-        _against_limit("guests-idle", f"{count} guests: share of one processor, idle", "%",
-                       measured.idle_percent, MOST_CPU_PERCENT),
-        _against_limit("guests-wakeups", "the same: wake-ups", "1/s", measured.idle_wakeups, MOST_WAKEUPS_PER_S),
-        _against_limit("guests-memory", "the same: the daemon's resident memory", "MiB",
+        against_limit("guests-idle", f"{count} guests: share of one processor, idle", "%",
+                      measured.idle_percent, MOST_CPU_PERCENT),
+        against_limit("guests-wakeups", "the same: wake-ups", "1/s", measured.idle_wakeups, MOST_WAKEUPS_PER_S),
+        against_limit("guests-memory", "the same: the daemon's resident memory", "MiB",
                        measured.resident_mib[-1:], MOST_MIB, grown),
-        _against_limit("guests-memory-each",
+        against_limit("guests-memory-each",
                        f"the same: for each guest, from {int(measured.sizes[0])} to {count}", "KiB",
                        [slope_kib], MOST_GUEST_KIB, {"of_the_last_step": last_kib},
                        growth_svg("The daemon's resident memory", measured.sizes, measured.resident_mib, "MiB")),
-        _against_limit("guests-scrape", "the same: a scrape", "s", measured.scrape_s, MOST_SCRAPE_S),
-        _against_limit("guests-adopt", "the same: daemon killed and started → the last guest adopted", "s",
+        against_limit("guests-scrape", "the same: a scrape", "s", measured.scrape_s, MOST_SCRAPE_S),
+        against_limit("guests-adopt", "the same: daemon killed and started → the last guest adopted", "s",
                        [measured.adopt_s], MOST_ADOPT_S),
-        _against_limit("guests-resync", "the same: processor time of a resync", "s", measured.resync_s, MOST_RESYNC_S),
+        against_limit("guests-resync", "the same: processor time of a resync", "s", measured.resync_s, MOST_RESYNC_S),
     ]  # fmt: skip
 
 
-def _against_limit(
+def against_limit(
     name: str,
     what: str,
     unit: Unit,
@@ -170,6 +170,7 @@ def _against_limit(
     details: dict[str, object] | None = None,
     drawn: str = "",
 ) -> Figure:
+    """Return a figure whose rival is the most that it may be."""
     return Figure(
         name=name,
         what=what,

@@ -6,7 +6,7 @@ import threading
 import time
 from contextlib import closing
 
-from tests.harness.chain import attach_by_hand
+from tests.harness.chain import attach_by_hand, take_over_by_hand
 from tests.harness.containers import Container, Containers
 from tests.harness.daemon import Daemon, Tables
 from tests.harness.machine import Machine
@@ -32,6 +32,7 @@ def measure_snapshots(machine: Machine, repetitions: int) -> list[Figure]:
         booted = [_linux_crash_without(machine, daemon, containers) for _ in range(repetitions)]
         frozen = {size: [_freeze(machine, daemon, containers, size) for _ in range(3)] for size in (SMALL, LARGE)}
         standby, bare = _standby_crashes(machine, daemon, containers, repetitions)
+        small, by_hand = _small_crashes(daemon, containers, repetitions)
         containers.remove_all()
     return [
         Figure(
@@ -52,6 +53,17 @@ def measure_snapshots(machine: Machine, repetitions: int) -> list[Figure]:
             unit="s",
             ours=restored[LARGE],
             theirs=restored[SMALL],
+            direction="times the rival",
+            limit=Limit(1.2, "below"),
+            source="as before",
+        ),
+        Figure(
+            name="restore-small",
+            what="a crash of the test guest with a snapshot → its next answer over HTTP",
+            rival="a bare QEMU with the same arguments, and the state loaded by hand, until its guest answers",
+            unit="s",
+            ours=small,
+            theirs=by_hand,
             direction="times the rival",
             limit=Limit(1.2, "below"),
             source="as before",
@@ -145,6 +157,22 @@ def _freeze(machine: Machine, daemon: Daemon, containers: Containers, size: str)
         _await_snapshot(daemon, guest)
     guest.remove()
     return pings.slowest_s
+
+
+def _small_crashes(daemon: Daemon, containers: Containers, repetitions: int) -> tuple[list[float], list[float]]:
+    guest = containers.serving_guest(memory="16M", restart="always", ready="tcp:80", snapshot="ready")
+    like = containers.serving_guest(memory="16M")
+    bystander = containers.run(labels={"vtapd.enable": "false"})
+    attach_by_hand(bystander)
+    take_over_by_hand(bystander)
+    _await_snapshot(daemon, guest)
+    ours, theirs = [], []
+    with closing(BareQemu(like, bystander)) as bare:
+        state = bare.save()
+        for _ in range(repetitions):
+            ours.append(_crash_to_answer(guest, "/crash"))
+            theirs.append(bare.load_to_answer(state))
+    return ours, theirs
 
 
 def _standby_crashes(
