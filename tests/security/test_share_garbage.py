@@ -98,10 +98,11 @@ def test_virtiofs_guest_that_means_harm_stays_in_its_share(
     attacker.begin()
     secret = (volume / "of-root").read_bytes()
     assert attacker.read_file(attacker.look_up(Fuse.ROOT, "of-root")) == secret
-    for name, number in ((f"../{volume.name}.outside", EINVAL), (f"{volume.name}.outside", ENOENT)):
+    # The older virtiofsd refuses a slash, the newer one resolves it inside of the share.
+    for name, numbers in ((f"../{volume.name}.outside", (EINVAL, ENOENT)), (f"{volume.name}.outside", (ENOENT,))):
         with pytest.raises(Refused) as refused:
             attacker.look_up(attacker.look_up(Fuse.ROOT, ".."), name)
-        assert refused.value.errno == number, name
+        assert refused.value.errno in numbers, name
     for name in ("link", "fifo"):
         with pytest.raises(Refused) as refused:
             attacker.read_file(attacker.look_up(Fuse.ROOT, name))
