@@ -13,6 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from supervisor.core.container import Incarnation, Pid
+from supervisor.core.guest.restart import RESTORE_RESULTS
 from supervisor.core.guest.snapshot import bytes_of
 from supervisor.core.report.status import ContainerStatus, GuestStatus
 from supervisor.edges.clock import boottime_s
@@ -78,7 +79,7 @@ def sample(status: ContainerStatus, init: Pid, guest: GuestStatus) -> GuestSampl
         console_dropped_bytes=guest.console_dropped_bytes,
         dns_queries=guest.dns_queries,
         observe_usage=partial(observe_usage, init, process, _interfaces(status)),
-        restores=record.restore_counts,
+        restores=(dict.fromkeys(RESTORE_RESULTS, 0) if guest.spec.snapshot else {}) | record.restore_counts,
         snapshot_bytes=bytes_of(record.snapshot),
     )
 

@@ -85,6 +85,17 @@ def test_console_dropped_fires(vtapd: Daemon, prometheus: Prometheus, containers
     await_alert(prometheus, "VtapdConsoleDropped", container=guest.name)
 
 
+def test_restores_failing_fires(vtapd: Daemon, prometheus: Prometheus, containers: Containers) -> None:
+    guest = containers.serving_guest(ready="tcp:80", snapshot="ready")
+
+    def crash_with_a_damaged_snapshot() -> None:
+        eventually(lambda: vtapd.inspect(guest.name).only_guest.snapshot, "the snapshot is taken", FIRES_S)
+        Path(f"/proc/{guest.qemu()}/cwd/state").write_bytes(b"no state of any QEMU")
+        guest.trigger("/crash")
+
+    await_alert(prometheus, "VtapdRestoresFailing", crash_with_a_damaged_snapshot, container=guest.name)
+
+
 @contextmanager
 def docker_gone(machine: Machine, _daemon: Daemon) -> Iterator[None]:
     machine.dockerd.stop()

@@ -120,6 +120,9 @@ def test_every_query_returns_data(vtapd: Daemon, prometheus: Prometheus, contain
         eventually(lambda: vtapd.inspect(guest.name).only_guest.snapshot, "the snapshot is taken")
         guest.trigger("/crash")
         eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "it is restarted")
+        guest.await_page()
+        vtapd.command("suspend", guest.name)
+        vtapd.command("wake", guest.name)
         eventually(lambda: guest.name in options(prometheus)["container"], "the variable offers the container", DATA_S)
         chosen = options(prometheus)
         assert chosen["instance"] == [METRICS, OTHER_INSTANCE]

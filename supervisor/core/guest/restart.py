@@ -13,6 +13,9 @@ from supervisor.core.record import Exit, GuestRecord, ProcessRecord, SnapshotRec
 MAX_EXITS = 20
 """How many exits a record keeps."""
 
+RESTORE_RESULTS = ("restored", "failed", "outdated")
+"""The ends of a restore: the guest runs, QEMU did not take the snapshot, the snapshot belongs to another start."""
+
 NOT_CRASHES = frozenset({"stopped", "container-gone"})
 
 EXIT_REASONS = {
@@ -201,7 +204,7 @@ def after_wake(guest: GuestRecord) -> GuestRecord:
 
 
 def with_restore(guest: GuestRecord, result: str) -> GuestRecord:
-    """Return the record with one restore more that ended like this: `restored`, `failed` or `outdated`."""
+    """Return the record with one restore more that ended like this, one of RESTORE_RESULTS."""
     counts = guest.restore_counts | {result: guest.restore_counts.get(result, 0) + 1}
     return replace(guest, restore_counts=counts)
 
