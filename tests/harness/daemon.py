@@ -199,7 +199,12 @@ class Daemon:
 
     def command(self, *args: str, timeout_s: float = 30.0, check: bool = True) -> subprocess.CompletedProcess[str]:
         argv = [*COMMAND, "--socket", str(self.control_socket), *args]
-        return run(argv, timeout_s=timeout_s, check=check, env=environment())
+        try:
+            return run(argv, timeout_s=timeout_s, check=check, env=environment())
+        except CommandFailed as failed:
+            if bugs := self.bugs():
+                raise CommandFailed("\n".join((str(failed), *bugs))) from failed
+            raise
 
     # Its control socket
 

@@ -292,8 +292,8 @@ def is_moved(testbed: DaemonTestbed, subject: Subject) -> None:
     """Request the move again if the daemon was killed before the guest was in the other QEMU."""
     container = subject.container
     container.await_page()
+    testbed.daemon.await_state(container.name, "running")
     if testbed.daemon.inspect(container.name).only_guest.pid == subject.qemu:
-        testbed.daemon.await_state(container.name, "running")
         testbed.daemon.request("refresh", container.name)
     testbed.prove_serves(subject)
     assert container.qemu() != subject.qemu
