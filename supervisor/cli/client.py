@@ -70,10 +70,10 @@ def find_others(locks_dir: str = LOCKS_DIR) -> list[str]:
     """Return the control sockets of all daemons that run with any configuration."""
     try:
         with os.scandir(locks_dir) as entries:
-            links = [os.readlink(each) for each in entries if each.is_symlink()]  # noqa: PTH115  # as above
+            links = [os.readlink(each) for each in entries if each.is_symlink()]  # noqa: PTH115  # pathlib is slow to load
     except OSError:
         return []
-    return sorted(each for each in links if os.path.exists(each))  # noqa: PTH110  # as above
+    return sorted(each for each in links if os.path.exists(each))  # noqa: PTH110  # pathlib is slow to load
 
 
 def url_of(name: str, *more: str) -> str:
@@ -185,7 +185,7 @@ def unreachable(path: str, error: BaseException) -> str:
     if isinstance(error, PermissionError):
         return f"permission denied on {path}: be root, or a member of group {_group_of(path)}"
     why = error.strerror or error if isinstance(error, OSError) else error
-    see = "systemctl status vtapd" if os.path.exists(_SYSTEMD_RUNS) else "vtapd check"  # noqa: PTH110  # as above
+    see = "systemctl status vtapd" if os.path.exists(_SYSTEMD_RUNS) else "vtapd check"  # noqa: PTH110  # pathlib is slow to load
     message = f"no vtapd answers on {path} ({why}); is it running? {see}"
     others = [each for each in find_others() if each != path]
     return f"{message}; others run: {' '.join(f'--socket {each}' for each in others)}" if others else message
@@ -196,7 +196,7 @@ def _group_of(path: str) -> str:
     import grp  # slow to load; only this needs it
 
     try:
-        return grp.getgrgid(os.stat(path).st_gid).gr_name  # noqa: PTH116  # as above
+        return grp.getgrgid(os.stat(path).st_gid).gr_name  # noqa: PTH116  # pathlib is slow to load
     except (OSError, KeyError):  # its folder is closed to this user
         return "vtapd"
 

@@ -30,7 +30,7 @@ def write_context(dockerfile: str, files: Iterable[ImageFile]) -> IO[bytes]:
 
     Everything belongs to root. Raises Permanent if a file cannot be read.
     """
-    context = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    context = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
     try:
         with tarfile.open(fileobj=context, mode="w") as archive:
             entry = tarfile.TarInfo(_DOCKERFILE)

@@ -20,8 +20,8 @@ from supervisor.guest.reaper import Reaper
 VIRTIOFS = "virtiofs"
 _Shares = Sequence[SharedFolder]
 _ROOT = FileOwner(0, 0)
-_TRIED_AS = User("nobody", 65534, 65534, ())
-"""For a check. Any user that is not root will do."""
+_WITHOUT_RIGHTS = User("the overflow user", 65534, 65534, ())  # fs/overflowuid: owns no files
+"""A check opens the folders for this user. The result is the same for any user but root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ async def check_shares(context: GuestContext, handles: ContainerHandles, shares:
     if shares:
         with ExitStack() as owned:
             environment = await context.confinement.launch_environment(owned)
-            await open_shares(owned, context.reaper, environment, handles, shares, _TRIED_AS)
+            await open_shares(owned, context.reaper, environment, handles, shares, _WITHOUT_RIGHTS)
             needing = next((share for share in shares if share.by == VIRTIOFS), None)
             if needing is not None and find_virtiofsd() is None:
                 raise Rejected(f"label {needing.label}: there is no virtiofsd", step=Step.SHARE, remedy=INSTALL)

@@ -92,7 +92,7 @@ class QemuChild:
                 os.close(descriptor)
             os.rename(temporary, self._report_path)  # noqa: PTH104  # pathlib would take memory in this process
             if not _is_recorded(self._report_path):
-                os.unlink(self._report_path)  # noqa: PTH108  # as above
+                os.unlink(self._report_path)  # noqa: PTH108  # pathlib would take memory in this process
         except OSError:
             return
 
@@ -101,7 +101,7 @@ def _is_recorded(report_path: str) -> bool:
     """Return whether the daemon still has a record of the container."""
     folder, name = os.path.split(report_path)
     container = name.split(".")[0]
-    return any(each.startswith(container) and each.endswith(".json") for each in os.listdir(folder))  # noqa: PTH208  # as above
+    return any(each.startswith(container) and each.endswith(".json") for each in os.listdir(folder))  # noqa: PTH208  # pathlib would take memory in this process
 
 
 def read_start_ticks(pid: int) -> int:

@@ -36,7 +36,7 @@ async def watching(server: FakeQmp, changes: list[str], *, ask_first: bool) -> A
 
 async def await_asked(server: FakeQmp, count: int) -> None:
     with anyio.fail_after(10):
-        while server.commands.count(ASK) < count:  # noqa: ASYNC110 - the server has no event for it
+        while server.commands.count(ASK) < count:  # noqa: ASYNC110  # the server has no event for it
             await anyio.sleep(0.01)
     await anyio.wait_all_tasks_blocked()
 

@@ -148,8 +148,8 @@ void speak_to_device(struct conn *c, struct text query)
         message = memory_take(MESSAGE_MAX, 16);
         reply = memory_take(MESSAGE_MAX, 16);
     }
-    bool anew = id != device_id || common->status & BROKEN || query_value(query, "reset").at;
-    if ((anew && !start(id)) || queue >= QUEUES || !rings[queue] || room > MESSAGE_MAX) {
+    bool must_start = id != device_id || common->status & BROKEN || query_value(query, "reset").at;
+    if ((must_start && !start(id)) || queue >= QUEUES || !rings[queue] || room > MESSAGE_MAX) {
         http_reply_text(c, "404 Not Found", "no such device or queue\n");
         return;
     }

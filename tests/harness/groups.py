@@ -46,7 +46,7 @@ def _recorded() -> dict[str, float]:
     return found
 
 
-class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]  # as above
+class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist ships no types
     """Gives the groups to the workers in the order in which the tests are collected.
 
     pytest-xdist's own `loadgroup` marks the groups in the tests' ids, which pytest 9.2 does not let it do.

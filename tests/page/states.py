@@ -15,7 +15,7 @@ from tests.page.server import ME, TICKS
 from tests.unit.examples import ETH0, TAP0
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"></script><script>document.title='owned'</script>"
-SECRET = "correct-horse-battery-staple"  # noqa: S105 - only these tests use it
+SECRET = "correct-horse-battery-staple"  # noqa: S105  # only these tests use it
 ENDS = (Exit("guest-panic", 7, f"Kernel panic {HOSTILE} {SECRET}", at="2026-01-01T00:00:00Z", uptime_s=71.0),)
 
 

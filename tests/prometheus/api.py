@@ -16,7 +16,7 @@ class Api:
     def is_ready(self) -> bool:
         try:
             with urlopen(f"{self._url}/-/ready", timeout=5) as answer:
-                return answer.status == 200  # type: ignore[no-any-return]
+                return answer.status == 200  # type: ignore[no-any-return]  # urlopen has no type
         except URLError:
             return False
 

@@ -95,7 +95,7 @@ def options(prometheus: Prometheus) -> dict[str, list[str]]:
     chosen: dict[str, list[str]] = {}
     for variable in VARIABLES:
         if variable["type"] == "query":
-            selector, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"]).groups()  # type: ignore[union-attr]
+            selector, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"]).groups()  # type: ignore[union-attr]  # a query that does not match fails the test
             chosen[variable["name"]] = prometheus.label_values(label, as_grafana(selector, chosen))
     return chosen
 
@@ -128,7 +128,6 @@ def test_every_query_returns_data(vtapd: Daemon, prometheus: Prometheus, contain
         assert chosen["instance"] == [METRICS, OTHER_INSTANCE]
         for instances in (chosen["instance"], [OTHER_INSTANCE]):
             asked = [as_grafana(query, chosen | {"instance": instances}) for query in QUERIES]
-            # misc: mypy has no type for a lambda's default, which binds the loop's name.
-            eventually(lambda asked=asked: all_answer(prometheus, asked, began_s), "each has data", DATA_S, every_s=0.5)  # type: ignore[misc]
+            eventually(lambda asked=asked: all_answer(prometheus, asked, began_s), "each has data", DATA_S, every_s=0.5)  # type: ignore[misc]  # mypy has no type for a lambda's default
     finally:
         taken.unlink()

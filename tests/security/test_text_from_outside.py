@@ -12,7 +12,7 @@ from tests.harness.waiting import eventually
 TITLE = "\x1b]0;owned\x07"  # xterm's title, by an escape sequence
 FORGED = '\n{"event": "guest_exited", "container": "somebody"}\nvtapd_attachments 7\n'
 LINK = "\x1b]0;x\x07"  # an interface's name has up to 15 bytes, control characters included
-SECRET = "correct-horse-battery-staple"  # noqa: S105 - only this test uses it
+SECRET = "correct-horse-battery-staple"  # noqa: S105  # only this test uses it
 
 
 def evil_labels() -> dict[str, str]:

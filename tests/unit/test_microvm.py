@@ -8,7 +8,7 @@ from supervisor.core.formats.docker_image import ImageProgram
 from supervisor.core.guest import microvm
 from supervisor.errors import Rejected
 
-PASSWD = "root:x:0:0:root:/root:/bin/sh\nweb:x:7:8:Web:/srv:/bin/sh\nbroken\n"  # noqa: S105 - a file of users
+PASSWD = "root:x:0:0:root:/root:/bin/sh\nweb:x:7:8:Web:/srv:/bin/sh\nbroken\n"  # noqa: S105  # a file of users
 GROUP = "root:x:0:\nwww:x:8:web\ntape:x:26:other,web\nbroken\n"
 
 

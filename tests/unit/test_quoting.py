@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.kinds import KINDS, quoting
+from supervisor.core.kinds.kind import GuestKind
 
 WORDS = st.lists(st.text(st.sampled_from("ab-=\"'\\ \t$;&!,[]ä"), max_size=6), min_size=1, max_size=4)
 
@@ -164,8 +165,8 @@ def test_words_arrive_as_they_are_or_are_refused(
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind.name != "nanos"], ids=lambda kind: kind.name)
-def test_plain_words_need_no_quotes(kind: object) -> None:
-    words = KINDS[kind.name].format_words(["--port", "9090"])  # type: ignore[attr-defined]
+def test_plain_words_need_no_quotes(kind: GuestKind) -> None:
+    words = kind.format_words(["--port", "9090"])
     assert words.removeprefix("guest ") == "--port 9090"
 
 

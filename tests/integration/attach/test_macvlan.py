@@ -96,7 +96,7 @@ def test_tap_goes_with_its_interface(vtapd: Daemon, containers: Containers, from
         vtapd.start()
     for container in (plain, guest):
         eventually(lambda pid=container.pid: not macvtaps(pid), "the tap is deleted", PATIENCE_S)  # type: ignore[misc]  # mypy cannot type a default of a lambda
-        eventually(lambda pid=container.pid: node(pid) is None, "its node is removed", PATIENCE_S)  # type: ignore[misc]  # as above
+        eventually(lambda pid=container.pid: node(pid) is None, "its node is removed", PATIENCE_S)  # type: ignore[misc]  # mypy has no type for a lambda's default
     # Docker gives the same address the same MAC, which no other link on the LAN may have.
     containers.guest("--network", from_host, "--ip", ADDRESS).await_page(PATIENCE_S)
 

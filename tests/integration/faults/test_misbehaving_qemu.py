@@ -147,7 +147,7 @@ def test_qemus_that_send_garbage_do_no_harm(
     answering = [sick(containers, manner) for manner in ANSWER]
     for guest in hanging:
         # misc: mypy has no type for a lambda's default, which binds the loop's name.
-        eventually(lambda one=guest: daemon.metrics().exits(one.name, "hang") >= 2, f"{guest.name} hangs", PATIENCE_S)  # type: ignore[misc]
+        eventually(lambda one=guest: daemon.metrics().exits(one.name, "hang") >= 2, f"{guest.name} hangs", PATIENCE_S)  # type: ignore[misc]  # mypy has no type for a lambda's default
         scraped = daemon.metrics()  # one scrape: it continues to hang
         assert scraped.exits(guest.name) == scraped.exits(guest.name, "hang")
     for guest in answering:

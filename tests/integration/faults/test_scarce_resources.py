@@ -118,7 +118,7 @@ def test_no_space_for_records_is_reported_and_waited_for(
             crashing.trigger("/crash")
             for one in (late, late_guest):
                 # misc: mypy has no type for a lambda's default, which binds the loop's name.
-                eventually(lambda name=one.name: logged(daemon, "No space left", name), "the missing space is logged")  # type: ignore[misc]
+                eventually(lambda name=one.name: logged(daemon, "No space left", name), "the missing space is logged")  # type: ignore[misc]  # mypy has no type for a lambda's default
                 assert one.is_untouched(), "a change was made that could not be recorded"
                 assert not qemus_of(one.id)
                 assert any(address.startswith(one.address) for address in network(one.pid).addresses)
@@ -178,7 +178,7 @@ def test_no_process_can_be_started_is_reported_and_waited_for(vtapd: Daemon, con
             os.kill(qemu, signal.SIGKILL)
         for one in (late_guest, *guests):
             # misc: mypy has no type for a lambda's default, which binds the loop's name.
-            eventually(lambda name=one.name: logged(vtapd, "Resource temp", name), "it is logged", PATIENCE_S)  # type: ignore[misc]
+            eventually(lambda name=one.name: logged(vtapd, "Resource temp", name), "it is logged", PATIENCE_S)  # type: ignore[misc]  # mypy has no type for a lambda's default
         await_all_attached([late])  # this needs no thread
         assert vtapd.is_running()
         (group / "pids.max").write_text("max")

@@ -139,7 +139,7 @@ def test_dhcp_of_ipxe_gets_an_address_and_finds_a_name(machine: Machine, vtapd: 
         f"ipxe has {guest.address} 255.255.255.0 192.168.84.1 {RESOLVER} gump",
         "ipxe has fetched the page of db",
     ):
-        eventually(lambda line=line: line in guest.logs(), f"the console has: {line}", BOOT_S)  # type: ignore[misc]
+        eventually(lambda line=line: line in guest.logs(), f"the console has: {line}", BOOT_S)  # type: ignore[misc]  # mypy has no type for a lambda's default
 
 
 def test_dhcp_broadcasts_do_not_reach_the_network(machine: Machine, vtapd: Daemon, containers: Containers) -> None:

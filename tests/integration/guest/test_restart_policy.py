@@ -21,7 +21,7 @@ def crash(daemon: Daemon, guest: Container, times: int = 1) -> None:
         counted = daemon.metrics().exits(guest.name)
         guest.trigger("/crash")
         # misc: mypy has no type for a lambda's default, which binds the loop's name.
-        eventually(lambda n=counted: daemon.metrics().exits(guest.name) == n + 1, "the crash is counted", PATIENCE_S)  # type: ignore[misc]
+        eventually(lambda n=counted: daemon.metrics().exits(guest.name) == n + 1, "the crash is counted", PATIENCE_S)  # type: ignore[misc]  # mypy has no type for a lambda's default
 
 
 def test_policy_no_does_not_restart(vtapd: Daemon, containers: Containers) -> None:

@@ -103,7 +103,7 @@ def test_ends_are_counted_by_reason(vtapd: Daemon, containers: Containers) -> No
         guest.await_page()
         guest.trigger(path)
         # misc: mypy has no type for a lambda's default, which binds the loop's name.
-        eventually(lambda why=reason: vtapd.metrics().exits(guest.name, why) == 1, f"one {reason}")  # type: ignore[misc]
+        eventually(lambda why=reason: vtapd.metrics().exits(guest.name, why) == 1, f"one {reason}")  # type: ignore[misc]  # mypy has no type for a lambda's default
     guest.await_page()
     metrics = vtapd.metrics()
     assert (metrics.exits(guest.name), metrics.restarts(guest.name)) == (2, 2)

@@ -17,7 +17,7 @@ from tests.harness.daemon import Daemon, Tables, format_toml, merged
 from tests.harness.waiting import eventually
 
 HOSTILE = "<img/src=x/onerror=alert(1)>"
-SECRET = "correct-horse-battery-staple"  # noqa: S105 - only this test uses it
+SECRET = "correct-horse-battery-staple"  # noqa: S105  # only this test uses it
 ALL = pytest.mark.vtapd_config(metrics={"show": ["reasons", "consoles", "screens"]})
 PNG = "\ufffdPNG"
 
