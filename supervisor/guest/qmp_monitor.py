@@ -137,9 +137,11 @@ class QmpMonitor:
             tasks.start_soon(put)
             ticks, began = 0, observe_activity(self._cgroup)
             last, share = began, 1.0
-            while ticks * share < _TICKS and not wake.is_set():
+            while ticks * share < _TICKS:
                 with anyio.move_on_after(self._patience_s / _TICKS):
                     await wake.wait()
+                if wake.is_set():
+                    break
                 now = observe_activity(self._cgroup)
                 ticks += not was_held(last, now)
                 last, share = now, share_let_run(began, now)
