@@ -64,7 +64,12 @@ def format_toml(tables: Tables) -> str:
 
 
 def environment(**more: str) -> dict[str, str]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("DOCKER_", "NOTIFY_"))}
+    """Return what a command gets of the tests' environment.
+
+    Not the size of their terminal, which readline gives to what they start: it goes before the size of a command's own.
+    """
+    unwanted = ("DOCKER_", "NOTIFY_", "COLUMNS", "LINES")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     return env | {"PYTHONPATH": str(REPOSITORY)} | more
 
 

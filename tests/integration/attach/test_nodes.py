@@ -12,7 +12,7 @@ from tests.harness.chain import assert_attached
 from tests.harness.containers import Container, Containers
 from tests.harness.daemon import Daemon
 from tests.harness.observe import device_of_macvtap, node
-from tests.harness.processes import run
+from tests.harness.processes import run, status_of
 from tests.harness.waiting import eventually
 
 USER, GROUP, NOBODY = 1234, 2345, 65534
@@ -128,6 +128,8 @@ def test_user_namespace_has_guests_alone(vtapd: Daemon, containers: Containers) 
         view = vtapd.inspect(container.name)
         assert [each.tap and each.tap.node for each in view.interfaces] == [None]
         qemu = container.qemu()
-        assert not container.exec("sh", "-c", "kill -9 -1; cat /proc/[2-9]*/environ | head -c 1", check=False).strip()
+        inside = status_of(qemu)["NSpid"].split()[-1]
+        assert f"{inside}\n" in container.exec("sh", "-c", "cd /proc; ls -d [0-9]*") + "\n"
+        assert not container.exec("sh", "-c", f"kill -9 -1; head -c 1 /proc/{inside}/environ", check=False).strip()
         assert container.qemu() == qemu
         container.await_page()
