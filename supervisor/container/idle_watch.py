@@ -61,7 +61,7 @@ class IdleWatch:
     async def _run(self, scope: anyio.CancelScope, idle: Idle, taps: Sequence[str]) -> None:
         with scope:
             try:
-                self._guest.activity.count_by(self._open(taps))
+                self._guest.activity.count(partial(self._open, taps))
                 await self._wait_idle(idle)
                 self._guest.sleeper.order(idle.mode, f"no packets for {idle.after_s:g} s")
             except (VtapdError, OSError) as error:
@@ -71,10 +71,10 @@ class IdleWatch:
             self.close()
             self._mark()
 
-    def _open(self, taps: Sequence[str]) -> Sequence[PacketCounter]:
+    def _open(self, taps: Sequence[str], probes: Sequence[int]) -> Sequence[PacketCounter]:
         if process.has_ended(self._incarnation):
             raise ContainerGone("the container has ended", step=Step.SLEEP)
-        return netns.call_inside(self._incarnation.pid, partial(_open_all, taps))
+        return netns.call_inside(self._incarnation.pid, partial(_open_all, taps, probes))
 
     async def _wait_idle(self, idle: Idle) -> None:
         still = 0
@@ -84,10 +84,10 @@ class IdleWatch:
             still = 0 if busy else still + 1
 
 
-def _open_all(taps: Sequence[str]) -> Sequence[PacketCounter]:
+def _open_all(taps: Sequence[str], probes: Sequence[int]) -> Sequence[PacketCounter]:
     opened: list[PacketCounter] = []
     try:
-        opened += (PacketCounter(tap) for tap in taps)
+        opened += (PacketCounter(tap, probes) for tap in taps)
     except BaseException:
         for each in opened:
             each.close()

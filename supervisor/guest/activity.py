@@ -1,52 +1,44 @@
 """Know whether anything was sent to or by a guest, other than vtapd's own health checks."""
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from supervisor.edges.kernel.packet_counter import PacketCounter
 
+_LATE_PROBES = 16
+"""Of so many probes late packets do not count either: on a busy machine a guest may answer after the next probe."""
+
 
 class Activity:
-    """The packets of one guest. Owns the counters that it is given: `close` it."""
+    """The packets of one guest. Owns the counters that it opens: `close` it."""
 
     def __init__(self) -> None:
-        self._counters: tuple[PacketCounter, ...] = ()
-        self._is_active = False
-        self._is_checked = False
-        """A health check goes on: what is sent now says nothing."""
+        self._counters: Sequence[PacketCounter] = ()
+        self._probes: deque[int] = deque(maxlen=_LATE_PROBES)
 
-    def count_by(self, counters: Iterable[PacketCounter]) -> None:
-        """Count by these from now on, in place of those before."""
+    def count(self, open_counters: Callable[[Sequence[int]], Sequence[PacketCounter]]) -> None:
+        """Count from now on. `open_counters` takes the probes to leave out, and returns a counter for each tap."""
         self.close()
-        self._counters = tuple(counters)
+        self._counters = open_counters(tuple(self._probes))
 
     def close(self) -> None:
         """Count nothing any more."""
         for each in self._counters:
             each.close()
         self._counters = ()
-        self._is_active = self._is_checked = False
 
-    def begin_check(self) -> None:
-        """Begin a health check."""
-        self._is_active = self._is_active or self._taken() > 0
-        self._is_checked = True
-
-    def end_check(self) -> None:
-        """End it. What was sent meanwhile does not count."""
-        if self._is_checked:
-            self._taken()
-            self._is_checked = False
+    def leave_out(self, probe: int) -> None:
+        """Leave out the packets of a health check, by its TCP port or echo identifier. Call it before they are sent."""
+        self._probes.append(probe)
+        for each in self._counters:
+            with suppress(OSError):  # out of memory: this once they count
+                each.leave_out(tuple(self._probes))
 
     def was_active(self) -> bool:
         """Return whether anything was sent since the last call."""
-        active = self._is_active or (not self._is_checked and self._taken() > 0)
-        self._is_active = False
-        return active
-
-    def _taken(self) -> int:
         taken = 0
         for each in self._counters:
             with suppress(OSError):  # its tap is gone
                 taken += each.take()
-        return taken
+        return taken > 0

@@ -34,13 +34,11 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _READY_POLL = Backoff(first_s=0.02, last_s=1.0, growth=1.5)
 _LONGEST_ANSWER_S = 5.0
-_SETTLE_S = 0.25
-"""How long after a probe the packets by which its connection ends may come."""
 _LOOK_S = 0.1
 """How often it is looked for a pause while a probe waits for its answer."""
 
-Way = Callable[[Whereabouts, Probe, float], Awaitable[bool | None]]
-"""Return whether the guest gives the right answer; None if it gives none in this way."""
+Way = Callable[[Whereabouts, Probe, float, Callable[[int], None]], Awaitable[bool | None]]
+"""Return whether the guest gives the right answer; None if it gives none in this way. The last argument: `announce`."""
 
 
 class Health:
@@ -113,7 +111,7 @@ class Health:
         fails, silent_s, has_answered, early = 0.0, 0.0, False, _READY_POLL.delays_s()
         while fails < alive.fails or (not has_answered and silent_s < first_patience_s):
             before, answered = observe_activity(self._cgroup), self.answers
-            await self._rest(alive.every_s if answered is not None else min(next(early), alive.every_s))
+            await anyio.sleep(alive.every_s if answered is not None else min(next(early), alive.every_s))
             answers, held = await self._answers_if_let_run(alive.probe, min(alive.every_s, _LONGEST_ANSWER_S))
             if answers:
                 fails, has_answered, self.answers = 0.0, True, True
@@ -127,14 +125,6 @@ class Health:
                     self.answers = False
             if self.answers != answered:
                 on_change()
-
-    async def _rest(self, seconds: float) -> None:
-        """Wait until the next probe. The last packets of the one before come within a moment."""
-        settle_s = min(_SETTLE_S, seconds / 2)
-        await anyio.sleep(settle_s)
-        self._activity.end_check()
-        await anyio.sleep(seconds - settle_s)
-        self._activity.begin_check()
 
     async def _answers_if_let_run(self, probe: Probe, timeout_s: float) -> tuple[bool | None, bool]:
         """Return as `_answers`, and whether it did not run for a part of that time, so that no answer says nothing."""
@@ -168,7 +158,7 @@ class Health:
             raise Permanent("the guest's address is unknown", step=Step.HEALTH, remedy=remedy)
         try:
             for way in (self._way,) if self._way else (_probe_from_host, self._probe_from_namespace):
-                answer = await way(self._where, probe, timeout_s)
+                answer = await way(self._where, probe, timeout_s, self._activity.leave_out)
                 if answer is not None:
                     self._way = way
                     return answer
@@ -179,19 +169,25 @@ class Health:
             return None
         return False
 
-    async def _probe_from_namespace(self, where: Whereabouts, probe: Probe, timeout_s: float) -> bool | None:
-        return await _probe_from_sibling(self._init, where, probe, timeout_s) or None
+    async def _probe_from_namespace(
+        self, where: Whereabouts, probe: Probe, timeout_s: float, announce: Callable[[int], None]
+    ) -> bool | None:
+        return await _probe_from_sibling(self._init, where, probe, timeout_s, announce) or None
 
 
-async def _probe_from_host(where: Whereabouts, probe: Probe, timeout_s: float) -> bool | None:
+async def _probe_from_host(
+    where: Whereabouts, probe: Probe, timeout_s: float, announce: Callable[[int], None]
+) -> bool | None:
     if probe.port is None:
-        return await direct.answers_ping(where.ip, timeout_s) or None
+        return await direct.answers_ping(where.ip, timeout_s, announce) or None
     if probe.path is not None:
-        return await direct.answers_http(where.ip, probe.port, probe.path, timeout_s)
-    return await direct.accepts_tcp(where.ip, probe.port, timeout_s) or None
+        return await direct.answers_http(where.ip, probe.port, probe.path, timeout_s, announce)
+    return await direct.accepts_tcp(where.ip, probe.port, timeout_s, announce) or None
 
 
-async def _probe_from_sibling(init: Pid, where: Whereabouts, probe: Probe, timeout_s: float) -> bool:
+async def _probe_from_sibling(
+    init: Pid, where: Whereabouts, probe: Probe, timeout_s: float, announce: Callable[[int], None]
+) -> bool:
     """Probe from a macvlan on the guest's interface. A guest without IPv4 never answers.
 
     A connection is requested in the gateway's name. A guest without a gateway gets an ARP probe instead. HTTP cannot be
@@ -212,7 +208,9 @@ async def _probe_from_sibling(init: Pid, where: Whereabouts, probe: Probe, timeo
         link = _create_sibling(links, where.interface, mac)
         if probe.port is None or where.gateway is None:
             return await macvlan.has_address(packets, SIBLING, link.mac, target, timeout_s)
-        return await macvlan.accepts_tcp(packets, SIBLING, link.mac, target, probe.port, where.gateway, timeout_s)
+        return await macvlan.accepts_tcp(
+            packets, SIBLING, link.mac, target, probe.port, where.gateway, timeout_s, announce
+        )
 
 
 def _create_sibling(links: Links, interface: str, mac: str) -> Link:

@@ -14,13 +14,14 @@ TIMEOUT_S = 0.5
 
 
 @contextmanager
-def server(answer: bytes | None) -> Iterator[int]:
-    """Serve one connection. None: say nothing, and keep it open."""
+def server(answer: bytes | None, clients: list[int]) -> Iterator[int]:
+    """Serve one connection, and note its client's port. None: say nothing, and keep it open."""
     with create_server(("127.0.0.1", 0)) as listening:
         done = threading.Event()
 
         def serve() -> None:
-            connection, _ = listening.accept()
+            connection, client = listening.accept()
+            clients.append(client[1])
             with connection:
                 if answer is None:
                     done.wait(10)
@@ -49,12 +50,17 @@ def server(answer: bytes | None) -> Iterator[int]:
     ],
 )
 def test_http_needs_an_answer_of_success(answer: bytes | None, verdict: bool) -> None:
-    with server(answer) as port:
-        assert anyio.run(direct.answers_http, "127.0.0.1", port, "/", TIMEOUT_S) is verdict
+    announced: list[int] = []
+    clients: list[int] = []
+    with server(answer, clients) as port:
+        assert anyio.run(direct.answers_http, "127.0.0.1", port, "/", TIMEOUT_S, announced.append) is verdict
+    assert announced == clients
 
 
 def test_http_without_a_server_is_no_answer() -> None:
     """Then the guest may be asked in another way; one that accepts and is silent must not be."""
     with create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
-    assert anyio.run(direct.answers_http, "127.0.0.1", port, "/", TIMEOUT_S) is None
+    announced: list[int] = []
+    assert anyio.run(direct.answers_http, "127.0.0.1", port, "/", TIMEOUT_S, announced.append) is None
+    assert len(announced) == 1

@@ -1,4 +1,8 @@
-"""Probe a guest from the host: a TCP connection, an HTTP request, or an ICMP echo (RFC 792, RFC 4443)."""
+"""Probe a guest from the host: a TCP connection, an HTTP request, or an ICMP echo (RFC 792, RFC 4443).
+
+Each probe calls `announce` before it sends anything, with the number by which its packets are recognised: its TCP port,
+or its echo identifier.
+"""
 
 import asyncio
 import errno
@@ -7,8 +11,8 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import anyio
 
@@ -38,18 +42,21 @@ _STATUS_LINE_BYTES = 4096
 _SUCCESS = re.compile(rb"HTTP/1\.[01] [23][0-9]{2}[ \r\n]")
 
 
-async def accepts_tcp(address: str, port: int, timeout_s: float) -> bool:
+async def accepts_tcp(address: str, port: int, timeout_s: float, announce: Callable[[int], None]) -> bool:
     """Return whether the guest accepts a connection in this time. The connection is closed at once.
 
     Raises Transient or Permanent if the host, not the guest, is the reason for a failure.
     """
     with _own_faults(f"connect to {address}:{port}"), anyio.move_on_after(timeout_s), _stream_to(address) as probe:
+        announce(probe.getsockname()[1])
         await asyncio.get_running_loop().sock_connect(probe, (address, port))
         return True
     return False
 
 
-async def answers_http(address: str, port: int, path: str, timeout_s: float) -> bool | None:
+async def answers_http(
+    address: str, port: int, path: str, timeout_s: float, announce: Callable[[int], None]
+) -> bool | None:
     """Return whether the guest answers a GET with status 200 to 399; None if it accepts no connection in this time.
 
     Raises as `accepts_tcp` does.
@@ -58,6 +65,7 @@ async def answers_http(address: str, port: int, path: str, timeout_s: float) -> 
     host = f"[{address}]" if ":" in address else address
     request = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: vtapd\r\nConnection: close\r\n\r\n"
     with _own_faults(f"connect to {address}:{port}"), anyio.move_on_after(timeout_s), _stream_to(address) as probe:
+        announce(probe.getsockname()[1])
         loop = asyncio.get_running_loop()
         await loop.sock_connect(probe, (address, port))
         reached = True
@@ -69,13 +77,16 @@ async def answers_http(address: str, port: int, path: str, timeout_s: float) -> 
     return False if reached else None
 
 
-async def answers_ping(address: str, timeout_s: float) -> bool:
+async def answers_ping(address: str, timeout_s: float, announce: Callable[[int], None]) -> bool:
     """Return whether the guest answers an echo request in this time. Raises as `accepts_tcp` does."""
     version = ipaddress.ip_address(address).version
-    with _own_faults(f"ping {address}"), anyio.move_on_after(timeout_s), _echo_socket(version) as probe:
+    with _own_faults(f"ping {address}"), anyio.move_on_after(timeout_s), ExitStack() as owned:
+        probe, identifier = _echo_socket(version)
+        owned.enter_context(probe)
+        announce(identifier)
         token = os.urandom(_TOKEN_BYTES)
         loop = asyncio.get_running_loop()
-        await loop.sock_sendto(probe, _request(version, token), (address, 0))
+        await loop.sock_sendto(probe, _request(version, identifier, token), (address, 0))
         while not _is_reply(await loop.sock_recv(probe, 256), version, token):
             pass
         return True
@@ -86,6 +97,7 @@ async def answers_ping(address: str, timeout_s: float) -> bool:
 def _stream_to(address: str) -> Iterator[socket.socket]:
     family, _ = _PROTOCOLS[ipaddress.ip_address(address).version]
     with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        probe.bind(("", 0))  # its port is known before the first packet
         # Close with a reset, so that thousands of probes leave no connections in TIME_WAIT.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         yield probe
@@ -105,18 +117,22 @@ def _own_faults(what: str) -> Iterator[None]:
         raise Transient(said, step=Step.HEALTH) from error
 
 
-def _echo_socket(version: int) -> socket.socket:
-    """Return a socket for echo requests if the kernel permits it (man 7 icmp: ping_group_range), else a raw one."""
+def _echo_socket(version: int) -> tuple[socket.socket, int]:
+    """Return a socket for echo requests if the kernel permits it (man 7 icmp: ping_group_range), else a raw one.
+
+    And their identifier, which for the former the kernel chooses.
+    """
     family, protocol = _PROTOCOLS[version]
     try:
-        return socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, protocol)
+        probe = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, protocol)
     except PermissionError:
-        return socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
+        return socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol), os.getpid() & 0xFFFF
+    probe.bind(("", 0))
+    return probe, probe.getsockname()[1]
 
 
-def _request(version: int, token: bytes) -> bytes:
+def _request(version: int, identifier: int, token: bytes) -> bytes:
     """Build an echo request. The kernel fills in an echo socket's identifier, and the checksum of IPv6."""
-    identifier = os.getpid() & 0xFFFF
     message = _HEADER.pack(_ECHO[version][0], 0, 0, identifier, 1) + token
     return _HEADER.pack(_ECHO[version][0], 0, checksum(message), identifier, 1) + token
 

@@ -6,6 +6,7 @@ The caller creates the macvlan for one probe, and deletes it afterwards.
 import asyncio
 import os
 import socket
+from collections.abc import Callable
 
 import anyio
 
@@ -36,11 +37,22 @@ async def has_address(packets: socket.socket, link: str, mac: str, target: Targe
 
 
 async def accepts_tcp(
-    packets: socket.socket, link: str, mac: str, target: Target, port: int, gateway: str, timeout_s: float
+    packets: socket.socket,
+    link: str,
+    mac: str,
+    target: Target,
+    port: int,
+    gateway: str,
+    timeout_s: float,
+    announce: Callable[[int], None],
 ) -> bool:
-    """Return whether the target accepts a connection that its gateway seems to open."""
+    """Return whether the target accepts a connection that its gateway seems to open.
+
+    `announce` is called with the source port before anything is sent.
+    """
     random = os.urandom(6)
     source_port, sequence = 0xC000 | int.from_bytes(random[:2], "big") & 0x3FFF, int.from_bytes(random[2:], "big")
+    announce(source_port)
     with anyio.move_on_after(timeout_s):
         _send(packets, link, tcp_syn(mac, gateway, source_port, target, port, sequence))
         while not is_syn_ack(await _receive(packets), source_port, target, port, sequence):

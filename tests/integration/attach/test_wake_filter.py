@@ -134,6 +134,17 @@ def test_counter_counts_what_is_sent_to_one_host(wire: Wire) -> None:
     assert wire.counter.take() == 1
 
 
+def test_counter_leaves_out_health_checks(wire: Wire) -> None:
+    syn, other = ip(TCP, tcp(SYN, source=0xC123)), ip(TCP, tcp(SYN, source=0xC124))
+    wire.counter.take()
+    wire.counter.leave_out((0xC123, 0xC125))
+    wire.send(syn, other, syn)
+    assert wire.counter.take() == 1
+    wire.counter.leave_out((0xC125,))
+    wire.send(syn, other)
+    assert wire.counter.take() == 2
+
+
 def test_counter_needs_its_tap() -> None:
     with pytest.raises(ContainerGone, match="no-such"):
         PacketCounter("no-such")

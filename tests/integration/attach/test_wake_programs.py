@@ -35,8 +35,8 @@ def ip6(protocol: int, payload: bytes, to: bytes = GUESTS_MAC) -> bytes:
     return ethernet(IPV6, struct.pack("!IHBB", 6 << 28, len(payload), protocol, 64) + addresses + payload, to)
 
 
-def tcp(flags: int) -> bytes:
-    return struct.pack("!HHIIBBHHH", 40000, 80, 1, 1, 5 << 4, flags, 1024, 0, 0)
+def tcp(flags: int, source: int = 40000) -> bytes:
+    return struct.pack("!HHIIBBHHH", source, 80, 1, 1, 5 << 4, flags, 1024, 0, 0)
 
 
 def icmp(kind: int) -> bytes:

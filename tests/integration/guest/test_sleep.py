@@ -195,8 +195,9 @@ def test_packets_keep_a_guest_awake(vtapd: Daemon, containers: Containers) -> No
     asleep(vtapd, guest)
 
 
-def test_health_checks_do_not_keep_a_guest_awake(vtapd: Daemon, containers: Containers) -> None:
-    guest = containers.serving_guest(alive="tcp:80,every=700ms", idle="3s,stop")
+@pytest.mark.parametrize("probe", ["tcp:80", "ping", "http:80/"])
+def test_health_checks_do_not_keep_a_guest_awake(vtapd: Daemon, containers: Containers, probe: str) -> None:
+    guest = containers.serving_guest(alive=f"{probe},every=200ms", idle="2s,stop")
     asleep(vtapd, guest)
     holds_for(lambda: not qemus_of(guest.id), "nothing asks the guest that sleeps", 2.0)
     assert answers(guest)
