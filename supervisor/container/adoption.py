@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from supervisor.container.context import Context
-from supervisor.container.executor import PlanExecutor
+from supervisor.container.observer import ContainerObserver
 from supervisor.core.container import Container
 from supervisor.core.guest.labels import parse_labels
 from supervisor.core.guest.spec import UNLIMITED, AddressPlan, GuestSpec
@@ -15,26 +15,26 @@ from supervisor.guest.guest_plan import GuestPlan, examine
 
 
 async def adopt_guest(
-    context: Context, executor: PlanExecutor, guest: GuestController, container: Container, record: Record | None
+    context: Context, observer: ContainerObserver, guest: GuestController, container: Container, record: Record | None
 ) -> None:
     """Adopt it, if one is on record that this daemon does not control yet."""
     running = guest.record.process
     if running is None or guest.session is not None:
         return
-    handles = executor.attachment().handles
-    plan = await _plan_of(context, executor, container, running, record)
+    handles = observer.attachment().handles
+    plan = await _plan_of(context, observer, container, running, record)
     await guest.adopt(container, handles, plan, stopping=record is not None and record.held)
 
 
 async def _plan_of(
-    context: Context, executor: PlanExecutor, container: Container, running: ProcessRecord, record: Record | None
+    context: Context, observer: ContainerObserver, container: Container, running: ProcessRecord, record: Record | None
 ) -> GuestPlan:
     """Return the guest's plan. The limits of today's configuration are only for guests that start today."""
     try:
         spec = parse_labels(replace(container, memory_limit_bytes=0), UNLIMITED)
         if spec is not None and not running.kind:
-            handles = executor.attachment().handles
-            return await examine(context, handles, spec, container, executor.observe_originals(spec.address))
+            handles = observer.attachment().handles
+            return await examine(context, handles, spec, container, observer.observe_originals(spec.address))
     except Rejected:
         spec = None
     kind = KINDS.get(running.kind, KINDS["raw"])

@@ -5,7 +5,7 @@ from enum import Enum, auto
 from supervisor.container.adoption import adopt_guest
 from supervisor.container.context import Context
 from supervisor.container.description import Description
-from supervisor.container.executor import PlanExecutor
+from supervisor.container.observer import ContainerObserver
 from supervisor.container.record import ContainerRecord
 from supervisor.core.attach.selection import ENABLE, KERNEL, why_left_alone, why_no_network
 from supervisor.core.attach.state import Desired
@@ -46,7 +46,7 @@ class Intent:
         record: ContainerRecord,
         description: Description,
         incarnation: Incarnation,
-        executor: PlanExecutor,
+        observer: ContainerObserver,
         guest: GuestController,
     ) -> None:
         self.ignored_reason: str | None = None
@@ -59,7 +59,7 @@ class Intent:
         self._record = record
         self._description = description
         self._incarnation = incarnation
-        self._executor = executor
+        self._observer = observer
         self._guest = guest
         self._decision = Decision.NONE
 
@@ -111,7 +111,7 @@ class Intent:
         self._decision = Decision.MADE  # before anything is awaited: what changes meanwhile outdates it
         try:
             record = self._record.of(self._incarnation)
-            await adopt_guest(self._context, self._executor, self._guest, self.container, record)
+            await adopt_guest(self._context, self._observer, self._guest, self.container, record)
             self.ignored_reason = self._why_ignored()
             if self._guest.session is None:
                 await self._plan_guest()
@@ -137,10 +137,10 @@ class Intent:
             return
         spec = parse_labels(self.container, self._context.config.policy)
         if spec is None:
-            self._executor.attachment().nodes.require()
+            self._observer.attachment().nodes.require()
             self._guest.plan = None
             return
-        handles, interfaces = self._executor.attachment().handles, self._executor.observe_originals(spec.address)
+        handles, interfaces = self._observer.attachment().handles, self._observer.observe_originals(spec.address)
         self._guest.plan = await examine(self._context, handles, spec, self.container, interfaces)
 
     @property
@@ -163,7 +163,7 @@ class Intent:
         due = self._may_start() and boottime_s() >= self._guest.record.not_before_s
         takes_over = plan.spec.address.takes_over and (runs_on or due or not keeps_network(self._guest.record))
         # A guest that learns its addresses at its start could do nothing with those of a later card.
-        hotplug = not plan.spec.address.takes_over and plan.kind.takes_cards and self._guest.cards.takes_more
+        hotplug = not plan.spec.address.takes_over and plan.kind.takes_cards and self._guest.takes_cards
         return Desired(
             attached=True,
             takeover=takes_over,
@@ -178,7 +178,7 @@ class Intent:
             snapshot=self._guest.wants_snapshot and self._may_start(),
             exit_status=self.exit_status,
             endpoints=endpoints,
-            link_address=self._executor.link_address,
+            link_address=self._observer.link_address,
             resumes_at_s=self._stops_until_s if self.stopping and plan.spec.restart.mode != "no" else None,
         )
 

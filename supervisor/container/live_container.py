@@ -13,9 +13,11 @@ from supervisor.container.context import Context
 from supervisor.container.description import Description
 from supervisor.container.ending import ContainerEnding
 from supervisor.container.executor import PlanExecutor
+from supervisor.container.guest_actions import GuestActions
 from supervisor.container.idle_watch import IdleWatch
 from supervisor.container.intent import Intent
 from supervisor.container.link_services import LinkServices
+from supervisor.container.observer import ContainerObserver
 from supervisor.container.port_watch import PortWatch
 from supervisor.container.record import ContainerRecord
 from supervisor.container.recovery import recover_guest, recover_record
@@ -59,8 +61,10 @@ class LiveContainer:
         paths = SocketPaths(context.config.run_dir, record.id)
         self.guest = GuestController(context, tasks, record, incarnation, paths, mark)
         self._services = LinkServices(context, tasks, record, description, incarnation, self.guest)
-        self.executor = PlanExecutor(context, record, self.guest, self._services, description, incarnation, on_attached)
-        self.intent = Intent(context, record, description, incarnation, self.executor, self.guest)
+        self._observer = ContainerObserver(context, record, self.guest, description, incarnation)
+        actions = GuestActions(self.guest, self._services, self._observer, description)
+        self.executor = PlanExecutor(context, record, self._observer, actions, description, incarnation, on_attached)
+        self.intent = Intent(context, record, description, incarnation, self._observer, self.guest)
         self._context = context
         self._record = record
         self._tasks = tasks
@@ -100,15 +104,15 @@ class LiveContainer:
             guest_error=self.executor.guest_error,
             record=self._record.of(self.incarnation),
             seen=self.executor.seen,
-            cgroup=self.executor.cgroup,
-            device_rule_note=self.executor.device_rule_note,
-            link_address=self.executor.link_address,
+            cgroup=self._observer.cgroup,
+            device_rule_note=self._observer.device_rule_note,
+            link_address=self._observer.link_address,
             guest=self._guest_status(),
         )
 
     def observe_status(self, error: VtapdError | None) -> ContainerStatus:
         """Return what is known of it, and what the kernel shows at this moment."""
-        return replace(self.status(error), seen=self.executor.look())
+        return replace(self.status(error), seen=self._observer.look() or self.executor.seen)
 
     def _guest_status(self) -> GuestStatus | None:
         plan, session = self.guest.plan, self.guest.session
@@ -165,9 +169,9 @@ class LiveContainer:
             await self.intent.decide()
         await self.executor.converge(self.intent.desired)
         self._watch_ports()
-        if self.executor.opened is not None:
-            self._watch.start(self._tasks, self.executor.opened)
-            self._services.keep_up(self.executor.opened)
+        if self._observer.opened is not None:
+            self._watch.start(self._tasks, self._observer.opened)
+            self._services.keep_up(self._observer.opened)
         self._keep_up_sleep()
         if self.intent.ignored_reason is not None and self.guest.session is None:
             self.guest.plan = None
@@ -183,8 +187,8 @@ class LiveContainer:
             self._call_off_sleep()
         seen = self.executor.seen
         self._idle.keep_up(self._tasks, seen, paused=self.container.paused)
-        if self.executor.opened is not None:
-            self._wakes.keep_up(self._tasks, self.executor.opened, self._record.of(self.incarnation), seen)
+        if self._observer.opened is not None:
+            self._wakes.keep_up(self._tasks, self._observer.opened, self._record.of(self.incarnation), seen)
 
     def _call_off_sleep(self) -> None:
         """Let a guest go on that was to fall asleep and runs on, if that is because its taps cannot be filtered."""
@@ -227,16 +231,16 @@ class LiveContainer:
         self._services.close()
         self._ending.close()
         self.guest.close(reason)
-        self.executor.close()
+        self._observer.close()
 
     async def _recover(self) -> None:
         """Recover once what an earlier daemon may have left of this run."""
         leftovers = self._context.leftovers
         if why_no_network(self.container) is None:
             try:
-                attachment = self.executor.attachment()
+                attachment = self._observer.attachment()
                 attachment.sweep()
-                scope = self.executor.scope()
+                scope = self._observer.scope()
                 recover_record(self.container, self.incarnation, attachment, scope, self._record)
                 record = self._record.of(self.incarnation)
                 attachment.nodes.sweep({entry.slot for entry in record.taps} if record else set())

@@ -11,8 +11,8 @@ import structlog
 from supervisor.container.attach_timer import AttachTimer
 from supervisor.container.context import Context
 from supervisor.container.description import Description, Knowledge
-from supervisor.container.executor import forget
 from supervisor.container.live_container import LiveContainer
+from supervisor.container.removal import forget
 from supervisor.container.unseen_end import unseen_end
 from supervisor.core.attach.actions import DeleteRecord, UnlinkNetns
 from supervisor.core.attach.plan import next_step

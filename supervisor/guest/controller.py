@@ -70,7 +70,7 @@ class GuestController:
         self._paths = paths
         self._record = RunRecord(owner, incarnation)
         self._taps = TapQueues()
-        self.cards = GuestCards(self._taps, self._record)
+        self._cards = GuestCards(self._taps, self._record)
         self._starter = SessionStarter(context, tasks, incarnation, paths, self._record, mark)
         self._waiting = WaitingQemus(context, self._record, self._starter)
         self._snapshots = Snapshots(context, paths.name, self._taps, self._record, self._waiting)
@@ -101,12 +101,6 @@ class GuestController:
     def record(self) -> GuestRecord:
         """What is on record of the guest."""
         return self._record.guest
-
-    @property
-    def running(self) -> GuestSession:
-        """The QEMU of the guest, which runs."""
-        assert self.session is not None, "asked only of a guest that runs"
-        return self.session
 
     async def adopt(self, container: Container, handles: ContainerHandles, plan: GuestPlan, *, stopping: bool) -> None:
         """Follow the QEMU that an earlier daemon started. If it has exited since, record how.
@@ -167,7 +161,7 @@ class GuestController:
             note = f"It was booted when it was woken, and did not go on where it was: {asleep.lost}"
             qemu.record = replace(qemu.record, notes=(*qemu.record.notes, note))
         self._start_counted = False
-        self.cards.takes_more = True
+        self._cards.takes_more = True
         self.session = self._starter.follow(start.container, start.handles, plan, qemu, is_new=True)
         started = after_start(self.record, qemu.record)
         self.console_hub.announce("the guest starts")
@@ -184,7 +178,7 @@ class GuestController:
             session, what = await self._snapshots.restored(start), "the guest is restored"
         if session is None:
             return False
-        self.session, self.cards.takes_more, self._start_counted = session, True, True
+        self.session, self._cards.takes_more, self._start_counted = session, True, True
         self.console_hub.announce(what)
         return True
 
@@ -207,7 +201,7 @@ class GuestController:
         """
         assert self.plan is not None
         drained = self.record.asleep is None
-        cards = tuple(self.cards.for_start(self.plan, handles, uplink, drained=drained) for uplink in step.uplinks)
+        cards = tuple(self._cards.for_start(self.plan, handles, uplink, drained=drained) for uplink in step.uplinks)
         return Launch(container, handles, self.plan, step, cards, self._paths, resolver)
 
     @property
@@ -281,10 +275,33 @@ class GuestController:
         await self.sleeper.fall_asleep(self.session, self.plan, handles)
         self.settle()
 
+    async def resume(self) -> None:
+        """Let the guest go on that was about to fall asleep. Raises Transient if it cannot be reached."""
+        assert self.session is not None, "only a guest that runs was about to fall asleep"
+        await self.sleeper.resume(self.session)
+
+    @property
+    def takes_cards(self) -> bool:
+        """Whether cards may be added to the guest that runs. False after it refused one."""
+        return self._cards.takes_more
+
+    async def plug(self, handles: ContainerHandles, uplink: Uplink) -> None:
+        """Give the guest one more card. Raises Transient or Permanent if the tap cannot be opened.
+
+        A machine that refuses the card is not asked again before the guest's next start.
+        """
+        assert self.session is not None, "only a guest that runs is given a card"
+        await self._cards.plug(self.session, handles, uplink)
+
+    async def unplug(self, slot: int) -> None:
+        """Take the card of a tap that is gone from the guest."""
+        assert self.session is not None, "only a guest that runs has cards"
+        await self._cards.unplug(self.session, slot)
+
     def queues(self, handles: ContainerHandles, uplink: Uplink) -> tuple[int, ...]:
         """Return the descriptors of a tap in which what wakes a guest waits. They stay the controller's."""
         assert self.plan is not None, "a guest that sleeps has a plan"
-        return self.cards.for_start(self.plan, handles, uplink, drained=False).queues
+        return self._cards.for_start(self.plan, handles, uplink, drained=False).queues
 
     def settle(self) -> None:
         """Record that the guest has exited or is ready, and count its start once it runs, if that is new."""

@@ -255,7 +255,7 @@ async def test_guest_that_cannot_be_saved_goes_on_in_its_qemu(trial: Trial) -> N
     await trial.fall_asleep("suspend")
     assert "no" in trial.owner.record.sleep_failure
     assert trial.controller.session is not None
-    await trial.controller.sleeper.resume(trial.controller.running)
+    await trial.controller.resume()
     assert trial.session.commands[-1] == "cont"
     assert (trial.owner.record.asleep, trial.owner.record.process) == (None, trial.owner.record.process)
     assert list(trial.folder.iterdir()) == []

@@ -48,16 +48,16 @@ def trial_of(its: Container, address: AddressPlan | None = None) -> Trial:
         session=RUNS,
         plan=plan,
         is_ready=True,
-        cards=SimpleNamespace(takes_more=True),
+        takes_cards=True,
         wants_refresh=True,
         wants_snapshot=True,
     )
     entry = TapRecord(0, "eth0", "vtap110002", original=ETH0)
     record: Any = SimpleNamespace(of=lambda _incarnation: Record(ID, NAME, INCARNATION, (entry,), guest.record))
     description: Any = SimpleNamespace(container=its)
-    executor: Any = SimpleNamespace(link_address=None)
+    observer: Any = SimpleNamespace(link_address=None)
     context: Any = None
-    intent = Intent(context, record, description, INCARNATION, executor, guest)
+    intent = Intent(context, record, description, INCARNATION, observer, guest)
     intent._decision = Decision.MADE
     return Trial(intent, guest)
 
