@@ -27,7 +27,7 @@ _LOADED_S = 10.0
 
 
 async def hand_over(source: GuestSession, target: GuestSession, taps: TapQueues, folder: BootFolder) -> None:
-    """Move the guest, with all packets that wait for it, to a QEMU with the same memory file.
+    """Move the guest, with all packets that wait for it, to a QEMU with the same memory file. Both are prepared.
 
     The source is left paused, and must be killed. If anything fails, the target is killed, and the guest runs on in the
     source. Raises Transient or Permanent.
@@ -72,7 +72,7 @@ async def _hand_over(
 async def _move(source: GuestSession, target: GuestSession, folder: BootFolder) -> None:
     state = folder.open_new(STATE)
     try:
-        await migration.save(source.execute, state, with_memory=False, deadline_s=_FROZEN_S)
+        await migration.save(source, state, deadline_s=_FROZEN_S)
     finally:
         os.close(state)
     await _load(target, folder)
@@ -81,14 +81,14 @@ async def _move(source: GuestSession, target: GuestSession, folder: BootFolder) 
 async def _stream(source: GuestSession, target: GuestSession, deadline_s: float) -> None:
     writing, reading = socket.socketpair()
     with writing, reading:
-        await migration.begin_load(target.execute, reading.fileno(), with_memory=True)
+        await migration.begin_load(target.execute, reading.fileno())
         reading.close()  # so that a target that ends is an error of the source
-        await migration.save(source.execute, writing.fileno(), with_memory=True, deadline_s=deadline_s)
-        await migration.await_loaded(target.execute, deadline_s=deadline_s)
+        await migration.save(source, writing.fileno(), deadline_s=deadline_s)
+        await migration.await_loaded(target, deadline_s=deadline_s)
 
 
 async def restore(target: GuestSession, folder: BootFolder) -> None:
-    """Load the snapshot into a QEMU that waits, and let the guest run. Raises Transient or Permanent."""
+    """Load the snapshot into a QEMU that is prepared for it, and let the guest run. Raises Transient or Permanent."""
     try:
         with anyio.fail_after(_LOADED_S):
             await _load(target, folder)
@@ -101,6 +101,6 @@ async def restore(target: GuestSession, folder: BootFolder) -> None:
 async def _load(target: GuestSession, folder: BootFolder) -> None:
     saved = folder.open_file(STATE)
     try:
-        await migration.load(target.execute, saved, with_memory=False, deadline_s=_LOADED_S)
+        await migration.load(target, saved, deadline_s=_LOADED_S)
     finally:
         os.close(saved)

@@ -19,7 +19,7 @@ from supervisor.core.units import MIB
 from supervisor.edges import threads
 from supervisor.edges.kernel import rootfs
 from supervisor.edges.qemu import migration
-from supervisor.edges.qemu.migration import Execute
+from supervisor.edges.qemu.migration import Migrating
 from supervisor.edges.qemu.state_files import StateFiles
 from supervisor.errors import Permanent, Step, Transient, VtapdError
 
@@ -33,17 +33,18 @@ _WAITING = ["-incoming", "defer"]
 _NO_LIMIT = 1 << 62
 
 
-async def save_state(files: StateFiles, container_id: ContainerId, execute: Execute, memory_bytes: int) -> int:
+async def save_state(files: StateFiles, container_id: ContainerId, qmp: Migrating, memory_bytes: int) -> int:
     """Pause the guest, and write its state. Return the file's size. Raises Transient; then the guest is paused."""
-    await migration.resume(execute)  # a daemon that was killed may have left it paused after a save
-    await migration.pause(execute)
+    await migration.resume(qmp.execute)  # a daemon that was killed may have left it paused after a save
+    await migration.prepare(qmp.execute, with_memory=True)
+    await migration.pause(qmp.execute)
     reader, writer = socket.socketpair()
     with reader, writer, files.writing(container_id) as target:
         reader.setblocking(False)
         copy = _Copy(files, reader, target, memory_bytes + memory_bytes // 8 + _DEVICES_BYTES)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(copy.run, tasks.cancel_scope)
-            await copy.save(execute, writer)
+            await copy.save(qmp, writer)
             tasks.cancel_scope.cancel()
         return await copy.finish()
 
@@ -60,10 +61,10 @@ class _Copy:
         self._error: VtapdError | None = None
         """Why the state is not complete. A task group would put it into an ExceptionGroup."""
 
-    async def save(self, execute: Execute, writer: socket.socket) -> None:
+    async def save(self, qmp: Migrating, writer: socket.socket) -> None:
         """Have QEMU write all of it."""
         try:
-            await migration.save(execute, writer.fileno(), with_memory=True, deadline_s=SAVE_S)
+            await migration.save(qmp, writer.fileno(), deadline_s=SAVE_S)
         except VtapdError as error:
             self._error = self._error or error
 
@@ -95,11 +96,11 @@ class _Copy:
         return copied
 
 
-async def load_state(files: StateFiles, container_id: ContainerId, execute: Execute, sleep: Sleep) -> None:
+async def load_state(files: StateFiles, container_id: ContainerId, qmp: Migrating, sleep: Sleep) -> None:
     """Have a QEMU that waits for it take the state, and let the guest run. Raises a VtapdError if that fails."""
     with files.reading(container_id, sleep.state_bytes) as source:
-        await migration.load(execute, source, with_memory=True, deadline_s=LOAD_S)
-    await migration.resume(execute)
+        await migration.load(qmp, source, deadline_s=LOAD_S)
+    await migration.resume(qmp.execute)
 
 
 def stamps_of_disks(handles: ContainerHandles, spec: GuestSpec, *, boots_disk: bool) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import anyio
 from supervisor.core.formats.proc_cgroup import Cgroup
 from supervisor.core.guest.stillness import share_let_run, was_held
 from supervisor.edges.kernel.cgroup_activity import observe_activity
+from supervisor.edges.qemu.migration import is_end
 from supervisor.edges.qemu.qmp import QmpSession
 from supervisor.errors import Step, Transient
 
@@ -35,6 +36,8 @@ class QmpMonitor:
         """Whether QEMU reported that the guest panicked."""
         self.filter_changed = anyio.Event()
         """Set when a guest has changed which frames one of its cards takes. Who waits for it replaces it."""
+        self.migration_ended = anyio.Event()
+        """Set when QEMU reports the end of a migration. After that, there is a new one."""
         self._path = path
         self._cgroup = cgroup
         self._patience_s = patience_s
@@ -119,6 +122,9 @@ class QmpMonitor:
             self.panicked = True
         elif name == "NIC_RX_FILTER_CHANGED":
             self.filter_changed.set()
+        elif is_end(name, data):
+            self.migration_ended.set()
+            self.migration_ended = anyio.Event()
 
     async def _answers(self, question: Callable[[], Awaitable[None]]) -> bool:
         """Ask, and return whether the answer comes before QEMU exits and before the patience ends."""

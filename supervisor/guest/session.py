@@ -179,6 +179,11 @@ class GuestSession:
         """Run a QMP command, after the descriptors that it names were sent. Raises Transient."""
         return await self._monitor.execute(command, arguments, descriptors)
 
+    @property
+    def migration_ended(self) -> anyio.Event:
+        """Set when QEMU reports the end of a migration. After that, there is a new one."""
+        return self._monitor.migration_ended
+
     async def stop(self, timeout_s: float, because: str = "stopped", *, paused: bool = False) -> None:
         """Stop it gracefully if its kind can, and kill it at the deadline. Return when it has exited.
 

@@ -23,7 +23,7 @@ from supervisor.guest.launcher import Launch
 from supervisor.guest.run_record import RunRecord
 from supervisor.guest.session import GuestSession
 from supervisor.guest.snapshots import Snapshots
-from supervisor.guest.waiting_qemu import WaitingQemus, as_woken, await_answering
+from supervisor.guest.waiting_qemu import WaitingQemus, as_woken, await_prepared
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -68,7 +68,7 @@ class Sleeper:
             return
         files, container_id = self._context.state_files, self._record.container_id
         async with self._context.sleep_places:
-            size = await save_state(files, container_id, session.execute, plan.spec.memory_mib * MIB)
+            size = await save_state(files, container_id, session, plan.spec.memory_mib * MIB)
         disks = stamps_of_disks(handles, plan.spec, boots_disk=plan.kind.machine.boots_disk)
         self._record.write(sleep.ends(self._record.guest, size, disks))
 
@@ -114,11 +114,11 @@ class Sleeper:
         assert asleep.process is not None, "a guest that sleeps has slept in some QEMU"
         session = await self._waiting_for_state(start, asleep.process)
         try:
-            await await_answering(session)
+            await await_prepared(session, with_memory=True)
             plan = start.plan
             disks = stamps_of_disks(start.handles, plan.spec, boots_disk=plan.kind.machine.boots_disk)
             check_same_start(asleep, session.record, disks)
-            await load_state(files, start.container.id, session.execute, asleep)
+            await load_state(files, start.container.id, session, asleep)
         except VtapdError as error:
             log.warning("guest_state_lost", error=str(error))
             await session.retire()

@@ -18,6 +18,7 @@ from supervisor.core.guest.snapshot import MEMORY, STATE, STATE_ROOM_BYTES, byte
 from supervisor.core.record import GuestRecord, Identity, ProcessRecord, SnapshotRecord
 from supervisor.core.units import MIB
 from supervisor.edges.clock import boottime_s
+from supervisor.edges.qemu import migration
 from supervisor.edges.qemu.boot_folder import BootFolder
 from supervisor.errors import Permanent, Step, Transient
 from supervisor.guest.context import GuestContext
@@ -28,7 +29,7 @@ from supervisor.guest.refresh import same_machine
 from supervisor.guest.run_record import RunRecord
 from supervisor.guest.session import GuestSession
 from supervisor.guest.tap_queues import TapQueues
-from supervisor.guest.waiting_qemu import WaitingQemus, as_before, await_answering
+from supervisor.guest.waiting_qemu import WaitingQemus, as_before, await_prepared
 
 _WRITING = GuestState(MEMORY)
 _WAITING = GuestState(MEMORY, shared=False, incoming=True)
@@ -126,6 +127,7 @@ class Snapshots:
         folder = self._folder
         assert folder is not None, "it was asked before"
         self._adopt_queues(start, source)
+        await migration.prepare(source.execute, with_memory=False)  # as much as possible before the guest is paused
         target = await self._wait(self._with_waiting_cards(start), source.record.identity, source.record)
         began_s = boottime_s()
         await hand_over(source, target, self._taps, folder)
@@ -158,7 +160,8 @@ class Snapshots:
         self._adopt_queues(start, source)
         order = await same_machine(self._with_waiting_cards(start), source)
         try:
-            target = await self._launch_waiting(order, source.record)
+            await migration.prepare(source.execute, with_memory=True)
+            target = await self._launch_waiting(order, source.record, with_memory=True)
             await stream(source, target, self._taps, order.plan.spec.memory_mib)
         except (Transient, Permanent):
             self._note(replace(self._record.guest, waiting=None))
@@ -181,9 +184,9 @@ class Snapshots:
         Raises Transient or Permanent, and leaves no such QEMU then.
         """
         order = replace(start, state=_WAITING, folder=self._folder, identity=identity)
-        return await self._launch_waiting(order, source)
+        return await self._launch_waiting(order, source, with_memory=False)
 
-    async def _launch_waiting(self, start: Launch, source: ProcessRecord | None = None) -> GuestSession:
+    async def _launch_waiting(self, start: Launch, source: ProcessRecord | None, *, with_memory: bool) -> GuestSession:
         def describe(waiting: ProcessRecord) -> ProcessRecord:
             if source is not None:
                 return as_before(waiting, source)
@@ -192,7 +195,7 @@ class Snapshots:
             return waiting
 
         session = await self._waiting.start(start, describe)
-        await await_answering(session)
+        await await_prepared(session, with_memory=with_memory)
         return session
 
     async def restored(self, start: Launch) -> GuestSession | None:

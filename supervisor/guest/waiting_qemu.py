@@ -11,6 +11,7 @@ from dataclasses import replace
 import anyio
 
 from supervisor.core.record import ProcessRecord
+from supervisor.edges.qemu import migration
 from supervisor.errors import Step, Transient
 from supervisor.guest.context import GuestContext
 from supervisor.guest.launcher import Launch, launch
@@ -46,8 +47,11 @@ class WaitingQemus:
         return session
 
 
-async def await_answering(session: GuestSession) -> None:
-    """Wait until a QEMU that waits answers. If it does not, raise Transient, and leave no such QEMU."""
+async def await_prepared(session: GuestSession, *, with_memory: bool) -> None:
+    """Wait until a QEMU that waits is prepared for a state. If that fails, raise Transient, and leave no such QEMU.
+
+    `with_memory`: the guest's memory is part of the state, and not in a file.
+    """
     async with _retired_if_it_fails(session):
         try:
             with anyio.fail_after(_ANSWERS_S):
@@ -58,6 +62,7 @@ async def await_answering(session: GuestSession) -> None:
         if session.has_ended:
             await session.retire()
             raise Transient(f"the QEMU that waits for the guest's state has ended{_quoted(session)}", step=Step.QEMU)
+        await migration.prepare(session.execute, with_memory=with_memory)
 
 
 def _quoted(session: GuestSession) -> str:

@@ -45,6 +45,7 @@ async def test_guest_goes_on_from_its_file(qemus: Qemus, files: StateFiles, tmp_
         (file,) = (tmp_path / "a" / "folder").iterdir()
         assert (file.stat().st_size, file.stat().st_mode & 0o777) == (size, 0o600)
         first.process.kill()
+        await migration.prepare(target.execute, with_memory=True)
         await load_state(files, ID, target, kept(size))
         assert requests(second) == asked + 1
     files.remove(ID)
@@ -57,11 +58,12 @@ async def test_state_that_is_saved_again_is_that_of_now(qemus: Qemus, files: Sta
     first.wait_for("serving on")
     async with connected(first) as source, connected(second) as target:
         await save_state(files, ID, source, MEMORY_BYTES)
-        await migration.resume(source)
+        await migration.resume(source.execute)
         asked = requests(first)
         await save_state(files, ID, source, MEMORY_BYTES)
         size = await save_state(files, ID, source, MEMORY_BYTES)
         first.process.kill()
+        await migration.prepare(target.execute, with_memory=True)
         await load_state(files, ID, target, kept(size))
         assert requests(second) == asked + 1
 
@@ -77,7 +79,7 @@ async def test_guest_runs_on_if_its_state_is_too_large(
         with pytest.raises(Transient, match="larger than 1000 bytes"):
             await save_state(files, ID, qmp, 0)
         assert list((tmp_path / "a" / "folder").iterdir()) == []
-        await migration.resume(qmp)
+        await migration.resume(qmp.execute)
         assert requests(guest) == asked + 1
 
 

@@ -22,34 +22,40 @@ MEMORY_MIB = 8
 
 
 class Qmp:
-    """Executes commands as the migration edge needs it."""
+    """What the migration edge needs of one QEMU."""
 
-    def __init__(self, session: QmpSession) -> None:
-        self._session = session
+    def __init__(self) -> None:
+        self.session = QmpSession("test", self._note_event)
+        self.migration_ended = anyio.Event()
 
-    async def __call__(
+    def _note_event(self, name: str, data: dict[str, object]) -> None:
+        if migration.is_end(name, data):
+            self.migration_ended.set()
+            self.migration_ended = anyio.Event()
+
+    async def execute(
         self, command: str, arguments: Mapping[str, object], descriptors: Mapping[str, int] | None = None
     ) -> object:
         for name, descriptor in (descriptors or {}).items():
-            await self._session.pass_descriptor(name, descriptor)
-        return await self._session.execute(command, arguments)
+            await self.session.pass_descriptor(name, descriptor)
+        return await self.session.execute(command, arguments)
 
 
 @asynccontextmanager
 async def connected(guest: Guest) -> AsyncIterator[Qmp]:
-    session = QmpSession("test", lambda _name, _data: None)
+    qmp = Qmp()
     with anyio.fail_after(DEADLINE_S):
         while True:
             try:
-                await session.connect(guest.qmp)
+                await qmp.session.connect(guest.qmp)
                 break
             except Transient:
-                await session.hang_up()
+                await qmp.session.hang_up()
                 await anyio.sleep(0.01)
     try:
-        yield Qmp(session)
+        yield qmp
     finally:
-        await session.hang_up()
+        await qmp.session.hang_up()
 
 
 def in_file(path: Path, *, share: bool) -> tuple[str, ...]:
@@ -97,12 +103,14 @@ def requests(guest: Guest) -> int:
 
 async def save(qemus: Qemus, qmp: Qmp, *, with_memory: bool, deadline_s: float = DEADLINE_S) -> None:
     with qemus.opened(os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as target:
-        await migration.save(qmp, target, with_memory=with_memory, deadline_s=deadline_s)
+        await migration.prepare(qmp.execute, with_memory=with_memory)
+        await migration.save(qmp, target, deadline_s=deadline_s)
 
 
 async def load(qemus: Qemus, qmp: Qmp, *, with_memory: bool) -> None:
     with qemus.opened(os.O_RDONLY) as source:
-        await migration.load(qmp, source, with_memory=with_memory, deadline_s=DEADLINE_S)
+        await migration.prepare(qmp.execute, with_memory=with_memory)
+        await migration.load(qmp, source, deadline_s=DEADLINE_S)
 
 
 @pytest.mark.parametrize("with_memory", [True, False])
@@ -112,15 +120,15 @@ async def test_guest_goes_on_in_another_qemu(qemus: Qemus, with_memory: bool) ->
     first.wait_for("serving on")
     asked = [requests(first) for _ in range(3)][-1]
     async with connected(first) as source, connected(second) as target:
-        assert await migration.is_running(source)
-        assert not await migration.is_running(target)
-        await migration.pause(source)
+        assert await migration.is_running(source.execute)
+        assert not await migration.is_running(target.execute)
+        await migration.pause(source.execute)
         await save(qemus, source, with_memory=with_memory)
         first.process.kill()
         await load(qemus, target, with_memory=with_memory)
-        assert not await migration.is_running(target)
-        await migration.resume(target)
-        assert await migration.is_running(target)
+        assert not await migration.is_running(target.execute)
+        await migration.resume(target.execute)
+        assert await migration.is_running(target.execute)
     assert requests(second) == asked + 1
     assert "serving on" not in second.console(), "it was not booted"
 
@@ -130,14 +138,14 @@ async def test_state_serves_again_and_again(qemus: Qemus) -> None:
     first.wait_for("serving on")
     asked = requests(first)
     async with connected(first) as source:
-        await migration.pause(source)
+        await migration.pause(source.execute)
         await save(qemus, source, with_memory=False)
     first.process.kill()
     for _ in range(2):
         restored = qemus.waiting(*in_file(qemus.memory, share=False))
         async with connected(restored) as target:
             await load(qemus, target, with_memory=False)
-            await migration.resume(target)
+            await migration.resume(target.execute)
         assert [requests(restored) for _ in range(3)] == [asked + 1, asked + 2, asked + 3]
 
 
@@ -147,10 +155,11 @@ async def test_guest_runs_on_if_its_state_is_not_saved_in_time(qemus: Qemus) -> 
     reading, writing = os.pipe()
     try:
         async with connected(guest) as qmp:
-            await migration.pause(qmp)
+            await migration.prepare(qmp.execute, with_memory=True)
+            await migration.pause(qmp.execute)
             with pytest.raises(Transient, match=r"does not save the guest's state within 0\.2 s"):
-                await migration.save(qmp, writing, with_memory=True, deadline_s=0.2)  # no process reads the pipe
-            await migration.resume(qmp)
+                await migration.save(qmp, writing, deadline_s=0.2)  # no process reads the pipe
+            await migration.resume(qmp.execute)
             assert requests(guest) > 0
     finally:
         os.close(reading)
@@ -161,12 +170,12 @@ async def test_state_that_is_cut_off_is_refused(qemus: Qemus) -> None:
     first, second = qemus.boot(), qemus.waiting()
     first.wait_for("serving on")
     async with connected(first) as source, connected(second) as target:
-        await migration.pause(source)
+        await migration.pause(source.execute)
         await save(qemus, source, with_memory=True)
         os.truncate(qemus.state, qemus.state.stat().st_size // 2)
         with pytest.raises((Permanent, Transient)):
             await load(qemus, target, with_memory=True)
-        await migration.resume(source)
+        await migration.resume(source.execute)
     assert requests(first) > 0
 
 
@@ -174,7 +183,7 @@ async def test_state_of_another_machine_is_refused(qemus: Qemus) -> None:
     first, second = qemus.boot(), qemus.waiting("-device", "pvpanic")
     first.wait_for("serving on")
     async with connected(first) as source, connected(second) as target:
-        await migration.pause(source)
+        await migration.pause(source.execute)
         await save(qemus, source, with_memory=True)
         qemus.state.write_bytes(qemus.state.read_bytes().replace(b"virtio-net", b"another-net"))
         with pytest.raises((Permanent, Transient)):

@@ -65,6 +65,7 @@ class Session:
     ended_at_s: float | None = None
     evidence: Evidence | None = None
     answers = True
+    migration_ended: anyio.Event = field(default_factory=anyio.Event)
 
     async def execute(
         self, command: str, _arguments: Mapping[str, object], descriptors: Mapping[str, int] | None = None

@@ -15,9 +15,12 @@ from supervisor.errors import Permanent, Step, Transient
 _FDNAME = "vtapd-state"
 _BANDWIDTH_BYTES = 1 << 40
 """QEMU saves at most so many bytes in a second. Its default is 128 MiB."""
-_POLL_S = 0.001
-_SLOWEST_POLL_S = 0.05
+_LOOK_S = 0.05
+"""How often it is looked whether QEMU still answers: one that is gone sends no event."""
 _UNDO_S = 2.0
+_FINISHES_S = 0.001
+"""QEMU reports the end of a save a moment before it can let the guest run again, and reports no more."""
+_ENDS = ("completed", "failed", "cancelled", "none")
 
 
 class Execute(Protocol):
@@ -28,6 +31,23 @@ class Execute(Protocol):
     ) -> object: ...
 
 
+class Migrating(Protocol):
+    """A QMP connection that hears of migrations."""
+
+    @property
+    def execute(self) -> Execute:
+        """How a command is run."""
+
+    @property
+    def migration_ended(self) -> anyio.Event:
+        """Set when QEMU reports the end of a migration (`is_end`). After that, there is a new one."""
+
+
+def is_end(event: str, data: Mapping[str, object]) -> bool:
+    """Return whether this event of QMP is the end of a migration."""
+    return event == "MIGRATION" and data.get("status") in _ENDS
+
+
 async def pause(execute: Execute) -> None:
     """Stop the guest's processors. Its devices take and send no more packets."""
     await execute("stop", {})
@@ -35,54 +55,80 @@ async def pause(execute: Execute) -> None:
 
 async def resume(execute: Execute) -> None:
     """Let the guest run: one that was paused, whose state was saved, or whose state was loaded."""
-    await execute("cont", {})
+    with anyio.move_on_after(_UNDO_S):
+        while True:
+            try:
+                await execute("cont", {})
+                return
+            except Transient:
+                _, state = await _query_status(execute)
+                if state != "finish-migrate":
+                    raise
+            await anyio.sleep(_FINISHES_S)
+    raise Transient(f"QEMU does not finish the save of its guest's state within {_UNDO_S:g} s", step=Step.QEMU)
 
 
 async def is_running(execute: Execute) -> bool:
     """Return whether the guest runs. It does not while it is paused, or waits for a state or while one is loaded."""
+    running, _ = await _query_status(execute)
+    return running
+
+
+async def _query_status(execute: Execute) -> tuple[bool, str]:
+    """Return whether the guest runs, and the state by its name in qapi/run-state.json."""
     match await execute("query-status", {}):
-        case {"running": bool(running)}:
-            return running
+        case {"running": bool(running), "status": str(state)}:
+            return running, state
         case answer:
             raise Transient(f"QMP query-status: QEMU answered {answer!r}", step=Step.QMP)
 
 
-async def save(execute: Execute, target: int, *, with_memory: bool, deadline_s: float) -> None:
+async def prepare(execute: Execute, *, with_memory: bool) -> None:
+    """Prepare a QEMU for `save` or `load`. Its guest may still run. Raises Transient.
+
+    Without memory, the memory must be in a file, which the QEMU that saves maps shared.
+    """
+    ignores_shared = {"capability": "x-ignore-shared", "state": not with_memory}
+    capabilities = [ignores_shared, {"capability": "events", "state": True}]
+    await execute("migrate-set-capabilities", {"capabilities": capabilities})
+    await execute("migrate-set-parameters", {"max-bandwidth": _BANDWIDTH_BYTES})
+
+
+async def save(qmp: Migrating, target: int, *, deadline_s: float) -> None:
     """Write the state of a guest that is paused to an open file or socket, which stays the caller's.
 
-    Without memory, the memory must be in a file that is mapped shared. If it fails, QEMU stops writing, and the guest
-    can be resumed as if nothing had been. Raises Transient if QEMU refuses it or does not finish in time.
+    Call `prepare` before. If it fails, QEMU stops writing, and the guest can be resumed as if nothing had been. Raises
+    Transient if QEMU refuses it or does not finish in time.
     """
-    await _prepare(execute, with_memory=with_memory)
-    await execute("migrate", {"uri": f"fd:{_FDNAME}"}, {_FDNAME: target})
+    await qmp.execute("migrate", {"uri": f"fd:{_FDNAME}"}, {_FDNAME: target})
     finished = False
     try:
-        await _await_migration(execute, "save", deadline_s)
+        await _await_migration(qmp, "save", deadline_s)
         finished = True
     finally:
         if not finished:
-            await _cancel(execute)
+            await _cancel(qmp)
 
 
-async def load(execute: Execute, source: int, *, with_memory: bool, deadline_s: float) -> None:
+async def load(qmp: Migrating, source: int, *, deadline_s: float) -> None:
     """Read a state into a QEMU that was started with `-incoming defer`. The guest is paused then.
 
-    `source` stays the caller's; it is read from its present offset. A QEMU that failed is of no use any more: kill it.
-    Raises Permanent if it does not accept this state, Transient if it does not finish in time or has ended.
+    Call `prepare` before. `source` stays the caller's; it is read from its present offset. A QEMU that failed is of no
+    use any more: kill it. Raises Permanent if it does not accept this state, Transient if it does not finish in time or
+    has ended.
     """
-    await begin_load(execute, source, with_memory=with_memory)
-    await await_loaded(execute, deadline_s=deadline_s)
+    await begin_load(qmp.execute, source)
+    await await_loaded(qmp, deadline_s=deadline_s)
 
 
-async def begin_load(execute: Execute, source: int, *, with_memory: bool) -> None:
+async def begin_load(execute: Execute, source: int) -> None:
     """Begin `load`, for a source that another QEMU still has to write to."""
-    await _prepare(execute, with_memory=with_memory)
     await execute("migrate-incoming", {"uri": f"fd:{_FDNAME}"}, {_FDNAME: source})
 
 
-async def await_loaded(execute: Execute, *, deadline_s: float) -> None:
+async def await_loaded(qmp: Migrating, *, deadline_s: float) -> None:
     """Wait until the load that was begun is complete. Raises as `load`."""
-    await _await_migration(execute, "load", deadline_s)
+    await _await_migration(qmp, "load", deadline_s)
 
 
 async def machine_type(execute: Execute) -> str:
@@ -94,26 +140,24 @@ async def machine_type(execute: Execute) -> str:
             raise Transient(f"QMP qom-get: QEMU answered {answer!r}", step=Step.QMP)
 
 
-async def _prepare(execute: Execute, *, with_memory: bool) -> None:
-    capability = {"capability": "x-ignore-shared", "state": not with_memory}
-    await execute("migrate-set-capabilities", {"capabilities": [capability]})
-    await execute("migrate-set-parameters", {"max-bandwidth": _BANDWIDTH_BYTES})
-
-
-async def _await_migration(execute: Execute, what: str, deadline_s: float) -> None:
-    pause_s = _POLL_S
+async def _await_migration(qmp: Migrating, what: str, deadline_s: float) -> None:
     with anyio.move_on_after(deadline_s):
         while True:
-            match await execute("query-migrate", {}):
+            ended = qmp.migration_ended
+            match await qmp.execute("query-migrate", {}):
                 case {"status": "completed"}:
                     return
                 case {"status": "failed" | "cancelled", **more}:
                     raise _refused(what, str(more.get("error-desc", "it gives no reason")))
                 case _:
-                    await anyio.sleep(pause_s)
-                    pause_s = min(2 * pause_s, _SLOWEST_POLL_S)
+                    await _wait(ended)
     message = f"QEMU does not {what} the guest's state within {deadline_s:g} s"
     raise Transient(message, step=Step.QEMU, remedy="is the machine overloaded, or its disk full?")
+
+
+async def _wait(ended: anyio.Event) -> None:
+    with anyio.move_on_after(_LOOK_S):
+        await ended.wait()
 
 
 def _refused(what: str, why: str) -> Transient | Permanent:
@@ -123,13 +167,14 @@ def _refused(what: str, why: str) -> Transient | Permanent:
     return Transient(message, step=Step.QEMU, remedy="is there room for the state?")
 
 
-async def _cancel(execute: Execute) -> None:
+async def _cancel(qmp: Migrating) -> None:
     """Have QEMU stop writing. Ignores cancellation, and a QEMU that is gone."""
     with anyio.move_on_after(_UNDO_S, shield=True), suppress(Transient):
-        await execute("migrate_cancel", {})
+        await qmp.execute("migrate_cancel", {})
         while True:
-            match await execute("query-migrate", {}):
-                case {"status": "completed" | "failed" | "cancelled" | "none"}:
+            ended = qmp.migration_ended
+            match await qmp.execute("query-migrate", {}):
+                case {"status": str(status)} if status in _ENDS:
                     return
                 case _:
-                    await anyio.sleep(_POLL_S)
+                    await _wait(ended)
