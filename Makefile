@@ -6,6 +6,11 @@ DESTDIR ?=
 KEEP ?=
 MINUTES ?= 15
 SEED ?=
+OWN_RELEASE := $(shell . /etc/os-release && echo $${VERSION_CODENAME:-bookworm})
+RELEASE ?= $(OWN_RELEASE)
+# Where what is built of releases stays; an absolute folder can serve several clones.
+BASES ?= build/systemd
+ON_RELEASE = $(SUDO) env RELEASE=$(RELEASE) BASES=$(BASES)
 # More than cores: tests wait for Docker and for guests half of the time.
 WORKERS ?= $(shell echo $$(($$(nproc) * 2)))
 
@@ -17,7 +22,16 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env=DOCKER_HOST)
 DEMO_NEEDS := dockerd docker qemu-system-x86_64 ip iptables nsenter umount gcc ld apparmor_parser
 TEST_NEEDS := $(DEMO_NEEDS) git mmdebstrap mke2fs debugfs qemu-img curl docker-compose unshare setpriv mount ps zstd lz4 strace zsh fish mandoc go-md2man
 TESTS := tests/fakes tests/guest tests/integration tests/prometheus tests/security
-SYSTEMD_NEEDS := qemu-system-x86_64 mmdebstrap mke2fs gcc ld dpkg-deb dpkg-shlibdeps lintian readelf go-md2man
+ALONE := tests/integration tests/security
+IMAGES := container linux linux-installed linux-distribution vmlinux linux-generic ipxe prometheus
+# What depends on the release of Docker, QEMU, Python, Prometheus and the C compiler, and the images of these tests.
+SELECTION := tests/fakes tests/guest tests/security tests/prometheus/test_scrape.py $(addprefix tests/integration/, \
+	attach/test_attach.py attach/test_cgroup_v2.py attach/test_networks.py guest/test_kinds.py guest/test_guest_network.py \
+	guest/test_guest_endings.py guest/test_link_services.py guest/test_console_log.py operator/test_console.py \
+	operator/test_screen.py operator/test_check.py)
+SELECTION_IMAGES := container linux linux-generic ipxe prometheus
+PACKAGING_NEEDS := gcc ld make dpkg-deb dpkg-shlibdeps go-md2man lintian readelf
+SYSTEMD_NEEDS := qemu-system-x86_64 mmdebstrap mke2fs gcc ld dpkg-deb unshare
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -47,7 +61,7 @@ test-integration: need-test test-images  ## run the tests that need root, a Dock
 	# Tests may disturb each other; what failed among other tests must pass by itself.
 	$(SUDO) $(PY) -m pytest -n $(WORKERS) --dist loadgroup --durations=30 $(PYTEST) -m "not alone" $(TESTS) || \
 		$(SUDO) $(PY) -m pytest --last-failed --last-failed-no-failures none -m "not alone" $(TESTS)
-	$(SUDO) $(PY) -m pytest -m alone tests/integration tests/security
+	$(if $(ALONE),$(SUDO) $(PY) -m pytest -m alone $(ALONE))
 
 .PHONY: test-durations
 test-durations:  ## record how long tests take, for the order of make test
@@ -55,11 +69,27 @@ test-durations:  ## record how long tests take, for the order of make test
 
 .PHONY: test-images
 test-images: need-test $(VENV)/.dev  # before tests that run side by side would each build them
-	@cd tests && for image in container linux linux-installed linux-distribution vmlinux linux-generic ipxe prometheus; do $(SUDO) ../$(PY) -m images $$image >/dev/null || exit 1; done
+	@cd tests && for image in $(IMAGES); do $(SUDO) ../$(PY) -m images $$image >/dev/null || exit 1; done
 
 .PHONY: test-systemd
-test-systemd: need-systemd $(VENV)/.dev  ## test the package and the service in a booted machine
-	$(SUDO) $(PY) -m pytest -raP tests/packaging tests/systemd
+test-systemd: test-machine test-root  ## test package and service on RELEASE=trixie
+
+.PHONY: test-machine
+test-machine: need-systemd $(VENV)/.dev  ## test the service in a booted machine of RELEASE
+	@$(ON_RELEASE) $(PY) -m pytest -raP --durations=10 $(PYTEST) tests/systemd
+
+.PHONY: test-root
+test-root: need-systemd $(VENV)/.dev  ## test with the programs of RELEASE, on this kernel
+	@$(ON_RELEASE) $(PY) -m tests.systemd make test-packaging
+	@$(if $(filter-out $(OWN_RELEASE),$(RELEASE)),$(ON_RELEASE) $(PY) -m tests.systemd make test-selection)
+
+.PHONY: test-packaging
+test-packaging: need-packaging $(VENV)/.dev  ## test what `make install` and `make deb` install
+	$(PY) -m pytest -ra --durations=5 tests/packaging
+
+.PHONY: test-selection
+test-selection:  ## run the integration tests that matter by release
+	@$(MAKE) test-integration TESTS="$(SELECTION)" ALONE= IMAGES="$(SELECTION_IMAGES)"
 
 .PHONY: test-swarm
 test-swarm: need-test $(VENV)/.dev test-images  ## test guests as tasks of a Docker Swarm of three nodes
@@ -154,13 +184,15 @@ $(VENV)/.dev: $(VENV)/.run
 	@$(PY) -m pip install -q --group dev
 	@touch $@
 
-.PHONY: need-demo need-test need-page need-systemd need-deb need-install
+.PHONY: need-demo need-test need-page need-packaging need-systemd need-deb need-install
 need-demo:
 	@.ci/need python $(DEMO_NEEDS)
 need-test:
 	@.ci/need python $(TEST_NEEDS)
 need-page:
 	@.ci/need python chromium bash
+need-packaging:
+	@.ci/need system-python $(PACKAGING_NEEDS)
 need-systemd:
 	@.ci/need python $(SYSTEMD_NEEDS)
 need-deb:

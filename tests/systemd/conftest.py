@@ -7,22 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from .base import build_base
 from .disk import build_disk
 from .machine import Disks, SystemdMachine
-from .service import UNIT, Inside, Service, prepare
+from .root import build_root
+from .service import BACK_AFTER_REBOOT, UNIT, Inside, Service, prepare
 
 HERE = Path(__file__).parent
-COMMANDS = ("mmdebstrap", "mke2fs", "qemu-system-x86_64", "make", "gcc", "chroot", "dpkg-deb", "dpkg-shlibdeps")
+COMMANDS = ("mmdebstrap", "mke2fs", "qemu-system-x86_64", "make", "gcc", "chroot", "dpkg-deb")
 TEST_TIMEOUT_S = 180
-LAST = ("test_journal.py", "test_package.py", "test_uninstall.py")
+LAST = ("test_journal.py", "test_reboot.py", "test_package.py", "test_uninstall.py")
 PORT = 8080  # of the machine, published by Docker; the outside reaches it as machine.published
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if HERE in item.path.parents:
-            # The fixtures, which build and boot the machine, have their own deadlines.
+        # The fixtures, which build and boot the machine, have their own deadlines.
+        if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_S, func_only=True))
     # These run after everything that is logged has happened, and the last ones remove the package.
     items.sort(key=lambda item: LAST.index(item.path.name) if item.path.name in LAST else -1)
@@ -34,9 +34,11 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemdMachine
         pytest.skip("needs root: mmdebstrap and chroot")
     if missing := [command for command in COMMANDS if shutil.which(command) is None]:
         pytest.skip(f"not installed: {', '.join(missing)}; `make test-systemd` installs them")
-    base = build_base()
-    disks = Disks(base.kernel, base.initrd, build_disk(base))
-    with SystemdMachine(disks, tmp_path_factory.mktemp("machine")) as machine:
+    root, home = build_root(), tmp_path_factory.mktemp("machine")
+    added = home / "added.img"
+    build_disk(root, added)
+    disks = Disks(root.base.kernel, root.base.initrd, root.base.disk, added)
+    with SystemdMachine(disks, home) as machine:
         prepare(machine)
         yield machine
 
@@ -63,9 +65,9 @@ def neighbour(vtapd: Service) -> Inside:
 
 @pytest.fixture(scope="session")
 def guest(vtapd: Service) -> Inside:
-    """A container with a guest that answers, on the container's address and on the machine's port."""
+    """A container with a guest that answers, on the container's address and the machine's port, also after a reboot."""
     labels = ("vtapd.kernel=/hello.bin", "vtapd.accel=tcg", "vtapd.ready=ping")
-    asked = (*(word for label in labels for word in ("--label", label)), "-p", f"{PORT}:80")
+    asked = (*(word for label in labels for word in ("--label", label)), "-p", f"{PORT}:80", *BACK_AFTER_REBOOT)
     container = Inside.run(vtapd.machine, "guest", *asked)
     container.await_page()
     return container

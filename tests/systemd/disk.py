@@ -1,7 +1,7 @@
-"""The machine's disk: a copy of its files, with the packages and the container image added.
+"""The machine's second disk: what service.py installs in the booted machine, and the container image.
 
-dpkg installs the package in the booted machine (service.py). The files of `make install` are added in a folder:
-in the emulated machine pip would take three minutes.
+The packages are built on the machine's release (root.py). The files of `make install` are added in a folder: in the
+emulated machine pip would take three minutes.
 """
 
 import shutil
@@ -9,43 +9,37 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.images import container
-from tests.packaging.building import build_deb, installed_tree, repack
+from tests.packaging.building import repack
 
-from .base import BUILD, Base, run_or_fail
+from .base import make_disk
+from .releases import REPOSITORY
+from .root import Root
 
-REPOSITORY = Path(__file__).parents[2]
+PLACE = "srv"  # where the machine mounts it
 ADDED = ("Makefile", "config", "systemd", "tests/harness")
-INSIDE = "srv/vtapd"  # the repository, in the machine
-CONTAINER_IMAGE = "srv/container.tar"
-DEB, NEXT_DEB = "srv/vtapd.deb", "srv/vtapd-next.deb"
+INSIDE = f"{PLACE}/vtapd"  # the repository, in the machine
+CONTAINER_IMAGE = f"{PLACE}/container.tar"
+DEB, NEXT_DEB = f"{PLACE}/vtapd.deb", f"{PLACE}/vtapd-next.deb"
 NEXT_VERSION = "99.0"
-MADE = "srv/made"  # what `make install` makes
-
-COPY_S = 60.0
-DISK_S = 60.0
-DISK_BYTES = 4 << 30  # sparse
+MADE = f"{PLACE}/made"  # what `make install` makes
 
 
-def build_disk(base: Base) -> Path:
+def build_disk(root: Root, disk: Path) -> None:
     """Make an ext4 file system; it is made each time, since it holds the code under test."""
     image = container.build()[0]
-    tree, disk = BUILD / "tree", BUILD / "root.img"
-    shutil.rmtree(tree, ignore_errors=True)
-    run_or_fail(COPY_S, "cp", "-a", str(base.tree), str(tree))
-    try:
+    with TemporaryDirectory(dir=root.base.home) as folder, root.entered() as entered:
+        entered.check("make", "-s", "deb", "install", f"DESTDIR={REPOSITORY / 'dist/made'}")
+        (deb,) = entered.dist.glob("*.deb")
+        tree = Path(folder)
         for name in ADDED:
-            _add(REPOSITORY / name, tree / INSIDE / name)
-        _add(image, tree / CONTAINER_IMAGE)
-        _add(build_deb(), tree / DEB)
-        with TemporaryDirectory() as folder:
-            _add(repack(build_deb(), NEXT_VERSION, Path(folder)), tree / NEXT_DEB)
-        shutil.copytree(installed_tree(), tree / MADE, symlinks=True)
-        with disk.open("wb") as file:
-            file.truncate(DISK_BYTES)
-        run_or_fail(DISK_S, "mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=0", "-d", str(tree), str(disk))
-    finally:
-        shutil.rmtree(tree)
-    return disk
+            _add(REPOSITORY / name, tree / Path(INSIDE).name / name)
+        _add(image, tree / Path(CONTAINER_IMAGE).name)
+        _add(deb, tree / Path(DEB).name)
+        with TemporaryDirectory() as unpacked:
+            _add(repack(deb, NEXT_VERSION, Path(unpacked)), tree / Path(NEXT_DEB).name)
+        (entered.dist / "made").rename(tree / Path(MADE).name)
+        tree.chmod(0o755)
+        make_disk(tree, disk)
 
 
 def _add(source: Path, target: Path) -> None:

@@ -16,16 +16,21 @@ PAGE_S = 60.0
 METRICS = "http://127.0.0.1:9817/metrics"
 UNIT = "vtapd.service"
 IMAGE = "vtapd-test"
+BACK_AFTER_REBOOT = ("--restart", "unless-stopped")
 
 
 def prepare(machine: SystemdMachine) -> None:
     """Wait for the end of the boot, note the files, and install the package, which starts the service."""
-    state = machine.run("systemctl", "is-system-running", "--wait", timeout_s=SETTLE_S, check=False)
-    failed = machine.run("systemctl", "--failed", "--plain", check=False).out
-    assert state.out.strip() == "running", f"before vtapd is installed, the machine is {state.out}{failed}"
+    await_boot(machine)
     machine.run("docker", "import", f"/{CONTAINER_IMAGE}", IMAGE)
     note_files(machine)
     dpkg(machine, "--install", f"/{DEB}")
+
+
+def await_boot(machine: SystemdMachine) -> None:
+    state = machine.run("systemctl", "is-system-running", "--wait", timeout_s=SETTLE_S, check=False)
+    failed = machine.run("systemctl", "--failed", "--plain", check=False).out
+    assert state.out.strip() == "running", f"the machine is {state.out}{failed}"
 
 
 def dpkg(machine: SystemdMachine, *words: str) -> str:
@@ -41,14 +46,16 @@ BUSY = (
 )
 FILES = f"find / -xdev \\( -path {' -o -path '.join(BUSY)} \\) -prune -o -print | LC_ALL=C sort"
 
+NOTED = "/srv/files-before"
+
 
 def note_files(machine: SystemdMachine) -> None:
-    machine.sh(f"{FILES} >/run/files-before")
+    machine.sh(f"{FILES} >{NOTED}")
 
 
 def changed_files(machine: SystemdMachine) -> list[str]:
     """Return the paths that were added or removed since note_files."""
-    return machine.sh(f"{FILES} | LC_ALL=C comm -3 /run/files-before -").out.split()
+    return machine.sh(f"{FILES} | LC_ALL=C comm -3 {NOTED} -").out.split()
 
 
 class Service:
@@ -91,27 +98,26 @@ class Service:
         """Return the journal entries that match these words, oldest first."""
         return [json.loads(line) for line in self.machine.run("journalctl", "-q", "-o", "json", *words).lines]
 
-    def programs(self, container: str) -> list[int]:
+    def programs(self, container: "Inside") -> list[int]:
         """Return the ids of the device programs on a container's cgroup."""
         script = (
             "import sys; from tests.harness.device_programs import DevicePrograms as P;"
             "print(*P(int(sys.argv[1])).ids())"
         )
-        pid = Inside(self.machine, container).pid
-        printed = self.machine.sh(f'cd /{INSIDE}; exec python3 -c "$1" "$2"', script, str(pid)).out
+        printed = self.machine.sh(f'cd /{INSIDE}; exec python3 -c "$1" "$2"', script, str(container.pid)).out
         return [int(word) for word in printed.split()]
 
 
 class Inside:
-    """One container in the machine."""
+    """One container in the machine. A command of Docker takes seconds there, so none is asked twice."""
 
-    def __init__(self, machine: SystemdMachine, name: str) -> None:
-        self.machine, self.name = machine, name
+    def __init__(self, machine: SystemdMachine, name: str, container_id: str) -> None:
+        self.machine, self.name, self.id = machine, name, container_id
 
     @classmethod
     def run(cls, machine: SystemdMachine, name: str, *options: str) -> "Inside":
-        machine.run("docker", "run", "-d", "--name", name, *options, IMAGE, "sleep", "infinity")
-        return cls(machine, name)
+        started = machine.run("docker", "run", "-d", "--name", name, *options, IMAGE, "sleep", "infinity")
+        return cls(machine, name, started.out.strip())
 
     def inspect(self, field: str) -> str:
         return self.machine.run("docker", "inspect", "-f", f"{{{{{field}}}}}", self.name).out.strip()
@@ -122,7 +128,7 @@ class Inside:
 
     @property
     def scope(self) -> str:
-        return f"docker-{self.inspect('.Id')}.scope"
+        return f"docker-{self.id}.scope"
 
     @property
     def address(self) -> str:
@@ -131,12 +137,13 @@ class Inside:
     def exec(self, script: str) -> str:
         return self.machine.run("docker", "exec", self.name, "sh", "-c", script).out.strip()
 
-    def opens(self, path: str) -> bool:
-        """Whether a process in the container can open the device; a path that is no device is an error."""
-        return self.exec(f"test -c {path} || exit 9; (exec 3<>{path}) 2>/dev/null && echo open || true") == "open"
+    def opened(self, *paths: str) -> list[str]:
+        """Return the devices that a process in the container can open. A path that is no device is an error."""
+        each = 'test -c "$1" || exit 9; (exec 3<>"$1") 2>/dev/null && echo "$1"; shift'
+        return self.exec(f"set -- {' '.join(paths)}; while [ $# != 0 ]; do {each}; done").split()
 
     def device_number(self, path: str) -> tuple[int, int]:
-        major, minor = self.exec(f"stat -c '%t %T' {path}").split()
+        major, minor = self.machine.run("stat", "-c", "%t %T", f"/proc/{self.pid}/root{path}").out.split()
         return int(major, 16), int(minor, 16)
 
     def remove(self) -> None:
@@ -150,14 +157,14 @@ class Inside:
         assert len(pids) == 1, f"in {self.scope} run {running}"
         return pids[0]
 
-    def page(self) -> str:
-        return self.machine.run("curl", "-sSf", "-m", "5", f"http://{self.address}/").out
+    def page(self, address: str = "") -> str:
+        return self.machine.run("curl", "-sSf", "-m", "5", f"http://{address or self.address}/").out
 
     def await_page(self) -> str:
-        return eventually(self.page, f"the guest of {self.name} answers", PAGE_S, every_s=0.5)
+        address = self.address
+        return eventually(lambda: self.page(address), f"the guest of {self.name} answers", PAGE_S, every_s=0.5)
 
     def await_attached(self) -> "Inside":
-        eventually(
-            lambda: self.exec("test -c /dev/tap0 && echo there"), f"{self.name} has its tap", PAGE_S, every_s=0.5
-        )
+        tap = f"/proc/{self.pid}/root/dev/tap0"
+        eventually(lambda: self.machine.run("test", "-c", tap), f"{self.name} has its tap", PAGE_S, every_s=0.5)
         return self

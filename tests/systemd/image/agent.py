@@ -1,8 +1,11 @@
 #!/usr/bin/python3
 """Runs the commands of the tests inside the machine, one at a time: no network and no login needed.
 
-A request is a line of JSON on the virtio-serial port: {"argv": [...], "stdin": text, "timeout_s": number}. The answer
-is one line, too: {"exit": code, "out": base64, "err": base64}; exit is 124 after a timeout, as for timeout(1).
+A request is a line of JSON on the virtio-serial port:
+    {"id": number, "argv": [...], "stdin": text, "timeout_s": number}
+The answer is one line, too:
+    {"id": the same number, "exit": code, "out": base64, "err": base64}
+The exit code is 124 after a timeout, as for timeout(1).
 """
 
 import base64
@@ -17,6 +20,7 @@ MOST_BYTES = 4 << 20  # of each stream; the end of the output matters most
 
 
 class Request(TypedDict):
+    id: int
     argv: list[str]
     stdin: str
     timeout_s: float
@@ -44,11 +48,12 @@ def answer(request: Request) -> dict[str, object]:
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     """Answer requests until the other side hangs up; systemd then restarts this."""
     for line in requests:
+        request: Request = json.loads(line)
         try:
-            reply = answer(json.loads(line))
+            reply = answer(request)
         except OSError as error:
             reply = {"exit": 127, "out": "", "err": base64.b64encode(str(error).encode()).decode()}
-        answers.write(json.dumps(reply).encode() + b"\n")
+        answers.write(json.dumps({"id": request["id"], **reply}).encode() + b"\n")
         answers.flush()
 
 
