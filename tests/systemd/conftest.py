@@ -14,7 +14,7 @@ from .service import BACK_AFTER_REBOOT, UNIT, Inside, Service, prepare
 
 HERE = Path(__file__).parent
 COMMANDS = ("mmdebstrap", "mke2fs", "qemu-system-x86_64", "make", "gcc", "chroot", "dpkg-deb")
-TEST_TIMEOUT_S = 180
+TEST_TIMEOUT_S = 600
 LAST = ("test_journal.py", "test_reboot.py", "test_package.py", "test_uninstall.py")
 PORT = 8080  # of the machine, published by Docker; the outside reaches it as machine.published
 

@@ -35,7 +35,7 @@ class Outage:
 
 
 def outage_during(container: Inside, command: str) -> Outage:
-    lines = container.machine.sh(RUN, container.name, WATCH, command, timeout_s=120).lines
+    lines = container.machine.sh(RUN, container.name, WATCH, command, timeout_s=300).lines
     began, done = float(lines[0]), float(lines[1])
     tried = [(float(when), could == "open") for when, could in (line.split() for line in lines[2:])]
     shut = [when for when, could in tried if not could and when >= began]

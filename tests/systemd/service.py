@@ -9,10 +9,10 @@ from tests.harness.waiting import eventually
 from .disk import CONTAINER_IMAGE, DEB, INSIDE
 from .machine import SystemdMachine
 
-SETTLE_S = 120.0
-DPKG_S = 150.0
-START_S = 90.0
-PAGE_S = 60.0
+SETTLE_S = 400.0
+DPKG_S = 300.0
+START_S = 180.0
+PAGE_S = 120.0
 METRICS = "http://127.0.0.1:9817/metrics"
 UNIT = "vtapd.service"
 IMAGE = "vtapd-test"
@@ -87,7 +87,7 @@ class Service:
         eventually(lambda: self.show("ActiveState") == "active", "vtapd is active", START_S, every_s=0.5)
 
     def metrics(self) -> Metrics:
-        return Metrics(self.machine.run("curl", "-sSf", "-m", "10", METRICS).out)
+        return Metrics(self.machine.run("curl", "-sSf", "-m", "20", METRICS).out)
 
     def row(self, container: str) -> dict[str, Any]:
         """Return a container's line of `vtapd ps`."""
@@ -158,7 +158,7 @@ class Inside:
         return pids[0]
 
     def page(self, address: str = "") -> str:
-        return self.machine.run("curl", "-sSf", "-m", "5", f"http://{address or self.address}/").out
+        return self.machine.run("curl", "-sSf", "-m", "20", f"http://{address or self.address}/").out
 
     def await_page(self) -> str:
         address = self.address

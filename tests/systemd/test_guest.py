@@ -4,7 +4,7 @@ from urllib.request import urlopen
 
 from tests.harness.waiting import eventually
 
-from .service import Inside, Service
+from .service import START_S, Inside, Service
 
 GREETING = "Hiya, Gump!"
 LINES = 500
@@ -16,7 +16,7 @@ def test_guest_answers_on_the_containers_address(guest: Inside) -> None:
 
 
 def test_guest_is_ready_when_it_answers_a_ping(vtapd: Service, guest: Inside) -> None:
-    eventually(lambda: vtapd.row(guest.name).get("state") == "ready", "the guest is ready", 30, every_s=0.5)
+    eventually(lambda: vtapd.row(guest.name).get("state") == "ready", "the guest is ready", START_S, every_s=0.5)
 
 
 def test_guest_answers_on_the_published_port(guest: Inside) -> None:

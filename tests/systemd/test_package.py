@@ -6,7 +6,7 @@ from tests.harness.waiting import eventually
 
 from .base import LEFT_OUT
 from .disk import DEB, NEXT_DEB, NEXT_VERSION
-from .service import METRICS, UNIT, Inside, Service, changed_files, dpkg
+from .service import METRICS, START_S, UNIT, Inside, Service, changed_files, dpkg
 
 CONFIG = "/etc/vtapd/vtapd.toml"
 PAGE = "Hiya, Gump!"
@@ -17,7 +17,7 @@ def _starts(vtapd: Service, guest: Inside) -> tuple[float, float]:
 
 
 def _is_adopted(vtapd: Service, guest: Inside) -> None:
-    eventually(lambda: vtapd.metrics().guest_up(guest.name), "the guest is adopted", 30, every_s=0.5)
+    eventually(lambda: vtapd.metrics().guest_up(guest.name), "the guest is adopted", START_S, every_s=0.5)
     assert PAGE in guest.page()
 
 
@@ -84,7 +84,9 @@ def test_removal_leaves_guests_running(vtapd: Service, guest: Inside, edited: st
 def test_purge_restores_the_machine(vtapd: Service, plain: Inside, neighbour: Inside, guest: Inside) -> None:
     machine = vtapd.machine
     machine.run("docker", "rm", "-f", *(container.name for container in (plain, neighbour, guest)))
-    eventually(lambda: not machine.run("vtapd", "ps", "--json").out.strip("[] \n"), "all are detached", 30, every_s=0.5)
+    eventually(
+        lambda: not machine.run("vtapd", "ps", "--json").out.strip("[] \n"), "all are detached", START_S, every_s=0.5
+    )
     dpkg(machine, "--purge", "vtapd")
     assert changed_files(machine) == []
     assert machine.sh("ls -A /run/netns; ls -d /run/vtapd 2>/dev/null || true").out == ""

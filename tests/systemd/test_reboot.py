@@ -6,10 +6,10 @@ import pytest
 
 from tests.harness.waiting import eventually
 
-from .service import BACK_AFTER_REBOOT, UNIT, Inside, Service, await_boot
+from .service import BACK_AFTER_REBOOT, PAGE_S, UNIT, Inside, Service, await_boot
 
 GREETING = "Hiya, Gump!"
-REBOOT_S = 400
+REBOOT_S = 1200
 GUEST = ("--label", "vtapd.kernel=/hello.bin", "--label", "vtapd.accel=tcg")
 
 pytestmark = pytest.mark.timeout(REBOOT_S, func_only=True)
@@ -24,7 +24,7 @@ def test_guests_are_back_after_a_reboot(vtapd: Service, plain: Inside, guest: In
     machine.reboot()
     await_boot(machine)
     guest.await_page()
-    eventually(lambda: vtapd.row(guest.name).get("state") == "ready", "the guest is ready", 60, every_s=0.5)
+    eventually(lambda: vtapd.row(guest.name).get("state") == "ready", "the guest is ready", PAGE_S, every_s=0.5)
     assert machine.run("docker", "ps", "--format", "{{.Names}}").lines == [guest.name]
     with urlopen(f"http://127.0.0.1:{machine.published}/", timeout=30) as answer:
         assert GREETING in answer.read().decode()

@@ -4,7 +4,7 @@ import pytest
 
 from tests.harness.waiting import eventually
 
-from .service import UNIT, Inside, Service
+from .service import START_S, UNIT, Inside, Service
 
 GREETING = "Hiya, Gump!"
 
@@ -14,13 +14,13 @@ def crashed_once(vtapd: Service, guest: Inside) -> Inside:
     """The guest, with a history that the next daemon must keep."""
     if vtapd.metrics().restarts(guest.name) == 0:
         guest.machine.run("curl", "-s", "-m", "5", f"http://{guest.address}/crash", check=False)
-        eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "the crash is counted", 30, every_s=0.5)
+        eventually(lambda: vtapd.metrics().restarts(guest.name) == 1, "the crash is counted", START_S, every_s=0.5)
         guest.await_page()
     return guest
 
 
 def _is_adopted(vtapd: Service, guest: Inside, qemu: int) -> None:
-    eventually(lambda: vtapd.metrics().guest_up(guest.name), "the guest is adopted", 30, every_s=0.5)
+    eventually(lambda: vtapd.metrics().guest_up(guest.name), "the guest is adopted", START_S, every_s=0.5)
     assert GREETING in guest.page()
     assert guest.qemu() == qemu
     assert vtapd.metrics().restarts(guest.name) == 1
@@ -38,7 +38,7 @@ def test_guest_survives_kill_9_of_the_daemon(vtapd: Service, crashed_once: Insid
     qemu, daemon = crashed_once.qemu(), vtapd.main_pid
     vtapd.machine.run("kill", "-9", str(daemon))
     assert GREETING in crashed_once.page()
-    eventually(lambda: vtapd.main_pid not in (0, daemon), "systemd restarts the service", 30, every_s=0.5)
+    eventually(lambda: vtapd.main_pid not in (0, daemon), "systemd restarts the service", START_S, every_s=0.5)
     vtapd.await_ready()
     _is_adopted(vtapd, crashed_once, qemu)
 
@@ -59,9 +59,11 @@ def test_reaper_is_no_part_of_the_service(vtapd: Service, crashed_once: Inside) 
     """It survives `systemctl kill`, and systemd finds no left-over process when it starts the service again."""
     qemu, daemon = crashed_once.qemu(), vtapd.main_pid
     reaper = vtapd.parent_of(qemu)
-    eventually(lambda: f"vtapd-reaper-{reaper}.scope" in cgroup_of(vtapd, reaper), "it has a scope", 30, every_s=0.5)
+    eventually(
+        lambda: f"vtapd-reaper-{reaper}.scope" in cgroup_of(vtapd, reaper), "it has a scope", START_S, every_s=0.5
+    )
     vtapd.systemctl("kill", "--signal=KILL")
-    eventually(lambda: vtapd.main_pid not in (0, daemon), "systemd restarts the service", 30, every_s=0.5)
+    eventually(lambda: vtapd.main_pid not in (0, daemon), "systemd restarts the service", START_S, every_s=0.5)
     vtapd.await_ready()
     _is_adopted(vtapd, crashed_once, qemu)
     assert vtapd.parent_of(qemu) == reaper

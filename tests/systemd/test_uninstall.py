@@ -2,7 +2,7 @@
 
 from .disk import INSIDE, MADE
 from .machine import SystemdMachine
-from .service import UNIT, changed_files, dpkg
+from .service import START_S, UNIT, changed_files, dpkg
 
 OURS = "getent passwd vtapd-guest; getent group vtapd vtapd-guest; ls -A /run/netns; ls -d /run/vtapd; pgrep -a vtapd"
 
@@ -12,7 +12,7 @@ def test_uninstall_leaves_nothing(machine: SystemdMachine) -> None:
     dpkg(machine, "--purge", "vtapd")
     machine.sh(f"cp -a /{MADE}/. /; systemd-sysusers; systemd-tmpfiles --create /etc/tmpfiles.d/vtapd.conf")
     machine.run("systemctl", "daemon-reload")
-    machine.run("systemctl", "enable", "-q", "--now", UNIT, timeout_s=90)
+    machine.run("systemctl", "enable", "-q", "--now", UNIT, timeout_s=START_S)
     assert machine.run("systemctl", "is-active", UNIT).out.strip() == "active"
     machine.run("make", "-s", "-C", f"/{INSIDE}", "uninstall")
     if shared := changed_files(machine):  # shared folders, which must be empty
