@@ -96,7 +96,13 @@ class Fuse:
         self.device = Device(guest, FS_DEVICE, FS_QUEUE)
 
     def begin(self) -> None:
-        self.ask(self.INIT, 0, struct.pack("<IIII", self.MAJOR, self.MINOR, 1 << 16, 0), reset=1)
+        assert self.is_served(), "the share is not served"
+
+    def is_served(self) -> bool:
+        """Start the device again, and return whether its server answers."""
+        begin = self.message(self.INIT, 0, struct.pack("<IIII", self.MAJOR, self.MINOR, 1 << 16, 0))
+        answer = self.device.send(begin, reset=1)
+        return isinstance(answer, bytes) and struct.unpack_from("<i", answer, 4)[0] == 0
 
     @staticmethod
     def message(kind: int, node: int, body: bytes) -> bytes:
