@@ -17,6 +17,11 @@ def test_service_is_active_by_sd_notify(vtapd: Service) -> None:
     assert vtapd.show("StatusText").startswith("watching Docker")
 
 
+def test_slow_start_is_not_ended(vtapd: Service) -> None:
+    """On a busy machine a start may take minutes. If systemd ended it, the next one would get no further."""
+    assert vtapd.show("TimeoutStartUSec") == "10min"
+
+
 def test_reload(vtapd: Service) -> None:
     """A new configuration applies, in the same process; a wrong one leaves the old one in force."""
     pid, config = vtapd.main_pid, "/etc/vtapd/vtapd.toml"
