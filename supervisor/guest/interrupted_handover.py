@@ -124,14 +124,14 @@ class _Qmp:
 
     def __init__(self, paths: SocketPaths) -> None:
         self._path = paths.qmp
-        self._session = QmpSession(paths.name, lambda _name, _data: None)
+        self._session = QmpSession(lambda _name, _data: None)
 
     async def __aenter__(self) -> "_Qmp":
         try:
             with anyio.fail_after(_ANSWERS_S):
                 await self._session.connect(self._path)
         except BaseException as error:
-            await self._session.hang_up()
+            self._session.hang_up()
             if isinstance(error, TimeoutError):
                 message = f"QEMU does not answer on {self._path} within {_ANSWERS_S:g} s"
                 remedy = "if the container is paused: docker unpause"
@@ -140,7 +140,7 @@ class _Qmp:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._session.hang_up()
+        self._session.hang_up()
 
     async def __call__(
         self, command: str, arguments: Mapping[str, object], descriptors: Mapping[str, int] | None = None

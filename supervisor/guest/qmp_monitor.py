@@ -26,7 +26,7 @@ _RETURN_S = 1.0
 class QmpMonitor:
     """The QMP of one QEMU. `run` it in a task group."""
 
-    def __init__(self, name: str, path: Path, cgroup: Cgroup, patience_s: float) -> None:
+    def __init__(self, path: Path, cgroup: Cgroup, patience_s: float) -> None:
         """`patience_s`: how long QEMU may take for an answer."""
         self.answered = anyio.Event()
         """Set once QEMU has answered for the first time, or never will."""
@@ -41,7 +41,7 @@ class QmpMonitor:
         self._path = path
         self._cgroup = cgroup
         self._patience_s = patience_s
-        self._qmp = QmpSession(name, self._note_event)
+        self._qmp = QmpSession(self._note_event)
         self._asked = anyio.Event()
         self._exited = anyio.Event()
         self._wake = anyio.Event()
@@ -66,7 +66,7 @@ class QmpMonitor:
                 await self._qmp.close()
         finally:
             self.answered.set()
-            await self._qmp.hang_up()
+            self._qmp.hang_up()
             self._hung_up.set()
 
     def ask(self) -> None:
@@ -161,12 +161,12 @@ class QmpMonitor:
                 await self._qmp.connect(self._path)
                 return
             except Transient:
-                await self._qmp.hang_up()
+                self._qmp.hang_up()
                 await anyio.sleep(_RECONNECT_S)
 
     async def _query(self) -> None:
         try:
             await self._qmp.execute("query-status")
         except Transient:
-            await self._qmp.hang_up()
+            self._qmp.hang_up()
             await self._connect()

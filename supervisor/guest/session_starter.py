@@ -6,7 +6,7 @@ from functools import partial
 
 import anyio.abc
 
-from supervisor.core.container import Container, ContainerHandles, Incarnation, short_id
+from supervisor.core.container import Container, ContainerHandles, Incarnation
 from supervisor.core.record import GuestRecord, ProcessRecord
 from supervisor.edges.clock import boottime_s
 from supervisor.guest.activity import Activity
@@ -64,7 +64,7 @@ class SessionStarter:
         self._context.uids.note_running(qemu.process.pid)
         paths, hang_after_s = self._paths.of(qemu.record.sockets), self._context.config.guest.hang_after
         health = self._health(plan, qemu.record, handles, is_new=is_new)
-        monitor = QmpMonitor(short_id(container.id), paths.qmp, handles.cgroup, hang_after_s)
+        monitor = QmpMonitor(paths.qmp, handles.cgroup, hang_after_s)
         log = ConsoleLog(qemu.process.pid, hang_after_s, self._note_dropped, heard=qemu.console is not None)
         self._input.make_raw(self._record.guest.terminal)
         container_input = self._input if container.has_vtapd_init else None

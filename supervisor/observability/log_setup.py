@@ -48,7 +48,6 @@ def configure_logs(level: str, form: Literal["auto", "journal", "json", "console
     )
     # Libraries' own lines would not be formatted as ours; what they report reaches us as errors.
     logging.getLogger().addHandler(logging.NullHandler())
-    logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL + 1)
 
 
 def _name_now(_: object, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:

@@ -113,6 +113,8 @@ async def fake_qmp(path: Path) -> AsyncIterator[FakeQmp]:
     async with listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, server.serve)
         yield server
+        for _ in range(2):  # anyio fails if a stream is cancelled in the turn of the loop in which its client hangs up
+            await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()
 
 

@@ -62,13 +62,13 @@ static void answer(int to)
 
 	while ((got = recv(to, asked, sizeof asked - 1, 0)) > 0) {
 		asked[got] = 0;
-		char *id = strstr(asked, "\"id\":\"");
-		char *end = id ? strchr(id + 6, '"') : NULL;
+		char *id = strstr(asked, "\"id\":");
+		char *end = id ? strpbrk(id, ",}") : NULL;
 		if (is("sick-turns") && strstr(asked, "query-status")) {
 			say(to, "no more of this\r\n");
 			return;
 		}
-		snprintf(said, sizeof said, "{\"return\": {}%s%.*s}\r\n", end ? ", " : "", end ? (int)(end + 1 - id) : 0, id);
+		snprintf(said, sizeof said, "{\"return\": {}%s%.*s}\r\n", end ? ", " : "", end ? (int)(end - id) : 0, end ? id : "");
 		if (!say(to, said))
 			return;
 		if (is("sick-events"))

@@ -24,7 +24,7 @@ ASK = "query-rx-filter"
 
 @asynccontextmanager
 async def watching(server: FakeQmp, changes: list[str], *, ask_first: bool) -> AsyncIterator[MacWatch]:
-    monitor = QmpMonitor("test", server.path, Cgroup({}, None), patience_s=10.0)
+    monitor = QmpMonitor(server.path, Cgroup({}, None), patience_s=10.0)
     watch = MacWatch(monitor, COMMAND, lambda: changes.append("changed"))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(monitor.run, lambda: None)

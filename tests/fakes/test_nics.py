@@ -30,7 +30,7 @@ def card() -> Iterator[Card]:
 
 @asynccontextmanager
 async def nics(server: FakeQmp, machine: Machine) -> AsyncIterator[Nics]:
-    monitor = QmpMonitor("test", server.path, Cgroup({}, None), patience_s=10.0)
+    monitor = QmpMonitor(server.path, Cgroup({}, None), patience_s=10.0)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(monitor.run, lambda: None)
         yield Nics(monitor, machine)

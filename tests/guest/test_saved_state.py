@@ -25,7 +25,7 @@ class Qmp:
     """What the migration edge needs of one QEMU."""
 
     def __init__(self) -> None:
-        self.session = QmpSession("test", self._note_event)
+        self.session = QmpSession(self._note_event)
         self.migration_ended = anyio.Event()
 
     def _note_event(self, name: str, data: dict[str, object]) -> None:
@@ -50,12 +50,12 @@ async def connected(guest: Guest) -> AsyncIterator[Qmp]:
                 await qmp.session.connect(guest.qmp)
                 break
             except Transient:
-                await qmp.session.hang_up()
+                qmp.session.hang_up()
                 await anyio.sleep(0.01)
     try:
         yield qmp
     finally:
-        await qmp.session.hang_up()
+        qmp.session.hang_up()
 
 
 def in_file(path: Path, *, share: bool) -> tuple[str, ...]:

@@ -258,7 +258,7 @@ async def _run_session(path: Path, message: bytes) -> None:
     """Connect to a QMP server that sends these bytes, whatever it is asked, and hangs up."""
     await anyio.Path(path).unlink(missing_ok=True)
     events: list[str] = []
-    session = QmpSession("fuzz", lambda name, _: events.append(name))
+    session = QmpSession(lambda name, _: events.append(name))
     async with await anyio.create_unix_listener(path) as listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, lambda stream: _send(stream, message))
         with anyio.fail_after(ANSWER_S):
@@ -267,7 +267,7 @@ async def _run_session(path: Path, message: bytes) -> None:
                 await session.execute("query-status")
             except Transient:
                 pass
-            await session.hang_up()
+            session.hang_up()
         tasks.cancel_scope.cancel()
     assert all(isinstance(name, str) for name in events)
 

@@ -1,51 +1,73 @@
-"""Talk QMP with one QEMU, over the socket that the daemon bound for it. Only this module knows qemu.qmp.
+"""Talk QMP with one QEMU, over the socket that the daemon bound for it (docs/interop/qmp-spec.rst of QEMU).
 
-Events are passed on as they come, and none is kept: after QEMU has closed the connection, qemu.qmp's iterators wait for
-ever instead of ending. That a guest has exited is seen by its pidfd.
+A session has no task of its own: the loop calls it when QEMU has sent something. Events are passed on as they come, and
+none is kept.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+import os
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
-from qemu.qmp import EventListener, Message, QMPClient, QMPError, Runstate
+import msgspec
 
 from supervisor.errors import Step, Transient
 
 _GOODBYE_S = 1.0
-_BROKEN = (QMPError, OSError, EOFError, ValueError, TypeError, LookupError, RecursionError)
-"""What qemu.qmp raises if QEMU is gone, or sends data that is not QMP: the errors of its parser."""
+_READ_BYTES = 1 << 16
+_MOST_LINE_BYTES = 10 << 20
+"""More than QEMU ever sends in one message."""
+_GREETING, _END = "greeting", "end"
+"""What is awaited besides the answers to commands, which have numbers."""
 
 
 class QmpSession:
     """One connection. `on_event` gets each event's name and data, in the order in which QEMU sent them."""
 
-    def __init__(self, name: str, on_event: Callable[[str, dict[str, object]], None]) -> None:
-        self._client = _Client(name)
-        self._client.events.event_filter = lambda _event: False  # the default listener would keep every event
-        self._client.register_listener(_Forwarder(on_event))
-        # One task may disconnect while another connects; qemu.qmp fails its own assertions if both undo a connection.
-        self._changing = anyio.Lock()
+    __slots__ = ("_awaited", "_connection", "_number", "_on_event", "_passing", "_received")
+
+    def __init__(self, on_event: Callable[[str, dict[str, object]], None]) -> None:
+        self._on_event = on_event
+        self._connection: socket.socket | None = None
+        self._received = bytearray()
+        """The beginning of a line."""
+        self._number = 0
+        """Of the last command."""
+        self._awaited: dict[int | str, asyncio.Future[object]] = {}
         # QEMU keeps one descriptor, the last that was sent, until a command takes it.
         self._passing = anyio.Lock()
 
     async def connect(self, path: Path) -> None:
-        """Connect and negotiate. The caller sets the deadline: QEMU answers once it has started."""
-        async with self._changing:
+        """Connect and negotiate. The caller sets the deadline: QEMU answers once it has started.
+
+        Raises Transient if QEMU does not answer in QMP, or hangs up.
+        """
+        self.hang_up()
+        try:
+            connection = _connect(path)
+            self._connection = connection
+            asyncio.get_running_loop().add_reader(connection.fileno(), self._read)
             try:
-                await _undisturbed(self._client.connect(str(path)))
-            except AssertionError as error:
-                # By qemu.qmp, if QEMU closes the connection at the very end of the negotiation.
-                raise Transient(f"no QMP session on {path}: QEMU hung up", step=Step.QMP) from error
-            except _BROKEN as error:
-                raise Transient(f"no QMP session on {path}: {error}", step=Step.QMP) from error
+                await self._wait_for(_GREETING)
+                await self.execute("qmp_capabilities")
+            except BaseException:
+                if self._connection is connection:
+                    self.hang_up()
+                raise
+        except (Transient, OSError) as error:
+            raise Transient(f"no QMP session on {path}: {error}", step=Step.QMP) from error
 
     async def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> object:
         """Run one command and return its answer. Raises Transient if QEMU refuses it or is gone."""
+        self._number += 1
+        number, message = self._number, {"execute": command, "id": self._number}
         try:
-            return await self._client.execute(command, arguments)
-        except _BROKEN as error:
+            self._send(msgspec.json.encode(message | {"arguments": arguments} if arguments else message))
+            return await self._wait_for(number)
+        except (Transient, OSError, TypeError, ValueError) as error:
             raise Transient(f"QMP {command}: {error}", step=Step.QMP) from error
 
     async def pass_descriptor(self, name: str, descriptor: int) -> None:
@@ -69,66 +91,114 @@ class QmpSession:
     async def _pass(self, descriptor: int, command: str, arguments: Mapping[str, object]) -> object:
         async with self._passing:
             try:
-                self._client.send_fd_scm(descriptor)
-            except _BROKEN as error:
+                self._send(b" ", descriptor)  # QMP skips blanks
+            except (Transient, OSError) as error:
                 raise Transient(f"QMP {command}: {error}", step=Step.QMP) from error
             return await self.execute(command, arguments)
 
     async def close(self) -> None:
         """Receive QEMU's last events, then disconnect. Has a deadline. Ignores cancellation."""
-        with anyio.move_on_after(_GOODBYE_S, shield=True):
-            while self._client.runstate is Runstate.RUNNING:
-                await self._client.runstate_changed()
-        with anyio.move_on_after(_GOODBYE_S, shield=True):
-            await self._disconnect()
+        with anyio.move_on_after(_GOODBYE_S, shield=True), suppress(Transient):
+            await self._wait_for(_END)
+        self.hang_up()
 
-    async def hang_up(self) -> None:
+    def hang_up(self) -> None:
         """Disconnect from a QEMU that runs on. A later daemon may connect to it."""
-        with anyio.move_on_after(_GOODBYE_S, shield=True):
-            await self._disconnect()
+        self._disconnect("the connection was closed")
 
-    async def _disconnect(self) -> None:
-        async with self._changing:
-            try:
-                await _undisturbed(self._client.disconnect())
-            except _BROKEN:
-                return  # how the connection ended does not matter
+    def _send(self, data: bytes, *descriptors: int) -> None:
+        """Send a command. A QEMU that has not read the commands before, so that there is no room, is disconnected."""
+        connection = self._open_connection()
+        sent = socket.send_fds(connection, [data], descriptors)
+        if sent < len(data):
+            self._disconnect("it does not read its commands")
+
+    def _open_connection(self) -> socket.socket:
+        if self._connection is None:
+            raise Transient("QEMU is not connected", step=Step.QMP)
+        return self._connection
+
+    async def _wait_for(self, what: int | str) -> object:
+        """Return what QEMU answers. Raises Transient if it refuses, or is disconnected."""
+        self._open_connection()
+        answer = self._awaited[what] = asyncio.get_running_loop().create_future()
+        try:
+            return await answer
+        finally:
+            if self._awaited.get(what) is answer:
+                del self._awaited[what]
+
+    def _read(self) -> None:
+        """Take what QEMU has sent. The loop calls this."""
+        connection = self._open_connection()
+        try:
+            received = connection.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._disconnect(error.strerror or str(error))
+            return
+        if not received:
+            self._disconnect("QEMU has closed the connection")
+        self._received += received
+        if len(self._received) > _MOST_LINE_BYTES:
+            self._disconnect("it sends a line without an end")
+        if b"\n" not in received:
+            return
+        *lines, rest = self._received.split(b"\n")
+        self._received = rest
+        for line in lines:
+            if self._connection is not connection:
+                return
+            if line.strip():
+                self._take(bytes(line))
+
+    def _take(self, line: bytes) -> None:
+        try:
+            message = msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            message = None
+        match message:
+            case {"event": str(name)}:
+                data = message.get("data")
+                self._on_event(name, data if isinstance(data, dict) else {})
+            case {"QMP": dict()}:
+                self._answer(_GREETING, None)
+            case {"id": int(number), "return": answer}:
+                self._answer(number, answer)
+            case {"id": int(number), "error": {"desc": str(why)}}:
+                self._answer(number, Transient(why, step=Step.QMP))
+            case _:
+                self._disconnect("it sends what is no QMP")
+
+    def _answer(self, to: int | str, said: object) -> None:
+        """Give an answer to the task that waits for it, if one still does."""
+        waiting = self._awaited.pop(to, None)
+        if waiting is None or waiting.done():
+            return
+        if isinstance(said, Transient):
+            waiting.set_exception(said)
+        else:
+            waiting.set_result(said)
+
+    def _disconnect(self, because: str) -> None:
+        """Close the connection, if there is one, and end all waiting for it."""
+        if self._connection is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._connection.fileno())
+        self._connection.close()
+        self._connection = None
+        self._received.clear()
+        for awaited in [*self._awaited]:
+            self._answer(awaited, Transient(because, step=Step.QMP))
 
 
-async def _undisturbed(change: Coroutine[None, None, None]) -> None:
-    """Connect or disconnect in a separate task, so that it is cancelled at most once.
-
-    When it is cancelled, qemu.qmp undoes the change, and awaits while it does so. anyio would cancel each of these
-    awaits as well, until one of the library's assertions fails.
-    """
-    task = asyncio.ensure_future(change)
-    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nothing may read the result any more
+def _connect(path: Path) -> socket.socket:
+    """Return a connection, which never waits. The caller owns it."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
-        await asyncio.wait({task})
-    finally:
-        if not task.done():
-            task.cancel()
-            with anyio.move_on_after(_GOODBYE_S, shield=True):
-                await asyncio.wait({task})
-    await task
-
-
-class _Client(QMPClient):
-    """Leaves out the log of all messages, which qemu.qmp formats even if it is not shown."""
-
-    def _cb_outbound(self, msg: Message) -> Message:
-        return msg
-
-    def _cb_inbound(self, msg: Message) -> Message:
-        return msg
-
-
-class _Forwarder(EventListener):
-    def __init__(self, on_event: Callable[[str, dict[str, object]], None]) -> None:
-        super().__init__()
-        self._on_event = on_event
-
-    async def put(self, event: Message) -> None:
-        name, data = event.get("event"), event.get("data")
-        if isinstance(name, str):
-            self._on_event(name, data if isinstance(data, dict) else {})
+        connection.connect(os.fspath(path))
+    except OSError:
+        connection.close()
+        raise
+    return connection

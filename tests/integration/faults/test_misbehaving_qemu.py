@@ -28,7 +28,7 @@ NO_ANSWER = ("silent", "nonsense", "half", "line", "hangup", "closed", "events")
 ANSWER = ("console", "turns")
 """These answer; one also sends a gigabyte on its console, one sends garbage later, but answers a new session."""
 MOST_MEMORY_KIB = 128 << 10
-"""More than the daemon ever needs in addition: qemu.qmp reads lines of up to 10 MiB."""
+"""More than the daemon ever needs in addition: it reads lines of up to 10 MiB."""
 
 CRASHES = 1000
 QUICK: dict[str, Value] = {"first": "1ms", "max": "4ms", "steps": 4}
