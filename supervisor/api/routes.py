@@ -40,14 +40,22 @@ _SILENCE_S = 60.0
 _CLOSE_S = 2.0
 """How long a connection may take to close."""
 
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer 503 if the same request may succeed later, 409 if it cannot; the body is the message."""
+    """Answer 503 if the same request may succeed later, 409 if it cannot, 500 after a bug. The body is the message."""
     try:
         return await handler(request)
     except VtapdError as error:
         return web.json_response(_error_shape(error), status=503 if isinstance(error, Transient) else 409)
+    except web.HTTPException:
+        raise
+    except Exception:  # whatever it is, the client gets JSON, and the daemon runs on
+        log.error("request_failed", method=request.method, path=request.path, exc_info=True)
+        message = "a bug in vtapd: its log has a traceback after request_failed; please report it"
+        return web.json_response({"error": message}, status=500)
 
 
 class ControlRoutes:

@@ -80,6 +80,7 @@ SENTENCES = {
     "reaper_unavailable": "No parent process for guests can be started. No guest can start until then.",
     "record_unreadable": "A record in the run-time folder is damaged.",
     "recovery_not_awaited": "Recovery of some containers takes long. The daemon no longer waits for it.",
+    "request_failed": "A bug: a request on the control socket failed by it. A traceback follows.",
     "restore_failed": "The guest's snapshot could not be restored. The guest is booted.",
     "sandbox_built": "The file system of QEMU was built.",
     "sandbox_unavailable": "The machine cannot give QEMU a file system of its own. Guests start without it.",
