@@ -9,7 +9,8 @@ from dataclasses import replace
 import anyio
 import structlog
 
-from supervisor.container.attachment import Attachment, KernelStep
+from supervisor.container import kernel_steps
+from supervisor.container.attachment import Attachment
 from supervisor.container.context import Context
 from supervisor.container.description import Description
 from supervisor.container.guest_actions import GuestAction, GuestActions
@@ -36,7 +37,7 @@ from supervisor.core.attach.losses import Losses
 from supervisor.core.attach.plan import is_attached, next_step
 from supervisor.core.attach.state import Desired, Resting, Seen
 from supervisor.core.attach.troubles import may_rest
-from supervisor.core.container import Incarnation, short_id
+from supervisor.core.container import Incarnation
 from supervisor.edges.kernel import process
 from supervisor.errors import ContainerGone, Permanent, Step, Transient
 
@@ -71,7 +72,6 @@ class PlanExecutor:
         self._incarnation = incarnation
         self._on_attached = on_attached
         self._id = record.id
-        self._link = short_id(record.id)
 
     @property
     def guest_error(self) -> Transient | Permanent | None:
@@ -162,8 +162,8 @@ class PlanExecutor:
                 remedy="find out which process deletes it, or set vtapd.enable=false",
             )
 
-    def _apply_to_kernel(self, step: KernelStep, seen: Seen) -> Seen:
-        seen = self._observer.attachment().apply(step, self._link, seen)
+    def _apply_to_kernel(self, step: kernel_steps.KernelStep, seen: Seen) -> Seen:
+        seen = kernel_steps.apply(self._observer.attachment(), step, seen)
         log.debug("step_done", step=type(step).__name__)
         return seen
 
@@ -175,7 +175,7 @@ class PlanExecutor:
         if self._observer.is_outdated:
             await systemd.change_rule(attachment.cgroup, action.device, allowed=False)
             return seen
-        seen = attachment.apply(action, self._link, seen)
+        seen = kernel_steps.apply(attachment, action, seen)
         self._log_rule(action, attachment)
         return seen
 

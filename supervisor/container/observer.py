@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import structlog
 
+from supervisor.container import kernel_state
 from supervisor.container.attachment import Attachment
 from supervisor.container.context import Context
 from supervisor.container.description import Description
@@ -71,7 +72,7 @@ class ContainerObserver:
         return self._attachment
 
     def _open(self) -> Attachment:
-        return Attachment.open(self._incarnation, self._own_rules, str(self._context.config.run_dir))
+        return Attachment.open(self._incarnation, self._link, self._own_rules, str(self._context.config.run_dir))
 
     def close(self) -> None:
         if self._attachment is not None:
@@ -136,7 +137,7 @@ class ContainerObserver:
     def _look_through(self, attachment: Attachment, record: Record | None, scope: Scope, *, with_routes: bool) -> Seen:
         linked = record is not None and any(entry.link for entry in record.taps)
         with_hooks = linked or self.link_address is not None
-        return attachment.observe(self._link, record, scope, with_routes=with_routes, with_hooks=with_hooks)
+        return kernel_state.observe(attachment, record, scope, with_routes=with_routes, with_hooks=with_hooks)
 
     def with_claims(self, seen: Seen) -> Seen:
         """Return it with the devices of its taps that another container has on record now."""

@@ -15,6 +15,7 @@ from functools import partial
 import anyio
 import structlog
 
+from supervisor.container import kernel_state
 from supervisor.container.attachment import Attachment
 from supervisor.container.device_access import rules_of_docker
 from supervisor.container.record import ContainerRecord
@@ -94,7 +95,7 @@ def recover_record(
     if record.of(incarnation) is not None:
         return
     rules = attachment.rules.observe_own() - rules_of_docker(container)
-    seen = attachment.observe_unrecorded(short_id(container.id), container, scope, rules)
+    seen = kernel_state.observe_unrecorded(attachment, container, scope, rules)
     taps = (*(each.tap for each in seen.interfaces if each.tap), *(tap for _, tap in seen.strays))
     claimed = record.claimed(tap.device for tap in taps)
     rebuilt = rebuild(container, incarnation, replace(seen, claimed=claimed))

@@ -1,4 +1,4 @@
-"""The actions that every plan consists of, as values. `container.attachment` and the edges carry them out."""
+"""The actions that every plan consists of, as values. `container.executor` has them carried out."""
 
 from dataclasses import dataclass
 

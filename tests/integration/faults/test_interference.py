@@ -187,20 +187,20 @@ def test_two_similar_macs_give_two_tap_names(vtapd: Daemon, containers: Containe
 # A daemon to which a container seems gone, once, in the middle of a detach.
 FAILING_ONCE = """
 from supervisor.cli.main import main
-from supervisor.container.attachment import Attachment
+from supervisor.container import kernel_steps
 from supervisor.core.attach.actions import DenyDevice
 from supervisor.errors import ContainerGone, Step
 
-apply, failed = Attachment.apply, False
+apply, failed = kernel_steps.apply, False
 
-def apply_or_fail(self, step, link_name, seen):
+def apply_or_fail(attachment, step, seen):
     global failed
     if isinstance(step, DenyDevice) and not failed:
         failed = True
         raise ContainerGone("it looks gone", step=Step.DEVICE_RULE)
-    return apply(self, step, link_name, seen)
+    return apply(attachment, step, seen)
 
-Attachment.apply = apply_or_fail
+kernel_steps.apply = apply_or_fail
 main()
 """
 
