@@ -13,9 +13,9 @@ from supervisor.core.attach.actions import (
     StopGuest,
     UnplugNic,
 )
-from supervisor.core.container import Container, ContainerHandles
 from supervisor.errors import ContainerGone, Permanent, Transient
 from supervisor.guest.controller import GuestController
+from supervisor.guest.launcher import StartRequest
 
 GuestAction = StartGuest | KeepSnapshot | RefreshGuest | StopGuest | SleepGuest | ResumeGuest | PlugNic | UnplugNic
 
@@ -42,9 +42,9 @@ class GuestActions:
             case StartGuest():
                 await self._start(action)
             case KeepSnapshot(uplinks):
-                await self._guest.keep_snapshot(*self._start_inputs(StartGuest(uplinks)))
+                await self._guest.keep_snapshot(self._request(StartGuest(uplinks)))
             case RefreshGuest(uplinks):
-                await self._guest.refresh(*self._start_inputs(StartGuest(uplinks)))
+                await self._guest.refresh(self._request(StartGuest(uplinks)))
             case StopGuest(again, not_before_s):
                 await self._guest.stop(again=again, not_before_s=not_before_s)
             case SleepGuest():
@@ -58,25 +58,25 @@ class GuestActions:
 
     async def _start(self, action: StartGuest) -> None:
         self.start_error = None
-        container, *_ = inputs = self._start_inputs(action)
+        request = self._request(action)
         try:
-            await self._guest.start(*inputs)
+            await self._guest.start(request)
         except (Transient, Permanent) as error:
             if error.interface or isinstance(error, ContainerGone):
                 raise
-            error.concern(f"container {container.name}")
+            error.concern(f"container {request.container.name}")
             self.start_error = error
             if isinstance(error, Transient):
                 self._guest.postpone()
                 raise
             self._guest.fail(error)
 
-    def _start_inputs(self, action: StartGuest) -> tuple[Container, ContainerHandles, StartGuest, str | None]:
-        """Return what a start of QEMU depends on, once the servers on the private link run.
+    def _request(self, action: StartGuest) -> StartRequest:
+        """Return the request to start QEMU, once the servers on the private link run.
 
         The guest may ask them as soon as it starts, and the resolver's address is a part of what identifies a start.
         """
         container, attachment = self._description.container, self._observer.attachment()
         assert container is not None, "a container that runs was described"
         self._services.keep_up(attachment)
-        return container, attachment.handles, action, self._services.resolver
+        return StartRequest(container, attachment.handles, action, self._services.resolver)

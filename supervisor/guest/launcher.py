@@ -48,6 +48,17 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
+class StartRequest:
+    """What a start of QEMU depends on that the container knows. The container's handles stay the caller's."""
+
+    container: Container
+    handles: ContainerHandles
+    step: StartGuest
+    resolver: str | None
+    """The address on which vtapd answers the guest's DNS queries; None if it does not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """One start of a guest. The container's handles and the cards' taps stay the caller's."""
 

@@ -22,11 +22,11 @@ from supervisor.core.record import GuestRecord, ProcessRecord, Sleep
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.qemu.state_files import StateFiles
 from supervisor.errors import Permanent, Transient
-from supervisor.guest import controller as module
-from supervisor.guest import interrupted_handover, waiting_qemu
+from supervisor.guest import interrupted_handover, starts, waiting_qemu
 from supervisor.guest.controller import GuestController
 from supervisor.guest.guest_plan import GuestPlan
 from supervisor.guest.kept_state import check_same_start
+from supervisor.guest.launcher import StartRequest
 from supervisor.guest.qemu_process import SocketPaths
 from supervisor.guest.session_starter import SessionStarter
 from supervisor.observability.metrics import Counters
@@ -124,7 +124,7 @@ class Trial:
         await self.controller.fall_asleep(HANDLES)
 
     async def start(self) -> None:
-        await self.controller.start(container(), HANDLES, StartGuest(()), None)
+        await self.controller.start(StartRequest(container(), HANDLES, StartGuest(()), None))
 
 
 HANDLES = ContainerHandles(INCARNATION.pid, -1, -1, Cgroup({}, None))
@@ -151,7 +151,7 @@ def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
     def follow(_starter: object, _container: object, _handles: object, _plan: object, qemu: Any, **_: bool) -> Session:
         return made.follow(qemu.record)
 
-    monkeypatch.setattr(module, "launch", launch)
+    monkeypatch.setattr(starts, "launch", launch)
     monkeypatch.setattr(waiting_qemu, "launch", launch)
     monkeypatch.setattr(SessionStarter, "follow", follow)
     controller.session = made.follow(RUNNING)  # type: ignore[assignment]  # it stands in
