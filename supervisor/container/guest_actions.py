@@ -15,7 +15,7 @@ from supervisor.core.attach.actions import (
 )
 from supervisor.errors import ContainerGone, Permanent, Transient
 from supervisor.guest.controller import GuestController
-from supervisor.guest.launcher import StartRequest
+from supervisor.guest.launch_request import StartRequest
 
 GuestAction = StartGuest | KeepSnapshot | RefreshGuest | StopGuest | SleepGuest | ResumeGuest | PlugNic | UnplugNic
 

@@ -30,7 +30,7 @@ from supervisor.guest.console_hub import CloseReason, ConsoleHub
 from supervisor.guest.context import GuestContext
 from supervisor.guest.exit_recorder import ExitRecorder
 from supervisor.guest.guest_plan import GuestPlan
-from supervisor.guest.launcher import Launch, StartRequest
+from supervisor.guest.launch_request import Launch, StartRequest
 from supervisor.guest.qemu_process import SocketPaths
 from supervisor.guest.record_owner import RecordOwner
 from supervisor.guest.refresh import Refreshes, RefreshOrder

@@ -9,7 +9,7 @@ from supervisor.core.guest.qemu_argv import GuestState, accelerator_of, has_memo
 from supervisor.core.guest.snapshot import MEMORY
 from supervisor.edges.qemu import migration
 from supervisor.errors import Permanent, Step, VtapdError
-from supervisor.guest.launcher import Launch
+from supervisor.guest.launch_request import Launch
 from supervisor.guest.session import GuestSession
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()

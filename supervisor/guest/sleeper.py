@@ -19,7 +19,7 @@ from supervisor.errors import Transient, VtapdError
 from supervisor.guest.context import GuestContext
 from supervisor.guest.guest_plan import GuestPlan
 from supervisor.guest.kept_state import check_same_start, load_state, save_state, stamps_of_disks
-from supervisor.guest.launcher import Launch
+from supervisor.guest.launch_request import Launch
 from supervisor.guest.run_record import RunRecord
 from supervisor.guest.session import GuestSession
 from supervisor.guest.snapshots import Snapshots

@@ -24,10 +24,11 @@ from supervisor.errors import Permanent, Step, Transient
 from supervisor.guest.context import GuestContext
 from supervisor.guest.guest_plan import GuestPlan
 from supervisor.guest.handover import hand_over, restore, stream
-from supervisor.guest.launcher import Launch, Outdated, identify
+from supervisor.guest.launch_request import Launch
 from supervisor.guest.refresh import same_machine
 from supervisor.guest.run_record import RunRecord
 from supervisor.guest.session import GuestSession
+from supervisor.guest.start_inputs import Outdated, identify
 from supervisor.guest.tap_queues import TapQueues
 from supervisor.guest.waiting_qemu import WaitingQemus, as_before, await_prepared
 

@@ -7,7 +7,8 @@ import structlog
 from supervisor.core.guest import sleep
 from supervisor.core.record import ProcessRecord
 from supervisor.guest.context import GuestContext
-from supervisor.guest.launcher import Launch, launch
+from supervisor.guest.launch_request import Launch
+from supervisor.guest.launcher import launch
 from supervisor.guest.run_record import RunRecord
 from supervisor.guest.session import GuestSession
 from supervisor.guest.session_starter import SessionStarter

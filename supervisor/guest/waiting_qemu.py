@@ -14,7 +14,8 @@ from supervisor.core.record import ProcessRecord
 from supervisor.edges.qemu import migration
 from supervisor.errors import Step, Transient
 from supervisor.guest.context import GuestContext
-from supervisor.guest.launcher import Launch, launch
+from supervisor.guest.launch_request import Launch
+from supervisor.guest.launcher import launch
 from supervisor.guest.qemu_process import VARIANTS
 from supervisor.guest.run_record import RunRecord
 from supervisor.guest.session import GuestSession

@@ -26,7 +26,7 @@ from supervisor.guest import interrupted_handover, starts, waiting_qemu
 from supervisor.guest.controller import GuestController
 from supervisor.guest.guest_plan import GuestPlan
 from supervisor.guest.kept_state import check_same_start
-from supervisor.guest.launcher import StartRequest
+from supervisor.guest.launch_request import StartRequest
 from supervisor.guest.qemu_process import SocketPaths
 from supervisor.guest.session_starter import SessionStarter
 from supervisor.observability.metrics import Counters
