@@ -3,7 +3,7 @@
 from supervisor.core.attach.state import Seen, SeenInterface
 from supervisor.core.container import short_id
 from supervisor.core.guest.pending import Pending
-from supervisor.core.guest.qemu_argv import accelerator_of
+from supervisor.core.guest.qemu_command import accelerator_of
 from supervisor.core.guest.snapshot import bytes_of
 from supervisor.core.links import Interface
 from supervisor.core.record import Exit, GuestRecord, TapRecord

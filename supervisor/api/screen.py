@@ -4,7 +4,7 @@ from functools import partial
 
 from supervisor.container.worker import Worker
 from supervisor.core.formats.png import png_of_ppm
-from supervisor.core.guest.qemu_argv import has_screen
+from supervisor.core.guest.qemu_command import has_screen
 from supervisor.edges import threads
 from supervisor.errors import Permanent, Step, Transient
 from supervisor.guest.screen import GuestScreen

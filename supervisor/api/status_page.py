@@ -19,7 +19,7 @@ from supervisor.api.usage import observe_usage
 from supervisor.api.versions import Versions
 from supervisor.container.context import Context
 from supervisor.container.reconciler import Reconciler
-from supervisor.core.guest.qemu_argv import has_screen
+from supervisor.core.guest.qemu_command import has_screen
 from supervisor.core.report.disclosure import CONSOLES, SCREENS, last_lines, shown_exit, shown_notes, shown_reason
 from supervisor.core.report.page_table import format_table
 from supervisor.core.report.schema import PageContainerShape, PageDaemonShape, PageShape

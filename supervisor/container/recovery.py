@@ -22,7 +22,12 @@ from supervisor.container.record import ContainerRecord
 from supervisor.core.attach.rebuild import rebuild
 from supervisor.core.attach.scope import Scope
 from supervisor.core.container import Container, ContainerId, Incarnation, Pid, short_id
-from supervisor.core.guest.qemu_argv import NAME_PREFIX, accelerator_of, guest_name, slots_of
+from supervisor.core.guest.qemu_command import (
+    NAME_PREFIX,
+    accelerator_of,
+    guest_name,
+    slots_of,
+)
 from supervisor.core.record import ProcessRecord, Record
 from supervisor.edges import threads
 from supervisor.edges.kernel import cgroups, process

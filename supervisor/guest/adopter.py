@@ -7,7 +7,7 @@ import structlog
 
 from supervisor.core.container import Container, ContainerHandles
 from supervisor.core.guest import sleep
-from supervisor.core.guest.qemu_argv import guest_name, slots_of
+from supervisor.core.guest.qemu_command import guest_name, slots_of
 from supervisor.core.guest.restart import Evidence
 from supervisor.core.record import ProcessRecord
 from supervisor.edges.clock import boottime_s

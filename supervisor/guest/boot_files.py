@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from supervisor.core.formats.disk_image import HEAD_BYTES, check_format, file_system_of
-from supervisor.core.guest import qemu_argv
+from supervisor.core.guest.qemu_inputs import DiskFile, module_name
 from supervisor.core.guest.spec import DISK, GuestSpec
 from supervisor.core.kinds.kind import KERNEL, Boot, GuestKind, Mount
 from supervisor.core.units import MIB
@@ -38,7 +38,7 @@ async def gather_boot_files(
 
 def boot_module_names(spec: GuestSpec, boot: Boot) -> tuple[str, ...]:
     """Return the names of the kernel's modules in the folder, in the order in which the kernel gets them."""
-    return tuple(qemu_argv.module_name(number) for number in range(len(boot.modules) + bool(spec.initrd)))
+    return tuple(module_name(number) for number in range(len(boot.modules) + bool(spec.initrd)))
 
 
 def stamp_files(root: int, spec: GuestSpec, disks: "Disks", limit_bytes: int) -> dict[str, str]:
@@ -73,7 +73,7 @@ def open_initrd(root: int, spec: GuestSpec, path: str, limit_bytes: int) -> int:
 class Disks:
     """A guest's further disks, opened and checked."""
 
-    files: tuple[qemu_argv.DiskFile, ...]
+    files: tuple[DiskFile, ...]
     mounts: tuple[Mount, ...]
 
 
@@ -85,7 +85,7 @@ async def open_disks(owned: ExitStack, root: int, spec: GuestSpec) -> Disks:
         file = own(owned, rootfs.open_file(root, disk.path, label, _NO_LIMIT, writable=not disk.read_only))
         head = await threads.run_in_thread(partial(rootfs.read_head, file, label, HEAD_BYTES))
         check_format(label, str(disk), disk.format, head)
-        files.append(qemu_argv.DiskFile(disk.number, file, disk.read_only, disk.format))
+        files.append(DiskFile(disk.number, file, disk.read_only, disk.format))
         if disk.mount is not None:
             mounts.append(Mount(position, disk.mount, label, str(disk), file_system_of(head)))
     return Disks(tuple(files), tuple(mounts))

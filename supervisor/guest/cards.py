@@ -6,7 +6,7 @@ import structlog
 
 from supervisor.core.attach.actions import Uplink
 from supervisor.core.container import ContainerHandles
-from supervisor.core.guest.qemu_argv import Card
+from supervisor.core.guest.qemu_inputs import Card
 from supervisor.errors import Transient, VtapdError
 from supervisor.guest.guest_plan import GuestPlan
 from supervisor.guest.run_record import RunRecord

@@ -12,7 +12,7 @@ import anyio
 import structlog
 
 from supervisor import linux
-from supervisor.core.guest.qemu_argv import queues_of
+from supervisor.core.guest.qemu_command import queues_of
 from supervisor.core.guest.restart import after_hand_over, after_refresh, after_restore, after_wake
 from supervisor.core.guest.snapshot import MEMORY, STATE
 from supervisor.core.record import GuestRecord, ProcessRecord, SnapshotRecord

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from supervisor.core.attach.actions import StartGuest
 from supervisor.core.container import Container, ContainerHandles
-from supervisor.core.guest import qemu_argv
+from supervisor.core.guest.qemu_inputs import COLD_BOOT, Card, GuestState
 from supervisor.core.record import Identity
 from supervisor.edges.qemu.boot_folder import BootFolder
 from supervisor.guest.guest_plan import GuestPlan
@@ -30,11 +30,11 @@ class Launch:
     handles: ContainerHandles
     plan: GuestPlan
     step: StartGuest
-    cards: tuple[qemu_argv.Card, ...]
+    cards: tuple[Card, ...]
     paths: SocketPaths
     resolver: str | None
     """The address on which vtapd answers its DNS queries; None if it does not."""
-    state: qemu_argv.GuestState = qemu_argv.COLD_BOOT
+    state: GuestState = COLD_BOOT
     folder: BootFolder | None = None
     """QEMU's working directory, which stays the caller's. A QEMU with a copy of another one's memory finds there what
     that one booted from. None: it gets one of its own."""

@@ -8,7 +8,7 @@ import anyio
 import structlog
 
 from supervisor import linux
-from supervisor.core.guest import qemu_argv
+from supervisor.core.guest.qemu_command import guest_name
 from supervisor.edges import threads
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import cgroups, netns, process
@@ -88,7 +88,7 @@ async def _spawn(
 
 def _end_strays(start: Launch, since_s: float) -> None:
     """Kill what a reaper had started when it ended itself. Other QEMUs of this name are older, such as the guest's."""
-    name = qemu_argv.guest_name(start.container.id)
+    name = guest_name(start.container.id)
     for pid in process.find_named(name).get(name, ()):
         with suppress(ContainerGone):
             is_new = process.started_at_s(process.start_ticks(pid) + 1) >= since_s  # its ticks are rounded down

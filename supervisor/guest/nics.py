@@ -2,7 +2,8 @@
 
 from contextlib import suppress
 
-from supervisor.core.guest.qemu_argv import Card, card_properties, device_name, netdev_name
+from supervisor.core.guest.qemu_argv import card_properties
+from supervisor.core.guest.qemu_inputs import Card, device_name, netdev_name
 from supervisor.core.kinds.kind import Machine
 from supervisor.errors import Transient
 from supervisor.guest.qmp_monitor import QmpMonitor

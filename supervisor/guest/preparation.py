@@ -5,8 +5,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from supervisor.container_log.files import open_log
-from supervisor.core.guest import qemu_argv
 from supervisor.core.guest.pending import Terms, terms_of
+from supervisor.core.guest.qemu_argv import build_arguments
+from supervisor.core.guest.qemu_inputs import Descriptors, ShareDevice
 from supervisor.core.guest.snapshot import MEMORY, outdated_because
 from supervisor.core.kinds.kind import Boot
 from supervisor.core.kinds.network import GuestNetwork
@@ -33,7 +34,7 @@ class Prepared:
     """All that QEMU is started with."""
 
     arguments: list[str]
-    descriptors: qemu_argv.Descriptors
+    descriptors: Descriptors
     folder: BootFolder
     console: socket.socket
     events: socket.socket
@@ -68,7 +69,7 @@ async def prepare(context: GuestContext, start: Launch, accel: str, opened: Exit
     boot_disk, modules = await _gather_files(context, start, inputs.boot, folder, opened)
     identity = _identity(context, start, inputs)
     events, qemu_events = _connect_events(opened)
-    descriptors = qemu_argv.Descriptors(
+    descriptors = Descriptors(
         boot_disk=boot_disk,
         modules=modules,
         disks=inputs.disks.files,
@@ -79,7 +80,7 @@ async def prepare(context: GuestContext, start: Launch, accel: str, opened: Exit
         log=_open_log(opened, start),
         shares=tuple(_share_device(share, channels.get(share.number)) for share in plan.shares),
     )
-    arguments = qemu_argv.build_arguments(
+    arguments = build_arguments(
         binary, start.container.id, plan.spec, accel, plan.kind.machine, inputs.boot, descriptors, start.state
     )
     return Prepared(
@@ -142,5 +143,5 @@ async def _gather_files(
     return gathered
 
 
-def _share_device(share: SharedFolder, channel: Channel | None) -> qemu_argv.ShareDevice:
-    return qemu_argv.ShareDevice(share.number, share.tag, share.read_only, channel.connection if channel else None)
+def _share_device(share: SharedFolder, channel: Channel | None) -> ShareDevice:
+    return ShareDevice(share.number, share.tag, share.read_only, channel.connection if channel else None)

@@ -5,7 +5,13 @@ from dataclasses import dataclass, field, replace
 import anyio
 import structlog
 
-from supervisor.core.guest.qemu_argv import GuestState, accelerator_of, has_memory_file, memory_mib_of, slots_of
+from supervisor.core.guest.qemu_command import (
+    accelerator_of,
+    has_memory_file,
+    memory_mib_of,
+    slots_of,
+)
+from supervisor.core.guest.qemu_inputs import GuestState
 from supervisor.core.guest.snapshot import MEMORY
 from supervisor.edges.qemu import migration
 from supervisor.errors import Permanent, Step, VtapdError

@@ -13,7 +13,8 @@ import structlog
 
 from supervisor.core.container import ContainerHandles, Pid
 from supervisor.core.guest.exit_report import ExitReport
-from supervisor.core.guest.qemu_argv import Card, accelerator_of
+from supervisor.core.guest.qemu_command import accelerator_of
+from supervisor.core.guest.qemu_inputs import Card
 from supervisor.core.kinds.kind import GuestKind, Stop
 from supervisor.core.record import ProcessRecord
 from supervisor.edges import threads

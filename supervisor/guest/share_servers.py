@@ -13,7 +13,7 @@ from functools import partial
 import anyio
 
 from supervisor.core.container import ContainerHandles, ContainerId, User
-from supervisor.core.guest.qemu_argv import server_arguments, server_name
+from supervisor.core.guest.virtiofsd_argv import server_arguments, server_name
 from supervisor.core.kinds.shares import SharedFolder
 from supervisor.core.record import ProcessRecord, ShareServer
 from supervisor.edges import threads, unix_sockets

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from supervisor.core.container import ContainerHandles, FileOwner, User
-from supervisor.core.guest.qemu_argv import share_folder
+from supervisor.core.guest.qemu_inputs import share_folder
 from supervisor.core.kinds.shares import SharedFolder
 from supervisor.edges import threads
 from supervisor.edges.kernel import idmapped_mount, rootfs

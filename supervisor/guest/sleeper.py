@@ -9,7 +9,7 @@ import structlog
 from supervisor.core.container import ContainerHandles
 from supervisor.core.guest import sleep
 from supervisor.core.guest.idle_spec import SUSPEND
-from supervisor.core.guest.qemu_argv import machine_of
+from supervisor.core.guest.qemu_command import machine_of
 from supervisor.core.guest.restart import after_wake
 from supervisor.core.record import ProcessRecord, Sleep
 from supervisor.core.units import MIB

@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 
 from supervisor.config import IN_MEMORY
-from supervisor.core.guest.qemu_argv import COLD_BOOT, GuestState
+from supervisor.core.guest.qemu_inputs import COLD_BOOT, GuestState
 from supervisor.core.guest.restart import after_hand_over, after_refresh, after_restore, with_restore
 from supervisor.core.guest.snapshot import MEMORY, STATE, STATE_ROOM_BYTES, bytes_of, outdated_because
 from supervisor.core.record import GuestRecord, Identity, ProcessRecord, SnapshotRecord

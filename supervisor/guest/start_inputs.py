@@ -6,7 +6,8 @@ A saved state belongs to one machine and its files. It can be given only to a QE
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from supervisor.core.guest import qemu_argv
+from supervisor.core.guest.qemu_argv import build_arguments
+from supervisor.core.guest.qemu_inputs import Card, Descriptors, without_numbers
 from supervisor.core.guest.snapshot import identity_of
 from supervisor.core.kinds.kind import Boot
 from supervisor.core.kinds.network import GuestNetwork
@@ -32,7 +33,7 @@ class StartInputs:
     network: GuestNetwork | None
     disks: Disks
     boot: Boot
-    cards: tuple[qemu_argv.Card, ...]
+    cards: tuple[Card, ...]
 
 
 async def observe_inputs(start: Launch, accel: str, opened: ExitStack) -> StartInputs:
@@ -57,20 +58,20 @@ def identity_of_start(context: GuestContext, start: Launch, inputs: StartInputs)
     """Return what this start consists of. Raises Rejected if a file of the container cannot be used."""
     plan, program = start.plan, context.config.guest.qemu
     modules = boot_module_names(plan.spec, inputs.boot)
-    fds = qemu_argv.Descriptors(None, modules, inputs.disks.files, inputs.cards, qmp=0, console=0, events=0, log=None)
-    arguments = qemu_argv.build_arguments(
+    fds = Descriptors(None, modules, inputs.disks.files, inputs.cards, qmp=0, console=0, events=0, log=None)
+    arguments = build_arguments(
         program,
         start.container.id,
         plan.spec,
         inputs.accel,
         plan.kind.machine,
         inputs.boot,
-        qemu_argv.without_numbers(fds),
+        without_numbers(fds),
     )
     files = stamp_files(start.handles.root, plan.spec, inputs.disks, context.config.limits.kernel)
     return identity_of(arguments, inputs.boot.modules, {**files, "QEMU": stamp_of(program)})
 
 
-def _with_vhost(opened: ExitStack, card: qemu_argv.Card) -> qemu_argv.Card:
+def _with_vhost(opened: ExitStack, card: Card) -> Card:
     """Add vhost-net if the machine has it. Only a guest that runs on KVM gains from it."""
     return replace(card, vhosts=tuple(own(opened, each) for each in vhost.open_vhosts(len(card.queues))))

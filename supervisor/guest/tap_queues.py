@@ -11,7 +11,8 @@ import anyio
 
 from supervisor import linux
 from supervisor.core.attach.actions import Uplink
-from supervisor.core.guest.qemu_argv import Card, queues_of
+from supervisor.core.guest.qemu_command import queues_of
+from supervisor.core.guest.qemu_inputs import Card
 from supervisor.core.links import Tap
 from supervisor.edges.kernel import tap
 from supervisor.edges.kernel.process import Process

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from supervisor.core.formats.proc_cgroup import Cgroup
-from supervisor.core.guest.qemu_argv import Card
+from supervisor.core.guest.qemu_inputs import Card
 from supervisor.core.kinds.kind import Machine
 from supervisor.errors import Transient
 from supervisor.guest.nics import Nics

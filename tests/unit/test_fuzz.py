@@ -17,7 +17,8 @@ from supervisor.core.formats import dhcp, dns, udp
 from supervisor.core.formats.hosts import parse_hosts
 from supervisor.core.guest.console_scanner import MAX_LINE_BYTES, ConsoleScanner
 from supervisor.core.guest.labels import parse_labels
-from supervisor.core.guest.qemu_argv import Card, Descriptors, ShareDevice, build_arguments
+from supervisor.core.guest.qemu_argv import build_arguments
+from supervisor.core.guest.qemu_inputs import Card, Descriptors, ShareDevice
 from supervisor.core.guest.spec import GuestPolicy
 from supervisor.core.kinds import FORMS, KINDS, MARKERS, choose_kind, require_bootable
 from supervisor.core.kinds.kind import BootRequest, GuestKind, Mount

@@ -6,28 +6,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.guest.qemu_argv import (
+from supervisor.core.guest.qemu_argv import build_arguments, has_vga
+from supervisor.core.guest.qemu_command import (
+    accelerator_of,
+    guest_name,
+    has_memory_file,
+    has_screen,
+    machine_of,
+    memory_mib_of,
+    queues_of,
+    slots_of,
+)
+from supervisor.core.guest.qemu_inputs import (
     Card,
     Descriptors,
     DiskFile,
     GuestState,
     ShareDevice,
-    accelerator_of,
-    build_arguments,
-    guest_name,
-    has_memory_file,
-    has_screen,
-    has_vga,
-    machine_of,
-    memory_mib_of,
     module_name,
-    queues_of,
-    server_arguments,
-    server_name,
-    slots_of,
     without_numbers,
 )
 from supervisor.core.guest.spec import GuestSpec
+from supervisor.core.guest.virtiofsd_argv import server_arguments, server_name
 from supervisor.core.kinds import FORMS
 from supervisor.core.kinds.kind import Boot, GuestKind, Machine
 

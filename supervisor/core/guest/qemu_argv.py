@@ -2,11 +2,20 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Mapping
 
 from supervisor.core.container import ContainerId
+from supervisor.core.guest.qemu_command import guest_name
+from supervisor.core.guest.qemu_inputs import (
+    COLD_BOOT,
+    RAM,
+    Card,
+    Descriptors,
+    DiskFile,
+    GuestState,
+    ShareDevice,
+    share_folder,
+)
 from supervisor.core.guest.spec import GuestSpec
 from supervisor.core.kinds.kind import KERNEL, Boot, Machine
 
@@ -19,195 +28,10 @@ for reading first, for which the set has no descriptor. The file is locked by it
 one guest uses a file that is written to."""
 TB_SIZE_MIB = 32
 """TCG's translation cache, which is part of `[guest] overhead`. QEMU's default is a gigabyte."""
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """One network card on a tap. QEMU inherits a descriptor for each queue."""
-
-    slot: int
-    """N of /dev/tapN, and of the card's names."""
-    queues: tuple[int, ...]
-    mac: str
-    mtu: int
-    vhosts: tuple[int, ...] = ()
-    """A descriptor of /dev/vhost-net for each queue, if the kernel moves the packets."""
-
-    @property
-    def netdev(self) -> str:
-        return netdev_name(self.slot)
-
-    @property
-    def device(self) -> str:
-        return device_name(self.slot)
-
-
-def netdev_name(slot: int) -> str:
-    """Return QEMU's name for the host's side of a card."""
-    return f"net{slot}"
-
-
-def device_name(slot: int) -> str:
-    """Return QEMU's name for the card itself."""
-    return f"nic{slot}"
-
-
-@dataclass(frozen=True, slots=True)
-class DiskFile:
-    """One further disk: a file of the container."""
-
-    number: int
-    """N of vtapd.disk.N."""
-    file: int
-    """Open for reading, and for writing if it is not read-only."""
-    read_only: bool
-    format: str = "raw"
-
-
-@dataclass(frozen=True, slots=True)
-class ShareDevice:
-    """One folder that the guest shares. QEMU finds it in its own file system, at `share_folder`."""
-
-    number: int
-    """N of vtapd.share.N."""
-    tag: str
-    read_only: bool
-    server: int | None = None
-    """A connection to the virtiofsd that serves it; None if QEMU itself serves it, by 9p."""
-
-
-@dataclass(frozen=True, slots=True)
-class Descriptors:
-    """The descriptors that QEMU inherits. Its other files are in its working directory."""
-
-    boot_disk: int | None
-    """The disk that is booted, open for reading and writing; None if a kernel is booted."""
-    modules: tuple[str, ...]
-    """Names, in the order in which the kernel gets them."""
-    disks: tuple[DiskFile, ...]
-    cards: tuple[Card, ...]
-    qmp: int
-    """A listening Unix socket."""
-    console: int
-    """A listening Unix socket."""
-    events: int
-    """A connected Unix socket, whose other end the reaper has."""
-    log: int | None
-    """The container's standard output; None if it cannot be written to."""
-    shares: tuple[ShareDevice, ...] = ()
-
-    def all(self) -> tuple[int, ...]:
-        """Return all descriptors that the process may inherit."""
-        optional = tuple(each for each in (self.boot_disk, self.log) if each is not None)
-        disks = (disk.file for disk in self.disks)
-        cards = (descriptor for card in self.cards for descriptor in (*card.queues, *card.vhosts))
-        servers = (share.server for share in self.shares if share.server is not None)
-        return (*disks, *cards, *servers, self.qmp, self.console, self.events, *optional)
-
-
-def without_numbers(fds: Descriptors) -> Descriptors:
-    """Return descriptors with which every start of the same machine has the same arguments."""
-    cards = (replace(card, queues=(0,) * len(card.queues), vhosts=(0,) * len(card.vhosts)) for card in fds.cards)
-    disks = (replace(disk, file=0) for disk in fds.disks)
-    return Descriptors(fds.boot_disk, fds.modules, tuple(disks), tuple(cards), qmp=0, console=0, events=0, log=None)
-
-
-@dataclass(frozen=True, slots=True)
-class GuestState:
-    """Where the guest's memory is, and whether QEMU boots it."""
-
-    memory_file: str | None = None
-    """The file in QEMU's working directory that holds the memory; None if it is QEMU's own."""
-    shared: bool = True
-    """Whether the guest writes into that file. If not, QEMU has a copy of each page that the guest writes."""
-    incoming: bool = False
-    """Whether QEMU waits until a saved state is loaded over QMP, and boots nothing."""
-
-
-COLD_BOOT = GuestState()
-_RAM = "ram"
-"""QEMU's name for the memory that is in a file. It is part of a saved state."""
-
 SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 VGA_MIB = 4
 """Enough for 1024x768 in true colour. The part that a guest uses is part of `[guest] overhead`."""
 _WITH_VGA = re.compile(r"q35|pc(-.*)?")
-NAME_PREFIX = "vtapd-"
-SHARES, MOST_SHARES = "/share", 100
-"""The folder of shares in QEMU's file system, and how many there can be: N of `vtapd.share.N` is 0 to 99."""
-_QUEUES = re.compile(r"tap,id=net(\d{1,4}),fds?=([\d:]+).*")
-_NETDEV = re.compile(r"tap,id=net(\d{1,4}),.*")
-
-
-def module_name(number: int) -> str:
-    """Return the name of the kernel's module with this number, in QEMU's working directory."""
-    return f"module{number}"
-
-
-def share_folder(number: int) -> str:
-    """Return where in QEMU's own file system the share with this number is mounted."""
-    return f"{SHARES}/{number}"
-
-
-def server_name(container_id: ContainerId, number: int) -> str:
-    """Return the first argument of the virtiofsd that serves this share, by which it is recognised."""
-    return f"virtiofsd-{NAME_PREFIX}{container_id}-{number}"
-
-
-def server_arguments(name: str, number: int, listener: int, *, caches_metadata: bool) -> list[str]:
-    """Return the arguments of a virtiofsd that serves one connection. `listener` is a listening Unix socket.
-
-    With `caches_metadata` the guest may see for a second what the folder was before. Version 1 of virtiofsd, which is
-    written in Rust, has no option against that. It understands the options of the older one, which came with QEMU.
-    """
-    options = ["sandbox=chroot", "cache=auto", *(() if caches_metadata else ("timeout=0",))]
-    words = ["-o", f"source={share_folder(number)}", *(word for option in options for word in ("-o", option))]
-    return [name, "-f", f"--fd={listener}", "--rlimit-nofile=0", *words]  # it keeps the limit that it has
-
-
-def guest_name(container_id: ContainerId) -> str:
-    """Return the value of `-name`, by which a guest of this container is recognised."""
-    return NAME_PREFIX + container_id
-
-
-def queues_of(command: Sequence[str]) -> dict[int, tuple[int, ...]]:
-    """Return QEMU's descriptors of each card's queues, by slot, from an argument vector that `build_arguments` made."""
-    netdevs = (value for option, value in pairwise(command) if option == "-netdev")
-    found = (match for match in map(_QUEUES.fullmatch, netdevs) if match)
-    return {int(match[1]): tuple(map(int, match[2].split(":"))) for match in found}
-
-
-def memory_mib_of(command: Sequence[str]) -> int | None:
-    """Return the guest's memory, from an argument vector that `build_arguments` made; None for another one."""
-    sizes = (value for option, value in pairwise(command) if option == "-m")
-    return next((int(size[:-1]) for size in sizes if size[:-1].isdecimal() and size.endswith("M")), None)
-
-
-def has_memory_file(command: Sequence[str]) -> bool:
-    """Return whether the guest's memory is in a file, from an argument vector that `build_arguments` made."""
-    return any(option == "-object" and f"id={_RAM}," in value for option, value in pairwise(command))
-
-
-def machine_of(command: Sequence[str]) -> str | None:
-    """Return the machine type, from an argument vector that `build_arguments` made; None for another one."""
-    types = (value.split(",")[0] for option, value in pairwise(command) if option == "-machine")
-    return next(types, None)
-
-
-def accelerator_of(command: Sequence[str]) -> str:
-    """Return kvm or tcg, from an argument vector that `build_arguments` made."""
-    return command[command.index("-accel") + 1].split(",")[0] if "-accel" in command[:-1] else "tcg"
-
-
-def slots_of(command: Sequence[str]) -> tuple[int, ...]:
-    """Return the slots of the cards that it was started with, from an argument vector that `build_arguments` made."""
-    netdevs = (value for option, value in pairwise(command) if option == "-netdev")
-    return tuple(int(match[1]) for match in map(_NETDEV.fullmatch, netdevs) if match)
-
-
-def has_screen(command: Sequence[str]) -> bool:
-    """Return whether the guest has a screen, from an argument vector that `build_arguments` made."""
-    return any(option == "-device" and value.startswith("VGA,") for option, value in pairwise(command))
 
 
 def build_arguments(
@@ -266,7 +90,7 @@ def _machine(spec: GuestSpec, accel: str, machine: Machine, state: GuestState = 
     options = (
         spec.machine or machine.type,
         *(("graphics=off",) if machine.firmware_on_serial else ()),
-        *((f"memory-backend={_RAM}",) if state.memory_file else ()),
+        *((f"memory-backend={RAM}",) if state.memory_file else ()),
     )
     return [
         *("-nodefaults", "-no-user-config"),
@@ -284,7 +108,7 @@ def _memory(spec: GuestSpec, state: GuestState) -> list[str]:
         return []
     share = "on" if state.shared else "off"
     file = f"mem-path={state.memory_file},size={spec.memory_mib}M,share={share}"
-    return ["-object", f"memory-backend-file,id={_RAM},{file}"]
+    return ["-object", f"memory-backend-file,id={RAM},{file}"]
 
 
 def _devices(spec: GuestSpec, machine: Machine) -> list[str]:

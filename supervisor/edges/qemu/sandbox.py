@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from supervisor.core.guest.qemu_argv import MOST_SHARES, share_folder
+from supervisor.core.guest.qemu_inputs import MOST_SHARES, share_folder
 from supervisor.errors import Permanent, Step
 from supervisor.linux import (
     CLONE_FS,
