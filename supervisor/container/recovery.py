@@ -10,7 +10,6 @@ import contextlib
 import os
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 
 import anyio
 import structlog
@@ -29,10 +28,10 @@ from supervisor.core.guest.qemu_command import (
     slots_of,
 )
 from supervisor.core.record import ProcessRecord, Record
-from supervisor.edges import threads
-from supervisor.edges.kernel import cgroups, process
+from supervisor.edges.kernel import process
 from supervisor.errors import ContainerGone, Step, Transient
 from supervisor.guest.controller import GuestController
+from supervisor.guest.qemu_cgroup import join_cgroup
 
 _ENDS_S = 5.0
 _RECOVERY_S = 10.0
@@ -122,18 +121,13 @@ async def recover_guest(
             stray = ProcessRecord(pid, ticks, process.started_at_s(ticks), "", command, slots_of(command))
             # One that waits for a state has no guest yet: another one is started.
             if known is None and serves and "-incoming" not in command:
-                await _take_in(stray, attachment)
+                accel = accelerator_of(stray.command)
+                await join_cgroup(attachment.cgroup, pid, accel, started=False)  # if it was not moved before
                 known = stray
                 log.warning("guest_recovered", pid=pid)
                 controller.record_found(stray)
             elif known is None or known.pid != pid:
                 await _end(stray, guest_name(container.id))
-
-
-async def _take_in(stray: ProcessRecord, attachment: Attachment) -> None:
-    """Move it into the container's cgroup, if it was not moved before."""
-    directories = attachment.cgroup.directories_of_qemu(accelerator_of(stray.command), started=False)
-    await threads.run_in_thread(partial(cgroups.join_cgroup, directories, stray.pid))
 
 
 async def _end(stray: ProcessRecord, name: str) -> None:

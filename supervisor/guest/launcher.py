@@ -2,22 +2,21 @@
 
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from functools import partial
 
 import anyio
 import structlog
 
 from supervisor import linux
 from supervisor.core.guest.qemu_command import guest_name
-from supervisor.edges import threads
 from supervisor.edges.clock import boottime_s
-from supervisor.edges.kernel import cgroups, netns, process
+from supervisor.edges.kernel import netns, process
 from supervisor.edges.kernel.process import Process
 from supervisor.edges.qemu.reaper_socket import SpawnOrder
 from supervisor.errors import ContainerGone
 from supervisor.guest.context import GuestContext
 from supervisor.guest.launch_request import Launch
 from supervisor.guest.preparation import Prepared, prepare
+from supervisor.guest.qemu_cgroup import join_cgroup
 from supervisor.guest.qemu_process import RunningQemu, RunningServer
 from supervisor.guest.reaper import ReaperLost
 from supervisor.guest.share_servers import ServerPlace, start_servers
@@ -100,9 +99,7 @@ def _end_strays(start: Launch, since_s: float) -> None:
 async def _take_charge(context: GuestContext, child: Process, start: Launch, accel: str) -> None:
     """Move QEMU into the container's cgroup. If that fails, kill and close it."""
     try:
-        directories = start.handles.cgroup.directories_of_qemu(accel, started=False)
-        # In a thread: the kernel lets the first move wait for an RCU grace period, 5 to 17 ms.
-        await threads.run_in_thread(partial(cgroups.join_cgroup, directories, child.pid))
+        await join_cgroup(start.handles.cgroup, child.pid, accel, started=False)
     except BaseException as error:
         if isinstance(error, ContainerGone) and child.has_ended():
             return  # the one who follows it finds out how

@@ -1,4 +1,4 @@
-"""Follow one running QEMU, started or adopted: move it into its cgroup, watch it, stop it, report its exit.
+"""Follow one running QEMU, started or adopted: watch it, stop it, report its exit.
 
 It decides nothing about restarts. When QEMU has exited it leaves the evidence and wakes the container's worker.
 """
@@ -17,16 +17,15 @@ from supervisor.core.guest.qemu_command import accelerator_of
 from supervisor.core.guest.qemu_inputs import Card
 from supervisor.core.kinds.kind import GuestKind, Stop
 from supervisor.core.record import ProcessRecord
-from supervisor.edges import threads
 from supervisor.edges.clock import boottime_s
-from supervisor.edges.kernel import cgroups
 from supervisor.edges.kernel.process import Process
-from supervisor.errors import ContainerGone, Permanent, Step, Transient
+from supervisor.errors import Permanent, Step, Transient
 from supervisor.guest.console_feed import ConsoleFeed
 from supervisor.guest.exit_evidence import ExitObserver
 from supervisor.guest.health import Health
 from supervisor.guest.mac_watch import MacWatch
 from supervisor.guest.nics import Nics
+from supervisor.guest.qemu_cgroup import complete_cgroup
 from supervisor.guest.qemu_process import RunningQemu
 from supervisor.guest.qmp_monitor import QmpMonitor
 from supervisor.guest.screen import GuestScreen
@@ -146,12 +145,13 @@ class GuestSession:
 
     async def run(self) -> None:
         """Return when QEMU has exited. If this is cancelled, QEMU runs on and a later daemon adopts it."""
+        accel = accelerator_of(self.record.command)
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._watch_qmp)
                 tasks.start_soon(self._watch_health)
                 tasks.start_soon(self._follow_console)
-                tasks.start_soon(self._join_cgroup)
+                tasks.start_soon(complete_cgroup, self._cgroup, self._process, accel, self._monitor.answered)
                 tasks.start_soon(self._watch_macs)
                 tasks.start_soon(watch_servers, self._qemu.servers, self._report_of_server, self._note_share)
                 await anyio.wait_readable(self._process.pidfd)
@@ -296,18 +296,3 @@ class GuestSession:
     async def _follow_console(self) -> None:
         await self._serves.wait()
         await self._console.run()
-
-    async def _join_cgroup(self) -> None:
-        """Move QEMU into the cgroup directories that it could not be in before it had opened its accelerator."""
-        accel = accelerator_of(self.record.command)
-        early, complete = (self._cgroup.directories_of_qemu(accel, started=started) for started in (False, True))
-        if early == complete:
-            return
-        await self._monitor.answered.wait()
-        try:
-            await threads.run_in_thread(lambda: cgroups.join_cgroup(complete, self.pid))
-        except ContainerGone:
-            return  # it has ended, or will at once
-        except (Transient, Permanent) as error:
-            log.error("guest_not_confined", step=error.step, error=str(error))
-            self._process.kill()

@@ -8,7 +8,6 @@ import resource
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 
 import anyio
 
@@ -16,14 +15,15 @@ from supervisor.core.container import ContainerHandles, ContainerId, User
 from supervisor.core.guest.virtiofsd_argv import server_arguments, server_name
 from supervisor.core.kinds.shares import SharedFolder
 from supervisor.core.record import ProcessRecord, ShareServer
-from supervisor.edges import threads, unix_sockets
-from supervisor.edges.kernel import cgroups, process
+from supervisor.edges import unix_sockets
+from supervisor.edges.kernel import process
 from supervisor.edges.qemu.reaper_socket import SpawnOrder
 from supervisor.edges.qemu.virtiofsd import INSTALL, find_virtiofsd
 from supervisor.errors import Rejected, Step
 from supervisor.guest.boot_files import own
 from supervisor.guest.confinement import LaunchEnvironment
 from supervisor.guest.context import GuestContext
+from supervisor.guest.qemu_cgroup import join_cgroup
 from supervisor.guest.qemu_process import RunningServer, SocketPaths
 from supervisor.guest.shares import VIRTIOFS, open_shares
 
@@ -106,8 +106,7 @@ async def _start(
     server = RunningServer(ShareServer(share.number, child.pid, child.start_ticks), child)
     undo.callback(server.close)
     undo.callback(server.kill)
-    directories = place.handles.cgroup.directories_of_qemu("tcg", started=True)
-    await threads.run_in_thread(partial(cgroups.join_cgroup, directories, child.pid))
+    await join_cgroup(place.handles.cgroup, child.pid, "tcg", started=True)
     return server
 
 
