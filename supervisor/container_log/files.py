@@ -13,7 +13,7 @@ import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from supervisor.linux import read_record
+from supervisor.linux.file_calls import read_record
 from supervisor.standard_streams import STANDARD_OUTPUT, is_terminal, pin
 
 _TERMINAL_BYTES, _PIPE_BYTES = 16384, 65536

@@ -11,7 +11,6 @@ from dataclasses import replace
 import anyio
 import structlog
 
-from supervisor import linux
 from supervisor.core.guest.qemu_command import queues_of
 from supervisor.core.guest.restart import after_hand_over, after_refresh, after_restore, after_wake
 from supervisor.core.guest.snapshot import MEMORY, STATE
@@ -24,6 +23,7 @@ from supervisor.edges.qemu.boot_folder import BootFolder
 from supervisor.edges.qemu.qmp import QmpSession
 from supervisor.errors import Step, Transient
 from supervisor.guest.qemu_process import SocketPaths
+from supervisor.linux import process_calls
 
 _ANSWERS_S = 5.0
 _ENDS_S = 5.0
@@ -112,7 +112,7 @@ async def _let_run(source: ProcessRecord, name: str, paths: SocketPaths) -> None
 def _attach_queues(qemu: Process, record: ProcessRecord) -> None:
     for number in (number for numbers in queues_of(record.command).values() for number in numbers):
         try:
-            queue = linux.pidfd_getfd(qemu.pidfd, number)
+            queue = process_calls.pidfd_getfd(qemu.pidfd, number)
         except OSError:
             continue  # the card was unplugged
         tap.attach_queue(queue)

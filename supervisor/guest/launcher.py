@@ -6,7 +6,6 @@ from dataclasses import replace
 import anyio
 import structlog
 
-from supervisor import linux
 from supervisor.core.guest.qemu_command import guest_name
 from supervisor.edges.clock import boottime_s
 from supervisor.edges.kernel import netns, process
@@ -22,9 +21,10 @@ from supervisor.guest.reaper import ReaperLost
 from supervisor.guest.share_servers import ServerPlace, start_servers
 from supervisor.guest.shares import open_shares
 from supervisor.guest.start_record import record_of_start
+from supervisor.linux import namespace_calls
 
 _ENDS_S = 1.0
-NAMESPACES = {"net": linux.CLONE_NEWNET, "pid": linux.CLONE_NEWPID}
+NAMESPACES = {"net": namespace_calls.CLONE_NEWNET, "pid": namespace_calls.CLONE_NEWPID}
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 
 import anyio
 
-from supervisor import linux
 from supervisor.core.attach.actions import Uplink
 from supervisor.core.guest.qemu_command import queues_of
 from supervisor.core.guest.qemu_inputs import Card
@@ -17,6 +16,7 @@ from supervisor.core.links import Tap
 from supervisor.edges.kernel import tap
 from supervisor.edges.kernel.process import Process
 from supervisor.errors import Step, Transient
+from supervisor.linux import process_calls
 
 _DELIVERED_S = 0.5
 _LOOK_S = 0.0005
@@ -135,7 +135,7 @@ def _close(queues: Queues, slot: int) -> None:
 
 def _duplicate(owned: ExitStack, process: Process, number: int) -> int:
     try:
-        duplicate = linux.pidfd_getfd(process.pidfd, number)
+        duplicate = process_calls.pidfd_getfd(process.pidfd, number)
     except OSError as error:
         message = f"cannot duplicate a tap of QEMU (pid {process.pid}): {error.strerror}"
         raise Transient(message, step=Step.TAP) from error

@@ -13,7 +13,9 @@ import signal
 from contextlib import suppress
 from typing import Any, NoReturn  # the order is JSON
 
-from supervisor import linux
+from supervisor.linux import mount_calls, namespace_calls, process_calls
+from supervisor.linux.mount_calls import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
+from supervisor.linux.namespace_calls import CLONE_NEWNS, CLONE_NEWUSER
 from supervisor.reaper.messages import STEP_EXEC, STEP_FORK, STEP_NAMESPACE, STEP_USER
 
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -21,7 +23,7 @@ IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 _PROCESSES_ONLY = {"subset": "pid"}
-_PROC_WALLS = linux.MOUNT_ATTR_RDONLY | linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV | linux.MOUNT_ATTR_NOEXEC
+_PROC_WALLS = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 
 
 class StepFailed(Exception):
@@ -70,7 +72,7 @@ def _enter(order: dict[str, Any], descriptors: list[int]) -> None:
         score.write("0")  # the service's own is for the daemon, and an unprivileged process may raise it
     try:
         for position, kind in order["namespaces"]:
-            linux.setns(descriptors[position], kind)
+            namespace_calls.setns(descriptors[position], kind)
         if order["mounts"]:
             shares = [(descriptors[position], path) for position, path in order["mounts"]]
             _mount_shares(shares, {} if order["has_rights_there"] else _PROCESSES_ONLY)
@@ -86,11 +88,11 @@ def _mount_shares(mounts: list[tuple[int, str]], options: dict[str, str]) -> Non
     shows only processes that its reader may trace (man 5 proc: hidepid). virtiofsd also reads /proc/sys/fs/file-max,
     and then makes the share its root directory.
     """
-    linux.unshare(linux.CLONE_NEWNS)
+    namespace_calls.unshare(CLONE_NEWNS)
     for mount, path in mounts:
-        linux.attach_mount(mount, path)
-    proc = linux.open_unmounted("proc", _PROC_WALLS, hidepid="ptraceable", **options)
-    linux.attach_mount(proc, "/proc")
+        mount_calls.attach_mount(mount, path)
+    proc = mount_calls.open_unmounted("proc", _PROC_WALLS, hidepid="ptraceable", **options)
+    mount_calls.attach_mount(proc, "/proc")
     os.close(proc)
 
 
@@ -99,12 +101,12 @@ def _become_user(order: dict[str, Any], descriptors: list[int]) -> None:
     try:
         os.setgroups(order["groups"])  # before the namespace, in which they have no number
         if order["user_namespace"] is not None:
-            linux.setns(descriptors[order["user_namespace"]], linux.CLONE_NEWUSER)
+            namespace_calls.setns(descriptors[order["user_namespace"]], CLONE_NEWUSER)
         os.setresgid(order["gid"], order["gid"], order["gid"])
         os.setresuid(order["uid"], order["uid"], order["uid"])
-        linux.forbid_new_privileges()
+        process_calls.forbid_new_privileges()
         if order["user_namespace"] is not None and not order["has_rights_there"]:
-            linux.drop_capabilities()
+            process_calls.drop_capabilities()
     except (OSError, ValueError) as error:  # ValueError: more groups than the kernel allows
         raise StepFailed(STEP_USER, getattr(error, "errno", errno.EINVAL)) from error
 

@@ -6,7 +6,7 @@ import socket
 from contextlib import ExitStack
 from typing import Any, NamedTuple  # the order is JSON
 
-from supervisor import linux
+from supervisor.linux import file_calls, namespace_calls
 from supervisor.reaper.child import become_qemu
 from supervisor.reaper.qemu_child import STDERR_BYTES, QemuChild
 
@@ -28,7 +28,7 @@ def fork_qemu(
     descriptor is left.
     """
     with ExitStack() as owned:
-        stderr = linux.bounded_memory("vtapd-qemu-stderr", STDERR_BYTES)
+        stderr = file_calls.bounded_memory("vtapd-qemu-stderr", STDERR_BYTES)
         owned.callback(os.close, stderr)
         events = None if order["events"] is None else os.dup(descriptors[order["events"]])
         if events is not None:
@@ -57,11 +57,11 @@ def _fork_into(home: int, pid_namespace: int | None) -> int:
     """Fork. The child is in the pid namespace, this process never is (man 2 setns)."""
     if pid_namespace is None:
         return os.fork()
-    linux.setns(pid_namespace, linux.CLONE_NEWPID)
+    namespace_calls.setns(pid_namespace, namespace_calls.CLONE_NEWPID)
     pid = -1
     try:
         pid = os.fork()
     finally:
         if pid != 0:  # the child stays
-            linux.setns(home, linux.CLONE_NEWPID)
+            namespace_calls.setns(home, namespace_calls.CLONE_NEWPID)
     return pid

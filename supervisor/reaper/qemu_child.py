@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from typing import Any
 
-from supervisor.linux import read_record
+from supervisor.linux.file_calls import read_record
 
 STDERR_BYTES = 16384
 _CHUNK_BYTES, _EVENT_BYTES = 1 << 14, 1 << 12

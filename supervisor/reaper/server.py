@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any  # messages are JSON
 
-from supervisor import linux
+from supervisor.linux import socket_calls
 from supervisor.reaper.child import IGNORED
 from supervisor.reaper.forking import Starting, fork_qemu
 from supervisor.reaper.messages import (
@@ -119,7 +119,7 @@ class Reaper:
     def _receive(self, connection: socket.socket) -> None:
         descriptors: list[int] = []
         try:
-            packet, descriptors = linux.receive_descriptors(connection, MOST_PACKET_BYTES, MOST_DESCRIPTORS)
+            packet, descriptors = socket_calls.receive_descriptors(connection, MOST_PACKET_BYTES, MOST_DESCRIPTORS)
             if not packet:
                 self._hang_up(connection)
                 return

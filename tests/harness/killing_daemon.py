@@ -23,7 +23,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any  # arguments of whatever is wrapped
 
-from supervisor import linux
 from supervisor.cli.main import main as vtapd
 from supervisor.container import executor, tracked_container
 from supervisor.core.links import IfIndex
@@ -32,14 +31,15 @@ from supervisor.edges.kernel.link_events import LinkEvents
 from supervisor.edges.kernel.netlink_socket import NetlinkSocket
 from supervisor.edges.qemu import reaper_socket
 from supervisor.edges.qemu.qmp import QmpSession
+from supervisor.linux import bpf_calls, file_calls
 
 from .forked_daemon import serve_imported
 
 PLAIN: tuple[tuple[Any, str], ...] = (
     *((os, name) for name in ("mkdir", "mknod", "symlink", "rename", "unlink", "chmod", "fchmod", "chown", "fchown")),
     *((os, name) for name in ("setxattr", "sendfile")),
-    (linux, "exchange"),
-    (linux, "load_bpf"),
+    (file_calls, "exchange"),
+    (bpf_calls, "load_bpf"),
     (signal, "pidfd_send_signal"),
     (NetlinkSocket, "request"),
 )

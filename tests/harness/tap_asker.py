@@ -19,8 +19,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from supervisor import linux
 from supervisor.core.formats import dns, udp
+from supervisor.linux import process_calls
 
 from .containers import Container
 from .daemon import Daemon, Tables
@@ -71,7 +71,7 @@ class TapAsker:
         (found,) = [each for each in Path(f"/proc/{daemon.pid}/fd").iterdir() if _device_of(each) == device]
         process = os.pidfd_open(daemon.pid)
         try:
-            return cls(linux.pidfd_getfd(process, int(found.name)), container.address, container.endpoint.mac)
+            return cls(process_calls.pidfd_getfd(process, int(found.name)), container.address, container.endpoint.mac)
         finally:
             os.close(process)
 

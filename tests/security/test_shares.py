@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from supervisor import linux
 from supervisor.core.container import FileOwner, Pid
 from supervisor.edges.kernel import idmapped_mount, rootfs
 from supervisor.errors import Rejected
+from supervisor.linux import mount_calls
 from supervisor.reaper.user_namespace import open_user_namespace
 from tests.harness.containers import Containers
 from tests.harness.daemon import Daemon
@@ -68,13 +68,13 @@ def test_later_mounts_of_the_container_do_not_appear_in_the_share(tmp_path: Path
     shown.mkdir()
     place.mkdir()
     with ExitStack() as owned:
-        linux.mount("share-test", str(shown), "tmpfs", 0)
-        owned.callback(linux.umount, str(shown), linux.MNT_DETACH)
-        linux.mount(None, str(shown), None, MS_SHARED)
+        mount_calls.mount("share-test", str(shown), "tmpfs", 0)
+        owned.callback(mount_calls.umount, str(shown), mount_calls.MNT_DETACH)
+        mount_calls.mount(None, str(shown), None, MS_SHARED)
         (shown / "inner").mkdir()
-        linux.attach_mount(opened(owned, shown), str(place))
-        owned.callback(linux.umount, str(place), linux.MNT_DETACH)
-        linux.mount("share-test", str(shown / "inner"), "tmpfs", 0)
+        mount_calls.attach_mount(opened(owned, shown), str(place))
+        owned.callback(mount_calls.umount, str(place), mount_calls.MNT_DETACH)
+        mount_calls.mount("share-test", str(shown / "inner"), "tmpfs", 0)
         (shown / "inner" / "secret").touch()
         assert list((place / "inner").iterdir()) == []
 
@@ -100,22 +100,24 @@ def test_read_only_mount_is_read_only(tmp_path: Path) -> None:
 def test_overlayfs_is_refused_and_its_layers_are_no_way_around(tmp_path: Path) -> None:
     """A second overlay of the same folders, with mapped owners, does not see what the container changes."""
     with ExitStack() as owned:
-        linux.mount("share-test", str(tmp_path), "tmpfs", 0)
-        owned.callback(linux.umount, str(tmp_path), linux.MNT_DETACH)
+        mount_calls.mount("share-test", str(tmp_path), "tmpfs", 0)
+        owned.callback(mount_calls.umount, str(tmp_path), mount_calls.MNT_DETACH)
         lower, upper, work, root, mapped, again = made = [tmp_path / f"{number}" for number in range(6)]
         for folder in made:
             folder.mkdir()
         (lower / "of-image").write_text("of the image")
-        linux.mount("share-test", str(root), "overlay", 0, f"lowerdir={lower},upperdir={upper},workdir={work}".encode())
-        owned.callback(linux.umount, str(root), linux.MNT_DETACH)
+        mount_calls.mount(
+            "share-test", str(root), "overlay", 0, f"lowerdir={lower},upperdir={upper},workdir={work}".encode()
+        )
+        owned.callback(mount_calls.umount, str(root), mount_calls.MNT_DETACH)
         with pytest.raises(Rejected, match=r"vtapd.share.0: the folder is on the file system overlay, .*") as refused:
             opened(owned, root)
         assert "vtapd build --rootfs" in (refused.value.remedy or "")
-        linux.attach_mount(opened(owned, tmp_path), str(mapped))
-        owned.callback(linux.umount, str(mapped), linux.MNT_DETACH)
+        mount_calls.attach_mount(opened(owned, tmp_path), str(mapped))
+        owned.callback(mount_calls.umount, str(mapped), mount_calls.MNT_DETACH)
         layers = f"lowerdir={mapped / '1'}:{mapped / '0'}"
-        linux.mount("share-test", str(again), "overlay", 0, layers.encode())
-        owned.callback(linux.umount, str(again), linux.MNT_DETACH)
+        mount_calls.mount("share-test", str(again), "overlay", 0, layers.encode())
+        owned.callback(mount_calls.umount, str(again), mount_calls.MNT_DETACH)
         assert (again / "of-image").stat().st_uid == GUEST.uid
         assert not (again / "new").exists()
         (root / "new").touch()

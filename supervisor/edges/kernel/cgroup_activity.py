@@ -7,7 +7,7 @@ from pathlib import Path
 from supervisor.core.formats.cpu_stat import parse_counters
 from supervisor.core.formats.proc_cgroup import Cgroup
 from supervisor.core.guest.stillness import Activity
-from supervisor.linux import read_file
+from supervisor.linux.file_calls import read_file
 
 
 def observe_activity(cgroup: Cgroup) -> Activity:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from supervisor.core.formats.cgroup_counters import parse_blkio, parse_io_stat, parse_limit, parse_number
 from supervisor.core.formats.cpu_stat import parse_counters
 from supervisor.core.formats.proc_cgroup import Cgroup
-from supervisor.linux import read_file
+from supervisor.linux.file_calls import read_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

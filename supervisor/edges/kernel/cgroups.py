@@ -9,7 +9,7 @@ from pathlib import Path
 from supervisor.core.container import Pid
 from supervisor.core.formats.proc_cgroup import Cgroup, Mounts, mount_of, parse_cgroup, parse_mounts
 from supervisor.errors import ContainerGone, Permanent, Step
-from supervisor.linux import read_file
+from supervisor.linux.file_calls import read_file
 
 _MOUNTS = "/proc/self/mountinfo"
 _FIRST_PROCESSES = 16

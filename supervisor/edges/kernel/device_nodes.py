@@ -11,10 +11,11 @@ import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from supervisor import linux
 from supervisor.core.container import FileOwner, Pid
 from supervisor.core.links import DeviceNumber
 from supervisor.errors import ContainerGone, Permanent, Step, Transient
+from supervisor.linux import file_calls, mount_calls
+from supervisor.linux.mount_calls import MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID
 
 _AS_MADE = FileOwner(0, 0)
 """Of a node that was not given to the container's user yet. What any other user owns stays theirs."""
@@ -36,7 +37,7 @@ def why_unusable(pid: Pid, dev: int) -> str | None:
 def open_own_folder() -> int:
     """Return a descriptor of an empty folder for nodes that only this process can reach. The caller owns it."""
     try:
-        return linux.open_unmounted("tmpfs", linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NOEXEC, mode="0700")
+        return mount_calls.open_unmounted("tmpfs", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, mode="0700")
     except OSError as error:
         raise Transient(f"cannot make a folder in memory: {error.strerror}", step=Step.NODE) from error
 
@@ -97,7 +98,7 @@ def sweep(folder: int, slots: Iterable[int]) -> None:
             continue
         with contextlib.suppress(OSError):
             if stat.S_ISREG(spare.st_mode) and not _is_empty_file(spare):
-                linux.exchange(folder, _spare(slot), f"tap{slot}")  # it was filled meanwhile, and stays
+                file_calls.exchange(folder, _spare(slot), f"tap{slot}")  # it was filled meanwhile, and stays
                 spare = _status(folder, _spare(slot))
             if spare is not None and (_is_empty_file(spare) or stat.S_ISCHR(spare.st_mode)):
                 os.unlink(_spare(slot), dir_fd=folder)
@@ -110,16 +111,16 @@ def _replace(
     name, spare = f"tap{slot}", _spare(slot)
     old = _device(found)
     stale = old is not None and old.major == device.major and not is_foreign(old)
-    if linux.is_mount_point(folder, name) or not (stale or _is_empty_file(found)):
+    if file_calls.is_mount_point(folder, name) or not (stale or _is_empty_file(found)):
         raise _taken(name)
     sweep(folder, (slot,))
     _create(folder, spare, device)
     try:
-        linux.exchange(folder, spare, name)
+        file_calls.exchange(folder, spare, name)
         displaced = _status(folder, spare)
         same = displaced is not None and os.path.samestat(displaced, found)
         if displaced is not None and not (same and (stale or _is_empty_file(displaced))):
-            linux.exchange(folder, spare, name)
+            file_calls.exchange(folder, spare, name)
             raise _taken(name)
         os.unlink(spare, dir_fd=folder)
     finally:

@@ -9,7 +9,7 @@ import os
 from supervisor.core.devices.v1_rules import allows, exact_devices, format_rule, has_own_rule
 from supervisor.core.links import DeviceNumber
 from supervisor.errors import ContainerGone, Permanent, Step, Transient, VtapdError
-from supervisor.linux import read_file
+from supervisor.linux.file_calls import read_file
 
 
 class CgroupV1Rules:

@@ -13,7 +13,6 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from supervisor import linux
 from supervisor.core.devices.bpf_rules import (
     Rule,
     allowed_devices,
@@ -25,6 +24,7 @@ from supervisor.core.devices.bpf_rules import (
 )
 from supervisor.core.links import DeviceNumber
 from supervisor.errors import ContainerGone, Permanent, Step, Transient, VtapdError
+from supervisor.linux import bpf_calls
 
 # linux/bpf.h
 _PROG_ATTACH, _PROG_GET_FD_BY_ID, _OBJ_GET_INFO_BY_FD, _PROG_QUERY = 8, 13, 15, 16
@@ -159,7 +159,7 @@ def _is_ours(number: int) -> bool:
     """Return whether `_load` loaded the program, in this daemon or an earlier one."""
     with _program(number) as descriptor:
         info = _describe(descriptor, 0, 0)
-    return info[_INFO_NAME : _INFO_NAME + _NAME_BYTES].rstrip(b"\0") == linux.BPF_NAME
+    return info[_INFO_NAME : _INFO_NAME + _NAME_BYTES].rstrip(b"\0") == bpf_calls.BPF_NAME
 
 
 def _info(descriptor: int, length: int, address: int) -> int:
@@ -182,17 +182,17 @@ def _describe(descriptor: int, length: int, address: int) -> bytes:
 
 def _load(program: bytes) -> int:
     with _translated("load a program"):
-        return linux.load_bpf(_PROG_TYPE_CGROUP_DEVICE, program)
+        return bpf_calls.load_bpf(_PROG_TYPE_CGROUP_DEVICE, program)
 
 
 def _attr(packed: bytes) -> "ctypes.Array[ctypes.c_char]":
-    return ctypes.create_string_buffer(packed, linux.BPF_ATTR_BYTES)
+    return ctypes.create_string_buffer(packed, bpf_calls.BPF_ATTR_BYTES)
 
 
 def _bpf(command: int, attr: "ctypes.Array[ctypes.c_char]", what: str) -> int:
     with _translated(what):
-        result = linux.bpf(command, attr)
-    return linux.above_zero(result) if command == _PROG_GET_FD_BY_ID else result
+        result = bpf_calls.bpf(command, attr)
+    return bpf_calls.above_zero(result) if command == _PROG_GET_FD_BY_ID else result
 
 
 @contextmanager

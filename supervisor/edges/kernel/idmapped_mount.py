@@ -10,12 +10,21 @@ import threading
 from contextlib import ExitStack
 from errno import EINVAL, ENOSYS, EPERM
 
-from supervisor import linux
 from supervisor.core.container import FileOwner, Pid
 from supervisor.core.formats.proc_cgroup import file_system_with
 from supervisor.errors import ContainerGone, Permanent, Rejected, Step, Transient, VtapdError
+from supervisor.linux import file_calls, mount_calls, namespace_calls
+from supervisor.linux.mount_calls import (
+    MOUNT_ATTR_IDMAP,
+    MOUNT_ATTR_NODEV,
+    MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID,
+    MOUNT_ATTR_NOSYMFOLLOW,
+    MOUNT_ATTR_RDONLY,
+)
+from supervisor.linux.namespace_calls import CLONE_FS, CLONE_NEWNS
 
-_WALLS = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV | linux.MOUNT_ATTR_NOEXEC | linux.MOUNT_ATTR_NOSYMFOLLOW
+_WALLS = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW
 """For the file server alone: it opens no device and follows no symlink of the share, whatever the guest asks for."""
 _ON_A_VOLUME = (
     "share a folder of a volume or a bind mount on ext4 or xfs (since Linux 5.12), btrfs (5.15) or tmpfs (6.3)"
@@ -40,9 +49,9 @@ def open_idmapped(pid: Pid, folder: int, label: str, user_namespace: int, *, rea
     with ExitStack() as owned:
         mount = _clone(pid, folder, label)
         owned.callback(os.close, mount)
-        attributes = _WALLS | (linux.MOUNT_ATTR_RDONLY if read_only else 0)
+        attributes = _WALLS | (MOUNT_ATTR_RDONLY if read_only else 0)
         try:
-            linux.set_mount_attributes(mount, attributes | linux.MOUNT_ATTR_IDMAP, user_namespace)
+            mount_calls.set_mount_attributes(mount, attributes | MOUNT_ATTR_IDMAP, user_namespace)
         except OSError as error:
             if error.errno == EINVAL:
                 raise _not_on(_observe_file_system(pid, folder), label) from error
@@ -59,7 +68,7 @@ def observe_root_owner(pid: Pid) -> FileOwner:
 def _first_outside(pid: Pid, name: str) -> int:
     """Return the host's number of what is 0 in the process's user namespace (man 7 user_namespaces)."""
     try:
-        lines = linux.read_file(f"/proc/{pid}/{name}").decode().splitlines()
+        lines = file_calls.read_file(f"/proc/{pid}/{name}").decode().splitlines()
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ContainerGone(f"process {pid} has ended", step=Step.SHARE) from error
     return next((int(line.split()[1]) for line in lines if line.split()[0] == "0"), 0)
@@ -97,18 +106,18 @@ def _clone(pid: Pid, folder: int, label: str) -> int:
 def _clone_inside(pid: Pid, folder: int) -> int:
     namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        linux.unshare(linux.CLONE_FS)  # or a thread may not change its mount namespace (man 2 setns)
-        linux.setns(namespace, linux.CLONE_NEWNS)
+        namespace_calls.unshare(CLONE_FS)  # or a thread may not change its mount namespace (man 2 setns)
+        namespace_calls.setns(namespace, CLONE_NEWNS)
     finally:
         os.close(namespace)
-    return linux.clone_mount(folder)
+    return mount_calls.clone_mount(folder)
 
 
 def _observe_file_system(pid: Pid, folder: int) -> str | None:
     """Return the type of the file system of a folder of the container; None if it cannot be found."""
     try:
-        about = linux.read_file(f"/proc/self/fdinfo/{folder}").decode().split()
-        mounts = linux.read_file(f"/proc/{pid}/mountinfo").decode(errors="replace")
+        about = file_calls.read_file(f"/proc/self/fdinfo/{folder}").decode().split()
+        mounts = file_calls.read_file(f"/proc/{pid}/mountinfo").decode(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     return file_system_with(mounts, about[about.index("mnt_id:") + 1])

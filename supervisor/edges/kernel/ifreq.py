@@ -6,7 +6,7 @@ import struct
 
 from supervisor.core.links import IfIndex, Link
 from supervisor.errors import Step, Transient
-from supervisor.linux import IFREQ
+from supervisor.linux.socket_calls import IFREQ
 
 _SIOCGIFNAME, _SIOCGIFFLAGS, _SIOCGIFMTU, _SIOCGIFHWADDR = 0x8910, 0x8913, 0x8921, 0x8927
 _SOCKADDR = struct.Struct("=H6s")

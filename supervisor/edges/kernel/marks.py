@@ -12,9 +12,9 @@ import errno
 import os
 import stat
 
-from supervisor import linux
 from supervisor.core.container import FileOwner
 from supervisor.errors import Step, Transient
+from supervisor.linux import file_calls
 
 _READY, _EXIT = "vtapd-ready", "vtapd-exit"
 _MODE = 0o444
@@ -66,7 +66,7 @@ def make_exit_mark(dev: int, owner: FileOwner, status: int) -> None:
     new = f".{_EXIT}-new"
     try:
         _remove(dev, new)  # of a daemon that was killed here
-        if linux.is_mount_point(dev, _EXIT):
+        if file_calls.is_mount_point(dev, _EXIT):
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
         file = _create(dev, new, owner)
         try:
@@ -94,7 +94,7 @@ def _pin(dev: int, name: str) -> int | None:
     file system in user space may never answer.
     """
     try:
-        pinned = linux.openat2(dev, name, os.O_PATH | os.O_NOFOLLOW, linux.RESOLVE_NO_XDEV)
+        pinned = file_calls.openat2(dev, name, os.O_PATH | os.O_NOFOLLOW, file_calls.RESOLVE_NO_XDEV)
     except OSError:
         return None
     if stat.S_ISREG(os.fstat(pinned).st_mode):
@@ -127,13 +127,13 @@ def _open_new(dev: int, name: str) -> int:
             raise
     # The file system belongs to a user namespace that has no root of the host's; the folder's owner exists there.
     folder = os.fstat(dev)
-    with linux.file_user(folder.st_uid, folder.st_gid):
+    with file_calls.file_user(folder.st_uid, folder.st_gid):
         return os.open(name, flags, _MODE, dir_fd=dev)
 
 
 def _remove(dev: int, name: str) -> None:
     with contextlib.suppress(OSError):
-        if not linux.is_mount_point(dev, name):
+        if not file_calls.is_mount_point(dev, name):
             os.unlink(name, dir_fd=dev)
 
 

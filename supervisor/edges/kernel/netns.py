@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from supervisor import linux
 from supervisor.core.container import Pid
 from supervisor.errors import ContainerGone, Permanent, Step, Transient
+from supervisor.linux import mount_calls, namespace_calls
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ async def _run_in_new_thread(function: Callable[[], T]) -> T:
 
 
 def open_namespaces(owned: ExitStack, pid: Pid, namespaces: dict[str, int]) -> list[tuple[int, int]]:
-    """Return descriptors of these namespaces of a process, each with its flag, such as {"net": linux.CLONE_NEWNET}.
+    """Return descriptors of these namespaces of a process, each with its flag, such as {"net": CLONE_NEWNET}.
 
     `owned` closes them. Raises ContainerGone if the process has ended.
     """
@@ -84,12 +84,12 @@ def _call_in(namespace: int, function: Callable[[], T]) -> T:
     with ExitStack() as owned:
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         owned.callback(os.close, home)
-        _enter(namespace, linux.CLONE_NEWNET)
+        _enter(namespace, namespace_calls.CLONE_NEWNET)
         try:
             return function()
         finally:
             try:
-                linux.setns(home, linux.CLONE_NEWNET)
+                namespace_calls.setns(home, namespace_calls.CLONE_NEWNET)
             except OSError:
                 os.abort()
 
@@ -111,7 +111,7 @@ async def open_scratch() -> NetnsHandles:
 
 def _open_scratch() -> NetnsHandles:
     try:
-        linux.unshare(linux.CLONE_NEWNET)
+        namespace_calls.unshare(namespace_calls.CLONE_NEWNET)
     except OSError as error:
         raise _translate(error, "make a network namespace") from error
     return _open_handles()
@@ -132,14 +132,14 @@ def _netlink() -> socket.socket:
 def _mount_sysfs() -> int:
     """Return a sysfs of this thread's network namespace."""
     try:
-        return linux.open_unmounted("sysfs")
+        return mount_calls.open_unmounted("sysfs")
     except OSError as error:
         raise _translate(error, "mount a sysfs") from error
 
 
 def _enter(namespace: int, kind: int) -> None:
     try:
-        linux.setns(namespace, kind)
+        namespace_calls.setns(namespace, kind)
     except OSError as error:
         raise _translate(error, "enter a namespace") from error
 

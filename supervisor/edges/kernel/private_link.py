@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from supervisor import linux
 from supervisor.core.attach.actions import ClosePrivateLink, OpenPrivateLink
 from supervisor.core.attach.lifetimes import Lifetime
 from supervisor.core.attach.private_link import LINK_PROTOCOL, expected_ways
@@ -22,6 +21,7 @@ from supervisor.core.formats.rtnetlink_routes import remove_route, replace_route
 from supervisor.core.links import Address, GuestWay, Hooks, IfIndex, Route
 from supervisor.edges.kernel.netlink_socket import NetlinkSocket
 from supervisor.errors import ContainerGone, Permanent, Step, Transient, VtapdError
+from supervisor.linux import bpf_calls
 
 _PROG_TYPE_SCHED_CLS = 3  # linux/bpf.h
 _LOOPBACK = IfIndex(1)  # include/net/net_namespace.h: LOOPBACK_IFINDEX
@@ -58,7 +58,7 @@ def open_private_link(netlink: NetlinkSocket, step: OpenPrivateLink) -> Hooks:
         # On a link with another program's qdisc `ingress`, this fails, and a filter would be on the wrong hook.
         for link in lacking:
             netlink.request(filters.add_clsact(link))
-        loaded = [linux.load_bpf(_PROG_TYPE_SCHED_CLS, program) for program in programs]
+        loaded = [bpf_calls.load_bpf(_PROG_TYPE_SCHED_CLS, program) for program in programs]
         for descriptor in loaded:
             owned.callback(os.close, descriptor)
         netlink.request(

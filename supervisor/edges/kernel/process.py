@@ -8,10 +8,11 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from supervisor import linux
 from supervisor.core.container import FileOwner, Incarnation, Pid
 from supervisor.core.record import ProcessRecord
 from supervisor.errors import ContainerGone, Step
+from supervisor.linux import file_calls, process_calls
+from supervisor.linux.process_calls import RT_SIGTIMEDWAIT
 
 _PF_EXITING = 0x4  # linux/sched.h; flags in field 9 of /proc/<pid>/stat
 
@@ -48,10 +49,10 @@ class Process:
         poll = select.poll()
         poll.register(self.pidfd, 0)  # without events it reports POLLHUP: that nothing is left of the process
         try:
-            if (status := linux.exit_status_of(self.pidfd)) is not None:
+            if (status := process_calls.exit_status_of(self.pidfd)) is not None:
                 return status
             poll.poll(timeout_s * 1000)
-            return linux.exit_status_of(self.pidfd)
+            return process_calls.exit_status_of(self.pidfd)
         except OSError:
             return None
 
@@ -116,7 +117,7 @@ def _stat_fields(pid: Pid) -> list[str]:
     """Return the fields of /proc/<pid>/stat from the third on (man 5 proc)."""
     try:
         # A process chooses its name, which may be any bytes.
-        text = linux.read_record(f"/proc/{pid}/stat").decode("utf-8", "replace")
+        text = file_calls.read_record(f"/proc/{pid}/stat").decode("utf-8", "replace")
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ContainerGone(f"process {pid} has ended", step=Step.PROCESS) from error
     return text[text.rindex(")") + 2 :].split()
@@ -159,7 +160,7 @@ def has_ended(incarnation: Incarnation) -> bool:
 def observe_cgroup(pid: Pid) -> bytes:
     """Return a process's cgroups, as /proc has them; empty if it has ended."""
     try:
-        return linux.read_file(f"/proc/{pid}/cgroup")
+        return file_calls.read_file(f"/proc/{pid}/cgroup")
     except OSError:
         return b""
 
@@ -179,7 +180,7 @@ def observe_file_owner(pid: Pid) -> FileOwner:
     Raises ContainerGone if it has ended.
     """
     try:
-        status = linux.read_record(f"/proc/{pid}/status")
+        status = file_calls.read_record(f"/proc/{pid}/status")
     except OSError as error:
         raise ContainerGone(f"process {pid} has ended", step=Step.PROCESS) from error
     uid, gid = (int(status.split(name, 1)[1].split(None, 4)[3]) for name in (b"\nUid:", b"\nGid:"))
@@ -223,7 +224,7 @@ def ignores_signal(pid: Pid, number: int) -> bool:
         after = Path(f"/proc/{pid}/syscall").read_text(errors="replace")
     except OSError:
         return False
-    awaits = any(call.startswith(f"{linux.RT_SIGTIMEDWAIT} ") for call in (before, after))  # it may have just woken up
+    awaits = any(call.startswith(f"{RT_SIGTIMEDWAIT} ") for call in (before, after))  # it may have just woken up
     masks = (int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigCgt:", "SigBlk:")))
     return not awaits and not any(mask >> (number - 1) & 1 for mask in masks)
 

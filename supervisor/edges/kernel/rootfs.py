@@ -9,12 +9,12 @@ import os
 import stat
 from pathlib import Path
 
-from supervisor import linux
 from supervisor.core.container import Pid
 from supervisor.core.kinds.entry import Unbootable
 from supervisor.core.kinds.examination import examine
 from supervisor.core.kinds.kind import HEAD_BYTES, Image
 from supervisor.errors import ContainerGone, Permanent, Rejected, Step, Transient
+from supervisor.linux import file_calls
 
 _CHUNK_BYTES = 1 << 20
 _TEXT_BYTES = 1 << 16
@@ -39,7 +39,7 @@ def open_root(pid: Pid) -> int:
 
 def open_beneath(root: int, path: str, flags: int) -> int:
     """Open a path of the container. Symlinks in it resolve within the container. Raises the kernel's OSError."""
-    return linux.openat2(root, path, flags, linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS)
+    return file_calls.openat2(root, path, flags, file_calls.RESOLVE_IN_ROOT | file_calls.RESOLVE_NO_MAGICLINKS)
 
 
 def open_dev(root: int) -> int:

@@ -6,7 +6,7 @@
 import os
 
 from supervisor.core.links import IfIndex
-from supervisor.linux import read_record
+from supervisor.linux.file_calls import read_record
 
 
 def observe_other_end(sysfs: int, name: str) -> IfIndex | None:

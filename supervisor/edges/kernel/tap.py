@@ -20,7 +20,8 @@ from supervisor.core.container import Pid
 from supervisor.core.formats.net_dev import Traffic, parse_net_dev
 from supervisor.core.links import DeviceNumber, IfIndex
 from supervisor.errors import ContainerGone, Permanent, Step, Transient
-from supervisor.linux import IFREQ, read_record
+from supervisor.linux.file_calls import read_record
+from supervisor.linux.socket_calls import IFREQ
 
 _TUNGETIFF, _TUNSETQUEUE = 0x800454D2, 0x400454D9  # linux/if_tun.h
 _ATTACH_QUEUE, _DETACH_QUEUE = struct.pack("=H", 0x0200), struct.pack("=H", 0x0400)  # flags IFF_…_QUEUE

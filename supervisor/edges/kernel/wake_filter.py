@@ -3,7 +3,6 @@
 import errno
 import os
 
-from supervisor import linux
 from supervisor.core.attach.actions import RemoveWakeFilter, SetWakeFilter
 from supervisor.core.devices.link_program import label_of
 from supervisor.core.devices.wake_program import build_wake_program
@@ -12,6 +11,7 @@ from supervisor.core.formats.rtnetlink_filters import INGRESS
 from supervisor.core.links import IfIndex
 from supervisor.edges.kernel.netlink_socket import NetlinkSocket
 from supervisor.errors import ContainerGone, Permanent, Step, Transient, VtapdError
+from supervisor.linux import bpf_calls
 
 _PROG_TYPE_SCHED_CLS = 3  # linux/bpf.h
 _GONE = (errno.ENOENT, errno.EINVAL, errno.ENODEV)
@@ -30,7 +30,7 @@ def set_wake_filter(netlink: NetlinkSocket, step: SetWakeFilter) -> str:
     tap, program = step.tap.index, build_wake_program(step.wakers)
     name = label_of(program)
     try:
-        descriptor = linux.load_bpf(_PROG_TYPE_SCHED_CLS, program)
+        descriptor = bpf_calls.load_bpf(_PROG_TYPE_SCHED_CLS, program)
         try:
             requests = filters.add_clsact(tap), filters.set_filter(tap, INGRESS, descriptor, name)
             netlink.request(*requests, forgiven=(errno.EEXIST,))

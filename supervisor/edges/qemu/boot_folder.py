@@ -13,11 +13,12 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from supervisor import linux
 from supervisor.core.container import Pid
 from supervisor.errors import Permanent, Rejected, Step, Transient
+from supervisor.linux import mount_calls
+from supervisor.linux.mount_calls import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID
 
-_NO_PRIVILEGES = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV | linux.MOUNT_ATTR_NOEXEC
+_NO_PRIVILEGES = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 _COPY_BYTES = 1 << 24
 
 
@@ -168,7 +169,7 @@ def _clone(path: Path) -> int:
     """Return a descriptor of a folder as the root of a mount of its own: `..` does not lead out of it."""
     folder = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        return linux.clone_mount(folder)
+        return mount_calls.clone_mount(folder)
     finally:
         os.close(folder)
 
@@ -176,7 +177,7 @@ def _clone(path: Path) -> int:
 def _mount_tmpfs(size_bytes: int | None) -> int:
     size = {} if size_bytes is None else {"size": str(size_bytes)}
     try:
-        return linux.open_unmounted("tmpfs", _NO_PRIVILEGES, mode="0755", **size)
+        return mount_calls.open_unmounted("tmpfs", _NO_PRIVILEGES, mode="0755", **size)
     except OSError as error:
         said = f"cannot make a folder in memory: {error.strerror}"
         if isinstance(error, PermissionError):

@@ -18,9 +18,10 @@ from typing import NamedTuple
 import anyio
 import msgspec
 
-from supervisor import linux, reaper
+from supervisor import reaper
 from supervisor.core.container import FileOwner, Pid, User
 from supervisor.errors import Permanent, Step, Transient
+from supervisor.linux import file_calls, namespace_calls, socket_calls
 from supervisor.reaper.messages import (
     EXIT,
     HELLO,
@@ -158,7 +159,7 @@ async def ask(
         try:
             socket.send_fds(connection, [json.dumps(message).encode()], descriptors)
             await anyio.wait_readable(connection)
-            answer = Answer(*linux.receive_descriptors(connection, MOST_PACKET_BYTES, MOST_DESCRIPTORS))
+            answer = Answer(*socket_calls.receive_descriptors(connection, MOST_PACKET_BYTES, MOST_DESCRIPTORS))
         except OSError:
             return None
     return answer if answer.packet else None
@@ -223,7 +224,7 @@ def _encode(order: SpawnOrder) -> tuple[list[int], bytes]:
         descriptors.append(descriptor)
         return len(descriptors)
 
-    pid_namespace = next((each for each, kind in order.namespaces if kind == linux.CLONE_NEWPID), None)
+    pid_namespace = next((each for each, kind in order.namespaces if kind == namespace_calls.CLONE_NEWPID), None)
     encoded = {
         "program": order.program,
         "arguments": [*order.arguments],
@@ -271,7 +272,7 @@ async def kill(connection: socket.socket) -> None:
     except OSError:
         return
     try:
-        if _PROGRAM_NAME in linux.read_file(f"/proc/{pid}/cmdline"):
+        if _PROGRAM_NAME in file_calls.read_file(f"/proc/{pid}/cmdline"):
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     except OSError:
         return
@@ -281,7 +282,7 @@ async def kill(connection: socket.socket) -> None:
         packet = b"late"
         while packet:
             await anyio.wait_readable(connection)
-            packet, descriptors = linux.receive_descriptors(connection, MOST_PACKET_BYTES, MOST_DESCRIPTORS)
+            packet, descriptors = socket_calls.receive_descriptors(connection, MOST_PACKET_BYTES, MOST_DESCRIPTORS)
             for descriptor in descriptors:
                 os.close(descriptor)
 

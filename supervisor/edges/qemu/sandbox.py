@@ -16,11 +16,7 @@ from pathlib import Path
 
 from supervisor.core.guest.qemu_inputs import MOST_SHARES, share_folder
 from supervisor.errors import Permanent, Step
-from supervisor.linux import (
-    CLONE_FS,
-    CLONE_NEWIPC,
-    CLONE_NEWNS,
-    CLONE_NEWUTS,
+from supervisor.linux.mount_calls import (
     MNT_DETACH,
     MS_BIND,
     MS_NODEV,
@@ -33,6 +29,12 @@ from supervisor.linux import (
     mount,
     pivot_root,
     umount,
+)
+from supervisor.linux.namespace_calls import (
+    CLONE_FS,
+    CLONE_NEWIPC,
+    CLONE_NEWNS,
+    CLONE_NEWUTS,
     unshare,
 )
 

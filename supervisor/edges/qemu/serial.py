@@ -10,8 +10,8 @@ from pathlib import Path
 import anyio
 from anyio.abc import UNIXSocketStream
 
-from supervisor import linux
 from supervisor.core.container import Pid
+from supervisor.linux import process_calls
 
 _CHUNK_BYTES = 65536
 _GATHER_S = 0.002
@@ -97,7 +97,7 @@ def _widen(name: bytes, qemu: Pid, pidfd: int) -> bool:
 
 
 def _widen_if(name: bytes, pidfd: int, descriptor: int) -> bool:
-    with socket.socket(fileno=linux.pidfd_getfd(pidfd, descriptor)) as end:
+    with socket.socket(fileno=process_calls.pidfd_getfd(pidfd, descriptor)) as end:
         try:
             if end.family != socket.AF_UNIX or end.getpeername() != name:
                 return False

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from supervisor import linux
 from supervisor.core.devices.link_program import LinkEnds, build_guard_program, build_link_program
 from supervisor.core.links import IfIndex
+from supervisor.linux import bpf_calls
 
 SCHED_CLS, TEST_RUN = 3, 10  # linux/bpf.h
 PASS, DROP, REDIRECT = 0xFFFFFFFF, 2, 7  # linux/pkt_cls.h: TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_REDIRECT
@@ -43,7 +43,7 @@ class Program:
     """A program that the kernel has loaded."""
 
     def __init__(self, instructions: bytes) -> None:
-        self.descriptor = linux.load_bpf(SCHED_CLS, instructions)
+        self.descriptor = bpf_calls.load_bpf(SCHED_CLS, instructions)
 
     def run(self, frame: bytes, mark: int = 0) -> tuple[int, bytes, int]:
         """Return its verdict, and the frame and its mark afterwards."""
@@ -59,8 +59,8 @@ class Program:
             *(1, 0, CONTEXT_BYTES, CONTEXT_BYTES),
             *(ctypes.addressof(given), ctypes.addressof(left)),
         )
-        buffer = ctypes.create_string_buffer(attr, linux.BPF_ATTR_BYTES)
-        linux.bpf(TEST_RUN, buffer)
+        buffer = ctypes.create_string_buffer(attr, bpf_calls.BPF_ATTR_BYTES)
+        bpf_calls.bpf(TEST_RUN, buffer)
         _, verdict, _, size = struct.unpack_from("<IIII", buffer)
         return verdict, out.raw[:size], struct.unpack_from("<I", left, MARK)[0]
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from supervisor import linux
 from supervisor.core.container import FileOwner
 from supervisor.core.links import DeviceNumber
 from supervisor.edges.kernel import device_nodes
 from supervisor.errors import Permanent
+from supervisor.linux import file_calls
 
 DEVICE, OWNER = DeviceNumber(240, 7), FileOwner(1234, 2345)
 TAP, SPARE = "tap0", ".vtapd-tap0"
-CALLS = ((os, "mknod"), (linux, "exchange"), (os, "unlink"), (os, "chown"))
+CALLS = ((os, "mknod"), (file_calls, "exchange"), (os, "unlink"), (os, "chown"))
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_file_that_is_filled_meanwhile_is_kept_after_a_kill(tmp_path: Path, dev:
 
 
 def test_file_that_is_filled_meanwhile_is_put_back(tmp_path: Path, dev: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    exchange = linux.exchange
+    exchange = file_calls.exchange
     with (tmp_path / TAP).open("w") as file:
 
         def filled(directory: int, one: str, other: str) -> None:
@@ -99,7 +99,7 @@ def test_file_that_is_filled_meanwhile_is_put_back(tmp_path: Path, dev: int, mon
             print("mine", file=file, flush=True)
             monkeypatch.undo()
 
-        monkeypatch.setattr(linux, "exchange", filled)
+        monkeypatch.setattr(file_calls, "exchange", filled)
         with pytest.raises(Permanent, match="of its own"):
             make(dev)
     assert (tmp_path / TAP).read_text() == "mine\n"
