@@ -21,7 +21,7 @@ from supervisor.core.container import FileOwner, Pid
 from supervisor.core.guest.exit_report import ExitReport, parse_exit_report
 from supervisor.edges import threads, unix_sockets
 from supervisor.edges.kernel.process import Process
-from supervisor.edges.qemu import reaper_socket
+from supervisor.edges.qemu import reaper_process, reaper_socket
 from supervisor.edges.qemu.reaper_socket import SpawnOrder
 from supervisor.errors import Step, Transient, VtapdError
 from supervisor.reaper.messages import SOCKET_NAME
@@ -69,7 +69,7 @@ class Reaper:
                 await anyio.sleep(_RETRY_S)
                 continue
             with watch:
-                await on_found(reaper_socket.peer(watch))
+                await on_found(reaper_process.peer(watch))
                 await anyio.wait_readable(watch)
             log.warning("reaper_lost", guests="run on; the exit status of those that run now may stay unknown")
 
@@ -131,7 +131,7 @@ class Reaper:
                 return
             self.close()
             if self._started is not None:
-                await reaper_socket.collect(self._started)
+                await reaper_process.collect(self._started)
                 self._started = None
             self._presence = await self._greeted() or await self._start()
 
@@ -150,7 +150,7 @@ class Reaper:
 
     async def _start(self) -> socket.socket:
         with unix_sockets.listen(self._path, kind=socket.SOCK_SEQPACKET) as listener:
-            self._started = reaper_socket.start(listener)
+            self._started = reaper_process.start(listener)
         log.info("reaper_started", pid=self._started)
         connection = await self._greeted()
         if connection is None:
@@ -172,7 +172,7 @@ class Reaper:
                 remedy = "see why it takes so long to read the program: is the disk busy?"
                 raise Transient("the program of QEMU does not start", step=Step.SPAWN, remedy=remedy) from None
             log.error("reaper_hangs", until="it is killed, and another one is started")
-            await reaper_socket.kill(connection)
+            await reaper_process.kill(connection)
             return None
 
     async def _answers(self) -> bool:

@@ -17,7 +17,7 @@ import pytest
 from supervisor.core.container import User
 from supervisor.core.guest.exit_report import ExitReport
 from supervisor.edges.kernel.process import Process
-from supervisor.edges.qemu import reaper_socket
+from supervisor.edges.qemu import reaper_process, reaper_socket
 from supervisor.edges.qemu.reaper_socket import SpawnOrder
 from supervisor.errors import Permanent, Transient
 from supervisor.guest.reaper import Reaper
@@ -258,7 +258,7 @@ async def test_reaper_of_another_version_goes_on(folder: int, tmp_path: Path, mo
         f"import sys; sys.path.append({str(REPOSITORY)!r})\nfrom supervisor.reaper import server\n"
         "server.PROTOCOL -= 1\nserver.main()\n"
     )
-    monkeypatch.setattr(reaper_socket, "_PROGRAM", str(older))
+    monkeypatch.setattr(reaper_process, "_PROGRAM", str(older))
     monkeypatch.setattr(reaper_socket, "PROTOCOL", PROTOCOL - 1)
     async with reaper_in(tmp_path) as first:
         process = await first.spawn(shell("while ! test -e go; do sleep 0.01; done; exit 6", folder))

@@ -1,15 +1,12 @@
-"""The reaper's socket: start the reaper, and have it start QEMU and report exits. See supervisor/reaper.
+"""The reaper's socket: have the reaper start QEMU and report exits. See supervisor/reaper.
 
 Every question has a connection of its own, so that questions do not wait for each other.
 """
 
 import json
 import os
-import signal
 import socket
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from errno import EAGAIN, EINTR, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EPERM, ETXTBSY
 from pathlib import Path
@@ -18,10 +15,9 @@ from typing import NamedTuple
 import anyio
 import msgspec
 
-from supervisor import reaper
 from supervisor.core.container import FileOwner, Pid, User
 from supervisor.errors import Permanent, Step, Transient
-from supervisor.linux import file_calls, namespace_calls, socket_calls
+from supervisor.linux import namespace_calls, socket_calls
 from supervisor.reaper.messages import (
     EXIT,
     HELLO,
@@ -35,13 +31,8 @@ from supervisor.reaper.messages import (
     STEP_USER,
 )
 
-_PROGRAM = str(Path(reaper.__file__).with_name("__main__.py"))
-_PROGRAM_NAME = b"/supervisor/reaper/__main__.py\0"
-"""How its command line ends, whichever version it is."""
-_LISTENER = 3
 ANSWERS_S = 10.0
 """How long the reaper may take. It never waits for others, so it needs a few milliseconds on an idle machine."""
-_DIES_S = 5.0
 _MAY_PASS = frozenset({EAGAIN, ENOMEM, EMFILE, ENFILE, ENOSPC, ETXTBSY, EINTR, EIO})
 """Errors that say nothing against the program: the machine is short of something, or a package replaces the program."""
 
@@ -100,22 +91,6 @@ class _Spawn(msgspec.Struct):
     errno: int = 0
 
 
-def start(listener: socket.socket) -> Pid:
-    """Start a reaper that serves this socket. It is a child of this process, and outlives it. Raises Transient."""
-    null = ((os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2))
-    try:
-        pid = os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-I", "-S", _PROGRAM],
-            {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
-            file_actions=[*null, (os.POSIX_SPAWN_DUP2, listener.fileno(), _LISTENER)],
-            setsid=True,
-        )
-    except OSError as error:
-        raise Transient(f"cannot start the reaper: {error.strerror}", step=Step.SPAWN) from error
-    return Pid(pid)
-
-
 def connect(path: Path) -> socket.socket | None:
     """Return a connection, or None if no reaper listens. The caller owns it. Raises Transient."""
     try:
@@ -131,11 +106,6 @@ def connect(path: Path) -> socket.socket | None:
         connection.close()
         raise Transient(f"cannot connect to {path}: {error.strerror}", step=Step.SPAWN) from error
     return connection
-
-
-def peer(connection: socket.socket) -> Pid:
-    """Return the pid of the reaper (man 7 unix: SO_PEERCRED; the pid is the first field of struct ucred)."""
-    return Pid(int.from_bytes(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 4), sys.byteorder))
 
 
 def is_open(connection: socket.socket) -> bool:
@@ -259,45 +229,3 @@ def _refusal(order: SpawnOrder, step: str, number: int) -> Permanent | Transient
         remedy = "install QEMU (Debian: qemu-system-x86) or correct [guest] qemu"
         return Permanent(said, step=Step.SPAWN, remedy=remedy)
     return Transient(said, step=Step.SPAWN, remedy="raise TasksMax or ulimit -u" if number == EAGAIN else "")
-
-
-async def kill(connection: socket.socket) -> None:
-    """Kill a reaper that does not answer, and wait until nothing of a QEMU that it had begun is left before its exec.
-
-    The guests live on; another reaper is started.
-    """
-    pid = peer(connection)
-    try:
-        pidfd = os.pidfd_open(pid)
-    except OSError:
-        return
-    try:
-        if _PROGRAM_NAME in file_calls.read_file(f"/proc/{pid}/cmdline"):
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    except OSError:
-        return
-    finally:
-        os.close(pidfd)
-    with anyio.move_on_after(_DIES_S), suppress(OSError):
-        packet = b"late"
-        while packet:
-            await anyio.wait_readable(connection)
-            packet, descriptors = socket_calls.receive_descriptors(connection, MOST_PACKET_BYTES, MOST_DESCRIPTORS)
-            for descriptor in descriptors:
-                os.close(descriptor)
-
-
-async def collect(pid: Pid) -> None:
-    """Reap the reaper, a child of this process that has ended or is about to."""
-    try:
-        pidfd = os.pidfd_open(pid)
-    except OSError:
-        return
-    try:
-        with anyio.move_on_after(_DIES_S):
-            await anyio.wait_readable(pidfd)
-            os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222  # it does not block
-    except ChildProcessError:
-        return
-    finally:
-        os.close(pidfd)
