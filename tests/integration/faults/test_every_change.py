@@ -9,7 +9,8 @@ from supervisor.core.attach.actions import Action
 from tests.harness.containers import Containers
 from tests.harness.killing_daemon import BEGIN, END, FAILED
 from tests.harness.machine import Machine
-from tests.harness.procedures import CARDS, OPERATIONS, PROCEDURES, Procedure
+from tests.harness.procedures import CARDS, OPERATIONS, PROCEDURES
+from tests.harness.procedures.procedure import Procedure
 from tests.harness.strace import straced, windows
 from tests.harness.testbed import DaemonTestbed
 

@@ -13,7 +13,8 @@ import pytest
 
 from tests.harness.containers import Containers
 from tests.harness.machine import Machine
-from tests.harness.procedures import CARDS, OPERATIONS, PROCEDURES, LastChange, Procedure
+from tests.harness.procedures import CARDS, OPERATIONS, PROCEDURES
+from tests.harness.procedures.procedure import LastChange, Procedure
 from tests.harness.testbed import DaemonTestbed, Subject
 
 pytestmark = pytest.mark.timeout(900)
