@@ -18,7 +18,7 @@ from .attach import measure_attach
 from .bulk import measure_bulk
 from .burst import measure_burst
 from .command import measure_command
-from .environment import bench_machine
+from .environment import bench_machine, remove_links
 from .figures import Figure
 from .guest_cost import measure_guest_cost
 from .hundreds import measure_hundreds
@@ -109,6 +109,7 @@ def _measure(machine: Machine, rows: Sequence[str], console: Console) -> dict[st
         measure, what = ROWS[row]
         console.print(f"{row}: {what} …")
         figures[row] = measure(machine)
+        remove_links(machine)
     return figures
 
 

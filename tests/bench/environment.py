@@ -37,9 +37,14 @@ def bench_machine() -> Iterator[Machine]:
             assert machine.image
             yield machine
     finally:
-        for container_id in machine.container_ids:
-            (NETNS_FOLDER / container_id[:12]).unlink(missing_ok=True)
+        remove_links(machine)
         shutil.rmtree(RUN_DIR, ignore_errors=True)
+
+
+def remove_links(machine: Machine) -> None:
+    """Remove the links to network namespaces that rivals made by hand, which no daemon removes."""
+    for container_id in machine.container_ids:
+        (NETNS_FOLDER / container_id[:12]).unlink(missing_ok=True)
 
 
 @contextmanager
