@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 from supervisor.container.container_nodes import ContainerNodes
 from supervisor.container.device_access import DeviceRules, open_rules
+from supervisor.container.network_view import NetworkView
 from supervisor.core.attach.ownership import own_mac
 from supervisor.core.container import ContainerHandles, Incarnation
 from supervisor.core.devices.bpf_rules import Rule
@@ -42,6 +43,7 @@ class Attachment:
         self.nodes = nodes
         self.sysfs = handles.sysfs
         self.links = Links(handles.netlink)
+        self.view = NetworkView(incarnation, self.links, handles.sysfs)
         self.owner = owner
         """The daemon's run-time folder."""
 
@@ -74,6 +76,7 @@ class Attachment:
         return ContainerHandles(self.incarnation.pid, self.root, self.nodes.folder, self.cgroup)
 
     def close(self) -> None:
+        self.view.close()
         self.links.close()
         self.rules.close()
         self.nodes.close()

@@ -57,7 +57,7 @@ class PlanExecutor:
         incarnation: Incarnation,
         on_attached: Callable[[bool], None],
     ) -> None:
-        """`on_attached` is called whenever the container is seen attached, with True the first time."""
+        """`on_attached` is called whenever the container is seen attached, with True the first time after a step."""
         self.seen: Seen | None = None
         """What was there when it had last converged."""
         self.attached = False
@@ -71,6 +71,7 @@ class PlanExecutor:
         self._description = description
         self._incarnation = incarnation
         self._on_attached = on_attached
+        self._took_step = False
         self._id = record.id
 
     @property
@@ -81,25 +82,30 @@ class PlanExecutor:
     async def converge(self, desired: Callable[[], Desired]) -> None:
         """Take actions until nothing differs, or what differs rests.
 
-        `desired` is called before each, because an action may take long.
+        `desired` is called after each, because an action may take long.
         """
         wanted = desired()
-        seen = self._observer.observe(wanted)
+        seen = self._observer.observe(wanted, fresh=False)
         if wanted.attached:
             self.troubles.note_obstacles(seen)
         resting = self.troubles.resting()
-        while step := self._next_step(desired(), seen, resting):
+        if not self._observer.saw_fresh and self._next_step(wanted, seen, resting):
+            seen = self._observer.observe(wanted)  # before anything is changed, all of it is observed
+        while step := self._next_step(wanted, seen, resting):
             self._note_attached(seen, resting)
             try:
                 seen = await self._apply(step.action, seen)
             except (Transient, Permanent, OSError) as error:
                 resting |= {self._note_failure(step, seen, error)}
-                seen = self._observer.observe(desired())
+                wanted = desired()
+                seen = self._observer.observe(wanted)
                 continue
             self.troubles.end(step.attempt)
+            self._took_step = True
+            wanted = desired()
             if self._observer.is_outdated:
-                seen = self._observer.observe(desired())
-        self.troubles.sweep(desired(), seen, self._record.of(self._incarnation))
+                seen = self._observer.observe(wanted)
+        self.troubles.sweep(wanted, seen, self._record.of(self._incarnation))
         self.seen = seen
         self.attached = self._note_attached(seen, self.troubles.attempts())
 
@@ -122,7 +128,7 @@ class PlanExecutor:
         if not is_attached(seen, self._record.of(self._incarnation), resting):
             return False
         first, self.attached = not self.attached, True
-        self._on_attached(first)
+        self._on_attached(first and self._took_step)
         return True
 
     async def _apply(self, action: Action, seen: Seen) -> Seen:

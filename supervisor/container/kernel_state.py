@@ -19,14 +19,16 @@ _USUAL_SLOTS = set(range(64))
 
 
 def observe(
-    attachment: Attachment, record: Record | None, scope: Scope, *, with_routes: bool, with_hooks: bool
+    attachment: Attachment, record: Record | None, scope: Scope, *, with_routes: bool, with_hooks: bool, fresh: bool
 ) -> Seen:
     """Return what is there. Of the taps, only those that the record names are vtapd's own.
 
+    Without `fresh`, the network is as it was seen last if the kernel has reported no change of it.
     Routes and hooks cost questions of their own, and matter only if an address is taken over.
     """
     recorded = record.taps if record else ()
     now_s = boottime_s()
+    attachment.view.begin(fresh=fresh or not recorded)
     network = _observe_network(attachment, with_routes, bool(recorded), scope, now_s)
     own = find_recorded(record, network.links) if record else ()
     seen = _seen(attachment, scope, network, own, recorded, now_s)
@@ -39,6 +41,7 @@ def observe_unrecorded(
 ) -> Seen:
     """Return what is there if the container's record is lost. `rules`: the devices of vtapd's own rules."""
     now_s = boottime_s()
+    attachment.view.begin(fresh=True)
     network = _observe_network(attachment, True, False, scope, now_s)
     links = network.links
     devices = {link.index: tap.find_device(attachment.sysfs, link.index) for link in links if link.kind == "macvtap"}
@@ -53,7 +56,7 @@ def _with_wake_filters(attachment: Attachment, seen: Seen, record: Record) -> Se
     if not filtered:
         return seen
     interfaces = (
-        replace(s, wake_filter=attachment.links.observe_wake_filter(s.tap.index))
+        replace(s, wake_filter=attachment.view.wake_filter(s.tap.index))
         if s.tap and s.interface.name in filtered
         else s
         for s in seen.interfaces
@@ -63,7 +66,7 @@ def _with_wake_filters(attachment: Attachment, seen: Seen, record: Record) -> Se
 
 def _with_hooks(attachment: Attachment, seen: Seen) -> Seen:
     interfaces = (
-        replace(s, hooks=attachment.links.observe_hooks(s.interface.index, s.tap.index if s.tap else None))
+        replace(s, hooks=attachment.view.hooks(s.interface.index, s.tap.index if s.tap else None))
         for s in seen.interfaces
     )
     return replace(seen, interfaces=tuple(interfaces))
@@ -102,7 +105,7 @@ def _own_taps(attachment: Attachment, own: Iterable[OwnLink]) -> tuple[dict[IfIn
     """Return the taps by interface, and those whose interface is gone by slot."""
     taps, strays = {}, {}
     for each in own:
-        device = tap.find_device(attachment.sysfs, each.link.index)
+        device = attachment.view.device(each.link.index)
         if device is None or each.device not in (None, device):
             continue  # it was deleted, and something else has its ifindex or its name
         its_tap = _tap(each.link, device)
@@ -119,7 +122,7 @@ def _observe_network(attachment: Attachment, with_routes: bool, attached: bool, 
         new = attachment.links.observe_new(with_routes, ifreq.show_link, now_s)
         if is_sure(new.interfaces, scope) and all(_comes_from_outside(attachment, each) for each in new.interfaces):
             return new
-    return attachment.links.observe(with_routes, now_s)
+    return attachment.view.network(with_routes, now_s)
 
 
 def _comes_from_outside(attachment: Attachment, interface: Interface) -> bool:

@@ -93,8 +93,16 @@ class ContainerObserver:
         addressless = address is not None and not address.takes_over
         return Scope(self._description.endpoints, self._context.config.attach.interfaces == "all", addressless)
 
-    def observe(self, desired: Desired) -> Seen:
-        """Return what is there now, as far as the plan for what is desired needs it. Raises ContainerGone."""
+    @property
+    def saw_fresh(self) -> bool:
+        """Whether the last look relied on nothing that was observed earlier."""
+        return self._attachment is None or self._attachment.view.is_fresh
+
+    def observe(self, desired: Desired, *, fresh: bool = True) -> Seen:
+        """Return what is there now, as far as the plan for what is desired needs it. Raises ContainerGone.
+
+        Without `fresh`, the network is as it was seen last if the kernel has reported no change of it.
+        """
         self._revocations = self._record.revocations
         if self._record.data is None and not desired.attached:
             return Seen(self._incarnation, netns_symlinks.observe_symlink(self._link))
@@ -102,7 +110,7 @@ class ContainerObserver:
         # Routes matter only to a takeover; `vtapd inspect` looks at them itself.
         taken = record is not None and any(entry.original or entry.link for entry in record.taps)
         with_routes = taken or self._guest.plan is not None
-        seen = self._look_through(self.attachment(), record, self.scope(), with_routes=with_routes)
+        seen = self._look_through(self.attachment(), record, self.scope(), with_routes=with_routes, fresh=fresh)
         return self.with_guest(self.with_claims(seen))
 
     @property
@@ -134,10 +142,14 @@ class ContainerObserver:
             log.debug("not_observed", error=str(error))
             return None
 
-    def _look_through(self, attachment: Attachment, record: Record | None, scope: Scope, *, with_routes: bool) -> Seen:
+    def _look_through(
+        self, attachment: Attachment, record: Record | None, scope: Scope, *, with_routes: bool, fresh: bool = True
+    ) -> Seen:
         linked = record is not None and any(entry.link for entry in record.taps)
         with_hooks = linked or self.link_address is not None
-        return kernel_state.observe(attachment, record, scope, with_routes=with_routes, with_hooks=with_hooks)
+        return kernel_state.observe(
+            attachment, record, scope, with_routes=with_routes, with_hooks=with_hooks, fresh=fresh
+        )
 
     def with_claims(self, seen: Seen) -> Seen:
         """Return it with the devices of its taps that another container has on record now."""

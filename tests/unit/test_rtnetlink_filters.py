@@ -9,13 +9,14 @@ from supervisor.core.formats.rtnetlink_filters import (
     PRIORITY,
     add_clsact,
     is_own,
+    parse_clsact,
     parse_filter_name,
     remove_clsact,
     remove_filter,
     set_filter,
-    show_clsact,
     show_filter,
     show_filters,
+    show_qdiscs,
 )
 from supervisor.core.links import IfIndex
 
@@ -24,10 +25,15 @@ TCMSG = struct.Struct("=BxxxiIII")
 
 
 def test_hooks_are_of_the_qdisc_clsact_and_no_other() -> None:
-    for request, kind in ((add_clsact(ETH0), 36), (remove_clsact(ETH0), 37), (show_clsact(ETH0), 38)):
+    for request, kind in ((add_clsact(ETH0), 36), (remove_clsact(ETH0), 37)):
         assert request.kind == kind
         assert TCMSG.unpack_from(request.body) == (0, ETH0, 0xFFFF0000, 0xFFFFFFF1, 0)
         assert unpack_attributes(request.body[TCMSG.size :]) == {1: b"clsact\0"}
+        assert parse_clsact(request.body) == ETH0
+    ingress = TCMSG.pack(0, ETH0, 0xFFFF0000, 0xFFFFFFF1, 0) + pack_attribute(1, b"ingress\0")
+    fair = TCMSG.pack(0, ETH0, 0, 0xFFFFFFFF, 0) + pack_attribute(1, b"fq_codel\0")
+    assert [parse_clsact(each) for each in (ingress, fair)] == [None, None]
+    assert (show_qdiscs().kind, TCMSG.unpack_from(show_qdiscs().body)) == (38, (0, 0, 0, 0, 0))
 
 
 def test_filter_is_shown_as_it_was_set() -> None:

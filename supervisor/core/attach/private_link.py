@@ -7,16 +7,14 @@ neighbour entry for each address of the guest. The guest sends to the container'
 The link is of use, but nothing depends on it: if a step for it fails, everything else goes on.
 """
 
-import ipaddress
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import lru_cache
 
 from supervisor.core.attach.actions import Action, ClosePrivateLink, OpenPrivateLink, WriteRecord
 from supervisor.core.attach.entries import with_entry
 from supervisor.core.attach.lifetimes import static_addresses
 from supervisor.core.attach.state import Seen, SeenInterface
-from supervisor.core.devices.link_program import LinkEnds, build_guard_program, build_link_program, label_of
+from supervisor.core.devices.link_program import LinkEnds, guard_label, link_label
 from supervisor.core.links import GuestWay, Hooks, Interface, Tap
 from supervisor.core.record import PrivateLink, Record, TapRecord
 
@@ -32,9 +30,8 @@ def expected_ways(original: Interface, address: str) -> tuple[GuestWay, ...]:
 
 def expected_hooks(interface: Interface, tap: Tap, address: str) -> Hooks:
     """Return what is on the hooks of a complete link."""
-    label = label_of(build_link_program(LinkEnds(address, interface.index, interface.mac, tap.index)))
-    guard = label_of(build_guard_program(address))
-    return Hooks(clsact=True, interface=label, guard=guard, tap_clsact=True, tap=label)
+    label = link_label(LinkEnds(address, interface.index, interface.mac, tap.index))
+    return Hooks(clsact=True, interface=label, guard=guard_label(address), tap_clsact=True, tap=label)
 
 
 def opening_steps(seen: Seen, record: Record, entry: TapRecord, address: str | None) -> Iterator[Action]:
@@ -103,6 +100,9 @@ def _networks(interface: Interface) -> Iterator[tuple[str, int]]:
     yield from ((each.destination, each.prefix) for each in interface.routes if each.family == 4 and each.prefix)
 
 
-@lru_cache
 def _covers(destination: str, prefix: int, address: str) -> bool:
-    return ipaddress.ip_address(address) in ipaddress.ip_network(f"{destination}/{prefix}", strict=False)
+    return (_number(destination) ^ _number(address)) >> (32 - prefix) == 0
+
+
+def _number(ip: str) -> int:
+    return int.from_bytes(map(int, ip.split(".")))

@@ -6,6 +6,7 @@ end, and are removed before its next start: meanwhile a queue that is not empty 
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 from supervisor.core.attach.actions import Planned, RemoveWakeFilter, SetWakeFilter, SleepGuest, WriteRecord
 from supervisor.core.attach.entries import with_entry
@@ -14,7 +15,10 @@ from supervisor.core.devices.link_program import label_of
 from supervisor.core.devices.wake_program import Wakers, build_wake_program
 from supervisor.core.record import Record, TapRecord
 
+_REMEMBERED = 1024
 
+
+@lru_cache(_REMEMBERED)
 def filter_name(wakers: Wakers) -> str:
     """Return the name of the filter that lets these pass."""
     return label_of(build_wake_program(wakers))

@@ -64,7 +64,6 @@ class LinkEnds:
     tap: IfIndex
 
 
-@lru_cache(_REMEMBERED)
 def build_link_program(ends: LinkEnds) -> bytes:
     """Return the program for the egress hooks of both ends."""
     address = word(ipaddress.IPv4Address(ends.address).packed)
@@ -105,7 +104,6 @@ def build_link_program(ends: LinkEnds) -> bytes:
     )
 
 
-@lru_cache(_REMEMBERED)
 def build_guard_program(address: str) -> bytes:
     """Return the program for the ingress hook of the interface."""
     own = word(ipaddress.IPv4Address(address).packed)
@@ -120,10 +118,21 @@ def build_guard_program(address: str) -> bytes:
     )
 
 
-@lru_cache(_REMEMBERED)
 def label_of(program: bytes) -> str:
     """Return the name of a filter with this program. Another program has another name."""
     return f"vtapd-{hashlib.sha256(program).hexdigest()[:16]}"
+
+
+@lru_cache(_REMEMBERED)
+def link_label(ends: LinkEnds) -> str:
+    """Return the name of the filter with the program of these ends."""
+    return label_of(build_link_program(ends))
+
+
+@lru_cache(_REMEMBERED)
+def guard_label(address: str) -> str:
+    """Return the name of the filter with the program for the ingress hook."""
+    return label_of(build_guard_program(address))
 
 
 def _read_addresses() -> tuple[bytes | Jump | str, ...]:

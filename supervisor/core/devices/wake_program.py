@@ -14,7 +14,6 @@ queue. What passes:
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 from supervisor.core.devices.bpf import R0, R1, R2, R6, R7, R8, R10, Jump, Op, assemble, instruction
 from supervisor.core.devices.frame_bpf import (
@@ -38,7 +37,6 @@ _TCP_FLAGS, _FIN, _SYN, _RST, _ACK = 13, 1, 2, 4, 16
 _ICMP, _TCP, _UDP, _ICMP6 = 1, 6, 17, 58
 _ECHO, _ECHO_6, _SOLICITATION = 8, 128, 135
 _SOLICITED = _HEADER_6 + 8
-_REMEMBERED = 1024
 
 _Parts = tuple[bytes | Jump | str, ...]
 
@@ -53,7 +51,6 @@ class Wakers:
     """Its state was kept."""
 
 
-@lru_cache(_REMEMBERED)
 def build_wake_program(wakers: Wakers) -> bytes:
     """Return the program for the ingress hook of the guest's tap."""
     addresses = [ipaddress.ip_address(ip).packed for ip in wakers.ips]

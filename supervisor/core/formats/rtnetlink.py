@@ -7,7 +7,6 @@ takes ten times as long as everything else that an observation does.
 import ipaddress
 import struct
 from enum import IntEnum
-from functools import lru_cache
 
 from supervisor.core.formats.macvlan import parse_mode
 from supervisor.core.formats.netlink import NLM_F_DUMP, Request, pack_attribute, unpack_attributes
@@ -29,8 +28,6 @@ _IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS = 29, 8
 NTF_PROXY = 0x08  # linux/neighbour.h
 SKIP_STATISTICS = pack_attribute(_IFLA_EXT_MASK, _U32.pack(_RTEXT_FILTER_SKIP_STATS))
 """The attribute that leaves statistics out of the kernel's answer about links."""
-REMEMBERED = 2048
-"""How many messages are not unpacked again: most of a resync's are the same as the last one's, to the byte."""
 IP_VERSIONS = {2: 4, 10: 6}
 """The version of IP, by AF_INET and AF_INET6."""
 ADDRESS_FAMILIES = {version: family for family, version in IP_VERSIONS.items()}
@@ -70,7 +67,6 @@ def ip_version(payload: bytes) -> int | None:
     return IP_VERSIONS.get(payload[0])
 
 
-@lru_cache(REMEMBERED)
 def parse_link(payload: bytes) -> Link:
     """Return one link of a dump."""
     _, hardware, index, flags, _ = IFINFOMSG.unpack_from(payload)

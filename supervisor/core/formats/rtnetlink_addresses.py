@@ -10,7 +10,6 @@ same in every dump.
 import ipaddress
 import struct
 from collections.abc import Sequence
-from functools import lru_cache
 
 from supervisor.core.attach.lifetimes import FOREVER_S, Lifetime
 from supervisor.core.formats.netlink import (
@@ -23,12 +22,12 @@ from supervisor.core.formats.netlink import (
     unpack_attributes,
     without_attributes,
 )
-from supervisor.core.formats.rtnetlink import ADDRESS_FAMILIES, IFADDRMSG, IP_VERSIONS, REMEMBERED, ip_of, number_of
+from supervisor.core.formats.rtnetlink import ADDRESS_FAMILIES, IFADDRMSG, IP_VERSIONS, ip_of, number_of
 from supervisor.core.links import Address, IfIndex
 
 _RTM_NEWADDR, _RTM_DELADDR = 20, 21
 _ADDRESS, _LOCAL, _BROADCAST, _CACHEINFO, _FLAGS = 1, 2, 4, 6, 8  # IFA_…
-_NODAD, _DADFAILED, _TENTATIVE, _PERMANENT = 0x02, 0x08, 0x40, 0x80  # IFA_F_…
+_NODAD, _DADFAILED, _TENTATIVE = 0x02, 0x08, 0x40  # IFA_F_…
 _SETTABLE = {4: 0x600, 6: 0x712}
 """The flags that the kernel takes: NOPREFIXROUTE, MCAUTOJOIN; of IPv6 also NODAD, HOMEADDRESS and MANAGETEMPADDR."""
 _U32 = struct.Struct("=I")
@@ -36,19 +35,14 @@ _CACHE = struct.Struct("=IIII")  # struct ifa_cacheinfo: preferred and valid, in
 
 
 def parse_address(payload: bytes, now_s: float) -> tuple[IfIndex, Address] | None:
-    """Return one address and the link that has it; None if it is neither IPv4 nor IPv6. `now_s`: seconds since boot.
-
-    Only permanent addresses are remembered: the others differ in each dump.
-    """
-    unpack = _unpack if payload[2] & _PERMANENT else _unpack.__wrapped__
-    found = unpack(payload)
+    """Return one address and the link that has it; None if it is neither IPv4 nor IPv6. `now_s`: seconds since boot."""
+    found = _unpack(payload)
     if found is None:
         return None
     index, address, left = found
     return index, left.of(address, now_s)
 
 
-@lru_cache(REMEMBERED)
 def _unpack(payload: bytes) -> tuple[IfIndex, Address, Lifetime] | None:
     family, prefix, flags, scope, index = IFADDRMSG.unpack_from(payload)
     if family not in IP_VERSIONS:

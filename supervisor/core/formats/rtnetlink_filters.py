@@ -10,7 +10,6 @@ from supervisor.core.formats.netlink import (
     NLM_F_ACK,
     NLM_F_CREATE,
     NLM_F_DUMP,
-    NLM_F_ECHO,
     NLM_F_EXCL,
     Request,
     pack_attribute,
@@ -43,9 +42,16 @@ def add_clsact(index: IfIndex) -> Request:
     return Request(_NEWQDISC, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, body)
 
 
-def show_clsact(index: IfIndex) -> Request:
-    """Ask whether the link has its hooks. The kernel answers an error if not."""
-    return Request(_GETQDISC, NLM_F_ACK | NLM_F_ECHO, _TCMSG.pack(0, index, _CLSACT_HANDLE, _CLSACT, 0) + _OF_CLSACT)
+def show_qdiscs() -> Request:
+    """Ask for the queueing disciplines of all links. The answer to a question about one goes to all who listen."""
+    return Request(_GETQDISC, NLM_F_DUMP, _TCMSG.pack(0, 0, 0, 0, 0))
+
+
+def parse_clsact(payload: bytes) -> IfIndex | None:
+    """Return the link whose hooks this queueing discipline is; None if it is another one."""
+    _, index, handle, _, _ = _TCMSG.unpack_from(payload)
+    kind = unpack_attributes(payload[_TCMSG.size :]).get(_KIND)
+    return IfIndex(index) if (handle, text_of(kind)) == (_CLSACT_HANDLE, "clsact") else None
 
 
 def remove_clsact(index: IfIndex) -> Request:

@@ -4,7 +4,6 @@ The kernel removes them when their link gets another MAC, as in a takeover. Thos
 """
 
 import ipaddress
-from functools import lru_cache
 
 from supervisor.core.formats.netlink import (
     NLM_F_ACK,
@@ -15,7 +14,7 @@ from supervisor.core.formats.netlink import (
     unpack_attributes,
     without_attributes,
 )
-from supervisor.core.formats.rtnetlink import ADDRESS_FAMILIES, IP_VERSIONS, NDMSG, NTF_PROXY, REMEMBERED, ip_of
+from supervisor.core.formats.rtnetlink import ADDRESS_FAMILIES, IP_VERSIONS, NDMSG, NTF_PROXY, ip_of
 from supervisor.core.links import IfIndex, Neighbour
 
 _RTM_NEWNEIGH, _RTM_DELNEIGH = 28, 29
@@ -24,7 +23,6 @@ _NOARP, _PERMANENT = 0x40, 0x80  # NUD_…
 _BROADCAST = b"\xff" * 6
 
 
-@lru_cache(REMEMBERED)
 def parse_neighbour(payload: bytes) -> tuple[IfIndex, Neighbour] | None:
     """Return one entry and its link; None for one that the kernel learns or makes by itself."""
     family, index, state, flags, kind = NDMSG.unpack_from(payload)

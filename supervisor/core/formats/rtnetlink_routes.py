@@ -11,7 +11,6 @@ import ipaddress
 import struct
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
-from functools import lru_cache
 
 from supervisor.core.attach.lifetimes import FOREVER_S, Lifetime
 from supervisor.core.formats.netlink import (
@@ -28,7 +27,6 @@ from supervisor.core.formats.netlink import (
 from supervisor.core.formats.rtnetlink import (
     ADDRESS_FAMILIES,
     IP_VERSIONS,
-    REMEMBERED,
     RTMSG,
     ip_of,
     ip_version,
@@ -57,11 +55,9 @@ def parse_route(payload: bytes, now_s: float) -> tuple[tuple[IfIndex, ...], Rout
     None for a route that uses no link, and for one that the kernel makes itself with an address.
     """
     ticks = _ticks_left(payload)
-    if not ticks:
-        return _unpack(payload)
-    found = _unpack.__wrapped__(payload)
-    if found is None:
-        return None
+    found = _unpack(payload)
+    if not ticks or found is None:
+        return found
     indexes, route = found
     return indexes, replace(route, valid_until_s=now_s + ticks / _TICKS_A_SECOND)
 
@@ -75,7 +71,6 @@ def _ticks_left(payload: bytes) -> int:
     return ticks
 
 
-@lru_cache(REMEMBERED)
 def _unpack(payload: bytes) -> tuple[tuple[IfIndex, ...], Route] | None:
     family, prefix, source_prefix, tos, table, protocol, scope, kind, flags = RTMSG.unpack_from(payload)
     attributes = payload[RTMSG.size :]

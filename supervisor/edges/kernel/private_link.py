@@ -33,11 +33,13 @@ _LACKING = (errno.EOPNOTSUPP, errno.ENOENT, errno.EPERM, errno.EACCES, errno.ENO
 
 def observe_hooks(netlink: NetlinkSocket, index: IfIndex, tap: IfIndex | None) -> Hooks:
     """Return what is on the hooks of an interface and its tap."""
-    questions = [filters.show_clsact(index), *(filters.show_filter(index, hook) for hook in (EGRESS, INGRESS))]
+    hooked = set(map(filters.parse_clsact, netlink.dump_by(filters.show_qdiscs(), "qdiscs")))
+    questions = [filters.show_filter(index, hook) for hook in (EGRESS, INGRESS)]
     if tap is not None:
-        questions += [filters.show_clsact(tap), filters.show_filter(tap, EGRESS)]
-    clsact, own, guard, tap_clsact, of_tap = (*netlink.ask(*questions), None, None)[:5]
-    return Hooks(clsact is not None, _name_of(own), _name_of(guard), tap_clsact is not None, _name_of(of_tap))
+        questions.append(filters.show_filter(tap, EGRESS))
+    own, guard, of_tap = (*netlink.ask(*questions), None)[:3]
+    has_tap_hooks = tap is not None and tap in hooked
+    return Hooks(index in hooked, _name_of(own), _name_of(guard), has_tap_hooks, _name_of(of_tap))
 
 
 def _name_of(payload: bytes | None) -> str:
