@@ -5,19 +5,17 @@ fails, the guest and its link stay as they are.
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-import anyio
 import anyio.abc
 import structlog
 
 from supervisor.container.attachment import Attachment
 from supervisor.container.context import Context
 from supervisor.container.description import Description
+from supervisor.container.on_demand import OnDemand
 from supervisor.container.record import ContainerRecord
 from supervisor.core.container import Incarnation
 from supervisor.core.formats.dhcp import Lease
@@ -26,6 +24,7 @@ from supervisor.core.kinds.network import GuestNetwork
 from supervisor.core.links import IfIndex
 from supervisor.core.record import TapRecord
 from supervisor.edges.kernel import link_sockets, netns, process
+from supervisor.edges.kernel.link_sockets import NameSockets
 from supervisor.errors import ContainerGone, Step, VtapdError
 from supervisor.guest.controller import GuestController
 from supervisor.guest.lease_server import LeaseServer
@@ -39,18 +38,9 @@ T = TypeVar("T")
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class _Service:
-    """One server that runs in a task of its own."""
-
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    ended: bool = False
-
-
 _Key = tuple[str, str, IfIndex]
 """Of a server: what it serves, and on which interface."""
 _NAMES: _Key = ("names", "", IfIndex(0))
-_Run = Callable[[], Awaitable[None]]
 
 
 class LinkServices:
@@ -73,7 +63,7 @@ class LinkServices:
         self._description = description
         self._incarnation = incarnation
         self._guest = guest
-        self._services: dict[_Key, _Service] = {}
+        self._services: dict[_Key, OnDemand] = {}
         self._address: str | None = None
         self._failures: dict[_Key, str] = {}
         """The last error of each, so that it is logged once."""
@@ -91,7 +81,7 @@ class LinkServices:
         if address != self._address:
             self.close()
             self._address = address
-        wanted: dict[_Key, Callable[[], _Run | None]] = {}
+        wanted: dict[_Key, Callable[[], OnDemand | None]] = {}
         if address is not None:
             wanted[_NAMES] = partial(self._open_names, attachment, address)
             for entry in linked:
@@ -100,56 +90,46 @@ class LinkServices:
                 key = ("leases", original.name, entry.parent or original.index)
                 wanted[key] = partial(self._open_leases, attachment, address, original.name, original.mac)
         for key in self._services.keys() - wanted.keys():
-            self._services.pop(key).scope.cancel()
+            self._services.pop(key).close()
         for key, open_it in wanted.items():
             if key not in self._services or self._services[key].ended:
                 self._open(key, open_it)
 
     def close(self) -> None:
-        """End all servers. They close their sockets."""
+        """End all servers."""
         for service in self._services.values():
-            service.scope.cancel()
+            service.close()
         self._services.clear()
 
-    def _open(self, key: _Key, open_it: Callable[[], _Run | None]) -> None:
+    def _open(self, key: _Key, open_it: Callable[[], OnDemand | None]) -> None:
         self._services.pop(key, None)
         try:
-            run = open_it()
+            service = open_it()
         except (VtapdError, OSError) as error:
             if self._failures.get(key) != str(error):
                 log.warning("link_service_failed", service=key[0], error=str(error))
             self._failures[key] = str(error)
             return
         self._failures.pop(key, None)
-        if run is None:
-            return  # its link could not be opened, which is reported
-        service = self._services[key] = _Service()
-        self._tasks.start_soon(self._run, service, run)
+        if service is not None:  # otherwise its link could not be opened, which is reported
+            self._services[key] = service
 
-    async def _run(self, service: _Service, run: _Run) -> None:
-        try:
-            with service.scope:
-                await run()
-        except (VtapdError, OSError) as error:
-            log.debug("link_service_ended", error=str(error))  # such as one whose interface is gone
-        finally:
-            service.ended = True
+    def _open_names(self, attachment: Attachment, address: str) -> OnDemand | None:
+        sockets = self._enter(partial(link_sockets.open_names, address))
+        if sockets is None:
+            return None
+        serve = partial(self._serve_names, sockets, attachment.root)
+        return OnDemand(self._tasks, (sockets.datagrams, sockets.listener), serve)
 
-    def _open_names(self, attachment: Attachment, address: str) -> _Run | None:
-        with ExitStack() as owned:
-            sockets = self._enter(partial(link_sockets.open_names, address))
-            if sockets is None:
-                return None
-            owned.callback(sockets.close)
-            find_network = partial(self._network, attachment.root)
-            sources = NameSources(attachment.root, lambda: self._description.container, find_network)
-            owned.pop_all()
+    async def _serve_names(self, sockets: NameSockets, root: int) -> None:
+        sources = NameSources(root, lambda: self._description.container, partial(self._network, root))
         resolver, places = NameResolver(sources, self._enter), self._context.query_places
-        return NameServer(sockets, sources, resolver, places, self._guest_ips, self.query_counts).run
+        await NameServer(sockets, sources, resolver, places, self._guest_ips, self.query_counts).run()
 
-    def _open_leases(self, attachment: Attachment, address: str, interface: str, mac: str) -> _Run:
+    def _open_leases(self, attachment: Attachment, address: str, interface: str, mac: str) -> OnDemand:
         packets = self._enter(partial(link_sockets.open_leases, interface))
-        return LeaseServer(packets, interface, mac, partial(self._lease, attachment.root, address, mac)).run
+        server = LeaseServer(packets, interface, mac, partial(self._lease, attachment.root, address, mac))
+        return OnDemand(self._tasks, (packets,), server.run)
 
     def _enter(self, open_socket: Callable[[], T]) -> T:
         """Open a socket in the container's network namespace. Raises ContainerGone if the container has ended."""

@@ -56,7 +56,7 @@ class LiveContainer:
         mark: Callable[[], None],
         on_attached: Callable[[bool], None],
     ) -> None:
-        """`on_attached` is called whenever the container is seen attached, with True the first time."""
+        """`on_attached` is called whenever the container is seen attached, with True the first time after a step."""
         self.incarnation = incarnation
         paths = SocketPaths(context.config.run_dir, record.id)
         self.guest = GuestController(context, tasks, record, incarnation, paths, mark)
@@ -170,7 +170,7 @@ class LiveContainer:
         await self.executor.converge(self.intent.desired)
         self._watch_ports()
         if self._observer.opened is not None:
-            self._watch.start(self._tasks, self._observer.opened)
+            await self._watch.keep_up(self._tasks, self._observer.opened)
             self._services.keep_up(self._observer.opened)
         self._keep_up_sleep()
         if self.intent.ignored_reason is not None and self.guest.session is None:

@@ -8,20 +8,22 @@ from collections.abc import Callable
 
 import anyio
 
+from supervisor.lazy_event import LazyEvent
+
 
 class Mailbox:
     """`mark` it from anywhere in the loop; one worker calls `begin_pass`, `end_pass` and `wait`."""
 
     def __init__(self) -> None:
-        self._marked = anyio.Event()
-        self._converged = anyio.Event()
-        self._passed = anyio.Event()
+        self._marked = LazyEvent()
+        self._converged = LazyEvent()
+        self._passed = LazyEvent()
         """Set, and replaced, at the end of each pass."""
 
     def mark(self) -> None:
         """Ask for a pass, soon."""
         if self._converged.is_set():
-            self._converged = anyio.Event()
+            self._converged = LazyEvent()
         self._marked.set()
 
     def is_marked(self) -> bool:
@@ -30,12 +32,12 @@ class Mailbox:
 
     def begin_pass(self) -> None:
         """Take the marks. Later ones ask for another pass."""
-        self._marked = anyio.Event()
+        self._marked = LazyEvent()
 
     def end_pass(self, *, converged: bool = False) -> None:
         """Wake those who wait for a pass. `converged`: nothing differs, or something failed."""
         self._passed.set()
-        self._passed = anyio.Event()
+        self._passed = LazyEvent()
         if converged and not self.is_marked():
             self._converged.set()
 

@@ -6,14 +6,13 @@ reports each link that is deleted or moved to another namespace.
 """
 
 from collections.abc import Callable
-from contextlib import closing
 
-import anyio
 import anyio.abc
 import structlog
 
 from supervisor.container.attachment import Attachment
 from supervisor.container.context import Context
+from supervisor.container.on_demand import OnDemand
 from supervisor.container.record import ContainerRecord
 from supervisor.container.revocation import close_lost_device
 from supervisor.core.container import Incarnation
@@ -27,7 +26,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class TapWatch:
-    """`start` it once the container is attached; `close` it before the attachment."""
+    """`keep_up` it once the container is attached; `close` it before the attachment."""
 
     def __init__(
         self,
@@ -41,37 +40,31 @@ class TapWatch:
         self._record = record
         self._incarnation = incarnation
         self._mark = mark
-        self._scope = anyio.CancelScope()
-        self._runs = False
+        self._watch: OnDemand | None = None
 
-    def start(self, tasks: anyio.abc.TaskGroup, attachment: Attachment) -> None:
+    async def keep_up(self, tasks: anyio.abc.TaskGroup, attachment: Attachment) -> None:
         """Watch from now on, if there is a tap, and if it does not watch yet."""
         data = self._record.of(self._incarnation)
-        if not self._runs and data is not None and any(entry.device for entry in data.taps):
-            self._runs = True
-            tasks.start_soon(self._run, attachment)
+        watches = self._watch is not None and not self._watch.ended
+        if not watches and data is not None and any(entry.device for entry in data.taps):
+            try:
+                self._watch = self._open(tasks, attachment)
+            except (VtapdError, OSError) as error:
+                log.debug("links_not_watched", error=str(error))  # the next pass tries again
+                return
+            await self._close_lost(attachment, None)  # what was deleted before it watched
 
     def close(self) -> None:
-        self._scope.cancel()
+        if self._watch is not None:
+            self._watch.close()
 
-    async def _run(self, attachment: Attachment) -> None:
-        if self._scope.cancel_called:
-            return  # the attachment is closed
-        with self._scope:
-            try:
-                await self._follow(attachment)
-            except (VtapdError, OSError) as error:
-                log.debug("links_not_watched", error=str(error))
-        self._runs = False  # the next pass tries again
+    def _open(self, tasks: anyio.abc.TaskGroup, attachment: Attachment) -> OnDemand:
+        events = LinkEvents(netns.open_netlink(self._incarnation.pid))
 
-    async def _follow(self, attachment: Attachment) -> None:
-        with closing(LinkEvents(netns.open_netlink(self._incarnation.pid))) as events:
-            if process.has_ended(self._incarnation):
-                return  # the namespace may be another process's
-            await self._close_lost(attachment, None)  # what was deleted before there was a socket
-            while True:
-                await anyio.wait_readable(events.fileno())
-                await self._close_lost(attachment, events.read())
+        async def serve() -> None:
+            await self._close_lost(attachment, events.read())
+
+        return OnDemand(tasks, (events,), serve)
 
     async def _close_lost(self, attachment: Attachment, gone: frozenset[IfIndex] | None) -> None:
         """Close what is gone of these links; None: any may be gone."""

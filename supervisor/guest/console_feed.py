@@ -13,6 +13,7 @@ from supervisor.guest.console_log import ConsoleLog
 from supervisor.guest.container_input import ContainerInput
 from supervisor.guest.health import Health
 from supervisor.guest.qemu_process import RunningQemu
+from supervisor.lazy_event import LazyEvent
 
 
 class ConsoleFeed:
@@ -31,7 +32,7 @@ class ConsoleFeed:
         """`container_input` is typed into the console; None if the container's init reads it itself.
 
         `read_past_output` returns what an adopted guest printed before this daemon read its console."""
-        self.ended = anyio.Event()
+        self.ended = LazyEvent()
         """Set once all output is read."""
         self.has_printed = read_past_output is not None
         """Whether the guest has printed anything. One that is adopted may have."""
@@ -53,31 +54,41 @@ class ConsoleFeed:
 
     async def run(self) -> None:
         """Read until QEMU has exited. End the QEMU of a guest that printed its last line: it halts and never exits."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._read, tasks)
-            tasks.start_soon(self.log.run)
-            if self._read_past_output is not None:  # after reading has begun, so that no output is missed between
-                tasks.start_soon(self._scan_past, self._read_past_output)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self.log.run)
+                if self._read_past_output is not None:  # it begins after the reading, so no output is missed between
+                    tasks.start_soon(self._scan_past, self._read_past_output)
+                await self._read(tasks)
+        finally:
+            self.log.close()
 
     async def _read(self, tasks: anyio.abc.TaskGroup) -> None:
         process = self._qemu.process
         if self._qemu.console is not None:
             async with serial.opened(self._qemu.console, process.pid, process.pidfd) as console:
                 with self._hub.typing_into(console):
-                    async with anyio.create_task_group() as typing:
-                        if self._container_input is not None:
+                    if self._container_input is None:
+                        await self._follow(console, tasks)
+                    else:
+                        async with anyio.create_task_group() as typing:
                             typing.start_soon(self._container_input.run)
-                        async for output in console.output():
-                            self._take(output, tasks)
-                        typing.cancel_scope.cancel()
+                            await self._follow(console, tasks)
+                            typing.cancel_scope.cancel()
         if not self._is_continued:
             self.scanner.close()
         self.ended.set()
+
+    async def _follow(self, console: serial.Console, tasks: anyio.abc.TaskGroup) -> None:
+        async for output in console.output():
+            self._take(output, tasks)
 
     def _take(self, output: bytes, tasks: anyio.abc.TaskGroup) -> None:
         self.has_printed = True
         self._hub.publish(output)
         self.log.note_printed(len(output))
+        if self.log.rests:
+            tasks.start_soon(self.log.run)
         if self._health is not None:
             self._health.feed(output)
         if self.scanner.feed(output):

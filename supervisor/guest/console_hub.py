@@ -14,6 +14,7 @@ import anyio
 
 from supervisor.core.report.backlog import Backlog, Tail
 from supervisor.edges.qemu.serial import Console
+from supervisor.lazy_event import LazyEvent
 
 _INPUT_S = 5.0
 """How long a guest may take to read what was typed."""
@@ -70,7 +71,7 @@ class ConsoleHub:
         self._console: Console | None = None
         self._input_unread = False
         self._typing = anyio.Lock()
-        self._writer_left = anyio.Event()
+        self._writer_left = LazyEvent()
         self._closed: CloseReason | None = None
         self._keeping_awake = 0
 
@@ -169,7 +170,7 @@ class ConsoleHub:
     async def await_no_writer(self) -> None:
         """Wait until no viewer writes."""
         while self.writer is not None:
-            self._writer_left = anyio.Event()
+            self._writer_left = LazyEvent()
             await self._writer_left.wait()
 
     async def type_next(self, read: Callable[[], bytes | None]) -> bool:

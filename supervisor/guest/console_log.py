@@ -1,13 +1,11 @@
 """Keep a guest running whose container's log is not read: drop what the log does not take in time.
 
 QEMU writes the console into the log itself, so that `docker logs` does not depend on this daemon, and waits if the log
-is full. This looks at the log while the guest prints, and once more after that. Nothing else runs while the guest is
-silent and its log is read.
+is full. This looks at the log while the guest prints, and once more after that. Nothing runs while the guest is silent
+and its log is read.
 """
 
-import math
 from collections.abc import Callable
-from contextlib import closing
 
 import anyio
 import structlog
@@ -28,17 +26,22 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class ConsoleLog:
-    """The log of one QEMU's console. `run` it in a task group."""
+    """The log of one QEMU's console. `run` it at the start and, while it `rests`, whenever the guest has printed."""
 
     def __init__(self, qemu: Pid, hang_after_s: float, on_drop: Callable[[int], None], *, heard: bool) -> None:
         """`on_drop` gets the number of bytes of each drop. `heard`: `note_printed` is called for all output."""
         self._qemu = qemu
         self._patience_s = min(_PATIENCE_S, _PATIENCE_SHARE * hang_after_s)
         self._on_drop = on_drop
-        self._silence_s = math.inf if heard else _LOOK_UNHEARD_S
+        self._is_heard = heard
+        self.rests = True
+        """Whether it is not looked at, though there is one as far as is known."""
         self._keeper: LogKeeper | None = None
         """None until it runs, and if QEMU has no log."""
-        self._printed = anyio.Event()
+        self._is_found = False
+        self._has_printed = False
+        self._printed: anyio.Event | None = None
+        """What waits for output, if anything does."""
 
     @property
     def has_delayed_guest(self) -> bool:
@@ -50,21 +53,34 @@ class ConsoleLog:
         """The guest has printed so many bytes."""
         if self._keeper is not None:
             self._keeper.printed_bytes += count
-        self._printed.set()
+        self._has_printed = True
+        if self._printed is not None:
+            self._printed.set()
 
     async def run(self) -> None:
-        """Make room in the log whenever it is full for too long. Return if QEMU has none."""
-        found = find_log(self._qemu)
-        if found is None:
+        """Make room in the log whenever it is full for too long. Return once the guest is silent and it is read."""
+        if not self._is_found:
+            self._is_found, found = True, find_log(self._qemu)
+            self._keeper = LogKeeper(found, self._patience_s) if found is not None else None
+            self.rests = found is not None
+        if not self.rests or self._keeper is None:
             return
-        self._keeper = LogKeeper(found, self._patience_s)
-        with closing(self._keeper):
-            while True:
-                await self._look(self._keeper)
+        self.rests = False
+        try:
+            while await self._look(self._keeper):
+                pass
+        finally:
+            self.rests = True
 
-    async def _look(self, keeper: LogKeeper) -> None:
-        """Look once, and wait until there is a reason to look again."""
-        printed, self._printed = self._printed.is_set(), anyio.Event()
+    def close(self) -> None:
+        """Look no more."""
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
+
+    async def _look(self, keeper: LogKeeper) -> bool:
+        """Look once, and wait until there is a reason to look again. Return False if only output can be one."""
+        printed, self._has_printed = self._has_printed, False
         was_unread, before = keeper.is_unread, keeper.dropped_bytes
         pause_s = keeper.look(boottime_s())
         if keeper.is_unread and not was_unread:
@@ -77,10 +93,17 @@ class ConsoleLog:
         if pause_s is not None:
             await anyio.sleep(pause_s)
         elif keeper.is_impatient:
-            with anyio.move_on_after(_LOOK_UNREAD_S):
-                await self._printed.wait()
+            await self._wait_printed(_LOOK_UNREAD_S)
         elif printed:
             await anyio.sleep(_LOOK_S)
+        elif self._is_heard:
+            return False
         else:
-            with anyio.move_on_after(self._silence_s):
-                await self._printed.wait()
+            await self._wait_printed(_LOOK_UNHEARD_S)
+        return True
+
+    async def _wait_printed(self, most_s: float) -> None:
+        self._printed = anyio.Event()
+        with anyio.move_on_after(most_s):
+            await self._printed.wait()
+        self._printed = None

@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Callable
-from contextlib import closing
 
 import anyio
 import structlog
@@ -20,7 +19,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class LeaseServer:
-    """Owns the packet socket from the moment that it runs."""
+    """Answers what comes to a packet socket, which stays the caller's."""
 
     def __init__(
         self, packets: socket.socket, interface: str, mac: str, find_lease: Callable[[], dhcp.Lease | None]
@@ -33,16 +32,10 @@ class LeaseServer:
         self._bucket = Bucket(_PER_S, _BURST)
 
     async def run(self) -> None:
-        """Serve until cancelled. Raises Transient if the interface is gone."""
-        with closing(self._packets):
-            while True:
-                await anyio.wait_readable(self._packets)
-                received = link_sockets.receive_packet(self._packets, _PACKET_BYTES)
-                if received is None:
-                    continue
-                self._answer(*received)
-                if wait_s := self._bucket.wait_s(anyio.current_time()):
-                    await anyio.sleep(wait_s)
+        """Serve until no message waits. Raises Transient if the interface is gone."""
+        while received := link_sockets.receive_packet(self._packets, _PACKET_BYTES):
+            self._answer(*received)
+            await anyio.sleep(self._bucket.wait_s(anyio.current_time()))
 
     def _answer(self, packet: bytes, sender: str) -> None:
         datagram = udp.parse_packet(packet)

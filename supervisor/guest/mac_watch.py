@@ -5,8 +5,10 @@ guest whose driver changes nothing costs nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import anyio
+import anyio.abc
 import structlog
 
 from supervisor.core.guest.mac_changes import changed_macs, given_macs
@@ -20,7 +22,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class MacWatch:
-    """The MACs that one guest has set itself. `run` it while QEMU runs."""
+    """The MACs that one guest has set itself. `start` it while QEMU runs."""
 
     def __init__(self, monitor: QmpMonitor, command: Sequence[str], on_change: Callable[[], None]) -> None:
         """`command`: QEMU's command line."""
@@ -29,17 +31,27 @@ class MacWatch:
         self._monitor = monitor
         self._given = given_macs(command)
         self._on_change = on_change
+        self._is_due = self._looks = False
 
-    async def run(self, *, ask_first: bool) -> None:
+    def start(self, tasks: anyio.abc.TaskGroup, *, ask_first: bool) -> None:
         """Follow QEMU's events. With `ask_first`, an event may have been sent before QEMU was connected to."""
-        await self._monitor.answered.wait()
+        self._monitor.on_filter_change = partial(self._note_change, tasks)
         if ask_first:
-            await self._look()
-        while True:
-            await self._monitor.filter_changed.wait()
-            self._monitor.filter_changed = anyio.Event()
+            self._note_change(tasks)
+
+    def _note_change(self, tasks: anyio.abc.TaskGroup) -> None:
+        self._is_due = True
+        if not self._looks:
+            self._looks = True
+            tasks.start_soon(self._look_while_due)
+
+    async def _look_while_due(self) -> None:
+        await self._monitor.answered.wait()
+        while self._is_due:
+            self._is_due = False
             await self._look()
             await anyio.sleep(_PAUSE_S)
+        self._looks = False
 
     async def _look(self) -> None:
         try:

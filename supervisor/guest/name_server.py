@@ -31,7 +31,7 @@ Asker = tuple[str, int]
 
 
 class NameServer:
-    """Owns the sockets, the sources and the resolver from the moment that it runs."""
+    """Owns the sources and the resolver from the moment that it runs. The sockets stay the caller's."""
 
     def __init__(
         self,
@@ -52,17 +52,27 @@ class NameServer:
         self._bucket = Bucket(_PER_S, _BURST)
         self._in_flight = 0
         self._connections = 0
+        self._was_asked = True
 
     async def run(self) -> None:
-        """Serve until cancelled."""
-        with closing(self._sockets), closing(self._sources), closing(self._resolver):
+        """Serve until nothing was asked for a while."""
+        with closing(self._sources), closing(self._resolver):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._serve_datagrams, tasks)
                 tasks.start_soon(self._serve_connections, tasks)
+                while self._is_busy():  # noqa: ASYNC110  # it ends once nothing happens
+                    await anyio.sleep(_IDLE_S)
+                tasks.cancel_scope.cancel()
+
+    def _is_busy(self) -> bool:
+        """Return whether there was a query since the last call, or one is being answered."""
+        was_asked, self._was_asked = self._was_asked, False
+        return was_asked or self._in_flight > 0 or self._connections > 0
 
     async def _serve_datagrams(self, tasks: anyio.abc.TaskGroup) -> None:
         while True:
             await anyio.wait_readable(self._sockets.datagrams)
+            self._was_asked = True
             for _ in range(_BATCH):
                 try:
                     message, asker = self._sockets.datagrams.recvfrom(dns.MAX_QUERY_BYTES + 1)
@@ -100,6 +110,7 @@ class NameServer:
         listener = self._sockets.listener
         while True:
             await anyio.wait_readable(listener)
+            self._was_asked = True
             try:
                 connection, asker = listener.accept()
             except BlockingIOError:

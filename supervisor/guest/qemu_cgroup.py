@@ -5,7 +5,6 @@ So they are paused, limited, counted and killed with the container.
 
 from functools import partial
 
-import anyio
 import structlog
 
 from supervisor.core.container import Pid
@@ -14,6 +13,7 @@ from supervisor.edges import threads
 from supervisor.edges.kernel import cgroups
 from supervisor.edges.kernel.process import Process
 from supervisor.errors import ContainerGone, Permanent, Transient
+from supervisor.lazy_event import LazyEvent
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -27,7 +27,7 @@ async def join_cgroup(cgroup: Cgroup, pid: Pid, accel: str, *, started: bool) ->
     await threads.run_in_thread(partial(cgroups.join_cgroup, directories, pid))
 
 
-async def complete_cgroup(cgroup: Cgroup, qemu: Process, accel: str, answered: anyio.Event) -> None:
+async def complete_cgroup(cgroup: Cgroup, qemu: Process, accel: str, answered: LazyEvent) -> None:
     """Move QEMU into the directories that it could not be in before it had opened its accelerator.
 
     It has once it `answered`. A QEMU that cannot be confined is killed.

@@ -16,9 +16,11 @@ from supervisor.edges.kernel.cgroup_activity import observe_activity
 from supervisor.edges.qemu.migration import is_end
 from supervisor.edges.qemu.qmp import QmpSession
 from supervisor.errors import Step, Transient
+from supervisor.lazy_event import LazyEvent
 
 _TICKS = 10
 """The patience is divided into this many parts. A part counts unless the container is frozen in it."""
+_PROMPT_S = 0.1
 _RECONNECT_S = 0.1
 _RETURN_S = 1.0
 
@@ -28,25 +30,25 @@ class QmpMonitor:
 
     def __init__(self, path: Path, cgroup: Cgroup, patience_s: float) -> None:
         """`patience_s`: how long QEMU may take for an answer."""
-        self.answered = anyio.Event()
+        self.answered = LazyEvent()
         """Set once QEMU has answered for the first time, or never will."""
         self.shutdown_reason: str | None = None
         """The reason in QEMU's first SHUTDOWN event."""
         self.panicked = False
         """Whether QEMU reported that the guest panicked."""
-        self.filter_changed = anyio.Event()
-        """Set when a guest has changed which frames one of its cards takes. Who waits for it replaces it."""
-        self.migration_ended = anyio.Event()
+        self.migration_ended = LazyEvent()
         """Set when QEMU reports the end of a migration. After that, there is a new one."""
+        self.on_filter_change: Callable[[], object] = lambda: None
+        """Called when a guest has changed which frames one of its cards takes."""
         self._path = path
         self._cgroup = cgroup
         self._patience_s = patience_s
         self._qmp = QmpSession(self._note_event)
-        self._asked = anyio.Event()
-        self._exited = anyio.Event()
-        self._wake = anyio.Event()
+        self._asked = LazyEvent()
+        self._exited = LazyEvent()
+        self._wake = LazyEvent()
         """Set when a question is answered or QEMU has exited. Each question has its own."""
-        self._hung_up = anyio.Event()
+        self._hung_up = LazyEvent()
 
     async def run(self, on_answer: Callable[[], None]) -> None:
         """Return when QEMU was silent for longer than the patience, or has exited.
@@ -54,14 +56,14 @@ class QmpMonitor:
         `on_answer` is called at its first answer. If this is cancelled, it closes the connection.
         """
         try:
-            question = self._connect
-            while await self._answers(question):
+            answers = await self._answers(self._connect)
+            while answers:
                 if not self.answered.is_set():
                     self.answered.set()
                     on_answer()
                 await self._asked.wait()
-                self._asked = anyio.Event()
-                question = self._query
+                self._asked = LazyEvent()
+                answers = await self._answers_at_once() or await self._answers(self._query)
             if self._exited.is_set():
                 await self._qmp.close()
         finally:
@@ -121,17 +123,24 @@ class QmpMonitor:
         elif name == "GUEST_PANICKED":
             self.panicked = True
         elif name == "NIC_RX_FILTER_CHANGED":
-            self.filter_changed.set()
+            self.on_filter_change()
         elif is_end(name, data):
             self.migration_ended.set()
-            self.migration_ended = anyio.Event()
+            self.migration_ended = LazyEvent()
+
+    async def _answers_at_once(self) -> bool:
+        """Ask, and return whether the answer comes as soon as it mostly does: nothing else has to be looked at then."""
+        with anyio.move_on_after(_PROMPT_S), suppress(Transient):
+            await self._qmp.execute("query-status")
+            return True
+        return False
 
     async def _answers(self, question: Callable[[], Awaitable[None]]) -> bool:
         """Ask, and return whether the answer comes before QEMU exits and before the patience ends."""
         if self._exited.is_set():
             return False
         answered = False
-        self._wake = wake = anyio.Event()
+        self._wake = wake = LazyEvent()
 
         async def put() -> None:
             nonlocal answered

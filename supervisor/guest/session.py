@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.abc
 import structlog
 
 from supervisor.core.container import ContainerHandles, Pid
@@ -30,6 +31,7 @@ from supervisor.guest.qemu_process import RunningQemu
 from supervisor.guest.qmp_monitor import QmpMonitor
 from supervisor.guest.screen import GuestScreen
 from supervisor.guest.share_watch import ReportOf, watch_servers
+from supervisor.lazy_event import LazyEvent
 
 if TYPE_CHECKING:
     from supervisor.core.guest.restart import Evidence
@@ -84,8 +86,8 @@ class GuestSession:
         self._exit = ExitObserver(handles, qemu.record.oom_kills)
         self._asked: str | None = None
         """Why this daemon ended it, if it did: `stopped`, `hang` or `asleep`."""
-        self._ended = anyio.Event()
-        self._serves = anyio.Event()
+        self._ended = LazyEvent()
+        self._serves = LazyEvent()
         """Set once there is a guest in this QEMU."""
         if not waits:
             self._serves.set()
@@ -152,7 +154,7 @@ class GuestSession:
                 tasks.start_soon(self._watch_health)
                 tasks.start_soon(self._follow_console)
                 tasks.start_soon(complete_cgroup, self._cgroup, self._process, accel, self._monitor.answered)
-                tasks.start_soon(self._watch_macs)
+                tasks.start_soon(self._watch_macs, tasks)
                 tasks.start_soon(watch_servers, self._qemu.servers, self._report_of_server, self._note_share)
                 await anyio.wait_readable(self._process.pidfd)
                 self.ended_at_s = boottime_s()
@@ -181,7 +183,7 @@ class GuestSession:
         return await self._monitor.execute(command, arguments, descriptors)
 
     @property
-    def migration_ended(self) -> anyio.Event:
+    def migration_ended(self) -> LazyEvent:
         """Set when QEMU reports the end of a migration. After that, there is a new one."""
         return self._monitor.migration_ended
 
@@ -289,9 +291,9 @@ class GuestSession:
         self._qemu.forget_files()
         self._on_change()
 
-    async def _watch_macs(self) -> None:
+    async def _watch_macs(self, tasks: anyio.abc.TaskGroup) -> None:
         await self._serves.wait()
-        await self._macs.run(ask_first=self._may_have_missed)
+        self._macs.start(tasks, ask_first=self._may_have_missed)
 
     async def _follow_console(self) -> None:
         await self._serves.wait()

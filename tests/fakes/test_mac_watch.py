@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import anyio
@@ -28,7 +27,7 @@ async def watching(server: FakeQmp, changes: list[str], *, ask_first: bool) -> A
     watch = MacWatch(monitor, COMMAND, lambda: changes.append("changed"))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(monitor.run, lambda: None)
-        tasks.start_soon(partial(watch.run, ask_first=ask_first))
+        watch.start(tasks, ask_first=ask_first)
         await monitor.answered.wait()
         yield watch
         tasks.cancel_scope.cancel()

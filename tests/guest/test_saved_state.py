@@ -14,6 +14,7 @@ import pytest
 from supervisor.edges.qemu import migration
 from supervisor.edges.qemu.qmp import QmpSession
 from supervisor.errors import Permanent, Transient
+from supervisor.lazy_event import LazyEvent
 
 from .booting import CONFIG, DEADLINE_S, Guest, booted
 
@@ -26,12 +27,12 @@ class Qmp:
 
     def __init__(self) -> None:
         self.session = QmpSession(self._note_event)
-        self.migration_ended = anyio.Event()
+        self.migration_ended = LazyEvent()
 
     def _note_event(self, name: str, data: dict[str, object]) -> None:
         if migration.is_end(name, data):
             self.migration_ended.set()
-            self.migration_ended = anyio.Event()
+            self.migration_ended = LazyEvent()
 
     async def execute(
         self, command: str, arguments: Mapping[str, object], descriptors: Mapping[str, int] | None = None

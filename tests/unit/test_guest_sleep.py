@@ -29,6 +29,7 @@ from supervisor.guest.kept_state import check_same_start
 from supervisor.guest.launch_request import StartRequest
 from supervisor.guest.qemu_process import SocketPaths
 from supervisor.guest.session_starter import SessionStarter
+from supervisor.lazy_event import LazyEvent
 from supervisor.observability.metrics import Counters
 
 from .examples import ID, INCARNATION, PROCESS, container
@@ -65,7 +66,7 @@ class Session:
     ended_at_s: float | None = None
     evidence: Evidence | None = None
     answers = True
-    migration_ended: anyio.Event = field(default_factory=anyio.Event)
+    migration_ended: LazyEvent = field(default_factory=LazyEvent)
 
     async def execute(
         self, command: str, _arguments: Mapping[str, object], descriptors: Mapping[str, int] | None = None

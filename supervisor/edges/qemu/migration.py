@@ -11,6 +11,7 @@ from typing import Protocol
 import anyio
 
 from supervisor.errors import Permanent, Step, Transient
+from supervisor.lazy_event import LazyEvent
 
 _FDNAME = "vtapd-state"
 _BANDWIDTH_BYTES = 1 << 40
@@ -39,7 +40,7 @@ class Migrating(Protocol):
         """How a command is run."""
 
     @property
-    def migration_ended(self) -> anyio.Event:
+    def migration_ended(self) -> LazyEvent:
         """Set when QEMU reports the end of a migration (`is_end`). After that, there is a new one."""
 
 
@@ -155,7 +156,7 @@ async def _await_migration(qmp: Migrating, what: str, deadline_s: float) -> None
     raise Transient(message, step=Step.QEMU, remedy="is the machine overloaded, or its disk full?")
 
 
-async def _wait(ended: anyio.Event) -> None:
+async def _wait(ended: LazyEvent) -> None:
     with anyio.move_on_after(_LOOK_S):
         await ended.wait()
 

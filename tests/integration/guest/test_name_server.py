@@ -18,6 +18,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from supervisor.container.on_demand import OnDemand
 from supervisor.core.container import Container, ContainerId, Pid
 from supervisor.core.formats import dns
 from supervisor.core.guest.name_lookup import Places
@@ -63,17 +64,24 @@ class Served:
     async def _run(self) -> None:
         container = Container(ContainerId("0" * 64), "kek", Pid(0), 0, True, False, "net", dns=(OUTSIDE,))
         root = os.open(self._root, os.O_PATH | os.O_DIRECTORY)
-        sources = NameSources(root, lambda: container, lambda: self._network)
-        os.close(root)
         sockets = self._inner.inside(lambda: open_names(RESOLVER))
         assert sockets is not None, "the namespace has the address"
-        resolver = NameResolver(sources, self._inner.inside)
-        server = NameServer(sockets, sources, resolver, Places(1000), lambda: {GUEST}, self.counts)
+        datagrams, listener = sockets.datagrams, sockets.listener
+
+        async def serve() -> None:
+            sources = NameSources(root, lambda: container, lambda: self._network)
+            resolver = NameResolver(sources, self._inner.inside)
+            await NameServer(sockets, sources, resolver, Places(1000), lambda: {GUEST}, self.counts).run()
+
+        ended = anyio.Event()
         loop = asyncio.get_running_loop()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server.run)
-            self._end = lambda: loop.call_soon_threadsafe(tasks.cancel_scope.cancel)
+            service = OnDemand(tasks, (datagrams, listener), serve)
+            self._end = lambda: loop.call_soon_threadsafe(ended.set)
             self._begun.set()
+            await ended.wait()
+            service.close()
+        os.close(root)
 
 
 class Place:
