@@ -55,6 +55,7 @@ class Reconciler:
     async def run(self, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run for ever. Reports itself started once every container that was there has its worker."""
         async with anyio.create_task_group() as self._tasks:
+            since_s = time.time() - _LOOK_BACK_S
             recorded = await self._take_stock()
             for container_id in dict.fromkeys((*recorded, *self._listed)):
                 self.mark(container_id)
@@ -65,7 +66,7 @@ class Reconciler:
             if self._context.config.guest.snapshots != IN_MEMORY:
                 BootFolder.sweep(Path(self._context.config.guest.snapshots), self.workers)
             self.ended.load()
-            self._tasks.start_soon(self._follow_docker)
+            self._tasks.start_soon(self._follow_docker, since_s)
             self._tasks.start_soon(self._resync)
             task_status.started()
 
@@ -138,7 +139,6 @@ class Reconciler:
         self._listed = await self._context.docker.list_running()
         for container_id in {*self._listed, *self.workers}:
             self.mark(container_id)
-        await self.ended.forget_removed()
 
     async def _resync(self) -> None:
         while True:
@@ -166,17 +166,24 @@ class Reconciler:
             else:
                 self.mark(container_id)
 
-    async def _follow_docker(self) -> None:
+    async def _follow_docker(self, listed_since_s: float | None) -> None:
+        """Follow Docker for ever. Everything that runs was listed after `listed_since_s`."""
         failures = 0
         while True:
-            failures = 1 if await self._follow_once() > _RECONNECT.last_s else failures + 1
+            lasted_s = await self._follow_once(listed_since_s)
+            failures, listed_since_s = 1 if lasted_s > _RECONNECT.last_s else failures + 1, None
             await anyio.sleep(_RECONNECT.delay_s(failures))
 
-    async def _follow_once(self) -> float:
-        """Follow Docker until the stream breaks. Return for how many seconds; less than 0 if it never began."""
-        since_s, began_s = time.time() - _LOOK_BACK_S, math.inf
+    async def _follow_once(self, listed_since_s: float | None) -> float:
+        """Follow Docker until the stream breaks. Return for how many seconds; less than 0 if it never began.
+
+        Events since `listed_since_s` are replayed. Without it events were missed, so everything is listed first.
+        """
+        since_s, began_s = listed_since_s or time.time() - _LOOK_BACK_S, math.inf
         try:
-            await self._relist()
+            if listed_since_s is None:
+                await self._relist()
+            await self.ended.forget_removed()
             self._note_connected(True)
             began_s = time.monotonic()
             await self._context.docker.follow(since_s, self._take_event)

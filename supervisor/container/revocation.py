@@ -83,12 +83,13 @@ async def deny_unrecorded(
 
     They are left from a record that was lost. This container could open the next tap that gets such a number.
     """
-    majors = {tap.observe_major(), *context.records.index.majors()}
     cgroup = cgroups.observe_cgroup(incarnation.pid)
     data = record.of(incarnation)
     recorded = {entry.device for entry in data.taps} if data else set()
     with closing(open_rules(cgroup)) as rules:
-        for device in rules.observe_own() - recorded - rules_of_docker(container):
+        unrecorded = rules.observe_own() - recorded - rules_of_docker(container)
+        majors = {tap.observe_major(), *context.records.index.majors()} if unrecorded else set()
+        for device in unrecorded:
             if device.major in majors:
                 await context.systemd.change_rule(cgroup, device, allowed=False)
                 rules.deny(device)

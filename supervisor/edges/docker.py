@@ -35,6 +35,7 @@ _NOT_AN_EVENT = (ValueError, TypeError, OverflowError)
 """What aiodocker raises for JSON that is no event, and for text that is no JSON."""
 _MOST_IMAGES = 256
 _LOG_LINES = 100
+_LOGS_AT_ONCE = 2
 
 
 class Docker:
@@ -46,6 +47,7 @@ class Docker:
         self._labels_of_images: dict[str, dict[str, str]] = {}
         """By image id, which identifies the image's whole content."""
         self._image_lock = anyio.Lock()
+        self._log_places = anyio.Semaphore(_LOGS_AT_ONCE)
         self._client = open_client(self.host)
 
     async def close(self) -> None:
@@ -127,8 +129,11 @@ class Docker:
         return replace(container, endpoints=(*container.endpoints, found)) if found else container
 
     async def log(self, container_id: ContainerId, since_s: float) -> bytes:
-        """Return the last lines of the container's log, from `since_s` (seconds since the epoch) on."""
-        async with self._translated("logs"):
+        """Return the last lines of the container's log, from `since_s` (seconds since the epoch) on.
+
+        A daemon that adopts hundreds of guests asks for all their logs: what is more urgent has its turn in between.
+        """
+        async with self._log_places, self._translated("logs"):
             container = self._client.containers.container(container_id)
             try:
                 pieces = await container.log(stdout=True, stderr=True, since=f"{since_s:.9f}", tail=str(_LOG_LINES))

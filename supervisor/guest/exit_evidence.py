@@ -28,7 +28,7 @@ class ExitObserver:
     def note_alive(self, pid: Pid) -> None:
         """Note that QEMU outlived the kills for lack of memory until now: another process was killed."""
         oom_kills = cgroups.observe_oom_kills(self._cgroup)
-        if not is_dying(pid):
+        if oom_kills != self._oom_kills and not is_dying(pid):
             self._oom_kills = oom_kills
 
     async def gather(

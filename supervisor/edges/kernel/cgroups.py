@@ -113,7 +113,7 @@ def observe_oom_kills(cgroup: Cgroup) -> int:
     files += [f"{cgroup.v2}/memory.events"] if cgroup.v2 else []
     for path in files:
         try:
-            text = Path(path).read_text()
+            text = read_file(path).decode(errors="replace")
         except OSError:
             continue
         for line in text.splitlines():

@@ -170,9 +170,10 @@ class Links:
 
     def delete_sibling(self, mac: str) -> None:
         """Delete the macvlan of `create_sibling`, if it is there."""
-        for link in map(parse_link, self._netlink.dump(Kind.LINKS)):
-            if _is_sibling(link, mac):
-                self.delete_link(link.index)
+        with translated(Step.HEALTH, f"find {SIBLING}"):
+            shown = self._netlink.request(rtnetlink_requests.show_link(SIBLING), forgiven=(errno.ENODEV,))
+        if shown is not None and _is_sibling(link := parse_link(shown), mac):
+            self.delete_link(link.index)
 
     def raise_link(self, index: IfIndex, mtu: int) -> None:
         """Give a macvtap this MTU and bring it up."""
