@@ -72,6 +72,8 @@ class PlanExecutor:
         self._incarnation = incarnation
         self._on_attached = on_attached
         self._took_step = False
+        self._settled: tuple[object, ...] | None = None
+        """What the plan was last asked with, if it had no step. It has none for the same again."""
         self._id = record.id
 
     @property
@@ -89,9 +91,11 @@ class PlanExecutor:
         if wanted.attached:
             self.troubles.note_obstacles(seen)
         resting = self.troubles.resting()
-        if not self._observer.saw_fresh and self._next_step(wanted, seen, resting):
+        step = self._next_step(wanted, seen, resting)
+        if step is not None and not self._observer.saw_fresh:
             seen = self._observer.observe(wanted)  # before anything is changed, all of it is observed
-        while step := self._next_step(wanted, seen, resting):
+            step = self._next_step(wanted, seen, resting)
+        while step is not None:
             self._note_attached(seen, resting)
             try:
                 seen = await self._apply(step.action, seen)
@@ -99,12 +103,13 @@ class PlanExecutor:
                 resting |= {self._note_failure(step, seen, error)}
                 wanted = desired()
                 seen = self._observer.observe(wanted)
-                continue
-            self.troubles.end(step.attempt)
-            self._took_step = True
-            wanted = desired()
-            if self._observer.is_outdated:
-                seen = self._observer.observe(wanted)
+            else:
+                self.troubles.end(step.attempt)
+                self._took_step = True
+                wanted = desired()
+                if self._observer.is_outdated:
+                    seen = self._observer.observe(wanted)
+            step = self._next_step(wanted, seen, resting)
         self.troubles.sweep(wanted, seen, self._record.of(self._incarnation))
         self.seen = seen
         self.attached = self._note_attached(seen, self.troubles.attempts())
@@ -113,7 +118,12 @@ class PlanExecutor:
         """Return the next step. A guest's start waits for an interface whose trouble may be over in a moment."""
         if self.troubles.is_brief and not seen.guest:
             desired = replace(desired, guest=False)
-        return next_step(self._id, self._description.name, desired, seen, self._record.data, resting)
+        asked = (self._description.name, desired, seen, self._record.data, resting)
+        if asked == self._settled:
+            return None
+        step = next_step(self._id, *asked)
+        self._settled = asked if step is None else None
+        return step
 
     def _note_failure(self, step: Planned, seen: Seen, error: Transient | Permanent | OSError) -> Attempt:
         """Return what is to rest. Raises the error again if nothing can go on without this step."""

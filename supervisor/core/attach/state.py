@@ -1,6 +1,6 @@
 """What should be and what is, for one container. With its record, these are the inputs of the plan."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from supervisor.core.attach.actions import Attempt
 from supervisor.core.container import Endpoint, Incarnation, Pid
@@ -89,7 +89,7 @@ class Seen:
     """The container has /dev/vtapd-ready."""
     exit_status: int | None = None
     """The number in the container's /dev/vtapd-exit; None without that file."""
-    at_s: float = 0.0
+    at_s: float = field(default=0.0, compare=False)
     """When this was observed, in seconds since boot."""
     claimed: frozenset[DeviceNumber] = frozenset()
     """The numbers of this container's taps that another container also has on record, for a tap that is gone."""

@@ -109,7 +109,7 @@ class QmpSession:
     def _send(self, data: bytes, *descriptors: int) -> None:
         """Send a command. A QEMU that has not read the commands before, so that there is no room, is disconnected."""
         connection = self._open_connection()
-        sent = socket.send_fds(connection, [data], descriptors)
+        sent = socket.send_fds(connection, [data], descriptors) if descriptors else connection.send(data)
         if sent < len(data):
             self._disconnect("it does not read its commands")
 
