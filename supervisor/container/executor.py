@@ -58,6 +58,8 @@ class PlanExecutor:
         on_attached: Callable[[bool], None],
     ) -> None:
         """`on_attached` is called whenever the container is seen attached, with True the first time after a step."""
+        self.wanted: Desired | None = None
+        """What should have been there when it had last converged."""
         self.seen: Seen | None = None
         """What was there when it had last converged."""
         self.attached = False
@@ -111,7 +113,7 @@ class PlanExecutor:
                     seen = self._observer.observe(wanted)
             step = self._next_step(wanted, seen, resting)
         self.troubles.sweep(wanted, seen, self._record.of(self._incarnation))
-        self.seen = seen
+        self.wanted, self.seen = wanted, seen
         self.attached = self._note_attached(seen, self.troubles.attempts())
 
     def _next_step(self, desired: Desired, seen: Seen, resting: Resting) -> Planned | None:

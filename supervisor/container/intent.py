@@ -195,11 +195,14 @@ class Intent:
         is_done = record.done is not None or self.stopping
         return exit_status(record.exits[-1]) if is_done and not record.exits[-1].never_ran else None
 
-    def due_s(self) -> float | None:
-        """Return in how many seconds its guest starts again, if it waits for that."""
+    def due_s(self, wanted: Desired | None) -> float | None:
+        """Return in how many seconds its guest starts again, if it waits for that. `wanted`: by the last pass.
+
+        That pass may have taken so long that the guest is due now.
+        """
         if self._stops_until_s is not None and self.stopping:
             return max(0.0, self._stops_until_s - boottime_s())
-        if self.serves_guest and self._may_start() and not self.desired().guest:
+        if self.serves_guest and self._may_start() and not (wanted and wanted.guest):
             return max(0.0, self._guest.record.not_before_s - boottime_s())
         return None
 

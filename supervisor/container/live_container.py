@@ -207,7 +207,7 @@ class LiveContainer:
 
     def due_s(self) -> float | None:
         """Return in how many seconds its guest starts again, or something that failed is tried again, if anything."""
-        due_s = (self.intent.due_s(), self.executor.troubles.due_s())
+        due_s = (self.intent.due_s(self.executor.wanted), self.executor.troubles.due_s())
         return min((seconds for seconds in due_s if seconds is not None), default=None)
 
     def outdate(self) -> None:
@@ -257,14 +257,15 @@ class LiveContainer:
     def _check_network(self) -> None:
         """Raises Transient for a guest without an interface, and Rejected for one that can get no address."""
         record, seen, plan = self._record.of(self.incarnation), self.executor.seen, self.guest.plan
-        if not self.intent.serves_guest or record is None or seen is None or plan is None:
+        wanted = self.executor.wanted
+        if not self.intent.serves_guest or record is None or seen is None or wanted is None or plan is None:
             return
         if not record.taps:
             message = "it has no interface with an address, which its guest could use"
             raise Transient(message, step=Step.TAKEOVER, remedy="connect it to a network: docker network connect")
         if any(each.wanted and each.obstacle for each in seen.interfaces):
             return  # that is why, if it has no card
-        if not has_card(self.intent.desired(), seen, record):
+        if not has_card(wanted, seen, record):
             raise no_address([entry.interface for entry in record.taps], plan.needed_versions)
 
     def _watch_ports(self) -> None:

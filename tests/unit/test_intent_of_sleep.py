@@ -93,11 +93,20 @@ def test_guest_that_falls_asleep_is_neither_moved_nor_saved(trial: Trial, record
 
 def test_nothing_is_due_while_it_sleeps(trial: Trial) -> None:
     trial.desired(ASLEEP, None)
-    assert trial.intent.due_s() is None
+    assert trial.intent.due_s(trial.intent.desired()) is None
     trial.desired(replace(woken(ASLEEP), not_before_s=boottime_s() + 60.0), None)
-    due_s = trial.intent.due_s()
+    due_s = trial.intent.due_s(trial.intent.desired())
     assert due_s is not None
     assert 50 < due_s <= 60
+
+
+def test_guest_that_became_due_during_a_pass_needs_another_one(trial: Trial) -> None:
+    trial.guest.record, trial.guest.session = replace(AWAKE, not_before_s=boottime_s() + 60.0), None
+    wanted = trial.intent.desired()
+    assert not wanted.guest
+    trial.guest.record = replace(AWAKE, not_before_s=boottime_s())
+    assert trial.intent.due_s(wanted) == 0.0
+    assert trial.intent.due_s(trial.intent.desired()) is None, "that pass has started it, or says why not"
 
 
 def test_packets_and_addresses_that_wake_it(trial: Trial) -> None:
@@ -112,7 +121,7 @@ def test_packets_and_addresses_that_wake_it(trial: Trial) -> None:
 def test_paused_container_wakes_no_guest() -> None:
     paused = trial_of(container(paused=True))
     assert paused.desired(woken(ASLEEP), None) == (False, True, True)
-    assert paused.intent.due_s() is None
+    assert paused.intent.due_s(paused.intent.desired()) is None
 
 
 def test_container_that_stops_stops_its_guest(trial: Trial) -> None:
