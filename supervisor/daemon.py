@@ -8,6 +8,7 @@ root task group
 └─ signals       SIGTERM and SIGINT end it, SIGHUP reloads its configuration
 """
 
+import gc
 import signal
 from contextlib import ExitStack
 from pathlib import Path
@@ -36,6 +37,9 @@ from supervisor.ownership import own_docker, own_folder
 from supervisor.reload import Reloading
 from supervisor.version import program_version
 
+_NEW_OBJECTS = 5_000
+"""After so many Python looks for cycles among them, not after 700: a guest that is adopted has a thousand."""
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
@@ -44,6 +48,8 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
     user = find_user(config.guest.user)
     forbid_core_dumps()
     mark_close_on_exec()
+    gc.freeze()  # the modules are never garbage
+    gc.set_threshold(_NEW_OBJECTS)
     with ExitStack() as owned, anyio.open_signal_receiver(signal.SIGHUP) as hangups:
         owned.enter_context(own_folder(config.run_dir))
         docker = Docker(config.docker.host, config.docker.timeout)
