@@ -78,7 +78,7 @@ class IdleWatch:
 
     async def _wait_idle(self, idle: Idle) -> None:
         still = 0
-        while still < _LOOKS:
+        while still < _LOOKS or self._guest.activity.is_probed:
             await anyio.sleep(idle.after_s / _LOOKS)
             busy = self._guest.activity.was_active() or self._guest.console_hub.keeps_awake
             still = 0 if busy else still + 1

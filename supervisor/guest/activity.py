@@ -1,8 +1,8 @@
 """Know whether anything was sent to or by a guest, other than vtapd's own health checks."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from supervisor.edges.kernel.packet_counter import PacketCounter
 
@@ -16,6 +16,8 @@ class Activity:
     def __init__(self) -> None:
         self._counters: Sequence[PacketCounter] = ()
         self._probes: deque[int] = deque(maxlen=_LATE_PROBES)
+        self.is_probed = False
+        """Whether a health check goes on. Its packets would wake a guest that falls asleep now."""
 
     def count(self, open_counters: Callable[[Sequence[int]], Sequence[PacketCounter]]) -> None:
         """Count from now on. `open_counters` takes the probes to leave out, and returns a counter for each tap."""
@@ -34,6 +36,15 @@ class Activity:
         for each in self._counters:
             with suppress(OSError):  # out of memory: this once they count
                 each.leave_out(tuple(self._probes))
+
+    @contextmanager
+    def probing(self) -> Iterator[None]:
+        """Make one health check."""
+        self.is_probed = True
+        try:
+            yield
+        finally:
+            self.is_probed = False
 
     def was_active(self) -> bool:
         """Return whether anything was sent since the last call."""

@@ -54,15 +54,18 @@ class Health:
         *,
         adopted: bool,
         activity: Activity,
+        falls_asleep: Callable[[], bool],
     ) -> None:
         """`patience_s`: how long a guest without `ready` may take for its first answer.
 
         `adopted`: an earlier daemon has watched it, and it is taken to answer until it does not. `activity`: the
-        guest's, in which the packets of a probe do not count.
+        guest's, in which the packets of a probe do not count. `falls_asleep`: whether the guest is to fall asleep. A
+        probe would wake it again.
         """
         self.answers: bool | None = True if alive is None or adopted else None
         """Whether it answers `vtapd.alive`; None before it has answered for the first time, or is ready."""
         self._activity = activity
+        self._falls_asleep = falls_asleep
         self._init = handles.pid
         self._cgroup = handles.cgroup
         self._where = where
@@ -112,7 +115,10 @@ class Health:
         while fails < alive.fails or (not has_answered and silent_s < first_patience_s):
             before, answered = observe_activity(self._cgroup), self.answers
             await anyio.sleep(alive.every_s if answered is not None else min(next(early), alive.every_s))
-            answers, held = await self._answers_if_let_run(alive.probe, min(alive.every_s, _LONGEST_ANSWER_S))
+            if self._falls_asleep():
+                continue
+            with self._activity.probing():
+                answers, held = await self._answers_if_let_run(alive.probe, min(alive.every_s, _LONGEST_ANSWER_S))
             if answers:
                 fails, has_answered, self.answers = 0.0, True, True
             elif answers is None and not held:

@@ -88,8 +88,15 @@ class SessionStarter:
             return None
         patience_s = self._context.config.guest.hang_after - (boottime_s() - record.spawned_at_s)
         return Health(
-            handles, record.whereabouts, ready, alive, patience_s, adopted=not is_new, activity=self.activity
-        )  # fmt: skip
+            handles,
+            record.whereabouts,
+            ready,
+            alive,
+            patience_s,
+            adopted=not is_new,
+            activity=self.activity,
+            falls_asleep=lambda: self._record.guest.asleep is not None,
+        )
 
     def note_terminal(self, container: Container) -> None:
         """Record how the container's terminal is set, before it is changed for the guest."""
