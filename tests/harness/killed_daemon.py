@@ -84,6 +84,11 @@ class KillingDaemon(Daemon):
         found: bool = json.loads((self.run_dir / f"{container.id}.json").read_text())["held"]
         return found
 
+    def is_to_sleep(self, container: Container) -> bool:
+        """Return whether the container's record says that the guest is to fall asleep, or sleeps."""
+        guest = json.loads((self.run_dir / f"{container.id}.json").read_text())["guest"]
+        return guest["asleep"] is not None
+
     def await_killed(self) -> bool:
         """Return False if it did not kill itself in time: the planned change did not come."""
         assert self.process is not None

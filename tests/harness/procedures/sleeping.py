@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ..observe import qemus_of
 from ..testbed import DaemonTestbed, Subject
-from ..waiting import CommandFailed
+from ..waiting import CommandFailed, eventually
 from .procedure import requests
 
 
@@ -43,6 +43,7 @@ def suspend_without_folder(testbed: DaemonTestbed, subject: Subject) -> None:
 
 def stays_awake(testbed: DaemonTestbed, subject: Subject) -> None:
     testbed.daemon.await_state(subject.container.name, "running")
+    eventually(lambda: not testbed.daemon.is_to_sleep(subject.container), "the daemon has tried and given up")
     make_folder(testbed)
     testbed.prove_serves(subject)
     assert subject.container.qemu() == subject.qemu, "the guest runs on"
