@@ -89,6 +89,12 @@ class TestIsOver:
     def test_step_of_an_interface_that_is_not_attached(self) -> None:
         assert not over(trouble_of(actions.CreateTap), TAP, host_at(TAP, eth1=actions.CreateTap))
 
+    @pytest.mark.parametrize("kind", [actions.RaiseTap, actions.MakeNode, actions.AllowDevice])
+    def test_step_of_a_tap_that_is_gone(self, kind: type[Action]) -> None:
+        """Otherwise it would stay the container's reason, while no other tap can be made."""
+        assert over(trouble_of(kind), TAP, host_at(TAP, eth1=actions.CreateTap))
+        assert not over(trouble_of(kind), TAP, host_at(TAP, eth1=kind))
+
     def test_undo_of_which_something_is_left(self) -> None:
         assert not over(trouble_of(actions.RemoveNode), NOTHING, host_at(TAP, NOTHING, eth1=actions.RemoveNode))
 

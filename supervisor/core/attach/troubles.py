@@ -4,16 +4,19 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from supervisor.core.attach.actions import (
+    AllowDevice,
     Attempt,
     ClosePrivateLink,
     DeleteTap,
     DenyDevice,
     GiveBack,
     LinkNetns,
+    MakeNode,
     MarkExit,
     MarkReady,
     OpenPrivateLink,
     PlugNic,
+    RaiseTap,
     RemoveNode,
     RemoveWakeFilter,
     ResumeGuest,
@@ -33,6 +36,8 @@ from supervisor.core.record import Record
 from supervisor.errors import Permanent, VtapdError
 
 _UNDO = (ClosePrivateLink, GiveBack, RemoveNode, DenyDevice, DeleteTap, UnlinkNetns)
+_OF_TAP = (RaiseTap, MakeNode, AllowDevice)
+"""What is done with a tap that is there. If that is gone, what matters is whether another one can be made."""
 _OF_CONTAINER = (LinkNetns, UnlinkNetns, MarkReady, MarkExit)
 _NEVER_RESTS = (WriteRecord, StartGuest, StopGuest, SleepGuest, ResumeGuest)
 _SOON = 3
@@ -111,6 +116,8 @@ def is_over(trouble: Trouble, desired: Desired, seen: Seen, record: Record | Non
             return not entry.wake_filter
         case _ if kind is PlugNic:
             return entry.slot in seen.nics or not desired.guest
+        case _ if kind in _OF_TAP and each is not None and each.tap is None:
+            return True
         case _:
             return desired.attached and name not in {step.interface for step in attach_steps(seen, record)}
 
