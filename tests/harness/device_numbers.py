@@ -12,8 +12,12 @@ MOST = 64
 
 
 def take_lower_numbers(container: Container, device: Device) -> None:
-    """Make macvtaps in the container until no number below this one is free: other tests delete taps at any time."""
-    for number in range(MOST):
+    """Make macvtaps in the container until no number below this one is free: other tests delete taps at any time.
+
+    Those of an earlier call stay.
+    """
+    made = sum(name.startswith("fill") for name in links(container.pid))
+    for number in range(made, made + MOST):
         if make_macvtap(container, f"fill{number}") > device:
             return
     raise AssertionError(f"{MOST} device numbers below {device} are free")
