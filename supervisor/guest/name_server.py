@@ -60,7 +60,7 @@ class NameServer:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._serve_datagrams, tasks)
                 tasks.start_soon(self._serve_connections, tasks)
-                while self._is_busy():  # noqa: ASYNC110  # it ends once nothing happens
+                while self._is_busy():  # noqa: ASYNC110  # only while queries come, to see when they end
                     await anyio.sleep(_IDLE_S)
                 tasks.cancel_scope.cancel()
 

@@ -130,6 +130,8 @@ class QmpMonitor:
 
     async def _answers_at_once(self) -> bool:
         """Ask, and return whether the answer comes as soon as it mostly does: nothing else has to be looked at then."""
+        if self._exited.is_set():
+            return False
         with anyio.move_on_after(_PROMPT_S), suppress(Transient):
             await self._qmp.execute("query-status")
             return True

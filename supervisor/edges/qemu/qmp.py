@@ -140,9 +140,11 @@ class QmpSession:
             return
         if not received:
             self._disconnect("QEMU has closed the connection")
+            return
         self._received += received
         if len(self._received) > _MOST_LINE_BYTES:
             self._disconnect("it sends a line without an end")
+            return
         if b"\n" not in received:
             return
         *lines, rest = self._received.split(b"\n")
