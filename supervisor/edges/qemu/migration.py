@@ -56,16 +56,19 @@ async def pause(execute: Execute) -> None:
 
 async def resume(execute: Execute) -> None:
     """Let the guest run: one that was paused, whose state was saved, or whose state was loaded."""
+    finished = False
     with anyio.move_on_after(_UNDO_S):
         while True:
             try:
                 await execute("cont", {})
                 return
             except Transient:
-                _, state = await _query_status(execute)
-                if state != "finish-migrate":
+                if finished:
                     raise
-            await anyio.sleep(_FINISHES_S)
+            _, state = await _query_status(execute)
+            finished = state != "finish-migrate"  # maybe since that refusal, so it is asked once more
+            if not finished:
+                await anyio.sleep(_FINISHES_S)
     raise Transient(f"QEMU does not finish the save of its guest's state within {_UNDO_S:g} s", step=Step.QEMU)
 
 

@@ -19,7 +19,7 @@ from tests.harness.testbed import DaemonTestbed, Subject
 
 pytestmark = pytest.mark.timeout(900)
 
-TRIES = 4
+TRIES = 12
 Result = TypeVar("Result")
 
 ONCE = (
