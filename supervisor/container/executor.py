@@ -30,7 +30,9 @@ from supervisor.core.attach.actions import (
     Planned,
     PlugNic,
     RevokeDevice,
+    StartGuest,
     UnlinkNetns,
+    UnmarkReady,
     WriteRecord,
 )
 from supervisor.core.attach.losses import Losses
@@ -40,6 +42,10 @@ from supervisor.core.attach.troubles import may_rest
 from supervisor.core.container import Incarnation
 from supervisor.edges.kernel import process
 from supervisor.errors import ContainerGone, Permanent, Step, Transient
+
+_BY_EARLIER_LOOK = (UnmarkReady, StartGuest)
+"""What a guest that crashed needs to run again. It changes no network, so the last look at that is enough: if the
+kernel has a change to report, the next pass follows it."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -94,10 +100,11 @@ class PlanExecutor:
             self.troubles.note_obstacles(seen)
         resting = self.troubles.resting()
         step = self._next_step(wanted, seen, resting)
-        if step is not None and not self._observer.saw_fresh:
-            seen = self._observer.observe(wanted)  # before anything is changed, all of it is observed
-            step = self._next_step(wanted, seen, resting)
         while step is not None:
+            if not (self._observer.saw_fresh or isinstance(step.action, _BY_EARLIER_LOOK)):
+                seen = self._observer.observe(wanted)  # before the network is changed, all of it is observed
+                step = self._next_step(wanted, seen, resting)
+                continue
             self._note_attached(seen, resting)
             try:
                 seen = await self._apply(step.action, seen)

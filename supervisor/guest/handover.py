@@ -6,8 +6,8 @@ first one leaves in the file and in the state are the guest's snapshot.
 
 import os
 import socket
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import anyio
 
@@ -81,20 +81,31 @@ async def _move(source: GuestSession, target: GuestSession, folder: BootFolder) 
 async def _stream(source: GuestSession, target: GuestSession, deadline_s: float) -> None:
     writing, reading = socket.socketpair()
     with writing, reading:
-        await migration.begin_load(target.execute, reading.fileno())
+        ended = await migration.begin_load(target, reading.fileno())
         reading.close()  # so that a target that ends is an error of the source
         await migration.save(source, writing.fileno(), deadline_s=deadline_s)
-        await migration.await_loaded(target, deadline_s=deadline_s)
+        await migration.await_loaded(target, ended, deadline_s=deadline_s)
 
 
-async def restore(target: GuestSession, folder: BootFolder) -> None:
-    """Load the snapshot into a QEMU that is prepared for it, and let the guest run. Raises Transient or Permanent."""
+async def load_snapshot(target: GuestSession, folder: BootFolder) -> None:
+    """Load the snapshot into a QEMU that is prepared for it. Its guest is paused. Raises Transient or Permanent."""
+    with _deadline("load its guest's snapshot"):
+        await _load(target, folder)
+
+
+async def let_run(target: GuestSession) -> None:
+    """Let the guest run whose snapshot was loaded. Raises Transient."""
+    with _deadline("let its guest run"):
+        await migration.resume(target.execute)
+
+
+@contextmanager
+def _deadline(what: str) -> Iterator[None]:
     try:
         with anyio.fail_after(_LOADED_S):
-            await _load(target, folder)
-            await migration.resume(target.execute)
+            yield
     except TimeoutError as error:
-        message = f"QEMU does not restore its guest within {_LOADED_S:g} s"
+        message = f"QEMU does not {what} within {_LOADED_S:g} s"
         raise Transient(message, step=Step.QEMU, remedy="is the machine overloaded?") from error
 
 

@@ -92,9 +92,7 @@ class QmpMonitor:
         """
         with anyio.move_on_after(self._patience_s):
             await self.answered.wait()
-            for name, descriptor in (descriptors or {}).items():
-                await self._qmp.pass_descriptor(name, descriptor)
-            return await self._qmp.execute(command, arguments)
+            return await self._qmp.execute(command, arguments, descriptors)
         raise Transient(f"QEMU did not answer within {self._patience_s:g} s", step=Step.QMP)
 
     async def screendump(self, descriptor: int) -> None:

@@ -23,14 +23,14 @@ from supervisor.edges.qemu.boot_folder import BootFolder
 from supervisor.errors import Permanent, Step, Transient
 from supervisor.guest.context import GuestContext
 from supervisor.guest.guest_plan import GuestPlan
-from supervisor.guest.handover import hand_over, restore, stream
+from supervisor.guest.handover import hand_over, let_run, load_snapshot, stream
 from supervisor.guest.launch_request import Launch
 from supervisor.guest.refresh import same_machine
 from supervisor.guest.run_record import RunRecord
 from supervisor.guest.session import GuestSession
 from supervisor.guest.start_inputs import Outdated, identify
 from supervisor.guest.tap_queues import TapQueues
-from supervisor.guest.waiting_qemu import WaitingQemus, as_before, await_prepared
+from supervisor.guest.waiting_qemu import WaitingQemus, as_before, await_prepared, retired_if_it_fails
 
 _WRITING = GuestState(MEMORY)
 _WAITING = GuestState(MEMORY, shared=False, incoming=True)
@@ -114,7 +114,7 @@ class Snapshots:
         try:
             if snapshot is None:
                 return await self._take(start, session)
-            self._standby = await self._wait(self._with_waiting_cards(start), snapshot.identity)
+            self._standby = await self._wait_loaded(self._with_waiting_cards(start), snapshot)
             self._context.standbys += 1
             log.info("standby_started", pid=self._standby.pid)
         except (Transient, Permanent) as error:
@@ -187,6 +187,14 @@ class Snapshots:
         order = replace(start, state=_WAITING, folder=self._folder, identity=identity)
         return await self._launch_waiting(order, source, with_memory=False)
 
+    async def _wait_loaded(self, start: Launch, snapshot: SnapshotRecord) -> GuestSession:
+        """Start a QEMU that has the snapshot's guest, paused. Raises as `_wait`."""
+        session = await self._wait(start, snapshot.identity)
+        assert self._folder is not None, "it was asked before"
+        async with retired_if_it_fails(session):
+            await load_snapshot(session, self._folder)
+        return session
+
     async def _launch_waiting(self, start: Launch, source: ProcessRecord | None, *, with_memory: bool) -> GuestSession:
         def describe(waiting: ProcessRecord) -> ProcessRecord:
             if source is not None:
@@ -218,8 +226,9 @@ class Snapshots:
                 self._taps.discard_waiting()
             else:
                 await self.end_standby()
-                target = await self._wait(start, snapshot.identity)
-            await restore(target, self._folder)
+                target = None
+                target = await self._wait_loaded(start, snapshot)
+            await let_run(target)
         except (Transient, Permanent) as error:
             await self._give_up(error, target)
             return None

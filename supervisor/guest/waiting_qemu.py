@@ -43,7 +43,7 @@ class WaitingQemus:
         qemu = await launch(self._context, order)
         qemu.record = describe(qemu.record)
         session = self._starter.follow(order.container, order.handles, order.plan, qemu, waits=True)
-        async with _retired_if_it_fails(session):
+        async with retired_if_it_fails(session):
             self._record.write(replace(self._record.guest, waiting=qemu.record))
         return session
 
@@ -53,7 +53,7 @@ async def await_prepared(session: GuestSession, *, with_memory: bool) -> None:
 
     `with_memory`: the guest's memory is part of the state, and not in a file.
     """
-    async with _retired_if_it_fails(session):
+    async with retired_if_it_fails(session):
         try:
             with anyio.fail_after(_ANSWERS_S):
                 await session.wait_answering()
@@ -89,7 +89,8 @@ def as_woken(waiting: ProcessRecord, before: ProcessRecord) -> ProcessRecord:
 
 
 @asynccontextmanager
-async def _retired_if_it_fails(session: GuestSession) -> AsyncIterator[None]:
+async def retired_if_it_fails(session: GuestSession) -> AsyncIterator[None]:
+    """Leave no QEMU that waits if the block fails or is cancelled."""
     try:
         yield
     except BaseException:

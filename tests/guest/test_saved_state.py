@@ -37,9 +37,7 @@ class Qmp:
     async def execute(
         self, command: str, arguments: Mapping[str, object], descriptors: Mapping[str, int] | None = None
     ) -> object:
-        for name, descriptor in (descriptors or {}).items():
-            await self.session.pass_descriptor(name, descriptor)
-        return await self.session.execute(command, arguments)
+        return await self.session.execute(command, arguments, descriptors)
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ QEMU calls both a migration (qapi/migration.json). The guest's memory is part of
 the same file: then the state is what the devices remember, about half a megabyte.
 """
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Protocol
@@ -94,8 +95,10 @@ async def prepare(execute: Execute, *, with_memory: bool) -> None:
     """
     ignores_shared = {"capability": "x-ignore-shared", "state": not with_memory}
     capabilities = [ignores_shared, {"capability": "events", "state": True}]
-    await execute("migrate-set-capabilities", {"capabilities": capabilities})
-    await execute("migrate-set-parameters", {"max-bandwidth": _BANDWIDTH_BYTES})
+    await asyncio.gather(  # one wait for both answers
+        execute("migrate-set-capabilities", {"capabilities": capabilities}),
+        execute("migrate-set-parameters", {"max-bandwidth": _BANDWIDTH_BYTES}),
+    )
 
 
 async def save(qmp: Migrating, target: int, *, deadline_s: float) -> None:
@@ -104,10 +107,11 @@ async def save(qmp: Migrating, target: int, *, deadline_s: float) -> None:
     Call `prepare` before. If it fails, QEMU stops writing, and the guest can be resumed as if nothing had been. Raises
     Transient if QEMU refuses it or does not finish in time.
     """
+    ended = qmp.migration_ended
     await qmp.execute("migrate", {"uri": f"fd:{_FDNAME}"}, {_FDNAME: target})
     finished = False
     try:
-        await _await_migration(qmp, "save", deadline_s)
+        await _await_migration(qmp, "save", deadline_s, ended)
         finished = True
     finally:
         if not finished:
@@ -121,18 +125,19 @@ async def load(qmp: Migrating, source: int, *, deadline_s: float) -> None:
     use any more: kill it. Raises Permanent if it does not accept this state, Transient if it does not finish in time or
     has ended.
     """
-    await begin_load(qmp.execute, source)
-    await await_loaded(qmp, deadline_s=deadline_s)
+    await await_loaded(qmp, await begin_load(qmp, source), deadline_s=deadline_s)
 
 
-async def begin_load(execute: Execute, source: int) -> None:
-    """Begin `load`, for a source that another QEMU still has to write to."""
-    await execute("migrate-incoming", {"uri": f"fd:{_FDNAME}"}, {_FDNAME: source})
+async def begin_load(qmp: Migrating, source: int) -> LazyEvent:
+    """Begin `load`, for a source that another QEMU still has to write to. Return what `await_loaded` is given."""
+    ended = qmp.migration_ended
+    await qmp.execute("migrate-incoming", {"uri": f"fd:{_FDNAME}"}, {_FDNAME: source})
+    return ended
 
 
-async def await_loaded(qmp: Migrating, *, deadline_s: float) -> None:
+async def await_loaded(qmp: Migrating, ended: LazyEvent, *, deadline_s: float) -> None:
     """Wait until the load that was begun is complete. Raises as `load`."""
-    await _await_migration(qmp, "load", deadline_s)
+    await _await_migration(qmp, "load", deadline_s, ended)
 
 
 async def machine_type(execute: Execute) -> str:
@@ -144,9 +149,10 @@ async def machine_type(execute: Execute) -> str:
             raise Transient(f"QMP qom-get: QEMU answered {answer!r}", step=Step.QMP)
 
 
-async def _await_migration(qmp: Migrating, what: str, deadline_s: float) -> None:
+async def _await_migration(qmp: Migrating, what: str, deadline_s: float, ended: LazyEvent) -> None:
     with anyio.move_on_after(deadline_s):
         while True:
+            await _wait(ended)
             ended = qmp.migration_ended
             match await qmp.execute("query-migrate", {}):
                 case {"status": "completed"}:
@@ -154,7 +160,7 @@ async def _await_migration(qmp: Migrating, what: str, deadline_s: float) -> None
                 case {"status": "failed" | "cancelled", **more}:
                     raise _refused(what, str(more.get("error-desc", "it gives no reason")))
                 case _:
-                    await _wait(ended)
+                    continue
     message = f"QEMU does not {what} the guest's state within {deadline_s:g} s"
     raise Transient(message, step=Step.QEMU, remedy="is the machine overloaded, or its disk full?")
 

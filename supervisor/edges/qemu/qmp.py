@@ -60,8 +60,28 @@ class QmpSession:
         except (Transient, OSError) as error:
             raise Transient(f"no QMP session on {path}: {error}", step=Step.QMP) from error
 
-    async def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> object:
-        """Run one command and return its answer. Raises Transient if QEMU refuses it or is gone."""
+    async def execute(
+        self,
+        command: str,
+        arguments: Mapping[str, object] | None = None,
+        descriptors: Mapping[str, int] | None = None,
+    ) -> object:
+        """Run one command and return its answer. Raises Transient if QEMU refuses it or is gone.
+
+        Before, send QEMU duplicates of the descriptors that it names (QMP getfd). They stay the caller's.
+        """
+        if not descriptors:
+            return await self._execute(command, arguments)
+        *others, (name, descriptor) = descriptors.items()
+        async with self._passing:
+            for other, its_descriptor in others:
+                await self._pass(its_descriptor, "getfd", {"fdname": other})
+            # Both are sent at once: a guest may be paused until they are answered.
+            passed = self._pass(descriptor, "getfd", {"fdname": name})
+            _, answer = await asyncio.gather(passed, self._execute(command, arguments))
+            return answer
+
+    async def _execute(self, command: str, arguments: Mapping[str, object] | None = None) -> object:
         self._number += 1
         number, message = self._number, {"execute": command, "id": self._number}
         try:
@@ -70,31 +90,25 @@ class QmpSession:
         except (Transient, OSError, TypeError, ValueError) as error:
             raise Transient(f"QMP {command}: {error}", step=Step.QMP) from error
 
-    async def pass_descriptor(self, name: str, descriptor: int) -> None:
-        """Send QEMU a duplicate under this name (QMP getfd). The descriptor stays the caller's.
-
-        Raises Transient if QEMU is gone.
-        """
-        await self._pass(descriptor, "getfd", {"fdname": name})
-
     async def add_descriptor(self, descriptor: int) -> int:
         """Send QEMU a duplicate that it can open as a file, /dev/fdset/N (QMP add-fd). Return N.
 
         Raises Transient if QEMU is gone.
         """
-        match await self._pass(descriptor, "add-fd", {}):
+        async with self._passing:
+            answer = await self._pass(descriptor, "add-fd", {})
+        match answer:
             case {"fdset-id": int(number)}:
                 return number
-            case answer:
+            case _:
                 raise Transient(f"QMP add-fd: QEMU answered {answer!r}", step=Step.QMP)
 
     async def _pass(self, descriptor: int, command: str, arguments: Mapping[str, object]) -> object:
-        async with self._passing:
-            try:
-                self._send(b" ", descriptor)  # QMP skips blanks
-            except (Transient, OSError) as error:
-                raise Transient(f"QMP {command}: {error}", step=Step.QMP) from error
-            return await self.execute(command, arguments)
+        try:
+            self._send(b" ", descriptor)  # QMP skips blanks
+        except (Transient, OSError) as error:
+            raise Transient(f"QMP {command}: {error}", step=Step.QMP) from error
+        return await self._execute(command, arguments)
 
     async def close(self) -> None:
         """Receive QEMU's last events, then disconnect. Has a deadline. Ignores cancellation."""
