@@ -85,7 +85,7 @@ class Adopter:
         servers = find_servers(container.id, recorded)
         console = serial.connect(self._paths.of(recorded.sockets).console)
         qemu = RunningQemu(found, recorded, console, servers=servers)
-        past = partial(read_past_output, self._context.docker, container.id, recorded)
+        past = partial(read_past_output, self._context.docker, container.id, recorded, self._context.log_places)
         session = self._starter.follow(container, handles, plan, qemu, read_past_output=past)
         if sleep.is_asleep_after_end(guest):
             session.note_asked("asleep")

@@ -22,6 +22,8 @@ from supervisor.observability.metrics import Counters
 
 MOST_WAKING, MOST_FALLING_ASLEEP = 8, 2
 """A storm of packets for many guests that sleep must not slow down each of them until none answers in time."""
+MOST_LOGS = 2
+"""Reading what many guests printed before must not slow down their adoption."""
 
 
 @dataclass(kw_only=True)
@@ -40,6 +42,8 @@ class GuestContext:
     """Those of all guests that are woken at the same time."""
     sleep_places: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(MOST_FALLING_ASLEEP))
     """Those of all guests whose states are saved at the same time."""
+    log_places: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(MOST_LOGS))
+    """Those of all adopted guests whose logs are read at the same time."""
 
     standbys: int = 0
     """How many QEMUs wait to restore a guest."""
