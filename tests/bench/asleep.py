@@ -5,21 +5,23 @@ The containers are there either way. So what is compared are the QEMUs and the d
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from statistics import linear_regression
+from statistics import linear_regression, median
 
-from tests.harness.containers import Containers
+from tests.harness.containers import Container, Containers
 from tests.harness.daemon import Daemon, Tables
 from tests.harness.machine import Machine
 from tests.harness.observe import qemus
 from tests.harness.waiting import eventually
 
 from .accounting import cpu_s, private_mib, resident_mib
+from .answer import await_answer
 from .environment import running_daemon
 from .figures import Figure, Limit
 from .hundreds import AT_A_TIME, BOOT_S, SETTLED_S, WINDOW_S, WINDOWS, against_limit
 
 AWAKE, SIZES = 20, (120, 220, 320, 420, 500)
 """How many stay awake, and how many there are in all after each step."""
+ALONE, STORM = 5, 100
 AT_ONCE = 20
 """How many are suspended by one command."""
 QUIET: Tables = {"attach": {"resync": "10m"}}
@@ -42,6 +44,7 @@ def measure_asleep(machine: Machine, awake: int = AWAKE, sizes: tuple[int, ...] 
             assert len(running) == awake, "those that sleep have no QEMU"
             used_mib = private_mib(running)
             idle = [_idle_percent(daemon) for _ in range(WINDOWS)]
+            one_s, storm_s = _wake(machine, containers.made[awake:])
     finally:
         containers.remove_all()
     count, each_mib = sizes[-1], used_mib / awake
@@ -61,6 +64,16 @@ def measure_asleep(machine: Machine, awake: int = AWAKE, sizes: tuple[int, ...] 
         ),
         against_limit("asleep-daemon", f"{what}: the daemon's memory for each that sleeps", "KiB",
                       [slope_kib], MOST_SLEEPER_KIB),
+        Figure(
+            name="asleep-storm",
+            what=f"the first packets of {STORM} clients for {STORM} that sleep, at the same time → the last answer",
+            rival="one client and one that sleeps, as often",
+            unit="s",
+            ours=[storm_s],
+            theirs=[STORM * one_s],
+            direction="times the rival",
+            limit=Limit(1, "below"),
+        ),
         against_limit("asleep-idle", f"{what}: the daemon's share of one processor", "%", idle, MOST_CPU_PERCENT),
     ]  # fmt: skip
 
@@ -75,6 +88,21 @@ def _start(containers: Containers, daemon: Daemon, count: int) -> list[str]:
 
     eventually(run, f"{count} more guests run", BOOT_S, 0.5)
     return sorted(ours)
+
+
+def _wake(machine: Machine, asleep: list[Container]) -> tuple[float, float]:
+    """Return the seconds until a guest that sleeps has answered, alone, and until all of a storm have."""
+
+    def ask(guest: Container) -> None:
+        await_answer(machine, guest.address)
+
+    def took_s(count: int) -> float:
+        guests, began_s = [asleep.pop() for _ in range(count)], time.perf_counter()
+        with ThreadPoolExecutor(count) as threads:
+            list(threads.map(ask, guests))
+        return time.perf_counter() - began_s
+
+    return median(took_s(1) for _ in range(ALONE)), took_s(STORM)
 
 
 def _idle_percent(daemon: Daemon) -> float:

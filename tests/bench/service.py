@@ -15,7 +15,7 @@ from tests.harness.containers import Container, Containers
 from tests.harness.daemon import Daemon
 from tests.harness.machine import Machine
 
-from .answer import await_answer
+from .answer import EVERY_S, await_answer
 from .bare_qemu import BareQemu
 from .environment import await_line, number_in, running_daemon
 from .figures import Figure, Limit
@@ -70,7 +70,7 @@ def measure_service(machine: Machine, repetitions: int) -> list[Figure]:
             theirs=[each.docker_and_bare for each in rounds],
             direction="times the rival",
             limit=Limit(1.1, "below"),
-            source="a client that asks every 5 ms from before docker start was typed",
+            source=f"a client that asks every {EVERY_S * 1000:g} ms from before docker start was typed",
         ),
         Figure(
             name="crash-to-answer",
@@ -81,7 +81,7 @@ def measure_service(machine: Machine, repetitions: int) -> list[Figure]:
             theirs=[each.bare for each in rounds],
             direction="times the rival",
             limit=Limit(1.1, "below"),
-            source="the time of the pidfd's event, a client that asks every 5 ms, less restart_in_s",
+            source=f"the time of the pidfd's event, a client that asks every {EVERY_S * 1000:g} ms, less restart_in_s",
         ),
         Figure(
             name="crash-against-docker",
@@ -92,7 +92,7 @@ def measure_service(machine: Machine, repetitions: int) -> list[Figure]:
             theirs=[each.docker_crash for each in rounds],
             direction="times faster",
             limit=Limit(1, "at least"),
-            source="a client that asks every 5 ms",
+            source=f"a client that asks every {EVERY_S * 1000:g} ms",
         ),
     ]
 

@@ -13,7 +13,7 @@ from tests.harness.machine import Machine
 from tests.harness.pings import Pings
 from tests.harness.waiting import eventually
 
-from .answer import await_answer
+from .answer import EVERY_S, await_answer
 from .bare_qemu import BareQemu
 from .environment import await_line, logged_at_s, number_in, running_daemon
 from .figures import Figure, Limit
@@ -21,18 +21,20 @@ from .restart import END_S
 
 POLICY: Tables = {"restart": {"first": "100ms", "max": "100ms", "jitter": 0.0, "reset_after": "1ms"}}
 SMALL, LARGE = "128M", "512M"
-BOOT_S = 60.0
+BOOT_S, SETTLED_S = 60.0, 0.5
 MOST_FROZEN_S, ASK_EVERY_S = 0.05, 0.005
+SHORT_REPEATED = 3
+"""What takes milliseconds is measured this number of times as often, since one interruption doubles it."""
 
 
 def measure_snapshots(machine: Machine, repetitions: int) -> list[Figure]:
     with running_daemon(machine, POLICY) as daemon:
         containers = Containers(machine)
-        restored = {size: _linux_crashes(machine, daemon, containers, size, repetitions) for size in (SMALL, LARGE)}
+        restored = _linux_crashes(machine, daemon, containers, repetitions)
         booted = [_linux_crash_without(machine, daemon, containers) for _ in range(repetitions)]
         frozen = {size: [_freeze(machine, daemon, containers, size) for _ in range(3)] for size in (SMALL, LARGE)}
-        standby, bare = _standby_crashes(machine, daemon, containers, repetitions)
-        small, by_hand = _small_crashes(daemon, containers, repetitions)
+        standby, bare = _standby_crashes(machine, daemon, containers, SHORT_REPEATED * repetitions)
+        small, by_hand = _small_crashes(daemon, containers, SHORT_REPEATED * repetitions)
         containers.remove_all()
     return [
         Figure(
@@ -44,7 +46,7 @@ def measure_snapshots(machine: Machine, repetitions: int) -> list[Figure]:
             theirs=booted,
             direction="times faster",
             limit=Limit(15, "at least"),
-            source="the time of the pidfd's event, a client that asks every 5 ms",
+            source=f"the time of the pidfd's event, a client that asks every {EVERY_S * 1000:g} ms",
         ),
         Figure(
             name="restore-memory",
@@ -108,12 +110,18 @@ def _await_snapshot(daemon: Daemon, guest: Container) -> None:
 
 
 def _linux_crashes(
-    machine: Machine, daemon: Daemon, containers: Containers, size: str, repetitions: int
-) -> list[float]:
-    guest = _linux(machine, containers, size, "ready", "tcp:80")
-    _await_snapshot(daemon, guest)
-    found = [_crash_to_answer(guest, "/cgi-bin/crash") for _ in range(repetitions)]
-    guest.remove()
+    machine: Machine, daemon: Daemon, containers: Containers, repetitions: int
+) -> dict[str, list[float]]:
+    """Crash guests of both sizes in turn, so that both are disturbed alike by what else the machine does."""
+    guests = {size: _linux(machine, containers, size, "ready", "tcp:80") for size in (SMALL, LARGE)}
+    found: dict[str, list[float]] = {size: [] for size in guests}
+    for guest in guests.values():
+        _await_snapshot(daemon, guest)
+    for _ in range(repetitions):
+        for size, guest in guests.items():
+            found[size].append(_crash_to_answer(guest, "/cgi-bin/crash"))
+    for guest in guests.values():
+        guest.remove()
     return found
 
 
@@ -126,6 +134,7 @@ def _linux_crash_without(machine: Machine, daemon: Daemon, containers: Container
 
 
 def _crash_to_answer(guest: Container, page: str) -> float:
+    time.sleep(SETTLED_S)  # until the QEMU before is gone and the guest has done what it does at its start
     ended_s, _ = _crash(guest, guest.qemu(), page)
     return await_answer(guest.machine, guest.address) - ended_s
 

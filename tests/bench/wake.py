@@ -12,7 +12,7 @@ from tests.harness.containers import Container, Containers
 from tests.harness.daemon import Daemon
 from tests.harness.machine import Machine
 
-from .answer import await_answer
+from .answer import EVERY_S, await_answer
 from .bare_qemu import BareQemu
 from .environment import running_daemon
 from .figures import Figure, Limit
@@ -39,7 +39,7 @@ def measure_wake(machine: Machine, repetitions: int) -> list[Figure]:
                 suspended.append(_wake(daemon, suspends))
                 restores.append(bare.load_to_answer(state))
         containers.remove_all()
-    source = "a client that asks every 5 ms from before the first packet"
+    source = f"a client that asks every {EVERY_S * 1000:g} ms from before the first packet"
     return [
         Figure(
             name="wake-stopped",
