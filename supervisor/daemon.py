@@ -23,9 +23,11 @@ from supervisor.api.status_page import StatusPage
 from supervisor.config import Config
 from supervisor.container.context import Context
 from supervisor.container.ended import EndedContainers
+from supervisor.container.host_shutdown import stop_guests
 from supervisor.container.reconciler import Reconciler
 from supervisor.container.record import ContainerRecords
 from supervisor.container.recovery import Leftovers
+from supervisor.container.systemd_link import SystemdLink
 from supervisor.edges.docker import Docker
 from supervisor.edges.qemu.spawn import find_user, forbid_core_dumps, mark_close_on_exec
 from supervisor.edges.records import Records
@@ -79,7 +81,7 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
             async with serve_metrics(config, page, status) as metrics, control:
                 reloading = Reloading(path, context, reconciler, metrics)
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(_end_on_signal, tasks.cancel_scope)
+                    tasks.start_soon(_end_on_signal, tasks.cancel_scope, context.systemd, reconciler)
                     await tasks.start(reconciler.run)
                     tasks.start_soon(_watchdog)
                     tasks.start_soon(reaper.keep, context.systemd.separate)
@@ -97,11 +99,13 @@ async def run_daemon(config: Config, path: Path | None = None) -> None:
                 await docker.close()
 
 
-async def _end_on_signal(scope: anyio.CancelScope) -> None:
+async def _end_on_signal(scope: anyio.CancelScope, systemd: SystemdLink, reconciler: Reconciler) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
             log.info("vtapd_stopping", signal=number.name)
             notify("STOPPING=1")
+            if await systemd.is_shutting_down():
+                await stop_guests(reconciler.workers.values())
             scope.cancel()
             return
 

@@ -11,7 +11,7 @@ import anyio
 import structlog
 
 from supervisor.core.container import Pid
-from supervisor.core.formats.proc_cgroup import Cgroup
+from supervisor.core.formats.proc_cgroup import Cgroup, services_of
 from supervisor.core.links import DeviceNumber
 from supervisor.edges.kernel import process
 from supervisor.errors import Transient
@@ -59,6 +59,16 @@ class SystemdLink:
                 log.warning("systemd_lost", error=str(error))
             self.close()
 
+    async def is_shutting_down(self) -> bool:
+        """Return whether systemd is shutting the machine down, as far as it says."""
+        if self.bus is None:
+            return False
+        try:
+            return await self.bus.is_shutting_down()
+        except Transient as error:
+            log.warning("systemd_lost", error=str(error))
+            return False
+
     async def change_rule(self, cgroup: Cgroup, device: DeviceNumber, *, allowed: bool) -> None:
         """Change systemd's copy of a container's device rule, if it has one: it makes device programs by itself.
 
@@ -79,10 +89,12 @@ class SystemdLink:
         Otherwise systemd warns of a left-over process at each start of the unit, and `systemctl kill` ends it as well.
         """
         own = Pid(os.getpid())
-        if self.bus is None or pid == own or process.observe_cgroup(pid) != process.observe_cgroup(own):
+        cgroup = process.observe_cgroup(own)
+        if self.bus is None or pid == own or process.observe_cgroup(pid) != cgroup:
             return
         try:
-            await self.bus.start_scope(f"vtapd-reaper-{pid}.scope", "the parent of vtapd's guests", pid)
+            name, description = f"vtapd-reaper-{pid}.scope", "the parent of vtapd's guests"
+            await self.bus.start_scope(name, description, pid, services_of(cgroup.decode()))
         except Transient as error:
             log.warning("reaper_in_service", error=str(error))
 

@@ -10,6 +10,7 @@ from .service import BACK_AFTER_REBOOT, PAGE_S, UNIT, Inside, Service, await_boo
 
 GREETING = "Hiya, Gump!"
 REBOOT_S = 1200
+WARNING = 4
 GUEST = ("--label", "vtapd.kernel=/hello.bin", "--label", "vtapd.accel=tcg")
 
 pytestmark = pytest.mark.timeout(REBOOT_S, func_only=True)
@@ -29,6 +30,17 @@ def test_guests_are_back_after_a_reboot(vtapd: Service, plain: Inside, guest: In
     with urlopen(f"http://127.0.0.1:{machine.published}/", timeout=30) as answer:
         assert GREETING in answer.read().decode()
     stopped.remove()
+
+
+def test_guest_was_stopped_before_its_machine(vtapd: Service, guest: Inside) -> None:
+    """Docker would have it killed: it closes its API before it stops containers, so vtapd hears nothing of that."""
+    entries = vtapd.journal("-b", "-1", f"_SYSTEMD_UNIT={UNIT}")
+    (shutdown,) = [number for number, entry in enumerate(entries) if entry["VTAPD_EVENT"] == "machine_shuts_down"]
+    after = entries[shutdown:]
+    exits = [entry for entry in after if entry["VTAPD_EVENT"] == "guest_exited"]
+    assert {(entry["CONTAINER"], entry["VTAPD_REASON"]) for entry in exits} == {(guest.name, "stopped")}
+    assert [entry["VTAPD_EVENT"] for entry in after if int(entry["PRIORITY"]) <= WARNING] == []
+    assert after[-1]["VTAPD_EVENT"] == "vtapd_stopped"
 
 
 def test_nothing_is_left_of_the_last_boot(vtapd: Service, guest: Inside) -> None:

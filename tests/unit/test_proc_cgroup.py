@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.formats.proc_cgroup import Cgroup, parse_cgroup, parse_mounts
+from supervisor.core.formats.proc_cgroup import Cgroup, parse_cgroup, parse_mounts, services_of
 
 V1 = "/docker/c0ffee"
 HYBRID_MOUNTS = """\
@@ -30,6 +30,14 @@ def test_hybrid_has_a_directory_for_each_mounted_hierarchy() -> None:
         v2="/sys/fs/cgroup/unified/system.slice/docker",
     )
     assert cgroup.path == "/sys/fs/cgroup/devices/docker/c0ffee"
+
+
+def test_service_of_a_process() -> None:
+    assert services_of("12:devices:/system.slice\n1:name=systemd:/system.slice/vtapd.service\n") == ("vtapd.service",)
+    assert services_of("1:name=systemd:/system.slice/vtapd.service\n0::/system.slice/vtapd.service\n") == (
+        "vtapd.service",
+    )
+    assert services_of("0::/user.slice/user-0.slice/session-1.scope\n") == services_of("") == ()
 
 
 def test_pure_v2_cgroup() -> None:

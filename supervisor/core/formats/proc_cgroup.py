@@ -60,6 +60,12 @@ def parse_cgroup(proc_cgroup: str, mounts: Mounts) -> Cgroup:
     return Cgroup(v1, v2)
 
 
+def services_of(proc_cgroup: str) -> tuple[str, ...]:
+    """Return the systemd service in /proc/<pid>/cgroup, if the process is in one."""
+    names = {line.rpartition("/")[2] for line in proc_cgroup.splitlines()}
+    return tuple(sorted(name for name in names if name.endswith(".service")))
+
+
 def file_system_of(mountinfo: str, path: str) -> str:
     """Return the type of the file system that an absolute path is on. Of mounts on one point, the last counts."""
     kind, longest = "", 0

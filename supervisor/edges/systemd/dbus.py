@@ -21,6 +21,7 @@ from supervisor.errors import Step, Transient
 _NAME, _PATH = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
 _MANAGER = "org.freedesktop.systemd1.Manager"
 _DBUS = "org.freedesktop.DBus"
+_PROPERTIES = "org.freedesktop.DBus.Properties"
 _ANSWER_S = 5.0
 _QEMU_DEVICES = ("10:232", "10:238")  # linux/miscdevice.h: /dev/kvm, /dev/vhost-net
 _SCOPE_STOPS_US = 2_000_000
@@ -61,6 +62,12 @@ class Systemd:
         finally:
             self._bus.remove_message_handler(look)
 
+    async def is_shutting_down(self) -> bool:
+        """Return whether the machine is shutting down or rebooting. Raises Transient."""
+        wanted: list[object] = [_MANAGER, "SystemState"]
+        (found,) = await self._call(_NAME, _PATH, _PROPERTIES, "Get", "ss", wanted)
+        return isinstance(found, Variant) and found.value == "stopping"
+
     async def allow_device(self, unit: str, device: DeviceNumber) -> None:
         """Add the device to the unit's DeviceAllow, until the unit or the machine ends."""
         entry = [[f"/dev/char/{device}", "rwm"]]
@@ -70,19 +77,23 @@ class Systemd:
         """Remove the device from the unit's DeviceAllow; its other devices stay."""
         (path,) = await self._call(_NAME, _PATH, _MANAGER, "GetUnit", "s", [unit])
         wanted: list[object] = [f"{_NAME}.Scope", "DeviceAllow"]
-        (found,) = await self._call(_NAME, str(path), "org.freedesktop.DBus.Properties", "Get", "ss", wanted)
+        (found,) = await self._call(_NAME, str(path), _PROPERTIES, "Get", "ss", wanted)
         entries = found.value if isinstance(found, Variant) else []
         rest = [entry for entry in entries if entry[0] != f"/dev/char/{device}"]
         # An empty list first, since systemd adds to the list that it has.
         emptied = ["DeviceAllow", Variant("a(ss)", [])]
         await self._set(unit, [emptied, ["DeviceAllow", Variant("a(ss)", rest)]] if rest else [emptied])
 
-    async def start_scope(self, unit: str, description: str, pid: Pid) -> None:
-        """Move a process into a unit of its own, which ends with it. It may open no other devices than QEMU needs."""
+    async def start_scope(self, unit: str, description: str, pid: Pid, before: tuple[str, ...]) -> None:
+        """Move a process into a unit of its own, which ends with it. It may open no other devices than QEMU needs.
+
+        On a shutdown, systemd stops it after the units `before` which it started.
+        """
         devices = [["char-macvtap", "rwm"], *([f"/dev/char/{number}", "rw"] for number in _QEMU_DEVICES)]
         properties = [
             ["Description", Variant("s", description)],
             ["PIDs", Variant("au", [pid])],
+            ["Before", Variant("as", list(before))],
             ["CollectMode", Variant("s", "inactive-or-failed")],
             ["TimeoutStopUSec", Variant("t", _SCOPE_STOPS_US)],
             ["TasksMax", Variant("t", _UNLIMITED)],
