@@ -201,7 +201,13 @@ def test_damaged_snapshot_is_not_restored(vtapd: Daemon, containers: Containers,
 def test_standby_has_loaded_its_snapshot(vtapd: Daemon, containers: Containers, damage: str) -> None:
     """What happens to the file then does not matter to it. The next one cannot load that."""
     guest = with_snapshot(vtapd, containers, snapshot="ready,standby")
-    eventually(lambda: "standby_started" in {line.get("event") for line in vtapd.log_lines()}, "a QEMU has loaded it")
+
+    def has_loaded() -> bool:
+        return ("standby_started", guest.name) in {
+            (line.get("event"), line.get("container")) for line in vtapd.log_lines()
+        }
+
+    eventually(has_loaded, "a QEMU has loaded it")
     damage_snapshot(vtapd, guest, damage)
     crash(vtapd, guest)
     assert vtapd.inspect(guest.name).only_guest.restores == {"restored": 1}
