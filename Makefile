@@ -69,7 +69,7 @@ test-durations:  ## record how long tests take, for the order of make test
 
 .PHONY: test-images
 test-images: need-test $(VENV)/.dev  # before tests that run side by side would each build them
-	@cd tests && for image in $(IMAGES); do $(SUDO) ../$(PY) -m images $$image >/dev/null || exit 1; done
+	@cd tests && for image in $(IMAGES); do $(SUDO) $(CURDIR)/$(PY) -m images $$image >/dev/null || exit 1; done
 
 .PHONY: test-systemd
 test-systemd: test-machine test-root  ## test package and service on RELEASE=trixie

@@ -19,7 +19,7 @@ from supervisor.edges import ext4_disk, image_export, image_files, kernel_files
 from supervisor.errors import Rejected, Step
 
 _DISK, _INITRD = "root.img", "initrd.img"
-_MACHINES_KERNEL = "/boot/vmlinuz-{}"
+_MACHINES_KERNEL = ("/boot/vmlinuz-{}", "/lib/modules/{}/vmlinuz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +100,13 @@ def _find_kernel(files: Mapping[str, Entry], folder: Path) -> Path:
         kernel = folder / Path(newest).name
         kernel.hardlink_to(files[newest].source)
         return kernel
-    machines = Path(_MACHINES_KERNEL.format(os.uname().release))
-    if machines.is_file():
-        return machines
+    machines = [Path(path.format(os.uname().release)) for path in _MACHINES_KERNEL]
+    for machines_kernel in machines:
+        if machines_kernel.is_file():
+            return machines_kernel
     raise Rejected(
-        f"there is no kernel: the image has no /boot/vmlinuz-*, and this machine has no {machines}",
+        "there is no kernel: the image has no /boot/vmlinuz-* and no /lib/modules/*/vmlinuz, and this machine has no "
+        + " and no ".join(map(str, machines)),
         step=Step.KERNEL,
         remedy="name one",
     )

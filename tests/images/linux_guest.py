@@ -21,6 +21,8 @@ from .cache import BUILD, SOURCES, ImageError, cached, sources
 FOR_CLOUDS = ("linux-image-cloud-amd64", "linux-image-virtual")
 GENERIC = ("linux-image-amd64", "linux-image-generic")
 SMALLEST = (*FOR_CLOUDS, *GENERIC)
+KERNELS = ("**/boot/vmlinuz-*", "**/lib/modules/*/vmlinuz")
+"""Where a package has the kernel: since Debian 14 next to its modules, from where it is copied when it is installed."""
 CONCRETE = r"linux-(image|modules)-\d.*"
 
 # virtio_net for the network, button and evdev for `docker stop`, pvpanic so that QEMU notices a panic.
@@ -51,10 +53,10 @@ def _fetch(meta_packages: Sequence[str]) -> list[Path]:
     return [packages.unpacked(name) for name in names]
 
 
-def _one(folders: list[Path], pattern: str) -> Path:
-    found = [path for folder in folders for path in sorted(folder.glob(pattern))]
+def _one(folders: list[Path], *patterns: str) -> Path:
+    found = [path for folder in folders for pattern in patterns for path in sorted(folder.glob(pattern))]
     if not found:
-        raise ImageError(f"no {pattern} in {', '.join(map(str, folders))}")
+        raise ImageError(f"no {' and no '.join(patterns)} in {', '.join(map(str, folders))}")
     return found[0]
 
 
@@ -113,7 +115,7 @@ def _build(name: str, meta_packages: Sequence[str], modules: Sequence[str] = MOD
     kernel, initrd = BUILD / name / "vmlinuz", BUILD / name / "initrd"
 
     def write_kernel(target: Path) -> None:
-        shutil.copyfile(_one(_fetch(meta_packages), "**/boot/vmlinuz-*"), target)
+        shutil.copyfile(_one(_fetch(meta_packages), *KERNELS), target)
 
     def write_initrd(target: Path) -> None:
         target.write_bytes(_initramfs(busybox, _in_load_order(_fetch(meta_packages), modules)))
@@ -129,8 +131,8 @@ def build() -> list[Path]:
 def build_installed() -> list[Path]:
     """Return the smallest kernel in a folder `boot`, with its modules in `lib/modules`, as where it is installed."""
     folders = _fetch(SMALLEST)
-    source, modules = _one(folders, "**/boot/vmlinuz-*"), _one(folders, "**/lib/modules/*/modules.builtin").parent
-    kernel = BUILD / "installed" / "boot" / source.name
+    source, modules = _one(folders, *KERNELS), _one(folders, "**/lib/modules/*/modules.builtin").parent
+    kernel = BUILD / "installed" / "boot" / f"vmlinuz-{modules.name}"
     place = BUILD / "installed" / "lib" / "modules" / modules.name
     for folder in (kernel.parent, place.parent):
         folder.mkdir(parents=True, exist_ok=True)

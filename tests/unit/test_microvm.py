@@ -80,6 +80,12 @@ def test_newest_kernel_is_chosen_by_its_number() -> None:
     assert microvm.newest_kernel([]) is None
 
 
+def test_kernel_may_be_next_to_its_modules() -> None:
+    paths = ["/usr/lib/modules/7.2.10-200.fc45.x86_64/vmlinuz", "/boot/vmlinuz-7.2.9-200.fc45.x86_64"]
+    assert microvm.newest_kernel([*paths, "/usr/lib/modules/vmlinuz", "/srv/lib/modules/9/vmlinuz"]) == paths[0]
+    assert microvm.newest_kernel(["/lib/modules/6.18.1-arch1-1/vmlinuz"]) == "/lib/modules/6.18.1-arch1-1/vmlinuz"
+
+
 def test_initial_ram_disk_has_init_its_configuration_and_modules() -> None:
     archive = microvm.initrd(b"the init", {"ext4": b"a module"}, b"config")
     names = re.findall(rb"070701(?:[0-9A-F]{8}){13}([^\0]+)\0", archive, re.IGNORECASE)

@@ -18,7 +18,7 @@ cards that `ip=` names."""
 _MOST_CONFIG_BYTES = 65535
 _MOST_WORDS = 1000
 """init/guest.h: CONFIG_BYTES, MOST_WORDS."""
-_KERNEL = re.compile(r"/boot/vmlinuz-[^/]+")
+_KERNEL = re.compile(r"/boot/vmlinuz-([^/]+)|(?:/usr)?/lib/modules/([^/]+)/vmlinuz")
 _USER = re.compile(r"([^:]+)(?::([^:]+))?")
 
 
@@ -31,12 +31,16 @@ def kernel_args(given: str | None, *, own_initrd: bool) -> str:
 
 
 def newest_kernel(paths: Iterable[str]) -> str | None:
-    """Return the kernel of the highest version in an image's /boot, or None if there is none."""
-    return max((path for path in paths if _KERNEL.fullmatch(path)), key=_version_key, default=None)
+    """Return the kernel of the highest version in an image, or None if there is none.
+
+    It is in /boot, or next to its modules, as in the packages of Fedora, Arch and Debian since 14.
+    """
+    found = {path: match[1] or match[2] for path in paths if (match := _KERNEL.fullmatch(path))}
+    return max(found, key=lambda path: _version_key(found[path]), default=None)
 
 
-def _version_key(path: str) -> list[tuple[int, str]]:
-    return [(int(number or 0), text) for number, text in re.findall(r"(\d+)|(\D+)", path)]
+def _version_key(version: str) -> list[tuple[int, str]]:
+    return [(int(number or 0), text) for number, text in re.findall(r"(\d+)|(\D+)", version)]
 
 
 def initrd(init: bytes, modules: Mapping[str, bytes], config: bytes) -> bytes:
