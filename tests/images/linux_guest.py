@@ -21,6 +21,8 @@ from .cache import BUILD, SOURCES, ImageError, cached, sources
 FOR_CLOUDS = ("linux-image-cloud-amd64", "linux-image-virtual")
 GENERIC = ("linux-image-amd64", "linux-image-generic")
 SMALLEST = (*FOR_CLOUDS, *GENERIC)
+PARTS = r"linux-(base|binary|modules)-\d.*"
+"""What a concrete package may depend on for its files, as it does since Debian 14."""
 KERNELS = ("**/boot/vmlinuz-*", "**/lib/modules/*/vmlinuz")
 """Where a package has the kernel: since Debian 14 next to its modules, from where it is copied when it is installed."""
 CONCRETE = r"linux-(image|modules)-\d.*"
@@ -39,7 +41,7 @@ FOLDERS = ("bin", "dev", "etc", "proc", "sys", "tmp", "modules", "www", "www/cgi
 def _concrete_packages(meta_packages: Sequence[str]) -> list[str]:
     for package in meta_packages:
         if found := packages.depends(package, CONCRETE):
-            return found
+            return [*found, *(part for each in found for part in packages.depends(each, PARTS))]
     return []
 
 
