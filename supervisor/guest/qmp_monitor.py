@@ -95,6 +95,18 @@ class QmpMonitor:
             return await self._qmp.execute(command, arguments, descriptors)
         raise Transient(f"QEMU did not answer within {self._patience_s:g} s", step=Step.QMP)
 
+    @property
+    def version(self) -> tuple[int, int]:
+        """QEMU's major and minor version; (0, 0) before it has answered."""
+        return self._qmp.version
+
+    async def add_descriptor(self, descriptor: int) -> int:
+        """Send QEMU a duplicate that it can open as a file, /dev/fdset/N. Return N. Raises as `execute`."""
+        with anyio.move_on_after(self._patience_s):
+            await self.answered.wait()
+            return await self._qmp.add_descriptor(descriptor)
+        raise Transient(f"QEMU did not answer within {self._patience_s:g} s", step=Step.QMP)
+
     async def screendump(self, descriptor: int) -> None:
         """Write the guest's screen as PPM to this file, which must be open for writing only. Raises as `execute`."""
         with anyio.move_on_after(self._patience_s):

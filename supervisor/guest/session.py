@@ -183,6 +183,15 @@ class GuestSession:
         return await self._monitor.execute(command, arguments, descriptors)
 
     @property
+    def version(self) -> tuple[int, int]:
+        """QEMU's major and minor version; (0, 0) before it has answered."""
+        return self._monitor.version
+
+    async def add_descriptor(self, descriptor: int) -> int:
+        """Send QEMU a duplicate that it can open as a file, /dev/fdset/N. Return N. Raises Transient."""
+        return await self._monitor.add_descriptor(descriptor)
+
+    @property
     def migration_ended(self) -> LazyEvent:
         """Set when QEMU reports the end of a migration. After that, there is a new one."""
         return self._monitor.migration_ended

@@ -29,6 +29,13 @@ class Qmp:
         self.session = QmpSession(self._note_event)
         self.migration_ended = LazyEvent()
 
+    @property
+    def version(self) -> tuple[int, int]:
+        return self.session.version
+
+    async def add_descriptor(self, descriptor: int) -> int:
+        return await self.session.add_descriptor(descriptor)
+
     def _note_event(self, name: str, data: dict[str, object]) -> None:
         if migration.is_end(name, data):
             self.migration_ended.set()

@@ -64,7 +64,7 @@ def test_guests_must_not_share_uids_with_user_namespaces() -> None:
         (QEMU, "/usr/bin/qemu-system-x86_64", False, "warn", "no seccomp"),
         (QEMU, "/usr/bin/qemu-system-aarch64", True, "warn", "not for this processor"),
         ("QEMU emulator version 4.2.1", "/usr/bin/qemu-system-x86_64", True, "warn", "4.2.1"),
-        ("QEMU emulator version 11.0.0", "/usr/bin/qemu-system-x86_64", True, "warn", "11.0.0"),
+        ("QEMU emulator version 12.0.0", "/usr/bin/qemu-system-x86_64", True, "warn", "12.0.0"),
         ("", "/bin/true", True, "warn", "it printed no version"),
         ("hello", "/bin/echo", True, "warn", "hello"),
     ],

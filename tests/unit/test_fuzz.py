@@ -236,7 +236,10 @@ def test_deeply_nested_record_is_refused(folder: Path) -> None:
 
 # QMP
 
-GREETING = msgspec.json.encode({"QMP": {"version": {"qemu": {}, "package": ""}, "capabilities": []}}) + b"\r\n"
+GREETING = (
+    msgspec.json.encode({"QMP": {"version": {"qemu": {"major": 7, "minor": 2}, "package": ""}, "capabilities": []}})
+    + b"\r\n"
+)
 SAID = st.binary(max_size=80) | JSON.map(msgspec.json.encode) | _spoiled(GREETING) | st.sampled_from(
     [GREETING, b'{"return": {}}\r\n', b'{"event": "SHUTDOWN", "data": {"reason": 7}}\r\n', b'{"event": []}\r\n',
      b'{"error": {}}\r\n', b'{"return": {}, "id": "__qmp#00000"}\r\n', b"[" * 5000 + b"\r\n"]

@@ -66,6 +66,7 @@ class Session:
     ended_at_s: float | None = None
     evidence: Evidence | None = None
     answers = True
+    version = (7, 2)
     migration_ended: LazyEvent = field(default_factory=LazyEvent)
 
     async def execute(

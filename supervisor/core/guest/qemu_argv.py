@@ -46,7 +46,7 @@ def build_arguments(
 ) -> list[str]:
     """Return the whole argument vector. `accel` is kvm or tcg.
 
-    Reference: qemu-system-x86_64(1), valid for QEMU 6.2 to 10.
+    Reference: qemu-system-x86_64(1), valid for QEMU 6.2 to 11.
     """
     return [
         binary,

@@ -25,7 +25,7 @@ CAPABILITIES = {
     27: "MKNOD",
 }
 """What the daemon needs, by bit (linux/capability.h). The systemd unit says what each is for."""
-_OLDEST_KERNEL, _OLDEST_DOCKER, _OLDEST_QEMU, _NEXT_QEMU = (5, 10), (20, 10), (6, 2), 11
+_OLDEST_KERNEL, _OLDEST_DOCKER, _OLDEST_QEMU, _NEXT_QEMU = (5, 10), (20, 10), (6, 2), 12
 _DESCRIPTORS_EACH = 12
 """Of a container with a guest: root, /dev, sysfs, cgroup, two netlink sockets, tap, pidfd, QMP, console, and two to
 spare while it starts or ends."""
@@ -98,7 +98,7 @@ def judge_qemu(path: str, said: str, machine: str, *, seccomp: bool) -> Finding:
         remedy = "install a QEMU that is built with seccomp, as distributions do: guests are started with -sandbox"
         return Finding("qemu", "warn", f"{detail}; it has no seccomp filter", remedy)
     if not _OLDEST_QEMU <= version < (_NEXT_QEMU,):
-        return Finding("qemu", "warn", detail, "vtapd is made for QEMU 6.2 to 10")
+        return Finding("qemu", "warn", detail, "vtapd is made for QEMU 6.2 to 11")
     if not path.endswith(machine):
         remedy = f"guests are emulated; for KVM name qemu-system-{machine} in [guest] qemu"
         return Finding("qemu", "warn", f"{detail}; not for this processor, {machine}", remedy)

@@ -5,8 +5,10 @@ the same file: then the state is what the devices remember, about half a megabyt
 """
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import suppress
+import os
+import stat
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 import anyio
@@ -22,6 +24,8 @@ _LOOK_S = 0.05
 _UNDO_S = 2.0
 _FINISHES_S = 0.001
 """QEMU reports the end of a save a moment before it can let the guest run again, and reports no more."""
+_FILES_BY_NAME = (9, 1)
+"""Since this version QEMU wants files as `file:`, which it has since 8.2, and 11 refuses them as `fd:`."""
 _ENDS = ("completed", "failed", "cancelled", "none")
 
 
@@ -39,6 +43,13 @@ class Migrating(Protocol):
     @property
     def execute(self) -> Execute:
         """How a command is run."""
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """QEMU's major and minor version."""
+
+    async def add_descriptor(self, descriptor: int) -> int:
+        """Send a duplicate that QEMU can open as /dev/fdset/N. Return N. Raises Transient."""
 
     @property
     def migration_ended(self) -> LazyEvent:
@@ -107,15 +118,16 @@ async def save(qmp: Migrating, target: int, *, deadline_s: float) -> None:
     Call `prepare` before. If it fails, QEMU stops writing, and the guest can be resumed as if nothing had been. Raises
     Transient if QEMU refuses it or does not finish in time.
     """
-    ended = qmp.migration_ended
-    await qmp.execute("migrate", {"uri": f"fd:{_FDNAME}"}, {_FDNAME: target})
-    finished = False
-    try:
-        await _await_migration(qmp, "save", deadline_s, ended)
-        finished = True
-    finally:
-        if not finished:
-            await _cancel(qmp)
+    async with _channel(qmp, target, os.O_WRONLY) as (uri, descriptors):
+        ended = qmp.migration_ended
+        await qmp.execute("migrate", {"uri": uri}, descriptors)
+        finished = False
+        try:
+            await _await_migration(qmp, "save", deadline_s, ended)
+            finished = True
+        finally:
+            if not finished:
+                await _cancel(qmp)
 
 
 async def load(qmp: Migrating, source: int, *, deadline_s: float) -> None:
@@ -125,11 +137,14 @@ async def load(qmp: Migrating, source: int, *, deadline_s: float) -> None:
     use any more: kill it. Raises Permanent if it does not accept this state, Transient if it does not finish in time or
     has ended.
     """
-    await await_loaded(qmp, await begin_load(qmp, source), deadline_s=deadline_s)
+    async with _channel(qmp, source, os.O_RDONLY) as (uri, descriptors):
+        ended = qmp.migration_ended
+        await qmp.execute("migrate-incoming", {"uri": uri}, descriptors)
+        await await_loaded(qmp, ended, deadline_s=deadline_s)
 
 
 async def begin_load(qmp: Migrating, source: int) -> LazyEvent:
-    """Begin `load`, for a source that another QEMU still has to write to. Return what `await_loaded` is given."""
+    """Begin `load`, from a socket that another QEMU still has to write to. Return what `await_loaded` is given."""
     ended = qmp.migration_ended
     await qmp.execute("migrate-incoming", {"uri": f"fd:{_FDNAME}"}, {_FDNAME: source})
     return ended
@@ -147,6 +162,24 @@ async def machine_type(execute: Execute) -> str:
             return text.removesuffix("-machine")
         case answer:
             raise Transient(f"QMP qom-get: QEMU answered {answer!r}", step=Step.QMP)
+
+
+@asynccontextmanager
+async def _channel(qmp: Migrating, descriptor: int, mode: int) -> AsyncIterator[tuple[str, Mapping[str, int]]]:
+    """Yield the URI of a file or socket, and the descriptors that are sent with the command that names it."""
+    if qmp.version < _FILES_BY_NAME or not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        yield f"fd:{_FDNAME}", {_FDNAME: descriptor}
+        return
+    reopened = os.open(f"/proc/self/fd/{descriptor}", mode | os.O_CLOEXEC)  # QEMU compares the mode
+    try:
+        number = await qmp.add_descriptor(reopened)
+    finally:
+        os.close(reopened)
+    try:
+        yield f"file:/dev/fdset/{number},offset={os.lseek(descriptor, 0, os.SEEK_CUR)}", {}
+    finally:
+        with anyio.move_on_after(_UNDO_S, shield=True), suppress(Transient):
+            await qmp.execute("remove-fd", {"fdset-id": number})
 
 
 async def _await_migration(qmp: Migrating, what: str, deadline_s: float, ended: LazyEvent) -> None:

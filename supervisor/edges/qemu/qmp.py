@@ -27,9 +27,11 @@ _GREETING, _END = "greeting", "end"
 class QmpSession:
     """One connection. `on_event` gets each event's name and data, in the order in which QEMU sent them."""
 
-    __slots__ = ("_awaited", "_connection", "_number", "_on_event", "_passing", "_received")
+    __slots__ = ("_awaited", "_connection", "_number", "_on_event", "_passing", "_received", "version")
 
     def __init__(self, on_event: Callable[[str, dict[str, object]], None]) -> None:
+        self.version = (0, 0)
+        """QEMU's major and minor version, once it is connected."""
         self._on_event = on_event
         self._connection: socket.socket | None = None
         self._received = bytearray()
@@ -178,7 +180,8 @@ class QmpSession:
             case {"event": str(name)}:
                 data = message.get("data")
                 self._on_event(name, data if isinstance(data, dict) else {})
-            case {"QMP": dict()}:
+            case {"QMP": {"version": {"qemu": {"major": int(major), "minor": int(minor)}}}}:
+                self.version = (major, minor)
                 self._answer(_GREETING, None)
             case {"id": int(number), "return": answer}:
                 self._answer(number, answer)
