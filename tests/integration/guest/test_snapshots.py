@@ -226,7 +226,7 @@ def test_guest_runs_on_without_room_for_the_snapshot(vtapd: Daemon, containers: 
     before = guest.qemu()
     with (files_of(before) / "memory").open("r+b") as memory:  # a guest without memory would crash
         os.posix_fallocate(memory.fileno(), 0, os.fstat(memory.fileno()).st_size)
-    with (files_of(before) / "filler").open("wb") as file, suppress(OSError):
+    with (files_of(before) / "filler").open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(bytes(1 << 24))
     guest.trigger("/echo-console?text=go%0a")
