@@ -87,7 +87,7 @@ class Systemd:
     async def start_scope(self, unit: str, description: str, pid: Pid, before: tuple[str, ...]) -> None:
         """Move a process into a unit of its own, which ends with it. It may open no other devices than QEMU needs.
 
-        On a shutdown, systemd stops it after the units `before` which it started.
+        On a shutdown, systemd stops it only after the units named in `before`.
         """
         devices = [["char-macvtap", "rwm"], *([f"/dev/char/{number}", "rw"] for number in _QEMU_DEVICES)]
         properties = [
