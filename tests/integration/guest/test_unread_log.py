@@ -70,6 +70,7 @@ def test_guest_outlives_a_log_that_is_not_read(
         before = dropped_bytes(vtapd, guest)
         record = vtapd.run_dir / f"{guest.id}.json"
         eventually(lambda: f'"console_dropped_bytes":{before:.0f}' in record.read_text(), "the count is on record")
+        assert guest.qemu() == qemu, vtapd.log_tail(60)
         vtapd.kill()
         print_lines(guest)
         if terminal:  # the next daemon does not hear the guest then
