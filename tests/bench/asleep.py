@@ -72,7 +72,6 @@ def measure_asleep(machine: Machine, awake: int = AWAKE, sizes: tuple[int, ...] 
             ours=[storm_s],
             theirs=[STORM * one_s],
             direction="times the rival",
-            limit=Limit(1, "below"),
         ),
         against_limit("asleep-idle", f"{what}: the daemon's share of one processor", "%", idle, MOST_CPU_PERCENT),
     ]  # fmt: skip
