@@ -226,7 +226,7 @@ class Snapshots:
                 self._taps.discard_waiting()
             else:
                 await self.end_standby()
-                target = None
+                target = None  # the next one is retired where it is made, if that fails
                 target = await self._wait_loaded(start, snapshot)
             await let_run(target)
         except (Transient, Permanent) as error:
