@@ -170,7 +170,10 @@ async def _channel(qmp: Migrating, descriptor: int, mode: int) -> AsyncIterator[
     if qmp.version < _FILES_BY_NAME or not stat.S_ISREG(os.fstat(descriptor).st_mode):
         yield f"fd:{_FDNAME}", {_FDNAME: descriptor}
         return
-    reopened = os.open(f"/proc/self/fd/{descriptor}", mode | os.O_CLOEXEC)  # QEMU compares the mode
+    try:
+        reopened = os.open(f"/proc/self/fd/{descriptor}", mode | os.O_CLOEXEC)  # QEMU compares the mode
+    except OSError as error:
+        raise Transient(f"cannot open the guest's state again: {error.strerror}", step=Step.QEMU) from error
     try:
         number = await qmp.add_descriptor(reopened)
     finally:
