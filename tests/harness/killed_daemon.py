@@ -12,6 +12,7 @@ from .daemon import Daemon
 from .device_programs import DevicePrograms
 from .killing_daemon import ACTION, END, deaf_file
 from .machine import Machine
+from .netns import inside_of
 from .observe import Network, device_rules, links, network
 from .processes import run
 from .waiting import eventually
@@ -128,12 +129,13 @@ class Snapshot:
 
 
 def guest_link(pid: int) -> str:
-    entered = ["nsenter", f"--net=/proc/{pid}/ns/net", "--"]
-    printed = [
-        run([*entered, program, "-batch", "-"], stdin="".join(f"{line}\n" for line in lines)).stdout
-        for program, lines in LINK_QUESTIONS.items()
-    ]
-    return "".join(printed)
+    def ask() -> list[str]:
+        return [
+            run([program, "-batch", "-"], stdin="".join(f"{line}\n" for line in lines)).stdout
+            for program, lines in LINK_QUESTIONS.items()
+        ]
+
+    return "".join(inside_of(pid, ask))
 
 
 def snapshot_of(container: Container) -> Snapshot:

@@ -44,32 +44,27 @@ def built(image: str) -> list[Path]:
     return [Path(line) for line in made.stdout.splitlines()]
 
 
-def get_from(
-    namespace: NetworkNamespace,
-    url: str,
-    timeout_s: float = 2.0,
-    headers: Mapping[str, str] | None = None,
-    connect_s: float | None = None,
+def get(
+    url: str, timeout_s: float = 2.0, headers: Mapping[str, str] | None = None, connect_s: float | None = None
 ) -> Reply:
-    """GET as from a process in the namespace. Every failure is an OSError. `connect_s` is `timeout_s` by default."""
+    """GET as this process, or as the thread's namespace. Every failure is an OSError.
+
+    `connect_s` is `timeout_s` by default.
+    """
     parts = urlsplit(url)
-
-    def ask() -> Reply:
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=connect_s or timeout_s)
-        try:
-            connection.connect()
-            connection.sock.settimeout(timeout_s)
-            connection.request(
-                "GET", f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}", headers=headers or {}
-            )
-            answer = connection.getresponse()
-            return Reply(answer.status, answer.read().decode(errors="replace"))
-        except http.client.HTTPException as error:
-            raise ConnectionError(f"{url}: {type(error).__name__} {error}") from error
-        finally:
-            connection.close()
-
-    return namespace.inside(ask)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=connect_s or timeout_s)
+    try:
+        connection.connect()
+        connection.sock.settimeout(timeout_s)
+        connection.request(
+            "GET", f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}", headers=headers or {}
+        )
+        answer = connection.getresponse()
+        return Reply(answer.status, answer.read().decode(errors="replace"))
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"{url}: {type(error).__name__} {error}") from error
+    finally:
+        connection.close()
 
 
 class Machine:
@@ -128,7 +123,7 @@ class Machine:
 
     def http(self, url: str, timeout_s: float = 2.0, **headers: str) -> Reply:
         """GET from the machine itself, as a user of the host would. Every failure is an OSError."""
-        return get_from(self.namespace, url, timeout_s, headers)
+        return self.namespace.inside(lambda: get(url, timeout_s, headers))
 
     @cached_property
     def image(self) -> str:

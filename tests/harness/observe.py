@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any  # what `ip -json` prints; it does not leave this file
 
+from .netns import inside_of
 from .processes import all_pids, command_line, is_alive, run
 
 Device = tuple[int, int]
@@ -38,7 +39,7 @@ class Network:
 
 
 def _ip(pid: int, *args: str) -> list[dict[str, Any]]:
-    printed = run(["nsenter", f"--net=/proc/{pid}/ns/net", "ip", "-json", "-details", *args], timeout_s=10).stdout
+    printed = inside_of(pid, lambda: run(["ip", "-json", "-details", *args], timeout_s=10)).stdout
     parsed: list[dict[str, Any]] = json.loads(printed or "[]")
     return parsed
 

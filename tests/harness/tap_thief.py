@@ -10,18 +10,18 @@ import fcntl
 import json
 import os
 import select
+import stat
 import struct
 import subprocess
 import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 from .containers import Container
-from .device_programs import cgroup_directory
+from .device_cgroup import device_cgroup
 from .machine import REPOSITORY
-from .observe import Device, cgroup_lines
+from .observe import Device
 
 TUNGETIFF = 0x800454D2  # linux/if_tun.h
 IFREQ = struct.Struct("16sH22x")
@@ -46,8 +46,9 @@ class Thief:
 
     def __init__(self, container: Container, device: Device) -> None:
         """Return when it has opened the device once."""
-        container.exec("mknod", NODE, "c", str(device[0]), str(device[1]))
-        argv = [sys.executable, "-m", "tests.harness.tap_thief", f"/proc/{container.pid}/root{NODE}"]
+        node = f"/proc/{container.pid}/root{NODE}"
+        os.mknod(node, stat.S_IFCHR | 0o600, os.makedev(*device))
+        argv = [sys.executable, "-m", "tests.harness.tap_thief", node]
         self._process = subprocess.Popen(
             argv, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
@@ -71,15 +72,6 @@ class Thief:
         """Nothing when it has ended."""
         with self._process:
             self._process.kill()
-
-
-def device_cgroup(pid: int) -> Path:
-    """The directory that decides which devices the container may open."""
-    for line in cgroup_lines(pid):
-        _, controllers, path = line.split(":", 2)
-        if "devices" in controllers.split(",") and path != "/":
-            return Path(f"/sys/fs/cgroup/devices{path}")
-    return cgroup_directory(pid)
 
 
 def name_of(tap: int) -> str | None:

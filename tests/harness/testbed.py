@@ -1,14 +1,20 @@
 """Prepares containers for a daemon that is killed, and proves what must hold of them afterwards."""
 
+import os
 import re
+import stat
 import threading
 from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
 
 from .chain import assert_attached
 from .containers import Container, Containers
+from .device_cgroup import may_open
 from .footprint import await_nothing_left
 from .killed_daemon import KillingDaemon, Snapshot, snapshot_of
 from .machine import Machine
+from .netns import inside_of
 from .observe import Device, cgroup_lines, network, qemus_of
 from .processes import open_files, run
 from .tap_thief import Thief
@@ -117,7 +123,7 @@ class DaemonTestbed:
         container = subject.container
         self.daemon.await_state(container.name, "attached")
         assert_attached(container)
-        assert container.opens("/dev/tap0")
+        assert may_open(container, "/dev/tap0")
         assert not network(container.pid, container.tap_name).addresses, "the host's side of the tap has an address"
 
     def prove_alone(self, subject: Subject) -> None:
@@ -132,8 +138,8 @@ class DaemonTestbed:
         loot = self.thief.end()
         assert subject.container.tap_name not in loot.alive
         assert subject.container.tap_name not in loot.frames
-        neighbour.exec("mknod", "/tmp/neighbours", "c", *map(str, device))
-        assert not neighbour.opens("/tmp/neighbours")
+        os.mknod(f"/proc/{neighbour.pid}/root/tmp/neighbours", stat.S_IFCHR | 0o600, os.makedev(*device))
+        assert not may_open(neighbour, "/tmp/neighbours")
 
     def prove_serves(self, subject: Subject) -> None:
         """Assert that the guest answers on its address, with exactly one QEMU, in the container's cgroup.
@@ -146,7 +152,7 @@ class DaemonTestbed:
         assert "Hiya, Gump!" in container.fetch(container.address)
         assert cgroup_lines(container.qemu()) == cgroup_lines(container.pid)
         assert not network(container.pid, container.tap_name).addresses, "the host's side of the tap has an address"
-        assert container.opens("/dev/tap0")
+        assert may_open(container, "/dev/tap0")
 
     def prove_detached(self, subject: Subject) -> None:
         """Assert that each address, route, node and rule of the container is as before the daemon saw it.
@@ -223,12 +229,11 @@ def _is_as_before(subject: Subject) -> bool:
 def add_ipv6(container: Container) -> None:
     """Give it an address and a route as those of a Docker network with IPv6, which would take three times as long."""
     address = PREFIX + container.address.rpartition(".")[2]
-    script = f"""
-        ip -6 address add {address}/64 dev eth0 nodad
-        ip -6 route add default via {PREFIX}1 dev eth0
-        while [ -z "$(ip -6 route show table local {address})" ]; do sleep 0.01; done
-    """  # the kernel adds that route a moment later
-    run(["nsenter", f"--net=/proc/{container.pid}/ns/net", "sh", "-ec", script])
+    lines = f"address add {address}/64 dev eth0 nodad\nroute add default via {PREFIX}1 dev eth0\n"
+    inside_of(container.pid, lambda: run(["ip", "-6", "-batch", "-"], stdin=lines))
+    to_itself = f"{int(ip_address(address)):032x} 80 "
+    routes = Path(f"/proc/{container.pid}/net/ipv6_route")
+    eventually(lambda: to_itself in routes.read_text(), "the kernel adds the route of the address, a moment later")
 
 
 def _device_of(container: Container) -> Device | None:

@@ -125,6 +125,7 @@ WAYS = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.exhaustive
 @WAYS
 @pytest.mark.parametrize("then", GOALS)
 def test_next_daemon_reaches_any_goal_and_undoes_all_after_a_kill(start: Desired, goal: Desired, then: Desired) -> None:

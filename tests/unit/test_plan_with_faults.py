@@ -83,6 +83,7 @@ def faults_of(kind: type[Action], changes: int, name: str) -> dict[Attempt, int]
     return {Attempt(kind, name): changes}
 
 
+@pytest.mark.exhaustive
 @WAYS
 @NAMES
 @pytest.mark.parametrize(("kind", "changes"), FAULTS)
@@ -98,6 +99,7 @@ def test_fault_of_one_interface_costs_that_interface_only(
     arrive(host, NOTHING)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("start", "goal"), [(NOTHING, SERVED), (SERVED, NOTHING), (SERVED, TAP), (TAP, OWN_ADDRESS)])
 @NAMES
 @pytest.mark.parametrize(

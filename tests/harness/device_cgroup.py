@@ -1,0 +1,30 @@
+"""The cgroup that decides which devices a container may open."""
+
+from pathlib import Path
+
+from .containers import Container
+from .device_programs import cgroup_directory
+from .observe import cgroup_lines
+from .processes import run
+
+TRY = 'echo $$ >"$1" && echo entered && exec 3<>"$2" && echo opened'
+
+
+def device_cgroup(pid: int) -> Path:
+    """Return the directory of the cgroup of a process."""
+    for line in cgroup_lines(pid):
+        _, controllers, path = line.split(":", 2)
+        if "devices" in controllers.split(",") and path != "/":
+            return Path(f"/sys/fs/cgroup/devices{path}")
+    return cgroup_directory(pid)
+
+
+def may_open(container: Container, path: str) -> bool:
+    """Return whether a process in the container's cgroup can open its device for reading and writing.
+
+    `Container.opens` asks the same of a process in the container; to Docker that is twenty times the work.
+    """
+    procs = device_cgroup(container.pid) / "cgroup.procs"
+    tried = run(["sh", "-c", TRY, "sh", str(procs), f"/proc/{container.pid}/root{path}"], check=False)
+    assert "entered" in tried.stdout, f"cannot enter {procs.parent}: {tried.stderr}"
+    return "opened" in tried.stdout
