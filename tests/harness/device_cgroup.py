@@ -22,7 +22,7 @@ def device_cgroup(pid: int) -> Path:
 def may_open(container: Container, path: str) -> bool:
     """Return whether a process in the container's cgroup can open its device for reading and writing.
 
-    `Container.opens` asks the same of a process in the container; to Docker that is twenty times the work.
+    `Container.opens` has Docker start a process in the container for it, which takes forty times as long.
     """
     procs = device_cgroup(container.pid) / "cgroup.procs"
     tried = run(["sh", "-c", TRY, "sh", str(procs), f"/proc/{container.pid}/root{path}"], check=False)

@@ -251,7 +251,7 @@ def test_docker_does_to_a_guest_that_sleeps_what_one_expects(vtapd: Daemon, cont
 
 
 def test_operator_ends_the_sleep(vtapd: Daemon, containers: Containers) -> None:
-    guest = asleep(vtapd, containers.serving_guest(**IDLE))
+    guest = asleep(vtapd, containers.serving_guest(**SLOW))
     before = guest.endpoint
     assert vtapd.command("wake", guest.name).stdout == f"{guest.name} is running\n"
     assert vtapd.command("wake", guest.name).returncode == 0, "waking a guest that is awake is an error"

@@ -57,7 +57,7 @@ def test_guest_outlives_a_log_that_is_not_read(
     vtapd: Daemon, containers: Containers, terminal: tuple[str, ...]
 ) -> None:
     """The log's reader is stopped; the daemon is killed and started meanwhile, and the guest prints on without it."""
-    guest = containers.serving_guest(*terminal, alive="ping,every=1s,fails=10")
+    guest = containers.serving_guest(*terminal, alive=f"ping,every=1s,fails={PRINTED_S:.0f}")
     vtapd.await_state(guest.name, "running")
     qemu = guest.qemu()
     assert dropped_bytes(vtapd, guest) == 0
