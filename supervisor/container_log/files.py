@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from supervisor.linux.file_calls import read_record
-from supervisor.standard_streams import STANDARD_OUTPUT, is_terminal, pin
+from supervisor.linux.standard_streams import STANDARD_OUTPUT, is_terminal, pin
 
 _TERMINAL_BYTES, _PIPE_BYTES = 16384, 65536
 _FLAGS = os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from supervisor.core.container import Pid
 from supervisor.core.formats.terminal import SETTINGS_BYTES
-from supervisor.standard_streams import STANDARD_INPUT, is_terminal, pin
+from supervisor.linux.standard_streams import STANDARD_INPUT, is_terminal, pin
 
 _CHUNK_BYTES = 4096
 
