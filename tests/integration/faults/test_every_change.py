@@ -14,7 +14,7 @@ from tests.harness.procedures.procedure import Procedure
 from tests.harness.strace import straced, windows
 from tests.harness.testbed import DaemonTestbed
 
-TRIES = 4
+TRIES = 12
 pytestmark = [pytest.mark.both_cgroups, pytest.mark.timeout(300)]
 
 
