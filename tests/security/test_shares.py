@@ -161,7 +161,7 @@ def test_number_of_files_makes_no_difference(tmp_path: Path) -> None:
             before_s = time.perf_counter()
             opened(owned, folder)
             fastest_s[folder] = min(fastest_s[folder], time.perf_counter() - before_s)
-    assert fastest_s[full] < 2 * fastest_s[empty]
+    assert fastest_s[full] < 10 * fastest_s[empty], "to read its names takes more than a hundred times as long"
 
 
 def test_guest_makes_no_devices_and_gains_no_rights(machine: Machine, vtapd: Daemon, containers: Containers) -> None:
