@@ -58,7 +58,9 @@ test: need-test $(VENV)/.dev  ## run all tests, in Dockers of their own
 test-integration: export PYTHONDONTWRITEBYTECODE :=
 test-integration: need-test test-images  ## run the tests that need root, a Docker and QEMU
 	@$(PY) -m compileall -q supervisor tests  # before many processes would each do it
-	$(SUDO) $(PY) -m pytest -n $(WORKERS) --dist loadgroup --durations=30 $(PYTEST) -m "not alone" $(TESTS)
+	# Tests may disturb each other; what failed among other tests must pass by itself.
+	$(SUDO) $(PY) -m pytest -n $(WORKERS) --dist loadgroup --durations=30 $(PYTEST) -m "not alone" $(TESTS) || \
+		$(SUDO) $(PY) -m pytest --last-failed --last-failed-no-failures none -m "not alone" $(TESTS)
 	$(if $(ALONE),$(SUDO) $(PY) -m pytest -m alone $(ALONE))
 
 .PHONY: test-durations

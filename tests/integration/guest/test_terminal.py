@@ -174,7 +174,7 @@ def test_linux_on_a_terminal(vtapd: Daemon, containers: Containers, machine: Mac
         terminal.type("echo $((6 * 7))\r")
         assert terminal.shows("\r\n42\r\n", LINUX_S)
         terminal.type("echo cat $((6 * 9)); cat\r")
-        assert terminal.shows("cat 54\r\n", LINUX_S)
+        assert terminal.shows("cat 54", LINUX_S)  # the kernel may print on the same line
         terminal.type("\x03")
         assert terminal.shows("^C", LINUX_S)
         terminal.type("stty rows 40 cols 100; stty size\r")
