@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any  # Docker's JSON; it does not leave this file
 
-from .machine import Machine, Reply, get
+from .machine import Machine, Reply, http_get
 from .netns import inside_of
 from .observe import Device, Link, device_of_macvtap, links, macvtaps, netns_links, node, qemus_of, tap_name
 from .waiting import CommandFailed, eventually
@@ -81,7 +81,7 @@ class Container:
 
     def fetch(self, address: str, path: str = "/") -> str:
         """Return what HTTP answers in this container's network namespace. An exec takes 50 ms of processor time."""
-        return inside_of(self.pid, lambda: get(f"http://{address}{path}", FETCH_S)).body
+        return inside_of(self.pid, lambda: http_get(f"http://{address}{path}", FETCH_S)).body
 
     def opens(self, path: str) -> bool:
         """Return whether a process in the container can open the device for reading and writing."""
@@ -151,7 +151,7 @@ class Container:
         A SYN that is lost on a busy machine is sent again after a second (RFC 6298): the request must not end before.
         """
         with suppress(OSError):
-            self.machine.namespace.inside(lambda: get(f"http://{self.address}{path}", 1.0, connect_s=CONNECT_S))
+            self.machine.namespace.inside(lambda: http_get(f"http://{self.address}{path}", 1.0, connect_s=CONNECT_S))
 
 
 class Containers:

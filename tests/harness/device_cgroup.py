@@ -1,10 +1,12 @@
-"""The cgroup that decides which devices a container may open."""
+"""The cgroup that decides which devices a container may open, and nodes to try that."""
 
+import os
+import stat
 from pathlib import Path
 
 from .containers import Container
 from .device_programs import cgroup_directory
-from .observe import cgroup_lines
+from .observe import Device, cgroup_lines
 from .processes import run
 
 TRY = 'echo $$ >"$1" && echo entered && exec 3<>"$2" && echo opened'
@@ -17,6 +19,13 @@ def device_cgroup(pid: int) -> Path:
         if "devices" in controllers.split(",") and path != "/":
             return Path(f"/sys/fs/cgroup/devices{path}")
     return cgroup_directory(pid)
+
+
+def make_node(container: Container, path: str, device: Device) -> str:
+    """Make a node for a device in a container. Return its path outside of the container."""
+    node = f"/proc/{container.pid}/root{path}"
+    os.mknod(node, stat.S_IFCHR | 0o600, os.makedev(*device))
+    return node
 
 
 def may_open(container: Container, path: str) -> bool:

@@ -44,7 +44,7 @@ def built(image: str) -> list[Path]:
     return [Path(line) for line in made.stdout.splitlines()]
 
 
-def get(
+def http_get(
     url: str, timeout_s: float = 2.0, headers: Mapping[str, str] | None = None, connect_s: float | None = None
 ) -> Reply:
     """GET as this process, or as the thread's namespace. Every failure is an OSError.
@@ -123,7 +123,7 @@ class Machine:
 
     def http(self, url: str, timeout_s: float = 2.0, **headers: str) -> Reply:
         """GET from the machine itself, as a user of the host would. Every failure is an OSError."""
-        return self.namespace.inside(lambda: get(url, timeout_s, headers))
+        return self.namespace.inside(lambda: http_get(url, timeout_s, headers))
 
     @cached_property
     def image(self) -> str:

@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 import select
-import stat
 import struct
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from .containers import Container
-from .device_cgroup import device_cgroup
+from .device_cgroup import device_cgroup, make_node
 from .machine import REPOSITORY
 from .observe import Device
 
@@ -46,8 +45,7 @@ class Thief:
 
     def __init__(self, container: Container, device: Device) -> None:
         """Return when it has opened the device once."""
-        node = f"/proc/{container.pid}/root{NODE}"
-        os.mknod(node, stat.S_IFCHR | 0o600, os.makedev(*device))
+        node = make_node(container, NODE, device)
         argv = [sys.executable, "-m", "tests.harness.tap_thief", node]
         self._process = subprocess.Popen(
             argv, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1

@@ -1,8 +1,6 @@
 """Prepares containers for a daemon that is killed, and proves what must hold of them afterwards."""
 
-import os
 import re
-import stat
 import threading
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -10,7 +8,7 @@ from pathlib import Path
 
 from .chain import assert_attached
 from .containers import Container, Containers
-from .device_cgroup import may_open
+from .device_cgroup import make_node, may_open
 from .footprint import await_nothing_left
 from .killed_daemon import KillingDaemon, Snapshot, snapshot_of
 from .machine import Machine
@@ -26,6 +24,8 @@ SHARING = {"kernel": "/hello-osv.bin", "memory": "16M", "share.0": "/dev:ro"}
 WITH_IPV6 = {"Sysctls": {f"net.ipv6.conf.{which}.disable_ipv6": "0" for which in ("all", "default")}}
 PREFIX = "fd00:77::"
 FORGOTTEN_S = 20.0
+TRIES = 12
+"""How often a test tries again because a tap of another test took the device number meant for its own."""
 
 
 @dataclass
@@ -138,7 +138,7 @@ class DaemonTestbed:
         loot = self.thief.end()
         assert subject.container.tap_name not in loot.alive
         assert subject.container.tap_name not in loot.frames
-        os.mknod(f"/proc/{neighbour.pid}/root/tmp/neighbours", stat.S_IFCHR | 0o600, os.makedev(*device))
+        make_node(neighbour, "/tmp/neighbours", device)
         assert not may_open(neighbour, "/tmp/neighbours")
 
     def prove_serves(self, subject: Subject) -> None:

@@ -2,7 +2,7 @@
 
 from types import TracebackType
 
-from tests.harness.machine import Machine, Reply, get
+from tests.harness.machine import Machine, Reply, http_get
 from tests.harness.netns import NetworkNamespace
 from tests.harness.processes import run
 
@@ -38,7 +38,7 @@ class Lan:
 
     def get(self, url: str) -> Reply:
         """Send a request from the network, but from no machine of the swarm. Every failure is an OSError."""
-        return self.namespace.inside(lambda: get(url))
+        return self.namespace.inside(lambda: http_get(url))
 
     def set_cable(self, number: int, *, connected: bool) -> None:
         self._ip("link", "set", f"node{number}", "up" if connected else "down")

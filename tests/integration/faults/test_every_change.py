@@ -12,9 +12,8 @@ from tests.harness.machine import Machine
 from tests.harness.procedures import CARDS, OPERATIONS, PROCEDURES
 from tests.harness.procedures.procedure import Procedure
 from tests.harness.strace import straced, windows
-from tests.harness.testbed import DaemonTestbed
+from tests.harness.testbed import TRIES, DaemonTestbed
 
-TRIES = 12
 pytestmark = [pytest.mark.both_cgroups, pytest.mark.timeout(300)]
 
 

@@ -15,11 +15,10 @@ from tests.harness.containers import Containers
 from tests.harness.machine import Machine
 from tests.harness.procedures import CARDS, OPERATIONS, PROCEDURES
 from tests.harness.procedures.procedure import LastChange, Procedure
-from tests.harness.testbed import DaemonTestbed, Subject
+from tests.harness.testbed import TRIES, DaemonTestbed, Subject
 
 pytestmark = pytest.mark.timeout(900)
 
-TRIES = 12
 Result = TypeVar("Result")
 
 ONCE = (
