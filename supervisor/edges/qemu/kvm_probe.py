@@ -7,6 +7,7 @@ still make no progress, or run far too slowly.
 import os
 import struct
 import subprocess
+from pathlib import Path
 
 import anyio
 
@@ -33,7 +34,7 @@ def _tiny_kernel() -> bytes:
 def observe_device() -> tuple[int, int, int] | None:
     """Return what changes if /dev/kvm is made again or gets other rights; None if there is none."""
     try:
-        status = os.stat(_DEVICE)  # noqa: PTH116  # of the link's target
+        status = Path(_DEVICE).stat()
     except OSError:
         return None
     return status.st_rdev, status.st_mode, status.st_gid
