@@ -1,9 +1,10 @@
 """Command line: build or fetch the requested image if needed, and print the paths of its files."""
 
+import fcntl
 import sys
 
 from . import container, ipxe, linux_guest, prometheus, vmlinux
-from .cache import ImageError
+from .cache import BUILD, ImageError
 
 BUILDERS = {
     "container": container.build,
@@ -21,9 +22,12 @@ def main() -> int:
     if len(sys.argv) != 2 or sys.argv[1] not in BUILDERS:
         print(f"usage: python -m images {'|'.join(BUILDERS)}", file=sys.stderr)
         return 2
+    BUILD.mkdir(parents=True, exist_ok=True)
     try:
-        for path in BUILDERS[sys.argv[1]]():
-            print(path)
+        with (BUILD / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two tests or two targets of make may ask for the same image at once
+            for path in BUILDERS[sys.argv[1]]():
+                print(path)
     except ImageError as error:
         print(f"images: {error}", file=sys.stderr)
         return 1

@@ -21,8 +21,15 @@ MOST_GROWTH_KIB = 16 << 10
 @pytest.fixture
 def followed(vtapd: Daemon) -> Iterator[Terminal]:
     with Terminal.of(vtapd, "events", "--json") as terminal:
-        eventually(lambda: followers(vtapd), "the events are followed")
+        wait_until_followed(vtapd, terminal)
         yield terminal
+
+
+def wait_until_followed(vtapd: Daemon, terminal: Terminal) -> None:
+    """Return when the daemon has read the request of `vtapd events`: no later event is missed."""
+    sleeps_in = Path(f"/proc/{terminal.process.pid}/wchan")
+    eventually(lambda: followers(vtapd) and "poll" in sleeps_in.read_text(), "the command waits for an answer")
+    vtapd.command("ps")  # a request that comes later, and is answered later
 
 
 def followers(vtapd: Daemon) -> int:
@@ -66,7 +73,7 @@ def test_events_of_a_guests_life_are_shown(vtapd: Daemon, containers: Containers
 def test_events_of_one_container_do_not_depend_on_the_log_level(vtapd: Daemon, containers: Containers) -> None:
     guest, other = containers.serving_guest(), containers.serving_guest()
     with Terminal.of(vtapd, "events", guest.id12) as terminal:
-        eventually(lambda: followers(vtapd), "the events are followed")
+        wait_until_followed(vtapd, terminal)
         other.trigger("/crash")
         eventually(lambda: vtapd.metrics().restarts(other.name) == 1, "the other is restarted")
         guest.trigger("/crash")
