@@ -93,11 +93,11 @@ test-selection:  ## run the integration tests that matter by release
 
 .PHONY: test-swarm
 test-swarm: need-test $(VENV)/.dev test-images  ## test guests as tasks of a Docker Swarm of three nodes
-	$(SUDO) $(PY) -m pytest -rP tests/swarm
+	$(SUDO) $(PY) -m pytest -rfEP tests/swarm
 
 .PHONY: test-page
 test-page: need-page $(VENV)/.dev  ## test the status page in Chromium; no root, a minute
-	$(PY) -m pytest -rP tests/page
+	$(PY) -m pytest -rfEP tests/page
 
 .PHONY: test-unit
 test-unit: $(VENV)/.dev  ## test the core, with every branch; no root, seconds

@@ -9,6 +9,7 @@ from tests.harness.processes import run
 PREFIX_LENGTH = 24
 # No machine has a default route, so that Docker's attempts to reach a registry fail at once.
 NETWORK = "10.99.0"
+ANSWER_S = 10.0  # for a program in an emulated Linux, beside machines that boot
 
 
 class Lan:
@@ -38,7 +39,7 @@ class Lan:
 
     def get(self, url: str) -> Reply:
         """Send a request from the network, but from no machine of the swarm. Every failure is an OSError."""
-        return self.namespace.inside(lambda: http_get(url))
+        return self.namespace.inside(lambda: http_get(url, ANSWER_S))
 
     def set_cable(self, number: int, *, connected: bool) -> None:
         self._ip("link", "set", f"node{number}", "up" if connected else "down")
