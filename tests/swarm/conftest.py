@@ -14,7 +14,7 @@ from .swarm import Swarm
 
 HERE = Path(__file__).parent
 NODES = 3
-TEST_TIMEOUT_S = 240
+TEST_TIMEOUT_S = 400
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

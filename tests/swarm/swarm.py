@@ -36,8 +36,8 @@ class Swarm:
     def _join(self, node: Node) -> None:
         advertise = ("--advertise-addr", node.address)
         if not self.nodes:
-            # Swarm should notice a lost node within seconds.
-            settings = ("--default-addr-pool", POOL, "--dispatcher-heartbeat", "1s", "--task-history-limit", "1")
+            # Swarm notices a lost node after three missed heartbeats. A busy node may miss some.
+            settings = ("--default-addr-pool", POOL, "--dispatcher-heartbeat", "2s", "--task-history-limit", "1")
             node.machine.docker("swarm", "init", *advertise, *settings)
         else:
             token = self.docker("swarm", "join-token", "-q", "worker")

@@ -22,6 +22,9 @@ GREETING = "Hiya, Gump!"
 DNSRR = ("--endpoint-mode", "dnsrr")
 OVERLAY_MTU = 1450
 SOON_S, LATER_S = 30.0, 90.0
+SYNC_S = 120.0
+"""A node that was cut off may learn new addresses only when Docker's nodes compare all that they know. Each does so
+every 30 s, with one of the others (memberlist's PushPullInterval)."""
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +43,12 @@ def app(swarm: Swarm) -> Iterator[Swarm]:
         node.remove_client()
 
 
-def prove_reached(swarm: Swarm, tasks: list[Task]) -> None:
+def prove_reached(swarm: Swarm, tasks: list[Task], deadline_s: float = SOON_S) -> None:
     """Reach each guest from a container on each node, so also over the overlay network."""
     addresses = [task.address_on(NETWORK) for task in tasks]
     for client in (node.client(NETWORK) for node in swarm.nodes):
         for address in addresses:
-            page = eventually(partial(client.fetch, address), f"{address} answers {client.name}", SOON_S)
+            page = eventually(partial(client.fetch, address), f"{address} answers {client.name}", deadline_s)
             assert GREETING in page
 
 
@@ -162,11 +165,11 @@ def test_reconnected_node_gives_up_its_guests(app: Swarm) -> None:
     assert kept == {task.id for task in node.tasks(APP)} != set()
     app.lan.set_cable(node.number, connected=True)
     node.await_nothing_left()
-    prove_reached(app, app.await_ready(APP, REPLICAS))
+    prove_reached(app, app.await_ready(APP, REPLICAS), SYNC_S)
 
 
 def test_guests_of_a_lost_node_start_on_the_others(app: Swarm) -> None:
     node = next(task.node for task in app.await_ready(APP, REPLICAS) if task.node is not app.manager)
     app.lose(node)
     eventually(lambda: app.status_of(node) == "down", "Swarm has noticed the lost node", LATER_S)
-    prove_reached(app, app.await_ready(APP, REPLICAS))
+    prove_reached(app, app.await_ready(APP, REPLICAS), SYNC_S)
