@@ -14,6 +14,7 @@ from .daemon import COMMAND, Daemon, environment
 from .waiting import eventually
 
 PATIENCE_S = 30.0
+END = b"\x1e\x1e\x1e"
 
 
 class Terminal:
@@ -73,8 +74,13 @@ class Terminal:
         self.process.send_signal(number)
 
     def wait(self) -> int:
-        """Its exit status."""
-        return self.process.wait(PATIENCE_S)
+        """Its exit status, once all that it has printed is in `text`."""
+        status = self.process.wait(PATIENCE_S)
+        os.write(self._far, END)  # the kernel passes it on after the command's output
+        eventually(lambda: END in self._said, "what the command printed has been read", PATIENCE_S)
+        at = self._said.index(END)
+        del self._said[at : at + len(END)]
+        return status
 
     def _read(self) -> None:
         with suppress(OSError):  # Linux: EIO, when the other end is closed
