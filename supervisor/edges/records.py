@@ -67,7 +67,7 @@ class Records:
                 os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)
-            os.rename(temporary, path)  # noqa: PTH104  # an attach writes two records, and pathlib takes its time
+            temporary.rename(path)
         except OSError as error:
             raise Transient(f"cannot write {path}: {error.strerror}", step=Step.RECORD) from error
 
@@ -78,7 +78,7 @@ class Records:
         """
         path = self._path(container_id)
         try:
-            record = _decoder.decode(Path(path).read_bytes())
+            record = _decoder.decode(path.read_bytes())
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -105,7 +105,7 @@ class Records:
     def _remove(self, container_id: ContainerId, kind: str) -> None:
         path = self._path(container_id, kind)
         try:
-            Path(path).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
         except OSError as error:
             raise Transient(f"cannot remove {path}: {error.strerror}", step=Step.RECORD) from error
 
@@ -120,5 +120,5 @@ class Records:
             if owned and not any(container.startswith(owned[1]) for container in known):
                 path.unlink(missing_ok=True)
 
-    def _path(self, container_id: ContainerId, kind: str = "json") -> str:
-        return f"{self._folder}/{container_id}.{kind}"
+    def _path(self, container_id: ContainerId, kind: str = "json") -> Path:
+        return self._folder / f"{container_id}.{kind}"

@@ -23,7 +23,7 @@ _MARK = "trusted.vtapd"
 def observe_symlink(name: str) -> Pid | None:
     """Return the process whose namespace this symlink leads to, or None if there is no symlink like vtapd's."""
     try:
-        target = os.readlink(f"{NETNS_DIR}/{name}")  # noqa: PTH115  # every observation does it; a Path takes twice as long
+        target = os.readlink(NETNS_DIR / name)  # noqa: PTH115  # a Path is normalised; this must be vtapd's to the letter
     except OSError:
         return None
     match = _TARGET.fullmatch(target)
@@ -37,16 +37,15 @@ def create_symlink(name: str, pid: Pid, owner: str) -> None:
 
     It is not created under another name and renamed: if the daemon were killed between, that one would stay for ever.
     """
-    path = f"{NETNS_DIR}/{name}"
+    path = NETNS_DIR / name
     if observe_symlink(name) is None and os.path.lexists(path):
         raise Permanent(f"{path} exists and is not vtapd's", step=Step.NETNS, remedy=f"remove it: ip netns del {name}")
     try:
         with suppress(FileExistsError):
             NETNS_DIR.mkdir()
             NETNS_DIR.chmod(0o755)  # whatever the umask is: other programs use it too
-        with suppress(FileNotFoundError):
-            os.unlink(path)  # noqa: PTH108  # an attach waits for it; a Path takes longer
-        os.symlink(f"/proc/{pid}/ns/net", path)  # noqa: PTH211  # an attach waits for it; a Path takes longer
+        path.unlink(missing_ok=True)
+        path.symlink_to(f"/proc/{pid}/ns/net")
     except OSError as error:
         raise Permanent(
             f"cannot link {path}: {error.strerror}", step=Step.NETNS, remedy=f"make {NETNS_DIR} writable"
