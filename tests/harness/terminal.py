@@ -15,6 +15,7 @@ from .waiting import eventually
 
 PATIENCE_S = 30.0
 END = b"\x1e\x1e\x1e"
+"""What no command prints."""
 
 
 class Terminal:

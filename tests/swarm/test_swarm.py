@@ -172,4 +172,4 @@ def test_guests_of_a_lost_node_start_on_the_others(app: Swarm) -> None:
     node = next(task.node for task in app.await_ready(APP, REPLICAS) if task.node is not app.manager)
     app.lose(node)
     eventually(lambda: app.status_of(node) == "down", "Swarm has noticed the lost node", LATER_S)
-    prove_reached(app, app.await_ready(APP, REPLICAS), SYNC_S)
+    prove_reached(app, app.await_ready(APP, REPLICAS))

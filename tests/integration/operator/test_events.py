@@ -27,9 +27,9 @@ def followed(vtapd: Daemon) -> Iterator[Terminal]:
 
 def wait_until_followed(vtapd: Daemon, terminal: Terminal) -> None:
     """Return when the daemon has read the request of `vtapd events`: no later event is missed."""
-    sleeps_in = Path(f"/proc/{terminal.process.pid}/wchan")
-    eventually(lambda: followers(vtapd) and "poll" in sleeps_in.read_text(), "the command waits for an answer")
-    vtapd.command("ps")  # a request that comes later, and is answered later
+    wait_channel = Path(f"/proc/{terminal.process.pid}/wchan")
+    eventually(lambda: followers(vtapd) and "poll" in wait_channel.read_text(), "the command waits for an answer")
+    vtapd.ps()  # a request that comes later, and is answered later
 
 
 def followers(vtapd: Daemon) -> int:
